@@ -1,0 +1,203 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Daemons that outlive the command which started them, known by pid file."""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+
+class CloudError(Exception):
+    """Something of the practice cloud is missing or broken."""
+
+
+def program(name: str, package: str) -> str:
+    """Return the path of a program, also from the sbin directories.
+
+    :raises CloudError: naming the Debian package that has the program
+    """
+    found = shutil.which(
+        name, path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin"
+    )
+    if found is None:
+        raise CloudError(
+            f"{name} is missing: install the Debian package {package}, or "
+            f"run 'python -m tests.cloud install'"
+        )
+    return found
+
+
+def free_port() -> int:
+    """Return a TCP port of loopback that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    """Return whether something accepts connections on a loopback port."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def wait_for(
+    predicate: collections.abc.Callable[[], object],
+    seconds: float,
+    what: str,
+    interval: float = 0.2,
+) -> object:
+    """Poll until the predicate is true; return the value that was true.
+
+    :raises CloudError: naming *what*, when the seconds are over
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        value = predicate()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise CloudError(f"waited {seconds:g} s in vain for {what}")
+        time.sleep(interval)
+
+
+def start_time(pid: int) -> str | None:
+    """Return when a process started, in kernel ticks; None if it is gone.
+
+    A zombie counts as gone. Field 22 of /proc/PID/stat, see proc(5).
+    """
+    try:
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else fields[19]
+
+
+def group_members(group: int) -> list[int]:
+    """Return the living processes of a process group."""
+    members = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            stat = (entry / "stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        fields = stat.rpartition(")")[2].split()
+        if fields[0] not in "ZX" and int(fields[2]) == group:
+            members.append(int(entry.name))
+    return members
+
+
+@dataclasses.dataclass
+class Daemon:
+    """One daemon in a session of its own, remembered in a pid file.
+
+    The pid file holds the pid and the start time of the process, so that a
+    later process which got the same pid is never taken for the daemon.
+    """
+
+    name: str
+    argv: list[str]
+    pid_file: pathlib.Path
+    log_file: pathlib.Path
+    environment: dict[str, str] = dataclasses.field(default_factory=dict)
+    directory: pathlib.Path | None = None
+    _child: subprocess.Popen[bytes] | None = None
+
+    def pid(self) -> int | None:
+        """Return the pid of the running daemon, None when it is down."""
+        if self._child is not None:
+            self._child.poll()
+        try:
+            pid, started = self.pid_file.read_text().split()
+        except (FileNotFoundError, ValueError):
+            return None
+        return int(pid) if start_time(int(pid)) == started else None
+
+    def start(self, extra: dict[str, str] | None = None) -> None:
+        """Start the daemon unless it runs; don't wait until it serves."""
+        if self.pid() is not None:
+            return
+        self.pid_file.parent.mkdir(parents=True, exist_ok=True)
+        self.log_file.parent.mkdir(parents=True, exist_ok=True)
+        environment = {**os.environ, **self.environment, **(extra or {})}
+        # without .pyc files each start compiles all of OpenStack again
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        with open(self.log_file, "ab") as log:
+            self._child = subprocess.Popen(
+                self.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.directory,
+                env=environment,
+                start_new_session=True,
+            )
+        pid = self._child.pid
+        self.pid_file.write_text(f"{pid} {start_time(pid)}\n")
+
+    def signal(self, number: signal.Signals) -> bool:
+        """Send a signal to the daemon and its workers; False if it is down."""
+        pid = self.pid()
+        if pid is None:
+            return False
+        # start_new_session made the pid the number of the group too
+        os.killpg(pid, number)
+        return True
+
+    def stop(self, seconds: float = 20) -> None:
+        """End the daemon and its workers, by SIGKILL when time is up."""
+        self._end(signal.SIGTERM, seconds)
+
+    def kill(self) -> None:
+        """End the daemon and its workers by SIGKILL, as a crash would."""
+        self._end(signal.SIGKILL, 10)
+
+    def _end(self, number: signal.Signals, seconds: float) -> None:
+        pid = self.pid()
+        if pid is not None:
+            os.killpg(pid, number)
+            try:
+                self._wait_gone(pid, seconds)
+            except CloudError:
+                os.killpg(pid, signal.SIGKILL)
+                self._wait_gone(pid, 10)
+        self.pid_file.unlink(missing_ok=True)
+
+    def _wait_gone(self, group: int, seconds: float) -> None:
+        def gone() -> bool:
+            if self._child is not None:
+                self._child.poll()
+            return not group_members(group)
+
+        wait_for(gone, seconds, f"the end of {self.name}", 0.05)
+
+    def log_tail(self, lines: int = 15) -> str:
+        """Return the last lines that the daemon wrote."""
+        try:
+            text = self.log_file.read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+        return "\n".join(text.splitlines()[-lines:])
