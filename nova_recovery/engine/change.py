@@ -1,0 +1,157 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What the runner asks of a change, and what it gives to one.
+
+A change is one smallest thing done to one subject. The runner calls, for
+every item and in this order:
+
+1. ``observe``: is the world still as the plan saw it?
+2. the journal writes the intent and the before-image to disk;
+3. ``apply``;
+4. ``follow``, if the change takes its time (an evacuation).
+
+After a crash or an unknown outcome it starts again at ``observe``, this
+time with what the journal has; so a change never has to remember anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import dataclasses
+import enum
+import threading
+from typing import Any, Protocol
+
+from nova_recovery.engine import plan as plan_module
+
+JSON = dict[str, Any]
+
+
+class State(enum.Enum):
+    """How the subject stands to the change."""
+
+    #: As the plan saw it; for a change that must not be sent twice: it is
+    #: proven that it was not carried out. May be applied.
+    BEFORE = 'before'
+    #: Sent and under way: follow it, don't send it again.
+    UNDERWAY = 'underway'
+    #: Already as the plan wants it.
+    AFTER = 'after'
+    #: Neither: somebody else changed it. The item stops.
+    NEITHER = 'neither'
+    #: Can't be known (now). Once it was sent, this means doubt.
+    UNKNOWN = 'unknown'
+
+
+@dataclasses.dataclass(frozen=True)
+class Observed:
+    """What ``observe`` saw.
+
+    :ivar detail: for people, one line
+    :ivar image: the before-image to be journaled (with BEFORE), JSON types,
+        secrets masked; enough to revert and to observe again after a crash
+    """
+
+    state: State
+    detail: str = ''
+    image: JSON = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Past:
+    """What the journal knows of an item that was begun before.
+
+    :ivar image: the before-image
+    :ivar notes: what ``Context.note`` kept (such as the request id)
+    """
+
+    image: JSON
+    notes: JSON
+
+
+class Context(Protocol):
+    """What the runner hands to every call of a change."""
+
+    #: nova_recovery.cloud.cloud.Cloud; the engine never looks inside.
+    cloud: Any
+    run_id: str
+    #: 'nova-recovery run=… by=…': what a claim in the cloud says.
+    marker: str
+    #: Set when the operator pressed Ctrl-C: a wait may end early with
+    #: ``Interrupted``; a send in flight is finished.
+    stopping: threading.Event
+
+    def note(self, **values: Any) -> None:
+        """Keep something about this item in the journal, durably."""
+
+    def progress(self, text: str) -> None:
+        """Show where a long item is."""
+
+
+class Interrupted(Exception):
+    """A wait was given up because the operator stopped the run."""
+
+
+class Change(Protocol):
+    """One kind of change. Has no state; all methods may run in any thread."""
+
+    kind: str
+    #: Which sides of the cloud it needs: 'databases', 'compute', 'volume',
+    #: 'placement', 'network'.
+    needs: frozenset[str]
+
+    def describe(self, item: plan_module.Item) -> list[str]:
+        """The change for people, ``~ host  a -> b``, one line a thing."""
+
+    def observe(
+        self, item: plan_module.Item, context: Context, past: Past | None
+    ) -> Observed:
+        """How things stand. ``past`` is None before the first intent.
+
+        Never writes.
+        """
+
+    def apply(
+        self, item: plan_module.Item, context: Context, image: JSON
+    ) -> str:
+        """Do it; return one line on what came of it.
+
+        :raises Conflict: it is no longer as observed; nothing was changed
+        :raises ChangeFailed: refused; nothing was changed
+        :raises OutcomeUnknown: sent, no answer: the runner observes again
+        """
+
+    def follow(
+        self, item: plan_module.Item, context: Context, past: Past
+    ) -> str:
+        """Wait for the end of what ``apply`` began; return one line.
+
+        Called after ``apply`` and for UNDERWAY. A change that is over with
+        ``apply`` returns ``''`` at once.
+        """
+
+    def revert(
+        self, item: plan_module.Item, context: Context, past: Past
+    ) -> str:
+        """Bring the before-image back by compare-and-set; one line.
+
+        Must be repeatable: reverting what is reverted is fine.
+
+        :raises Conflict: somebody changed it since
+        :raises NotRevertible: has no way back; says what to do instead
+        """
+
+
+#: kind -> Change; filled by nova_recovery.changes.
+Registry = dict[str, Change]
+Guard = Callable[[plan_module.Item], None]

@@ -1,0 +1,172 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A plan: what is to be done, as plain data.
+
+A plan is made by a procedure, which only reads, and carried out by the
+runner, which only does what it says. Between the two it can be shown,
+saved, compared, approved by somebody else and applied later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """One change to one subject.
+
+    :ivar id: unique in the plan and stable between two plans of the same
+        state, such as ``move-server:3f57699a-…``
+    :ivar kind: which change does it (``nova_recovery.changes``)
+    :ivar subject: what it is done to, ``server:UUID`` or ``host:NAME``. An
+        item starts only when all earlier items of its subject are done.
+    :ivar label: the subject as people call it
+    :ivar data: all that the change needs, JSON types only, no secrets
+    :ivar follows: other subjects whose earlier items must be done as well
+        (a server follows its dead host)
+    """
+
+    id: str
+    kind: str
+    subject: str
+    label: str
+    data: dict[str, Any] = dataclasses.field(default_factory=dict)
+    follows: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """Changes that may run side by side.
+
+    :ivar name: short and stable, such as ``evacuate``
+    :ivar title: the same for people
+    :ivar limits: at most so many at a time for each value of a key in the
+        items' data, such as ``{'target': 4}``
+    """
+
+    name: str
+    title: str
+    items: tuple[Item, ...]
+    limits: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Gate:
+    """A named precondition and what was found.
+
+    :ivar name: such as ``source-silent``
+    :ivar subject: the host or server it was asked for; ``''`` is the plan
+    :ivar klass: ``hard`` (can't be overridden), ``soft`` or ``advice``
+    :ivar state: ``ok``, ``refused``, ``unknown`` (which refuses) or
+        ``overridden``
+    :ivar observed: what was seen, one line
+    :ivar remedy: what the operator can do, lines
+    :ivar reason: with ``overridden``: the reason given
+    """
+
+    name: str
+    subject: str
+    klass: str
+    state: str
+    observed: str
+    remedy: str = ''
+    reason: str = ''
+
+    @property
+    def blocks(self) -> bool:
+        return self.klass != 'advice' and self.state in ('refused', 'unknown')
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a procedure decided.
+
+    :ivar procedure: which one, such as ``host-recover``
+    :ivar title: one line for people
+    :ivar arguments: what was asked for; enough to check the gates again
+    :ivar steps: in strict order
+    :ivar gates: as they stood when the plan was made
+    :ivar notes: what the operator should know
+    :ivar left_out: subjects that the plan doesn't touch, each with why
+    :ivar created_at: UTC, ISO 8601 with Z
+    """
+
+    procedure: str
+    title: str
+    arguments: dict[str, Any]
+    steps: tuple[Step, ...]
+    gates: tuple[Gate, ...] = ()
+    notes: tuple[str, ...] = ()
+    left_out: dict[str, str] = dataclasses.field(default_factory=dict)
+    created_at: str = ''
+
+    def items(self) -> Iterator[Item]:
+        for step in self.steps:
+            yield from step.items
+
+    def remaining(self, finished: Iterable[str]) -> Plan:
+        """The same plan without the items of those ids."""
+        gone = set(finished)
+        steps = tuple(
+            dataclasses.replace(
+                step,
+                items=tuple(i for i in step.items if i.id not in gone),
+            )
+            for step in self.steps
+        )
+        return dataclasses.replace(self, steps=steps)
+
+    @property
+    def blocked(self) -> bool:
+        return any(gate.blocks for gate in self.gates)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 in hex over what will be done and why it may be.
+
+        What only describes a moment (when the plan was made, the wording of
+        what a gate saw) is left out, so that the plan made a minute later
+        from the same state has the same digest and can be approved with it.
+        Overrides are in it: an approval is for them too.
+        """
+        digest = hashlib.sha256()
+        head = {
+            'format': FORMAT,
+            'procedure': self.procedure,
+            'arguments': self.arguments,
+            'left_out': self.left_out,
+            'overrides': sorted(
+                [g.name, g.subject, g.reason]
+                for g in self.gates
+                if g.state == 'overridden'
+            ),
+        }
+        digest.update(_canonical(head))
+        for step in self.steps:
+            digest.update(_canonical([step.name, step.limits]))
+            for item in step.items:
+                digest.update(_canonical(dataclasses.asdict(item)))
+        return digest.hexdigest()
+
+
+def _canonical(value: Any) -> bytes:
+    text = json.dumps(value, sort_keys=True, separators=(',', ':'))
+    return text.encode() + b'\n'

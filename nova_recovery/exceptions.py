@@ -1,0 +1,130 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What can go wrong, in the words that the operator will read.
+
+Every message names the thing and what to do about it, and never holds a
+secret. ``exit_code`` becomes the exit code of the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+from nova_recovery import exit_codes
+
+
+class RecoveryError(Exception):
+    """Any error that an operator can act on."""
+
+    exit_code = exit_codes.ERROR
+
+
+class ConfigError(RecoveryError):
+    """A configuration file can't be read or says something impossible."""
+
+
+class UsageError(RecoveryError):
+    """The words of the command contradict each other."""
+
+    exit_code = exit_codes.USAGE
+
+
+class Refused(RecoveryError):
+    """A gate refused; nothing was changed."""
+
+    exit_code = exit_codes.REFUSED
+
+
+class NotFound(RecoveryError):
+    """Nothing has that name, and every cell was asked."""
+
+
+class Ambiguous(RecoveryError):
+    """A name means several things.
+
+    :ivar candidates: what it could mean, one line each
+    """
+
+    def __init__(self, message: str, candidates: Sequence[str] = ()) -> None:
+        super().__init__('\n'.join([message, *(f'  {c}' for c in candidates)]))
+        self.candidates = tuple(candidates)
+
+
+class DatabaseUnavailable(RecoveryError):
+    """A database doesn't answer: what it holds is unknown, not empty.
+
+    :ivar name: the database as operators call it, such as ``cell1``
+    :ivar reason: why, without the URL
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f'database of {name} unavailable: {reason}')
+        self.name = name
+        self.reason = reason
+
+
+class ApiUnavailable(RecoveryError):
+    """An API can't be reached, or there are no credentials for it."""
+
+
+class SchemaUnknown(RecoveryError):
+    """A database lacks what a command needs; named is what."""
+
+
+class Conflict(RecoveryError):
+    """What was to be changed is no longer as it was seen.
+
+    :ivar differences: column or field -> (as it was seen, as it is now)
+    """
+
+    def __init__(
+        self,
+        message: str,
+        differences: Mapping[str, tuple[Any, Any]] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.differences = dict(differences or {})
+
+
+class OutcomeUnknown(RecoveryError):
+    """It was sent, and nobody knows whether it was carried out.
+
+    A connection lost at COMMIT, a time-out of an API: observe, then decide.
+    """
+
+    exit_code = exit_codes.PARTLY
+
+
+class ChangeFailed(RecoveryError):
+    """A change was answered with a no: it was not carried out."""
+
+    exit_code = exit_codes.PARTLY
+
+
+class NotRevertible(RecoveryError):
+    """A change can't be taken back.
+
+    :ivar instead: what the operator can do
+    """
+
+    def __init__(self, message: str, instead: str = '') -> None:
+        super().__init__(f'{message}; {instead}' if instead else message)
+        self.instead = instead
+
+
+class ClaimLost(RecoveryError):
+    """Somebody else works on the same thing, or took it over."""
+
+    exit_code = exit_codes.REFUSED
