@@ -1,0 +1,163 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Overrides: gates that an operator takes upon himself, with a reason.
+
+Only soft gates can be overridden, only those that refuse, and only by name:
+an override that means nothing is an error, not a spare key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+import dataclasses
+
+from nova_recovery.engine import plan
+from nova_recovery import exceptions
+
+FORM = 'GATE:SUBJECT=REASON'
+
+
+@dataclasses.dataclass(frozen=True)
+class Override:
+    """One ``--override``, divided at its first ``=``.
+
+    :ivar subject: ``''`` for a gate of the whole plan
+    """
+
+    gate: str
+    subject: str
+    reason: str
+
+    def __str__(self) -> str:
+        return address(self.gate, self.subject)
+
+    def reason_for(self, gate: plan.Gate) -> str:
+        """The reason, if that gate is meant; else ``''``.
+
+        Tenants may put a ``=`` into the name of a server, so the subject is
+        looked for at the head of all that follows the gate's name.
+        """
+        if gate.name != self.gate:
+            return ''
+        head, given = f'{gate.subject}=', f'{self.subject}={self.reason}'
+        return given[len(head) :].strip() if given.startswith(head) else ''
+
+
+Overrides = tuple[Override, ...]
+
+
+def address(name: str, subject: str) -> str:
+    """How a gate is named on the command line: ``NAME:SUBJECT``."""
+    return f'{name}:{subject}' if subject else name
+
+
+def parse_overrides(words: Iterable[str] | None) -> Overrides:
+    """Read the values of ``--override``.
+
+    ``GATE:=REASON`` and ``GATE=REASON`` both mean a gate of the whole plan.
+
+    :raises UsageError: not of that form, or without a reason
+    """
+    found: list[Override] = []
+    for word in words or ():
+        where, equals, reason = word.partition('=')
+        gate, _, subject = where.partition(':')
+        if not equals or not gate.strip():
+            raise exceptions.UsageError(
+                f'--override {word!r}: give it as {FORM}'
+            )
+        if not reason.strip():
+            raise exceptions.UsageError(
+                f'--override {word!r}: the reason is empty; it is kept in '
+                f'the journal, so say why'
+            )
+        found.append(Override(gate.strip(), subject.strip(), reason.strip()))
+    return tuple(found)
+
+
+def apply(
+    gates: Iterable[plan.Gate], overrides: Overrides
+) -> tuple[plan.Gate, ...]:
+    """The gates of a new plan, the overridden ones marked so.
+
+    :raises UsageError: an override of a hard gate, of advice, or one that
+        means no gate that refuses
+    """
+    gates = tuple(gates)
+    for override in overrides:
+        meant = [gate for gate in gates if override.reason_for(gate)]
+        if not any(gate.blocks for gate in meant):
+            raise exceptions.UsageError(
+                '\n'.join([f'--override {override}: {_why_not(meant)}']
+                          + _those_that_could(gates))
+            )
+        if any(gate.klass == 'hard' and gate.blocks for gate in meant):
+            raise exceptions.UsageError(
+                f'--override {override}: this gate is hard, it can\'t be '
+                f'overridden'
+            )
+    return tuple(
+        _override(gate, overrides) if gate.blocks else gate for gate in gates
+    )
+
+
+def again(
+    gates: Iterable[plan.Gate], overrides: Overrides
+) -> tuple[plan.Gate, ...]:
+    """The gates of a plan that was approved before, as they are now.
+
+    Its overrides stand, and stay in the record (and so in the digest) also
+    where the gate is passed now. They never cover a hard gate, nor one that
+    nobody overrode.
+    """
+    return tuple(_override(gate, overrides) for gate in gates)
+
+
+def overrides_of(gates: Iterable[plan.Gate]) -> Overrides:
+    """The overrides that a plan's gates hold."""
+    return tuple(
+        Override(gate.name, gate.subject, gate.reason)
+        for gate in gates
+        if gate.state == 'overridden'
+    )
+
+
+def _override(gate: plan.Gate, overrides: Overrides) -> plan.Gate:
+    if gate.klass != 'soft':
+        return gate
+    for override in overrides:
+        if reason := override.reason_for(gate):
+            return dataclasses.replace(
+                gate, state='overridden', reason=reason
+            )
+    return gate
+
+
+def _why_not(meant: list[plan.Gate]) -> str:
+    if any(gate.klass == 'advice' for gate in meant):
+        return 'this is advice, which never refuses'
+    if meant:
+        return 'this gate doesn\'t refuse'
+    return 'no gate of this plan has that name and subject'
+
+
+def _those_that_could(gates: tuple[plan.Gate, ...]) -> list[str]:
+    """The gates that an override could be for, as lines of a message."""
+    open_ones = [g for g in gates if g.blocks and g.klass == 'soft']
+    if not open_ones:
+        return ['no gate of this plan wants an override']
+    lines = ['those that refuse and can be overridden:']
+    lines += [f'  {address(g.name, g.subject)}' for g in open_ones[:10]]
+    if len(open_ones) > 10:
+        lines.append(f'  … and {len(open_ones) - 10} more')
+    return lines

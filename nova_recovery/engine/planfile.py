@@ -1,0 +1,269 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A plan in a file, to be read, approved and carried out later.
+
+A small plan is one JSON object, indented, for people and ``diff``. A large
+one is JSON Lines: the head, then a line an item in the order of the steps;
+it is as easy to cut and search with the tools of the shell.
+
+Both hold the digest of the plan and a checksum of everything else, so that a
+file that was edited, cut off or mixed up is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterator
+import dataclasses
+import hashlib
+import json
+import os
+import stat
+import tempfile
+from typing import Any
+
+from nova_recovery.engine import plan as plan_module
+from nova_recovery import exceptions
+
+#: From so many items on, a line an item.
+LINES_ABOVE = 1000
+#: A plan of 200,000 items has some 200 MB; what is larger is no plan.
+LARGEST = 2 * 1024**3
+MAGIC = 'nova-recovery-plan'
+
+
+def to_dict(plan: plan_module.Plan) -> dict[str, Any]:
+    """The plan in JSON types."""
+    return dataclasses.asdict(plan)
+
+
+def from_dict(body: dict[str, Any]) -> plan_module.Plan:
+    """The plan that ``to_dict`` gave.
+
+    :raises KeyError, TypeError: a field is missing, unknown or of another
+        type
+    """
+    steps = tuple(
+        plan_module.Step(
+            **_fields(
+                plan_module.Step,
+                step,
+                items=tuple(_item(one) for one in _list(step['items'])),
+            )
+        )
+        for step in _list(body['steps'])
+    )
+    gates = tuple(
+        plan_module.Gate(**_fields(plan_module.Gate, gate))
+        for gate in _list(body['gates'])
+    )
+    notes = tuple(_list(body['notes']))
+    return plan_module.Plan(
+        **_fields(
+            plan_module.Plan, body, steps=steps, gates=gates, notes=notes
+        )
+    )
+
+
+def save(plan: plan_module.Plan, path: str) -> None:
+    """Write the plan, mode 0600, all or nothing, on disk when it returns.
+
+    :raises RecoveryError: the file can't be written
+    """
+    path = os.path.realpath(path)
+    try:
+        if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
+            raise exceptions.RecoveryError(
+                f'plan file {path}: not a regular file'
+            )
+        _replace(path, _written(plan))
+    except OSError as error:
+        raise exceptions.RecoveryError(
+            f'plan file {path}: can\'t be written: {error.strerror}'
+        ) from error
+
+
+def load(path: str) -> plan_module.Plan:
+    """Read a plan back.
+
+    :raises RecoveryError: it can't be read, or is no plan (with the line)
+    :raises Refused: it isn't what was saved
+    """
+    text = _read(path)
+    try:
+        head = _parse(path, text)
+        _check_format(path, head)
+        plan = from_dict(head['plan'])
+        if head['checksum'] != _checksum(plan):
+            raise exceptions.Refused(
+                f'plan file {path}: it was changed since it was saved; make '
+                f'the plan anew'
+            )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        what = f'lacks {error}' if isinstance(error, KeyError) else str(error)
+        raise exceptions.RecoveryError(
+            f'plan file {path}: not a whole plan: {what}'
+        ) from error
+    if head['digest'] != plan.digest:
+        raise exceptions.Refused(
+            f'plan file {path}: its digest is {str(head["digest"])[:16]}…, '
+            f'that of what it holds {plan.digest[:16]}…; make the plan anew'
+        )
+    return plan
+
+
+def _written(plan: plan_module.Plan) -> Iterator[str]:
+    body = to_dict(plan)
+    head: dict[str, Any] = {
+        MAGIC: plan_module.FORMAT,
+        'digest': plan.digest,
+        'checksum': _checksum(plan),
+    }
+    count = sum(len(step.items) for step in plan.steps)
+    if count <= LINES_ABOVE:
+        yield json.dumps({**head, 'plan': body}, indent=2) + '\n'
+        return
+    items = [item for step in body['steps'] for item in step['items']]
+    for step in body['steps']:
+        step['items'] = len(step['items'])
+    yield json.dumps({**head, 'lines': count, 'plan': body}) + '\n'
+    for item in items:
+        yield json.dumps(item) + '\n'
+
+
+def _parse(path: str, text: str) -> dict[str, Any]:
+    """The head with the whole plan in it, whichever form the file has."""
+    first, _, rest = text.partition('\n')
+    try:
+        head = json.loads(first)
+    except json.JSONDecodeError:
+        return _json(path, text, 1)
+    if not isinstance(head, dict) or 'lines' not in head:
+        return _json(path, text, 1)
+    _check_format(path, head)
+    lines = rest.removesuffix('\n').split('\n')
+    if len(lines) != head['lines']:
+        raise exceptions.RecoveryError(
+            f'plan file {path}: it ends at line {len(lines) + 1}, but was '
+            f'written with {head["lines"] + 1}'
+        )
+    if sum(step['items'] for step in head['plan']['steps']) != len(lines):
+        raise ValueError('its steps and its items don\'t match')
+    items = iter(
+        [_json(path, line, number) for number, line in enumerate(lines, 2)]
+    )
+    for step in head['plan']['steps']:
+        step['items'] = [next(items) for _ in range(step['items'])]
+    return head
+
+
+def _json(path: str, text: str, line: int) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise exceptions.RecoveryError(
+            f'plan file {path}, line {line + error.lineno - 1}: {error.msg}'
+        ) from error
+    if not isinstance(value, dict):
+        raise exceptions.RecoveryError(
+            f'plan file {path}, line {line}: not a JSON object'
+        )
+    return value
+
+
+def _check_format(path: str, head: dict[str, Any]) -> None:
+    number = head.get(MAGIC)
+    if not isinstance(number, int):
+        raise exceptions.RecoveryError(
+            f'plan file {path}: not a plan of nova-recovery'
+        )
+    if number != plan_module.FORMAT:
+        raise exceptions.RecoveryError(
+            f'plan file {path}: format {number}; this version reads format '
+            f'{plan_module.FORMAT}. Use the version that made it, or make '
+            f'the plan anew'
+        )
+
+
+def _checksum(plan: plan_module.Plan) -> str:
+    """Over all that the digest leaves out as well."""
+    text = json.dumps(to_dict(plan), sort_keys=True, separators=(',', ':'))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _item(body: dict[str, Any]) -> plan_module.Item:
+    follows = tuple(_list(body['follows']))
+    return plan_module.Item(
+        **_fields(plan_module.Item, body, follows=follows)
+    )
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f'{value!r} is not a list')
+    return value
+
+
+def _fields(
+    of: Callable[..., Any], body: dict[str, Any], **ready: Any
+) -> dict[str, Any]:
+    """The fields of a record: all of them, and no others."""
+    values: dict[str, Any] = {}
+    left = dict(body)
+    for field in dataclasses.fields(of):  # type: ignore[arg-type]
+        value = left.pop(field.name)
+        values[field.name] = ready.get(field.name, value)
+        wanted = {'str': str, 'dic': dict}.get(str(field.type)[:3])
+        if wanted and not isinstance(value, wanted):
+            raise TypeError(f'{field.name} {value!r} is not a {wanted}')
+    if left:
+        raise TypeError(f'unknown field {sorted(left)[0]!r}')
+    return values
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding='utf-8') as file:
+            if os.fstat(file.fileno()).st_size > LARGEST:
+                raise exceptions.RecoveryError(
+                    f'plan file {path}: too large to be a plan'
+                )
+            return file.read()
+    except OSError as error:
+        raise exceptions.RecoveryError(
+            f'plan file {path}: can\'t be read: {error.strerror}'
+        ) from error
+    except UnicodeDecodeError as error:
+        raise exceptions.RecoveryError(
+            f'plan file {path}: not a plan of nova-recovery (not UTF-8)'
+        ) from error
+
+
+def _replace(path: str, chunks: Iterator[str]) -> None:
+    """Write a file beside the old one, then put it in its place."""
+    folder = os.path.dirname(path)
+    handle, temporary = tempfile.mkstemp(prefix='.plan-', dir=folder)
+    try:
+        with os.fdopen(handle, 'w', encoding='utf-8') as file:
+            file.writelines(chunks)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
