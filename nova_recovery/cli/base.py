@@ -1,0 +1,162 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""What all commands have in common, in both programs.
+
+The same classes are loaded by the unified client (``openstack recovery``)
+and by :mod:`nova_recovery.shell` (``nova-recovery``). The unified client
+imports every command module at every call of ``openstack``: keep heavy
+imports (the databases, the engine, openstacksdk) inside ``take_action``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+from typing import TYPE_CHECKING
+
+from osc_lib.command import command
+
+from nova_recovery import exceptions
+from nova_recovery import exit_codes
+
+if TYPE_CHECKING:
+    import openstack.connection
+    from oslo_config import cfg
+
+    from nova_recovery.cloud import cloud as cloud_module
+
+
+class RecoveryMixin(command.Command):
+    """Our configuration files, the lazy login and the exit codes.
+
+    :ivar exit_code: how the command ends when nothing is raised. A lister or
+        a show command sets it where its result is not plainly good, such as
+        to :data:`exit_codes.PARTLY`; a plain command returns it from
+        ``take_action``.
+    """
+
+    #: No login before it is needed: databases answer without Keystone, and
+    #: on a bad day it is Keystone that is down.
+    auth_required = False
+
+    exit_code = exit_codes.DONE
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser with our configuration files in a group.
+
+        They are options of the command, not of the program: cliff takes
+        global options, and what abbreviates them, out of the whole line.
+        """
+        parser = super().get_parser(prog_name)
+        group = parser.add_argument_group('configuration files')
+        group.add_argument(
+            '--recovery-config-file',
+            metavar='<file>',
+            action='append',
+            help='Our own configuration; repeat it for several files '
+            '(default: /etc/nova-recovery/nova-recovery.conf, if it exists)',
+        )
+        group.add_argument(
+            '--nova-config-file',
+            metavar='<file>',
+            action='append',
+            help='nova.conf with the [api_database]; repeat it for several '
+            'files (default: as configured, else /etc/nova/nova.conf)',
+        )
+        group.add_argument(
+            '--nova-config-dir',
+            metavar='<directory>',
+            action='append',
+            help='A directory of further *.conf files of nova '
+            '(default: as configured, else where nova itself looks)',
+        )
+        group.add_argument(
+            '--cinder-config-file',
+            metavar='<file>',
+            action='append',
+            help='cinder.conf with the [database] '
+            '(default: as configured, else /etc/cinder/cinder.conf)',
+        )
+        return parser
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Carry the command out and return the exit code of the program.
+
+        cliff ends every exception with 1, and returns 0 from each lister and
+        show command (``cliff/app.py: run_subcommand``, ``cliff/display.py:
+        run``), while ours tell more: see :mod:`nova_recovery.exit_codes`.
+        """
+        try:
+            return super().run(parsed_args) or self.exit_code
+        except exceptions.RecoveryError as error:
+            if self.app.options.debug:
+                self.log.exception('%s', error)
+            else:
+                self.log.error('%s', error)
+            return error.exit_code
+
+    def conf(self, parsed_args: argparse.Namespace) -> cfg.ConfigOpts:
+        """Return our configuration, where options of the command win.
+
+        :raises exceptions.ConfigError: a file can't be read
+        """
+        from nova_recovery import conf
+
+        loaded = conf.load(files=parsed_args.recovery_config_file)
+        for name in (
+            'nova_config_file',
+            'nova_config_dir',
+            'cinder_config_file',
+        ):
+            given = getattr(parsed_args, name)
+            if given:
+                loaded.set_override(name, given)
+        return loaded
+
+    def cloud(self, parsed_args: argparse.Namespace) -> cloud_module.Cloud:
+        """Return the cloud: its databases, and its APIs when asked for.
+
+        :raises exceptions.ConfigError: a file can't be read
+        """
+        from nova_recovery.cloud import cloud
+
+        return cloud.Cloud(self.conf(parsed_args), self.connection)
+
+    def connection(self) -> openstack.connection.Connection:
+        """Return openstacksdk's connection, logging in the first time.
+
+        The unified client makes none for a command that says
+        ``auth_required = False``, even with good credentials; going through
+        its public hook once more, now with authentication, makes it.
+
+        :raises Exception: whatever keystoneauth or openstacksdk raise for
+            missing or wrong credentials
+        """
+        manager: Any = self.app.client_manager
+        if not getattr(manager, '_auth_setup_completed', True):
+            self.auth_required = True
+            self.app.prepare_to_run_command(self)
+        return manager.sdk_connection
+
+
+class RecoveryCommand(RecoveryMixin):
+    """A command whose ``take_action`` returns its exit code, or None."""
+
+
+class RecoveryLister(RecoveryMixin, command.Lister):
+    """A command that shows a table: ``take_action`` returns its columns."""
+
+
+class RecoveryShowOne(RecoveryMixin, command.ShowOne):
+    """A command that shows one thing: ``take_action`` returns its fields."""

@@ -1,0 +1,205 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""The standalone program, ``nova-recovery``.
+
+The commands of ``openstack recovery`` without the word ``recovery``, for the
+hour when the unified client can't be used. It is a plain cliff application,
+not a subclass of osc-lib's shell: that takes four times as long to start.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+import functools
+from importlib import metadata
+import logging
+import sys
+from typing import Any
+from typing import TYPE_CHECKING
+
+from cliff import app
+from cliff import commandmanager
+
+from nova_recovery import exit_codes
+from nova_recovery import version
+
+if TYPE_CHECKING:
+    import openstack.connection
+
+COMMAND_GROUP = 'openstack.recovery.v1'
+
+#: ``--os-NAME`` -> what it is. By hand, since keystoneauth's own
+#: register_argparse_arguments costs half a second at each start.
+CREDENTIALS = {
+    'cloud': 'Cloud of clouds.yaml',
+    'auth-type': 'Authentication plugin, such as password',
+    'auth-url': 'URL of Keystone',
+    'username': 'User name',
+    'user-id': 'User ID',
+    'user-domain-name': "Name of the user's domain",
+    'user-domain-id': "ID of the user's domain",
+    'password': 'Password; better kept in clouds.yaml or OS_PASSWORD',
+    'project-name': 'Project name',
+    'project-id': 'Project ID',
+    'project-domain-name': "Name of the project's domain",
+    'project-domain-id': "ID of the project's domain",
+    'system-scope': 'Scope of a system token: all',
+    'application-credential-id': 'ID of an application credential',
+    'application-credential-secret': 'Its secret',
+    'token': 'Token; with --os-auth-type token',
+    'region-name': 'Region',
+    'interface': 'Kind of endpoint: public, internal or admin',
+    'cacert': 'File of CA certificates for the servers',
+    'cert': "File of the client's certificate",
+    'key': "File of the client's key",
+}
+
+
+class CommandManager(commandmanager.CommandManager):
+    """The commands of the plugin, as ``run list``, not ``recovery run list``.
+
+    Their modules are imported when they are run, not all at each start.
+    """
+
+    def load_commands(self, namespace: str) -> None:
+        """Add the commands of an entry point group."""
+        self.group_list.append(namespace)
+        for point in metadata.entry_points(group=namespace):
+            name = point.name.replace('_', ' ').removeprefix('recovery ')
+            self.commands[name] = point
+
+
+class ClientManager:
+    """What commands ask of the unified client's object of this name.
+
+    :param options: the parsed global options
+    """
+
+    _auth_setup_completed = True
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+
+    @functools.cached_property
+    def sdk_connection(self) -> openstack.connection.Connection:
+        """openstacksdk's connection, from --os-*, OS_* or clouds.yaml."""
+        from openstack import config
+        from openstack import connection
+
+        credentials = argparse.Namespace(
+            **{
+                name: value
+                for name, value in vars(self._options).items()
+                if name.startswith('os_') and value is not None
+            }
+        )
+        if self._options.insecure:
+            credentials.insecure = True
+        region = config.OpenStackConfig(
+            app_name='nova-recovery', app_version=version.version()
+        ).get_one(argparse=credentials)
+        return connection.Connection(config=region)
+
+
+class Shell(app.App):
+    """The program: global options, credentials and logging."""
+
+    NAME = 'nova-recovery'
+    LOG = logging.getLogger(NAME)
+
+    client_manager: ClientManager
+
+    def __init__(self) -> None:
+        super().__init__(
+            description='Recover an OpenStack compute service from failed '
+            'hosts and disasters.',
+            version=version.version(),
+            command_manager=CommandManager(COMMAND_GROUP),
+            deferred_help=True,
+        )
+
+    def build_option_parser(
+        self,
+        description: str | None,
+        version: str | None,
+        argparse_kwargs: dict[str, Any] | None = None,
+    ) -> argparse.ArgumentParser:
+        """Return the parser of the global options."""
+        # no abbreviations: they would swallow options of the commands
+        parser = super().build_option_parser(
+            description,
+            version,
+            {
+                'prog': self.NAME,
+                'usage': '%(prog)s [options] <command> ...',
+                'allow_abbrev': False,
+                **(argparse_kwargs or {}),
+            },
+        )
+        group = parser.add_argument_group(
+            'credentials', 'Only for what needs an API; or as OS_* variables.'
+        )
+        for name, what in CREDENTIALS.items():
+            group.add_argument(f'--os-{name}', metavar='<value>', help=what)
+        group.add_argument(
+            '--insecure',
+            action='store_true',
+            help="Don't verify the servers' certificates",
+        )
+        return parser
+
+    def configure_logging(self) -> None:
+        """Log warnings and worse to stderr; -v and --debug show more.
+
+        cliff would begin with INFO, of every library.
+        """
+        root = logging.getLogger()
+        root.setLevel(logging.DEBUG)
+        if self.options.log_file:
+            to_file = logging.FileHandler(self.options.log_file)
+            to_file.setFormatter(
+                logging.Formatter(self.LOG_FILE_MESSAGE_FORMAT)
+            )
+            root.addHandler(to_file)
+        console = logging.StreamHandler(self.stderr)
+        console.setFormatter(logging.Formatter(self.CONSOLE_MESSAGE_FORMAT))
+        levels = (logging.ERROR, logging.WARNING, logging.INFO)
+        verbosity = self.options.verbose_level
+        if self.options.debug or verbosity >= len(levels):
+            console.setLevel(logging.DEBUG)
+        else:
+            console.setLevel(levels[verbosity])
+        root.addHandler(console)
+
+    def initialize_app(self, argv: list[str]) -> None:
+        """Make the client manager, which logs in when it is asked to."""
+        self.client_manager = ClientManager(self.options)
+
+    def interact(self) -> None:
+        """Say that a command is missing: there is no shell of our own."""
+        self.parser.error('which command? See nova-recovery --help')
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code."""
+    try:
+        return Shell().run(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:
+        # before cliff's own handler, or after it
+        return exit_codes.INTERRUPTED
+
+
+if __name__ == '__main__':
+    sys.exit(main())
