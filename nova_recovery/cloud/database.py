@@ -1,0 +1,318 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""One database: snapshots to read from, short transactions to write in.
+
+The engine is oslo.db's. What is added: a dead or frozen server is known in
+seconds, a broken connection or a deadlock repeats the whole transaction,
+and a connection lost at COMMIT is told apart from one lost before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
+import logging
+import random
+import threading
+import time
+from typing import Any
+from typing import TypeVar
+
+from oslo_db import exception as db_exception
+from oslo_db.sqlalchemy import enginefacade
+import sqlalchemy
+from sqlalchemy import event
+from sqlalchemy import exc
+
+from nova_recovery.cloud import db_errors
+from nova_recovery.cloud import db_url
+from nova_recovery.cloud import tables
+from nova_recovery import exceptions
+
+LOG = logging.getLogger(__name__)
+
+T = TypeVar('T')
+
+_ERRORS = (exc.SQLAlchemyError, db_exception.DBError)
+
+#: How often a transaction is tried, and how long a dead server is taken
+#: for dead without asking it again, so that a command that needs it five
+#: times does not wait five times.
+ATTEMPTS = 5
+DOWN_FOR = 5.0
+
+
+class Database:
+    """A MySQL or MariaDB database, connected to when first used.
+
+    :param name: what operators call it: a cell's name, ``API`` or
+        ``cinder``; it stands in every error
+    :param url: a SQLAlchemy URL; it never leaves this object unmasked
+    :param connect_timeout: seconds until a server counts as down
+    :param read_timeout: seconds that a single answer may take
+    :raises ConfigError: when the URL is no URL of a MySQL database
+    """
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        connect_timeout: int = 3,
+        read_timeout: int = 30,
+    ) -> None:
+        self.name = name
+        self._url = db_url.parse(name, url)
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._lock = threading.RLock()
+        self._lazy_engine: sqlalchemy.engine.Engine | None = None
+        self._down: tuple[float, str] | None = None
+        self.tables = tables.Tables(name, self.connect)
+
+    def __repr__(self) -> str:
+        return f'<Database {self.name} {self.url}>'
+
+    @property
+    def url(self) -> str:
+        """Its URL with the password masked."""
+        return db_url.masked(self._url)
+
+    @property
+    def user(self) -> str | None:
+        """The user of its URL."""
+        return self._url.username
+
+    @property
+    def schema(self) -> str | None:
+        """The database's own name on its server, such as ``nova``."""
+        return self._url.database
+
+    @contextlib.contextmanager
+    def connect(self) -> Iterator[sqlalchemy.engine.Connection]:
+        """Yield a connection, for what needs no snapshot.
+
+        :raises DatabaseUnavailable: when it can't be had, or breaks
+        """
+        with self._translated():
+            connection = self._open()
+            with contextlib.closing(connection):
+                _patience(connection, self._read_timeout)
+                yield connection
+
+    @contextlib.contextmanager
+    def reader(self) -> Iterator[sqlalchemy.engine.Connection]:
+        """Yield a connection inside one consistent, read-only snapshot.
+
+        Everything that is read from it is of one moment, and the server
+        itself refuses a write. It needs no right but SELECT.
+
+        :raises DatabaseUnavailable: when it can't be had, or breaks
+        """
+        with self.connect() as connection:
+            transaction = connection.begin()
+            try:
+                _begin_snapshot(connection)
+                yield connection
+            finally:
+                _rollback(transaction)
+
+    def write(self, work: Callable[[sqlalchemy.engine.Connection], T]) -> T:
+        """Carry out *work* in one short transaction and return its result.
+
+        *work* gets the connection and may be called several times: a
+        deadlock (1213, 1205, also at COMMIT, where Galera reports a
+        conflict) and a connection lost before COMMIT undo everything, and
+        all of it is done again. It must change nothing but the database.
+
+        :raises OutcomeUnknown: when the connection is lost at COMMIT:
+            observe, then decide
+        :raises DatabaseUnavailable: when the database can't be had;
+            nothing was changed
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._write_once(work)
+            except _Again as again:
+                reason = again.reason
+                LOG.warning(
+                    'Database of %s: %s; trying again (%d of %d)',
+                    self.name,
+                    reason,
+                    attempt,
+                    ATTEMPTS,
+                )
+            if attempt < ATTEMPTS:
+                # grows and differs, so that two writers that hit each
+                # other don't meet again
+                time.sleep(random.uniform(0.5, 1) * 0.05 * 2**attempt)
+        raise exceptions.DatabaseUnavailable(
+            self.name,
+            f'{reason}, {ATTEMPTS} times in a row; nothing was changed',
+        )
+
+    def dispose(self) -> None:
+        """Close all connections."""
+        with self._lock:
+            if self._lazy_engine is not None:
+                self._lazy_engine.dispose()
+
+    def _write_once(
+        self, work: Callable[[sqlalchemy.engine.Connection], T]
+    ) -> T:
+        with self.connect() as connection:
+            transaction = connection.begin()
+            try:
+                connection.exec_driver_sql(
+                    # as nova does it: a value that is cut short or out of
+                    # range is an error; and don't wait for a lock longer
+                    # than an answer may take
+                    "SET SESSION sql_mode = 'TRADITIONAL',"
+                    ' innodb_lock_wait_timeout = 10'
+                )
+                result = work(connection)
+            except BaseException as error:
+                _rollback(transaction)
+                reason = _worth_again(error)
+                if reason is not None:
+                    raise _Again(reason) from None
+                raise
+            try:
+                transaction.commit()
+            except _ERRORS as error:
+                if db_errors.is_deadlock(error):
+                    _rollback(transaction)
+                    raise _Again(db_errors.describe(error)) from None
+                # whatever else went wrong, COMMIT may have arrived
+                lost = db_errors.describe(error)
+            else:
+                return result
+        raise exceptions.OutcomeUnknown(
+            f'database of {self.name}: {lost} at COMMIT; '
+            f'it is not known whether the change was made'
+        )
+
+    def _open(self) -> sqlalchemy.engine.Connection:
+        down = self._down
+        if down is not None and time.monotonic() - down[0] < DOWN_FOR:
+            raise exceptions.DatabaseUnavailable(self.name, down[1])
+        try:
+            connection = self._engine().connect()
+        except exceptions.DatabaseUnavailable as error:
+            self._down = (time.monotonic(), error.reason)
+            raise
+        except _ERRORS as error:
+            reason = db_errors.describe(error)
+            if db_errors.is_lost(error):
+                self._down = (time.monotonic(), reason)
+            raise exceptions.DatabaseUnavailable(self.name, reason) from None
+        self._down = None
+        return connection
+
+    def _engine(self) -> sqlalchemy.engine.Engine:
+        with self._lock:
+            if self._lazy_engine is None:
+                db_url.resolve(self.name, self._url, self._connect_timeout)
+                context = enginefacade.transaction_context()
+                context.configure(
+                    connection=self._url.update_query_dict(
+                        {
+                            'connect_timeout': str(self._connect_timeout),
+                            'read_timeout': str(self._connect_timeout),
+                            'write_timeout': str(self._read_timeout),
+                        }
+                    ),
+                    # the defaults wait 100 s for a dead server
+                    max_retries=1,
+                    retry_interval=0,
+                    # databases of old clouds hold what strict modes refuse
+                    mysql_sql_mode=None,
+                    max_pool_size=20,
+                    max_overflow=20,
+                )
+                engine = context.writer.get_engine()
+                # errors would show what was written, connection_info too
+                engine.hide_parameters = True
+                self._be_impatient(engine)
+                self._lazy_engine = engine
+            return self._lazy_engine
+
+    def _be_impatient(self, engine: sqlalchemy.engine.Engine) -> None:
+        # A connection from the pool is asked for a sign of life first. A
+        # server that is frozen must not take long to fail that and the
+        # connect which follows: half the time for the former.
+        def hasten(dbapi_connection: Any, *unused: Any) -> None:
+            if dbapi_connection is not None:
+                dbapi_connection._read_timeout = self._connect_timeout / 2
+
+        event.listen(engine, 'connect', hasten)
+        event.listen(engine, 'checkin', hasten)
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        # 'from None', since the text of a database error may hold values
+        try:
+            yield
+        except _ERRORS as error:
+            if not db_errors.is_outage(error):
+                raise
+            reason = db_errors.describe(error)
+            raise exceptions.DatabaseUnavailable(self.name, reason) from None
+
+
+class _Again(Exception):
+    """The transaction was undone as a whole and can be done again."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def _worth_again(error: BaseException) -> str | None:
+    if db_errors.is_deadlock(error) or db_errors.is_lost(error):
+        return db_errors.describe(error)
+    return None
+
+
+def _begin_snapshot(connection: sqlalchemy.engine.Connection) -> None:
+    # the sign of life may have begun a transaction
+    connection.exec_driver_sql('ROLLBACK')
+    connection.exec_driver_sql(
+        'SET TRANSACTION ISOLATION LEVEL REPEATABLE READ'
+    )
+    try:
+        connection.exec_driver_sql(
+            'START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY'
+        )
+    except _ERRORS as error:
+        # MySQL before 5.6 has no READ ONLY
+        if db_errors.code(error) != db_errors.SYNTAX_ERROR:
+            raise
+        connection.exec_driver_sql('START TRANSACTION WITH CONSISTENT SNAPSHOT')
+
+
+def _rollback(transaction: sqlalchemy.engine.Transaction) -> None:
+    try:
+        transaction.rollback()
+    except _ERRORS as error:
+        # the server rolls back by itself when a connection is gone
+        LOG.debug('Rolling back: %s', db_errors.describe(error))
+
+
+def _patience(
+    connection: sqlalchemy.engine.Connection, seconds: float
+) -> None:
+    # PyMySQL reads this for each packet and has no public setter
+    dbapi_connection: Any = connection.connection.dbapi_connection
+    dbapi_connection._read_timeout = seconds
