@@ -96,14 +96,18 @@ def apply(
     gates = tuple(gates)
     for override in overrides:
         meant = [gate for gate in gates if override.reason_for(gate)]
-        if not any(gate.blocks for gate in meant):
+        # A procedure that plans otherwise because of an override has marked
+        # its gate already.
+        if not any(g.blocks or g.state == 'overridden' for g in meant):
             raise exceptions.UsageError(
-                '\n'.join([f'--override {override}: {_why_not(meant)}']
-                          + _those_that_could(gates))
+                '\n'.join(
+                    [f'--override {override}: {_why_not(meant)}']
+                    + _those_that_could(gates)
+                )
             )
         if any(gate.klass == 'hard' and gate.blocks for gate in meant):
             raise exceptions.UsageError(
-                f'--override {override}: this gate is hard, it can\'t be '
+                f"--override {override}: this gate is hard, it can't be "
                 f'overridden'
             )
     return tuple(
@@ -137,9 +141,7 @@ def _override(gate: plan.Gate, overrides: Overrides) -> plan.Gate:
         return gate
     for override in overrides:
         if reason := override.reason_for(gate):
-            return dataclasses.replace(
-                gate, state='overridden', reason=reason
-            )
+            return dataclasses.replace(gate, state='overridden', reason=reason)
     return gate
 
 
@@ -147,7 +149,7 @@ def _why_not(meant: list[plan.Gate]) -> str:
     if any(gate.klass == 'advice' for gate in meant):
         return 'this is advice, which never refuses'
     if meant:
-        return 'this gate doesn\'t refuse'
+        return "this gate doesn't refuse"
     return 'no gate of this plan has that name and subject'
 
 

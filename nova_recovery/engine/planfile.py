@@ -89,7 +89,7 @@ def save(plan: plan_module.Plan, path: str) -> None:
         _replace(path, _written(plan))
     except OSError as error:
         raise exceptions.RecoveryError(
-            f'plan file {path}: can\'t be written: {error.strerror}'
+            f"plan file {path}: can't be written: {error.strerror}"
         ) from error
 
 
@@ -158,7 +158,7 @@ def _parse(path: str, text: str) -> dict[str, Any]:
             f'written with {head["lines"] + 1}'
         )
     if sum(step['items'] for step in head['plan']['steps']) != len(lines):
-        raise ValueError('its steps and its items don\'t match')
+        raise ValueError("its steps and its items don't match")
     items = iter(
         [_json(path, line, number) for number, line in enumerate(lines, 2)]
     )
@@ -203,9 +203,7 @@ def _checksum(plan: plan_module.Plan) -> str:
 
 def _item(body: dict[str, Any]) -> plan_module.Item:
     follows = tuple(_list(body['follows']))
-    return plan_module.Item(
-        **_fields(plan_module.Item, body, follows=follows)
-    )
+    return plan_module.Item(**_fields(plan_module.Item, body, follows=follows))
 
 
 def _list(value: Any) -> list[Any]:
@@ -241,7 +239,7 @@ def _read(path: str) -> str:
             return file.read()
     except OSError as error:
         raise exceptions.RecoveryError(
-            f'plan file {path}: can\'t be read: {error.strerror}'
+            f"plan file {path}: can't be read: {error.strerror}"
         ) from error
     except UnicodeDecodeError as error:
         raise exceptions.RecoveryError(

@@ -1,0 +1,251 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""From a plan to its result: show, gates, confirm, run.
+
+Every command that changes something ends here, so that nothing is changed
+before it was shown and agreed to, whoever or whatever types the command.
+What is said on the way goes to stderr; the result alone is for stdout.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+import dataclasses
+import re
+from typing import Any
+from typing import TYPE_CHECKING
+
+from nova_recovery.engine import gates as gates_module
+from nova_recovery.engine import plan as plan_module
+from nova_recovery import exceptions
+from nova_recovery import exit_codes
+
+if TYPE_CHECKING:
+    from nova_recovery.cli import base
+    from nova_recovery.cloud import cloud as cloud_module
+
+#: ``--yes`` and a typed "yes" are for plans of at most so many items.
+LARGE = 100
+Rows = list[tuple[Any, ...]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What became of it.
+
+    :ivar columns: headers of the table for stdout
+    :ivar rows: one a subject
+    """
+
+    columns: tuple[str, ...]
+    rows: Rows
+    exit_code: int = exit_codes.DONE
+
+    @property
+    def table(self) -> tuple[tuple[str, ...], Rows]:
+        """What a lister returns."""
+        return self.columns, self.rows
+
+
+def add_plan_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every command that makes a plan understands."""
+    group = add_confirm_options(parser)
+    group.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='Show the plan and stop: exit code 0, or 3 if a gate refuses',
+    )
+    group.add_argument(
+        '--plan-file',
+        metavar='<file>',
+        help='Save the plan there and stop; "plan apply" carries it out',
+    )
+    group.add_argument(
+        '--override',
+        metavar=f'<{gates_module.FORM}>',
+        action='append',
+        default=[],
+        help='Take a soft gate upon yourself; the reason is kept in the '
+        'journal with your name. Repeat it for several gates; leave the '
+        'subject away (GATE=REASON) for a gate of the whole plan',
+    )
+
+
+def add_confirm_options(
+    parser: argparse.ArgumentParser,
+) -> argparse._ArgumentGroup:
+    """Add the ways to agree where no terminal can ask; return their group."""
+    group = parser.add_argument_group(
+        'plan and approval',
+        'Nothing is changed before the plan was shown and agreed to: on a '
+        'terminal you are asked, elsewhere give one of these.',
+    )
+    either = group.add_mutually_exclusive_group()
+    either.add_argument(
+        '--approve',
+        metavar='<digest>',
+        type=_digest,
+        help='Carry it out if the plan has this digest (its first 8 digits '
+        'are enough), that is: if it is still the plan that you saw',
+    )
+    either.add_argument(
+        '--yes',
+        action='store_true',
+        help=f'Carry it out unasked, up to {LARGE} items',
+    )
+    return group
+
+
+def overrides(parsed: argparse.Namespace) -> gates_module.Overrides:
+    """The overrides on the command line.
+
+    For procedures that plan otherwise because of one; ``settle`` marks the
+    gates.
+
+    :raises UsageError: not of the form, or without a reason
+    """
+    return gates_module.parse_overrides(parsed.override)
+
+
+def settle(
+    command: base.RecoveryMixin,
+    parsed: argparse.Namespace,
+    plan: plan_module.Plan,
+    cloud: cloud_module.Cloud,
+) -> Result:
+    """Show a new plan; carry it out if its gates and the operator agree.
+
+    Sets the command's exit code.
+
+    :raises Refused: a gate refused, or nobody agreed; nothing was changed
+    :raises UsageError: an override that means none of the plan's gates
+    """
+    from nova_recovery.cli import stage as stage_module
+
+    plan = dataclasses.replace(
+        plan, gates=gates_module.apply(plan.gates, overrides(parsed))
+    )
+    stage = stage_module.Stage(command, parsed)
+    stage.show(plan)
+    if parsed.plan_file:
+        return stage.save(plan, parsed.plan_file)
+    refuse_if_blocked(plan.gates)
+    if parsed.dry_run:
+        return stage.dry(plan)
+    return go_on(command, parsed, plan, cloud)
+
+
+def go_on(
+    command: base.RecoveryMixin,
+    parsed: argparse.Namespace,
+    plan: plan_module.Plan,
+    cloud: cloud_module.Cloud,
+) -> Result:
+    """Ask for a plan that was shown and passed its gates, and run it."""
+    from nova_recovery.cli import stage as stage_module
+
+    stage = stage_module.Stage(command, parsed)
+    total = sum(1 for _ in plan.items())
+    if not total:
+        return stage.nothing(plan)
+    with stage.journal() as journal:
+        stage.check_kinds(plan)
+        confirm(stage.asker(), parsed, total, plan.digest)
+        run_id = journal.create_run(plan, **stage.who())
+        return stage.run(journal, run_id, plan, cloud)
+
+
+def refuse_if_blocked(gates: Iterable[plan_module.Gate]) -> None:
+    """:raises Refused: a gate doesn't let the plan pass"""
+    blocking = sum(gate.blocks for gate in gates)
+    if blocking:
+        several = 'gate' if blocking == 1 else 'gates'
+        raise exceptions.Refused(
+            f'Refused by {blocking} {several}. Nothing was changed.'
+        )
+
+
+class Asker:
+    """The terminal, if there is one. Also what tests stand in for."""
+
+    def __init__(self, stdin: Any, stderr: Any) -> None:
+        self._stdin, self._stderr = stdin, stderr
+
+    @property
+    def there(self) -> bool:
+        return bool(self._stdin.isatty() and self._stderr.isatty())
+
+    def ask(self, question: str) -> str:
+        """The answer; ``''`` at the end of input.
+
+        :raises KeyboardInterrupt: Ctrl-C
+        """
+        self._stderr.write(question)
+        self._stderr.flush()
+        try:
+            return str(self._stdin.readline()).strip()
+        except KeyboardInterrupt:
+            self._stderr.write('\nNothing was changed.\n')
+            raise
+
+
+def confirm(
+    asker: Asker, parsed: argparse.Namespace, total: int, digest: str
+) -> None:
+    """Return if somebody agreed to exactly this.
+
+    :param total: how many items are to be carried out
+    :param digest: of what was shown
+    :raises Refused: nobody did
+    """
+    if parsed.approve:
+        if digest.startswith(parsed.approve):
+            return
+        raise exceptions.Refused(
+            f'--approve {parsed.approve}: the plan as it is now has the '
+            f'digest {digest}. Nothing was changed.'
+        )
+    if parsed.yes and total <= LARGE:
+        return
+    if not asker.there:
+        raise exceptions.Refused(_no_terminal(parsed.yes, total, digest))
+    if total <= LARGE:
+        wanted, question = 'yes', 'Type "yes" to carry it out: '
+    else:
+        wanted = str(total)
+        question = 'Type the number of its items to carry it out: '
+    if asker.ask(question) != wanted:
+        raise exceptions.Refused('Not confirmed. Nothing was changed.')
+
+
+def _no_terminal(yes: bool, total: int, digest: str) -> str:
+    if yes:
+        why = f'--yes is for at most {LARGE} items, these are {total}'
+        way = f'--approve {digest[:16]}'
+    else:
+        why = 'There is no terminal to ask'
+        way = f'--approve {digest[:16]}'
+        if total <= LARGE:
+            way += ' or --yes'
+    return (
+        f'{why}; to carry out what was shown, give {way}. Nothing was changed.'
+    )
+
+
+def _digest(word: str) -> str:
+    if not re.fullmatch('[0-9a-f]{8,64}', word.lower()):
+        raise argparse.ArgumentTypeError(
+            f'{word!r} is not a digest of a plan: 8 to 64 digits 0-9 a-f'
+        )
+    return word.lower()

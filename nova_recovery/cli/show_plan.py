@@ -1,0 +1,239 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A plan as an operator reads it before it is carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+import itertools
+from typing import TextIO
+
+from rich import console as rich_console
+from rich import text as rich_text
+
+from nova_recovery.engine import change
+from nova_recovery.engine import gates as gates_module
+from nova_recovery.engine import plan as plan_module
+from nova_recovery.report import wording
+
+#: So much of a plan's digest is shown at its head, and is enough to approve.
+SHORT = 8
+#: So many items of a step, and gates of a name, are shown one by one.
+FIRST = 10
+#: So many items of each step, when the plan is larger than ``LARGE``.
+FIRST_OF_LARGE = 3
+LARGE = 100
+
+_STYLES = {
+    'ok': 'green',
+    'refused': 'bold red',
+    'unknown': 'bold red',
+    'overridden': 'yellow',
+    'advice': 'yellow',
+    '~': 'yellow',
+    '+': 'green',
+    '-': 'red',
+    '=': 'dim',
+}
+Line = rich_text.Text
+
+
+def console(stream: TextIO) -> rich_console.Console:
+    """Colours on a terminal, plain text elsewhere; nothing is re-wrapped."""
+    if getattr(stream, 'errors', None) == 'strict':
+        # A name that the locale can't write must not end the program.
+        stream.reconfigure(  # type: ignore[attr-defined]
+            errors='backslashreplace'
+        )
+    return rich_console.Console(
+        file=stream,
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def width(screen: rich_console.Console) -> int:
+    """Between 80 and 120 columns; 100 where there is no terminal."""
+    return min(max(screen.width, 80), 120) if screen.is_terminal else 100
+
+
+def show(
+    plan: plan_module.Plan,
+    registry: change.Registry,
+    screen: rich_console.Console,
+) -> None:
+    """Print the whole plan."""
+    for line in lines(plan, registry, width(screen)):
+        screen.print(line)
+
+
+def lines(
+    plan: plan_module.Plan, registry: change.Registry, columns: int
+) -> Iterator[Line]:
+    """The plan, line by line."""
+    yield Line.assemble(
+        ('Plan ', 'bold'),
+        (plan.digest[:SHORT], 'bold cyan'),
+        (f'  {wording.clean(plan.title)}', 'bold'),
+    )
+    yield from gate_lines(plan.gates, columns)
+    yield from step_lines(plan, registry, columns)
+    if plan.left_out:
+        yield from _heading('Left out')
+        yield from _left_out(plan.left_out, columns)
+    if plan.notes:
+        yield from _heading('Notes')
+        for note in plan.notes:
+            yield from map(Line, wording.wrap(note, '  ', columns))
+    yield Line()
+    yield Line(f'Digest {plan.digest}', style='dim')
+
+
+def gate_lines(
+    gates: Sequence[plan_module.Gate], columns: int
+) -> Iterator[Line]:
+    """The gates under their heading; of many alike the first ones only."""
+    if not gates:
+        return
+    yield from _heading('Gates')
+    column = min(max(len(gate.name) for gate in gates), 24)
+
+    def alike(gate: plan_module.Gate) -> tuple[str, str]:
+        return _word(gate), gate.name
+
+    for (word, name), group in itertools.groupby(gates, key=alike):
+        several = list(group)
+        head = f'  {word:<10} {wording.clean(name):<{column}}  '
+        if len(several) > FIRST and word == 'ok':
+            yield from _styled(
+                f'{len(several)} times, first '
+                f'{several[0].subject}: {several[0].observed}',
+                head,
+                word,
+                columns,
+            )
+            continue
+        for gate in several[:FIRST]:
+            yield from _gate(gate, head, word, columns)
+        if len(several) > FIRST:
+            more = len(several) - FIRST
+            yield Line(f'{" " * len(head)}… and {more} more')
+
+
+def step_lines(
+    plan: plan_module.Plan, registry: change.Registry, columns: int
+) -> Iterator[Line]:
+    """The steps with their first items."""
+    total = sum(len(step.items) for step in plan.steps)
+    first = FIRST if total <= LARGE else FIRST_OF_LARGE
+    yield Line()
+    for number, step in enumerate(plan.steps, 1):
+        if not step.items:
+            continue
+        title = f'Step {number}  {wording.clean(step.title)}'
+        subjects = [item.subject for item in step.items]
+        several = wording.count(len(subjects), wording.noun_of(subjects))
+        yield Line.assemble(
+            (title, 'bold'),
+            (f'  ({several})' if len(subjects) > 1 else '', 'dim'),
+        )
+        yield from _items(step.items[:first], registry, columns)
+        if len(subjects) > first:
+            yield Line(f'  … and {len(subjects) - first} more', style='dim')
+    if not total:
+        yield Line('Nothing to do.')
+
+
+def _items(
+    items: Sequence[plan_module.Item],
+    registry: change.Registry,
+    columns: int,
+) -> Iterator[Line]:
+    """Each item with what it changes; those that only have names, in a row."""
+    plain: list[str] = []
+    for item in items:
+        label = wording.clean(item.label)
+        known = registry.get(item.kind)
+        if known is None:
+            described = [f'= {item.kind}: unknown to this version']
+        else:
+            described = known.describe(item)
+        if not described:
+            plain.append(label)
+            continue
+        name = wording.clean(wording.identifier(item.subject, item.label))
+        yield Line.assemble(
+            f'  {label}', (f'  {name}' if name else '', 'cyan')
+        )
+        for one in described:
+            text = wording.clean(one)
+            yield Line(f'    {text}', style=_STYLES.get(text[:1], ''))
+    if plain:
+        yield from map(Line, wording.wrap(', '.join(plain), '  ', columns))
+
+
+def _gate(
+    gate: plan_module.Gate, head: str, word: str, columns: int
+) -> Iterator[Line]:
+    about = f'{gate.subject}: ' if gate.subject else ''
+    yield from _styled(f'{about}{gate.observed}', head, word, columns)
+    pad = ' ' * len(head)
+    if gate.state == 'overridden':
+        yield from map(
+            Line, wording.wrap(f'override: {gate.reason}', pad, columns)
+        )
+    elif gate.state != 'ok':
+        for line in [*gate.remedy.splitlines(), *_way_past(gate)]:
+            yield from map(Line, wording.wrap(line, pad, columns))
+
+
+def _way_past(gate: plan_module.Gate) -> list[str]:
+    """How the gate is overridden, or that it can't be."""
+    if not gate.blocks or '--override' in gate.remedy:
+        return []
+    if gate.klass == 'hard':
+        return ["this gate can't be overridden"]
+    where = gates_module.address(gate.name, gate.subject)
+    return [f"or take it upon yourself with --override '{where}=REASON'"]
+
+
+def _word(gate: plan_module.Gate) -> str:
+    if gate.klass == 'advice' and gate.state != 'ok':
+        return 'advice'
+    return gate.state
+
+
+def _styled(text: str, head: str, word: str, columns: int) -> Iterator[Line]:
+    for number, line in enumerate(wording.wrap(text, head, columns)):
+        styled = Line(line)
+        if number == 0:
+            styled.stylize(_STYLES.get(word, ''), 2, 2 + len(word))
+        yield styled
+
+
+def _heading(text: str) -> Iterator[Line]:
+    yield Line()
+    yield Line(text, style='bold')
+
+
+def _left_out(left_out: dict[str, str], columns: int) -> Iterator[Line]:
+    first = list(left_out.items())[:FIRST]
+    column = min(max(len(wording.clean(name)) for name, _ in first), 36)
+    for name, why in first:
+        head = f'  {wording.clean(name):<{column}}  '
+        yield from map(Line, wording.wrap(why, head, columns))
+    if len(left_out) > FIRST:
+        yield Line(f'  … and {len(left_out) - FIRST} more', style='dim')

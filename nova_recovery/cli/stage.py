@@ -1,0 +1,224 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Where a command carries a plan out: its terminal, its journal, its words."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+import contextlib
+import functools
+import os
+import pwd
+import re
+import shlex
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+from nova_recovery import changes
+from nova_recovery.cli import carry_out
+from nova_recovery.cli import show_plan
+from nova_recovery.engine import change
+from nova_recovery.engine import plan as plan_module
+from nova_recovery.engine import planfile
+from nova_recovery import exceptions
+from nova_recovery import exit_codes
+from nova_recovery.report import summary
+from nova_recovery.report import wording
+
+if TYPE_CHECKING:
+    from nova_recovery.cli import base
+    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.engine import journal as journal_module
+    from nova_recovery.engine import progress
+    from nova_recovery.engine import runner
+
+_SECRET = re.compile('--.*(password|passcode|secret|token|key)')
+
+
+class Stage:
+    """One command that was typed."""
+
+    def __init__(
+        self, command: base.RecoveryMixin, parsed: argparse.Namespace
+    ) -> None:
+        self._command, self._parsed = command, parsed
+        self.screen = show_plan.console(command.app.stderr)
+
+    @functools.cached_property
+    def registry(self) -> change.Registry:
+        return changes.registry()
+
+    def say(self, text: str = '') -> None:
+        """One line on stderr."""
+        self.screen.print(text)
+
+    def show(self, plan: plan_module.Plan) -> None:
+        """The plan on stderr."""
+        show_plan.show(plan, self.registry, self.screen)
+
+    def asker(self) -> carry_out.Asker:
+        return carry_out.Asker(
+            self._command.app.stdin, self._command.app.stderr
+        )
+
+    def call(self, *words: str) -> str:
+        """How another command is typed in this program, to be copied."""
+        unified = str(self._command.cmd_name or '').startswith('recovery ')
+        program = ('openstack', 'recovery') if unified else ('nova-recovery',)
+        return shlex.join([*program, *words])
+
+    @contextlib.contextmanager
+    def journal(self) -> Iterator[journal_module.Journal]:
+        """The journal that is configured; closed at the end."""
+        from nova_recovery.engine import journal as journal_module
+
+        conf = self._command.conf(self._parsed)
+        with contextlib.closing(
+            journal_module.Journal.open(conf.journal.connection)
+        ) as journal:
+            yield journal
+
+    def who(self) -> dict[str, str]:
+        """Who does it, where, and with which command."""
+        return {
+            'who': person(os.environ),
+            'machine': socket.gethostname(),
+            'command': typed(sys.argv),
+        }
+
+    def check_kinds(self, plan: plan_module.Plan) -> None:
+        """:raises RecoveryError: a plan of another version"""
+        unknown = {item.kind for item in plan.items()} - set(self.registry)
+        if unknown:
+            raise exceptions.RecoveryError(
+                f'this version has no change called '
+                f'{", ".join(sorted(unknown))}; use the one that made the '
+                f'plan. Nothing was changed.'
+            )
+
+    def save(self, plan: plan_module.Plan, path: str) -> carry_out.Result:
+        """Save the plan and stop."""
+        planfile.save(plan, path)
+        self.say(
+            f'\nSaved in {path}. Carry it out with: '
+            f'{self.call("plan", "apply", path)}'
+        )
+        carry_out.refuse_if_blocked(plan.gates)
+        return self.nothing(plan)
+
+    def dry(self, plan: plan_module.Plan) -> carry_out.Result:
+        """Stop after the plan was shown."""
+        self.say('\nDry run. Nothing was changed.')
+        return self.nothing(plan)
+
+    def nothing(self, plan: plan_module.Plan) -> carry_out.Result:
+        """The result of a plan that isn't carried out, or is empty."""
+        return carry_out.Result(*summary.of_plan(plan))
+
+    def run(
+        self,
+        journal: journal_module.Journal,
+        run_id: str,
+        plan: plan_module.Plan,
+        cloud: cloud_module.Cloud,
+    ) -> carry_out.Result:
+        """Run what the journal has, from its beginning or from where it is.
+
+        Sets the command's exit code.
+        """
+        from nova_recovery.engine import runner
+
+        self.say(f'\nRun {run_id}')
+        outcome = runner.Runner(
+            journal,
+            self.registry,
+            cloud,
+            reporter=self._reporter(),
+        ).carry_out(run_id)
+        return self.end(journal, run_id, outcome)
+
+    def _reporter(self) -> progress.Reporter:
+        from nova_recovery.engine import progress
+
+        if self.screen.is_terminal:
+            return progress.RichReporter(self._command.app.stderr)
+        return progress.PlainReporter(self._command.app.stderr)
+
+    def end(
+        self,
+        journal: journal_module.Journal,
+        run_id: str,
+        outcome: runner.Outcome,
+    ) -> carry_out.Result:
+        """Say how it ended and how to go on; the result for stdout."""
+        self.say()
+        for line in self._afterwards(run_id, outcome):
+            self.say(line)
+        self._command.exit_code = outcome.exit_code
+        columns, rows = summary.of_items(journal.items(run_id))
+        return carry_out.Result(columns, rows, outcome.exit_code)
+
+    def _afterwards(
+        self, run_id: str, outcome: runner.Outcome
+    ) -> Iterator[str]:
+        counts = ', '.join(
+            f'{number} {state}'
+            for state, number in sorted(
+                outcome.counts.items(), key=lambda c: summary.gravity(c[0])
+            )
+            if number
+        )
+        if outcome.exit_code == exit_codes.INTERRUPTED:
+            yield f'Run {run_id} interrupted; nothing is in flight: {counts}.'
+            yield f'  go on:     {self.call("run", "resume", run_id)}'
+            yield f'  take back: {self.call("run", "undo", run_id)}'
+        elif outcome.exit_code == exit_codes.DONE:
+            yield f'Run {run_id} done: {counts}.'
+        else:
+            yield f'Run {run_id} partly done: {counts}.'
+            yield f'  look:      {self.call("run", "show", run_id, "--items")}'
+            yield f'  go on:     {self.call("run", "resume", run_id)}'
+            yield f'  take back: {self.call("run", "undo", run_id)}'
+
+
+def person(environ: Mapping[str, str]) -> str:
+    """``anna``, or ``anna/admin`` where she works as OpenStack's admin."""
+    try:
+        login = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        login = str(os.getuid())
+    names = [environ.get('SUDO_USER') or environ.get('USER') or login]
+    if environ.get('OS_USERNAME'):
+        names.append(environ['OS_USERNAME'])
+    return '/'.join(wording.clean(name)[:32] for name in names)
+
+
+def typed(words: Sequence[str]) -> str:
+    """The command line for the journal, without secrets."""
+    shown: list[str] = []
+    hide = False
+    for word in words:
+        name, equals, _ = word.partition('=')
+        secret = bool(_SECRET.fullmatch(name))
+        if hide:
+            shown.append('***')
+        else:
+            shown.append(f'{name}=***' if secret and equals else word)
+        hide = secret and not equals
+    if shown:
+        shown[0] = os.path.basename(shown[0])
+    return wording.clean(shlex.join(shown))

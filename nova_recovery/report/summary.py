@@ -1,0 +1,115 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What became of each subject, one row for each.
+
+A subject has several items, one after the other; the row tells the one that
+decides: the worst, and of equals the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from typing import Protocol
+
+from nova_recovery.engine import plan as plan_module
+from nova_recovery.report import wording
+
+COLUMNS = ('Subject', 'ID', 'Outcome', 'Detail')
+
+#: Item states, those that an operator has to look at first.
+GRAVITY = (
+    'doubt',
+    'conflict',
+    'failed',
+    'kept',
+    'blocked',
+    'sent',
+    'intent',
+    'pending',
+    'skipped',
+    'done',
+    'already',
+    'reverted',
+)
+
+
+class ItemRecord(Protocol):
+    """What is asked here of the journal's record of an item."""
+
+    id: str
+    subject: str
+    label: str
+    state: str
+    detail: str
+
+
+def gravity(state: str) -> int:
+    """0 is the gravest; a state of a newer journal counts as such."""
+    return GRAVITY.index(state) if state in GRAVITY else 0
+
+
+def of_items(
+    items: Iterable[ItemRecord],
+) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """Columns and rows for what a run did, in the order of the plan."""
+    decisive: dict[str, ItemRecord] = {}
+    for item in items:
+        before = decisive.get(item.subject)
+        if before is None or _decides(item, before):
+            decisive[item.subject] = item
+    return COLUMNS, [
+        (
+            wording.clean(item.label),
+            wording.clean(wording.identifier(subject, item.label)),
+            item.state,
+            wording.clean(item.detail or ''),
+        )
+        for subject, item in decisive.items()
+    ]
+
+
+def of_plan(
+    plan: plan_module.Plan,
+) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """The same for what isn't carried out yet, and what it leaves out."""
+    titles: dict[str, list[str]] = {}
+    labels: dict[str, str] = {}
+    for step in plan.steps:
+        for item in step.items:
+            labels[item.subject] = item.label
+            done = titles.setdefault(item.subject, [])
+            if step.title not in done:
+                done.append(step.title)
+    rows: list[tuple[Any, ...]] = [
+        (
+            wording.clean(labels[subject]),
+            wording.clean(wording.identifier(subject, labels[subject])),
+            'planned',
+            wording.clean('; '.join(steps)),
+        )
+        for subject, steps in titles.items()
+    ]
+    rows += [
+        (wording.clean(name), '', 'left out', wording.clean(why))
+        for name, why in plan.left_out.items()
+    ]
+    return COLUMNS, rows
+
+
+def _decides(item: ItemRecord, before: ItemRecord) -> bool:
+    good = gravity('skipped')
+    new, old = gravity(item.state), gravity(before.state)
+    if new >= good and old >= good:
+        return True
+    return new < old or (new == old and item.state != 'blocked')

@@ -1,0 +1,122 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""How times, numbers and the names that tenants chose are written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import datetime
+import textwrap
+
+Time = datetime.datetime | str | None
+
+
+def clean(text: object) -> str:
+    """The text on one line and harmless for a terminal.
+
+    Tenants name servers as they like; what moves the cursor, colours the
+    screen or turns the direction of writing is shown as its escape.
+    """
+    return ''.join(
+        one if one.isprintable() else one.encode('unicode_escape').decode()
+        for one in str(text)
+    )
+
+
+def count(number: int, noun: str) -> str:
+    """``1 server``, ``4 servers``."""
+    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
+
+
+def noun_of(subjects: Sequence[str]) -> str:
+    """What ``server:UUID``, ``server:UUID`` are: ``server``.
+
+    ``item`` if they are of several kinds or the same one several times.
+    """
+    kinds = {subject.partition(':')[0] for subject in subjects}
+    if len(set(subjects)) < len(subjects):
+        return 'item'
+    kind = kinds.pop() if len(kinds) == 1 else 'item'
+    return kind if kind.isalpha() else 'item'
+
+
+def identifier(subject: str, label: str) -> str:
+    """The part of the subject that the label doesn't say already."""
+    _, _, name = subject.partition(':')
+    return '' if name == label else name or subject
+
+
+def moment(time: Time) -> datetime.datetime | None:
+    """A time of the journal or of a plan, in UTC; None if there is none."""
+    if isinstance(time, str):
+        try:
+            time = datetime.datetime.fromisoformat(time.replace('Z', '+00:00'))
+        except ValueError:
+            return None
+    if time is None:
+        return None
+    if time.tzinfo is None:
+        return time.replace(tzinfo=datetime.UTC)
+    return time.astimezone(datetime.UTC)
+
+
+def stamp(time: Time) -> str:
+    """``2026-03-01 14:02:11Z``, or ``''``."""
+    at = moment(time)
+    return at.strftime('%Y-%m-%d %H:%M:%SZ') if at else ''
+
+
+def span(start: Time, end: Time) -> str:
+    """How long it took: ``4 s``, ``9 min``; ``''`` if it isn't known."""
+    first, last = moment(start), moment(end)
+    if first is None or last is None:
+        return ''
+    return _length((last - first).total_seconds())
+
+
+def ago(time: Time, now: Time = None) -> str:
+    """``14:02:11Z, 9 min ago``; with its date if that isn't today's."""
+    at = moment(time)
+    if at is None:
+        return ''
+    present = moment(now) or datetime.datetime.now(datetime.UTC)
+    shape = (
+        '%H:%M:%SZ' if at.date() == present.date() else '%Y-%m-%d %H:%M:%SZ'
+    )
+    seconds = (present - at).total_seconds()
+    if seconds < 0:
+        return f'{at.strftime(shape)}, {_length(-seconds)} ahead of this clock'
+    return f'{at.strftime(shape)}, {_length(seconds)} ago'
+
+
+def _length(seconds: float) -> str:
+    for unit, size in (('d', 86400), ('h', 3600), ('min', 60)):
+        if seconds >= 2 * size or (unit == 'd' and seconds >= size):
+            return f'{int(seconds // size)} {unit}'
+    return f'{max(int(seconds), 0)} s'
+
+
+def wrap(text: str, head: str, width: int) -> list[str]:
+    """The text behind ``head``, further lines as far in.
+
+    No word is divided: a UUID that fits on no line sticks out.
+    """
+    room = max(width - len(head), 30)
+    lines = textwrap.wrap(
+        clean(text), room, break_long_words=False, break_on_hyphens=False
+    )
+    pad = ' ' * len(head)
+    return [
+        (pad if number else head) + line
+        for number, line in enumerate(lines or [''])
+    ]
