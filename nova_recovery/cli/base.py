@@ -140,13 +140,27 @@ class RecoveryMixin(command.Command):
         ``auth_required = False``, even with good credentials; going through
         its public hook once more, now with authentication, makes it.
 
-        :raises Exception: whatever keystoneauth or openstacksdk raise for
-            missing or wrong credentials
+        :raises exceptions.ApiUnavailable: credentials are missing or wrong,
+            or Keystone doesn't answer
         """
+        from keystoneauth1 import exceptions as keystone_exceptions
+        from openstack import exceptions as sdk_exceptions
+        from osc_lib import exceptions as osc_exceptions
+
         manager: Any = self.app.client_manager
-        if not getattr(manager, '_auth_setup_completed', True):
-            self.auth_required = True
-            self.app.prepare_to_run_command(self)
+        try:
+            if not getattr(manager, '_auth_setup_completed', True):
+                self.auth_required = True
+                self.app.prepare_to_run_command(self)
+            manager.sdk_connection.authorize()
+        except (
+            keystone_exceptions.ClientException,
+            osc_exceptions.CommandError,
+            sdk_exceptions.SDKException,
+        ) as error:
+            raise exceptions.ApiUnavailable(
+                f"can't log in to the cloud: {error}"
+            ) from error
         return manager.sdk_connection
 
 

@@ -1,0 +1,42 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+
+import fixtures
+from oslotest import base
+
+
+class TestCase(base.BaseTestCase):
+    """A test that sees neither the caller's cloud nor their home."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.useFixture(CleanEnvironment())
+
+
+class CleanEnvironment(fixtures.Fixture):
+    """No OS_* variable of the person who runs the tests counts.
+
+    OS_CLOUD would send a test to a real cloud, and OS_DATABASE__CONNECTION
+    overrides what a test writes into nova.conf.
+    """
+
+    def _setUp(self) -> None:
+        for name in os.environ:
+            if name.startswith('OS_') and not name.startswith('OS_TEST'):
+                self.useFixture(fixtures.EnvironmentVariable(name))

@@ -1,0 +1,88 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Both programs, run inside the test with commands made up by the test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import dataclasses
+import io
+import logging
+from typing import Any
+
+import fixtures
+
+Commands = Mapping[str, type[Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """How a program ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+def run(test: Any, make_app: Any, prefix: str, argv: str) -> Ended:
+    """Run a program as the shell would, and return how it ended.
+
+    :param make_app: returns the cliff application, made when the output is
+        already caught
+    :param prefix: what comes before the noun, ``recovery`` or nothing
+    :param argv: the words after that, and global options before ``--``
+    """
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with (
+        fixtures.MonkeyPatch('sys.stdout', stdout),
+        fixtures.MonkeyPatch('sys.stderr', stderr),
+        _OwnLogging(),
+    ):
+        app = make_app()
+        for name, command in test.commands.items():
+            app.command_manager.add_command(f'{prefix}{name}', command)
+        try:
+            code = app.run([*prefix.split(), *argv.split()])
+        except SystemExit as end:
+            code = end.code
+    return Ended(code, stdout.getvalue(), stderr.getvalue())
+
+
+class _OwnLogging(fixtures.Fixture):
+    """Handlers and levels that a program sets are gone afterwards."""
+
+    def _setUp(self) -> None:
+        root = logging.getLogger()
+        handlers, level = root.handlers[:], root.level
+        self.addCleanup(root.setLevel, level)
+        self.addCleanup(setattr, root, 'handlers', handlers)
+        root.handlers = []
+
+
+class Standalone:
+    """Mixed into a test case: ``self.run_program`` is nova-recovery."""
+
+    def run_program(self, argv: str) -> Ended:
+        from nova_recovery import shell
+
+        return run(self, shell.Shell, '', argv)
+
+
+class UnifiedClient:
+    """Mixed into a test case: ``self.run_program`` is openstack recovery."""
+
+    def run_program(self, argv: str) -> Ended:
+        from openstackclient import shell
+
+        return run(self, shell.OpenStackShell, 'recovery ', argv)

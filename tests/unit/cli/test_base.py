@@ -1,0 +1,243 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""What holds for every command, in both programs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+import fixtures
+
+from nova_recovery.cli import base
+from nova_recovery import exceptions
+from nova_recovery import exit_codes
+from tests import base as tests_base
+from tests.unit.cli import keystone
+from tests.unit.cli import programs
+
+
+class Reboot(base.RecoveryCommand):
+    """Do something."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument('--end', default='done')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int | None:
+        if parsed_args.end == 'refused':
+            raise exceptions.Refused('gate source-fenced refused\n  use --x')
+        if parsed_args.end == 'ctrl-c':
+            raise KeyboardInterrupt
+        if parsed_args.end == 'partly':
+            return exit_codes.PARTLY
+        self.app.stdout.write('done\n')
+        return None
+
+
+class List(base.RecoveryLister):
+    """List things."""
+
+    refuse = False
+    partly = False
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        if self.refuse:
+            raise exceptions.Refused('no such gate')
+        if self.partly:
+            self.exit_code = exit_codes.PARTLY
+        return ('name', 'host'), [('at3-ui01', 'np-rcc46')]
+
+
+class RefusedList(List):
+    """Refuse."""
+
+    refuse = True
+
+
+class PartlyList(List):
+    """A cell was down."""
+
+    partly = True
+
+
+class Show(base.RecoveryShowOne):
+    """Show a thing."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        self.exit_code = exit_codes.PARTLY
+        return ('name',), ('at3-ui01',)
+
+
+class WhoAmI(base.RecoveryCommand):
+    """Ask Keystone, twice."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        for _ in range(2):
+            connection = self.connection()
+            self.app.stdout.write(f'{connection.current_user_id}\n')
+
+
+class Both:
+    """What both programs are asked, with the same words."""
+
+    commands: programs.Commands = {
+        'server reboot': Reboot,
+        'thing list': List,
+        'thing refused': RefusedList,
+        'thing partly': PartlyList,
+        'thing show': Show,
+        'whoami': WhoAmI,
+    }
+
+    def test_a_command_that_did_its_work_ends_with_0(self):
+        ended = self.run_program('server reboot')
+        self.assertEqual(
+            programs.Ended(exit_codes.DONE, 'done\n', ''), ended
+        )
+
+    def test_a_gate_that_refuses_ends_with_3_and_says_why_once(self):
+        ended = self.run_program('server reboot --end refused')
+        self.assertEqual(
+            programs.Ended(
+                exit_codes.REFUSED,
+                '',
+                'gate source-fenced refused\n  use --x\n',
+            ),
+            ended,
+        )
+
+    def test_debug_shows_where_it_was_refused(self):
+        ended = self.run_program('server reboot --end refused --debug')
+        self.assertEqual(exit_codes.REFUSED, ended.code)
+        self.assertIn('Traceback', ended.stderr)
+
+    def test_work_half_done_ends_with_4(self):
+        ended = self.run_program('server reboot --end partly')
+        self.assertEqual(exit_codes.PARTLY, ended.code)
+
+    def test_ctrl_c_ends_with_130(self):
+        ended = self.run_program('server reboot --end ctrl-c')
+        self.assertEqual(exit_codes.INTERRUPTED, ended.code)
+
+    def test_an_unknown_option_ends_with_2(self):
+        ended = self.run_program('server reboot --nonsense')
+        self.assertEqual(exit_codes.USAGE, ended.code)
+        self.assertIn('--nonsense', ended.stderr)
+
+    def test_an_unknown_command_ends_with_2(self):
+        ended = self.run_program('server explode')
+        self.assertEqual(exit_codes.USAGE, ended.code)
+
+    def test_a_list_can_be_refused_too(self):
+        ended = self.run_program('thing refused')
+        self.assertEqual(
+            programs.Ended(exit_codes.REFUSED, '', 'no such gate\n'), ended
+        )
+
+    def test_a_list_with_a_cell_down_is_shown_and_ends_with_4(self):
+        ended = self.run_program('thing partly -f json')
+        self.assertEqual(exit_codes.PARTLY, ended.code)
+        self.assertEqual(
+            [{'name': 'at3-ui01', 'host': 'np-rcc46'}],
+            json.loads(ended.stdout),
+        )
+
+    def test_a_show_tells_its_exit_code_too(self):
+        ended = self.run_program('thing show -f value')
+        self.assertEqual(
+            programs.Ended(exit_codes.PARTLY, 'at3-ui01\n', ''), ended
+        )
+
+    def test_every_command_takes_our_configuration_files(self):
+        ended = self.run_program('thing list --help')
+        self.assertEqual(exit_codes.DONE, ended.code)
+        for option in (
+            '--recovery-config-file',
+            '--nova-config-file',
+            '--nova-config-dir',
+            '--cinder-config-file',
+        ):
+            self.assertIn(option, ended.stdout)
+
+    def test_the_first_use_of_an_api_logs_in_and_no_second_one_does(self):
+        fake = self._keystone()
+        ended = self.run_program('whoami')
+        self.assertEqual(
+            programs.Ended(exit_codes.DONE, 'u1\nu1\n', ''), ended
+        )
+        self.assertEqual(1, fake.logins)
+
+    def test_a_command_that_needs_no_api_does_not_log_in(self):
+        fake = self._keystone()
+        self.assertEqual(0, self.run_program('thing list').code)
+        self.assertEqual(0, fake.logins)
+
+    def test_a_wrong_password_is_told_in_one_line(self):
+        self._keystone(OS_PASSWORD='wrong')
+        ended = self.run_program('whoami')
+        self.assertEqual(exit_codes.ERROR, ended.code)
+        self.assertEqual(1, ended.stderr.count('\n'), ended.stderr)
+        self.assertIn("can't log in to the cloud", ended.stderr)
+        self.assertIn('The password is wrong', ended.stderr)
+
+    def test_a_keystone_that_is_down_is_told_in_the_last_line(self):
+        self._keystone(OS_AUTH_URL='http://127.0.0.1:1/v3')
+        ended = self.run_program('whoami')
+        self.assertEqual(exit_codes.ERROR, ended.code)
+        # keystoneauth warns first that it could not ask for the versions
+        last = ended.stderr.splitlines()[-1]
+        self.assertIn("can't log in to the cloud", last)
+        self.assertIn('http://127.0.0.1:1/v3', last)
+
+    def test_missing_credentials_are_told_in_one_line(self):
+        ended = self.run_program('whoami')
+        self.assertEqual(exit_codes.ERROR, ended.code)
+        self.assertEqual(1, ended.stderr.count('\n'), ended.stderr)
+        self.assertIn("can't log in to the cloud", ended.stderr)
+
+    def _keystone(self, **environment: str) -> keystone.Keystone:
+        fake = self.useFixture(keystone.Keystone())
+        for name, value in {**fake.environment, **environment}.items():
+            self.useFixture(fixtures.EnvironmentVariable(name, value))
+        return fake
+
+
+class TestStandalone(Both, programs.Standalone, tests_base.TestCase):
+    def test_credentials_can_be_given_as_options(self):
+        fake = self.useFixture(keystone.Keystone())
+        options = ' '.join(
+            f'--{name.lower().replace("_", "-")} {value}'
+            for name, value in fake.environment.items()
+        )
+        ended = self.run_program(f'{options} whoami')
+        self.assertEqual(
+            programs.Ended(exit_codes.DONE, 'u1\nu1\n', ''), ended
+        )
+
+    def test_no_command_is_a_usage_error(self):
+        ended = self.run_program('')
+        self.assertEqual(exit_codes.USAGE, ended.code)
+        self.assertIn('which command?', ended.stderr)
+
+    def test_an_abbreviated_global_option_reaches_the_command(self):
+        ended = self.run_program('server reboot --deb')
+        self.assertEqual(exit_codes.USAGE, ended.code)
+        self.assertIn('unrecognized arguments: --deb', ended.stderr)
+
+
+class TestUnifiedClient(Both, programs.UnifiedClient, tests_base.TestCase):
+    pass
