@@ -1,0 +1,123 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""python -m tests.cloud: the practice cloud from a shell."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+
+from tests.cloud import cloud
+from tests.cloud import packages
+from tests.cloud import process
+from tests.cloud import settings
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.cloud")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in {
+        "install": "install the Debian packages and OpenStack, start nothing",
+        "up": "install, create, start and seed whatever is missing",
+        "status": "list the services; exit 1 if any is down",
+        "env": "print export lines for a shell",
+        "reset": "back to the seeded state",
+        "seed": "create the seeded servers that are missing",
+        "save": "make the present state the one that reset restores",
+    }.items():
+        commands.add_parser(name, help=text)
+    down = commands.add_parser("down", help="stop all services")
+    down.add_argument(
+        "--wipe", action="store_true", help="forget all but the packages"
+    )
+    for name, text in {
+        "start": "start services and wait until they serve",
+        "stop": "end services by SIGTERM",
+        "kill": "end services by SIGKILL",
+        "power-loss": "kill nova-compute of hosts and shut their guests off",
+        "guests": "show the guests of hosts",
+        "logs": "show the last lines of services' logs",
+    }.items():
+        command = commands.add_parser(name, help=text)
+        command.add_argument("names", nargs="+", metavar="NAME")
+        if name == "start":
+            command.add_argument(
+                "--clock",
+                type=int,
+                default=0,
+                metavar="SECONDS",
+                help="by how much the service's clock is ahead",
+            )
+    return parser
+
+
+def _status(practice: cloud.PracticeCloud) -> int:
+    pids = practice.status()
+    for name, pid in pids.items():
+        print(f"{name:22} {'up' if pid else 'DOWN':5} {pid or ''}".rstrip())
+    return 0 if all(pids.values()) else 1
+
+
+def _logs(practice: cloud.PracticeCloud, name: str) -> None:
+    for log in sorted(practice.config.logs.glob(f"{name}.*")):
+        print(f"==> {log}")
+        print("\n".join(log.read_text(errors="replace").splitlines()[-30:]))
+
+
+def _one_service(
+    practice: cloud.PracticeCloud, options: argparse.Namespace
+) -> None:
+    for name in options.names:
+        if options.command == "start":
+            practice.start(name, options.clock)
+        elif options.command == "stop":
+            practice.stop(name)
+        elif options.command == "kill":
+            practice.kill(name)
+        elif options.command == "power-loss":
+            practice.power_loss(name)
+        elif options.command == "guests":
+            for uuid, guest in practice.guests(name).items():
+                print(f"{name} {uuid} {guest['name']} {guest['state']}")
+        else:
+            _logs(practice, name)
+
+
+def main(arguments: list[str]) -> int:
+    """Carry out one command; return the exit code."""
+    options = _parser().parse_args(arguments)
+    practice = cloud.PracticeCloud()
+    if options.command == "install":
+        config = settings.load(create=True)
+        packages.install_debian(config.logs / "install.log")
+        packages.install_openstack(config)
+    elif options.command == "down":
+        practice.down(options.wipe)
+    elif options.command == "status":
+        return _status(practice)
+    elif options.command == "env":
+        for name, value in practice.exports().items():
+            print(f"export {name}={shlex.quote(value)}")
+    elif options.command in ("up", "reset", "seed", "save"):
+        getattr(practice, options.command)()
+    else:
+        _one_service(practice, options)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except process.CloudError as error:
+        sys.exit(f"error: {error}")

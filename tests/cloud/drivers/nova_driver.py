@@ -1,0 +1,222 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A hypervisor that remembers its guests: nova's fake driver with a file.
+
+Each host keeps ``guests.json`` in its state_path, so that guests outlive
+nova-compute as real guests do, and so that a test sees where a server's
+guest is, in which state, and that it is on two hosts at once:
+``{UUID: {"name": "instance-0000000a", "state": "running", "volumes": {...}}}``.
+"""
+
+import json
+import os
+import threading
+
+from nova.compute import power_state
+import nova.conf
+from nova.virt import driver
+from nova.virt import fake
+
+CONF = nova.conf.CONF
+
+STATES = {
+    "running": power_state.RUNNING,
+    "paused": power_state.PAUSED,
+    "shut off": power_state.SHUTDOWN,
+    "suspended": power_state.SUSPENDED,
+}
+NAMES = {state: name for name, state in STATES.items()}
+
+
+def _volumes(block_device_info):
+    """Return the volume of each device, from what nova gave the driver."""
+    return {
+        entry["mount_device"]: entry["connection_info"].get("serial")
+        or entry["connection_info"]["data"].get("volume_id")
+        for entry in driver.block_device_info_get_mapping(block_device_info)
+    }
+
+
+class PracticeDriver(fake.FakeDriverWithoutFakeNodes):
+    """Guests of one host; every change is written down at once."""
+
+    vcpus, memory_mb, local_gb = 64, 65536, 2000
+
+    def __init__(self, virtapi, read_only=False):
+        super().__init__(virtapi, read_only)
+        self._lock = threading.Lock()
+        self._volumes = {}
+
+    @property
+    def _file(self):
+        return os.path.join(CONF.state_path, "guests.json")
+
+    def init_host(self, host):
+        super().init_host(host)
+        try:
+            with open(self._file) as saved:
+                guests = json.load(saved)
+        except FileNotFoundError:
+            guests = {}
+        for uuid, guest in guests.items():
+            self.instances[uuid] = fake.FakeInstance(
+                guest["name"], STATES[guest["state"]], uuid
+            )
+            self._volumes[uuid] = guest["volumes"]
+
+    def _save(self):
+        with self._lock:
+            guests = {
+                uuid: {
+                    "name": guest.name,
+                    "state": NAMES[guest.state],
+                    "volumes": self._volumes.get(uuid, {}),
+                }
+                for uuid, guest in list(self.instances.items())
+            }
+            with open(self._file + ".new", "w") as new:
+                json.dump(guests, new, indent=1)
+            os.replace(self._file + ".new", self._file)
+
+    def _set(self, instance, state):
+        # as libvirt does, raises InstanceNotFound where there is no domain
+        self.get_info(instance)
+        self.instances[instance.uuid].state = state
+        self._save()
+
+    def spawn(self, context, instance, *args, **kwargs):
+        super().spawn(context, instance, *args, **kwargs)
+        self._volumes[instance.uuid] = _volumes(
+            kwargs.get("block_device_info")
+        )
+        self._save()
+
+    def destroy(self, context, instance, *args, **kwargs):
+        super().destroy(context, instance, *args, **kwargs)
+        self._volumes.pop(instance.uuid, None)
+        self._save()
+
+    def reboot(
+        self,
+        context,
+        instance,
+        network_info,
+        reboot_type,
+        block_device_info=None,
+        **kwargs,
+    ):
+        super().reboot(
+            context,
+            instance,
+            network_info,
+            reboot_type,
+            block_device_info=block_device_info,
+            **kwargs,
+        )
+        if reboot_type.lower() == "hard":
+            # libvirt makes the domain anew, with nova's list of volumes
+            self._volumes[instance.uuid] = _volumes(block_device_info)
+        self._save()
+
+    def power_on(
+        self, context, instance, network_info, block_device_info=None, **kwargs
+    ):
+        # libvirt's power_on is a hard reboot: it needs no domain
+        if instance.uuid not in self.instances:
+            self.spawn(
+                context,
+                instance,
+                *(None, None, None, None),
+                block_device_info=block_device_info,
+            )
+            return
+        super().power_on(
+            context, instance, network_info, block_device_info, **kwargs
+        )
+        self._volumes[instance.uuid] = _volumes(block_device_info)
+        self._save()
+
+    def resume_state_on_host_boot(
+        self,
+        context,
+        instance,
+        network_info,
+        share_info,
+        block_device_info=None,
+    ):
+        self.power_on(context, instance, network_info, block_device_info)
+
+    def power_off(self, instance, *args, **kwargs):
+        self._set(instance, power_state.SHUTDOWN)
+
+    def pause(self, instance):
+        self._set(instance, power_state.PAUSED)
+
+    def unpause(self, instance):
+        self._set(instance, power_state.RUNNING)
+
+    def suspend(self, context, instance):
+        # a managed save: libvirt shows the domain as shut off
+        self._set(instance, power_state.SHUTDOWN)
+
+    def resume(self, context, instance, *args, **kwargs):
+        self._set(instance, power_state.RUNNING)
+
+    def attach_volume(
+        self, context, connection_info, instance, mountpoint, *args, **kwargs
+    ):
+        self._volumes.setdefault(instance.uuid, {})[mountpoint] = (
+            connection_info.get("serial")
+        )
+        self._save()
+
+    def detach_volume(
+        self, context, connection_info, instance, mountpoint, *args, **kwargs
+    ):
+        self._volumes.get(instance.uuid, {}).pop(mountpoint, None)
+        self._save()
+
+    def migrate_disk_and_power_off(self, context, instance, *args, **kwargs):
+        self._set(instance, power_state.SHUTDOWN)
+
+    def finish_revert_migration(self, *args, **kwargs):
+        super().finish_revert_migration(*args, **kwargs)
+        self._save()
+
+    def live_migration(self, context, instance, *args, **kwargs):
+        # the guest has left before nova's post_method asks for it
+        self.instances.pop(instance.uuid, None)
+        self._volumes.pop(instance.uuid, None)
+        self._save()
+        super().live_migration(context, instance, *args, **kwargs)
+
+    def attach_interface(self, context, instance, image_meta, vif):
+        self._interfaces[vif["id"]] = vif
+
+    def detach_interface(self, context, instance, vif):
+        # unlike the parent, also for guests from before our start
+        self._interfaces.pop(vif["id"], None)
+
+    def instance_on_disk(self, instance):
+        return instance.uuid in self.instances
+
+    def get_volume_connector(self, instance):
+        number = int("".join(c for c in self._host if c.isdigit()) or 0)
+        return {
+            "platform": "x86_64",
+            "os_type": "linux",
+            "ip": f"192.0.2.{number}",
+            "host": self._host,
+            "multipath": False,
+            "initiator": f"iqn.1993-08.org.debian:01:{self._host}",
+        }

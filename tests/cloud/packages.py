@@ -1,0 +1,193 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Installs what the cloud runs on: Debian packages and OpenStack itself."""
+
+from __future__ import annotations
+
+import collections.abc
+import hashlib
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+
+from tests.cloud import process
+from tests.cloud import settings
+
+_HERE = pathlib.Path(__file__).parent
+
+#: Debian packages and a file that shows that each one is there.
+_DEBIAN = {
+    "mariadb-server": "usr/sbin/mariadbd",
+    "rabbitmq-server": "usr/lib/rabbitmq/bin/rabbitmq-server",
+    "galera-4": "usr/lib/galera/libgalera_smm.so",
+    "rsync": "usr/bin/rsync",
+    "lsof": "usr/bin/lsof",
+    "libfaketime": "usr/lib/*/faketime/libfaketimeMT.so.1",
+}
+
+#: nova loads compute drivers from nova.virt only.
+_DRIVERS = {
+    "nova_driver.py": "nova/virt/practice.py",
+    "cinder_driver.py": "cinder/volume/drivers/practice.py",
+}
+
+
+def faketime() -> str:
+    """Return the path of the preloaded library that shifts clocks."""
+    found = sorted(pathlib.Path("/").glob(_DEBIAN["libfaketime"]))
+    if not found:
+        raise process.CloudError(
+            "libfaketime is missing: install the Debian package libfaketime"
+        )
+    return str(found[0])
+
+
+def install_debian(log: pathlib.Path) -> list[str]:
+    """Install the missing Debian packages; return their names.
+
+    :raises CloudError: when apt fails, or when we may not install
+    """
+    root = pathlib.Path("/")
+    missing = [
+        name
+        for name, pattern in _DEBIAN.items()
+        if not any(root.glob(pattern))
+    ]
+    if not missing:
+        return []
+    if os.geteuid() != 0:
+        raise process.CloudError(
+            f"only root can install Debian packages: {' '.join(missing)}"
+        )
+    apt = ["apt-get", "-o", "DPkg::Lock::Timeout=300", "-qq"]
+    with _NoDaemons():
+        _run([*apt, "update"], log)
+        _run(
+            [*apt, "install", "-y", "--no-install-recommends", *missing],
+            log,
+            {"DEBIAN_FRONTEND": "noninteractive"},
+        )
+    return missing
+
+
+class _NoDaemons:
+    """Keeps packages from starting their daemons while they are installed.
+
+    See invoke-rc.d(8): policy-rc.d that exits 101 forbids the action.
+    """
+
+    path = pathlib.Path("/usr/sbin/policy-rc.d")
+
+    def __enter__(self) -> None:
+        self.ours = not self.path.exists()
+        if self.ours:
+            self.path.write_text("#!/bin/sh\nexit 101\n")
+            self.path.chmod(0o755)
+
+    def __exit__(self, *exc: object) -> None:
+        if self.ours:
+            self.path.unlink()
+
+
+def install_openstack(config: settings.Settings) -> bool:
+    """Make the services' virtual environment; False if it was complete.
+
+    :raises CloudError: when no fitting Python is found or uv fails
+    """
+    constraints = _HERE / "constraints.txt"
+    requirements = _HERE / "requirements.txt"
+    wanted = hashlib.sha256(
+        constraints.read_bytes() + requirements.read_bytes()
+    ).hexdigest()
+    complete = config.venv / "complete"
+    if complete.exists() and complete.read_text() == wanted:
+        _copy_drivers(config)
+        return False
+    log = config.logs / "install.log"
+    uv = _uv()
+    shutil.rmtree(config.venv, ignore_errors=True)
+    _run([uv, "venv", "--python", _python(), str(config.venv)], log)
+    _run(
+        [
+            *(uv, "pip", "install", "--compile-bytecode"),
+            *("--python", str(config.venv / "bin" / "python")),
+            *("--constraints", str(constraints)),
+            *("--requirements", str(requirements)),
+        ],
+        log,
+        {"UV_HTTP_TIMEOUT": "180"},
+    )
+    _copy_drivers(config)
+    complete.write_text(wanted)
+    return True
+
+
+def site_packages(config: settings.Settings) -> pathlib.Path:
+    """Return the site-packages directory of the services."""
+    return next(config.venv.glob("lib/python3*/site-packages"))
+
+
+def _copy_drivers(config: settings.Settings) -> None:
+    for source, target in _DRIVERS.items():
+        text = (_HERE / "drivers" / source).read_text()
+        path = site_packages(config) / target
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+
+
+def _uv() -> str:
+    beside = pathlib.Path(sysconfig.get_path("scripts")) / "uv"
+    found = str(beside) if beside.exists() else shutil.which("uv")
+    if not found:
+        raise process.CloudError(
+            "uv is missing: install it beside this Python (pip install uv)"
+        )
+    return found
+
+
+def _python() -> str:
+    """Return the Python for the services: a real one, 3.11 to 3.13."""
+    if (3, 11) <= sys.version_info < (3, 14):
+        return os.path.realpath(sys.executable)
+    for minor in (13, 12, 11):
+        found = shutil.which(f"python3.{minor}")
+        if found:
+            return found
+    raise process.CloudError("Python 3.11, 3.12 or 3.13 is missing")
+
+
+def _run(
+    argv: collections.abc.Sequence[str],
+    log: pathlib.Path,
+    environment: dict[str, str] | None = None,
+) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    variables = {**os.environ, **(environment or {})}
+    # compiled here once, or at each start of each service
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
+    with open(log, "ab") as output:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=variables,
+        )
+    if done.returncode != 0:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+        shown = re.sub(r"//[^/@\s]+@", "//***@", tail)
+        raise process.CloudError(f"{' '.join(argv)} failed:\n{shown}")
