@@ -38,6 +38,7 @@ from sqlalchemy import exc
 
 from nova_recovery.cloud import db_errors
 from nova_recovery.cloud import db_url
+from nova_recovery.cloud import secrets
 from nova_recovery.cloud import tables
 from nova_recovery import exceptions
 
@@ -62,7 +63,9 @@ class Database:
     :param url: a SQLAlchemy URL; it never leaves this object unmasked
     :param connect_timeout: seconds until a server counts as down
     :param read_timeout: seconds that a single answer may take
-    :raises ConfigError: when the URL is no URL of a MySQL database
+
+    A URL that can't be used makes a database that is unavailable, like any
+    other: one bad cell mapping must not hide the other cells.
     """
 
     def __init__(
@@ -73,7 +76,12 @@ class Database:
         read_timeout: int = 30,
     ) -> None:
         self.name = name
-        self._url = db_url.parse(name, url)
+        self._url: sqlalchemy.engine.URL | None = None
+        self._problem = ''
+        try:
+            self._url = db_url.parse(url)
+        except ValueError as error:
+            self._problem = str(error)
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._lock = threading.RLock()
@@ -87,17 +95,17 @@ class Database:
     @property
     def url(self) -> str:
         """Its URL with the password masked."""
-        return db_url.masked(self._url)
+        return db_url.masked(self._url) if self._url else secrets.MASK
 
     @property
     def user(self) -> str | None:
         """The user of its URL."""
-        return self._url.username
+        return self._url.username if self._url else None
 
     @property
     def schema(self) -> str | None:
         """The database's own name on its server, such as ``nova``."""
-        return self._url.database
+        return self._url.database if self._url else None
 
     @contextlib.contextmanager
     def connect(self) -> Iterator[sqlalchemy.engine.Connection]:
@@ -223,7 +231,11 @@ class Database:
     def _engine(self) -> sqlalchemy.engine.Engine:
         with self._lock:
             if self._lazy_engine is None:
-                db_url.resolve(self.name, self._url, self._connect_timeout)
+                problem = self._problem or db_url.resolve(
+                    self._url, self._connect_timeout
+                )
+                if problem:
+                    raise exceptions.DatabaseUnavailable(self.name, problem)
                 context = enginefacade.transaction_context()
                 context.configure(
                     connection=self._url.update_query_dict(

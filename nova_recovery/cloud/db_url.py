@@ -23,13 +23,12 @@ import sqlalchemy
 from sqlalchemy import exc
 
 from nova_recovery.cloud import secrets
-from nova_recovery import exceptions
 
 
-def parse(name: str, url: str) -> sqlalchemy.engine.URL:
+def parse(url: str) -> sqlalchemy.engine.URL:
     """Return the URL of a MySQL database as PyMySQL understands it.
 
-    :raises ConfigError: when it is none; without the URL, which may hold a
+    :raises ValueError: when it is none; without the URL, which may hold a
         password wherever it is broken
     """
     try:
@@ -37,20 +36,15 @@ def parse(name: str, url: str) -> sqlalchemy.engine.URL:
     except (exc.ArgumentError, ValueError):
         parsed = None
     if parsed is None:
-        raise exceptions.ConfigError(
-            f'the database URL of {name} can not be read{_hint(url)}'
-        )
+        raise ValueError(f'its URL can not be read{_hint(url)}')
     kind = parsed.drivername.partition('+')[0]
     if kind not in ('mysql', 'mariadb'):
-        raise exceptions.ConfigError(
-            f'the database of {name} is {kind!r}; '
-            f'only MySQL and MariaDB are known'
+        raise ValueError(
+            f'its URL is of {kind}; only MySQL and MariaDB are known'
         )
     if not parsed.host or not parsed.database:
         missing = 'server' if not parsed.host else 'database'
-        raise exceptions.ConfigError(
-            f'the database URL of {name} names no {missing}'
-        )
+        raise ValueError(f'its URL names no {missing}')
     # old clouds have mysql:// or mysql+mysqldb://, whose driver is a
     # library in C that is not needed here
     return parsed.set(drivername='mysql+pymysql')
@@ -61,36 +55,33 @@ def masked(url: sqlalchemy.engine.URL) -> str:
     return secrets.mask_url(url.render_as_string(hide_password=True))
 
 
-def resolve(
-    name: str, url: sqlalchemy.engine.URL, timeout: float
-) -> None:
+def resolve(url: sqlalchemy.engine.URL, timeout: float) -> str | None:
     """Resolve the name of the URL's server, or know soon that it fails.
 
     connect_timeout begins after the name is resolved, and a resolver whose
     servers are dead takes half a minute: on a bad day they are.
 
-    :raises DatabaseUnavailable: when it fails or takes too long
+    :returns: why it failed, None when it is resolved
     """
     host = str(url.host)
     if _is_address(host):
-        return
+        return None
     problems: list[str] = []
 
     def ask() -> None:
         try:
             socket.getaddrinfo(host, url.port or 3306)
         except OSError as error:
-            problems.append(error.strerror or str(error))
+            problems.append(error.strerror or 'no such name')
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(timeout)
     if thread.is_alive():
         problems.append('no answer in time')
-    if problems:
-        raise exceptions.DatabaseUnavailable(
-            name, f'the name of its server is not resolved: {problems[0]}'
-        )
+    if not problems:
+        return None
+    return f'the name of its server can not be resolved: {problems[0]}'
 
 
 def _is_address(host: str) -> bool:

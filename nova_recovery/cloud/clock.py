@@ -1,0 +1,53 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Clocks: after a power loss NTP is suspect, and heartbeats are times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import datetime
+import time
+
+from nova_recovery.cloud import database as database_module
+
+
+def database_now(
+    database: database_module.Database,
+) -> datetime.datetime:
+    """Return the clock of a database's server, in UTC and aware of it.
+
+    :raises DatabaseUnavailable: when it doesn't answer
+    """
+    with database.connect() as connection:
+        # UNIX_TIMESTAMP would go through the server's time zone tables
+        now = connection.exec_driver_sql('SELECT UTC_TIMESTAMP()').scalar()
+    return now.replace(tzinfo=datetime.timezone.utc)
+
+
+def offset(clock: Callable[[], datetime.datetime]) -> float:
+    """Return by how many seconds another clock is ahead of ours.
+
+    Such clocks tell whole seconds, so the result is good to a second, plus
+    half of the time that the question takes.
+
+    :param clock: asks the other clock; its answer is aware of its zone
+    """
+    started = time.monotonic()
+    asked = datetime.datetime.now(datetime.timezone.utc)
+    theirs = clock()
+    middle = asked + datetime.timedelta(
+        seconds=(time.monotonic() - started) / 2
+    )
+    # a whole second stands for the half second after it, on average
+    return (theirs - middle).total_seconds() + 0.5

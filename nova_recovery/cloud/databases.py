@@ -1,0 +1,232 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""All databases of the cloud: the API's, the cells', cinder's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from concurrent import futures
+import dataclasses
+from typing import TypeVar
+
+from oslo_config import cfg
+
+from nova_recovery.cloud import cells as cells_module
+from nova_recovery.cloud import database as database_module
+from nova_recovery.cloud import settings
+from nova_recovery import exceptions
+
+T = TypeVar('T')
+
+
+@dataclasses.dataclass(frozen=True)
+class CellDatabase:
+    """A cell and its database, which bears the cell's name."""
+
+    cell: cells_module.Cell
+    database: database_module.Database
+
+
+class Databases:
+    """The databases of one cloud.
+
+    :param api: nova's API database; None where there is none
+    :param cells: every enabled cell but cell0
+    :param cinder: None where no cinder.conf was found
+    :param disabled: cells that are not searched, to be named where
+        something is not found
+    """
+
+    def __init__(
+        self,
+        api: database_module.Database | None,
+        cells: Sequence[CellDatabase],
+        cinder: database_module.Database | None = None,
+        instance_name_template: str = 'instance-%08x',
+        disabled: Sequence[cells_module.Cell] = (),
+    ) -> None:
+        self.api = api
+        self.cells = tuple(cells)
+        self.cinder = cinder
+        self.instance_name_template = instance_name_template
+        self.disabled = tuple(disabled)
+
+    def cell(self, name: str) -> database_module.Database:
+        """Return the database of a cell.
+
+        :raises NotFound: there is no such cell, or it is disabled
+        """
+        for known in self.cells:
+            if known.cell.name == name:
+                return known.database
+        raise exceptions.NotFound(
+            f'no cell named {name}; there are '
+            + (', '.join(c.cell.name for c in self.cells) or 'none')
+        )
+
+    def each_cell(
+        self, ask: Callable[[database_module.Database], T]
+    ) -> dict[str, T | exceptions.DatabaseUnavailable]:
+        """Ask every cell side by side; return the answers by cell name.
+
+        A cell that is down answers with its ``DatabaseUnavailable``: unknown
+        is a value, and the caller must say what it means.
+        """
+        return each([known.database for known in self.cells], ask)
+
+    def dispose(self) -> None:
+        """Close all connections."""
+        for database in (self.api, self.cinder):
+            if database is not None:
+                database.dispose()
+        for known in self.cells:
+            known.database.dispose()
+
+
+def each(
+    databases: Sequence[database_module.Database],
+    ask: Callable[[database_module.Database], T],
+) -> dict[str, T | exceptions.DatabaseUnavailable]:
+    """Ask databases side by side; return the answers by their names."""
+
+    def answer(
+        database: database_module.Database,
+    ) -> T | exceptions.DatabaseUnavailable:
+        try:
+            return ask(database)
+        except exceptions.DatabaseUnavailable as error:
+            return error
+
+    if not databases:
+        return {}
+    with futures.ThreadPoolExecutor(min(16, len(databases))) as pool:
+        answers = pool.map(answer, databases)
+        return {
+            database.name: found
+            for database, found in zip(databases, answers, strict=True)
+        }
+
+
+def divide(
+    answers: Mapping[str, T | exceptions.DatabaseUnavailable],
+) -> tuple[dict[str, T], dict[str, exceptions.DatabaseUnavailable]]:
+    """Return the answers of :func:`each`, the known and the unknown ones."""
+    known: dict[str, T] = {}
+    unknown: dict[str, exceptions.DatabaseUnavailable] = {}
+    for name, found in answers.items():
+        if isinstance(found, exceptions.DatabaseUnavailable):
+            unknown[name] = found
+        else:
+            known[name] = found
+    return known, unknown
+
+
+def connect(
+    conf: cfg.ConfigOpts,
+    nova: settings.NovaSettings,
+    cinder: settings.CinderSettings,
+) -> Databases:
+    """Find the databases of the cloud that the configuration leads to.
+
+    The API database is asked for the cells. The others are connected to
+    when they are needed.
+
+    :param conf: ours, for the time-outs and ``[cells]``
+    :raises ConfigError: when it does not lead to any, or to some only
+    :raises DatabaseUnavailable: when the API database does not answer
+    """
+    api = open_api(conf, nova)
+    found = find_cells(conf, nova, api)
+    return Databases(
+        api=api,
+        cells=[
+            CellDatabase(cell, opened(conf, cell.name, cell.url))
+            for cell in found
+            if not cell.disabled
+        ],
+        cinder=open_cinder(conf, cinder),
+        instance_name_template=nova.instance_name_template,
+        disabled=[cell for cell in found if cell.disabled],
+    )
+
+
+def open_api(
+    conf: cfg.ConfigOpts, nova: settings.NovaSettings
+) -> database_module.Database | None:
+    """Return nova's API database, None where there is none."""
+    if not nova.api_database:
+        return None
+    return opened(conf, 'API', nova.api_database)
+
+
+def open_cinder(
+    conf: cfg.ConfigOpts, cinder: settings.CinderSettings
+) -> database_module.Database | None:
+    """Return cinder's database, None where no cinder.conf names one."""
+    if not cinder.database:
+        return None
+    return opened(conf, 'cinder', cinder.database)
+
+
+def find_cells(
+    conf: cfg.ConfigOpts,
+    nova: settings.NovaSettings,
+    api: database_module.Database | None,
+) -> list[cells_module.Cell]:
+    """Return all cells but cell0, disabled ones too.
+
+    :raises ConfigError: when the configuration does not lead to them
+    :raises DatabaseUnavailable: when the API database does not answer
+    """
+    listed = cells_module.listed_cells(conf.cells.connection)
+    if api is not None:
+        if listed:
+            # a forgotten list would hide the cells that came later
+            raise exceptions.ConfigError(
+                f'[cells] connection of nova-recovery.conf is only for a '
+                f'nova.conf without [api_database], which '
+                f'{", ".join(nova.files)} has: remove it'
+            )
+        return cells_module.load_cells(api, nova.database)
+    if listed:
+        return listed
+    if not nova.files and not nova.database:
+        raise exceptions.ConfigError(
+            'no nova.conf was found: give it with --nova-config-file'
+        )
+    if not nova.database:
+        raise exceptions.ConfigError(
+            f'{", ".join(nova.files)} has neither [api_database] nor '
+            f'[database] connection (nova-compute has none): give the '
+            f'nova.conf of nova-api with --nova-config-file'
+        )
+    database = opened(conf, cells_module.SINGLE, nova.database)
+    try:
+        return [cells_module.single_cell(nova, database)]
+    finally:
+        database.dispose()
+
+
+def opened(
+    conf: cfg.ConfigOpts, name: str, url: str
+) -> database_module.Database:
+    """Return a database with the configured time-outs."""
+    return database_module.Database(
+        name,
+        url,
+        conf.timeouts.database_connect,
+        conf.timeouts.database_read,
+    )

@@ -1,0 +1,79 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""The least rights that the database user needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import re
+
+from nova_recovery.cloud import database as database_module
+
+#: What carrying plans out writes to a cell, beyond reading everything.
+#: Whoever writes to another table adds it here.
+CELL: Mapping[str, tuple[str, ...]] = {
+    # claim and fence a host
+    'services': ('UPDATE',),
+    # move a server
+    'instances': ('UPDATE',),
+    # its tombstone; DELETE to undo
+    'migrations': ('INSERT', 'UPDATE', 'DELETE'),
+    # consoles that point at the old host
+    'console_auth_tokens': ('DELETE',),
+    # attachments made anew
+    'block_device_mapping': ('UPDATE',),
+    # claim a server
+    'tags': ('INSERT', 'DELETE'),
+}
+
+#: Nothing is written to the API database: mappings never change.
+API: Mapping[str, tuple[str, ...]] = {}
+
+CINDER: Mapping[str, tuple[str, ...]] = {}
+
+_SAFE = re.compile(r"[^'\\\x00-\x1f]+")
+
+
+def statements(
+    database: database_module.Database,
+    writes: Mapping[str, tuple[str, ...]],
+    user: str,
+    host: str,
+    planning: bool = False,
+) -> list[str]:
+    """Return the GRANT statements for one database.
+
+    :param writes: table -> rights; a table that this release doesn't have
+        is left out, since a GRANT on it would fail
+    :param user: whom to grant to
+    :param host: where that user comes from, as MySQL writes it
+    :param planning: only what making plans needs
+    :raises ValueError: a name that can't be quoted
+    :raises DatabaseUnavailable: when its tables can't be known
+    """
+    if not _SAFE.fullmatch(user) or not _SAFE.fullmatch(host):
+        raise ValueError('a user or host has a quote or a control character')
+    whom = f"'{user}'@'{host}'"
+    name = str(database.schema).replace('`', '``')
+    # in a GRANT for a whole database _ and % stand for anything: nova_api
+    # would cover novaXapi
+    pattern = re.sub(r'([_%])', r'\\\1', name)
+    granted = [f'GRANT SELECT ON `{pattern}`.* TO {whom};']
+    if not planning:
+        granted += [
+            f'GRANT {", ".join(rights)} ON `{name}`.`{table}` TO {whom};'
+            for table, rights in writes.items()
+            if database.tables.has(table)
+        ]
+    return granted

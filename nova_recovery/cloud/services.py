@@ -1,0 +1,185 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Compute services and their nodes, as the cells have them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from nova_recovery.cloud import database as database_module
+from nova_recovery.cloud import databases as databases_module
+from nova_recovery.cloud import records
+from nova_recovery.cloud import schema
+from nova_recovery import exceptions
+
+BINARY = 'nova-compute'
+
+
+def compute_services(
+    database: database_module.Database, host: str | None = None
+) -> list[records.Service]:
+    """Return the live nova-compute services of a cell, by host.
+
+    :param host: only this host's, to the letter
+    :raises DatabaseUnavailable: when the cell doesn't answer
+    """
+    table = database.tables['services']
+    query = (
+        sa.select(table)
+        .where(table.c.binary == BINARY, schema.live(table))
+        .order_by(table.c.host, table.c.id)
+    )
+    if host is not None:
+        query = query.where(table.c.host == host)
+    with database.reader() as connection:
+        rows = [dict(row) for row in connection.execute(query).mappings()]
+    return [
+        _service(row, database.name)
+        for row in rows
+        # MySQL compares without regard to case or trailing blanks
+        if host is None or row['host'] == host
+    ]
+
+
+def compute_nodes(
+    database: database_module.Database, host: str | None = None
+) -> list[records.ComputeNode]:
+    """Return the live compute nodes of a cell, by host and name.
+
+    :param host: only this host's, to the letter
+    :raises DatabaseUnavailable: when the cell doesn't answer
+    """
+    table = database.tables['compute_nodes']
+    services = database.tables['services']
+    # up to Juno only the service says the host, and Kilo's rows that were
+    # not updated yet still have none
+    by_service = {}
+    with database.reader() as connection:
+        rows = [
+            dict(row)
+            for row in connection.execute(
+                sa.select(table).where(schema.live(table))
+            ).mappings()
+        ]
+        if any(row.get('host') is None for row in rows):
+            by_service = {
+                row[0]: row[1]
+                for row in connection.execute(
+                    sa.select(services.c.id, services.c.host)
+                )
+            }
+    nodes = [_node(row, by_service, database.name) for row in rows]
+    return sorted(
+        (node for node in nodes if host is None or node.host == host),
+        key=lambda node: (node.host or '', node.hypervisor_hostname or ''),
+    )
+
+
+def host_mapping(databases: databases_module.Databases, host: str) -> str:
+    """Return the name of the cell of a compute host.
+
+    From ``host_mappings`` of the API database; without one, the cell whose
+    services name the host.
+
+    :raises NotFound: no cell has it, and every cell was asked
+    :raises Ambiguous: several cells have it
+    :raises DatabaseUnavailable: when that can't be known
+    """
+    if databases.api is not None:
+        return _mapped(databases, databases.api, host)
+    known, unknown = databases_module.divide(
+        databases.each_cell(lambda cell: compute_services(cell, host))
+    )
+    having = [name for name, found in known.items() if found]
+    if len(having) > 1:
+        raise exceptions.Ambiguous(f'host {host} is in several cells', having)
+    for error in unknown.values():
+        # it could be there as well
+        raise error
+    if not having:
+        raise exceptions.NotFound(f'no cell has a compute host named {host}')
+    return having[0]
+
+
+def _mapped(
+    databases: databases_module.Databases,
+    api: database_module.Database,
+    host: str,
+) -> str:
+    mappings = api.tables['host_mappings']
+    cells = api.tables['cell_mappings']
+    with api.reader() as connection:
+        found = [
+            row[1]
+            for row in connection.execute(
+                sa.select(mappings.c.host, cells.c.uuid)
+                .select_from(
+                    mappings.join(cells, mappings.c.cell_id == cells.c.id)
+                )
+                .where(mappings.c.host == host)
+            )
+            if row[0] == host
+        ]
+    if not found:
+        raise exceptions.NotFound(
+            f'no cell has a compute host named {host} (host_mappings)'
+        )
+    for known in databases.cells:
+        if known.cell.uuid == found[0]:
+            return known.cell.name
+    raise exceptions.NotFound(
+        f'host {host} is in cell {found[0]}, which is disabled'
+    )
+
+
+def _service(row: Mapping[str, Any], cell: str) -> records.Service:
+    forced_down = row.get('forced_down')
+    return records.Service(
+        id=row['id'],
+        uuid=row.get('uuid'),
+        host=row['host'],
+        binary=row['binary'],
+        topic=row.get('topic'),
+        report_count=row.get('report_count') or 0,
+        disabled=bool(row.get('disabled')),
+        disabled_reason=row.get('disabled_reason'),
+        forced_down=None if forced_down is None else bool(forced_down),
+        last_seen_up=row.get('last_seen_up'),
+        updated_at=row.get('updated_at'),
+        version=row.get('version'),
+        cell=cell,
+    )
+
+
+def _node(
+    row: Mapping[str, Any], by_service: Mapping[int, str], cell: str
+) -> records.ComputeNode:
+    service = row.get('service_id')
+    return records.ComputeNode(
+        id=row['id'],
+        uuid=row.get('uuid'),
+        host=row.get('host')
+        or (by_service.get(service) if service is not None else None),
+        hypervisor_hostname=row.get('hypervisor_hostname'),
+        host_ip=row.get('host_ip'),
+        hypervisor_type=row.get('hypervisor_type'),
+        vcpus=row.get('vcpus'),
+        memory_mb=row.get('memory_mb'),
+        local_gb=row.get('local_gb'),
+        cell=cell,
+        row=row,
+    )

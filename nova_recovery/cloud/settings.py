@@ -1,0 +1,246 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""nova.conf and cinder.conf, read as the services read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+import os
+import pathlib
+import socket
+from typing import Any
+
+from oslo_config import cfg
+from oslo_utils import netutils
+
+from nova_recovery import conf as recovery_conf
+from nova_recovery import exceptions
+
+# kolla-ansible keeps the files of each container on the host
+KOLLA_NOVA = '/etc/kolla/nova-api/nova.conf'
+KOLLA_CINDER = '/etc/kolla/cinder-api/cinder.conf'
+
+# Essex to Juno had other names for [database]connection
+_OLD_CONNECTION = [
+    cfg.DeprecatedOpt('sql_connection', group='DEFAULT'),
+    cfg.DeprecatedOpt('sql_connection', group='DATABASE'),
+    cfg.DeprecatedOpt('connection', group='sql'),
+]
+
+_DATABASE = [
+    cfg.StrOpt('connection', secret=True, deprecated_opts=_OLD_CONNECTION)
+]
+
+# Options that others refer to ($my_ip, $pybasedir) must be known too. The
+# defaults are nova's, or those of the packages where nova's is a place in
+# the source tree (nova/conf/paths.py, nova/conf/netconf.py).
+_NOVA = [
+    cfg.StrOpt('host', default=socket.gethostname()),
+    cfg.StrOpt('my_ip', default=netutils.get_my_ipv4()),
+    cfg.StrOpt('my_block_storage_ip', default='$my_ip'),
+    cfg.StrOpt('pybasedir', default='/var/lib/nova'),
+    cfg.StrOpt('bindir'),
+    cfg.StrOpt('state_path', default='/var/lib/nova'),
+    cfg.StrOpt('instances_path', default='$state_path/instances'),
+    cfg.StrOpt('instance_name_template', default='instance-%08x'),
+    cfg.IntOpt('service_down_time', default=60),
+]
+
+_CINDER = [
+    cfg.StrOpt('host', default=socket.gethostname()),
+    cfg.StrOpt('my_ip', default=netutils.get_my_ipv4()),
+    cfg.StrOpt('state_path', default='/var/lib/cinder'),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class NovaSettings:
+    """What is needed of nova.conf.
+
+    :ivar files: what was read, in order; () where there is no nova.conf
+    :ivar database: ``[database]connection``: what the URLs of cells are
+        rendered from, and the only database of a cloud without cells. It
+        is not "the" database of the servers.
+    :ivar origins: where each option that is not a default comes from
+    """
+
+    files: tuple[str, ...]
+    database: str | None = dataclasses.field(repr=False)
+    api_database: str | None = dataclasses.field(repr=False)
+    host: str
+    my_ip: str | None
+    state_path: str
+    instances_path: str
+    instance_name_template: str
+    service_down_time: int
+    origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class CinderSettings:
+    """What is needed of cinder.conf; files is () where there is none."""
+
+    files: tuple[str, ...]
+    database: str | None = dataclasses.field(repr=False)
+    origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+def read_nova(
+    files: Sequence[str] = (),
+    dirs: Sequence[str] = (),
+) -> NovaSettings:
+    """Read nova.conf, from nova's default places when no place is given.
+
+    The environment (``OS_DATABASE__CONNECTION`` …) overrides the files, as
+    it does for nova's services.
+
+    :raises ConfigError: a file can't be read or an option is impossible
+    """
+    if not files and not dirs:
+        files, dirs = _nova_places()
+    options = cfg.ConfigOpts()
+    options.register_opts(_NOVA)
+    options.register_opts(_DATABASE, group='database')
+    options.register_opts(
+        [cfg.StrOpt('connection', secret=True)], group='api_database'
+    )
+    read = _parse(options, 'nova', files, dirs, use_env=True)
+    values = _Values(options, read)
+    return NovaSettings(
+        files=read,
+        database=values.get('connection', 'database'),
+        api_database=values.get('connection', 'api_database'),
+        host=values.get('host'),
+        my_ip=values.get('my_ip'),
+        state_path=values.get('state_path'),
+        instances_path=values.get('instances_path'),
+        instance_name_template=values.get('instance_name_template'),
+        service_down_time=values.get('service_down_time'),
+        origins=values.origins,
+    )
+
+
+def read_cinder(files: Sequence[str] = ()) -> CinderSettings:
+    """Read cinder.conf, from cinder's default places when none is given.
+
+    The environment does not count: it is nova's, whose
+    ``OS_DATABASE__CONNECTION`` would be taken for cinder's.
+
+    :raises ConfigError: a file can't be read or an option is impossible
+    """
+    dirs: Sequence[str] = ()
+    if not files:
+        files, dirs = _default_places('cinder', KOLLA_CINDER)
+    options = cfg.ConfigOpts()
+    options.register_opts(_CINDER)
+    options.register_opts(_DATABASE, group='database')
+    read = _parse(options, 'cinder', files, dirs, use_env=False)
+    values = _Values(options, read)
+    return CinderSettings(
+        files=read,
+        database=values.get('connection', 'database'),
+        origins=values.origins,
+    )
+
+
+class _Values:
+    """Options with errors that name them, and where they come from."""
+
+    def __init__(self, options: cfg.ConfigOpts, files: Sequence[str]) -> None:
+        self._options = options
+        self._files = files
+        self.origins: dict[str, str] = {}
+
+    def get(self, name: str, group: str = 'DEFAULT') -> Any:
+        label = f'[{group}] {name}'
+        place = self._options if group == 'DEFAULT' else self._options[group]
+        problem = ''
+        try:
+            value = place[name]
+        except cfg.NoSuchOptError:
+            # not which one: it may be the second half of a password
+            problem = (
+                'has a $ that names no option; '
+                'write $$ where a $ is part of the value'
+            )
+        except (cfg.ConfigFileValueError, ValueError):
+            problem = 'has a value of the wrong type'
+        origin = self._origin(name, group)
+        if problem:
+            raise exceptions.ConfigError(
+                f'{label} in {origin or ", ".join(self._files)} {problem}'
+            )
+        if origin:
+            self.origins[label] = origin
+        return value
+
+    def _origin(self, name: str, group: str) -> str:
+        found = self._options.get_location(
+            name, None if group == 'DEFAULT' else group
+        )
+        if found is None or not found.location.is_user_controlled:
+            return ''
+        if found.location is cfg.Locations.environment:
+            return f'environment ({found.detail})'
+        return str(found.detail)
+
+
+def _parse(
+    options: cfg.ConfigOpts,
+    project: str,
+    files: Sequence[str],
+    dirs: Sequence[str],
+    use_env: bool,
+) -> tuple[str, ...]:
+    recovery_conf.parse(
+        options,
+        project=project,
+        prog=project,
+        default_config_files=list(files),
+        default_config_dirs=list(dirs),
+        use_env=use_env,
+    )
+    inside = (
+        str(path)
+        for directory in dirs
+        # as oslo.config does it (_parse_config_files)
+        for path in sorted(pathlib.Path(directory).glob('*.conf'))
+    )
+    return (*files, *inside)
+
+
+def _nova_places() -> tuple[list[str], list[str]]:
+    # nova/api/openstack/wsgi_app.py: _get_config_files; it lists
+    # api-paste.ini too, which holds no options
+    directory = os.environ.get('OS_NOVA_CONFIG_DIR', '').strip()
+    names = [
+        name.strip()
+        for name in os.environ.get('OS_NOVA_CONFIG_FILES', '').split(';')
+        if name.strip().endswith('.conf')
+    ]
+    if directory or names:
+        base = pathlib.Path(directory or '/etc/nova')
+        return [str(base / name) for name in names or ['nova.conf']], []
+    return _default_places('nova', KOLLA_NOVA)
+
+
+def _default_places(project: str, kolla: str) -> tuple[list[str], list[str]]:
+    # prog is the project too: what only one service reads is not ours
+    files = list(dict.fromkeys(cfg.find_config_files(project, project)))
+    dirs = list(dict.fromkeys(cfg.find_config_dirs(project, project)))
+    if not files and not dirs and os.path.exists(kolla):
+        files = [kolla]
+    return files, dirs

@@ -1,0 +1,103 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""The options of nova-recovery.conf, one module per group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from oslo_config import cfg
+
+from nova_recovery.conf import cells
+from nova_recovery.conf import default
+from nova_recovery.conf import fencing
+from nova_recovery.conf import journal
+from nova_recovery.conf import runner
+from nova_recovery.conf import timeouts
+from nova_recovery import exceptions
+
+PROJECT = 'nova-recovery'
+
+_GROUPS = (default, cells, journal, runner, timeouts, fencing)
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """Return all options by group, for oslo-config-generator."""
+    return [(module.GROUP, list(module.OPTIONS)) for module in _GROUPS]
+
+
+def load(
+    files: Sequence[str] | None = None, dirs: Sequence[str] | None = None
+) -> cfg.ConfigOpts:
+    """Read nova-recovery.conf.
+
+    :param files: what to read instead of ``nova-recovery.conf`` in
+        ``~/.nova-recovery``, ``~``, ``/etc/nova-recovery`` or ``/etc``,
+        where no file at all is fine
+    :param dirs: the same for ``nova-recovery.conf.d``; when files are given
+        and this is not, no directory is read
+    :raises ConfigError: a file can't be read
+    """
+    # The environment must not count: OS_DATABASE__CONNECTION and the like
+    # are meant for the services.
+    loaded = cfg.ConfigOpts()
+    for group, options in list_opts():
+        loaded.register_opts(options, group=group)
+    if files is None:
+        files = list(dict.fromkeys(cfg.find_config_files(PROJECT, PROJECT)))
+        if dirs is None:
+            dirs = list(dict.fromkeys(cfg.find_config_dirs(PROJECT, PROJECT)))
+    parse(
+        loaded,
+        project=PROJECT,
+        prog=PROJECT,
+        default_config_files=list(files),
+        default_config_dirs=list(dirs or ()),
+        use_env=False,
+    )
+    return loaded
+
+
+def parse(options: cfg.ConfigOpts, **places: object) -> None:
+    """Read configuration files, with errors that name the file.
+
+    :raises ConfigError: with the file and line, never with what stands
+        there: it may be a password
+    """
+    try:
+        options([], **places)
+    except cfg.ConfigFilesNotFoundError as error:
+        problem = f'no such file: {", ".join(error.config_files)}'
+    except cfg.ConfigFilesPermissionDeniedError as error:
+        problem = f'may not be read: {", ".join(error.config_files)}'
+    except cfg.ConfigDirNotFoundError as error:
+        problem = f'no such directory: {error.config_dir}'
+    except cfg.ConfigFileParseError as error:
+        problem = _parse_problem(error)
+    except cfg.ConfigFileValueError:
+        problem = 'an option has a value of the wrong type'
+    except UnicodeDecodeError as error:
+        problem = f'a file is not UTF-8 (byte {error.start})'
+    else:
+        return
+    raise exceptions.ConfigError(f'configuration: {problem}')
+
+
+def _parse_problem(error: cfg.ConfigFileParseError) -> str:
+    # str() is "at FILE:LINE, what is wrong: 'the line itself'"
+    place, _comma, rest = str(error.msg).partition(', ')
+    what = rest.partition(':')[0]
+    if not place.startswith('at ') or not what:
+        return f'{error.config_file} can not be read'
+    return f'{place.removeprefix("at ")}: {what}'

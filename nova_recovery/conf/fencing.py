@@ -1,0 +1,46 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""How a host is proved to be off."""
+
+from oslo_config import cfg
+
+GROUP = 'fencing'
+
+OPTIONS = [
+    cfg.StrOpt(
+        'driver',
+        default='operator',
+        help="""
+What proves that a host is off: an entry point of ``nova_recovery.fencing``.
+``operator`` takes the word that is given with ``--fenced``; ``command`` runs
+``command_status`` and ``command_off``.
+""",
+    ),
+    cfg.StrOpt(
+        'command_status',
+        help="""
+The command that tells whether a host is off, such as
+``fence_ipmilan --ip {host}-ipmi --action status``. ``{host}`` is the name of
+the host in nova. It is split like a command line and run without a shell. As
+with the fence agents, exit code 2 means off, 0 on, anything else unknown.
+""",
+    ),
+    cfg.StrOpt(
+        'command_off',
+        help="""
+The command that turns a host off, in the same form. Exit code 0 means that
+the host is off.
+""",
+    ),
+]

@@ -1,0 +1,57 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""How long to wait."""
+
+from oslo_config import cfg
+
+GROUP = 'timeouts'
+
+OPTIONS = [
+    cfg.IntOpt(
+        'database_connect',
+        default=3,
+        min=1,
+        max=60,
+        help="""
+Seconds until a database counts as down. What it holds is then unknown, which
+refuses every step that needs it.
+""",
+    ),
+    cfg.IntOpt(
+        'database_read',
+        default=30,
+        min=11,
+        help="""
+Seconds that a single answer of a database may take. It must be longer than
+the ten seconds that a change waits for a lock.
+""",
+    ),
+    cfg.IntOpt(
+        'api',
+        default=60,
+        min=1,
+        help="""
+Seconds that a single request to an API may take.
+""",
+    ),
+    cfg.IntOpt(
+        'server',
+        default=600,
+        min=1,
+        help="""
+Seconds that one server may take to be evacuated, started or rebooted before
+it counts as failed. The fetching of images is part of it.
+""",
+    ),
+]
