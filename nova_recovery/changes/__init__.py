@@ -19,5 +19,32 @@ from nova_recovery.engine import change
 
 def registry() -> change.Registry:
     """Every change by its kind."""
-    kinds: tuple[change.Change, ...] = ()
+    # Imported here: the planners need the kinds' names, not their clients.
+    from nova_recovery.changes import allocation
+    from nova_recovery.changes import evacuate
+    from nova_recovery.changes import host
+    from nova_recovery.changes import lock
+    from nova_recovery.changes import once
+    from nova_recovery.changes import port
+    from nova_recovery.changes import reconnect
+    from nova_recovery.changes import record
+    from nova_recovery.changes import states
+    from nova_recovery.changes import verify
+
+    kinds: tuple[change.Change, ...] = (
+        allocation.MoveAllocation(),
+        evacuate.EvacuateServer(),
+        host.ClaimHost(),
+        host.ForceDown(),
+        host.ReleaseHost(),
+        lock.LockServer(),
+        lock.UnlockServer(),
+        once.RebootServer(),
+        once.StartServer(),
+        port.BindPort(),
+        reconnect.ReconnectVolume(),
+        record.MoveRecord(),
+        states.SetStates(),
+        verify.VerifyServer(),
+    )
     return {one.kind: one for one in kinds}

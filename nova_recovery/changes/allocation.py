@@ -1,0 +1,88 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Move what a server holds in placement to another provider."""
+
+from __future__ import annotations
+
+from nova_recovery import exceptions
+from nova_recovery.changes import base
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+
+JSON = change.JSON
+
+
+class MoveAllocation(base.BaseChange):
+    """Replace the source's allocation by the same one on the target.
+
+    Before the tombstone becomes visible: a returning nova-compute removes
+    the allocations against its own provider, which must not be the only
+    ones. Data: uuid, source, target (names), source_provider,
+    target_provider, resources, project_id, user_id.
+    """
+
+    kind = 'move-allocation'
+    needs = frozenset({'placement'})
+
+    def describe(self, item: plan.Item) -> list[str]:
+        held = ', '.join(
+            f'{name} {amount}'
+            for name, amount in sorted(item.data['resources'].items())
+        )
+        return [
+            f'~ allocation  {item.data["source"]} -> {item.data["target"]}   '
+            f'{held}'
+        ]
+
+    def observe(
+        self, item: plan.Item, context: change.Context, past: change.Past | None
+    ) -> change.Observed:
+        now = context.cloud.placement.allocations(item.data['uuid'])
+        held = now['allocations']
+        if held == {item.data['target_provider']: item.data['resources']}:
+            return change.Observed(change.State.AFTER, 'already there')
+        if held == {item.data['source_provider']: item.data['resources']}:
+            return change.Observed(change.State.BEFORE, image=now)
+        return change.Observed(
+            change.State.NEITHER, f'the allocation is now {held}'
+        )
+
+    def apply(
+        self, item: plan.Item, context: change.Context, image: JSON
+    ) -> str:
+        _exchange(item, context, 'source_provider', 'target_provider')
+        return f'allocated on {item.data["target"]}'
+
+    def revert(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> str:
+        _exchange(item, context, 'target_provider', 'source_provider')
+        return f'allocated on {item.data["source"]} again'
+
+
+def _exchange(
+    item: plan.Item, context: change.Context, origin: str, goal: str
+) -> None:
+    # Read again for the generation: placement itself compares it, which
+    # makes this a compare-and-set over the network.
+    now = context.cloud.placement.allocations(item.data['uuid'])
+    held, resources = now['allocations'], item.data['resources']
+    if held == {item.data[goal]: resources}:
+        return
+    if held != {item.data[origin]: resources}:
+        raise exceptions.Conflict(
+            f'allocation of server {item.data["uuid"]} is now {held}'
+        )
+    context.cloud.placement.put_allocations(
+        item.data['uuid'], {**now, 'allocations': {item.data[goal]: resources}}
+    )

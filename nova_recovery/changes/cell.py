@@ -1,0 +1,83 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The rows of one server, as changes read them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from nova_recovery import exceptions
+from nova_recovery.cloud import database as database_module
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+
+
+def database(
+    item: plan.Item, context: change.Context
+) -> database_module.Database:
+    """The cell database that an item names."""
+    found: database_module.Database = context.cloud.databases.cell(
+        item.data['cell']
+    )
+    return found
+
+
+def server_row(item: plan.Item, context: change.Context) -> dict[str, Any]:
+    """The live row of the item's server, from the writer.
+
+    :raises NotFound: the server was deleted
+    """
+    cell = database(item, context)
+    with cell.reader() as connection:
+        return instance(connection, cell, item.data['uuid'])
+
+
+def instance(
+    connection: sa.engine.Connection,
+    cell: database_module.Database,
+    uuid: str,
+) -> dict[str, Any]:
+    instances = cell.tables['instances']
+    row = (
+        connection.execute(
+            sa.select(instances).where(
+                instances.c.uuid == uuid, instances.c.deleted == 0
+            )
+        )
+        .mappings()
+        .first()
+    )
+    if row is None:
+        raise exceptions.NotFound(f'server {uuid} was deleted')
+    return dict(row)
+
+
+def differences(
+    seen: dict[str, Any], now: dict[str, Any]
+) -> dict[str, tuple[Any, Any]]:
+    """Columns that are no longer as seen: name -> (seen, now)."""
+    return {
+        key: (value, now.get(key))
+        for key, value in seen.items()
+        if now.get(key) != value
+    }
+
+
+def tell(found: dict[str, tuple[Any, Any]]) -> str:
+    """Differences for people, one line."""
+    return ', '.join(
+        f'{key} was {was!r} and is {now!r}'
+        for key, (was, now) in sorted(found.items())
+    )

@@ -1,0 +1,111 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Let nova evacuate a server, and follow it to its end."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from nova_recovery.changes import cell
+from nova_recovery.changes import once
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+
+JSON = change.JSON
+#: What nova evacuates (``evacuate`` in nova/compute/api.py).
+VM_STATES = frozenset({'active', 'stopped', 'error'})
+
+
+class EvacuateServer(once.SentOnce):
+    """One evacuation.
+
+    Data: as SentOnce, and source, target. Its migration tells how it goes;
+    the server's own state tells when the guest is back.
+    """
+
+    kind = 'evacuate-server'
+    needs = frozenset({'databases', 'compute', 'placement', 'network'})
+    action = 'evacuate'
+
+    def describe(self, item: plan.Item) -> list[str]:
+        return [f'> evacuated by nova to {item.data["target"]}, once']
+
+    def ready(self, row: JSON, item: plan.Item) -> change.Observed:
+        if row['host'] != item.data['source']:
+            return change.Observed(
+                change.State.NEITHER, f'the server is on {row["host"]}'
+            )
+        if row['vm_state'] not in VM_STATES:
+            return change.Observed(
+                change.State.NEITHER, f'the server is {row["vm_state"]}'
+            )
+        if row['task_state'] != item.data['task_state']:
+            return change.Observed(
+                change.State.NEITHER, f'the server is {row["task_state"]}'
+            )
+        return change.Observed(change.State.BEFORE)
+
+    def send(self, item: plan.Item, context: change.Context) -> str:
+        return str(
+            context.cloud.compute.evacuate(
+                item.data['uuid'], item.data['target']
+            )
+        )
+
+    def standing(
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past,
+        action: JSON,
+    ) -> change.Observed:
+        database = cell.database(item, context)
+        migrations = database.tables['migrations']
+        with database.reader() as connection:
+            row = cell.instance(connection, database, item.data['uuid'])
+            migration = (
+                connection.execute(
+                    sa.select(migrations)
+                    .where(
+                        migrations.c.instance_uuid == item.data['uuid'],
+                        migrations.c.migration_type == 'evacuation',
+                        migrations.c.id > past.image['newest_migration'],
+                    )
+                    .order_by(migrations.c.id.desc())
+                )
+                .mappings()
+                .first()
+            )
+        status = migration['status'] if migration else 'accepted'
+        if status in ('error', 'failed', 'cancelled'):
+            return change.Observed(
+                change.State.NEITHER,
+                f'evacuation {status}: '
+                f'{once.fault(item, context, past) or "see the log of nova"}',
+            )
+        if row['host'] == item.data['source']:
+            if row['vm_state'] == 'error' and row['task_state'] is None:
+                # The scheduler or the API gave up before there was a
+                # migration that could tell.
+                reason = once.fault(item, context, past)
+                return change.Observed(
+                    change.State.NEITHER, f'evacuation failed: {reason}'
+                )
+            return change.Observed(change.State.UNDERWAY, status)
+        if status in ('done', 'completed') and row['task_state'] is None:
+            return change.Observed(
+                change.State.AFTER, f'{row["vm_state"]} on {row["host"]}'
+            )
+        return change.Observed(
+            change.State.UNDERWAY, row['task_state'] or status
+        )

@@ -1,0 +1,196 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What is done to the compute service of a dead host."""
+
+from __future__ import annotations
+
+from nova_recovery import exceptions
+from nova_recovery.changes import base
+from nova_recovery.changes import cell
+from nova_recovery.cloud import claims
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+
+JSON = change.JSON
+
+
+class ClaimHost(base.BaseChange):
+    """Disable the service, with who works on it as the reason.
+
+    Data: cell, host, service_id, seen {disabled, disabled_reason}.
+    """
+
+    kind = 'claim-host'
+    needs = frozenset({'databases'})
+
+    def describe(self, item: plan.Item) -> list[str]:
+        return ['~ nova-compute disabled, claimed by this run']
+
+    def observe(
+        self, item: plan.Item, context: change.Context, past: change.Past | None
+    ) -> change.Observed:
+        row = claims.service_row(
+            cell.database(item, context), item.data['service_id']
+        )
+        reason = row['disabled_reason']
+        if reason == context.marker:
+            return change.Observed(change.State.AFTER, 'claimed by this run')
+        if claims.holder(reason):
+            return change.Observed(
+                change.State.NEITHER, f'claimed by another run: {reason}'
+            )
+        seen = item.data['seen']
+        changed = cell.differences(seen, row)
+        if changed:
+            return change.Observed(change.State.NEITHER, cell.tell(changed))
+        return change.Observed(change.State.BEFORE, image=dict(seen))
+
+    def apply(
+        self, item: plan.Item, context: change.Context, image: JSON
+    ) -> str:
+        claims.set_service(
+            cell.database(item, context),
+            item.data['service_id'],
+            image,
+            {'disabled': 1, 'disabled_reason': context.marker},
+        )
+        return 'claimed'
+
+    def revert(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> str:
+        database = cell.database(item, context)
+        row = claims.service_row(database, item.data['service_id'])
+        if not cell.differences(past.image, row):
+            return 'already as it was'
+        claims.set_service(
+            database,
+            item.data['service_id'],
+            {'disabled_reason': context.marker},
+            past.image,
+        )
+        return 'claim given back'
+
+
+class ReleaseHost(base.BaseChange):
+    """Give the claim back and leave the host out of service.
+
+    It must stay disabled and forced down until its nova-compute has
+    restarted and cleaned up after itself. Data: as ClaimHost.
+    """
+
+    kind = 'release-host'
+    needs = frozenset({'databases'})
+
+    def describe(self, item: plan.Item) -> list[str]:
+        return ['~ claim given back; stays disabled and forced down']
+
+    def observe(
+        self, item: plan.Item, context: change.Context, past: change.Past | None
+    ) -> change.Observed:
+        row = claims.service_row(
+            cell.database(item, context), item.data['service_id']
+        )
+        if row['disabled_reason'] == _released(context):
+            return change.Observed(change.State.AFTER)
+        if row['disabled_reason'] != context.marker:
+            return change.Observed(
+                change.State.NEITHER,
+                f'the claim is gone: {row["disabled_reason"]!r}',
+            )
+        return change.Observed(
+            change.State.BEFORE, image={'disabled_reason': context.marker}
+        )
+
+    def apply(
+        self, item: plan.Item, context: change.Context, image: JSON
+    ) -> str:
+        claims.set_service(
+            cell.database(item, context),
+            item.data['service_id'],
+            image,
+            {'disabled_reason': _released(context)},
+        )
+        return 'stays disabled and forced down until it has cleaned up'
+
+    def revert(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> str:
+        database = cell.database(item, context)
+        row = claims.service_row(database, item.data['service_id'])
+        if row['disabled_reason'] == context.marker:
+            return 'already claimed'
+        claims.set_service(
+            database,
+            item.data['service_id'],
+            {'disabled_reason': _released(context)},
+            {'disabled_reason': context.marker},
+        )
+        return 'claimed again'
+
+
+def _released(context: change.Context) -> str:
+    return (
+        f'recovered by nova-recovery (run {context.run_id}); start its '
+        'nova-compute and let it clean up before it is enabled'
+    )
+
+
+class ForceDown(base.BaseChange):
+    """Tell nova that the host is off, so that it acts without it.
+
+    Data: cell, host, service_id, forced_down (as seen).
+    """
+
+    kind = 'force-down'
+    needs = frozenset({'databases', 'compute'})
+
+    def describe(self, item: plan.Item) -> list[str]:
+        return ['~ forced_down  false -> true']
+
+    def observe(
+        self, item: plan.Item, context: change.Context, past: change.Past | None
+    ) -> change.Observed:
+        row = claims.service_row(
+            cell.database(item, context), item.data['service_id']
+        )
+        if row['forced_down']:
+            return change.Observed(change.State.AFTER, 'already forced down')
+        return change.Observed(
+            change.State.BEFORE, image={'forced_down': False}
+        )
+
+    def apply(
+        self, item: plan.Item, context: change.Context, image: JSON
+    ) -> str:
+        service = context.cloud.compute.service(item.data['host'])
+        context.cloud.compute.force_down(service, True)
+        return 'forced down'
+
+    def revert(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> str:
+        compute = context.cloud.compute
+        service = compute.service(item.data['host'])
+        if not service.get('forced_down'):
+            return 'already as it was'
+        try:
+            compute.force_down(service, False)
+        except exceptions.ChangeFailed as error:
+            raise exceptions.NotRevertible(
+                str(error),
+                'start nova-compute there, let it clean up, then '
+                f'openstack compute service set --up {item.data["host"]} '
+                'nova-compute',
+            ) from error
+        return 'no longer forced down'

@@ -1,0 +1,380 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Requests that may be sent at most once: start, hard reboot, evacuation.
+
+nova writes a row in ``instance_actions`` before it asks the compute, and
+nova-compute refuses to carry a request out that has none: no row is proof
+that it was not carried out so far. The client can't choose the request id
+that is recorded, so a request of ours is found by difference: what is there
+now and was not there when the intent was written. Never by clocks.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import sqlalchemy as sa
+
+from nova_recovery import exceptions
+from nova_recovery.changes import base
+from nova_recovery.changes import cell
+from nova_recovery.cloud import database as database_module
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+
+JSON = change.JSON
+#: Seconds between two looks at something under way.
+POLL = 0.5
+
+
+class SentOnce(base.BaseChange):
+    """What start, reboot and evacuation have in common.
+
+    Data: cell, uuid, settle (seconds until a request without a row can't
+    come through any more: the longest time that a proxy or a web server
+    holds on to one), patience (seconds for the whole).
+    """
+
+    needs = frozenset({'databases', 'compute'})
+    #: What nova calls the request in ``instance_actions``.
+    action: str
+    #: The event of nova-compute that ends it, None if others tell.
+    event: str | None = None
+
+    def ready(self, row: JSON, item: plan.Item) -> change.Observed:
+        """Whether the request makes sense for a server in this state."""
+        raise NotImplementedError
+
+    def send(self, item: plan.Item, context: change.Context) -> str:
+        """Send the request, once; its id."""
+        raise NotImplementedError
+
+    def standing(
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past,
+        action: JSON,
+    ) -> change.Observed:
+        """What became of our request, whose row is ``action``."""
+        raise NotImplementedError
+
+    def observe(
+        self, item: plan.Item, context: change.Context, past: change.Past | None
+    ) -> change.Observed:
+        if past is None:
+            row = cell.server_row(item, context)
+            seen = self.ready(row, item)
+            if seen.state is not change.State.BEFORE:
+                return seen
+            known = [a['request_id'] for a in actions(item, context)]
+            return change.Observed(
+                change.State.BEFORE,
+                image={
+                    'known': known,
+                    'newest_migration': newest(item, context, 'migrations'),
+                    'newest_fault': newest(item, context, 'instance_faults'),
+                    'vm_state': row['vm_state'],
+                    'power_state': row['power_state'],
+                    'host': row['host'],
+                },
+            )
+        ours = self._ours(item, context, past)
+        if ours is not None:
+            return self.standing(item, context, past, ours)
+        return self._settled(item, context, past)
+
+    def apply(
+        self, item: plan.Item, context: change.Context, image: JSON
+    ) -> str:
+        request_id = self.send(item, context)
+        context.note(request_id=request_id)
+        return f'sent ({request_id})'
+
+    def follow(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> str:
+        deadline = time.monotonic() + item.data['patience']
+        while True:
+            ours = self._ours(item, context, past)
+            if ours is None:
+                raise exceptions.OutcomeUnknown(
+                    f'nova has no record of the {self.action} of server '
+                    f'{item.data["uuid"]}'
+                )
+            now = self.standing(item, context, past, ours)
+            if now.state is change.State.AFTER:
+                return now.detail
+            if now.state is change.State.NEITHER:
+                raise exceptions.ChangeFailed(now.detail)
+            if time.monotonic() > deadline:
+                raise exceptions.OutcomeUnknown(
+                    f'{self.action} of server {item.data["uuid"]} is under '
+                    f'way for {item.data["patience"]} s: {now.detail}'
+                )
+            context.progress(now.detail)
+            if context.stopping.wait(POLL):
+                raise change.Interrupted
+
+    def revert(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> str:
+        raise exceptions.NotRevertible(
+            f'the {self.action} of server {item.data["uuid"]} was carried '
+            'out',
+            'to move it on, use openstack server migrate',
+        )
+
+    def _ours(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> JSON | None:
+        """The row of our request: the oldest new one of that name."""
+        known = set(past.image['known'])
+        for action in actions(item, context):
+            if action['action'] == self.action and (
+                action['request_id'] == past.notes.get('request_id')
+                or action['request_id'] not in known
+            ):
+                return action
+        return None
+
+    def _settled(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> change.Observed:
+        """Prove that a request without a row was not carried out.
+
+        Waits as long as it could still arrive; the server must show no
+        task all the while.
+        """
+        if past.notes.get('request_id'):
+            return change.Observed(
+                change.State.UNKNOWN,
+                f'nova accepted {past.notes["request_id"]} and has no '
+                'record of it',
+            )
+        deadline = time.monotonic() + item.data['settle']
+        while True:
+            ours = self._ours(item, context, past)
+            if ours is not None:
+                return self.standing(item, context, past, ours)
+            row = cell.server_row(item, context)
+            if row['task_state'] is not None:
+                return change.Observed(
+                    change.State.UNKNOWN,
+                    f'the server is {row["task_state"]} and nova has no '
+                    f'record of our {self.action}',
+                )
+            if time.monotonic() > deadline:
+                break
+            context.progress('making sure that nothing is on its way')
+            if context.stopping.wait(POLL):
+                raise change.Interrupted
+        seen = self.ready(cell.server_row(item, context), item)
+        if seen.state is change.State.BEFORE:
+            return change.Observed(change.State.BEFORE, image=past.image)
+        return seen
+
+
+class StartServer(SentOnce):
+    """Start a server that was moved; nova-compute defines it anew.
+
+    ``os-start`` is a compare-and-set itself: nova refuses it with 409
+    unless the server is stopped and without a task.
+    """
+
+    kind = 'start-server'
+    action = 'start'
+    event = 'compute_start_instance'
+
+    def describe(self, item: plan.Item) -> list[str]:
+        return ['> started, once']
+
+    def ready(self, row: JSON, item: plan.Item) -> change.Observed:
+        host = item.data.get('target')
+        if host and row['host'] != host:
+            return change.Observed(
+                change.State.NEITHER, f'the server is on {row["host"]}'
+            )
+        if row['vm_state'] == 'active' and row['task_state'] is None:
+            return change.Observed(change.State.AFTER, 'runs already')
+        if row['vm_state'] != 'stopped' or row['task_state'] is not None:
+            return change.Observed(
+                change.State.NEITHER,
+                f'the server is {row["vm_state"]}, '
+                f'task {row["task_state"] or "none"}',
+            )
+        return change.Observed(change.State.BEFORE)
+
+    def send(self, item: plan.Item, context: change.Context) -> str:
+        compute = context.cloud.compute
+        require_up(compute, item, context)
+        return str(compute.start(item.data['uuid']))
+
+    def standing(
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past,
+        action: JSON,
+    ) -> change.Observed:
+        return _by_event(self, item, context, past, action)
+
+
+class RebootServer(SentOnce):
+    """Hard reboot, or start if it is stopped; exactly once."""
+
+    kind = 'reboot-server'
+    action = 'reboot'
+    event = 'compute_reboot_instance'
+
+    #: States in which nova takes a hard reboot (nova/compute/api.py).
+    STATES = frozenset({'active', 'paused', 'suspended', 'error'})
+
+    def describe(self, item: plan.Item) -> list[str]:
+        return ['> hard reboot, once']
+
+    def ready(self, row: JSON, item: plan.Item) -> change.Observed:
+        if row['vm_state'] not in self.STATES or row['task_state'] is not None:
+            return change.Observed(
+                change.State.NEITHER,
+                f'the server is {row["vm_state"]}, '
+                f'task {row["task_state"] or "none"}',
+            )
+        return change.Observed(change.State.BEFORE)
+
+    def send(self, item: plan.Item, context: change.Context) -> str:
+        compute = context.cloud.compute
+        require_up(compute, item, context)
+        return str(compute.reboot_hard(item.data['uuid']))
+
+    def standing(
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past,
+        action: JSON,
+    ) -> change.Observed:
+        return _by_event(self, item, context, past, action)
+
+
+def require_up(
+    compute: Any, item: plan.Item, context: change.Context
+) -> None:
+    """Refuse to send to a host whose nova-compute isn't up.
+
+    The request would wait in the message bus and be carried out when the
+    host returns, perhaps days later.
+    """
+    host = cell.server_row(item, context)['host']
+    service = compute.service(host)
+    if service['state'] != 'up' or service.get('forced_down'):
+        raise exceptions.ChangeFailed(
+            f'nova-compute on {host} is {service["state"]}; the request '
+            'would wait in the message bus until it returns: not sent'
+        )
+
+
+def actions(item: plan.Item, context: change.Context) -> list[JSON]:
+    """Everything that was asked of the item's server, oldest first."""
+    database = cell.database(item, context)
+    table = database.tables['instance_actions']
+    with database.reader() as connection:
+        found = connection.execute(
+            sa.select(
+                table.c.id, table.c.action, table.c.request_id
+            )
+            .where(table.c.instance_uuid == item.data['uuid'])
+            .order_by(table.c.id)
+        ).mappings()
+        return [dict(row) for row in found]
+
+
+def _by_event(
+    kind: SentOnce,
+    item: plan.Item,
+    context: change.Context,
+    past: change.Past,
+    action: JSON,
+) -> change.Observed:
+    """Judge by the event that nova-compute records when it is done."""
+    database = cell.database(item, context)
+    with database.reader() as connection:
+        row = cell.instance(connection, database, item.data['uuid'])
+        event = _event(connection, database, action['id'], kind.event)
+    result = event.get('result')
+    if result and result.lower() == 'error':
+        return change.Observed(
+            change.State.NEITHER,
+            f'{kind.action} failed on {row["host"]}: '
+            f'{fault(item, context, past) or "see the log of nova-compute"}',
+        )
+    if result and row['task_state'] is None:
+        return change.Observed(
+            change.State.AFTER,
+            f'{row["vm_state"]} on {row["host"]} ({action["request_id"]})',
+        )
+    return change.Observed(
+        change.State.UNDERWAY, row['task_state'] or 'waiting for nova-compute'
+    )
+
+
+def _event(
+    connection: sa.engine.Connection,
+    database: database_module.Database,
+    action_id: int,
+    name: str | None,
+) -> JSON:
+    table = database.tables['instance_actions_events']
+    row = (
+        connection.execute(
+            sa.select(table.c.result, table.c.event)
+            .where(table.c.action_id == action_id, table.c.event == name)
+            .order_by(table.c.id.desc())
+        )
+        .mappings()
+        .first()
+    )
+    return dict(row) if row else {}
+
+
+def newest(item: plan.Item, context: change.Context, table: str) -> int:
+    """The highest id that a table has for the item's server, 0 if none."""
+    database = cell.database(item, context)
+    rows = database.tables[table]
+    with database.reader() as connection:
+        found = connection.execute(
+            sa.select(sa.func.max(rows.c.id)).where(
+                rows.c.instance_uuid == item.data['uuid']
+            )
+        ).scalar()
+    return int(found or 0)
+
+
+def fault(
+    item: plan.Item, context: change.Context, past: change.Past
+) -> str:
+    """The fault that nova recorded since our request, '' if none."""
+    database = cell.database(item, context)
+    table = database.tables['instance_faults']
+    with database.reader() as connection:
+        message = connection.execute(
+            sa.select(table.c.message)
+            .where(
+                table.c.instance_uuid == item.data['uuid'],
+                table.c.id > past.image['newest_fault'],
+            )
+            .order_by(table.c.id.desc())
+            .limit(1)
+        ).scalar()
+    return ' '.join(str(message or '').split())

@@ -1,0 +1,112 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Bind a port to the host that its server is on now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nova_recovery import exceptions
+from nova_recovery.changes import base
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+
+JSON = change.JSON
+
+
+class BindPort(base.BaseChange):
+    """One port of a moved server.
+
+    Data: uuid (of the server), port, address, source, target, zone.
+    ``device_owner`` carries the availability zone, as nova writes it
+    (``_update_port_binding_for_instance`` in nova/network/neutron.py).
+    """
+
+    kind = 'bind-port'
+    needs = frozenset({'network'})
+
+    def describe(self, item: plan.Item) -> list[str]:
+        return [
+            f'~ port  {item.data["address"]}  {item.data["source"]} -> '
+            f'{item.data["target"]}'
+        ]
+
+    def observe(
+        self, item: plan.Item, context: change.Context, past: change.Past | None
+    ) -> change.Observed:
+        port = context.cloud.network.port(item.data['port'])
+        if port.device_id != item.data['uuid']:
+            return change.Observed(
+                change.State.NEITHER, f'now belongs to {port.device_id!r}'
+            )
+        if port.host == item.data['target']:
+            if port.vif_type in ('unbound', 'binding_failed'):
+                # Bound there by us or by nova, and neutron couldn't.
+                return change.Observed(
+                    change.State.BEFORE,
+                    image=_image(port) if past is None else past.image,
+                )
+            return change.Observed(change.State.AFTER, 'bound there')
+        if port.host not in (item.data['source'], ''):
+            return change.Observed(
+                change.State.NEITHER, f'bound to {port.host}'
+            )
+        return change.Observed(change.State.BEFORE, image=_image(port))
+
+    def apply(
+        self, item: plan.Item, context: change.Context, image: JSON
+    ) -> str:
+        network = context.cloud.network
+        profile = {
+            key: value
+            for key, value in image['profile'].items()
+            if key != 'migrating_to'
+        }
+        network.bind(
+            item.data['port'],
+            item.data['target'],
+            f'compute:{item.data["zone"]}',
+            profile,
+        )
+        port = network.port(item.data['port'])
+        if port.vif_type in ('unbound', 'binding_failed'):
+            raise exceptions.ChangeFailed(
+                f'neutron could not bind port {port.id} on '
+                f'{item.data["target"]}: {port.vif_type}; is its network '
+                'agent alive there? (openstack network agent list --host '
+                f'{item.data["target"]})'
+            )
+        return f'bound to {item.data["target"]}'
+
+    def revert(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> str:
+        port = context.cloud.network.port(item.data['port'])
+        image = past.image
+        if port.host == image['host']:
+            return 'already as it was'
+        if port.host != item.data['target']:
+            raise exceptions.Conflict(f'port {port.id} is on {port.host}')
+        context.cloud.network.bind(
+            port.id, image['host'], image['device_owner'], image['profile']
+        )
+        return f'bound to {image["host"]} again'
+
+
+def _image(port: Any) -> JSON:
+    return {
+        'host': port.host,
+        'device_owner': port.device_owner,
+        'profile': port.profile,
+        'vif_type': port.vif_type,
+    }

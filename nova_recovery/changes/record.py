@@ -1,0 +1,275 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Move a server to another host in the cell's database, in one transaction.
+
+What nova's own evacuation leaves in the rows (``ResourceTracker.
+finish_evacuation`` and the ``migrations`` row that it began with), written
+by hand for a server that nova refuses to evacuate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+import uuid as uuid_module
+
+from oslo_utils import timeutils
+import sqlalchemy as sa
+
+from nova_recovery import exceptions
+from nova_recovery.changes import base
+from nova_recovery.changes import cell
+from nova_recovery.cloud import cas
+from nova_recovery.cloud import database as database_module
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+
+JSON = change.JSON
+#: Statuses of an evacuation that a starting nova-compute acts on
+#: (``_destroy_evacuated_instances`` in nova/compute/manager.py).
+ARMED = ('accepted', 'pre-migrating', 'done')
+
+
+class MoveRecord(base.BaseChange):
+    """The one transaction of a move.
+
+    Data: cell, uuid; source {host, node}; target {host, node, host_ip,
+    compute_id}; seen and values, columns of ``instances``.
+
+    1. Old tombstones that name the target are disarmed: they would make
+       its nova-compute destroy the guest at the next start, for nova looks
+       neither at ``instances.host`` nor at ``deleted`` there.
+    2. A tombstone for the source makes its nova-compute clean up after
+       itself when it returns. Its uuid is chosen and journaled before, so
+       that a lost COMMIT can be told from one that came through.
+    3. The row itself, by compare-and-set.
+    """
+
+    kind = 'move-record'
+    needs = frozenset({'databases'})
+
+    def describe(self, item: plan.Item) -> list[str]:
+        seen, values = item.data['seen'], item.data['values']
+        source, target = item.data['source'], item.data['target']
+        lines = [
+            f'~ {name}  {_text(seen.get(name))} -> {_text(value)}'
+            for name, value in values.items()
+            if seen.get(name) != value
+        ]
+        lines.append(
+            f'+ tombstone  {source["host"]} cleans up after itself when it '
+            'returns'
+        )
+        lines.extend(
+            f'~ evacuation {row["id"]}  {row["status"]} -> completed   it '
+            f'would destroy the guest on {target["host"]}'
+            for row in item.data.get('disarm', ())
+        )
+        return lines
+
+    def observe(
+        self, item: plan.Item, context: change.Context, past: change.Past | None
+    ) -> change.Observed:
+        database = cell.database(item, context)
+        with database.reader() as connection:
+            row = cell.instance(connection, database, item.data['uuid'])
+            buried = past is not None and _tombstone(
+                connection, database, past.image['tombstone']
+            )
+        if buried:
+            return change.Observed(change.State.AFTER, 'moved')
+        changed = cell.differences(item.data['seen'], row)
+        if changed:
+            return change.Observed(change.State.NEITHER, cell.tell(changed))
+        if past is not None:
+            return change.Observed(change.State.BEFORE, image=past.image)
+        return change.Observed(
+            change.State.BEFORE,
+            image={
+                'tombstone': str(uuid_module.uuid4()),
+                'instance': {
+                    name: row[name] for name in item.data['values']
+                },
+                'disarmed': item.data.get('disarm', []),
+            },
+        )
+
+    def apply(
+        self, item: plan.Item, context: change.Context, image: JSON
+    ) -> str:
+        database = cell.database(item, context)
+        database.write(
+            lambda connection: _move(connection, database, item.data, image)
+        )
+        return f'now on {item.data["target"]["host"]}'
+
+    def revert(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> str:
+        database = cell.database(item, context)
+        return database.write(
+            lambda connection: _move_back(
+                connection, database, item.data, past.image
+            )
+        )
+
+
+def _move(
+    connection: sa.engine.Connection,
+    database: database_module.Database,
+    data: JSON,
+    image: JSON,
+) -> None:
+    uuid, target = data['uuid'], data['target']
+    instances = database.tables['instances']
+    now = timeutils.utcnow()
+    # The row first: it is what two operators would both want, and on a
+    # Galera cluster what the certification of the transaction turns on.
+    cas.update_one(
+        connection,
+        instances,
+        {'uuid': uuid, 'deleted': 0},
+        data['seen'],
+        {**data['values'], 'updated_at': now},
+    )
+    armed = _armed(connection, database, uuid, target['host'])
+    if sorted(armed) != sorted(row['id'] for row in data.get('disarm', ())):
+        raise exceptions.Conflict(
+            f'evacuations of server {uuid} away from {target["host"]} '
+            f'changed since the plan was made: now {sorted(armed)}'
+        )
+    _set_status(connection, database, armed, 'completed')
+    connection.execute(
+        sa.insert(database.tables['migrations']).values(
+            _tombstone_row(database, data, image['tombstone'], now)
+        )
+    )
+    if database.tables.has('console_auth_tokens'):
+        # They lead to a console on the dead host.
+        tokens = database.tables['console_auth_tokens']
+        connection.execute(
+            sa.delete(tokens).where(tokens.c.instance_uuid == uuid)
+        )
+
+
+def _move_back(
+    connection: sa.engine.Connection,
+    database: database_module.Database,
+    data: JSON,
+    image: JSON,
+) -> str:
+    migrations = database.tables['migrations']
+    row = cell.instance(connection, database, data['uuid'])
+    status = _tombstone(connection, database, image['tombstone'])
+    if status is None and not cell.differences(image['instance'], row):
+        return 'already as it was'
+    if status == 'completed':
+        raise exceptions.NotRevertible(
+            f'{data["source"]["host"]} came back and cleaned up its copy '
+            f'of server {data["uuid"]}',
+            'move it with openstack server migrate',
+        )
+    cas.update_one(
+        connection,
+        database.tables['instances'],
+        {'uuid': data['uuid'], 'deleted': 0},
+        data['values'],
+        {**image['instance'], 'updated_at': timeutils.utcnow()},
+    )
+    connection.execute(
+        sa.delete(migrations).where(migrations.c.uuid == image['tombstone'])
+    )
+    for armed in image['disarmed']:
+        _set_status(connection, database, [armed['id']], armed['status'])
+    return f'back on {data["source"]["host"]}'
+
+
+def _armed(
+    connection: sa.engine.Connection,
+    database: database_module.Database,
+    uuid: str,
+    host: str,
+) -> list[int]:
+    migrations = database.tables['migrations']
+    # Deleted rows too: nova reads them.
+    found = connection.execute(
+        sa.select(migrations.c.id)
+        .where(
+            migrations.c.instance_uuid == uuid,
+            migrations.c.migration_type == 'evacuation',
+            migrations.c.source_compute == host,
+            migrations.c.status.in_(ARMED),
+        )
+        .with_for_update()
+    )
+    return [row[0] for row in found]
+
+
+def _set_status(
+    connection: sa.engine.Connection,
+    database: database_module.Database,
+    ids: Sequence[int],
+    status: str,
+) -> None:
+    migrations = database.tables['migrations']
+    if ids:
+        connection.execute(
+            sa.update(migrations)
+            .where(migrations.c.id.in_(ids))
+            .values(status=status, updated_at=timeutils.utcnow())
+        )
+
+
+def _tombstone(
+    connection: sa.engine.Connection,
+    database: database_module.Database,
+    uuid: str,
+) -> str | None:
+    """The status of our tombstone, None if it isn't there."""
+    migrations = database.tables['migrations']
+    found: str | None = connection.execute(
+        sa.select(migrations.c.status).where(migrations.c.uuid == uuid)
+    ).scalar()
+    return found
+
+
+def _tombstone_row(
+    database: database_module.Database, data: JSON, uuid: str, now: Any
+) -> JSON:
+    source, target = data['source'], data['target']
+    row = {
+        'created_at': now,
+        'updated_at': now,
+        'deleted': 0,
+        'uuid': uuid,
+        'instance_uuid': data['uuid'],
+        'source_compute': source['host'],
+        'source_node': source['node'],
+        'dest_compute': target['host'],
+        'dest_node': target['node'],
+        'dest_host': target['host_ip'],
+        'dest_compute_id': target['compute_id'],
+        'status': 'done',
+        'migration_type': 'evacuation',
+        'hidden': 0,
+        'cross_cell_move': 0,
+    }
+    return {
+        name: value
+        for name, value in row.items()
+        if database.tables.has('migrations', name)
+    }
+
+
+def _text(value: Any) -> str:
+    return 'none' if value is None else str(value)

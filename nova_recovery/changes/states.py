@@ -1,0 +1,90 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Set the states of a server in its row, where no API can."""
+
+from __future__ import annotations
+
+from nova_recovery.changes import base
+from nova_recovery.changes import cell
+from nova_recovery.cloud import cas
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+
+JSON = change.JSON
+
+
+class SetStates(base.BaseChange):
+    """Data: cell, uuid, seen and values (vm_state, power_state, task_state).
+
+    Which combinations are legal is the procedure's to decide.
+    """
+
+    kind = 'set-states'
+    needs = frozenset({'databases'})
+
+    def describe(self, item: plan.Item) -> list[str]:
+        seen, values = item.data['seen'], item.data['values']
+        return [
+            f'~ {name}  {_text(seen[name])} -> {_text(value)}'
+            for name, value in values.items()
+            if seen[name] != value
+        ]
+
+    def observe(
+        self, item: plan.Item, context: change.Context, past: change.Past | None
+    ) -> change.Observed:
+        row = cell.server_row(item, context)
+        if not cell.differences(item.data['values'], row):
+            return change.Observed(change.State.AFTER, 'already so')
+        changed = cell.differences(item.data['seen'], row)
+        if changed:
+            return change.Observed(change.State.NEITHER, cell.tell(changed))
+        image = {name: row[name] for name in item.data['values']}
+        return change.Observed(change.State.BEFORE, image=image)
+
+    def apply(
+        self, item: plan.Item, context: change.Context, image: JSON
+    ) -> str:
+        self._write(item, context, item.data['seen'], item.data['values'])
+        return 'set'
+
+    def revert(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> str:
+        row = cell.server_row(item, context)
+        if not cell.differences(past.image, row):
+            return 'already as it was'
+        self._write(item, context, item.data['values'], past.image)
+        return 'set back'
+
+    def _write(
+        self,
+        item: plan.Item,
+        context: change.Context,
+        seen: JSON,
+        values: JSON,
+    ) -> None:
+        database = cell.database(item, context)
+        database.write(
+            lambda connection: cas.update_one(
+                connection,
+                database.tables['instances'],
+                {'uuid': item.data['uuid'], 'deleted': 0},
+                seen,
+                values,
+            )
+        )
+
+
+def _text(value: object) -> str:
+    return 'none' if value is None else str(value)

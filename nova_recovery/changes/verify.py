@@ -1,0 +1,138 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Look whether a recovered server is what it should be, everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import sqlalchemy as sa
+
+from nova_recovery import exceptions
+from nova_recovery.changes import base
+from nova_recovery.changes import cell
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+
+JSON = change.JSON
+
+
+class VerifyServer(base.BaseChange):
+    """Changes nothing; fails with every difference that it finds.
+
+    Data: cell, uuid, source, target, running (whether the guest should),
+    provider (of the target), volumes (ids), apis (False where there is
+    nothing but databases).
+    """
+
+    kind = 'verify-server'
+    needs = frozenset(
+        {'databases', 'compute', 'placement', 'network', 'volume'}
+    )
+
+    def describe(self, item: plan.Item) -> list[str]:
+        state = 'running' if item.data['running'] else 'stopped'
+        return [f'? {state} on {item.data["target"]}, with all it had']
+
+    def observe(
+        self, item: plan.Item, context: change.Context, past: change.Past | None
+    ) -> change.Observed:
+        return change.Observed(change.State.BEFORE)
+
+    def apply(
+        self, item: plan.Item, context: change.Context, image: JSON
+    ) -> str:
+        wrong = list(_differences(item, context))
+        if wrong:
+            raise exceptions.ChangeFailed('; '.join(wrong))
+        state = 'running' if item.data['running'] else 'stopped'
+        return f'{state} on {item.data["target"]}'
+
+    def revert(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> str:
+        return 'nothing was changed'
+
+
+def _differences(item: plan.Item, context: change.Context) -> Iterator[str]:
+    yield from _server(item, context)
+    yield from _allocation(item, context)
+    yield from _ports(item, context)
+    yield from _volumes(item, context)
+
+
+def _server(item: plan.Item, context: change.Context) -> Iterator[str]:
+    data = item.data
+    row = cell.server_row(item, context)
+    wanted = 'active' if data['running'] else 'stopped'
+    if row['vm_state'] != wanted:
+        yield f'the server is {row["vm_state"]}, not {wanted}'
+    if row['host'] != data['target']:
+        yield f'the server is on {row["host"]}, not {data["target"]}'
+    # The resource tracker looks servers up by host and node.
+    if row['node'] != data['node']:
+        yield f'its node is {row["node"]}, not {data["node"]}'
+    elif data['running'] and not context.cloud.compute.runs(data['uuid']):
+        yield f'the hypervisor of {row["host"]} does not have it running'
+
+
+def _allocation(item: plan.Item, context: change.Context) -> Iterator[str]:
+    data = item.data
+    held = context.cloud.placement.allocations(data['uuid'])['allocations']
+    if data['provider'] not in held:
+        yield f'placement has no allocation for it on {data["target"]}'
+    # After an evacuation the source's is there until the source returns.
+    others = set(held) - {data['provider'], data['source_provider']}
+    if others:
+        yield f'placement has allocations on {", ".join(sorted(others))}'
+
+
+def _ports(item: plan.Item, context: change.Context) -> Iterator[str]:
+    for port in context.cloud.network.ports(item.data['uuid']):
+        if port.host != item.data['target']:
+            yield f'port {port.id} is bound to {port.host or "no host"}'
+        elif port.vif_type in ('unbound', 'binding_failed'):
+            yield f'port {port.id} is {port.vif_type}'
+
+
+def _volumes(item: plan.Item, context: change.Context) -> Iterator[str]:
+    """nova's mappings against cinder's attachments."""
+    database = cell.database(item, context)
+    table = database.tables['block_device_mapping']
+    with database.reader() as connection:
+        mappings = {
+            row['volume_id']: dict(row)
+            for row in connection.execute(
+                sa.select(table).where(
+                    table.c.instance_uuid == item.data['uuid'],
+                    table.c.deleted == 0,
+                    table.c.volume_id.is_not(None),
+                )
+            ).mappings()
+        }
+    for volume in item.data['volumes']:
+        mapping = mappings.get(volume)
+        if mapping is None:
+            yield f'nova has lost its mapping of volume {volume}'
+            continue
+        attached = {
+            one['id']: one for one in context.cloud.volume.attachments(volume)
+        }
+        if mapping['attachment_id'] not in attached:
+            yield (
+                f'cinder has no attachment {mapping["attachment_id"]} of '
+                f'volume {volume}'
+            )
+        elif item.data['running'] and not mapping['connection_info']:
+            # Such a volume is skipped in silence when the guest starts.
+            yield f'nova has no connection data for volume {volume}'

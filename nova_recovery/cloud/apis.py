@@ -1,0 +1,118 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What all API modules share: how answers become our errors.
+
+Reads may be repeated, so a failure is ``ApiUnavailable``. What is sent to
+change something may have been carried out although no answer came: then it
+is ``OutcomeUnknown`` and the caller observes before it does anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import contextlib
+from typing import Any
+
+from keystoneauth1 import exceptions as ksa_exceptions
+from openstack import exceptions as sdk_exceptions
+
+from nova_recovery import exceptions
+
+
+@contextlib.contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Translate the errors of a request that changes nothing.
+
+    :raises NotFound: 404
+    :raises ApiUnavailable: anything else, no answer included
+    """
+    try:
+        yield
+    except exceptions.RecoveryError:
+        raise
+    except _answers() as error:
+        if _code(error) == 404:
+            raise exceptions.NotFound(f'{what}: {_text(error)}') from error
+        raise exceptions.ApiUnavailable(f'{what}: {_text(error)}') from error
+
+
+@contextlib.contextmanager
+def sending(what: str) -> Iterator[None]:
+    """Translate the errors of a request that changes something.
+
+    :raises ChangeFailed: a 4xx answer: it was not carried out
+    :raises OutcomeUnknown: no answer, or a 5xx one
+    """
+    try:
+        yield
+    except exceptions.RecoveryError:
+        raise
+    except _answers() as error:
+        code = _code(error)
+        if code is not None and 400 <= code < 500:
+            raise exceptions.ChangeFailed(f'{what}: {_text(error)}') from error
+        if _never_left(error):
+            raise exceptions.ChangeFailed(f'{what}: {_text(error)}') from error
+        raise exceptions.OutcomeUnknown(f'{what}: {_text(error)}') from error
+
+
+def _answers() -> tuple[type[Exception], ...]:
+    # Each client has a family of its own; the heavy ones are imported by
+    # the time that one of their calls can fail.
+    import cinderclient.exceptions
+    import novaclient.exceptions
+
+    return (
+        ksa_exceptions.ClientException,
+        sdk_exceptions.SDKException,
+        novaclient.exceptions.ClientException,
+        novaclient.exceptions.UnsupportedVersion,
+        novaclient.exceptions.UnsupportedAttribute,
+        cinderclient.exceptions.ClientException,
+        cinderclient.exceptions.UnsupportedVersion,
+    )
+
+
+def _never_left(error: Exception) -> bool:
+    """Whether the request can't have reached the API.
+
+    A refused connection and a failed login come before the first byte. A
+    ``ConnectTimeout`` of keystoneauth does not: it stands for read
+    time-outs too.
+    """
+    if isinstance(error, ksa_exceptions.ConnectTimeout):
+        return False
+    return isinstance(
+        error,
+        (
+            ksa_exceptions.AuthorizationFailure,
+            ksa_exceptions.AuthPluginException,
+            ksa_exceptions.CatalogException,
+            ksa_exceptions.Unauthorized,
+        ),
+    ) or (
+        isinstance(error, ksa_exceptions.ConnectFailure)
+        and 'refused' in str(error).lower()
+    )
+
+
+def _code(error: Exception) -> int | None:
+    for name in ('http_status', 'status_code', 'code'):
+        value: Any = getattr(error, name, None)
+        if isinstance(value, int):
+            return value
+    return None
+
+
+def _text(error: Exception) -> str:
+    return ' '.join(str(error).split()) or type(error).__name__

@@ -1,0 +1,148 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Who works on a host or a server, written into the cloud itself.
+
+Two controllers have two journals, so a claim lives where both see it. On a
+host it is ``services.disabled_reason`` of its nova-compute, set together
+with ``disabled`` by compare-and-set: the operator of the other controller,
+``openstack compute service list`` and nova's own tools all show it. On a
+server it is a row in ``tags``, whose primary key (resource, tag) lets only
+one of two writers in, on a Galera cluster too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from nova_recovery import exceptions
+from nova_recovery.cloud import cas
+from nova_recovery.cloud import database as database_module
+
+PREFIX = 'nova-recovery run='
+#: A tag that can exist once for each server: the claim itself.
+TAG = 'nova-recovery-claim'
+
+
+def holder(reason: str | None) -> str | None:
+    """The marker in a ``disabled_reason``, or None if there is no claim."""
+    return reason if reason and reason.startswith(PREFIX) else None
+
+
+def service_row(
+    database: database_module.Database, service_id: int
+) -> dict[str, Any]:
+    """The row of a service as it is now.
+
+    :raises NotFound: it is gone
+    """
+    services = database.tables['services']
+    with database.reader() as connection:
+        row = (
+            connection.execute(
+                sa.select(services).where(services.c.id == service_id)
+            )
+            .mappings()
+            .first()
+        )
+    if row is None:
+        raise exceptions.NotFound(f'service {service_id} of {database.name}')
+    return dict(row)
+
+
+def set_service(
+    database: database_module.Database,
+    service_id: int,
+    seen: dict[str, Any],
+    values: dict[str, Any],
+) -> None:
+    """Change ``disabled`` and ``disabled_reason`` by compare-and-set.
+
+    :raises Conflict: the row is no longer as seen
+    """
+
+    def change(connection: sa.engine.Connection) -> None:
+        cas.update_one(
+            connection,
+            database.tables['services'],
+            {'id': service_id},
+            seen,
+            values,
+        )
+
+    database.write(change)
+
+
+def server_tags(
+    connection: sa.engine.Connection,
+    database: database_module.Database,
+    uuid: str,
+) -> list[str]:
+    """The tags of a server that are ours: the claim and who has it."""
+    tags = database.tables['tags']
+    found = connection.execute(
+        sa.select(tags.c.tag).where(
+            tags.c.resource_id == uuid, tags.c.tag.like('nova-recovery%')
+        )
+    )
+    return sorted(row[0] for row in found)
+
+
+def claim_server(
+    database: database_module.Database, uuid: str, marker: str
+) -> None:
+    """Claim a server; fine if this marker has it already.
+
+    :raises ClaimLost: somebody else has it; named is who
+    """
+    tags = database.tables['tags']
+    owner = _owner_tag(marker)
+
+    def change(connection: sa.engine.Connection) -> None:
+        mine = server_tags(connection, database, uuid)
+        if owner in mine:
+            return
+        if TAG in mine:
+            raise exceptions.ClaimLost(
+                f'server {uuid} is claimed: {", ".join(mine)}'
+            )
+        connection.execute(
+            sa.insert(tags),
+            [{'resource_id': uuid, 'tag': tag} for tag in (TAG, owner)],
+        )
+
+    database.write(change)
+
+
+def release_server(
+    database: database_module.Database, uuid: str, marker: str
+) -> None:
+    """Give a server's claim back; nothing happens if it isn't ours."""
+    tags = database.tables['tags']
+    owner = _owner_tag(marker)
+
+    def change(connection: sa.engine.Connection) -> None:
+        if owner in server_tags(connection, database, uuid):
+            connection.execute(
+                sa.delete(tags).where(
+                    tags.c.resource_id == uuid, tags.c.tag.in_([TAG, owner])
+                )
+            )
+
+    database.write(change)
+
+
+def _owner_tag(marker: str) -> str:
+    # tags.tag has 80 characters; the run's id comes first in the marker.
+    return marker.replace(' ', '-')[:80]

@@ -1,0 +1,83 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The cloud as one thing: its databases and, when first needed, its APIs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import functools
+from typing import Any
+
+from nova_recovery.cloud import compute
+from nova_recovery.cloud import databases as databases_module
+from nova_recovery.cloud import network
+from nova_recovery.cloud import placement
+from nova_recovery.cloud import settings as settings_module
+from nova_recovery.cloud import volume
+
+
+class Cloud:
+    """What procedures read and changes write.
+
+    :param connect: gives an openstacksdk connection; called when an API is
+        needed for the first time, so that what only uses the databases
+        works while Keystone is down
+    :param timeout: seconds that one API request may take
+    """
+
+    def __init__(
+        self,
+        databases: databases_module.Databases,
+        nova: settings_module.NovaSettings,
+        connect: Callable[[], Any],
+        timeout: float = 60,
+    ) -> None:
+        self.databases = databases
+        self.nova = nova
+        self._connect = connect
+        self._timeout = timeout
+
+    @functools.cached_property
+    def connection(self) -> Any:
+        return self._connect()
+
+    @functools.cached_property
+    def compute(self) -> compute.Compute:
+        return compute.Compute(
+            self.connection.session, self._endpoint('compute'), self._timeout
+        )
+
+    @functools.cached_property
+    def volume(self) -> volume.Volume:
+        return volume.Volume(
+            self.connection.session,
+            self._endpoint('block-storage'),
+            self._timeout,
+        )
+
+    @functools.cached_property
+    def placement(self) -> placement.Placement:
+        return placement.Placement(self.connection, self._timeout)
+
+    @functools.cached_property
+    def network(self) -> network.Network:
+        return network.Network(self.connection, self._timeout)
+
+    def _endpoint(self, service: str) -> dict[str, Any]:
+        config = self.connection.config
+        picked = {
+            'region_name': config.get_region_name(service),
+            'interface': config.get_interface(service),
+            'endpoint_override': config.get_endpoint(service),
+        }
+        return {key: value for key, value in picked.items() if value}

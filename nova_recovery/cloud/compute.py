@@ -1,0 +1,193 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Nova's API, as much of it as a recovery needs.
+
+Through python-novaclient on the session of the unified client: old SDK
+proxies send a request a second time after a read time-out, novaclient
+never does. Each call names the microversion that it needs; a cloud too old
+for it gets the newest that it has.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from novaclient import api_versions
+from novaclient import client as novaclient
+from novaclient import exceptions as nova_exceptions
+from novaclient.v2 import client as nova_v2
+
+from nova_recovery import exceptions
+from nova_recovery.cloud import apis
+
+JSON = dict[str, Any]
+
+
+class Compute:
+    """Nova, asked by an administrator.
+
+    :param session: a keystoneauth session
+    :param endpoint: keyword arguments that pick the endpoint
+        (``region_name``, ``interface``, ``endpoint_override``)
+    """
+
+    def __init__(self, session: Any, endpoint: JSON, timeout: float) -> None:
+        self._session = session
+        self._endpoint = endpoint
+        self._timeout = timeout
+
+    @functools.cached_property
+    def newest(self) -> api_versions.APIVersion:
+        """The newest microversion that this nova speaks."""
+        with apis.reading('nova'):
+            found = self._client('2.1').versions.get_current()
+        if found is None or not found.version:
+            return api_versions.APIVersion('2.1')
+        return api_versions.APIVersion(found.version)
+
+    def speaks(self, version: str) -> bool:
+        return bool(self.newest >= api_versions.APIVersion(version))
+
+    @functools.lru_cache(maxsize=16)  # noqa: B019 - one object a process
+    def _client(self, version: str) -> nova_v2.Client:
+        return novaclient.Client(
+            version,
+            session=self._session,
+            timeout=self._timeout,
+            **self._endpoint,
+        )
+
+    def _at_most(self, version: str) -> nova_v2.Client:
+        return self._client(
+            version if self.speaks(version) else self.newest.get_string()
+        )
+
+    # What is asked
+
+    def ping(self) -> str:
+        """The newest microversion, as proof that nova and keystone answer.
+
+        :raises ApiUnavailable: if one of them doesn't
+        """
+        version = self.newest.get_string()
+        with apis.reading('nova'):
+            # The version document needs no token; the services do, and an
+            # administrator's.
+            self._at_most('2.11').services.list(binary='nova-conductor')
+        return str(version)
+
+    def service(self, host: str) -> JSON:
+        """nova-compute of exactly this host, as the API tells it.
+
+        :returns: id, host, state, status, forced_down, disabled_reason
+        :raises NotFound: the host has no nova-compute
+        """
+        with apis.reading(f'nova-compute of {host}'):
+            found = self._at_most('2.53').services.list(
+                host=host, binary='nova-compute'
+            )
+        for service in found:
+            if service.host == host:
+                return dict(service.to_dict())
+        raise exceptions.NotFound(f'nova knows no nova-compute on {host}')
+
+    def server(self, uuid: str) -> JSON:
+        with apis.reading(f'server {uuid}'):
+            return dict(self._at_most('2.73').servers.get(uuid).to_dict())
+
+    def actions(self, uuid: str) -> list[JSON]:
+        """What was asked of a server, newest first.
+
+        :returns: action, request_id, start_time, user_id
+        """
+        with apis.reading(f'actions of server {uuid}'):
+            found = self._at_most('2.51').instance_action.list(uuid)
+        return [dict(action.to_dict()) for action in found]
+
+    def action_events(self, uuid: str, request_id: str) -> list[JSON]:
+        """What became of an action: event, result, start and finish."""
+        with apis.reading(f'action {request_id} of server {uuid}'):
+            found = self._at_most('2.51').instance_action.get(uuid, request_id)
+        return list(found.to_dict().get('events') or [])
+
+    def runs(self, uuid: str) -> bool:
+        """Whether the hypervisor of the server's host has it running.
+
+        The compute itself is asked (``get_instance_diagnostics`` in
+        nova/compute/manager.py: 409 unless the domain runs), not the
+        database. Never ask for a server of a dead host.
+        """
+        with apis.reading(f'diagnostics of server {uuid}'):
+            try:
+                self._at_most('2.48').servers.diagnostics(uuid)
+            except nova_exceptions.Conflict:
+                return False
+        return True
+
+    # What is sent
+
+    def force_down(self, service: JSON, down: bool) -> None:
+        """Tell nova that a compute is off (or may be used again)."""
+        what = f'forced_down={down} of nova-compute on {service["host"]}'
+        with apis.sending(what):
+            if self.speaks('2.53'):
+                self._client('2.53').services.force_down(service['id'], down)
+            else:
+                self._at_most('2.11').services.force_down(
+                    service['host'], 'nova-compute', down
+                )
+
+    def lock(self, uuid: str, reason: str) -> None:
+        with apis.sending(f'lock of server {uuid}'):
+            if self.speaks('2.73'):
+                self._client('2.73').servers.lock(uuid, reason=reason)
+            else:
+                self._client('2.1').servers.lock(uuid)
+
+    def unlock(self, uuid: str) -> None:
+        with apis.sending(f'unlock of server {uuid}'):
+            self._client('2.1').servers.unlock(uuid)
+
+    def evacuate(self, uuid: str, target: str) -> str:
+        """Evacuate a server; sent once.
+
+        2.95 and later leave the server shut off; 2.94 starts it again if
+        it ran. Between 2.29 and 2.67 the scheduler still validates the
+        host, because ``force`` is not sent.
+
+        :returns: the request id
+        """
+        if not self.speaks('2.14'):
+            raise exceptions.ChangeFailed(
+                f'evacuation of {uuid}: nova is too old (2.14 is needed)'
+            )
+        with apis.sending(f'evacuation of server {uuid}'):
+            return _request_id(
+                self._at_most('2.94').servers.evacuate(uuid, host=target)
+            )
+
+    def start(self, uuid: str) -> str:
+        with apis.sending(f'start of server {uuid}'):
+            return _request_id(self._client('2.1').servers.start(uuid))
+
+    def reboot_hard(self, uuid: str) -> str:
+        with apis.sending(f'hard reboot of server {uuid}'):
+            return _request_id(
+                self._client('2.1').servers.reboot(uuid, 'HARD')
+            )
+
+
+def _request_id(answer: Any) -> str:
+    """Nova's id of the request, the one in ``instance_actions``."""
+    return str((getattr(answer, 'request_ids', None) or [''])[-1])

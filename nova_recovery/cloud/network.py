@@ -1,0 +1,130 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Neutron: the ports of a server and the host that each is bound to."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from openstack import exceptions as sdk_exceptions
+
+from nova_recovery import exceptions
+from nova_recovery.cloud import apis
+
+JSON = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Port:
+    """A port, bound to a host.
+
+    :ivar profile: binding:profile as neutron has it
+    :ivar addresses: its fixed addresses
+    """
+
+    id: str
+    device_id: str
+    device_owner: str
+    host: str
+    vnic_type: str
+    vif_type: str
+    status: str
+    profile: JSON
+    addresses: tuple[str, ...]
+    has_resources: bool
+
+
+class Network:
+    """Neutron, asked by an administrator, through openstacksdk."""
+
+    def __init__(self, connection: Any, timeout: float) -> None:
+        self._connection = connection
+        self._timeout = timeout
+
+    def ports(self, server: str) -> list[Port]:
+        with apis.reading(f'ports of server {server}'):
+            answer = self._connection.network.get(
+                '/ports', params={'device_id': server}, timeout=self._timeout
+            )
+            _check(answer)
+            return [_port(p) for p in answer.json()['ports']]
+
+    def port(self, uuid: str) -> Port:
+        with apis.reading(f'port {uuid}'):
+            answer = self._connection.network.get(
+                f'/ports/{uuid}', timeout=self._timeout
+            )
+            if answer.status_code == 404:
+                raise exceptions.NotFound(f'port {uuid} is gone')
+            _check(answer)
+            return _port(answer.json()['port'])
+
+    def bind(
+        self, uuid: str, host: str, device_owner: str, profile: JSON
+    ) -> None:
+        """Bind a port to a host.
+
+        An inactive binding that a failed live migration left on that host
+        is in the way (the key is port and host), so it goes first.
+        """
+        with apis.sending(f'binding of port {uuid} to {host}'):
+            if self._inactive_on(uuid, host):
+                self._connection.network.delete(
+                    f'/ports/{uuid}/bindings/{host}', timeout=self._timeout
+                )
+            answer = self._connection.network.put(
+                f'/ports/{uuid}',
+                json={
+                    'port': {
+                        'binding:host_id': host,
+                        'binding:profile': profile,
+                        'device_owner': device_owner,
+                    }
+                },
+                timeout=self._timeout,
+            )
+            _check(answer)
+
+    def _inactive_on(self, uuid: str, host: str) -> bool:
+        answer = self._connection.network.get(
+            f'/ports/{uuid}/bindings', timeout=self._timeout
+        )
+        if answer.status_code == 404:  # a neutron without the extension
+            return False
+        _check(answer)
+        return any(
+            binding['host'] == host and binding['status'] == 'INACTIVE'
+            for binding in answer.json()['bindings']
+        )
+
+
+def _check(answer: Any) -> None:
+    sdk_exceptions.raise_from_response(answer)
+
+
+def _port(body: JSON) -> Port:
+    return Port(
+        id=body['id'],
+        device_id=body['device_id'],
+        device_owner=body['device_owner'],
+        host=body.get('binding:host_id') or '',
+        vnic_type=body.get('binding:vnic_type') or 'normal',
+        vif_type=body.get('binding:vif_type') or '',
+        status=body.get('status') or '',
+        profile=dict(body.get('binding:profile') or {}),
+        addresses=tuple(
+            ip['ip_address'] for ip in body.get('fixed_ips') or ()
+        ),
+        has_resources=bool(body.get('resource_request')),
+    )

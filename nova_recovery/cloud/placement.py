@@ -1,0 +1,149 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Placement: what a server holds, and where there is room.
+
+Always through the API, never through its database: providers have
+generations and capacity is checked there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nova_recovery import exceptions
+from nova_recovery.cloud import apis
+
+JSON = dict[str, Any]
+#: nova itself writes allocations at 1.28 (consumer generations); Queens
+#: has 1.17 and takes the form of 1.12 without them.
+MODERN, QUEENS = '1.28', '1.17'
+
+
+class Placement:
+    """Placement, asked by an administrator, through openstacksdk."""
+
+    def __init__(self, connection: Any, timeout: float) -> None:
+        self._connection = connection
+        self._timeout = timeout
+        self._version: str | None = None
+
+    def _microversion(self) -> str:
+        if self._version is None:
+            with apis.reading('placement'):
+                data = self._connection.placement.get_endpoint_data()
+            newest = tuple(data.max_microversion) if data else (1, 0)
+            self._version = MODERN if newest >= (1, 28) else QUEENS
+        return self._version
+
+    def _get(self, path: str) -> JSON:
+        with apis.reading(f'placement {path}'):
+            answer = self._connection.placement.get(
+                path, microversion=self._microversion(), timeout=self._timeout
+            )
+            if answer.status_code == 404:
+                raise exceptions.NotFound(f'placement has no {path}')
+            apis_ok(answer, path)
+            return dict(answer.json())
+
+    def allocations(self, consumer: str) -> JSON:
+        """What a server holds.
+
+        :returns: {'allocations': {provider uuid: {resource class: amount}},
+            'project_id', 'user_id', 'consumer_generation'}; the last is
+            None where placement has no consumer generations
+        """
+        body = self._get(f'/allocations/{consumer}')
+        return {
+            'allocations': {
+                provider: dict(held['resources'])
+                for provider, held in body['allocations'].items()
+            },
+            'project_id': body.get('project_id'),
+            'user_id': body.get('user_id'),
+            'consumer_generation': body.get('consumer_generation'),
+        }
+
+    def put_allocations(self, consumer: str, body: JSON) -> None:
+        """Replace what a server holds; ``body`` as ``allocations`` gives it.
+
+        :raises ChangeFailed: no capacity, or somebody was there first
+        """
+        payload: JSON = {
+            'allocations': {
+                provider: {'resources': resources}
+                for provider, resources in body['allocations'].items()
+            },
+            'project_id': body['project_id'],
+            'user_id': body['user_id'],
+        }
+        if self._microversion() == MODERN:
+            payload['consumer_generation'] = body['consumer_generation']
+        what = f'allocation of server {consumer}'
+        with apis.sending(what):
+            answer = self._connection.placement.put(
+                f'/allocations/{consumer}',
+                json=payload,
+                microversion=self._microversion(),
+                timeout=self._timeout,
+            )
+        if 400 <= answer.status_code < 500:
+            raise exceptions.ChangeFailed(f'{what}: {_errors(answer)}')
+        if answer.status_code >= 500:
+            raise exceptions.OutcomeUnknown(f'{what}: {_errors(answer)}')
+
+    def free(self, provider: str) -> dict[str, int]:
+        """Room on a provider, by resource class, as placement counts it.
+
+        ``(total - reserved) * allocation_ratio - used``.
+        """
+        inventories = self._get(f'/resource_providers/{provider}/inventories')
+        used = self._get(f'/resource_providers/{provider}/usages')['usages']
+        return {
+            name: int(
+                (one['total'] - one['reserved']) * one['allocation_ratio']
+            )
+            - used.get(name, 0)
+            for name, one in inventories['inventories'].items()
+        }
+
+    def candidates(self, resources: dict[str, int], limit: int) -> list[str]:
+        """Providers that have room for these, best first as placement says.
+
+        :returns: uuids of resource providers
+        """
+        wanted = ','.join(f'{k}:{v}' for k, v in sorted(resources.items()))
+        body = self._get(
+            f'/allocation_candidates?resources={wanted}&limit={limit}'
+        )
+        found: list[str] = []
+        for request in body['allocation_requests']:
+            for provider in request['allocations']:
+                if provider not in found:
+                    found.append(provider)
+        return found
+
+
+def apis_ok(answer: Any, what: str) -> None:
+    if answer.status_code >= 400:
+        raise exceptions.ApiUnavailable(f'placement {what}: {_errors(answer)}')
+
+
+def _errors(answer: Any) -> str:
+    try:
+        errors = answer.json().get('errors') or []
+    except ValueError:
+        return f'HTTP {answer.status_code}'
+    return '; '.join(
+        ' '.join(str(e.get('detail', e.get('title', ''))).split())
+        for e in errors
+    )

@@ -1,0 +1,132 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Cinder's API, as much of it as a recovery needs.
+
+Through python-cinderclient on the session of the unified client. The
+attachment calls are cinder's of Queens and later (microversion 3.44).
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from cinderclient import api_versions
+from cinderclient import client as cinderclient
+
+from nova_recovery.cloud import apis
+
+JSON = dict[str, Any]
+#: os-complete; Queens has 3.50.
+ATTACHMENTS = '3.44'
+#: The mode (read-only or not) can be given when an attachment is made.
+ATTACHMENT_MODE = '3.54'
+
+
+class Volume:
+    """Cinder, asked by an administrator.
+
+    :param session: a keystoneauth session
+    :param endpoint: keyword arguments that pick the endpoint
+    """
+
+    def __init__(self, session: Any, endpoint: JSON, timeout: float) -> None:
+        self._session = session
+        self._endpoint = endpoint
+        self._timeout = timeout
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019 - one object a process
+    def _client(self, version: str) -> Any:
+        return cinderclient.Client(
+            version,
+            session=self._session,
+            timeout=self._timeout,
+            service_type='block-storage',
+            **self._endpoint,
+        )
+
+    @functools.cached_property
+    def newest(self) -> api_versions.APIVersion:
+        """The newest microversion that this cinder and its client speak."""
+        with apis.reading('cinder'):
+            body = self._client('3.0').versions.list()
+        versions = [
+            api_versions.APIVersion(v.version)
+            for v in body
+            if getattr(v, 'version', '')
+        ]
+        return max(versions, default=api_versions.APIVersion('3.0'))
+
+    def ping(self) -> str:
+        """The newest microversion, as proof that cinder answers."""
+        version = self.newest.get_string()
+        with apis.reading('cinder'):
+            self._client('3.0').services.list(binary='cinder-scheduler')
+        return str(version)
+
+    def volume(self, uuid: str) -> JSON:
+        with apis.reading(f'volume {uuid}'):
+            return dict(self._client('3.0').volumes.get(uuid).to_dict())
+
+    def attachment(self, uuid: str) -> JSON:
+        """One attachment: status, instance, attach_mode, connection_info.
+
+        :raises NotFound: it doesn't exist (any more)
+        """
+        with apis.reading(f'attachment {uuid}'):
+            return dict(self._client('3.27').attachments.show(uuid).to_dict())
+
+    def attachments(self, volume: str) -> list[JSON]:
+        """The live attachments of a volume, of all projects."""
+        with apis.reading(f'attachments of volume {volume}'):
+            found = self._client('3.27').attachments.list(
+                search_opts={'all_tenants': True, 'volume_id': volume},
+                detailed=True,
+            )
+        return [dict(one.to_dict()) for one in found]
+
+    def create_attachment(self, volume: str, server: str, mode: str) -> str:
+        """Reserve a volume for a server; its id.
+
+        Allowed while the volume is in use by the same server.
+        """
+        version = (
+            ATTACHMENT_MODE
+            if self.newest >= api_versions.APIVersion(ATTACHMENT_MODE)
+            else '3.27'
+        )
+        with apis.sending(f'new attachment of volume {volume}'):
+            made = self._client(version).attachments.create(
+                volume, None, server, mode=mode or 'null'
+            )
+        return str(made['id'])
+
+    def delete_attachment(self, uuid: str) -> None:
+        """Delete; cinder unmaps the host of the stored connector.
+
+        Without a service token cinder allows it only while nova doesn't
+        name this attachment (``attachment_deletion_allowed`` in
+        cinder/volume/api.py, CVE-2023-2088).
+        """
+        with apis.sending(f'delete of attachment {uuid}'):
+            self._client('3.27').attachments.delete(uuid)
+
+    def connect_attachment(self, uuid: str, connector: JSON) -> JSON:
+        """Map the volume to the host of the connector; connection data."""
+        with apis.sending(f'connection of attachment {uuid}'):
+            updated = self._client('3.27').attachments.update(uuid, connector)
+        return dict(updated.connection_info or {})
+
+    def complete_attachment(self, uuid: str) -> None:
+        with apis.sending(f'completion of attachment {uuid}'):
+            self._client(ATTACHMENTS).attachments.complete(uuid)
