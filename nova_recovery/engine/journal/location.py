@@ -1,0 +1,239 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Where the journal lives: made, checked and brought up to date here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import contextlib
+import os
+import pathlib
+import sqlite3
+from typing import Any
+
+from oslo_db import exception as db_exc
+from oslo_db.sqlalchemy import enginefacade
+import sqlalchemy as sa
+
+from nova_recovery.engine.journal import errors
+from nova_recovery.engine.journal import models
+
+#: WAL needs memory shared between processes (sqlite.org/wal.html); some of
+#: these have no working locks either.
+_NETWORK = frozenset((
+    '9p', 'afs', 'beegfs', 'ceph', 'cifs', 'fuse.ceph', 'fuse.ceph-fuse',
+    'fuse.glusterfs', 'fuse.s3fs', 'fuse.sshfs', 'glusterfs', 'gpfs',
+    'lustre', 'ncpfs', 'nfs', 'nfs4', 'smb3', 'smbfs',
+))  # fmt: skip
+
+#: 'nvrj': tells a journal from any other SQLite file.
+_APPLICATION_ID = 0x6E76726A
+
+
+def open_engine(url: str) -> sa.engine.Engine:
+    """An engine on a journal that exists and is up to date.
+
+    :raises JournalError: naming the place and what is wrong with it
+    """
+    try:
+        place = sa.engine.make_url(url)
+    except sa.exc.ArgumentError:
+        raise errors.JournalError(
+            '[journal] connection is not a database URL; write '
+            'sqlite:////PATH or mysql+pymysql://USER:PASSWORD@HOST/DATABASE'
+        ) from None
+    with reported(name(place)):
+        if place.get_backend_name() == 'sqlite':
+            engine = _open_sqlite(place)
+        elif place.get_backend_name() == 'mysql':
+            engine = _open_mysql(place)
+        else:
+            raise errors.JournalError(
+                f'the journal can be kept in SQLite or MySQL, not in '
+                f'{place.get_backend_name()}'
+            )
+        _bring_up_to_date(engine)
+    return engine
+
+
+def name(place: sa.engine.URL) -> str:
+    """The journal as operators call it, without the password."""
+    if place.get_backend_name() == 'sqlite':
+        return str(place.database)
+    return place.render_as_string(hide_password=True)
+
+
+@contextlib.contextmanager
+def reported(journal: str) -> Iterator[None]:
+    """Turn errors of the database into words for the operator."""
+    try:
+        yield
+    except (sa.exc.SQLAlchemyError, db_exc.DBError, sqlite3.Error) as error:
+        reason = getattr(error, 'orig', None) or error
+        # the statement and its values are of no use to the operator
+        text = str(reason).partition('\n')[0]
+        if 'disk is full' in text or 'disk I/O error' in text:
+            text += '; make room on its file system'
+        elif 'readonly' in text:
+            text += '; it belongs to the account that made it'
+        raise errors.JournalError(f'journal {journal}: {text}') from error
+    except OSError as error:
+        raise errors.JournalError(
+            f'journal {journal}: {error.strerror or error}; run as the '
+            f'account that owns it or set [journal] connection'
+        ) from error
+
+
+def _open_sqlite(place: sa.engine.URL) -> sa.engine.Engine:
+    if not place.database or place.database == ':memory:':
+        raise errors.JournalError(
+            'a journal in memory would not survive the run; write '
+            'sqlite:////PATH'
+        )
+    path = pathlib.Path(place.database)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kind = file_system(path.parent)
+    if kind in _NETWORK:
+        raise errors.JournalError(
+            f'journal {path}: it lies on a network file system ({kind}), '
+            f'where SQLite can lose it; set [journal] connection to a local '
+            f'file, or to MySQL'
+        )
+    _make_private(path)
+    engine = _engine(place)
+    sa.event.listen(engine, 'connect', _set_up_sqlite)
+    return engine
+
+
+def _make_private(path: pathlib.Path) -> None:
+    """SQLite would make it 0644; its -wal and -shm take over this mode."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if os.fstat(descriptor).st_mode & 0o077:
+            os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, record: object) -> None:
+    connection.execute('PRAGMA busy_timeout=30000')
+    connection.execute('PRAGMA journal_mode=WAL')
+    connection.execute('PRAGMA synchronous=FULL')
+
+
+def _open_mysql(place: sa.engine.URL) -> sa.engine.Engine:
+    query: dict[str, Any] = {'charset': 'utf8mb4', 'connect_timeout': '5'}
+    engine = _engine(place.update_query_dict({**query, **place.query}))
+    with engine.connect() as connection:
+        flush = connection.exec_driver_sql(
+            'SELECT @@GLOBAL.innodb_flush_log_at_trx_commit'
+        ).scalar()
+    if str(flush) != '1':
+        raise errors.JournalError(
+            f'journal {name(place)}: the server has '
+            f'innodb_flush_log_at_trx_commit={flush} and would lose what it '
+            f'confirmed when it crashes; set it to 1, or keep the journal '
+            f'in SQLite'
+        )
+    return engine
+
+
+def _engine(place: sa.engine.URL) -> sa.engine.Engine:
+    manager = enginefacade.transaction_context()
+    manager.configure(
+        connection=place.render_as_string(hide_password=False),
+        # the default hangs for 100 s on a server that is down
+        max_retries=1,
+        retry_interval=1,
+        mysql_sql_mode='TRADITIONAL',
+    )
+    return manager.writer.get_engine()
+
+
+def _bring_up_to_date(engine: sa.engine.Engine) -> None:
+    with engine.connect() as connection:
+        found = _version(connection)
+    if found == models.HEAD:
+        return
+    with engine.begin() as connection:
+        if engine.dialect.name == 'sqlite':
+            # as a write it takes the lock: whoever else wants to upgrade
+            # waits here, and then finds it done
+            connection.exec_driver_sql(
+                f'PRAGMA application_id={_APPLICATION_ID}'
+            )
+        found = _version(connection)
+        if found != models.HEAD:
+            _upgrade(connection, found, name(engine.url))
+
+
+def _version(connection: sa.engine.Connection) -> str | None:
+    """The migration that the journal is at; None for an empty one."""
+    tables = sa.inspect(connection).get_table_names()
+    if not tables:
+        return None
+    if 'alembic_version' not in tables:
+        raise errors.JournalError(
+            f'{name(connection.engine.url)} holds something else than a '
+            f'journal of nova-recovery: {", ".join(sorted(tables)[:5])}'
+        )
+    return connection.exec_driver_sql(
+        'SELECT version_num FROM alembic_version'
+    ).scalar()
+
+
+def _upgrade(
+    connection: sa.engine.Connection, found: str | None, journal: str
+) -> None:
+    # 0.8 s, which only the first command after an upgrade has to spend
+    from alembic import command
+    from alembic import config
+    from alembic import script
+
+    settings = config.Config()
+    settings.set_main_option(
+        'script_location',
+        str(pathlib.Path(__file__).parent / 'migrations').replace('%', '%%'),
+    )
+    known = script.ScriptDirectory.from_config(settings).walk_revisions()
+    if found is not None and found not in {one.revision for one in known}:
+        raise errors.JournalNewer(
+            f'journal {journal} is of version {found}, and this '
+            f'nova-recovery knows versions up to {models.HEAD}: use the '
+            f'newer nova-recovery that wrote it'
+        )
+    settings.attributes['connection'] = connection
+    command.upgrade(settings, 'head')
+
+
+def file_system(directory: pathlib.Path) -> str:
+    """The type of the file system that a directory lies on, see proc(5)."""
+    wanted = directory.resolve()
+    best, kind = pathlib.Path('/'), ''
+    mounts = pathlib.Path('/proc/self/mountinfo').read_text()
+    for line in mounts.splitlines():
+        mount, _, source = line.partition(' - ')
+        text = mount.split(' ')[4]
+        # proc(5): blanks and such are written as octal numbers
+        point = pathlib.Path(
+            text.encode().decode('unicode_escape').encode('latin-1').decode()
+        )
+        # of several on one point the last one is on top
+        if wanted.is_relative_to(point) and point.is_relative_to(best):
+            best, kind = point, source.split(' ')[0]
+    return kind

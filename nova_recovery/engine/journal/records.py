@@ -1,0 +1,127 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What the journal gives out: plain frozen records."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+from typing import Any
+import zlib
+
+#: Smaller values gain nothing from compression.
+_SMALL = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRecord:
+    """A plan carried out, or about to be.
+
+    :ivar id: eight hex digits
+    :ivar state: ready, running, interrupted, done, partly or undone;
+        ``running`` without a living holder means: killed, can be resumed
+    :ivar who: who answers for it, and from which ``machine``
+    :ivar command: what was typed, secrets masked
+    :ivar digest: of the plan
+    :ivar created_at: and the other times: UTC, ISO 8601 with Z, or ''
+    :ivar counts: item state -> number of items
+    """
+
+    id: str
+    procedure: str
+    title: str
+    state: str
+    who: str
+    machine: str
+    command: str
+    digest: str
+    created_at: str
+    started_at: str
+    finished_at: str
+    counts: dict[str, int]
+
+    @property
+    def marker(self) -> str:
+        """What a claim in the cloud says of this run."""
+        return f'nova-recovery run={self.id} by={self.who}@{self.machine}'
+
+
+@dataclasses.dataclass(frozen=True)
+class ItemRecord:
+    """One item of a run.
+
+    :ivar id: as in the plan
+    :ivar number: its place in the run, from 0; the order of the plan
+    :ivar step: the name of its step, and its ``position`` there, from 0
+    :ivar begun: it may have been sent, and the image is from before that
+    :ivar detail: what came of it, one line
+    :ivar image: the before-image, {} before the intent
+    :ivar notes: what the change wanted to remember
+    """
+
+    id: str
+    number: int
+    step: str
+    position: int
+    kind: str
+    subject: str
+    label: str
+    state: str
+    begun: bool
+    detail: str
+    image: dict[str, Any]
+    notes: dict[str, Any]
+    started_at: str
+    finished_at: str
+
+
+@dataclasses.dataclass(frozen=True)
+class EventRecord:
+    """Something that happened to a run as a whole.
+
+    :ivar kind: created, started, resumed, interrupted, finished, undoing,
+        undone, skipped, taken-over or imported
+    """
+
+    at: str
+    kind: str
+    who: str
+    machine: str
+    detail: str
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601 with Z, to the millisecond."""
+    moment = datetime.datetime.now(datetime.timezone.utc)
+    text = moment.isoformat(timespec='milliseconds')
+    return text.replace('+00:00', 'Z')
+
+
+def pack(value: Any) -> bytes:
+    """JSON as bytes, compressed where that is worth it."""
+    text = json.dumps(value, separators=(',', ':')).encode()
+    if len(text) < _SMALL:
+        return text
+    # level 1: a third of the time of 6 for nearly the same size
+    return b'z' + zlib.compress(text, 1)
+
+
+def unpack(packed: bytes | None) -> Any:
+    """What ``pack`` was given; {} for NULL."""
+    if packed is None:
+        return {}
+    # JSON never begins with a z
+    if packed[:1] == b'z':
+        packed = zlib.decompress(packed[1:])
+    return json.loads(packed)

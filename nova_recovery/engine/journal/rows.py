@@ -1,0 +1,222 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Between records and plans on one side and rows on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+from typing import Any
+
+import sqlalchemy as sa
+
+from nova_recovery.engine import plan as plan_module
+from nova_recovery.engine.journal import models
+from nova_recovery.engine.journal import records
+from nova_recovery.engine.journal import states
+
+Reader = Callable[[], contextlib.AbstractContextManager[sa.engine.Connection]]
+
+_CHUNK = 1000
+#: MySQL's TEXT ends at 64 KiB; nobody reads further than this.
+_DETAIL = 4000
+
+_items = models.items
+_runs = models.runs
+_events = models.events
+
+
+def plan_head(plan: plan_module.Plan) -> dict[str, Any]:
+    """The plan without its items, which have rows of their own."""
+    return {
+        'format': plan_module.FORMAT,
+        'procedure': plan.procedure,
+        'title': plan.title,
+        'arguments': plan.arguments,
+        'steps': [
+            {'name': s.name, 'title': s.title, 'limits': s.limits}
+            for s in plan.steps
+        ],
+        'gates': [dataclasses.asdict(gate) for gate in plan.gates],
+        'notes': list(plan.notes),
+        'left_out': plan.left_out,
+        'created_at': plan.created_at,
+    }
+
+
+def plan_from(
+    head: dict[str, Any], items: dict[int, list[plan_module.Item]]
+) -> plan_module.Plan:
+    """The plan again, from its head and its items by number of the step."""
+    return plan_module.Plan(
+        procedure=head['procedure'],
+        title=head['title'],
+        arguments=head['arguments'],
+        steps=tuple(
+            plan_module.Step(items=tuple(items.get(number, ())), **step)
+            for number, step in enumerate(head['steps'])
+        ),
+        gates=tuple(plan_module.Gate(**gate) for gate in head['gates']),
+        notes=tuple(head['notes']),
+        left_out=head['left_out'],
+        created_at=head['created_at'],
+    )
+
+
+def item_rows(
+    run_id: str, plan: plan_module.Plan
+) -> Iterator[list[dict[str, Any]]]:
+    """The rows of a new run, in chunks."""
+    chunk: list[dict[str, Any]] = []
+    number = 0
+    for index, step in enumerate(plan.steps):
+        for position, item in enumerate(step.items):
+            chunk.append(_new_row(run_id, number, index, position, item))
+            number += 1
+            if len(chunk) == _CHUNK:
+                yield chunk
+                chunk = []
+    if chunk:
+        yield chunk
+
+
+def _new_row(
+    run_id: str, number: int, step: int, position: int, item: plan_module.Item
+) -> dict[str, Any]:
+    return {
+        'run_id': run_id,
+        'number': number,
+        'step': step,
+        'position': position,
+        'id': item.id,
+        'kind': item.kind,
+        'subject': item.subject,
+        'label': item.label,
+        'data': records.pack(item.data),
+        'follows': records.pack(list(item.follows)),
+        'state': states.PENDING,
+        'begun': False,
+        'detail': '',
+        'image': None,
+        'notes': None,
+        'started_at': '',
+        'finished_at': '',
+    }
+
+
+def item_from(row: Any) -> plan_module.Item:
+    return plan_module.Item(
+        id=row.id,
+        kind=row.kind,
+        subject=row.subject,
+        label=row.label,
+        data=records.unpack(row.data),
+        follows=tuple(records.unpack(row.follows)),
+    )
+
+
+def item_record(row: Any, steps: list[str]) -> records.ItemRecord:
+    return records.ItemRecord(
+        id=row.id,
+        number=row.number,
+        step=steps[row.step],
+        position=row.position,
+        kind=row.kind,
+        subject=row.subject,
+        label=row.label,
+        state=row.state,
+        begun=bool(row.begun),
+        detail=row.detail,
+        image=records.unpack(row.image),
+        notes=records.unpack(row.notes),
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )
+
+
+def run_record(row: Any, counts: dict[str, int]) -> records.RunRecord:
+    return records.RunRecord(
+        id=row.id,
+        procedure=row.procedure,
+        title=row.title,
+        state=row.state,
+        who=row.who,
+        machine=row.machine,
+        command=row.command,
+        digest=row.digest,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        counts=counts,
+    )
+
+
+def clip(detail: str) -> str:
+    return detail if len(detail) <= _DETAIL else detail[:_DETAIL] + '…'
+
+
+def in_chunks(read: Reader, query: sa.sql.Select) -> Iterator[Any]:
+    """The items of a query on ``items``, in order, a thousand at a time.
+
+    A long read would keep SQLite from ever emptying its WAL, and a large
+    result would be in memory as a whole.
+
+    :param read: opens a connection for each chunk
+    """
+    last = -1
+    while True:
+        chunk = (
+            query.where(_items.c.number > last)
+            .order_by(_items.c.number)
+            .limit(_CHUNK)
+        )
+        with read() as connection:
+            rows = connection.execute(chunk).all()
+        yield from rows
+        if len(rows) < _CHUNK:
+            return
+        last = rows[-1].number
+
+
+def counts_of(
+    connection: sa.engine.Connection, run_ids: list[str]
+) -> dict[str, dict[str, int]]:
+    """Run -> item state -> number of items."""
+    counts: dict[str, dict[str, int]] = {run_id: {} for run_id in run_ids}
+    rows = connection.execute(
+        sa.select(_items.c.run_id, _items.c.state, sa.func.count())
+        .where(_items.c.run_id.in_(run_ids))
+        .group_by(_items.c.run_id, _items.c.state)
+    )
+    for run_id, state, count in rows:
+        counts[run_id][state] = count
+    return counts
+
+
+def add_event(
+    connection: sa.engine.Connection,
+    run_id: str,
+    event: records.EventRecord,
+) -> None:
+    connection.execute(
+        sa.insert(_events).values(
+            run_id=run_id,
+            at=event.at,
+            kind=event.kind,
+            who=event.who,
+            machine=event.machine,
+            detail=clip(event.detail),
+        )
+    )

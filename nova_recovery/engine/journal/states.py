@@ -1,0 +1,52 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The states of items and runs, as the journal keeps them."""
+
+from __future__ import annotations
+
+PENDING = 'pending'
+#: The intent and the before-image are on disk; it may have been sent.
+INTENT = 'intent'
+#: The cloud answered; what was begun may still be under way.
+SENT = 'sent'
+DONE = 'done'
+#: It was as the plan wants it before anything was sent.
+ALREADY = 'already'
+FAILED = 'failed'
+#: Somebody else changed the subject: it is as neither side of the plan.
+CONFLICT = 'conflict'
+#: Sent, and nobody could tell whether it was carried out.
+DOUBT = 'doubt'
+#: An earlier item that it stands on is not done.
+BLOCKED = 'blocked'
+#: Left out by an operator, with a reason.
+SKIPPED = 'skipped'
+#: The way back was begun.
+REVERTING = 'reverting'
+REVERTED = 'reverted'
+#: The way back was refused; the detail says why.
+KEPT = 'kept'
+
+#: What later items of the same subject may stand on.
+GOOD = frozenset((DONE, ALREADY, SKIPPED))
+#: A resume leaves these alone.
+FINAL = GOOD | {REVERTED, KEPT}
+#: An undo was here: such a run can't be resumed.
+UNDO = frozenset((REVERTING, REVERTED, KEPT))
+
+READY = 'ready'
+RUNNING = 'running'
+INTERRUPTED = 'interrupted'
+PARTLY = 'partly'
+UNDONE = 'undone'
+#: A run is done or partly done, too: ``DONE`` above.

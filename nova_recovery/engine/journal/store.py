@@ -1,0 +1,343 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The journal as the rest of the program sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Iterator
+import contextlib
+import pathlib
+import secrets
+from typing import Any, TypeVar
+
+from oslo_db import api as db_api
+import sqlalchemy as sa
+
+from nova_recovery import exceptions
+from nova_recovery.engine import plan as plan_module
+from nova_recovery.engine.journal import errors
+from nova_recovery.engine.journal import export
+from nova_recovery.engine.journal import lease
+from nova_recovery.engine.journal import location
+from nova_recovery.engine.journal import models
+from nova_recovery.engine.journal import records
+from nova_recovery.engine.journal import rows
+from nova_recovery.engine.journal import states
+from nova_recovery.engine.journal import writer as writer_module
+
+T = TypeVar('T')
+
+_items = models.items
+_runs = models.runs
+_events = models.events
+
+
+class Journal:
+    """Runs, items and events, in SQLite or MySQL.
+
+    All methods raise JournalError when the database refuses.
+    """
+
+    #: What writes the items of a run.
+    writer_class = writer_module.Writer
+
+    def __init__(self, engine: sa.engine.Engine) -> None:
+        self._engine = engine
+        self.name = location.name(engine.url)
+
+    @classmethod
+    def open(cls, url: str) -> Journal:
+        """The journal at a database URL, made and brought up to date.
+
+        :raises JournalNewer: a newer version of this program wrote it
+        """
+        return cls(location.open_engine(url))
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    # Runs
+
+    def create_run(
+        self, plan: plan_module.Plan, *, who: str, machine: str, command: str
+    ) -> str:
+        """Write a plan down as a run; return the id of the run."""
+        ids = [item.id for item in plan.items()]
+        if len(ids) != len(set(ids)):
+            raise ValueError('two items of the plan have the same id')
+        run_id = secrets.token_hex(4)
+        row = {
+            'id': run_id,
+            'procedure': plan.procedure,
+            'title': plan.title,
+            'state': states.READY,
+            'who': who,
+            'machine': machine,
+            'command': command,
+            'digest': plan.digest,
+            'created_at': records.now(),
+            'started_at': '',
+            'finished_at': '',
+            'plan': records.pack(rows.plan_head(plan)),
+            'holder': '',
+            'heard': 0,
+        }
+
+        def create(connection: sa.engine.Connection) -> None:
+            connection.execute(sa.insert(_runs).values(row))
+            for chunk in rows.item_rows(run_id, plan):
+                connection.execute(sa.insert(_items), chunk)
+            event = _event('created', who, machine, command)
+            rows.add_event(connection, run_id, event)
+
+        self._write(create)
+        return run_id
+
+    def runs(self, limit: int | None = None) -> list[records.RunRecord]:
+        """The runs, newest first."""
+        query = sa.select(_runs).order_by(
+            _runs.c.created_at.desc(), _runs.c.id
+        )
+        with self._read() as connection:
+            found = connection.execute(query.limit(limit)).all()
+            counts = rows.counts_of(connection, [row.id for row in found])
+        return [rows.run_record(row, counts[row.id]) for row in found]
+
+    def run(self, prefix: str) -> records.RunRecord:
+        """One run, by its id or the beginning of it.
+
+        :raises NotFound:
+        :raises Ambiguous: with the ids
+        """
+        query = (
+            sa.select(_runs)
+            .where(_runs.c.id.startswith(prefix.lower(), autoescape=True))
+            .order_by(_runs.c.created_at)
+        )
+        with self._read() as connection:
+            found = connection.execute(query).all()
+            if len(found) > 1:
+                raise exceptions.Ambiguous(
+                    f'{prefix!r} is the beginning of several runs:',
+                    [f'{row.id}  {row.title}' for row in found],
+                )
+            if not found:
+                raise exceptions.NotFound(
+                    f'no run {prefix!r} in the journal {self.name}; see '
+                    f'"recovery run list"'
+                )
+            run_id = found[0].id
+            counts = rows.counts_of(connection, [run_id])
+        return rows.run_record(found[0], counts[run_id])
+
+    def plan(self, run_id: str) -> plan_module.Plan:
+        """The plan of a run, as it was approved."""
+        items: dict[int, list[plan_module.Item]] = {}
+        query = sa.select(
+            _items.c.number, _items.c.step, _items.c.id, _items.c.kind,
+            _items.c.subject, _items.c.label, _items.c.data,
+            _items.c.follows,
+        ).where(_items.c.run_id == run_id)  # fmt: skip
+        head = self._head(run_id)
+        for row in rows.in_chunks(self._read, query):
+            items.setdefault(row.step, []).append(rows.item_from(row))
+        return rows.plan_from(head, items)
+
+    def items(
+        self, run_id: str, states: Collection[str] | None = None
+    ) -> Iterator[records.ItemRecord]:
+        """The items of a run, in the order of the plan.
+
+        :param states: only those in one of these states
+        """
+        query = sa.select(_items).where(_items.c.run_id == run_id)
+        if states is not None:
+            query = query.where(_items.c.state.in_(states))
+        steps = [step['name'] for step in self._head(run_id)['steps']]
+        for row in rows.in_chunks(self._read, query):
+            yield rows.item_record(row, steps)
+
+    def events(self, run_id: str) -> list[records.EventRecord]:
+        """What happened to the run as a whole, oldest first."""
+        query = sa.select(_events).where(_events.c.run_id == run_id)
+        with self._read() as connection:
+            found = connection.execute(query.order_by(_events.c.id)).all()
+        return [
+            records.EventRecord(r.at, r.kind, r.who, r.machine, r.detail)
+            for r in found
+        ]
+
+    # Carrying out
+
+    @contextlib.contextmanager
+    def carrying_out(self, run_id: str) -> Iterator[writer_module.Writer]:
+        """Hold a run, so that nobody else carries it out, and write its items.
+
+        :raises RunLocked: naming the process that holds it
+        """
+        holder = lease.Holder.mine()
+        self._write(lambda c: lease.take(c, run_id, holder, self.name))
+        try:
+            with self.writer_class(self._engine, run_id, holder) as writer:
+                yield writer
+        finally:
+            # a process that dies before this is known to be dead
+            with contextlib.suppress(errors.JournalError):
+                self._write(lambda c: lease.give_back(c, run_id, holder))
+
+    def set_run_state(
+        self, run_id: str, state: str, event: str, detail: str = ''
+    ) -> None:
+        """Write the state of a run, and the event that brought it there."""
+        values: dict[str, Any] = {'state': state}
+        if state == states.RUNNING:
+            first = sa.case(
+                (_runs.c.started_at == '', records.now()),
+                else_=_runs.c.started_at,
+            )
+            values.update(started_at=first, finished_at='')
+        else:
+            values['finished_at'] = records.now()
+
+        def change(connection: sa.engine.Connection) -> None:
+            connection.execute(
+                sa.update(_runs).where(_runs.c.id == run_id).values(values)
+            )
+            row = self._row(connection, run_id)
+            rows.add_event(
+                connection,
+                run_id,
+                _event(event, row.who, row.machine, detail),
+            )
+
+        self._write(change)
+
+    def skip(
+        self, run_id: str, item_id: str, *, who: str, machine: str, reason: str
+    ) -> None:
+        """Leave an item out, so that later ones of its subject may go on.
+
+        :raises NotFound:
+        :raises Refused: it is done, or it is unknown whether it was sent
+        """
+
+        def change(connection: sa.engine.Connection) -> None:
+            lease.claim(connection, run_id, self.name)
+            row = connection.execute(
+                sa.select(_items.c.number, _items.c.state, _items.c.id)
+                .where(_items.c.run_id == run_id)
+                .where(_items.c.id == item_id)
+            ).first()
+            if row is None:
+                raise exceptions.NotFound(f'run {run_id} has no {item_id}')
+            if row.state in states.FINAL | {states.SENT, states.REVERTING}:
+                raise exceptions.Refused(
+                    f'{item_id} is {row.state} and can\'t be skipped'
+                )
+            connection.execute(
+                sa.update(_items)
+                .where(_items.c.run_id == run_id)
+                .where(_items.c.number == row.number)
+                .values(
+                    state=states.SKIPPED,
+                    detail=rows.clip(f'{reason} ({who})'),
+                    finished_at=records.now(),
+                )
+            )
+            event = _event('skipped', who, machine, f'{item_id}: {reason}')
+            rows.add_event(connection, run_id, event)
+
+        self._write(change)
+
+    def take_over(
+        self, run_id: str, *, who: str, machine: str, reason: str
+    ) -> None:
+        """Make a run somebody else's; its marker names them from now on.
+
+        :raises RunLocked: it is carried out just now
+        """
+
+        def change(connection: sa.engine.Connection) -> None:
+            lease.claim(connection, run_id, self.name)
+            before = self._row(connection, run_id)
+            connection.execute(
+                sa.update(_runs)
+                .where(_runs.c.id == run_id)
+                .values(who=who, machine=machine)
+            )
+            detail = f'from {before.who}@{before.machine}: {reason}'
+            event = _event('taken-over', who, machine, detail)
+            rows.add_event(connection, run_id, event)
+
+        self._write(change)
+
+    def export(self, run_id: str, path: str | pathlib.Path) -> None:
+        """Write all of a run to one new file, mode 0600.
+
+        :raises JournalError: the file exists, or can't be written
+        """
+        with self._read() as connection, connection.begin():
+            export.export(connection, run_id, pathlib.Path(path))
+
+    def import_(self, path: str | pathlib.Path) -> str:
+        """Take over a run from a file; return its id.
+
+        :raises JournalError: the file is damaged or of a newer version, or
+            the run is in this journal already
+        """
+        return self._write(
+            lambda c: export.import_(c, pathlib.Path(path), self.name)
+        )
+
+    def _row(self, connection: sa.engine.Connection, run_id: str) -> Any:
+        row = connection.execute(
+            sa.select(_runs).where(_runs.c.id == run_id)
+        ).first()
+        if row is None:
+            raise exceptions.NotFound(
+                f'no run {run_id!r} in the journal {self.name}'
+            )
+        return row
+
+    def _head(self, run_id: str) -> dict[str, Any]:
+        with self._read() as connection:
+            row = self._row(connection, run_id)
+        head: dict[str, Any] = records.unpack(row.plan)
+        return head
+
+    @contextlib.contextmanager
+    def _read(self) -> Iterator[sa.engine.Connection]:
+        with location.reported(self.name):
+            with self._engine.connect() as connection:
+                yield connection
+
+    def _write(self, change: Callable[[sa.engine.Connection], T]) -> T:
+        """Run *change* in a transaction, again as a whole on a deadlock."""
+
+        @db_api.wrap_db_retry(
+            max_retries=5, retry_interval=0.5, retry_on_deadlock=True
+        )
+        def once() -> T:
+            with self._engine.begin() as connection:
+                return change(connection)
+
+        with location.reported(self.name):
+            return once()
+
+
+def _event(
+    kind: str, who: str, machine: str, detail: str
+) -> records.EventRecord:
+    return records.EventRecord(records.now(), kind, who, machine, detail)
