@@ -163,7 +163,7 @@ def go_on(
         stage.check_kinds(plan)
         confirm(stage.asker(), parsed, total, plan.digest)
         run_id = journal.create_run(plan, **stage.who())
-        return stage.run(journal, run_id, plan, cloud)
+        return stage.run(journal, run_id, cloud)
 
 
 def refuse_if_blocked(gates: Iterable[plan_module.Gate]) -> None:

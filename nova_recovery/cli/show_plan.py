@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Sequence
-import itertools
+import sys
 from typing import TextIO
 
 from rich import console as rich_console
@@ -74,26 +74,34 @@ def show(
     plan: plan_module.Plan,
     registry: change.Registry,
     screen: rich_console.Console,
+    every: bool = False,
 ) -> None:
-    """Print the whole plan."""
-    for line in lines(plan, registry, width(screen)):
+    """Print the plan.
+
+    :param every: each item, gate and subject, however many there are
+    """
+    for line in lines(plan, registry, width(screen), every):
         screen.print(line)
 
 
 def lines(
-    plan: plan_module.Plan, registry: change.Registry, columns: int
+    plan: plan_module.Plan,
+    registry: change.Registry,
+    columns: int,
+    every: bool = False,
 ) -> Iterator[Line]:
     """The plan, line by line."""
+    first = sys.maxsize if every else FIRST
     yield Line.assemble(
         ('Plan ', 'bold'),
         (plan.digest[:SHORT], 'bold cyan'),
         (f'  {wording.clean(plan.title)}', 'bold'),
     )
-    yield from gate_lines(plan.gates, columns)
-    yield from step_lines(plan, registry, columns)
+    yield from gate_lines(plan.gates, columns, first)
+    yield from step_lines(plan, registry, columns, every)
     if plan.left_out:
         yield from _heading('Left out')
-        yield from _left_out(plan.left_out, columns)
+        yield from _left_out(plan.left_out, columns, first)
     if plan.notes:
         yield from _heading('Notes')
         for note in plan.notes:
@@ -103,21 +111,19 @@ def lines(
 
 
 def gate_lines(
-    gates: Sequence[plan_module.Gate], columns: int
+    gates: Sequence[plan_module.Gate], columns: int, first: int = FIRST
 ) -> Iterator[Line]:
     """The gates under their heading; of many alike the first ones only."""
     if not gates:
         return
     yield from _heading('Gates')
     column = min(max(len(gate.name) for gate in gates), 24)
-
-    def alike(gate: plan_module.Gate) -> tuple[str, str]:
-        return _word(gate), gate.name
-
-    for (word, name), group in itertools.groupby(gates, key=alike):
-        several = list(group)
+    alike: dict[tuple[str, str], list[plan_module.Gate]] = {}
+    for gate in gates:
+        alike.setdefault((_word(gate), gate.name), []).append(gate)
+    for (word, name), several in alike.items():
         head = f'  {word:<10} {wording.clean(name):<{column}}  '
-        if len(several) > FIRST and word == 'ok':
+        if len(several) > first and word == 'ok':
             yield from _styled(
                 f'{len(several)} times, first '
                 f'{several[0].subject}: {several[0].observed}',
@@ -126,19 +132,22 @@ def gate_lines(
                 columns,
             )
             continue
-        for gate in several[:FIRST]:
+        for gate in several[:first]:
             yield from _gate(gate, head, word, columns)
-        if len(several) > FIRST:
-            more = len(several) - FIRST
-            yield Line(f'{" " * len(head)}… and {more} more')
+        yield from _more(len(several) - first, ' ' * len(head))
 
 
 def step_lines(
-    plan: plan_module.Plan, registry: change.Registry, columns: int
+    plan: plan_module.Plan,
+    registry: change.Registry,
+    columns: int,
+    every: bool = False,
 ) -> Iterator[Line]:
     """The steps with their first items."""
     total = sum(len(step.items) for step in plan.steps)
     first = FIRST if total <= LARGE else FIRST_OF_LARGE
+    if every:
+        first = total
     yield Line()
     for number, step in enumerate(plan.steps, 1):
         if not step.items:
@@ -151,8 +160,7 @@ def step_lines(
             (f'  ({several})' if len(subjects) > 1 else '', 'dim'),
         )
         yield from _items(step.items[:first], registry, columns)
-        if len(subjects) > first:
-            yield Line(f'  … and {len(subjects) - first} more', style='dim')
+        yield from _more(len(subjects) - first, '  ')
     if not total:
         yield Line('Nothing to do.')
 
@@ -229,11 +237,18 @@ def _heading(text: str) -> Iterator[Line]:
     yield Line(text, style='bold')
 
 
-def _left_out(left_out: dict[str, str], columns: int) -> Iterator[Line]:
-    first = list(left_out.items())[:FIRST]
-    column = min(max(len(wording.clean(name)) for name, _ in first), 36)
-    for name, why in first:
-        head = f'  {wording.clean(name):<{column}}  '
+def _left_out(
+    left_out: dict[str, str], columns: int, first: int
+) -> Iterator[Line]:
+    shown = [(wording.clean(name), why) for name, why in left_out.items()]
+    shown = shown[:first]
+    column = min(max(len(name) for name, _ in shown), 36)
+    for name, why in shown:
+        head = f'  {name:<{column}}  '
         yield from map(Line, wording.wrap(why, head, columns))
-    if len(left_out) > FIRST:
-        yield Line(f'  … and {len(left_out) - FIRST} more', style='dim')
+    yield from _more(len(left_out) - first, '  ')
+
+
+def _more(number: int, head: str) -> Iterator[Line]:
+    if number > 0:
+        yield Line(f'{head}… and {number} more', style='dim')

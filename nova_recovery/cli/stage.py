@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
+import dataclasses
 import functools
 import os
 import pwd
@@ -32,10 +33,12 @@ from nova_recovery import changes
 from nova_recovery.cli import carry_out
 from nova_recovery.cli import show_plan
 from nova_recovery.engine import change
+from nova_recovery.engine import gates as gates_module
 from nova_recovery.engine import plan as plan_module
 from nova_recovery.engine import planfile
 from nova_recovery import exceptions
 from nova_recovery import exit_codes
+from nova_recovery import procedures
 from nova_recovery.report import summary
 from nova_recovery.report import wording
 
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from nova_recovery.engine import journal as journal_module
     from nova_recovery.engine import progress
     from nova_recovery.engine import runner
+    from nova_recovery.engine.journal import records
 
 _SECRET = re.compile('--.*(password|passcode|secret|token|key)')
 
@@ -92,6 +96,22 @@ class Stage:
         ) as journal:
             yield journal
 
+    def run_of(self, journal: journal_module.Journal) -> records.RunRecord:
+        """The run that the command names.
+
+        :raises NotFound: with those that there are
+        :raises Ambiguous: with those that it could be
+        """
+        try:
+            return journal.run(self._parsed.run)
+        except exceptions.NotFound as error:
+            newest = [f'{r.id}  {r.title}' for r in journal.runs(limit=5)]
+            if not newest:
+                raise
+            raise exceptions.Ambiguous(
+                f'{error}; the newest are:', newest
+            ) from error
+
     def who(self) -> dict[str, str]:
         """Who does it, where, and with which command."""
         return {
@@ -109,6 +129,17 @@ class Stage:
                 f'{", ".join(sorted(unknown))}; use the one that made the '
                 f'plan. Nothing was changed.'
             )
+
+    def checked_again(
+        self, plan: plan_module.Plan, cloud: cloud_module.Cloud
+    ) -> plan_module.Plan:
+        """The same plan with its gates as they are now."""
+        now = procedures.check_gates(
+            plan, cloud, gates_module.overrides_of(plan.gates)
+        )
+        return dataclasses.replace(
+            plan, gates=gates_module.again(now, plan.gates)
+        )
 
     def save(self, plan: plan_module.Plan, path: str) -> carry_out.Result:
         """Save the plan and stop."""
@@ -133,7 +164,6 @@ class Stage:
         self,
         journal: journal_module.Journal,
         run_id: str,
-        plan: plan_module.Plan,
         cloud: cloud_module.Cloud,
     ) -> carry_out.Result:
         """Run what the journal has, from its beginning or from where it is.
@@ -175,13 +205,7 @@ class Stage:
     def _afterwards(
         self, run_id: str, outcome: runner.Outcome
     ) -> Iterator[str]:
-        counts = ', '.join(
-            f'{number} {state}'
-            for state, number in sorted(
-                outcome.counts.items(), key=lambda c: summary.gravity(c[0])
-            )
-            if number
-        )
+        counts = summary.counted(outcome.counts)
         if outcome.exit_code == exit_codes.INTERRUPTED:
             yield f'Run {run_id} interrupted; nothing is in flight: {counts}.'
             yield f'  go on:     {self.call("run", "resume", run_id)}'

@@ -116,15 +116,24 @@ def apply(
 
 
 def again(
-    gates: Iterable[plan.Gate], overrides: Overrides
+    now: Iterable[plan.Gate], before: Iterable[plan.Gate]
 ) -> tuple[plan.Gate, ...]:
     """The gates of a plan that was approved before, as they are now.
 
-    Its overrides stand, and stay in the record (and so in the digest) also
-    where the gate is passed now. They never cover a hard gate, nor one that
-    nobody overrode.
+    What was overridden then stays so, also where the gate is passed or no
+    longer asked: the approval, and with it the digest, was for that. It
+    never covers a gate that is hard, nor one that wasn't overridden then.
     """
-    return tuple(_override(gate, overrides) for gate in gates)
+    then = {(g.name, g.subject): g for g in before if g.state == 'overridden'}
+    gates = []
+    for gate in now:
+        old = then.pop((gate.name, gate.subject), None)
+        if old and gate.klass == 'soft':
+            gate = dataclasses.replace(
+                gate, state='overridden', reason=old.reason
+            )
+        gates.append(gate)
+    return (*gates, *then.values())
 
 
 def overrides_of(gates: Iterable[plan.Gate]) -> Overrides:

@@ -28,10 +28,9 @@ import dataclasses
 import hashlib
 import json
 import os
-import stat
-import tempfile
 from typing import Any
 
+from nova_recovery.engine import files
 from nova_recovery.engine import plan as plan_module
 from nova_recovery import exceptions
 
@@ -80,17 +79,7 @@ def save(plan: plan_module.Plan, path: str) -> None:
 
     :raises RecoveryError: the file can't be written
     """
-    path = os.path.realpath(path)
-    try:
-        if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
-            raise exceptions.RecoveryError(
-                f'plan file {path}: not a regular file'
-            )
-        _replace(path, _written(plan))
-    except OSError as error:
-        raise exceptions.RecoveryError(
-            f"plan file {path}: can't be written: {error.strerror}"
-        ) from error
+    files.write(path, _written(plan))
 
 
 def load(path: str) -> plan_module.Plan:
@@ -245,23 +234,3 @@ def _read(path: str) -> str:
         raise exceptions.RecoveryError(
             f'plan file {path}: not a plan of nova-recovery (not UTF-8)'
         ) from error
-
-
-def _replace(path: str, chunks: Iterator[str]) -> None:
-    """Write a file beside the old one, then put it in its place."""
-    folder = os.path.dirname(path)
-    handle, temporary = tempfile.mkstemp(prefix='.plan-', dir=folder)
-    try:
-        with os.fdopen(handle, 'w', encoding='utf-8') as file:
-            file.writelines(chunks)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -19,6 +19,7 @@ decides: the worst, and of equals the last.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 from typing import Protocol
 
@@ -34,6 +35,7 @@ GRAVITY = (
     'failed',
     'kept',
     'blocked',
+    'reverting',
     'sent',
     'intent',
     'pending',
@@ -57,6 +59,12 @@ class ItemRecord(Protocol):
 def gravity(state: str) -> int:
     """0 is the gravest; a state of a newer journal counts as such."""
     return GRAVITY.index(state) if state in GRAVITY else 0
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """``1 failed, 3 done``, the gravest first."""
+    order = sorted(counts, key=gravity)
+    return ', '.join(f'{counts[s]} {s}' for s in order if counts[s])
 
 
 def of_items(

@@ -1,0 +1,113 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""``recovery plan``: plans that were saved, to be read and carried out."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from nova_recovery.cli import base
+from nova_recovery.cli import carry_out
+
+Fields = tuple[tuple[str, ...], tuple[Any, ...]]
+
+
+class ShowPlan(base.RecoveryShowOne):
+    """Show a plan that was saved with --plan-file.
+
+    As text it is shown like the command that made it did; with -f json its
+    digest, gates and items are there for scripts. Nothing is contacted.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument('file', metavar='<file>', help='The plan')
+        parser.add_argument(
+            '--all-items',
+            action='store_true',
+            help='Each item of a large plan, not only the first ones',
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Fields:
+        from nova_recovery.engine import planfile
+
+        self.plan = planfile.load(parsed_args.file)
+        body = planfile.to_dict(self.plan)
+        fields = {
+            'digest': self.plan.digest,
+            'blocked': self.plan.blocked,
+            'items': sum(1 for _ in self.plan.items()),
+            **body,
+        }
+        return tuple(fields), tuple(fields.values())
+
+    def produce_output(
+        self,
+        parsed_args: argparse.Namespace,
+        column_names: Any,
+        data: Any,
+    ) -> int:
+        """As text for people, unless a format was asked for."""
+        if parsed_args.formatter != 'table':
+            return super().produce_output(parsed_args, column_names, data)
+        from nova_recovery import changes
+        from nova_recovery.cli import show_plan
+        from nova_recovery.report import wording
+
+        screen = show_plan.console(self.app.stdout)
+        show_plan.show(
+            self.plan, changes.registry(), screen, parsed_args.all_items
+        )
+        screen.print(f'Made   {wording.ago(self.plan.created_at)}')
+        return 0
+
+
+class ApplyPlan(base.RecoveryLister):
+    """Carry out a plan that was saved with --plan-file.
+
+    Its gates are checked again first, and everything it is about to change
+    must still be as the plan saw it.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument('file', metavar='<file>', help='The plan')
+        group = carry_out.add_confirm_options(parser)
+        group.add_argument(
+            '--dry-run',
+            action='store_true',
+            help='Check the gates again and stop: exit code 0, or 3 if one '
+            'refuses',
+        )
+        return parser
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[tuple[str, ...], carry_out.Rows]:
+        from nova_recovery.cli import stage as stage_module
+        from nova_recovery.engine import planfile
+        from nova_recovery.report import wording
+
+        plan = planfile.load(parsed_args.file)
+        stage = stage_module.Stage(self, parsed_args)
+        stage.check_kinds(plan)
+        cloud = self.cloud(parsed_args)
+        stage.say(f'Made {wording.ago(plan.created_at)}; checking its gates …')
+        plan = stage.checked_again(plan, cloud)
+        stage.show(plan)
+        carry_out.refuse_if_blocked(plan.gates)
+        if parsed_args.dry_run:
+            return stage.dry(plan).table
+        return carry_out.go_on(self, parsed_args, plan, cloud).table

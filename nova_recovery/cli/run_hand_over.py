@@ -1,0 +1,95 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""``recovery run export``, ``import``, ``take over``: to other hands."""
+
+from __future__ import annotations
+
+import argparse
+
+from nova_recovery.cli import base
+from nova_recovery.cli import run
+
+
+class ExportRun(base.RecoveryCommand):
+    """Save a run in a file, to go on with it on another controller."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        run.add_run(parser)
+        parser.add_argument('file', metavar='<file>', help='Where to save it')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        here = run.stage(self, parsed_args)
+        with here.journal() as journal:
+            found = here.run_of(journal)
+            journal.export(found.id, parsed_args.file)
+        here.say(
+            f'Run {found.id} saved in {parsed_args.file}. On the other '
+            f'controller: {here.call("run", "import", parsed_args.file)}'
+        )
+
+
+class ImportRun(base.RecoveryCommand):
+    """Take a run that was exported into the journal of this controller."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument('file', metavar='<file>', help='The saved run')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        here = run.stage(self, parsed_args)
+        with here.journal() as journal:
+            run_id = journal.import_(parsed_args.file)
+        here.say(
+            f'Go on with it: {here.call("run", "resume", run_id)}\n'
+            f'if the other controller has stopped for good; else first '
+            f'there: {here.call("run", "take", "over", run_id)}'
+        )
+        self.app.stdout.write(f'{run_id}\n')
+
+
+class TakeOverRun(base.RecoveryCommand):
+    """Make a run yours that somebody else began.
+
+    Its claims in the cloud name you from then on. It is refused while the
+    other process still lives.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        run.add_run(parser)
+        parser.add_argument(
+            '--reason',
+            metavar='<text>',
+            required=True,
+            help='Why; it is kept in the journal',
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        here = run.stage(self, parsed_args)
+        me = here.who()
+        with here.journal() as journal:
+            found = here.run_of(journal)
+            journal.take_over(
+                found.id,
+                who=me['who'],
+                machine=me['machine'],
+                reason=parsed_args.reason,
+            )
+        here.say(
+            f'Run {found.id} of {found.who} on {found.machine} is yours. '
+            f'Go on with it: {here.call("run", "resume", found.id)}'
+        )

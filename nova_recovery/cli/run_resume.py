@@ -1,0 +1,88 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""``recovery run resume``: go on with what was interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import TYPE_CHECKING
+
+from nova_recovery.cli import base
+from nova_recovery.cli import carry_out
+from nova_recovery.cli import run
+from nova_recovery import exceptions
+
+if TYPE_CHECKING:
+    from nova_recovery.engine import plan as plan_module
+
+Table = tuple[tuple[str, ...], carry_out.Rows]
+
+
+class ResumeRun(base.RecoveryLister):
+    """Go on with a run that was interrupted, killed or partly done.
+
+    What is left is shown and asked for first, and the hard gates are checked
+    again. What may have been sent is looked at before anything else: nothing
+    is sent a second time unless it is proven that it wasn't carried out.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        run.add_run(parser)
+        carry_out.add_confirm_options(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        from nova_recovery.engine.journal import states
+        from nova_recovery.report import summary
+
+        here = run.stage(self, parsed_args)
+        with here.journal() as journal:
+            found = here.run_of(journal)
+            if found.state == states.UNDONE:
+                raise exceptions.Refused(
+                    f'run {found.id} was undone; make a new plan'
+                )
+            plan = journal.plan(found.id)
+            here.check_kinds(plan)
+            finished = journal.items(found.id, states=states.FINAL)
+            left = plan.remaining(item.id for item in finished)
+            total = sum(1 for _ in left.items())
+            if not total:
+                here.say(f'Nothing is left of run {found.id}.')
+                return summary.of_items(journal.items(found.id))
+            cloud = self.cloud(parsed_args)
+            left = only_hard(here.checked_again(left, cloud))
+            here.say(f'What is left of run {found.id}:')
+            here.show(left)
+            carry_out.refuse_if_blocked(left.gates)
+            carry_out.confirm(here.asker(), parsed_args, total, left.digest)
+            return here.run(journal, found.id, cloud).table
+
+
+def only_hard(plan: plan_module.Plan) -> plan_module.Plan:
+    """The plan with its soft gates as advice.
+
+    They were passed or overridden when the run began, and the run itself
+    changes what they look at: a half-moved server needs no more room.
+    """
+    return dataclasses.replace(
+        plan,
+        gates=tuple(
+            dataclasses.replace(gate, klass='advice')
+            if gate.klass == 'soft' and gate.state != 'overridden'
+            else gate
+            for gate in plan.gates
+        ),
+    )

@@ -1,0 +1,159 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A run as an operator looks at it: how far it is, and what went wrong."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from typing import Any
+from typing import TYPE_CHECKING
+
+from rich import text as rich_text
+
+from nova_recovery.engine import plan as plan_module
+from nova_recovery.report import summary
+from nova_recovery.report import wording
+
+if TYPE_CHECKING:
+    from nova_recovery.engine.journal import records
+
+Line = rich_text.Text
+
+STYLES = {
+    'done': 'green',
+    'already': 'green',
+    'skipped': 'yellow',
+    'reverted': 'yellow',
+    'blocked': 'yellow',
+    'doubt': 'bold red',
+    'conflict': 'bold red',
+    'failed': 'bold red',
+    'partly': 'bold red',
+    'kept': 'bold red',
+    'interrupted': 'yellow',
+    'running': 'cyan',
+}
+
+
+def lines(
+    run: records.RunRecord,
+    plan: plan_module.Plan,
+    items: Iterable[records.ItemRecord],
+    call: Callable[..., str],
+    every: bool = False,
+) -> Iterator[Line]:
+    """The run, line by line.
+
+    :param call: gives another command as it is typed in this program
+    :param every: each item, also those that went well
+    """
+    yield Line.assemble(
+        ('Run ', 'bold'),
+        (run.id, 'bold cyan'),
+        (f'  {wording.clean(run.title)}', 'bold'),
+    )
+    for name, value in _facts(run):
+        if value:
+            line = Line(f'  {name:<10} {wording.clean(value)}')
+            line.stylize(STYLES.get(run.state, '') if name == 'state' else '')
+            yield line
+    for gate in plan.gates:
+        if gate.state == 'overridden':
+            yield Line(
+                wording.clean(
+                    f'  overridden {gate.name} {gate.subject}: {gate.reason}'
+                ),
+                style='yellow',
+            )
+    yield Line()
+    by_step: dict[str, list[records.ItemRecord]] = {}
+    for item in items:
+        by_step.setdefault(item.step, []).append(item)
+    for number, step in enumerate(plan.steps, 1):
+        if of_step := by_step.get(step.name):
+            yield from _step(number, step.title, of_step, every)
+    yield from map(Line, ways_on(run, call))
+
+
+def ways_on(run: records.RunRecord, call: Callable[..., str]) -> Iterator[str]:
+    """What an operator can type next."""
+    if run.state in ('ready', 'running', 'interrupted', 'partly'):
+        yield ''
+        yield f'Go on:     {call("run", "resume", run.id)}'
+    if run.state in ('interrupted', 'partly', 'done'):
+        yield f'Take back: {call("run", "undo", run.id)}'
+
+
+def done_of(counts: dict[str, int]) -> str:
+    """``3/4``: items that want nothing more, and all."""
+    done = sum(
+        number
+        for state, number in counts.items()
+        if state in ('done', 'already', 'skipped', 'reverted')
+    )
+    return f'{done}/{sum(counts.values())}'
+
+
+def item_line(item: records.ItemRecord) -> Line:
+    """One item with what came of it, not wrapped."""
+    name = wording.identifier(item.subject, item.label)
+    parts = [item.label, name, item.detail]
+    took = wording.span(item.started_at, item.finished_at)
+    parts.append(f'({took})' if took else '')
+    text = '  '.join(wording.clean(part) for part in parts if part)
+    line = Line(f'  {item.state:<9} {text}')
+    line.stylize(STYLES.get(item.state, ''), 2, 2 + len(item.state))
+    return line
+
+
+def _facts(run: records.RunRecord) -> list[tuple[str, Any]]:
+    took = wording.span(run.started_at, run.finished_at)
+    return [
+        ('state', f'{run.state}: {summary.counted(run.counts)}'),
+        ('procedure', run.procedure),
+        ('who', f'{run.who} on {run.machine}'),
+        ('command', run.command),
+        ('plan', run.digest),
+        ('created', wording.ago(run.created_at)),
+        ('started', wording.ago(run.started_at)),
+        (
+            'finished',
+            wording.ago(run.finished_at) + (f', took {took}' if took else ''),
+        ),
+    ]
+
+
+def _step(
+    number: int,
+    title: str,
+    items: list[records.ItemRecord],
+    every: bool,
+) -> Iterator[Line]:
+    counts = collections.Counter(item.state for item in items)
+    yield Line.assemble(
+        (f'Step {number}  {wording.clean(title)}', 'bold'),
+        (f'  ({summary.counted(counts)})', 'dim'),
+    )
+    good = summary.gravity('skipped')
+    hidden = 0
+    for item in items:
+        waits = item.state == 'pending' or summary.gravity(item.state) >= good
+        if waits and not every:
+            hidden += 1
+        else:
+            yield item_line(item)
+    if hidden and hidden < len(items):
+        yield Line(f'  … and {hidden} more (--items shows them)', style='dim')

@@ -1,0 +1,60 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Files that are written for people to keep: whole, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+import os
+import stat
+import tempfile
+
+from nova_recovery import exceptions
+
+
+def write(path: str, chunks: Iterable[str]) -> None:
+    """Put a file there, mode 0600, on disk when this returns.
+
+    A file that is there already is replaced at once; what isn't a regular
+    file (such as ``/dev/stdout``) is left alone.
+
+    :raises RecoveryError: it can't be written
+    """
+    path = os.path.realpath(path)
+    try:
+        if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
+            raise exceptions.RecoveryError(f'{path}: not a regular file')
+        _replace(path, chunks)
+    except OSError as error:
+        raise exceptions.RecoveryError(
+            f"{path}: can't be written: {error.strerror}"
+        ) from error
+
+
+def _replace(path: str, chunks: Iterable[str]) -> None:
+    folder, name = os.path.split(path)
+    handle, temporary = tempfile.mkstemp(prefix=f'.{name[:32]}-', dir=folder)
+    try:
+        with os.fdopen(handle, 'w', encoding='utf-8') as file:
+            file.writelines(chunks)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

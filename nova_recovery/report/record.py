@@ -1,0 +1,103 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""All that is known of a run, as JSON types: what every report is made of."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from typing import Any
+from typing import TYPE_CHECKING
+
+from nova_recovery.engine import change
+from nova_recovery.engine import plan as plan_module
+from nova_recovery.report import wording
+
+if TYPE_CHECKING:
+    from nova_recovery.engine import journal as journal_module
+    from nova_recovery.engine.journal import records
+
+#: Grows when a reader of the JSON would have to know.
+FORMAT = 1
+
+
+def of_run(
+    journal: journal_module.Journal,
+    run_id: str,
+    registry: change.Registry,
+) -> dict[str, Any]:
+    """The record: run, plan, gates, overrides, events and steps with items.
+
+    Times are UTC, ISO 8601 with Z. ``before`` of an item is what the journal
+    kept, with its secrets masked; ``changes`` is what was to be done, in
+    words.
+    """
+    run, plan = journal.run(run_id), journal.plan(run_id)
+    done = {item.id: item for item in journal.items(run_id)}
+    return {
+        'format': FORMAT,
+        'run': {
+            **dataclasses.asdict(run),
+            'took': wording.span(run.started_at, run.finished_at),
+        },
+        'plan': {
+            'arguments': plan.arguments,
+            'created_at': plan.created_at,
+            'notes': list(plan.notes),
+            'left_out': dict(plan.left_out),
+        },
+        'gates': [dataclasses.asdict(gate) for gate in plan.gates],
+        'overrides': [
+            {'gate': g.name, 'subject': g.subject, 'reason': g.reason}
+            for g in plan.gates
+            if g.state == 'overridden'
+        ],
+        'events': [dataclasses.asdict(e) for e in journal.events(run_id)],
+        'steps': [
+            {
+                'name': step.name,
+                'title': step.title,
+                'counts': dict(
+                    collections.Counter(done[i.id].state for i in step.items)
+                ),
+                'items': [
+                    _item(planned, done[planned.id], registry)
+                    for planned in step.items
+                ],
+            }
+            for step in plan.steps
+        ],
+    }
+
+
+def _item(
+    planned: plan_module.Item,
+    done: records.ItemRecord,
+    registry: change.Registry,
+) -> dict[str, Any]:
+    known = registry.get(planned.kind)
+    return {
+        'id': done.id,
+        'kind': done.kind,
+        'subject': done.subject,
+        'label': done.label,
+        'name': wording.identifier(done.subject, done.label),
+        'state': done.state,
+        'detail': done.detail,
+        'started_at': done.started_at,
+        'finished_at': done.finished_at,
+        'took': wording.span(done.started_at, done.finished_at),
+        'changes': known.describe(planned) if known else [],
+        'before': done.image,
+        'notes': done.notes,
+    }
