@@ -126,9 +126,7 @@ def _equal(
     ]
 
 
-def _exactly_one(
-    count: int, table: sa.Table, key: Mapping[str, Any]
-) -> None:
+def _exactly_one(count: int, table: sa.Table, key: Mapping[str, Any]) -> None:
     # rows found, not rows changed: SQLAlchemy sets CLIENT.FOUND_ROWS
     if count != 1:
         raise exceptions.Conflict(

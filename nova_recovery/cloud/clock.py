@@ -31,8 +31,8 @@ def database_now(
     """
     with database.connect() as connection:
         # UNIX_TIMESTAMP would go through the server's time zone tables
-        now = connection.exec_driver_sql('SELECT UTC_TIMESTAMP()').scalar()
-    return now.replace(tzinfo=datetime.timezone.utc)
+        now = connection.exec_driver_sql('SELECT UTC_TIMESTAMP()').scalar_one()
+    return now.replace(tzinfo=datetime.UTC)
 
 
 def offset(clock: Callable[[], datetime.datetime]) -> float:
@@ -44,7 +44,7 @@ def offset(clock: Callable[[], datetime.datetime]) -> float:
     :param clock: asks the other clock; its answer is aware of its zone
     """
     started = time.monotonic()
-    asked = datetime.datetime.now(datetime.timezone.utc)
+    asked = datetime.datetime.now(datetime.UTC)
     theirs = clock()
     middle = asked + datetime.timedelta(
         seconds=(time.monotonic() - started) / 2

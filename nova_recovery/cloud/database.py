@@ -231,10 +231,12 @@ class Database:
     def _engine(self) -> sqlalchemy.engine.Engine:
         with self._lock:
             if self._lazy_engine is None:
-                problem = self._problem or db_url.resolve(
-                    self._url, self._connect_timeout
-                )
-                if problem:
+                if self._url is None:
+                    raise exceptions.DatabaseUnavailable(
+                        self.name, self._problem
+                    )
+                problem = db_url.resolve(self._url, self._connect_timeout)
+                if problem is not None:
                     raise exceptions.DatabaseUnavailable(self.name, problem)
                 context = enginefacade.transaction_context()
                 context.configure(
@@ -311,7 +313,9 @@ def _begin_snapshot(connection: sqlalchemy.engine.Connection) -> None:
         # MySQL before 5.6 has no READ ONLY
         if db_errors.code(error) != db_errors.SYNTAX_ERROR:
             raise
-        connection.exec_driver_sql('START TRANSACTION WITH CONSISTENT SNAPSHOT')
+        connection.exec_driver_sql(
+            'START TRANSACTION WITH CONSISTENT SNAPSHOT'
+        )
 
 
 def _rollback(transaction: sqlalchemy.engine.Transaction) -> None:

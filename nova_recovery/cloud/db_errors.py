@@ -39,10 +39,8 @@ _DENIED = {
     1698: 'the user may not log in',
     1044: 'the user may not use this database',
     1049: 'there is no such database on that server',
-    1142: 'the user lacks a right on a table; '
-    'see "recovery config grants"',
-    1143: 'the user lacks a right on a column; '
-    'see "recovery config grants"',
+    1142: 'the user lacks a right on a table; see "recovery config grants"',
+    1143: 'the user lacks a right on a column; see "recovery config grants"',
     1227: 'the user lacks a privilege; see "recovery config grants"',
     1290: 'the server is read-only',
     1792: 'the transaction is read-only',

@@ -290,9 +290,7 @@ def _caches(
     column = 'instance_uuid'
     if not reader.database.tables.has(table, column):
         column = 'instance_id'
-    rows = reader.grouped(
-        table, column, uuids, ('id', column, 'network_info')
-    )
+    rows = reader.grouped(table, column, uuids, ('id', column, 'network_info'))
     found = {}
     for uuid, some in rows.items():
         ports = parsed(some[-1]['network_info'], f'{table} of {uuid}')

@@ -74,7 +74,7 @@ def features(database: database_module.Database) -> frozenset[str]:
         'volumes', 'attach_status'
     ):
         raise exceptions.SchemaUnknown(
-            f'the database of {database.name} is neither nova\'s nor cinder\'s'
+            f"the database of {database.name} is neither nova's nor cinder's"
         )
     return found
 

@@ -88,7 +88,7 @@ def find(databases: databases_module.Databases, text: str) -> records.Server:
     """
     meanings = names.meanings(text, databases.instance_name_template)
     unique = meanings[0].column == 'uuid'
-    asked = databases.cells
+    asked: Sequence[databases_module.CellDatabase] = databases.cells
     if unique:
         asked = _mapped_cells(databases, str(meanings[0].value))
     template = databases.instance_name_template

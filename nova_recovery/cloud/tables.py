@@ -94,8 +94,7 @@ class Tables:
                     for table, column in rows:
                         columns.setdefault(table, set()).add(column)
                 self._columns = {
-                    table: frozenset(names)
-                    for table, names in columns.items()
+                    table: frozenset(names) for table, names in columns.items()
                 }
             return self._columns
 

@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from oslo_config import cfg
 
@@ -69,7 +70,7 @@ def load(
     return loaded
 
 
-def parse(options: cfg.ConfigOpts, **places: object) -> None:
+def parse(options: cfg.ConfigOpts, **places: Any) -> None:
     """Read configuration files, with errors that name the file.
 
     :raises ConfigError: with the file and line, never with what stands
