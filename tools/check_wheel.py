@@ -1,0 +1,46 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Is every file of the package installed from the wheel?
+
+Run with the interpreter that the wheel was installed for, outside of the
+source tree: ``python tools/check_wheel.py SOURCE_TREE``. pbr takes what git
+has; a migration or a template that is missing would be noticed by the first
+operator who installs the package, not by the tests in the source tree.
+"""
+
+from __future__ import annotations
+
+from importlib import metadata
+import subprocess
+import sys
+
+
+def main(source: str) -> int:
+    """Return 0 if nothing is missing, else say what is and return 1."""
+    tracked = subprocess.run(
+        ['git', '-C', source, 'ls-files', '-z', 'nova_recovery'],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split('\0')
+    installed = {str(path) for path in metadata.files('nova-recovery') or ()}
+    missing = sorted(set(filter(None, tracked)) - installed)
+    for path in missing:
+        print(f'not installed: {path}', file=sys.stderr)
+    print(f'{len(installed)} files installed, {len(missing)} missing')
+    return 1 if missing else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,52 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""How many tests ran, in all runs that .stestr remembers.
+
+``tox -e lower,cover`` runs stestr three times, and each tells its own totals
+only. Prints one line, and ends with 1 if a test failed or none ran.
+"""
+
+from __future__ import annotations
+
+import collections
+import sys
+from typing import Any
+
+from stestr.repository import file as repository
+import testtools
+
+
+def main() -> int:
+    """Print the sums and return the exit code."""
+    ended: collections.Counter[str] = collections.Counter()
+
+    def count(test: dict[str, Any]) -> None:
+        ended[test['status']] += 1
+
+    runs = repository.RepositoryFactory().open('.')
+    for number in range(runs.count()):
+        stream = testtools.StreamToDict(count)
+        stream.startTestRun()
+        runs.get_test_run(number).get_test().run(stream)
+        stream.stopTestRun()
+    passed = ended.pop('success', 0) + ended.pop('xfail', 0)
+    skipped = ended.pop('skip', 0)
+    # a test that never ended counts as failed
+    failed = sum(ended.values()) - ended.pop('exists', 0)
+    print(f'{passed} passed, {failed} failed, {skipped} skipped')
+    return 0 if passed and not failed else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
