@@ -10,3 +10,5 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+
+"""Recovery of an OpenStack compute service from failed hosts."""

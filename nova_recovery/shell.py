@@ -40,31 +40,31 @@ if TYPE_CHECKING:
 
 COMMAND_GROUP = 'openstack.recovery.v1'
 
-#: ``--os-NAME`` -> what it is. By hand, since keystoneauth's own
+#: ``--os-NAME`` and what it is. By hand, since keystoneauth's own
 #: register_argparse_arguments costs half a second at each start.
-CREDENTIALS = {
-    'cloud': 'Cloud of clouds.yaml',
-    'auth-type': 'Authentication plugin, such as password',
-    'auth-url': 'URL of Keystone',
-    'username': 'User name',
-    'user-id': 'User ID',
-    'user-domain-name': "Name of the user's domain",
-    'user-domain-id': "ID of the user's domain",
-    'password': 'Password; better kept in clouds.yaml or OS_PASSWORD',
-    'project-name': 'Project name',
-    'project-id': 'Project ID',
-    'project-domain-name': "Name of the project's domain",
-    'project-domain-id': "ID of the project's domain",
-    'system-scope': 'Scope of a system token: all',
-    'application-credential-id': 'ID of an application credential',
-    'application-credential-secret': 'Its secret',
-    'token': 'Token; with --os-auth-type token',
-    'region-name': 'Region',
-    'interface': 'Kind of endpoint: public, internal or admin',
-    'cacert': 'File of CA certificates for the servers',
-    'cert': "File of the client's certificate",
-    'key': "File of the client's key",
-}
+CREDENTIALS = (
+    ('cloud', 'Cloud of clouds.yaml'),
+    ('auth-type', 'Authentication plugin, such as password'),
+    ('auth-url', 'URL of Keystone'),
+    ('username', 'User name'),
+    ('user-id', 'User ID'),
+    ('user-domain-name', "Name of the user's domain"),
+    ('user-domain-id', "ID of the user's domain"),
+    ('password', 'Password; better kept in clouds.yaml or OS_PASSWORD'),
+    ('project-name', 'Project name'),
+    ('project-id', 'Project ID'),
+    ('project-domain-name', "Name of the project's domain"),
+    ('project-domain-id', "ID of the project's domain"),
+    ('system-scope', 'Scope of a system token: all'),
+    ('application-credential-id', 'ID of an application credential'),
+    ('application-credential-secret', 'Its secret'),
+    ('token', 'Token; with --os-auth-type token'),
+    ('region-name', 'Region'),
+    ('interface', 'Kind of endpoint: public, internal or admin'),
+    ('cacert', 'File of CA certificates for the servers'),
+    ('cert', "File of the client's certificate"),
+    ('key', "File of the client's key"),
+)
 
 
 class CommandManager(commandmanager.CommandManager):
@@ -151,7 +151,7 @@ class Shell(app.App):
         group = parser.add_argument_group(
             'credentials', 'Only for what needs an API; or as OS_* variables.'
         )
-        for name, what in CREDENTIALS.items():
+        for name, what in CREDENTIALS:
             group.add_argument(f'--os-{name}', metavar='<value>', help=what)
         group.add_argument(
             '--insecure',

@@ -10,3 +10,5 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+
+"""The commands, one module per noun: parse, plan, confirm, show."""

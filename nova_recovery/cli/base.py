@@ -121,17 +121,31 @@ class RecoveryMixin(command.Command):
         ):
             given = getattr(parsed_args, name)
             if given:
-                loaded.set_override(name, given)
+                loaded.set_override(name, given, group='DEFAULT')
         return loaded
 
     def cloud(self, parsed_args: argparse.Namespace) -> cloud_module.Cloud:
         """Return the cloud: its databases, and its APIs when asked for.
 
         :raises exceptions.ConfigError: a file can't be read
+        :raises exceptions.DatabaseUnavailable: the cells can't be found
         """
         from nova_recovery.cloud import cloud
+        from nova_recovery.cloud import databases
+        from nova_recovery.cloud import settings
 
-        return cloud.Cloud(self.conf(parsed_args), self.connection)
+        conf = self.conf(parsed_args)
+        places = conf.DEFAULT
+        nova = settings.read_nova(
+            places.nova_config_file, places.nova_config_dir
+        )
+        cinder = settings.read_cinder(places.cinder_config_file)
+        return cloud.Cloud(
+            databases.connect(conf, nova, cinder),
+            nova,
+            self.connection,
+            conf.timeouts.api,
+        )
 
     def connection(self) -> openstack.connection.Connection:
         """Return openstacksdk's connection, logging in the first time.

@@ -91,6 +91,15 @@ class WhoAmI(base.RecoveryCommand):
             self.app.stdout.write(f'{connection.current_user_id}\n')
 
 
+class ShowPlaces(base.RecoveryCommand):
+    """Show what the configuration leads to."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        cloud = self.cloud(parsed_args)
+        names = [known.cell.name for known in cloud.databases.cells]
+        self.app.stdout.write(f'{names} {cloud.nova.instances_path}\n')
+
+
 class Both:
     """What both programs are asked, with the same words."""
 
@@ -101,6 +110,7 @@ class Both:
         'thing partly': PartlyList,
         'thing show': Show,
         'whoami': WhoAmI,
+        'places': ShowPlaces,
     }
 
     def test_a_command_that_did_its_work_ends_with_0(self):
@@ -173,6 +183,40 @@ class Both:
         ):
             self.assertIn(option, ended.stdout)
 
+    def test_the_files_of_the_command_win_over_the_configured_ones(self):
+        ours = self._file(
+            '[DEFAULT]\nnova_config_file = /nonexistent/nova.conf\n'
+            '[cells]\nconnection = cell1=mysql+pymysql://u:p@127.0.0.1:1/n\n'
+        )
+        nova = self._file('[DEFAULT]\ninstances_path = /srv/instances\n')
+        cinder = self._file('[DEFAULT]\n')
+        ended = self.run_program(
+            f'places --recovery-config-file {ours} --nova-config-file {nova}'
+            f' --cinder-config-file {cinder}'
+        )
+        self.assertEqual(
+            programs.Ended(
+                exit_codes.DONE, "['cell1'] /srv/instances\n", ''
+            ),
+            ended,
+        )
+
+    def test_a_file_that_is_missing_is_named_in_one_line(self):
+        nova = self._file('[api_database]\nconnection = sqlite://\n')
+        for option in (
+            '--recovery-config-file',
+            '--nova-config-file',
+            '--nova-config-dir',
+            '--cinder-config-file',
+        ):
+            with self.subTest(option=option):
+                ended = self.run_program(
+                    f'places --nova-config-file {nova} {option} /nonexistent'
+                )
+                self.assertEqual(exit_codes.ERROR, ended.code)
+                self.assertEqual(1, ended.stderr.count('\n'), ended.stderr)
+                self.assertIn('/nonexistent', ended.stderr)
+
     def test_the_first_use_of_an_api_logs_in_and_no_second_one_does(self):
         fake = self._keystone()
         ended = self.run_program('whoami')
@@ -208,6 +252,9 @@ class Both:
         self.assertEqual(exit_codes.ERROR, ended.code)
         self.assertEqual(1, ended.stderr.count('\n'), ended.stderr)
         self.assertIn("can't log in to the cloud", ended.stderr)
+
+    def _file(self, text: str) -> str:
+        return self.create_tempfiles([('file', text)])[0]
 
     def _keystone(self, **environment: str) -> keystone.Keystone:
         fake = self.useFixture(keystone.Keystone())

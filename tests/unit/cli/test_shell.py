@@ -19,6 +19,7 @@ from importlib import metadata
 import json
 import logging
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -156,12 +157,13 @@ class TestMain(tests_base.TestCase):
                     capture_output=True,
                     text=True,
                 )
-                listed = {
-                    line.split('  ')[1].strip()
-                    for line in done.stdout.partition('Commands:')[2]
-                    .strip('\n')
-                    .splitlines()
-                }
+                listed = set(
+                    re.findall(
+                        r'^  (\S.*?)  ',
+                        done.stdout.partition('Commands:')[2],
+                        re.MULTILINE,
+                    )
+                )
                 self.assertLessEqual(named, listed)
                 self.assertFalse(
                     {name for name in listed if name.startswith('recovery')}
