@@ -21,10 +21,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Any
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from nova_recovery.engine import plan as plan_module
 from nova_recovery.report import wording
+
+if TYPE_CHECKING:
+    from nova_recovery.engine.journal import records
 
 COLUMNS = ('Subject', 'ID', 'Outcome', 'Detail')
 
@@ -46,16 +49,6 @@ GRAVITY = (
 )
 
 
-class ItemRecord(Protocol):
-    """What is asked here of the journal's record of an item."""
-
-    id: str
-    subject: str
-    label: str
-    state: str
-    detail: str
-
-
 def gravity(state: str) -> int:
     """0 is the gravest; a state of a newer journal counts as such."""
     return GRAVITY.index(state) if state in GRAVITY else 0
@@ -68,10 +61,10 @@ def counted(counts: Mapping[str, int]) -> str:
 
 
 def of_items(
-    items: Iterable[ItemRecord],
+    items: Iterable[records.ItemRecord],
 ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
     """Columns and rows for what a run did, in the order of the plan."""
-    decisive: dict[str, ItemRecord] = {}
+    decisive: dict[str, records.ItemRecord] = {}
     for item in items:
         before = decisive.get(item.subject)
         if before is None or _decides(item, before):
@@ -115,7 +108,7 @@ def of_plan(
     return COLUMNS, rows
 
 
-def _decides(item: ItemRecord, before: ItemRecord) -> bool:
+def _decides(item: records.ItemRecord, before: records.ItemRecord) -> bool:
     good = gravity('skipped')
     new, old = gravity(item.state), gravity(before.state)
     if new >= good and old >= good:

@@ -1,0 +1,159 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Overrides are for one refusing soft gate, with a reason."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from nova_recovery.engine import gates
+from nova_recovery import exceptions
+from tests import base
+from tests.unit import plans
+
+
+class ParseTest(base.TestCase):
+    def test_gate_subject_and_reason(self) -> None:
+        self.assertEqual(
+            (gates.Override('disk-reachable', 'at3-ui04', 'a rebuild is ok'),),
+            gates.parse_overrides(
+                ['disk-reachable:at3-ui04= a rebuild is ok ']
+            ),
+        )
+
+    def test_gate_of_the_whole_plan(self) -> None:
+        for word in ('capacity:=no matter', 'capacity=no matter'):
+            self.assertEqual(
+                (gates.Override('capacity', '', 'no matter'),),
+                gates.parse_overrides([word]),
+            )
+
+    def test_a_reason_may_hold_anything(self) -> None:
+        (found,) = gates.parse_overrides(['capacity=a=b: c'])
+        self.assertEqual('a=b: c', found.reason)
+
+    def test_without_a_reason_it_is_refused(self) -> None:
+        for word in ('capacity', 'capacity:', '=why', ':vm=why', ''):
+            error = self.assertRaises(
+                exceptions.UsageError, gates.parse_overrides, [word]
+            )
+            self.assertIn('GATE:SUBJECT=REASON', str(error))
+        error = self.assertRaises(
+            exceptions.UsageError, gates.parse_overrides, ['capacity= ']
+        )
+        self.assertIn('the reason is empty', str(error))
+
+
+class ApplyTest(base.TestCase):
+    def apply(self, *words: str, of: tuple = ()) -> tuple:
+        found = of or (
+            plans.SILENT,
+            plans.LOCAL_DISK,
+            plans.CAPACITY,
+            plans.PINNED,
+            plans.BACKUP,
+        )
+        return gates.apply(found, gates.parse_overrides(words))
+
+    def refused(self, *words: str, of: tuple = ()) -> str:
+        return str(
+            self.assertRaises(exceptions.UsageError, self.apply, *words, of=of)
+        )
+
+    def test_only_the_named_gate_is_overridden(self) -> None:
+        found = self.apply('disk-reachable:at3-ui04=image is fine')
+        changed = [gate for gate in found if gate.state == 'overridden']
+        self.assertEqual(['at3-ui04'], [gate.subject for gate in changed])
+        self.assertEqual('image is fine', changed[0].reason)
+        self.assertFalse(changed[0].blocks)
+
+    def test_an_unknown_gate_is_overridden_like_a_refused_one(self) -> None:
+        found = self.apply('capacity=the site is empty')
+        self.assertEqual('overridden', found[2].state)
+
+    def test_hard_gate(self) -> None:
+        message = self.refused('pinned-cpus:at3-ui05=I know better')
+        self.assertIn('pinned-cpus:at3-ui05: this gate is hard', message)
+
+    def test_override_of_nothing_names_those_that_it_could_be(self) -> None:
+        message = self.refused('disk-reachable:at3-ui05=typo')
+        self.assertEqual(
+            [
+                '--override disk-reachable:at3-ui05: no gate of this plan '
+                'has that name and subject',
+                'those that refuse and can be overridden:',
+                '  disk-reachable:at3-ui04',
+                '  capacity',
+            ],
+            message.splitlines(),
+        )
+
+    def test_of_many_the_first_ten_are_named(self) -> None:
+        many = tuple(
+            dataclasses.replace(plans.LOCAL_DISK, subject=f'vm{number}')
+            for number in range(12)
+        )
+        message = self.refused('disk-reachable:vm=all', of=many)
+        self.assertIn('  vm9'.strip(), message)
+        self.assertNotIn('vm10', message)
+        self.assertIn('… and 2 more', message)
+
+    def test_a_gate_that_passed_or_only_advises(self) -> None:
+        self.assertIn("doesn't refuse", self.refused('source-silent=why'))
+        self.assertIn('advice', self.refused('snapshot=later'))
+        self.assertIn(
+            'no gate of this plan wants an override',
+            self.refused('x=y', of=(plans.SILENT,)),
+        )
+
+    def test_a_tenant_may_name_a_server_with_an_equals_sign(self) -> None:
+        odd = dataclasses.replace(plans.LOCAL_DISK, subject='a=b:c')
+        (found,) = self.apply('disk-reachable:a=b:c=why not', of=(odd,))
+        self.assertEqual('why not', found.reason)
+        self.refused('disk-reachable:a=b:c=', of=(odd,))
+
+    def test_what_a_procedure_marked_itself_stays(self) -> None:
+        once = self.apply('capacity=ok')
+        self.assertEqual(once, self.apply('capacity=ok', of=once))
+
+
+class AgainTest(base.TestCase):
+    def test_an_approved_override_stands(self) -> None:
+        before = gates.apply(
+            [plans.LOCAL_DISK, plans.CAPACITY],
+            gates.parse_overrides(
+                ['disk-reachable:at3-ui04=image', 'capacity=empty']
+            ),
+        )
+        passed = dataclasses.replace(plans.CAPACITY, state='ok')
+        found = gates.again([plans.SILENT, passed], before)
+        self.assertEqual(
+            [
+                ('source-silent', 'ok'),
+                ('capacity', 'overridden'),
+                ('disk-reachable', 'overridden'),
+            ],
+            [(gate.name, gate.state) for gate in found],
+        )
+        self.assertEqual(
+            plans.make(gates=before).digest, plans.make(gates=found).digest
+        )
+
+    def test_a_gate_that_refuses_only_now_blocks(self) -> None:
+        before = gates.apply(
+            [plans.CAPACITY], gates.parse_overrides(['capacity=empty'])
+        )
+        hard = dataclasses.replace(plans.CAPACITY, klass='hard')
+        self.assertTrue(gates.again([hard], before)[0].blocks)
+        other = gates.again([plans.CAPACITY, plans.LOCAL_DISK], before)
+        self.assertEqual([False, True], [gate.blocks for gate in other])

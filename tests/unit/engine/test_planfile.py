@@ -1,0 +1,152 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A plan file gives back the plan that was saved, or nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import stat
+
+import fixtures
+
+from nova_recovery.engine import planfile
+from nova_recovery import exceptions
+from tests import base
+from tests.unit import plans
+
+
+class PlanFileTest(base.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        folder = self.useFixture(fixtures.TempDir()).path
+        self.path = pathlib.Path(folder, 'plan.json')
+
+    def save(self, servers: int = 2) -> None:
+        planfile.save(plans.make(servers), str(self.path))
+
+    def load_fails(self, error: type[Exception]) -> str:
+        return str(self.assertRaises(error, planfile.load, str(self.path)))
+
+    def edit(self, before: str, after: str) -> None:
+        text = self.path.read_text()
+        self.assertIn(before, text)
+        self.path.write_text(text.replace(before, after, 1))
+
+    def test_small_and_large_plans_come_back_whole(self) -> None:
+        for servers in (0, 2, planfile.LINES_ABOVE + 1):
+            plan = plans.make(servers, (plans.SILENT, plans.LOCAL_DISK))
+            planfile.save(plan, str(self.path))
+            self.assertEqual(plan, planfile.load(str(self.path)))
+
+    def test_a_large_plan_has_a_line_an_item(self) -> None:
+        self.save(planfile.LINES_ABOVE + 1)
+        lines = self.path.read_text().splitlines()
+        self.assertEqual(1 + 1 + planfile.LINES_ABOVE + 1, len(lines))
+        self.assertEqual('claim:np-rcc54', json.loads(lines[1])['id'])
+
+    def test_only_the_owner_reads_it(self) -> None:
+        self.save()
+        self.assertEqual(0o600, stat.S_IMODE(self.path.stat().st_mode))
+        self.assertEqual([self.path], list(self.path.parent.iterdir()))
+
+    def test_an_old_plan_stays_when_the_new_one_cant_be_written(self) -> None:
+        self.save()
+        before = self.path.read_bytes()
+
+        def no_space(descriptor: int) -> None:
+            raise OSError(28, 'No space left on device')
+
+        with fixtures.MonkeyPatch('os.fsync', no_space):
+            error = self.assertRaises(exceptions.RecoveryError, self.save, 3)
+        self.assertIn('plan.json: can\'t be written: No space', str(error))
+        self.assertEqual(before, self.path.read_bytes())
+        self.assertEqual([self.path], list(self.path.parent.iterdir()))
+
+    def test_a_device_is_not_replaced_by_a_file(self) -> None:
+        error = self.assertRaises(
+            exceptions.RecoveryError,
+            planfile.save,
+            plans.make(),
+            '/dev/null',
+        )
+        self.assertIn('/dev/null: not a regular file', str(error))
+        self.assertTrue(stat.S_ISCHR(os.stat('/dev/null').st_mode))
+
+    def test_an_edit_of_what_is_done_is_refused(self) -> None:
+        self.save()
+        self.edit('"target": "np-rcc46"', '"target": "np-rcc47"')
+        self.assertIn(
+            'changed since it was saved', self.load_fails(exceptions.Refused)
+        )
+
+    def test_an_edit_that_the_digest_doesnt_see_is_refused(self) -> None:
+        self.save()
+        self.edit('"title": "recover servers', '"title": "look at servers')
+        self.load_fails(exceptions.Refused)
+
+    def test_an_edit_of_the_digest_is_refused(self) -> None:
+        self.save()
+        digest = plans.make().digest
+        self.edit(digest, '0' * 64)
+        message = self.load_fails(exceptions.Refused)
+        self.assertIn('0000000000000000…', message)
+        self.assertIn(digest[:16], message)
+
+    def test_a_broken_line_is_named(self) -> None:
+        self.save()
+        lines = self.path.read_text().splitlines()
+        number = next(
+            place for place, line in enumerate(lines, 1) if 'klass' in line
+        )
+        lines[number - 1] += ' oops'
+        self.path.write_text('\n'.join(lines))
+        message = self.load_fails(exceptions.RecoveryError)
+        self.assertRegex(message, f'plan.json, line ({number}|{number + 1}):')
+
+    def test_a_broken_line_of_a_large_plan_is_named(self) -> None:
+        self.save(planfile.LINES_ABOVE + 1)
+        self.edit('{"id": "move:3f57699a-e773-4650-a443-b4b37eed5a07"', '{')
+        self.assertIn(
+            'plan.json, line 9:', self.load_fails(exceptions.RecoveryError)
+        )
+
+    def test_a_plan_that_was_cut_off(self) -> None:
+        self.save(planfile.LINES_ABOVE + 1)
+        lines = self.path.read_text().splitlines()
+        self.path.write_text('\n'.join(lines[:500]))
+        self.assertIn(
+            'it ends at line 500, but was written with 1003',
+            self.load_fails(exceptions.RecoveryError),
+        )
+
+    def test_a_plan_of_a_newer_format(self) -> None:
+        self.save()
+        self.edit('"nova-recovery-plan": 1', '"nova-recovery-plan": 2')
+        message = self.load_fails(exceptions.RecoveryError)
+        self.assertIn('format 2; this version reads format 1', message)
+
+    def test_what_is_no_plan(self) -> None:
+        for text in ('{}', '[]', '"x"', '{"nova-recovery-plan": true}', '1'):
+            self.path.write_text(text)
+            self.load_fails(exceptions.RecoveryError)
+        self.path.write_bytes(b'\xff\xfe')
+        self.assertIn('not UTF-8', self.load_fails(exceptions.RecoveryError))
+        self.path.write_text('{"nova-recovery-plan": 1, "plan": {}}')
+        self.assertIn(
+            "lacks 'steps'", self.load_fails(exceptions.RecoveryError)
+        )
+
+    def test_a_file_that_isnt_there(self) -> None:
+        self.assertIn('No such file', self.load_fails(exceptions.RecoveryError))

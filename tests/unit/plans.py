@@ -1,0 +1,140 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A plan as an operator might get it, and a change that does nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from nova_recovery.changes import base
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+
+UUID = '3f57699a-e773-4650-a443-b4b37eed5a{:02}'
+
+SILENT = plan.Gate(
+    'source-silent',
+    '',
+    'hard',
+    'ok',
+    'report count stood still for 20 s; last heartbeat 14:02:11Z, 9 min ago',
+)
+LOCAL_DISK = plan.Gate(
+    'disk-reachable',
+    'at3-ui04',
+    'soft',
+    'refused',
+    'its disk is local to np-rcc54',
+    'leave it out with --exclude at3-ui04, or accept a rebuild from its '
+    'image with\n--override disk-reachable:at3-ui04=REASON',
+)
+CAPACITY = plan.Gate(
+    'capacity', '', 'soft', 'unknown', "placement doesn't answer"
+)
+PINNED = plan.Gate(
+    'pinned-cpus', 'at3-ui05', 'hard', 'refused', 'CPUs 4-7 of np-rcc54'
+)
+BACKUP = plan.Gate(
+    'snapshot', '', 'advice', 'refused', 'none since 3 d', 'take one first'
+)
+
+
+def server(number: int, kind: str = 'move') -> plan.Item:
+    """An item for one server."""
+    uuid = UUID.format(number)
+    return plan.Item(
+        f'{kind}:{uuid}',
+        kind,
+        f'server:{uuid}',
+        f'at3-ui{number:02}',
+        {'source': 'np-rcc54', 'target': 'np-rcc46'},
+        ('host:np-rcc54',),
+    )
+
+
+def make(servers: int = 2, gates: tuple[plan.Gate, ...] = (SILENT,)) -> Any:
+    """Claim a host, then move its servers."""
+    claim = plan.Item('claim:np-rcc54', 'claim', 'host:np-rcc54', 'np-rcc54')
+    return plan.Plan(
+        'host-recover',
+        'recover servers of np-rcc54',
+        {'host': 'np-rcc54'},
+        (
+            plan.Step('claim', 'claim and force down np-rcc54', (claim,)),
+            plan.Step(
+                'move',
+                'move what nova refuses to evacuate',
+                tuple(server(number) for number in range(1, servers + 1)),
+                {'target': 4},
+            ),
+        ),
+        gates,
+        ('np-rcc54 cleans up after itself when it returns.',),
+        {'at3-ui09': 'deleted meanwhile'},
+        '2026-03-01T14:11:30Z',
+    )
+
+
+class Claim(base.BaseChange):
+    """What needs no words but the name of its subject."""
+
+    kind = 'claim'
+
+    def observe(
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past | None,
+    ) -> change.Observed:
+        done = past is not None and past.notes.get('sent')
+        state = change.State.AFTER if done else change.State.BEFORE
+        return change.Observed(state, image={'host': 'np-rcc54'})
+
+    def apply(
+        self, item: plan.Item, context: change.Context, image: change.JSON
+    ) -> str:
+        context.note(sent=True)
+        return 'claimed'
+
+    def revert(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> str:
+        return 'given back'
+
+
+class Move(Claim):
+    """What describes itself."""
+
+    kind = 'move'
+
+    def describe(self, item: plan.Item) -> list[str]:
+        return [
+            f'~ host, node  {item.data["source"]} -> {item.data["target"]}',
+            '+ tombstone',
+            '= volume db-data  rbd, not bound to a host',
+        ]
+
+    def apply(
+        self, item: plan.Item, context: change.Context, image: change.JSON
+    ) -> str:
+        super().apply(item, context, image)
+        return f'moved to {item.data["target"]}'
+
+
+REGISTRY: change.Registry = {one.kind: one for one in (Claim(), Move())}
+
+
+def without(whole: plan.Plan, **fields: Any) -> plan.Plan:
+    """The plan with other fields."""
+    return dataclasses.replace(whole, **fields)
