@@ -23,6 +23,7 @@ import argparse
 from collections.abc import Iterable
 import dataclasses
 import re
+import time
 from typing import Any
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 #: ``--yes`` and a typed "yes" are for plans of at most so many items.
 LARGE = 100
+#: Seconds after which an answer is for gates that may no longer stand so.
+STALE = 120
 Rows = list[tuple[Any, ...]]
 
 
@@ -161,7 +164,12 @@ def go_on(
         return stage.nothing(plan)
     with stage.journal() as journal:
         stage.check_kinds(plan)
+        shown = time.monotonic()
         confirm(stage.asker(), parsed, total, plan.digest)
+        if time.monotonic() - shown > STALE:
+            plan = stage.checked_again(plan, cloud)
+            stage.show_gates(plan)
+            refuse_if_blocked(plan.gates)
         run_id = journal.create_run(plan, **stage.who())
         return stage.run(journal, run_id, cloud)
 

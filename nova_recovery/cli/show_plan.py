@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Sequence
+import shlex
 import sys
 from typing import TextIO
 
@@ -34,6 +35,8 @@ FIRST = 10
 #: So many items of each step, when the plan is larger than ``LARGE``.
 FIRST_OF_LARGE = 3
 LARGE = 100
+#: So many gates of a name tell each what can be done.
+FEW = 3
 
 _STYLES = {
     'ok': 'green',
@@ -132,8 +135,10 @@ def gate_lines(
                 columns,
             )
             continue
-        for gate in several[:first]:
-            yield from _gate(gate, head, word, columns)
+        for number, gate in enumerate(several[:first]):
+            # Of many alike the way out is told once.
+            told = number == 0 or len(several) <= FEW
+            yield from _gate(gate, head, columns, told)
         yield from _more(len(several) - first, ' ' * len(head))
 
 
@@ -194,18 +199,17 @@ def _items(
 
 
 def _gate(
-    gate: plan_module.Gate, head: str, word: str, columns: int
+    gate: plan_module.Gate, head: str, columns: int, told: bool
 ) -> Iterator[Line]:
     about = f'{gate.subject}: ' if gate.subject else ''
-    yield from _styled(f'{about}{gate.observed}', head, word, columns)
-    pad = ' ' * len(head)
+    yield from _styled(f'{about}{gate.observed}', head, _word(gate), columns)
+    further: list[str] = []
     if gate.state == 'overridden':
-        yield from map(
-            Line, wording.wrap(f'override: {gate.reason}', pad, columns)
-        )
-    elif gate.state != 'ok':
-        for line in [*gate.remedy.splitlines(), *_way_past(gate)]:
-            yield from map(Line, wording.wrap(line, pad, columns))
+        further = [f'override: {gate.reason}']
+    elif gate.state != 'ok' and told:
+        further = [*gate.remedy.splitlines(), *_way_past(gate)]
+    for line in further:
+        yield from map(Line, wording.wrap(line, ' ' * len(head), columns))
 
 
 def _way_past(gate: plan_module.Gate) -> list[str]:
@@ -213,9 +217,10 @@ def _way_past(gate: plan_module.Gate) -> list[str]:
     if not gate.blocks or '--override' in gate.remedy:
         return []
     if gate.klass == 'hard':
-        return ["this gate can't be overridden"]
+        return ['(this gate can\'t be overridden)']
     where = gates_module.address(gate.name, gate.subject)
-    return [f"or take it upon yourself with --override '{where}=REASON'"]
+    either = 'or ' if gate.remedy else ''
+    return [f'{either}--override {shlex.quote(f"{where}=REASON")}']
 
 
 def _word(gate: plan_module.Gate) -> str:

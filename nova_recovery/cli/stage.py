@@ -74,6 +74,13 @@ class Stage:
         """The plan on stderr."""
         show_plan.show(plan, self.registry, self.screen)
 
+    def show_gates(self, plan: plan_module.Plan) -> None:
+        """Its gates alone on stderr."""
+        for line in show_plan.gate_lines(
+            plan.gates, show_plan.width(self.screen)
+        ):
+            self.screen.print(line)
+
     def asker(self) -> carry_out.Asker:
         return carry_out.Asker(
             self._command.app.stdin, self._command.app.stderr

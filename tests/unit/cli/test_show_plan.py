@@ -1,0 +1,154 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A plan on the screen; ``golden/`` has what it looks like."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import pathlib
+from typing import Any
+
+from rich import console
+
+from nova_recovery.cli import show_plan
+from nova_recovery.engine import gates
+from nova_recovery.engine import plan as plan_module
+from tests import base
+from tests.unit import golden
+from tests.unit import plans
+
+GOLDEN = pathlib.Path(__file__).parent / 'golden'
+
+
+def many_gates() -> tuple[plan_module.Gate, ...]:
+    """Gates of a host with many servers, one server after the other."""
+    found = [plans.SILENT]
+    for number in range(30):
+        subject = f'at3-ui{number:02}'
+        found += [
+            dataclasses.replace(plans.LOCAL_DISK, subject=subject, remedy=''),
+            plan_module.Gate('cell', subject, 'hard', 'ok', 'cell1'),
+        ]
+    return tuple(found)
+
+
+class ShowPlanTest(base.TestCase):
+    def shown(self, plan: plan_module.Plan, **options: Any) -> str:
+        stream = io.StringIO()
+        screen = show_plan.console(stream)
+        show_plan.show(plan, plans.REGISTRY, screen, **options)
+        return stream.getvalue()
+
+    def golden(self, name: str, plan: plan_module.Plan, **options: Any) -> str:
+        text = self.shown(plan, **options)
+        golden.compare(self, GOLDEN / name, text)
+        return text
+
+    def test_plan_with_every_kind_of_gate(self) -> None:
+        found = gates.apply(
+            (
+                plans.SILENT,
+                plans.LOCAL_DISK,
+                plans.CAPACITY,
+                plans.PINNED,
+                plans.BACKUP,
+                dataclasses.replace(plans.CAPACITY, name='quota'),
+            ),
+            gates.parse_overrides(['quota=the owner agreed on the phone']),
+        )
+        self.golden('plan.txt', plans.make(2, found))
+
+    def test_large_plan_shows_counts_and_the_first_items(self) -> None:
+        text = self.golden('large_plan.txt', plans.make(2345, many_gates()))
+        self.assertLess(text.count('\n'), 50)
+
+    def test_every_item_on_request(self) -> None:
+        text = self.shown(plans.make(2345, many_gates()), every=True)
+        self.assertIn('at3-ui2345', text)
+        self.assertEqual(30, text.count('its disk is local'))
+        self.assertNotIn('… and', text)
+
+    def test_no_id_is_ever_divided(self) -> None:
+        gate = dataclasses.replace(
+            plans.LOCAL_DISK,
+            observed='attachment ' + ' '.join(
+                plans.UUID.format(number) for number in range(9)
+            ),
+        )
+        plan = plans.make(
+            1, (gate,)
+        )
+        text = self.shown(
+            plans.without(plan, left_out={plans.UUID.format(1): 'x ' * 200})
+        )
+        for number in range(9):
+            self.assertIn(plans.UUID.format(number), text)
+        self.assertLessEqual(max(map(len, text.splitlines())), 100)
+
+    def test_a_name_that_a_tenant_chose_cant_move_the_cursor(self) -> None:
+        item = dataclasses.replace(
+            plans.server(1), label='web\x1b[2J\r\n[bold]\u202eevil'
+        )
+        text = self.shown(
+            plans.without(
+                plans.make(),
+                title=item.label,
+                steps=(plan_module.Step('s', item.label, (item,)),),
+                left_out={item.label: item.label},
+                notes=(item.label,),
+                gates=(
+                    dataclasses.replace(
+                        plans.LOCAL_DISK,
+                        subject=item.label,
+                        remedy=item.label,
+                    ),
+                ),
+            )
+        )
+        self.assertNotRegex(text, '[\x1b\r\u202e]')
+        self.assertIn(r'web\x1b[2J\r\n[bold]\u202eevil', text)
+
+    def test_a_kind_of_a_newer_version_is_still_shown(self) -> None:
+        step = plan_module.Step('new', 'new', (plans.server(1, 'teleport'),))
+        text = self.shown(plans.without(plans.make(), steps=(step,)))
+        self.assertIn('= teleport: unknown to this version', text)
+
+    def test_steps_keep_their_numbers_when_some_are_over(self) -> None:
+        left = plans.make().remaining(['claim:np-rcc54'])
+        text = self.shown(left)
+        self.assertNotIn('Step 1', text)
+        self.assertIn('Step 2  move what nova refuses', text)
+
+    def test_empty_plan(self) -> None:
+        self.assertIn(
+            'Nothing to do.', self.shown(plans.without(plans.make(), steps=()))
+        )
+
+    def test_colours_on_a_terminal(self) -> None:
+        stream = io.StringIO()
+        screen = console.Console(
+            file=stream, force_terminal=True, width=200, soft_wrap=True,
+            color_system='standard',
+        )
+        show_plan.show(plans.make(), plans.REGISTRY, screen)
+        self.assertIn('\x1b[32mok\x1b[0m', stream.getvalue())
+        self.assertEqual(120, show_plan.width(screen))
+
+    def test_a_locale_that_cant_write_a_name(self) -> None:
+        raw = io.BytesIO()
+        stream = io.TextIOWrapper(raw, encoding='ascii', errors='strict')
+        screen = show_plan.console(stream)
+        screen.print('Z\u00fcrich')
+        stream.flush()
+        self.assertEqual(b'Z\\xfcrich\n', raw.getvalue())
