@@ -206,7 +206,6 @@ class Both:
         for option in (
             '--recovery-config-file',
             '--nova-config-file',
-            '--nova-config-dir',
             '--cinder-config-file',
         ):
             with self.subTest(option=option):
