@@ -63,8 +63,11 @@ def up(config: settings.Settings) -> None:
         say = _Progress()
         for name in packages.install_debian(config.logs / "install.log"):
             say(f"installed {name}")
-        if packages.install_openstack(config):
-            say("installed OpenStack")
+        if not packages.openstack_is_complete(config):
+            # services that run would import from two releases
+            kill(config, _openstack(config))
+        packages.install_openstack(config)
+        say("OpenStack is installed")
         conffiles.write_all(config)
         _write_clouds_yaml(config)
         _start_infrastructure(config)
@@ -84,6 +87,7 @@ def up(config: settings.Settings) -> None:
                 )
                 say("users and endpoints created")
         launch(config, services.names(config))
+        _wait_pools(config)
         say("all services run")
         with _once(config, "seed") as first:
             if first:
@@ -221,6 +225,18 @@ def _wait_inventories(config: settings.Settings) -> None:
     process.wait_for(all_there, 60, "the inventories of all hosts")
 
 
+def _wait_pools(config: settings.Settings) -> None:
+    """Wait until cinder-scheduler has heard of both back ends."""
+    storage = servers.connect(config).block_storage
+    path = "/scheduler-stats/get_pools"
+    process.wait_for(
+        lambda: len(servers.call(storage, "GET", path, "pools")) >= 2,
+        90,
+        "the pools of both back ends",
+        0.5,
+    )
+
+
 def ensure_up(config: settings.Settings) -> None:
     """Return when everything runs and listens.
 
@@ -244,18 +260,21 @@ def ensure_up(config: settings.Settings) -> None:
 def down(config: settings.Settings, wipe: bool = False) -> None:
     """Stop all services; with *wipe* keep nothing but the packages."""
     with _alone(config):
-        names = [
-            name
-            for name in services.names(config)
-            if name not in services.INFRASTRUCTURE
-        ]
         # SIGKILL: an orderly stop takes 15 s and gains nothing here
-        kill(config, names)
+        kill(config, _openstack(config))
         kill(config, ("rabbitmq", "epmd"))
         services.database(config).stop(wipe=wipe)
         if wipe:
             for name in ("rabbitmq", "var", "etc", "logs", "saved", "done"):
                 shutil.rmtree(config.state / name, ignore_errors=True)
+
+
+def _openstack(config: settings.Settings) -> list[str]:
+    return [
+        name
+        for name in services.names(config)
+        if name not in services.INFRASTRUCTURE
+    ]
 
 
 def kill(
@@ -291,6 +310,7 @@ def reset(config: settings.Settings) -> None:
             purged.result()
         say(f"{len(changed)} tables restored, queues purged")
         launch(config, services.names(config))
+        _wait_pools(config)
         say("reset")
 
 

@@ -103,20 +103,28 @@ class _NoDaemons:
             self.path.unlink()
 
 
-def install_openstack(config: settings.Settings) -> bool:
-    """Make the services' virtual environment; False if it was complete.
+def _wanted() -> str:
+    """Return a digest of what the services' environment is to contain."""
+    return hashlib.sha256(
+        (_HERE / "constraints.txt").read_bytes()
+        + (_HERE / "requirements.txt").read_bytes()
+    ).hexdigest()
+
+
+def openstack_is_complete(config: settings.Settings) -> bool:
+    """Return whether the services' environment is there and up to date."""
+    complete = config.venv / "complete"
+    return complete.exists() and complete.read_text() == _wanted()
+
+
+def install_openstack(config: settings.Settings) -> None:
+    """Make the services' virtual environment where it isn't complete.
 
     :raises CloudError: when no fitting Python is found or uv fails
     """
-    constraints = _HERE / "constraints.txt"
-    requirements = _HERE / "requirements.txt"
-    wanted = hashlib.sha256(
-        constraints.read_bytes() + requirements.read_bytes()
-    ).hexdigest()
-    complete = config.venv / "complete"
-    if complete.exists() and complete.read_text() == wanted:
+    if openstack_is_complete(config):
         _copy_drivers(config)
-        return False
+        return
     log = config.logs / "install.log"
     uv = _uv()
     shutil.rmtree(config.venv, ignore_errors=True)
@@ -125,15 +133,14 @@ def install_openstack(config: settings.Settings) -> bool:
         [
             *(uv, "pip", "install", "--compile-bytecode"),
             *("--python", str(config.venv / "bin" / "python")),
-            *("--constraints", str(constraints)),
-            *("--requirements", str(requirements)),
+            *("--constraints", str(_HERE / "constraints.txt")),
+            *("--requirements", str(_HERE / "requirements.txt")),
         ],
         log,
         {"UV_HTTP_TIMEOUT": "180"},
     )
     _copy_drivers(config)
-    complete.write_text(wanted)
-    return True
+    (config.venv / "complete").write_text(_wanted())
 
 
 def site_packages(config: settings.Settings) -> pathlib.Path:
