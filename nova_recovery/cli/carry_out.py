@@ -185,7 +185,7 @@ def refuse_if_blocked(gates: Iterable[plan_module.Gate]) -> None:
 
 
 class Asker:
-    """The terminal, if there is one. Also what tests stand in for."""
+    """The terminal, if there is one."""
 
     def __init__(self, stdin: Any, stderr: Any) -> None:
         self._stdin, self._stderr = stdin, stderr
@@ -238,14 +238,12 @@ def confirm(
 
 
 def _no_terminal(yes: bool, total: int, digest: str) -> str:
+    why = 'There is no terminal to ask'
+    way = f'--approve {digest[:16]}'
     if yes:
-        why = f'--yes is for at most {LARGE} items, these are {total}'
-        way = f'--approve {digest[:16]}'
-    else:
-        why = 'There is no terminal to ask'
-        way = f'--approve {digest[:16]}'
-        if total <= LARGE:
-            way += ' or --yes'
+        why = f'--yes is for at most {LARGE} items, and these are {total}'
+    elif total <= LARGE:
+        way += ' or --yes'
     return (
         f'{why}; to carry out what was shown, give {way}. Nothing was changed.'
     )

@@ -70,7 +70,7 @@ class ShowPlan(base.RecoveryShowOne):
         show_plan.show(
             self.plan, changes.registry(), screen, parsed_args.all_items
         )
-        screen.print(f'Made   {wording.ago(self.plan.created_at)}')
+        screen.print(f'made {wording.ago(self.plan.created_at)}')
         return 0
 
 

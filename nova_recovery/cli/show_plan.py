@@ -110,7 +110,9 @@ def lines(
         for note in plan.notes:
             yield from map(Line, wording.wrap(note, '  ', columns))
     yield Line()
-    yield Line(f'Digest {plan.digest}', style='dim')
+    total = sum(1 for _ in plan.items())
+    several = wording.count(total, 'item')
+    yield Line(f'{several}, digest {plan.digest}', style='dim')
 
 
 def gate_lines(

@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
 import io
 import logging
@@ -35,13 +36,16 @@ class Ended:
     stderr: str
 
 
-def run(test: Any, make_app: Any, prefix: str, argv: str) -> Ended:
+def run(
+    test: Any, make_app: Any, prefix: str, argv: str | Sequence[str]
+) -> Ended:
     """Run a program as the shell would, and return how it ended.
 
     :param make_app: returns the cliff application, made when the output is
         already caught
     :param prefix: what comes before the noun, ``recovery`` or nothing
-    :param argv: the words after that, and global options before ``--``
+    :param argv: the words after that, and global options before ``--``; in
+        one string, or apart where a word has a blank in it
     """
     stdout, stderr = io.StringIO(), io.StringIO()
     with (
@@ -53,7 +57,8 @@ def run(test: Any, make_app: Any, prefix: str, argv: str) -> Ended:
         for name, command in test.commands.items():
             app.command_manager.add_command(f'{prefix}{name}', command)
         try:
-            code = app.run([*prefix.split(), *argv.split()])
+            words = argv.split() if isinstance(argv, str) else argv
+            code = app.run([*prefix.split(), *words])
         except SystemExit as end:
             code = end.code
     return Ended(code, stdout.getvalue(), stderr.getvalue())

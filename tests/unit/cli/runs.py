@@ -1,0 +1,127 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""nova-recovery inside the test, with a real journal and a made-up cloud."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+import io
+import pathlib
+from typing import Any
+from unittest import mock
+
+import fixtures
+
+from nova_recovery.cli import base
+from nova_recovery.cli import carry_out
+from nova_recovery.cli import plan as plan_command
+from nova_recovery.cli import run
+from nova_recovery.cli import run_hand_over
+from nova_recovery.cli import run_resume
+from nova_recovery.engine import journal as journal_module
+from nova_recovery.engine import plan as plan_module
+from nova_recovery import shell
+from tests import base as tests_base
+from tests.unit.cli import programs
+from tests.unit import plans
+
+
+class RecoverHost(base.RecoveryLister):
+    """A procedure: what it plans is what the test wants."""
+
+    plan: Callable[[], plan_module.Plan]
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        carry_out.add_plan_options(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        plan = type(self).plan()
+        cloud = self.cloud(parsed_args)
+        return carry_out.settle(self, parsed_args, plan, cloud).table
+
+
+class RunsTestCase(tests_base.TestCase):
+    """Each test has its journal, and a cloud in which all goes well.
+
+    :ivar plan: what ``host recover`` plans
+    :ivar gates: what is found when gates are checked again
+    """
+
+    commands = {
+        'host recover': RecoverHost,
+        'plan apply': plan_command.ApplyPlan,
+        'plan show': plan_command.ShowPlan,
+        'run export': run_hand_over.ExportRun,
+        'run import': run_hand_over.ImportRun,
+        'run list': run.ListRun,
+        'run report': run.ReportRun,
+        'run resume': run_resume.ResumeRun,
+        'run show': run.ShowRun,
+        'run take over': run_hand_over.TakeOverRun,
+    }
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        self.url = f'sqlite:///{self.folder}/journal.sqlite'
+        self.conf = self.folder / 'nova-recovery.conf'
+        self.conf.write_text(f'[journal]\nconnection = {self.url}\n')
+        self.plan = plans.make()
+        self.gates: tuple[plan_module.Gate, ...] = (plans.SILENT,)
+        self.registry = dict(plans.REGISTRY)
+        for name, value in (
+            ('tests.unit.cli.runs.RecoverHost.plan', lambda: self.plan),
+            ('nova_recovery.changes.registry', lambda: self.registry),
+            (
+                'nova_recovery.procedures.check_gates',
+                lambda plan, cloud, overrides: self.gates,
+            ),
+            (
+                'nova_recovery.cli.base.RecoveryMixin.cloud',
+                lambda command, parsed: mock.Mock(),
+            ),
+            ('socket.gethostname', lambda: 'ctl1'),
+        ):
+            self.useFixture(fixtures.MonkeyPatch(name, value))
+        self.useFixture(fixtures.EnvironmentVariable('SUDO_USER', 'anna'))
+        self.useFixture(fixtures.EnvironmentVariable('COLUMNS', '100'))
+
+    def run_program(self, *words: str) -> programs.Ended:
+        """Run nova-recovery with these arguments, without a terminal."""
+        words = (*words, '--recovery-config-file', str(self.conf))
+        stdin = io.StringIO('')
+        with (
+            fixtures.MonkeyPatch('sys.stdin', stdin),
+            fixtures.MonkeyPatch('sys.argv', ['/bin/nova-recovery', *words]),
+        ):
+            return programs.run(self, shell.Shell, '', list(words))
+
+    def ended(self, code: int, *words: str) -> programs.Ended:
+        """The same; fails if it doesn't end with that exit code."""
+        ended = self.run_program(*words)
+        self.assertEqual(code, ended.code, ended.stderr)
+        return ended
+
+    def journal(self) -> journal_module.Journal:
+        """The journal that the commands use."""
+        journal = journal_module.Journal.open(self.url)
+        self.addCleanup(journal.close)
+        return journal
+
+    def only_run(self) -> str:
+        """The id of the one run that there is."""
+        (found,) = self.journal().runs()
+        return found.id

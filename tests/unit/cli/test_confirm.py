@@ -1,0 +1,130 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Nothing is carried out unless somebody agreed to exactly that."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import pty
+
+from nova_recovery.cli import carry_out
+from nova_recovery import exceptions
+from tests import base
+
+DIGEST = '7f3c' + '0123456789ab' * 5
+
+
+def parse(*words: str) -> argparse.Namespace:
+    """What a command line with these words says."""
+    parser = argparse.ArgumentParser()
+    carry_out.add_plan_options(parser)
+    return parser.parse_args(words)
+
+
+class ConfirmTest(base.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.seen = ''
+
+    def confirm(self, typed: str, total: int, *words: str) -> None:
+        """Confirm at a pseudo-terminal at which this is typed."""
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        # the kernel keeps it until it is read, like a fast typist's
+        os.write(ours, typed.encode())
+        with (
+            open(theirs, closefd=False) as stdin,
+            open(theirs, 'w') as stderr,
+        ):
+            asker = carry_out.Asker(stdin, stderr)
+            try:
+                carry_out.confirm(asker, parse(*words), total, DIGEST)
+            finally:
+                stderr.flush()
+                self.seen = os.read(ours, 65536).decode()
+
+    def test_yes_is_typed(self) -> None:
+        self.confirm('yes\n', 100)
+        self.assertIn('Type "yes" to carry it out: ', self.seen)
+
+    def test_anything_else_is_a_no(self) -> None:
+        for typed in ('y\n', 'no\n', '\n', 'YES!\n', '100\n', '\x04'):
+            error = self.assertRaises(
+                exceptions.Refused, self.confirm, typed, 100
+            )
+            self.assertEqual(
+                'Not confirmed. Nothing was changed.', str(error)
+            )
+
+    def test_a_large_plan_wants_its_number_typed(self) -> None:
+        self.confirm('101\n', 101)
+        self.assertIn('Type the number of its items', self.seen)
+        self.assertRaises(exceptions.Refused, self.confirm, 'yes\n', 101)
+        self.assertRaises(exceptions.Refused, self.confirm, '100\n', 101)
+
+    def test_yes_option_isnt_enough_for_a_large_plan(self) -> None:
+        self.confirm('101\n', 101, '--yes')
+        self.assertRaises(
+            exceptions.Refused, self.confirm, 'yes\n', 101, '--yes'
+        )
+
+
+class NoTerminalTest(base.TestCase):
+    def confirm(self, total: int, *words: str) -> None:
+        asker = carry_out.Asker(io.StringIO('yes\n'), io.StringIO())
+        carry_out.confirm(asker, parse(*words), total, DIGEST)
+
+    def refused(self, total: int, *words: str) -> str:
+        error = self.assertRaises(
+            exceptions.Refused, self.confirm, total, *words
+        )
+        return str(error)
+
+    def test_yes_option_is_for_a_hundred_items(self) -> None:
+        self.confirm(100, '--yes')
+        self.assertIn(
+            '--yes is for at most 100 items, and these are 101; to carry out '
+            f'what was shown, give --approve {DIGEST[:16]}. Nothing',
+            self.refused(101, '--yes'),
+        )
+
+    def test_digest_of_the_plan_or_its_beginning(self) -> None:
+        self.confirm(20000, '--approve', DIGEST)
+        self.confirm(20000, '--approve', DIGEST[:8].upper())
+
+    def test_digest_of_another_plan(self) -> None:
+        self.assertIn(
+            f'the plan as it is now has the digest {DIGEST}',
+            self.refused(1, '--approve', DIGEST[:15] + '0'),
+        )
+
+    def test_a_yes_in_a_pipe_is_no_yes(self) -> None:
+        self.assertIn('There is no terminal to ask', self.refused(1))
+        self.assertIn(' or --yes.', self.refused(100))
+        self.assertNotIn('--yes', self.refused(101))
+
+
+class OptionsTest(base.TestCase):
+    def wrong(self, *words: str) -> None:
+        end = self.assertRaises(SystemExit, parse, *words)
+        self.assertEqual(2, end.code)
+
+    def test_a_digest_has_eight_digits_at_least(self) -> None:
+        self.wrong('--approve', DIGEST[:7])
+        self.wrong('--approve', 'yes, please')
+        self.wrong('--approve', DIGEST + '0')
+
+    def test_either_a_digest_or_yes(self) -> None:
+        self.wrong('--yes', '--approve', DIGEST)

@@ -1,0 +1,162 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What an operator types about plans and runs, and what comes of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import stat
+
+from nova_recovery.engine import planfile
+from nova_recovery import exit_codes
+from tests.unit.cli import runs
+from tests.unit import plans
+
+
+class GateTest(runs.RunsTestCase):
+    def test_dry_run_shows_the_plan_and_stops(self) -> None:
+        ended = self.ended(0, 'host', 'recover', '--dry-run', '-f', 'json')
+        self.assertIn('~ host, node  np-rcc54 -> np-rcc46', ended.stderr)
+        self.assertIn('Dry run. Nothing was changed.', ended.stderr)
+        self.assertEqual(
+            [
+                ('np-rcc54', 'planned'),
+                ('at3-ui01', 'planned'),
+                ('at3-ui02', 'planned'),
+                ('at3-ui09', 'left out'),
+            ],
+            [(r['Subject'], r['Outcome']) for r in json.loads(ended.stdout)],
+        )
+        self.assertFalse((self.folder / 'journal.sqlite').exists())
+
+    def test_a_refused_plan_changes_nothing(self) -> None:
+        self.plan = plans.make(2, (plans.SILENT, plans.LOCAL_DISK))
+        for word in ('--dry-run', '--yes'):
+            ended = self.ended(
+                exit_codes.REFUSED, 'host', 'recover', word, '-f', 'json'
+            )
+            self.assertEqual('', ended.stdout)
+            self.assertIn(
+                'Refused by 1 gate. Nothing was changed.', ended.stderr
+            )
+        self.assertFalse((self.folder / 'journal.sqlite').exists())
+
+    def test_an_override_lets_it_pass(self) -> None:
+        self.plan = plans.make(2, (plans.SILENT, plans.LOCAL_DISK))
+        plain = self.plan.digest
+        ended = self.ended(
+            0,
+            'host',
+            'recover',
+            '--dry-run',
+            '--override',
+            'disk-reachable:at3-ui04=the owner has the image',
+        )
+        self.assertIn('overridden disk-reachable  at3-ui04', ended.stderr)
+        self.assertIn('override: the owner has the image', ended.stderr)
+        self.assertNotIn(plain[:8], ended.stderr)
+
+    def test_an_override_of_nothing_is_a_usage_error(self) -> None:
+        ended = self.ended(
+            exit_codes.USAGE,
+            'host',
+            'recover',
+            '--dry-run',
+            '--override',
+            'disk=why',
+        )
+        self.assertIn('no gate of this plan wants', ended.stderr)
+
+    def test_without_a_terminal_nobody_is_asked(self) -> None:
+        ended = self.ended(exit_codes.REFUSED, 'host', 'recover')
+        self.assertIn(
+            f'give --approve {self.plan.digest[:16]} or --yes', ended.stderr
+        )
+        self.assertEqual([], self.journal().runs())
+
+    def test_a_digest_of_another_plan_shows_that_of_this_one(self) -> None:
+        ended = self.ended(
+            exit_codes.REFUSED, 'host', 'recover', '--approve', '0' * 8
+        )
+        self.assertIn(self.plan.digest, ended.stderr)
+
+    def test_an_empty_plan_needs_no_approval(self) -> None:
+        self.plan = plans.without(self.plan, steps=())
+        ended = self.ended(0, 'host', 'recover')
+        self.assertIn('Nothing to do.', ended.stderr)
+
+
+class PlanTest(runs.RunsTestCase):
+    def save(self) -> str:
+        path = str(self.folder / 'plan.json')
+        self.ended(0, 'host', 'recover', '--plan-file', path, '--yes')
+        return path
+
+    def test_a_saved_plan_is_shown_and_not_carried_out(self) -> None:
+        path = self.save()
+        self.assertFalse((self.folder / 'journal.sqlite').exists())
+        ended = self.ended(0, 'plan', 'show', path)
+        self.assertIn('Step 2  move what nova refuses', ended.stdout)
+        self.assertIn('made 2026-03-01 14:11:30Z, ', ended.stdout)
+        self.assertEqual('', ended.stderr)
+
+    def test_a_script_reads_its_digest(self) -> None:
+        path = self.save()
+        ended = self.ended(
+            0, 'plan', 'show', path, '-f', 'value', '-c', 'digest'
+        )
+        self.assertEqual(self.plan.digest, ended.stdout.strip())
+        body = json.loads(
+            self.ended(0, 'plan', 'show', path, '-f', 'json').stdout
+        )
+        self.assertEqual(3, body['items'])
+
+    def test_a_refused_plan_is_saved_and_says_so(self) -> None:
+        self.plan = plans.make(2, (plans.LOCAL_DISK,))
+        path = str(self.folder / 'plan.json')
+        ended = self.ended(
+            exit_codes.REFUSED, 'host', 'recover', '--plan-file', path
+        )
+        self.assertIn(f'nova-recovery plan apply {path}', ended.stderr)
+        self.assertTrue(planfile.load(path).blocked)
+
+    def test_gates_are_checked_again_before_it_is_carried_out(self) -> None:
+        path = self.save()
+        self.gates = (
+            dataclasses.replace(plans.SILENT, state='refused', observed='up'),
+        )
+        for word in ('--yes', '--dry-run'):
+            ended = self.ended(
+                exit_codes.REFUSED, 'plan', 'apply', path, word
+            )
+            self.assertIn('source-silent  up', ended.stderr)
+
+    def test_an_edited_plan_is_refused(self) -> None:
+        path = self.save()
+        with open(path) as file:
+            text = file.read()
+        with open(path, 'w') as file:
+            file.write(text.replace('np-rcc46', 'np-rcc47'))
+        ended = self.ended(exit_codes.REFUSED, 'plan', 'apply', path, '--yes')
+        self.assertIn('changed since it was saved', ended.stderr)
+
+    def test_a_plan_of_another_version_isnt_begun(self) -> None:
+        path = self.save()
+        del self.registry['move']
+        ended = self.ended(exit_codes.ERROR, 'plan', 'apply', path, '--yes')
+        self.assertIn('no change called move', ended.stderr)
+
+    def test_mode_of_a_plan_file(self) -> None:
+        mode = stat.S_IMODE((self.folder / self.save()).stat().st_mode)
+        self.assertEqual(0o600, mode)
