@@ -105,7 +105,9 @@ def claim(connection: sa.engine.Connection, run_id: str, journal: str) -> None:
         .values(heard=_runs.c.heard)
     )
     if locked.rowcount != 1:
-        raise exceptions.NotFound(f'no run {run_id!r} in the journal {journal}')
+        raise exceptions.NotFound(
+            f'no run {run_id!r} in the journal {journal}'
+        )
     row = connection.execute(
         sa.select(
             _runs.c.holder,

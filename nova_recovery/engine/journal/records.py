@@ -103,7 +103,7 @@ class EventRecord:
 
 def now() -> str:
     """The time in UTC, ISO 8601 with Z, to the millisecond."""
-    moment = datetime.datetime.now(datetime.timezone.utc)
+    moment = datetime.datetime.now(datetime.UTC)
     text = moment.isoformat(timespec='milliseconds')
     return text.replace('+00:00', 'Z')
 

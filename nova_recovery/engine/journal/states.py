@@ -41,6 +41,10 @@ KEPT = 'kept'
 GOOD = frozenset((DONE, ALREADY, SKIPPED))
 #: A resume leaves these alone.
 FINAL = GOOD | {REVERTED, KEPT}
+#: Not over: the run was stopped before or while it was at them.
+OPEN = frozenset((PENDING, INTENT, SENT, REVERTING))
+#: All states of items.
+ALL = FINAL | OPEN | {FAILED, CONFLICT, DOUBT, BLOCKED}
 #: An undo was here: such a run can't be resumed.
 UNDO = frozenset((REVERTING, REVERTED, KEPT))
 

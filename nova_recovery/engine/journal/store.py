@@ -156,16 +156,22 @@ class Journal:
         return rows.plan_from(head, items)
 
     def items(
-        self, run_id: str, states: Collection[str] | None = None
+        self,
+        run_id: str,
+        states: Collection[str] | None = None,
+        step: int | None = None,
     ) -> Iterator[records.ItemRecord]:
         """The items of a run, in the order of the plan.
 
         :param states: only those in one of these states
+        :param step: only those of the step with this place in the plan
         """
         query = sa.select(_items).where(_items.c.run_id == run_id)
         if states is not None:
             query = query.where(_items.c.state.in_(states))
-        steps = [step['name'] for step in self._head(run_id)['steps']]
+        if step is not None:
+            query = query.where(_items.c.step == step)
+        steps = [one['name'] for one in self._head(run_id)['steps']]
         for row in rows.in_chunks(self._read, query):
             yield rows.item_record(row, steps)
 
@@ -230,7 +236,7 @@ class Journal:
         """Leave an item out, so that later ones of its subject may go on.
 
         :raises NotFound:
-        :raises Refused: it is done, or it is unknown whether it was sent
+        :raises Refused: it is over, or may be under way
         """
 
         def change(connection: sa.engine.Connection) -> None:
@@ -242,7 +248,7 @@ class Journal:
             ).first()
             if row is None:
                 raise exceptions.NotFound(f'run {run_id} has no {item_id}')
-            if row.state in states.FINAL | {states.SENT, states.REVERTING}:
+            if row.state in states.FINAL | states.OPEN - {states.PENDING}:
                 raise exceptions.Refused(
                     f'{item_id} is {row.state} and can\'t be skipped'
                 )

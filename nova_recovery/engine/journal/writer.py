@@ -88,26 +88,37 @@ class Writer:
 
         :raises JournalError: the journal can't be written any more
         """
-        self._enqueue(number, values, None)
+        self._enqueue({number: values}, None)
+
+    def flush(self) -> None:
+        """Return when all that was submitted is on disk.
+
+        :raises JournalError: it is not
+        """
+        self._await({})
 
     def write(self, number: int, **values: Any) -> None:
         """Write columns of an item; they are on disk when this returns.
 
         :raises JournalError: they are not
         """
+        self._await({number: values})
+
+    def _await(self, updates: dict[int, dict[str, Any]]) -> None:
         ticket = _Ticket()
-        self._enqueue(number, values, ticket)
+        self._enqueue(updates, ticket)
         ticket.wait()
         if ticket.error:
             raise ticket.error
 
     def _enqueue(
-        self, number: int, values: dict[str, Any], ticket: _Ticket | None
+        self, updates: dict[int, dict[str, Any]], ticket: _Ticket | None
     ) -> None:
         with self._wakeup:
             if self._error:
                 raise self._error
-            self._waiting.setdefault(number, {}).update(values)
+            for number, values in updates.items():
+                self._waiting.setdefault(number, {}).update(values)
             if ticket:
                 self._tickets.append(ticket)
             self._wakeup.notify()
@@ -123,7 +134,7 @@ class Writer:
     def _write_next_group(self) -> bool:
         """Write what has come in; False when it was the last."""
         with self._wakeup:
-            if not self._waiting and not self._closing:
+            if not (self._waiting or self._tickets or self._closing):
                 # woken up by nothing: show that we live
                 self._wakeup.wait(lease.PERIOD)
             group, self._waiting = self._waiting, {}

@@ -1,0 +1,316 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""One item, from the first look to its end.
+
+The order of things is what a resume relies on: look, write down the intent
+and the before-image, ask whether the claim is still ours, send, follow,
+write down how it ended. Where it stopped is in the journal; how things
+stand is seen by looking again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import dataclasses
+import logging
+import threading
+import time
+from typing import Any
+
+from oslo_utils import strutils
+
+from nova_recovery import exceptions
+from nova_recovery.engine import change as change_module
+from nova_recovery.engine import journal as journal_module
+from nova_recovery.engine import plan as plan_module
+from nova_recovery.engine import progress
+from nova_recovery.engine.journal import records
+from nova_recovery.engine.journal import rows
+from nova_recovery.engine.journal import states
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds to find out what became of a request without an answer, and
+#: between two looks.
+PATIENCE = 60
+LOOK_AGAIN = 2
+#: How often something is sent that each time proved not to have arrived.
+SENDS = 3
+
+#: The answer was no and nothing was changed, so the next attempt begins
+#: anew, with a new before-image.
+_NO = (
+    exceptions.ChangeFailed,
+    exceptions.Conflict,
+    exceptions.ClaimLost,
+)
+#: Once something was sent, these leave open what became of it.
+_OPEN = (
+    exceptions.OutcomeUnknown,
+    exceptions.DatabaseUnavailable,
+    exceptions.ApiUnavailable,
+)
+State = change_module.State
+
+
+class ClaimGone(Exception):
+    """The guard says that somebody else works here: the run ends."""
+
+    def __init__(self, error: exceptions.ClaimLost) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """How it ended: the state of the item and one line for people.
+
+    :ivar begun: it may have been sent
+    """
+
+    state: str
+    detail: str = ''
+    begun: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Surroundings:
+    """What all items of a run share.
+
+    :ivar stopping: waits are given up
+    :ivar patience: seconds to settle an unknown outcome
+    """
+
+    run_id: str
+    marker: str
+    cloud: Any
+    writer: journal_module.Writer
+    reporter: progress.Reporter
+    guard: change_module.Guard
+    stopping: threading.Event
+    patience: float = PATIENCE
+
+
+class Attempt:
+    """Carries out one item; is its ``change.Context``.
+
+    :param record: what the journal has of the item
+    """
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        item: plan_module.Item,
+        change: change_module.Change,
+        record: journal_module.ItemRecord,
+    ) -> None:
+        self._all = surroundings
+        self._item = item
+        self._change = change
+        self._record = record
+        self._state = record.state
+        # may have been sent; the intent on disk says so before it is
+        self._begun = record.begun
+        self._image = record.image if record.begun else {}
+        self._notes = dict(record.notes) if record.begun else {}
+        self.cloud = surroundings.cloud
+        self.run_id = surroundings.run_id
+        self.marker = surroundings.marker
+        self.stopping = surroundings.stopping
+
+    # change.Context
+
+    def note(self, **values: Any) -> None:
+        self._notes.update(values)
+        self._all.writer.write(
+            self._record.number, notes=records.pack(self._notes)
+        )
+
+    def progress(self, text: str) -> None:
+        self._all.reporter.text(self._item, text)
+
+    # The life of an item
+
+    def carry_out(self) -> Result:
+        """Bring the item to its end and journal how it ended.
+
+        :raises ClaimGone: nothing was sent
+        :raises JournalError: nothing was sent without its intent
+        """
+        return self._ended(self._go_on if self._begun else self._begin)
+
+    def refuse(self, state: str, reason: str) -> Result:
+        """Journal that nothing is done, and why."""
+        return self._ended(lambda: Result(state, reason, self._begun))
+
+    def _begin(self) -> Result:
+        observed = self._change.observe(self._item, self, None)
+        if observed.state is State.BEFORE:
+            self._intend(observed.image)
+            return self._send()
+        state = {
+            State.AFTER: states.ALREADY,
+            State.NEITHER: states.CONFLICT,
+            # under way, and it isn't ours
+            State.UNDERWAY: states.CONFLICT,
+            State.UNKNOWN: states.FAILED,
+        }[observed.state]
+        detail = observed.detail
+        if observed.state is State.UNKNOWN:
+            detail = f'unknown, so nothing was sent: {detail}'
+        return Result(state, detail, begun=False)
+
+    def _go_on(self) -> Result:
+        observed = self._look()
+        if observed.state is not State.BEFORE:
+            return self._settle(observed)
+        self._intend(None)
+        return self._send()
+
+    def _intend(self, image: dict[str, Any] | None) -> None:
+        """Return when the intent is on disk.
+
+        :param image: the before-image; None keeps the one that the journal
+            has from the first time
+        """
+        values: dict[str, Any] = {'state': states.INTENT, 'begun': True}
+        if image is not None:
+            self._image, self._notes = image, {}
+            values.update(image=records.pack(image), notes=None)
+        if not self._record.started_at:
+            values['started_at'] = records.now()
+        self._all.writer.write(self._record.number, **values)
+        self._state = states.INTENT
+
+    def _send(self) -> Result:
+        for _ in range(SENDS):
+            self._ask_guard()
+            self._begun = True
+            try:
+                detail = self._change.apply(self._item, self, self._image)
+            except exceptions.OutcomeUnknown as error:
+                observed = self._look_until_known(str(error))
+                if observed.state is not State.BEFORE:
+                    return self._settle(observed)
+                continue
+            except _NO as error:
+                return Result(_refused(error), str(error), begun=False)
+            return self._follow(detail)
+        return Result(
+            states.FAILED,
+            f'sent {SENDS} times, and it never arrived: nothing was changed',
+        )
+
+    def _ask_guard(self) -> None:
+        try:
+            self._all.guard(self._item)
+        except exceptions.ClaimLost as error:
+            raise ClaimGone(error) from error
+
+    def _settle(self, observed: change_module.Observed) -> Result:
+        """What a look at something begun means, unless it is BEFORE."""
+        if observed.state is State.UNDERWAY:
+            return self._follow(observed.detail)
+        state = {
+            State.AFTER: states.DONE,
+            State.NEITHER: states.CONFLICT,
+            State.UNKNOWN: states.DOUBT,
+        }[observed.state]
+        return Result(state, observed.detail)
+
+    def _follow(self, detail: str) -> Result:
+        self._state = states.SENT
+        self._all.writer.submit(
+            self._record.number, state=states.SENT, detail=rows.clip(detail)
+        )
+        end = self._change.follow(self._item, self, self._past())
+        return Result(states.DONE, end or detail)
+
+    # Looking
+
+    def _past(self) -> change_module.Past:
+        return change_module.Past(self._image, dict(self._notes))
+
+    def _look(self) -> change_module.Observed:
+        """How something begun stands; what is down makes it unknown."""
+        try:
+            return self._change.observe(self._item, self, self._past())
+        except _OPEN as error:
+            return change_module.Observed(State.UNKNOWN, str(error))
+
+    def _look_until_known(self, reason: str) -> change_module.Observed:
+        deadline = time.monotonic() + self._all.patience
+        while True:
+            observed = self._look()
+            if observed.state is not State.UNKNOWN:
+                return observed
+            if time.monotonic() > deadline:
+                detail = '; '.join(filter(None, (reason, observed.detail)))
+                return change_module.Observed(State.UNKNOWN, detail)
+            self.progress(f'finding out what became of it: {reason}')
+            if self.stopping.wait(LOOK_AGAIN):
+                raise change_module.Interrupted
+
+    # Ending
+
+    def _ended(self, act: Callable[[], Result]) -> Result:
+        """Act, and journal the end, whatever it is."""
+        try:
+            result = act()
+        except journal_module.JournalError:
+            raise
+        except ClaimGone:
+            self._journal(Result(self._record.state, '', self._begun))
+            raise
+        except change_module.Interrupted:
+            state = self._state if self._begun else states.PENDING
+            result = Result(state, 'not waited for', self._begun)
+        except exceptions.RecoveryError as error:
+            result = Result(self._after(error), str(error), self._begun)
+        except Exception as error:
+            LOG.exception('%s of run %s', self._item.id, self.run_id)
+            text = f'{type(error).__name__}: {error}'
+            result = Result(
+                self._after(error), strutils.mask_password(text), self._begun
+            )
+        self._journal(result)
+        self._all.reporter.item_changed(
+            self._item, result.state, result.detail
+        )
+        return result
+
+    def _after(self, error: Exception) -> str:
+        """The state of an item that ended with this error."""
+        if not self._begun:
+            return _refused(error)
+        if not isinstance(error, exceptions.RecoveryError):
+            return states.DOUBT
+        if self._state == states.SENT and isinstance(error, _OPEN):
+            return states.DOUBT
+        return _refused(error)
+
+    def _journal(self, result: Result) -> None:
+        over = result.state not in states.OPEN
+        self._all.writer.submit(
+            self._record.number,
+            state=result.state,
+            begun=result.begun,
+            detail=rows.clip(result.detail),
+            finished_at=records.now() if over else '',
+        )
+
+
+def _refused(error: Exception) -> str:
+    if isinstance(error, exceptions.Conflict | exceptions.ClaimLost):
+        return states.CONFLICT
+    return states.FAILED

@@ -1,0 +1,68 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Ctrl-C and a lost terminal: stop between two items, not within one."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from types import TracebackType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+
+
+class Interruption:
+    """Whether the operator wants the run to stop. A context manager.
+
+    The first signal lets what is in flight come to its end, the second one
+    makes waits give up as well. Signals are only taken in the main thread,
+    and those that were ignored before (by nohup) still are.
+
+    :ivar draining: nothing new is started
+    :ivar stopping: waits are given up (``Context.stopping``)
+    :ivar reason: the name of the first signal
+    """
+
+    def __init__(self) -> None:
+        self.draining = False
+        self.stopping = threading.Event()
+        self.reason = ''
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Interruption:
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(
+                        number, self._signalled
+                    )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        # no locks and no output in here: the main thread may be at them
+        if self.draining:
+            self.stopping.set()
+        else:
+            self.reason = signal.Signals(number).name
+            self.draining = True

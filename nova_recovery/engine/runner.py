@@ -1,0 +1,107 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Carry out a run, from its beginning or from where it was stopped."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from nova_recovery import exceptions
+from nova_recovery.engine import attempt
+from nova_recovery.engine import journal as journal_module
+from nova_recovery.engine import plan as plan_module
+from nova_recovery.engine import session
+from nova_recovery.engine.journal import states
+
+Outcome = session.Outcome
+
+_TO_DO = states.ALL - states.FINAL
+
+
+class Runner(session.Session):
+    """Steps in strict order, the items of a step side by side.
+
+    An item that fails keeps back the later items of its own subject, and of
+    those that follow it, and nothing else.
+    """
+
+    again = 'run resume'
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # subject -> why nothing more is done to it
+        self._stuck: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def carry_out(self, run_id: str) -> Outcome:
+        """Carry out what is left of a run; return how it stands then.
+
+        What failed, was in conflict or blocked is tried again, what is in
+        doubt is looked at again; what is done stays done.
+
+        :raises Refused: its undo was begun
+        :raises RunLocked: another process carries it out
+        :raises ClaimLost: the guard says that somebody else works on it
+        :raises JournalError: the journal can't be written; nothing was sent
+            without its intent
+        """
+        return self._hold(run_id)
+
+    def _check_state(self, run: journal_module.RunRecord) -> None:
+        if run.state == states.UNDONE or states.UNDO & set(run.counts):
+            raise exceptions.Refused(
+                f'run {run.id} was taken back, at least in part: make a new '
+                f'plan, or take back the rest with: run undo {run.id}'
+            )
+
+    def _beginning(self, run: journal_module.RunRecord) -> str:
+        return 'resumed' if run.started_at else 'started'
+
+    def _go_through(
+        self, run: journal_module.RunRecord, plan: plan_module.Plan
+    ) -> None:
+        left = sum(run.counts.get(state, 0) for state in _TO_DO)
+        self._reporter.run_started(plan, left)
+        for place, step in enumerate(plan.steps):
+            found = list(self._journal.items(run.id, _TO_DO, place))
+            self._side_by_side(step, found)
+
+    def _do(
+        self, item: plan_module.Item, record: journal_module.ItemRecord
+    ) -> None:
+        one = attempt.Attempt(
+            self._surroundings, item, self._registry[item.kind], record
+        )
+        reason = self._reason_not_to(item)
+        if reason:
+            result = one.refuse(states.BLOCKED, reason)
+        else:
+            result = one.carry_out()
+        if result.state not in states.GOOD:
+            with self._lock:
+                self._stuck.setdefault(
+                    item.subject, reason or f'{item.id} is {result.state}'
+                )
+
+    def _reason_not_to(self, item: plan_module.Item) -> str:
+        with self._lock:
+            for subject in (item.subject, *item.follows):
+                if subject in self._stuck:
+                    return self._stuck[subject]
+        return ''
+
+    def _state(self, counts: dict[str, int]) -> str:
+        if not self._complete or states.OPEN & set(counts):
+            return states.INTERRUPTED
+        return states.DONE if set(counts) <= states.GOOD else states.PARTLY

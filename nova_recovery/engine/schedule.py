@@ -1,0 +1,182 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Side by side where that is allowed, in order where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Sequence
+import heapq
+import threading
+
+from nova_recovery.engine import plan as plan_module
+
+_TICK = 0.2
+
+#: For each item the places of those that have to be over before it.
+Waits = list[set[int]]
+
+
+def in_order(items: Sequence[plan_module.Item]) -> Waits:
+    """Each item waits for earlier ones of its subject and of ``follows``.
+
+    Only the last one of each subject is named: it waits for the others.
+    """
+    last: dict[str, int] = {}
+    waits: Waits = []
+    for place, item in enumerate(items):
+        subjects = (item.subject, *item.follows)
+        waits.append({last[s] for s in subjects if s in last})
+        last[item.subject] = place
+    return waits
+
+
+def in_reverse(items: Sequence[plan_module.Item]) -> Waits:
+    """Each item waits for later ones that waited for it."""
+    waits: Waits = [set() for _ in items]
+    for place, earlier in enumerate(in_order(items)):
+        for one in earlier:
+            waits[one].add(place)
+    return waits
+
+
+class Schedule:
+    """What may start next, for workers that ask.
+
+    :param items: of one step
+    :param waits: from ``in_order`` or ``in_reverse``
+    :param limits: as in ``Step.limits``
+    :param stopped: asked before an item starts; true means none does
+    """
+
+    def __init__(
+        self,
+        items: Sequence[plan_module.Item],
+        waits: Waits,
+        limits: dict[str, int],
+        stopped: Callable[[], bool],
+    ) -> None:
+        self._stopped = stopped
+        self._limits = limits
+        self._lanes = [
+            [(key, item.data[key]) for key in limits if key in item.data]
+            for item in items
+        ]
+        self._busy: dict[tuple[str, object], int] = {}
+        self._parked: dict[tuple[str, object], list[int]] = {}
+        self._left = [len(places) for places in waits]
+        self._released: list[list[int]] = [[] for _ in items]
+        for place, places in enumerate(waits):
+            for one in places:
+                self._released[one].append(place)
+        # in the order of the plan, a heap already
+        self._ready = [p for p, left in enumerate(self._left) if not left]
+        self._unfinished = len(items)
+        self._changed = threading.Condition()
+        self._error: BaseException | None = None
+        self._over = threading.Event()
+        self._working = 0
+
+    def run(
+        self,
+        work: Callable[[int], None],
+        workers: int,
+        meanwhile: Callable[[], None],
+    ) -> bool:
+        """Call *work* with the place of each item, in several threads.
+
+        Returns whether all are over; if not, it was stopped, and none is
+        in flight. When *work* raises, nothing more is started, and the error is raised
+        here once the others are over.
+
+        :param meanwhile: called in this thread several times a second
+        """
+        threads = [
+            threading.Thread(
+                target=self._work, args=(work,), name=f'worker-{n}'
+            )
+            for n in range(min(workers, self._unfinished))
+        ]
+        self._working = len(threads)
+        for thread in threads:
+            thread.start()
+        while threads and not self._over.wait(_TICK):
+            meanwhile()
+        for thread in threads:
+            thread.join()
+        if self._error:
+            raise self._error
+        return not self._unfinished
+
+    def _work(self, work: Callable[[int], None]) -> None:
+        try:
+            while (place := self._take()) is not None:
+                try:
+                    work(place)
+                except BaseException as error:
+                    self._abort(error)
+                finally:
+                    self._finish(place)
+        finally:
+            with self._changed:
+                self._working -= 1
+                if not self._working:
+                    self._over.set()
+
+    def _take(self) -> int | None:
+        with self._changed:
+            while self._unfinished and not self._error and not self._stopped():
+                place = self._startable()
+                if place is not None:
+                    return place
+                # whoever is in flight wakes us up: the waits have no cycle
+                self._changed.wait()
+            self._changed.notify_all()
+            return None
+
+    def _startable(self) -> int | None:
+        while self._ready:
+            place = heapq.heappop(self._ready)
+            full = next((p for p in self._lanes[place] if self._full(p)), None)
+            if full is None:
+                for lane in self._lanes[place]:
+                    self._busy[lane] = self._busy.get(lane, 0) + 1
+                return place
+            heapq.heappush(self._parked.setdefault(full, []), place)
+            for lane in self._lanes[place]:
+                self._unpark(lane)
+        return None
+
+    def _full(self, lane: tuple[str, object]) -> bool:
+        return self._busy.get(lane, 0) >= self._limits[lane[0]]
+
+    def _unpark(self, lane: tuple[str, object]) -> None:
+        """Let the next one of a lane try, if the lane has room."""
+        if self._parked.get(lane) and not self._full(lane):
+            heapq.heappush(self._ready, heapq.heappop(self._parked[lane]))
+
+    def _finish(self, place: int) -> None:
+        with self._changed:
+            self._unfinished -= 1
+            for lane in self._lanes[place]:
+                self._busy[lane] -= 1
+                self._unpark(lane)
+            for one in self._released[place]:
+                self._left[one] -= 1
+                if not self._left[one]:
+                    heapq.heappush(self._ready, one)
+            self._changed.notify_all()
+
+    def _abort(self, error: BaseException) -> None:
+        with self._changed:
+            self._error = self._error or error
