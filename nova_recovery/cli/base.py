@@ -78,7 +78,7 @@ class RecoveryMixin(command.Command):
             '--nova-config-dir',
             metavar='<directory>',
             action='append',
-            help='A directory of further *.conf files of nova '
+            help='A directory whose .conf files of nova are read too '
             '(default: as configured, else where nova itself looks)',
         )
         group.add_argument(
@@ -128,24 +128,10 @@ class RecoveryMixin(command.Command):
         """Return the cloud: its databases, and its APIs when asked for.
 
         :raises exceptions.ConfigError: a file can't be read
-        :raises exceptions.DatabaseUnavailable: the cells can't be found
         """
         from nova_recovery.cloud import cloud
-        from nova_recovery.cloud import databases
-        from nova_recovery.cloud import settings
 
-        conf = self.conf(parsed_args)
-        places = conf.DEFAULT
-        nova = settings.read_nova(
-            places.nova_config_file, places.nova_config_dir
-        )
-        cinder = settings.read_cinder(places.cinder_config_file)
-        return cloud.Cloud(
-            databases.connect(conf, nova, cinder),
-            nova,
-            self.connection,
-            conf.timeouts.api,
-        )
+        return cloud.Cloud(self.conf(parsed_args), self.connection)
 
     def connection(self) -> openstack.connection.Connection:
         """Return openstacksdk's connection, logging in the first time.
