@@ -31,3 +31,6 @@ class BaseChange:
         self, item: plan.Item, context: change.Context, past: change.Past
     ) -> str:
         return ''
+
+    def no_way_back(self, item: plan.Item) -> str:
+        return ''

@@ -130,10 +130,12 @@ class SentOnce(base.BaseChange):
     def revert(
         self, item: plan.Item, context: change.Context, past: change.Past
     ) -> str:
-        raise exceptions.NotRevertible(
+        raise exceptions.NotRevertible(self.no_way_back(item))
+
+    def no_way_back(self, item: plan.Item) -> str:
+        return (
             f'the {self.action} of server {item.data["uuid"]} was carried '
-            'out',
-            'to move it on, use openstack server migrate',
+            'out; to move it on, use openstack server migrate'
         )
 
     def _ours(

@@ -151,6 +151,13 @@ class Change(Protocol):
         :raises NotRevertible: has no way back; says what to do instead
         """
 
+    def no_way_back(self, item: plan_module.Item) -> str:
+        """Why ``revert`` will refuse and what to do instead, in one line.
+
+        For the operator to know before anything is taken back; ``''`` where
+        it depends on how things stand then.
+        """
+
 
 #: kind -> Change; filled by nova_recovery.changes.
 Registry = dict[str, Change]
