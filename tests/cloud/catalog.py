@@ -65,8 +65,6 @@ class Commands:
         :raises CloudError: with the end of the log, when it fails
         """
         log = self.config.logs / f"{program}.log"
-        variables = {**os.environ, **environment, "PYTHONWARNINGS": "ignore"}
-        variables.pop("PYTHONDONTWRITEBYTECODE", None)
         done = subprocess.run(
             [
                 str(self.config.venv / "bin" / program),
@@ -76,7 +74,9 @@ class Commands:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=variables,
+            env=process.clean_environment(
+                {"PYTHONWARNINGS": "ignore"}, environment
+            ),
         )
         with open(log, "a") as output:
             output.write(done.stdout)

@@ -183,16 +183,13 @@ def _run(
     environment: dict[str, str] | None = None,
 ) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
-    variables = {**os.environ, **(environment or {})}
-    # compiled here once, or at each start of each service
-    variables.pop("PYTHONDONTWRITEBYTECODE", None)
     with open(log, "ab") as output:
         done = subprocess.run(
             argv,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=variables,
+            env=process.clean_environment(environment or {}),
         )
     if done.returncode != 0:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])

@@ -110,6 +110,22 @@ def group_members(group: int) -> list[int]:
     return members
 
 
+def clean_environment(*changes: dict[str, str]) -> dict[str, str]:
+    """Return the caller's environment without what would sway services.
+
+    PYTHONDONTWRITEBYTECODE would make each start compile all of OpenStack
+    again, and oslo.config takes OS_GROUP__OPTION for configuration.
+    """
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "OS_"))
+    }
+    for change in changes:
+        environment.update(change)
+    return environment
+
+
 @dataclasses.dataclass
 class Daemon:
     """One daemon in a session of its own, remembered in a pid file.
@@ -142,9 +158,7 @@ class Daemon:
             return
         self.pid_file.parent.mkdir(parents=True, exist_ok=True)
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, **self.environment, **(extra or {})}
-        # without .pyc files each start compiles all of OpenStack again
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        environment = clean_environment(self.environment, extra or {})
         with open(self.log_file, "ab") as log:
             self._child = subprocess.Popen(
                 self.argv,
