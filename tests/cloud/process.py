@@ -18,6 +18,7 @@ import collections.abc
 import dataclasses
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -46,10 +47,20 @@ def program(name: str, package: str) -> str:
 
 
 def free_port() -> int:
-    """Return a TCP port of loopback that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port of loopback that nobody listens on just now.
+
+    It lies below the range that the kernel takes for outgoing connections,
+    so none of those can take it before the daemon does.
+    """
+    while True:
+        port = random.randrange(26000, 32000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
 
 
 def listens(port: int) -> bool:

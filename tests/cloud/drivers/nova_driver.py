@@ -33,7 +33,6 @@ STATES = {
     "running": power_state.RUNNING,
     "paused": power_state.PAUSED,
     "shut off": power_state.SHUTDOWN,
-    "suspended": power_state.SUSPENDED,
 }
 NAMES = {state: name for name, state in STATES.items()}
 
