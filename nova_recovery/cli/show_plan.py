@@ -219,7 +219,7 @@ def _way_past(gate: plan_module.Gate) -> list[str]:
     if not gate.blocks or '--override' in gate.remedy:
         return []
     if gate.klass == 'hard':
-        return ['(this gate can\'t be overridden)']
+        return ["(this gate can't be overridden)"]
     where = gates_module.address(gate.name, gate.subject)
     either = 'or ' if gate.remedy else ''
     return [f'{either}--override {shlex.quote(f"{where}=REASON")}']

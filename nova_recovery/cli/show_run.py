@@ -28,8 +28,13 @@ from nova_recovery.report import summary
 from nova_recovery.report import wording
 
 if TYPE_CHECKING:
+    from nova_recovery.cli import run_undo
     from nova_recovery.engine.journal import records
 
+#: Where an undo was.
+UNDO = {'reverting', 'reverted', 'kept'}
+#: So many items are named where a list could be long.
+FIRST = 10
 Line = rich_text.Text
 
 STYLES = {
@@ -90,10 +95,17 @@ def lines(
 
 def ways_on(run: records.RunRecord, call: Callable[..., str]) -> Iterator[str]:
     """What an operator can type next."""
-    if run.state in ('ready', 'running', 'interrupted', 'partly'):
-        yield ''
+    # a run whose undo was begun can't be resumed
+    forth = run.state != 'done' and not UNDO & set(run.counts)
+    back = run.state != 'ready'
+    if run.state == 'undone':
+        return
+    yield ''
+    if run.state == 'running':
+        yield 'If its process is gone:'
+    if forth:
         yield f'Go on:     {call("run", "resume", run.id)}'
-    if run.state in ('interrupted', 'partly', 'done'):
+    if back:
         yield f'Take back: {call("run", "undo", run.id)}'
 
 
@@ -117,6 +129,41 @@ def item_line(item: records.ItemRecord) -> Line:
     line = Line(f'  {item.state:<9} {text}')
     line.stylize(STYLES.get(item.state, ''), 2, 2 + len(item.state))
     return line
+
+
+def undo_lines(
+    foreseen: run_undo.Foreseen, columns: int, digest: str
+) -> Iterator[Line]:
+    """What an undo will revert and what stays, with why."""
+    if foreseen.back:
+        yield Line()
+        yield Line('Will be taken back', style='bold')
+        for record in foreseen.back[:FIRST]:
+            line = item_line(record)
+            if record.state not in ('done', 'reverting'):
+                line.append('  (looked at first)', style='dim')
+            yield line
+        yield from _more(len(foreseen.back) - FIRST)
+    if foreseen.stays:
+        yield Line()
+        yield Line('Stays', style='bold')
+        for record, why in foreseen.stays[:FIRST]:
+            head = f'  {wording.clean(record.label)}  {record.kind}  '
+            yield from map(Line, wording.wrap(why, head, columns))
+        yield from _more(len(foreseen.stays) - FIRST)
+    if not foreseen.back and not foreseen.stays:
+        yield Line('Nothing of it is in the cloud.')
+    if foreseen.back:
+        yield Line()
+        yield Line(
+            f'{wording.count(len(foreseen.back), "item")}, digest {digest}',
+            style='dim',
+        )
+
+
+def _more(number: int) -> Iterator[Line]:
+    if number > 0:
+        yield Line(f'  … and {number} more', style='dim')
 
 
 def _facts(run: records.RunRecord) -> list[tuple[str, Any]]:

@@ -27,29 +27,39 @@ import re
 import shlex
 import socket
 import sys
+from typing import Any
 from typing import TYPE_CHECKING
 
 from nova_recovery import changes
 from nova_recovery.cli import carry_out
 from nova_recovery.cli import show_plan
+from nova_recovery.cli import show_run
 from nova_recovery.engine import change
 from nova_recovery.engine import gates as gates_module
 from nova_recovery.engine import plan as plan_module
 from nova_recovery.engine import planfile
 from nova_recovery import exceptions
-from nova_recovery import exit_codes
 from nova_recovery import procedures
 from nova_recovery.report import summary
 from nova_recovery.report import wording
 
 if TYPE_CHECKING:
+    from oslo_config import cfg
+
     from nova_recovery.cli import base
     from nova_recovery.cloud import cloud as cloud_module
     from nova_recovery.engine import journal as journal_module
     from nova_recovery.engine import progress
-    from nova_recovery.engine import runner
+    from nova_recovery.engine import session
     from nova_recovery.engine.journal import records
 
+#: State of a run -> how it is said at its end.
+_ENDS = {
+    'done': 'done',
+    'partly': 'partly done',
+    'undone': 'taken back',
+    'interrupted': 'interrupted, and nothing of it is in flight',
+}
 _SECRET = re.compile('--.*(password|passcode|secret|token|key)')
 
 
@@ -66,7 +76,16 @@ class Stage:
     def registry(self) -> change.Registry:
         return changes.registry()
 
-    def say(self, text: str = '') -> None:
+    @functools.cached_property
+    def _conf(self) -> cfg.ConfigOpts:
+        return self._command.conf(self._parsed)
+
+    @property
+    def width(self) -> int:
+        """Columns to write in."""
+        return show_plan.width(self.screen)
+
+    def say(self, text: str | show_plan.Line = '') -> None:
         """One line on stderr."""
         self.screen.print(text)
 
@@ -76,9 +95,7 @@ class Stage:
 
     def show_gates(self, plan: plan_module.Plan) -> None:
         """Its gates alone on stderr."""
-        for line in show_plan.gate_lines(
-            plan.gates, show_plan.width(self.screen)
-        ):
+        for line in show_plan.gate_lines(plan.gates, self.width):
             self.screen.print(line)
 
     def asker(self) -> carry_out.Asker:
@@ -97,10 +114,8 @@ class Stage:
         """The journal that is configured; closed at the end."""
         from nova_recovery.engine import journal as journal_module
 
-        conf = self._command.conf(self._parsed)
-        with contextlib.closing(
-            journal_module.Journal.open(conf.journal.connection)
-        ) as journal:
+        url = self._conf.journal.connection
+        with contextlib.closing(journal_module.Journal.open(url)) as journal:
             yield journal
 
     def run_of(self, journal: journal_module.Journal) -> records.RunRecord:
@@ -180,13 +195,35 @@ class Stage:
         from nova_recovery.engine import runner
 
         self.say(f'\nRun {run_id}')
-        outcome = runner.Runner(
-            journal,
-            self.registry,
-            cloud,
-            reporter=self._reporter(),
-        ).carry_out(run_id)
-        return self.end(journal, run_id, outcome)
+        one = runner.Runner(**self._session(journal, cloud))
+        return self._end(journal, one.carry_out(run_id))
+
+    def undo(
+        self,
+        journal: journal_module.Journal,
+        run_id: str,
+        cloud: cloud_module.Cloud,
+    ) -> carry_out.Result:
+        """Take back what of the run is in the cloud.
+
+        Sets the command's exit code.
+        """
+        from nova_recovery.engine import undo
+
+        one = undo.Undo(**self._session(journal, cloud))
+        return self._end(journal, one.undo(run_id))
+
+    def _session(
+        self, journal: journal_module.Journal, cloud: cloud_module.Cloud
+    ) -> dict[str, Any]:
+        """What both ways through a run need."""
+        return {
+            'journal': journal,
+            'registry': self.registry,
+            'cloud': cloud,
+            'reporter': self._reporter(),
+            'workers': self._conf.runner.workers,
+        }
 
     def _reporter(self) -> progress.Reporter:
         from nova_recovery.engine import progress
@@ -195,35 +232,18 @@ class Stage:
             return progress.RichReporter(self._command.app.stderr)
         return progress.PlainReporter(self._command.app.stderr)
 
-    def end(
-        self,
-        journal: journal_module.Journal,
-        run_id: str,
-        outcome: runner.Outcome,
+    def _end(
+        self, journal: journal_module.Journal, outcome: session.Outcome
     ) -> carry_out.Result:
         """Say how it ended and how to go on; the result for stdout."""
         self.say()
-        for line in self._afterwards(run_id, outcome):
+        counts = summary.counted(outcome.counts)
+        self.say(f'Run {outcome.run_id} {_ENDS[outcome.state]}: {counts}.')
+        for line in show_run.ways_on(journal.run(outcome.run_id), self.call):
             self.say(line)
         self._command.exit_code = outcome.exit_code
-        columns, rows = summary.of_items(journal.items(run_id))
+        columns, rows = summary.of_items(journal.items(outcome.run_id))
         return carry_out.Result(columns, rows, outcome.exit_code)
-
-    def _afterwards(
-        self, run_id: str, outcome: runner.Outcome
-    ) -> Iterator[str]:
-        counts = summary.counted(outcome.counts)
-        if outcome.exit_code == exit_codes.INTERRUPTED:
-            yield f'Run {run_id} interrupted; nothing is in flight: {counts}.'
-            yield f'  go on:     {self.call("run", "resume", run_id)}'
-            yield f'  take back: {self.call("run", "undo", run_id)}'
-        elif outcome.exit_code == exit_codes.DONE:
-            yield f'Run {run_id} done: {counts}.'
-        else:
-            yield f'Run {run_id} partly done: {counts}.'
-            yield f'  look:      {self.call("run", "show", run_id, "--items")}'
-            yield f'  go on:     {self.call("run", "resume", run_id)}'
-            yield f'  take back: {self.call("run", "undo", run_id)}'
 
 
 def person(environ: Mapping[str, str]) -> str:

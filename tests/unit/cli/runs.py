@@ -29,6 +29,7 @@ from nova_recovery.cli import plan as plan_command
 from nova_recovery.cli import run
 from nova_recovery.cli import run_hand_over
 from nova_recovery.cli import run_resume
+from nova_recovery.cli import run_undo
 from nova_recovery.engine import journal as journal_module
 from nova_recovery.engine import plan as plan_module
 from nova_recovery import shell
@@ -70,6 +71,7 @@ class RunsTestCase(tests_base.TestCase):
         'run report': run.ReportRun,
         'run resume': run_resume.ResumeRun,
         'run show': run.ShowRun,
+        'run undo': run_undo.UndoRun,
         'run take over': run_hand_over.TakeOverRun,
     }
 

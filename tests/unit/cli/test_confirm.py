@@ -64,9 +64,7 @@ class ConfirmTest(base.TestCase):
             error = self.assertRaises(
                 exceptions.Refused, self.confirm, typed, 100
             )
-            self.assertEqual(
-                'Not confirmed. Nothing was changed.', str(error)
-            )
+            self.assertEqual('Not confirmed. Nothing was changed.', str(error))
 
     def test_a_large_plan_wants_its_number_typed(self) -> None:
         self.confirm('101\n', 101)

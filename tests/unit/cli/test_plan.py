@@ -137,9 +137,7 @@ class PlanTest(runs.RunsTestCase):
             dataclasses.replace(plans.SILENT, state='refused', observed='up'),
         )
         for word in ('--yes', '--dry-run'):
-            ended = self.ended(
-                exit_codes.REFUSED, 'plan', 'apply', path, word
-            )
+            ended = self.ended(exit_codes.REFUSED, 'plan', 'apply', path, word)
             self.assertIn('source-silent  up', ended.stderr)
 
     def test_an_edited_plan_is_refused(self) -> None:

@@ -82,13 +82,10 @@ class ShowPlanTest(base.TestCase):
     def test_no_id_is_ever_divided(self) -> None:
         gate = dataclasses.replace(
             plans.LOCAL_DISK,
-            observed='attachment ' + ' '.join(
-                plans.UUID.format(number) for number in range(9)
-            ),
+            observed='attachment '
+            + ' '.join(plans.UUID.format(number) for number in range(9)),
         )
-        plan = plans.make(
-            1, (gate,)
-        )
+        plan = plans.make(1, (gate,))
         text = self.shown(
             plans.without(plan, left_out={plans.UUID.format(1): 'x ' * 200})
         )
@@ -138,7 +135,10 @@ class ShowPlanTest(base.TestCase):
     def test_colours_on_a_terminal(self) -> None:
         stream = io.StringIO()
         screen = console.Console(
-            file=stream, force_terminal=True, width=200, soft_wrap=True,
+            file=stream,
+            force_terminal=True,
+            width=200,
+            soft_wrap=True,
             color_system='standard',
         )
         show_plan.show(plans.make(), plans.REGISTRY, screen)

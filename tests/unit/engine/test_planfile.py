@@ -70,7 +70,7 @@ class PlanFileTest(base.TestCase):
 
         with fixtures.MonkeyPatch('os.fsync', no_space):
             error = self.assertRaises(exceptions.RecoveryError, self.save, 3)
-        self.assertIn('plan.json: can\'t be written: No space', str(error))
+        self.assertIn("plan.json: can't be written: No space", str(error))
         self.assertEqual(before, self.path.read_bytes())
         self.assertEqual([self.path], list(self.path.parent.iterdir()))
 
@@ -149,4 +149,6 @@ class PlanFileTest(base.TestCase):
         )
 
     def test_a_file_that_isnt_there(self) -> None:
-        self.assertIn('No such file', self.load_fails(exceptions.RecoveryError))
+        self.assertIn(
+            'No such file', self.load_fails(exceptions.RecoveryError)
+        )

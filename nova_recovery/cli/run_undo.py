@@ -1,0 +1,153 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""``recovery run undo``: take back what a run changed."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+import dataclasses
+from typing import TYPE_CHECKING
+
+from nova_recovery.cli import base
+from nova_recovery.cli import carry_out
+from nova_recovery.cli import run
+
+if TYPE_CHECKING:
+    from nova_recovery.cli import stage as stage_module
+    from nova_recovery.engine import change
+    from nova_recovery.engine import journal as journal_module
+    from nova_recovery.engine import plan as plan_module
+    from nova_recovery.engine.journal import records
+
+Table = tuple[tuple[str, ...], carry_out.Rows]
+
+
+@dataclasses.dataclass(frozen=True)
+class Foreseen:
+    """What an undo will do, as far as that can be told beforehand.
+
+    :ivar back: items to be reverted, in the order of the undo
+    :ivar stays: items that can't be, each with why
+    """
+
+    back: tuple[records.ItemRecord, ...]
+    stays: tuple[tuple[records.ItemRecord, str], ...]
+
+
+class UndoRun(base.RecoveryLister):
+    """Take back what a run changed, as far as nobody changed it since.
+
+    What will be reverted is shown and asked for first, and what can't be,
+    with why and what to do instead. The exit code is 4 when something of it
+    had to stay.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        run.add_run(parser)
+        group = carry_out.add_confirm_options(parser)
+        group.add_argument(
+            '--dry-run',
+            action='store_true',
+            help='Show what would be taken back and stop',
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        here = run.stage(self, parsed_args)
+        with here.journal() as journal:
+            found = here.run_of(journal)
+            plan = journal.plan(found.id)
+            here.check_kinds(plan)
+            foreseen = foresee(plan, journal.items(found.id), here.registry)
+            digest = digest_of(plan, foreseen)
+            self._show(here, found, foreseen, digest)
+            if not foreseen.back or parsed_args.dry_run:
+                here.say('Nothing was changed.')
+                return self._untouched(foreseen)
+            cloud = self.cloud(parsed_args)
+            total = len(foreseen.back)
+            carry_out.confirm(here.asker(), parsed_args, total, digest)
+            return here.undo(journal, found.id, cloud).table
+
+    def _untouched(self, foreseen: Foreseen) -> Table:
+        """What would be done, as the result; told by the exit code too."""
+        from nova_recovery.report import summary
+        from nova_recovery import exit_codes
+
+        if foreseen.stays and not foreseen.back:
+            self.exit_code = exit_codes.PARTLY
+        return summary.of_items(
+            [
+                dataclasses.replace(item, state='to revert', detail='')
+                for item in foreseen.back
+            ]
+            + [
+                dataclasses.replace(item, state='kept', detail=why)
+                for item, why in foreseen.stays
+            ]
+        )
+
+    def _show(
+        self,
+        here: stage_module.Stage,
+        found: journal_module.RunRecord,
+        foreseen: Foreseen,
+        digest: str,
+    ) -> None:
+        from nova_recovery.cli import show_run
+
+        here.say(f'Undo of run {found.id}  {found.title}')
+        for line in show_run.undo_lines(foreseen, here.width, digest):
+            here.say(line)
+
+
+def foresee(
+    plan: plan_module.Plan,
+    items: Iterable[records.ItemRecord],
+    registry: change.Registry,
+) -> Foreseen:
+    """What ``undo`` would do: its rules, without a look at the cloud.
+
+    What stays keeps what it stands on: the earlier items of its subject and
+    of those that it follows (``engine/undo.py``).
+    """
+    planned = {item.id: item for item in plan.items()}
+    reasons: dict[str, str] = {}
+    back: list[records.ItemRecord] = []
+    stays: list[tuple[records.ItemRecord, str]] = []
+    for record in reversed(list(items)):
+        if not record.begun or record.state == 'reverted':
+            continue
+        item = planned[record.id]
+        why = reasons.get(item.subject)
+        why = why or registry[item.kind].no_way_back(item)
+        if not why:
+            back.append(record)
+            continue
+        stays.append((record, why))
+        for subject in (item.subject, *item.follows):
+            reasons.setdefault(subject, f'{item.id} stands on it and stays')
+    return Foreseen(tuple(back), tuple(stays))
+
+
+def digest_of(plan: plan_module.Plan, foreseen: Foreseen) -> str:
+    """What approves this undo, and nothing else.
+
+    Not the digest of the plan: who agreed to a recovery didn't agree to
+    taking it back.
+    """
+    wanted = {record.id for record in foreseen.back}
+    left = plan.remaining(i.id for i in plan.items() if i.id not in wanted)
+    return dataclasses.replace(left, procedure=f'undo {plan.procedure}').digest

@@ -1,0 +1,367 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Runs as an operator types them: carried out, resumed, taken back."""
+
+from __future__ import annotations
+
+import json
+
+import fixtures
+
+from nova_recovery.engine import change
+from nova_recovery.engine import plan as plan_module
+from nova_recovery import exceptions
+from nova_recovery import exit_codes
+from tests.unit.cli import runs
+from tests.unit import plans
+
+
+class Stubborn(plans.Move):
+    """Refuses for some servers; can't be taken back for others."""
+
+    refuses: tuple[str, ...] = ()
+    stays: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+
+    def apply(
+        self,
+        item: plan_module.Item,
+        context: change.Context,
+        image: change.JSON,
+    ) -> str:
+        if item.label in self.refuses:
+            raise exceptions.ChangeFailed('no valid host')
+        return super().apply(item, context, image)
+
+    def no_way_back(self, item: plan_module.Item) -> str:
+        return 'it runs there; migrate it' if item.label in self.stays else ''
+
+    def revert(
+        self,
+        item: plan_module.Item,
+        context: change.Context,
+        past: change.Past,
+    ) -> str:
+        if item.label in self.changed:
+            raise exceptions.Conflict('somebody moved it since')
+        return super().revert(item, context, past)
+
+
+class RunTestCase(runs.RunsTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.move = Stubborn()
+        self.registry['move'] = self.move
+
+    def recover(self, code: int = 0) -> str:
+        self.ended(code, 'host', 'recover', '--yes')
+        return self.only_run()
+
+    def outcomes(self, text: str) -> dict[str, str]:
+        return {row['Subject']: row['Outcome'] for row in json.loads(text)}
+
+
+class CarryOutTest(RunTestCase):
+    def test_result_alone_is_on_stdout(self) -> None:
+        ended = self.ended(0, 'host', 'recover', '--yes', '-f', 'json')
+        self.assertEqual(
+            [
+                {
+                    'Subject': 'np-rcc54',
+                    'ID': '',
+                    'Outcome': 'done',
+                    'Detail': 'claimed',
+                },
+                {
+                    'Subject': 'at3-ui01',
+                    'ID': plans.UUID.format(1),
+                    'Outcome': 'done',
+                    'Detail': 'moved to np-rcc46',
+                },
+                {
+                    'Subject': 'at3-ui02',
+                    'ID': plans.UUID.format(2),
+                    'Outcome': 'done',
+                    'Detail': 'moved to np-rcc46',
+                },
+            ],
+            json.loads(ended.stdout),
+        )
+        self.assertIn(f'Run {self.only_run()} done: 3 done.', ended.stderr)
+
+    def test_partly_done_is_exit_code_4_and_says_how_to_go_on(self) -> None:
+        self.move.refuses = ('at3-ui02',)
+        ended = self.ended(
+            exit_codes.PARTLY, 'host', 'recover', '--yes', '-f', 'json'
+        )
+        self.assertEqual(
+            {'np-rcc54': 'done', 'at3-ui01': 'done', 'at3-ui02': 'failed'},
+            self.outcomes(ended.stdout),
+        )
+        run_id = self.only_run()
+        self.assertIn('partly done: 1 failed, 2 done.', ended.stderr)
+        for verb in ('resume', 'undo'):
+            self.assertIn(f'nova-recovery run {verb} {run_id}', ended.stderr)
+
+    def test_who_did_it_is_in_the_journal_without_passwords(self) -> None:
+        self.useFixture(fixtures.EnvironmentVariable('OS_USERNAME', 'admin'))
+        self.ended(0, '--os-password', 'geheim', 'host', 'recover', '--yes')
+        (found,) = self.journal().runs()
+        self.assertEqual(('anna/admin', 'ctl1'), (found.who, found.machine))
+        self.assertTrue(
+            found.command.startswith(
+                "nova-recovery --os-password '***' host recover --yes"
+            ),
+            found.command,
+        )
+
+    def test_an_override_is_in_the_journal_with_its_reason(self) -> None:
+        self.plan = plans.make(2, (plans.LOCAL_DISK,))
+        self.ended(
+            0,
+            'host',
+            'recover',
+            '--yes',
+            '--override',
+            'disk-reachable:at3-ui04=the owner has the image',
+        )
+        (gate,) = self.journal().plan(self.only_run()).gates
+        self.assertEqual(
+            ('overridden', 'the owner has the image'),
+            (gate.state, gate.reason),
+        )
+
+    def test_an_approved_plan_file_runs_with_its_digest(self) -> None:
+        path = str(self.folder / 'plan.json')
+        self.ended(0, 'host', 'recover', '--plan-file', path)
+        self.ended(0, 'plan', 'apply', path, '--approve', self.plan.digest[:8])
+        (found,) = self.journal().runs()
+        self.assertEqual(self.plan.digest, found.digest)
+
+    def test_a_journal_that_cant_be_opened_comes_before_the_question(
+        self,
+    ) -> None:
+        self.conf.write_text(
+            '[journal]\nconnection = sqlite:////proc/journal.sqlite\n'
+        )
+        ended = self.ended(exit_codes.ERROR, 'host', 'recover', '--yes')
+        self.assertIn('journal', ended.stderr)
+
+
+class ResumeTest(RunTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.move.refuses = ('at3-ui02',)
+        self.run_id = self.recover(exit_codes.PARTLY)
+
+    def test_what_is_left_is_shown_and_carried_out(self) -> None:
+        self.move.refuses = ()
+        ended = self.ended(
+            0, 'run', 'resume', self.run_id[:4], '--yes', '-f', 'json'
+        )
+        shown = ended.stderr.partition(f'Run {self.run_id}')[0]
+        self.assertIn('at3-ui02  3f57699a', shown)
+        self.assertNotIn('at3-ui01', shown)
+        self.assertEqual(
+            {'np-rcc54': 'done', 'at3-ui01': 'done', 'at3-ui02': 'done'},
+            self.outcomes(ended.stdout),
+        )
+
+    def test_it_is_asked_for(self) -> None:
+        ended = self.ended(exit_codes.REFUSED, 'run', 'resume', self.run_id)
+        self.assertIn('There is no terminal to ask', ended.stderr)
+
+    def test_a_hard_gate_stops_it(self) -> None:
+        self.gates = (plans.PINNED,)
+        ended = self.ended(
+            exit_codes.REFUSED, 'run', 'resume', self.run_id, '--yes'
+        )
+        self.assertIn('Refused by 1 gate.', ended.stderr)
+
+    def test_a_soft_gate_is_only_advice_then(self) -> None:
+        self.gates = (plans.CAPACITY,)
+        self.move.refuses = ()
+        ended = self.ended(0, 'run', 'resume', self.run_id, '--yes')
+        self.assertIn('advice     capacity', ended.stderr)
+
+    def test_nothing_is_left(self) -> None:
+        self.move.refuses = ()
+        self.ended(0, 'run', 'resume', self.run_id, '--yes')
+        ended = self.ended(0, 'run', 'resume', self.run_id, '-f', 'json')
+        self.assertIn('Nothing is left', ended.stderr)
+        self.assertEqual(3, len(json.loads(ended.stdout)))
+
+    def test_a_run_that_was_taken_back(self) -> None:
+        self.ended(0, 'run', 'undo', self.run_id, '--yes')
+        ended = self.ended(
+            exit_codes.REFUSED, 'run', 'resume', self.run_id, '--yes'
+        )
+        self.assertIn('make a new plan', ended.stderr)
+
+
+class UndoTest(RunTestCase):
+    def test_everything_is_taken_back(self) -> None:
+        run_id = self.recover()
+        ended = self.ended(0, 'run', 'undo', run_id, '--yes', '-f', 'json')
+        self.assertLess(
+            ended.stderr.index('at3-ui02'), ended.stderr.index('np-rcc54  ')
+        )
+        self.assertEqual(
+            {'reverted'}, set(self.outcomes(ended.stdout).values())
+        )
+        self.assertIn(f'Run {run_id} taken back: 3 reverted.', ended.stderr)
+        self.assertNotIn('run resume', ended.stderr)
+
+    def test_what_stays_is_told_before_with_why(self) -> None:
+        run_id = self.recover()
+        self.move.stays = ('at3-ui01',)
+        ended = self.ended(0, 'run', 'undo', run_id, '--dry-run', '-f', 'json')
+        self.assertIn('at3-ui01  move  it runs there; migrate', ended.stderr)
+        self.assertIn('stands on it and stays', ended.stderr)
+        self.assertEqual(
+            {
+                'at3-ui02': 'to revert',
+                'at3-ui01': 'kept',
+                'np-rcc54': 'kept',
+            },
+            self.outcomes(ended.stdout),
+        )
+
+    def test_somebody_moved_a_server_since(self) -> None:
+        run_id = self.recover()
+        self.move.changed = ('at3-ui02',)
+        ended = self.ended(
+            exit_codes.PARTLY, 'run', 'undo', run_id, '--yes', '-f', 'json'
+        )
+        self.assertEqual(
+            {'np-rcc54': 'kept', 'at3-ui01': 'reverted', 'at3-ui02': 'kept'},
+            self.outcomes(ended.stdout),
+        )
+        self.assertNotIn('run resume', ended.stderr)
+
+    def test_an_approval_of_the_run_isnt_one_of_its_undo(self) -> None:
+        run_id = self.recover()
+        ended = self.ended(
+            exit_codes.REFUSED,
+            'run',
+            'undo',
+            run_id,
+            '--approve',
+            self.plan.digest,
+        )
+        digest = ended.stderr.partition('digest ')[2].split()[0]
+        self.ended(0, 'run', 'undo', run_id, '--approve', digest)
+
+    def test_a_second_undo_finds_nothing(self) -> None:
+        run_id = self.recover()
+        self.ended(0, 'run', 'undo', run_id, '--yes')
+        ended = self.ended(0, 'run', 'undo', run_id, '--yes')
+        self.assertIn('Nothing of it is in the cloud.', ended.stderr)
+
+
+class LookTest(RunTestCase):
+    def test_list(self) -> None:
+        run_id = self.recover()
+        ended = self.ended(0, 'run', 'list', '-f', 'json')
+        (row,) = json.loads(ended.stdout)
+        self.assertEqual(
+            (run_id, 'host-recover', 'done', 'anna', 'ctl1', '3/3'),
+            (
+                row['ID'],
+                row['Procedure'],
+                row['State'],
+                row['Who'],
+                row['Machine'],
+                row['Done/Total'],
+            ),
+        )
+        self.assertRegex(row['Started'], r'^\d{4}-\d\d-\d\d [\d:]{8}Z$')
+
+    def test_show_tells_what_needs_attention(self) -> None:
+        self.move.refuses = ('at3-ui02',)
+        run_id = self.recover(exit_codes.PARTLY)
+        text = self.ended(0, 'run', 'show', run_id).stdout
+        self.assertIn('state      partly: 1 failed, 2 done', text)
+        self.assertRegex(text, r'\n  failed    at3-ui02  3f57699a-\S+02 ')
+        self.assertNotIn('at3-ui01', text)
+        text = self.ended(0, 'run', 'show', run_id, '--items').stdout
+        self.assertRegex(text, r'\n  done      at3-ui01 ')
+
+    def test_show_for_scripts(self) -> None:
+        run_id = self.recover()
+        shown = json.loads(
+            self.ended(
+                0, 'run', 'show', run_id, '--items', '-f', 'json'
+            ).stdout
+        )
+        self.assertEqual('done', shown['state'])
+        self.assertEqual(
+            ['done'] * 3, [item['state'] for item in shown['items']]
+        )
+
+    def test_watch_ends_with_the_run(self) -> None:
+        run_id = self.recover()
+        text = self.ended(0, 'run', 'show', run_id, '--watch').stdout
+        self.assertIn('done: 3 done', text)
+
+    def test_an_unknown_run_names_those_that_there_are(self) -> None:
+        run_id = self.recover()
+        for noun, verb, *more in (
+            ('run', 'show'),
+            ('run', 'resume'),
+            ('run', 'undo'),
+            ('run', 'report'),
+            ('run', 'take', 'over'),
+        ):
+            words = (verb, *more, 'nonsense')
+            if 'over' in words:
+                words = (*words, '--reason', 'gone')
+            ended = self.ended(exit_codes.ERROR, noun, *words)
+            self.assertIn(
+                f'{run_id}  recover servers of np-rcc54', ended.stderr
+            )
+
+    def test_an_empty_journal(self) -> None:
+        self.assertEqual(
+            [], json.loads(self.ended(0, 'run', 'list', '-f', 'json').stdout)
+        )
+        self.assertIn(
+            'no run', self.ended(exit_codes.ERROR, 'run', 'show', 'x').stderr
+        )
+
+
+class HandOverTest(RunTestCase):
+    def test_a_run_goes_on_in_the_journal_of_another_controller(self) -> None:
+        self.move.refuses = ('at3-ui02',)
+        run_id = self.recover(exit_codes.PARTLY)
+        path = str(self.folder / 'run.json')
+        self.ended(0, 'run', 'export', run_id, path)
+        self.conf.write_text(
+            f'[journal]\nconnection = sqlite:///{self.folder}/other.sqlite\n'
+        )
+        ended = self.ended(0, 'run', 'import', path)
+        self.assertEqual(run_id, ended.stdout.strip())
+        self.move.refuses = ()
+        self.ended(0, 'run', 'resume', run_id, '--yes')
+
+    def test_take_over_says_who_and_why(self) -> None:
+        run_id = self.recover()
+        self.useFixture(fixtures.EnvironmentVariable('SUDO_USER', 'berta'))
+        ended = self.ended(
+            0, 'run', 'take', 'over', run_id, '--reason', 'ctl1 burnt down'
+        )
+        self.assertIn('of anna on ctl1 is yours', ended.stderr)
+        journal = self.journal()
+        self.assertEqual('berta', journal.run(run_id).who)
+        event = journal.events(run_id)[-1]
+        self.assertEqual('from anna@ctl1: ctl1 burnt down', event.detail)
