@@ -18,6 +18,7 @@ import concurrent.futures
 import os
 import pathlib
 import subprocess
+import typing
 
 import openstack.connection
 
@@ -128,7 +129,10 @@ def create_databases(
             "glance-manage", [etc / "glance" / "glance-api.conf"], "db_sync"
         )
         commands.run(
-            "cinder-manage", [services.cinder_config_file(config)], "db", "sync"
+            "cinder-manage",
+            [services.cinder_config_file(config)],
+            "db",
+            "sync",
         )
 
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
@@ -181,7 +185,8 @@ def create_users_and_endpoints(
     config: settings.Settings, admin: openstack.connection.Connection
 ) -> None:
     """Create projects, users, services and endpoints that are missing."""
-    identity = admin.identity
+    # typed by openstacksdk as either version of the API
+    identity: typing.Any = admin.identity
     project = {p.name: p for p in identity.projects()}
     for name in ("service", "demo"):
         if name not in project:
@@ -201,9 +206,7 @@ def create_users_and_endpoints(
         project["demo"], user["admin"], role["admin"]
     )
     service = {s.name: s for s in identity.services()}
-    endpoints = {
-        (e.service_id, e.interface): e for e in identity.endpoints()
-    }
+    endpoints = {(e.service_id, e.interface): e for e in identity.endpoints()}
     for name, kind, listener, path in _SERVICES:
         if name not in user and name != "cinderv3":
             user[name] = identity.create_user(

@@ -175,8 +175,7 @@ class Galera:
                 "--wsrep-node-address=127.0.0.1",
                 f"--wsrep-node-name=node{node}",
                 "--wsrep-sst-method=rsync",
-                "--wsrep-sst-receive-address="
-                f"127.0.0.1:{process.free_port()}",
+                f"--wsrep-sst-receive-address=127.0.0.1:{process.free_port()}",
                 "--binlog-format=ROW",
                 "--innodb-autoinc-lock-mode=2",
                 "--innodb-buffer-pool-size=64M",

@@ -137,7 +137,8 @@ def install_openstack(config: settings.Settings) -> None:
             *("--requirements", str(_HERE / "requirements.txt")),
         ],
         log,
-        {"UV_HTTP_TIMEOUT": "180"},
+        # the machine's certificates, as apt and pip of the distro use them
+        {"UV_HTTP_TIMEOUT": "180", "UV_SYSTEM_CERTS": "1"},
     )
     _copy_drivers(config)
     (config.venv / "complete").write_text(_wanted())

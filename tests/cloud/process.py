@@ -183,15 +183,6 @@ class Daemon:
         pid = self._child.pid
         self.pid_file.write_text(f"{pid} {start_time(pid)}\n")
 
-    def signal(self, number: signal.Signals) -> bool:
-        """Send a signal to the daemon and its workers; False if it is down."""
-        pid = self.pid()
-        if pid is None:
-            return False
-        # start_new_session made the pid the number of the group too
-        os.killpg(pid, number)
-        return True
-
     def stop(self, seconds: float = 20) -> None:
         """End the daemon and its workers, by SIGKILL when time is up."""
         self._end(signal.SIGTERM, seconds)
@@ -203,6 +194,7 @@ class Daemon:
     def _end(self, number: signal.Signals, seconds: float) -> None:
         pid = self.pid()
         if pid is not None:
+            # start_new_session made the pid the number of the group too
             os.killpg(pid, number)
             try:
                 self._wait_gone(pid, seconds)

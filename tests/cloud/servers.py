@@ -136,11 +136,7 @@ def create(
         "host": host,
         "flavorRef": _id(compute, "/flavors", "flavors", FLAVOR),
         "networks": [
-            {
-                "uuid": _id(
-                    connection.network, "/networks", "networks", NETWORK
-                )
-            }
+            {"uuid": _id(connection.network, "/networks", "networks", NETWORK)}
         ],
     }
     devices = []
@@ -204,9 +200,7 @@ def _wait_status(
 
 def find(connection: openstack.connection.Connection, server: str) -> str:
     """Return the UUID of a server by UUID or exact name, in any project."""
-    rows = call(
-        connection.compute, "GET", "/servers?all_tenants=1", "servers"
-    )
+    rows = call(connection.compute, "GET", "/servers?all_tenants=1", "servers")
     found = [row["id"] for row in rows if server in (row["id"], row["name"])]
     if len(found) != 1:
         raise process.CloudError(f"{len(found)} servers are named {server}")

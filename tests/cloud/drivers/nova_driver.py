@@ -15,7 +15,8 @@
 Each host keeps ``guests.json`` in its state_path, so that guests outlive
 nova-compute as real guests do, and so that a test sees where a server's
 guest is, in which state, and that it is on two hosts at once:
-``{UUID: {"name": "instance-0000000a", "state": "running", "volumes": {...}}}``.
+``{UUID: {"name": "instance-0000000a", "state": "running",
+"volumes": {"/dev/sdb": UUID}}}``.
 """
 
 import json
