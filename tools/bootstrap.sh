@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Make a bare Debian machine ready for tox: Debian's packages (as root, or by
-# sudo) and tox itself in .venv. It can be run again at any time.
+# sudo) and tox itself in .tools. It can be run again at any time.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -23,13 +23,13 @@ apt_install() {
         < /dev/null
 }
 
-if [ ! -x .venv/bin/tox ]; then
+if [ ! -x .tools/bin/tox ]; then
     as_root apt-get -qq -o DPkg::Lock::Timeout=300 update
     apt_install ca-certificates git python3 python3-venv
-    python3 -m venv .venv
-    .venv/bin/pip install -q 'bindep>=2.11' 'tox>=4.6' 'tox-uv>=1.25'
+    python3 -m venv .tools
+    .tools/bin/pip install -q 'bindep>=2.11' 'tox>=4.6' 'tox-uv>=1.25'
 fi
-missing=$(.venv/bin/bindep -b test || true)
+missing=$(.tools/bin/bindep -b test || true)
 if [ -n "$missing" ]; then
     as_root apt-get -qq -o DPkg::Lock::Timeout=300 update
     # shellcheck disable=SC2086 # one word a package

@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""Is every file of the package installed from the wheel?
+"""Is every file of the package installed, and every entry point there?
 
 Run with the interpreter that the wheel was installed for, outside of the
 source tree: ``python tools/check_wheel.py SOURCE_TREE``. pbr takes what git
@@ -39,7 +39,23 @@ def main(source: str) -> int:
     for path in missing:
         print(f'not installed: {path}', file=sys.stderr)
     print(f'{len(installed)} files installed, {len(missing)} missing')
-    return 1 if missing else 0
+    broken = [
+        f'{point.name}: {error}'
+        for point in metadata.distribution('nova-recovery').entry_points
+        if (error := load(point))
+    ]
+    for line in broken:
+        print(f'entry point {line}', file=sys.stderr)
+    return 1 if missing or broken else 0
+
+
+def load(point: metadata.EntryPoint) -> str | None:
+    """Return why an entry point can't be loaded, None if it can."""
+    try:
+        point.load()
+    except (ImportError, AttributeError) as error:
+        return str(error)
+    return None
 
 
 if __name__ == '__main__':

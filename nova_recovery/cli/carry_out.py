@@ -171,7 +171,7 @@ def go_on(
             stage.show_gates(plan)
             refuse_if_blocked(plan.gates)
         run_id = journal.create_run(plan, **stage.who())
-        return stage.run(journal, run_id, cloud)
+        return stage.run(journal, run_id, plan, cloud)
 
 
 def refuse_if_blocked(gates: Iterable[plan_module.Gate]) -> None:

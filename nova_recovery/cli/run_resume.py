@@ -56,19 +56,21 @@ class ResumeRun(base.RecoveryLister):
                 )
             plan = journal.plan(found.id)
             here.check_kinds(plan)
-            finished = journal.items(found.id, states=states.FINAL)
-            left = plan.remaining(item.id for item in finished)
+            items = list(journal.items(found.id))
+            touched = frozenset(i.subject for i in items if i.begun)
+            finished = [i.id for i in items if i.state in states.FINAL]
+            left = plan.remaining(finished)
             total = sum(1 for _ in left.items())
             if not total:
                 here.say(f'Nothing is left of run {found.id}.')
-                return summary.of_items(journal.items(found.id))
+                return summary.of_items(items)
             cloud = self.cloud(parsed_args)
-            left = only_hard(here.checked_again(left, cloud))
+            left = only_hard(here.checked_again(left, cloud, touched))
             here.say(f'What is left of run {found.id}:')
             here.show(left)
             carry_out.refuse_if_blocked(left.gates)
             carry_out.confirm(here.asker(), parsed_args, total, left.digest)
-            return here.run(journal, found.id, cloud).table
+            return here.run(journal, found.id, plan, cloud).table
 
 
 def only_hard(plan: plan_module.Plan) -> plan_module.Plan:

@@ -79,7 +79,7 @@ class UndoRun(base.RecoveryLister):
             cloud = self.cloud(parsed_args)
             total = len(foreseen.back)
             carry_out.confirm(here.asker(), parsed_args, total, digest)
-            return here.undo(journal, found.id, cloud).table
+            return here.undo(journal, found.id, plan, cloud).table
 
     def _untouched(self, foreseen: Foreseen) -> Table:
         """What would be done, as the result; told by the exit code too."""

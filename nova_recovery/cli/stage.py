@@ -153,12 +153,16 @@ class Stage:
             )
 
     def checked_again(
-        self, plan: plan_module.Plan, cloud: cloud_module.Cloud
+        self,
+        plan: plan_module.Plan,
+        cloud: cloud_module.Cloud,
+        touched: frozenset[str] = frozenset(),
     ) -> plan_module.Plan:
-        """The same plan with its gates as they are now."""
-        now = procedures.check_gates(
-            plan, cloud, gates_module.overrides_of(plan.gates)
-        )
+        """The same plan with its gates as they are now.
+
+        :param touched: subjects that its run has begun to change
+        """
+        now = procedures.check_gates(plan, cloud, touched)
         return dataclasses.replace(
             plan, gates=gates_module.again(now, plan.gates)
         )
@@ -186,6 +190,7 @@ class Stage:
         self,
         journal: journal_module.Journal,
         run_id: str,
+        plan: plan_module.Plan,
         cloud: cloud_module.Cloud,
     ) -> carry_out.Result:
         """Run what the journal has, from its beginning or from where it is.
@@ -195,13 +200,14 @@ class Stage:
         from nova_recovery.engine import runner
 
         self.say(f'\nRun {run_id}')
-        one = runner.Runner(**self._session(journal, cloud))
+        one = runner.Runner(**self._session(journal, run_id, plan, cloud))
         return self._end(journal, one.carry_out(run_id))
 
     def undo(
         self,
         journal: journal_module.Journal,
         run_id: str,
+        plan: plan_module.Plan,
         cloud: cloud_module.Cloud,
     ) -> carry_out.Result:
         """Take back what of the run is in the cloud.
@@ -210,11 +216,15 @@ class Stage:
         """
         from nova_recovery.engine import undo
 
-        one = undo.Undo(**self._session(journal, cloud))
+        one = undo.Undo(**self._session(journal, run_id, plan, cloud))
         return self._end(journal, one.undo(run_id))
 
     def _session(
-        self, journal: journal_module.Journal, cloud: cloud_module.Cloud
+        self,
+        journal: journal_module.Journal,
+        run_id: str,
+        plan: plan_module.Plan,
+        cloud: cloud_module.Cloud,
     ) -> dict[str, Any]:
         """What both ways through a run need."""
         return {
@@ -223,6 +233,7 @@ class Stage:
             'cloud': cloud,
             'reporter': self._reporter(),
             'workers': self._conf.runner.workers,
+            'guard': procedures.guard(plan, cloud, journal.run(run_id).marker),
         }
 
     def _reporter(self) -> progress.Reporter:
