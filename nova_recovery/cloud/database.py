@@ -46,6 +46,10 @@ LOG = logging.getLogger(__name__)
 
 T = TypeVar('T')
 
+# What these log, with tracebacks, is in the one line of our own errors.
+for _noisy in ('oslo_db', 'sqlalchemy.pool'):
+    logging.getLogger(_noisy).setLevel(logging.CRITICAL)
+
 _ERRORS = (exc.SQLAlchemyError, db_exception.DBError)
 
 #: How often a transaction is tried, and how long a dead server is taken
@@ -53,6 +57,9 @@ _ERRORS = (exc.SQLAlchemyError, db_exception.DBError)
 #: times does not wait five times.
 ATTEMPTS = 5
 DOWN_FOR = 5.0
+
+#: Seconds that a transaction waits for another one's lock.
+LOCK_WAIT = 10
 
 
 class Database:
@@ -148,6 +155,8 @@ class Database:
             observe, then decide
         :raises DatabaseUnavailable: when the database can't be had;
             nothing was changed
+        :raises Conflict: when a row is there already (duplicate key)
+        :raises RecoveryError: when the database refuses the work
         """
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -183,11 +192,8 @@ class Database:
             transaction = connection.begin()
             try:
                 connection.exec_driver_sql(
-                    # as nova does it: a value that is cut short or out of
-                    # range is an error; and don't wait for a lock longer
-                    # than an answer may take
-                    "SET SESSION sql_mode = 'TRADITIONAL',"
-                    ' innodb_lock_wait_timeout = 10'
+                    # no longer than an answer may take
+                    f'SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT}'
                 )
                 result = work(connection)
             except BaseException as error:
@@ -250,8 +256,8 @@ class Database:
                     # the defaults wait 100 s for a dead server
                     max_retries=1,
                     retry_interval=0,
-                    # databases of old clouds hold what strict modes refuse
-                    mysql_sql_mode=None,
+                    # as nova: to write what is cut short is an error
+                    mysql_sql_mode='TRADITIONAL',
                     max_pool_size=20,
                     max_overflow=20,
                 )
@@ -275,14 +281,21 @@ class Database:
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
-        # 'from None', since the text of a database error may hold values
         try:
             yield
+        except db_exception.DBDuplicateEntry as error:
+            raise exceptions.Conflict(
+                f'database of {self.name}: such a row exists already'
+            ) from error
         except _ERRORS as error:
-            if not db_errors.is_outage(error):
-                raise
             reason = db_errors.describe(error)
-            raise exceptions.DatabaseUnavailable(self.name, reason) from None
+            if db_errors.is_outage(error):
+                raise exceptions.DatabaseUnavailable(
+                    self.name, reason
+                ) from None
+            raise exceptions.RecoveryError(
+                f'database of {self.name}: {reason}'
+            ) from error
 
 
 class _Again(Exception):

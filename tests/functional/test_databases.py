@@ -1,0 +1,879 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Transactions, outages and cells on a real MariaDB."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import signal
+import socket
+import tempfile
+import threading
+import time
+import traceback
+from typing import Any
+from unittest import mock
+
+import pymysql
+import sqlalchemy as sa
+
+from nova_recovery import conf
+from nova_recovery.cloud import cas
+from nova_recovery.cloud import cells
+from nova_recovery.cloud import clock
+from nova_recovery.cloud import database
+from nova_recovery.cloud import databases
+from nova_recovery.cloud import grants
+from nova_recovery.cloud import servers
+from nova_recovery.cloud import services
+from nova_recovery.cloud import settings
+from nova_recovery import exceptions
+from tests import base
+from tests.cloud import mariadb
+from tests.functional import dbserver
+
+WEB = '3f57699a-e773-4650-a443-b4b37eed5a06'
+MAIL = '6c1d5f57-f4a5-4b38-a6a9-8ed1d7d5bd36'
+CELL1 = '11111111-1111-4111-8111-111111111111'
+CELL2 = '22222222-2222-4222-8222-222222222222'
+
+
+class DatabaseTestCase(base.TestCase):
+    """One cell, with one server of np-rcc4."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.server = dbserver.shared()
+        for name in ('nova', 'nova2', 'nova_api'):
+            self.server.sql(None, f'DROP DATABASE IF EXISTS `{name}`')
+            self.server.create_database(name)
+        self.make_cell('nova')
+        rows = dbserver.Rows('nova')
+        rows.add_server(WEB, 'np-rcc4', 'web', id=10)
+        rows.close()
+        self.cell = self.open('cell1', 'nova')
+
+    def make_cell(self, name: str) -> None:
+        # the tables that are used here, without the other hundred
+        for table in ('instances', 'services', 'compute_nodes'):
+            self.server.sql(
+                name, f'CREATE TABLE {table} LIKE {self.template()}.{table}'
+            )
+        self.server.sql(
+            name,
+            'CREATE TABLE block_device_mapping LIKE'
+            f' {self.template()}.block_device_mapping',
+        )
+
+    @staticmethod
+    def template() -> str:
+        name = 'template_nova34'
+        server = dbserver.shared()
+        if not server.sql(None, f"SHOW DATABASES LIKE '{name}'"):
+            dbserver.load(name, 'nova34-nova')
+            dbserver.load(name + '_api', 'nova34-nova_api')
+        return name
+
+    def open(
+        self, name: str, schema: str, user: str = 'nova', **options: Any
+    ) -> database.Database:
+        made = database.Database(
+            name, self.server.url(schema, user), **options
+        )
+        self.addCleanup(made.dispose)
+        return made
+
+    def progress(self) -> int:
+        (row,) = self.server.sql(
+            'nova', 'SELECT progress FROM instances WHERE uuid = %s', [WEB]
+        )
+        return row['progress']
+
+    def set_progress(self, connection: Any, value: int) -> None:
+        table = self.cell.tables['instances']
+        connection.execute(
+            sa.update(table).where(table.c.uuid == WEB).values(progress=value)
+        )
+
+
+class TestReading(DatabaseTestCase):
+    def test_everything_is_read_of_one_moment(self) -> None:
+        table = self.cell.tables['instances']
+        query = sa.select(sa.func.count()).select_from(table)
+        with self.cell.reader() as connection:
+            rows = dbserver.Rows('nova')
+            rows.add_server(MAIL, 'np-rcc4', 'mail')
+            rows.close()
+            self.assertEqual(1, connection.execute(query).scalar())
+        with self.cell.reader() as connection:
+            self.assertEqual(2, connection.execute(query).scalar())
+
+    def test_the_server_itself_refuses_a_write(self) -> None:
+        def write_in_reader() -> None:
+            with self.cell.reader() as connection:
+                self.set_progress(connection, 1)
+
+        refused = self.assertRaises(
+            exceptions.DatabaseUnavailable, write_in_reader
+        )
+        self.assertIn('read-only', str(refused))
+
+    def test_a_table_without_the_right_to_read_it_is_not_missing(
+        self,
+    ) -> None:
+        self.server.sql(
+            None, "CREATE OR REPLACE USER blind@'%' IDENTIFIED BY 'x'"
+        )
+        self.server.sql(None, "GRANT SELECT ON nova.services TO blind@'%'")
+        blind = database.Database(
+            'cell1',
+            f'mysql+pymysql://blind:x@127.0.0.1:{self.server.port}/nova',
+        )
+        self.addCleanup(blind.dispose)
+        self.assertTrue(blind.tables.has('services', 'host'))
+        self.assertRaises(
+            exceptions.DatabaseUnavailable, blind.tables.has, 'instances'
+        )
+
+    def test_a_table_that_is_not_there(self) -> None:
+        self.assertFalse(self.cell.tables.has('share_mapping'))
+        self.assertRaises(
+            exceptions.SchemaUnknown,
+            self.cell.tables.__getitem__,
+            'share_mapping',
+        )
+
+
+class TestWriting(DatabaseTestCase):
+    def test_a_deadlock_repeats_the_whole_transaction(self) -> None:
+        rows = dbserver.Rows('nova')
+        rows.add_server(MAIL, 'np-rcc4', 'mail', id=11)
+        # the transaction that changed less is the one undone: ours
+        for number in range(30):
+            rows.add_server(
+                f'00000000-0000-4000-8000-{number:012}', 'other', f's{number}'
+            )
+        rows.close()
+        rival = self.server.connect('nova')
+        self.addCleanup(rival.close)
+        rival.begin()
+        cursor = rival.cursor()
+        # by primary key, so that no other rows are locked
+        cursor.execute('UPDATE instances SET progress = 2 WHERE id > 11')
+        cursor.execute('UPDATE instances SET progress = 2 WHERE id = 11')
+        calls = []
+
+        def ours(connection: Any) -> str:
+            calls.append(1)
+            self.set_progress(connection, 1)
+            if len(calls) == 1:
+                threads.append(threading.Thread(target=theirs))
+                threads[0].start()
+            table = self.cell.tables['instances']
+            connection.execute(
+                sa.update(table).where(table.c.id == 11).values(progress=1)
+            )
+            return 'done'
+
+        def theirs() -> None:
+            cursor.execute('UPDATE instances SET progress = 2 WHERE id = 10')
+            rival.commit()
+
+        threads: list[threading.Thread] = []
+        self.assertEqual('done', self.cell.write(ours))
+        threads[0].join(10)
+        self.assertEqual(2, len(calls))
+        self.assertEqual(1, self.progress())
+
+    def test_a_lock_that_is_not_given_up(self) -> None:
+        rival = self.server.connect('nova')
+        self.addCleanup(rival.close)
+        rival.begin()
+        rival.cursor().execute('UPDATE instances SET progress = 2')
+        with (
+            mock.patch.object(database, 'LOCK_WAIT', 1),
+            mock.patch.object(database, 'ATTEMPTS', 2),
+        ):
+            error = self.assertRaises(
+                exceptions.DatabaseUnavailable,
+                self.cell.write,
+                lambda connection: self.set_progress(connection, 1),
+            )
+        self.assertIn('1205', str(error))
+        self.assertIn('nothing was changed', str(error))
+        rival.rollback()
+        self.assertEqual(0, self.progress() or 0)
+
+    def test_a_connection_lost_before_commit_repeats_everything(
+        self,
+    ) -> None:
+        calls = []
+
+        def work(connection: Any) -> int:
+            calls.append(1)
+            self.set_progress(connection, len(calls))
+            if len(calls) == 1:
+                self.kill(connection)
+            connection.exec_driver_sql('SELECT 1')
+            return len(calls)
+
+        self.assertEqual(2, self.cell.write(work))
+        self.assertEqual(2, self.progress())
+
+    def test_a_connection_lost_at_commit_is_not_repeated(self) -> None:
+        calls = []
+
+        def work(connection: Any) -> None:
+            calls.append(1)
+            self.set_progress(connection, 7)
+            self.kill(connection)
+
+        error = self.assertRaises(
+            exceptions.OutcomeUnknown, self.cell.write, work
+        )
+        self.assertIn('cell1', str(error))
+        self.assertEqual(1, len(calls))
+        # here it did not arrive, but only looking can tell
+        self.assertEqual(0, self.progress() or 0)
+
+    def test_a_commit_whose_answer_is_lost_is_not_repeated(self) -> None:
+        commit = pymysql.connections.Connection.commit
+
+        def committed_but_unheard(connection: Any) -> None:
+            commit(connection)
+            raise pymysql.err.OperationalError(2013, 'Lost connection')
+
+        with mock.patch.object(
+            pymysql.connections.Connection, 'commit', committed_but_unheard
+        ):
+            self.assertRaises(
+                exceptions.OutcomeUnknown,
+                self.cell.write,
+                lambda connection: self.set_progress(connection, 7),
+            )
+        self.assertEqual(7, self.progress())
+
+    def test_a_conflict_at_commit_repeats_the_whole_transaction(self) -> None:
+        # Galera certifies at COMMIT: 1213, and nothing was committed
+        calls = []
+        commit = pymysql.connections.Connection.commit
+
+        def certified(connection: Any) -> None:
+            if len(calls) == 1:
+                connection.rollback()
+                raise pymysql.err.OperationalError(
+                    1213,
+                    'Deadlock found when trying to get lock; '
+                    'try restarting transaction',
+                )
+            commit(connection)
+
+        def work(connection: Any) -> None:
+            calls.append(1)
+            self.set_progress(connection, len(calls))
+
+        with mock.patch.object(
+            pymysql.connections.Connection, 'commit', certified
+        ):
+            self.cell.write(work)
+        self.assertEqual(2, len(calls))
+        self.assertEqual(2, self.progress())
+
+    def test_an_error_of_the_work_undoes_it(self) -> None:
+        def work(connection: Any) -> None:
+            self.set_progress(connection, 7)
+            raise exceptions.Conflict('somebody was faster')
+
+        self.assertRaises(exceptions.Conflict, self.cell.write, work)
+        self.assertEqual(0, self.progress() or 0)
+
+    def test_an_error_shows_no_values(self) -> None:
+        def work(connection: Any) -> None:
+            table = self.cell.tables['instances']
+            connection.execute(
+                sa.update(table).values(user_id='chap-secret' * 100)
+            )
+
+        error = self.assertRaises(
+            exceptions.RecoveryError, self.cell.write, work
+        )
+        told = ''.join(traceback.format_exception(error))
+        self.assertIn('cell1', told)
+        self.assertIn('1406', told)
+        self.assertNotIn('chap-secret', told)
+
+    def test_a_row_that_is_there_already_is_a_conflict(self) -> None:
+        table = self.cell.tables['instances']
+        self.assertRaises(
+            exceptions.Conflict,
+            self.cell.write,
+            lambda connection: connection.execute(
+                sa.insert(table).values(uuid=WEB, deleted=0)
+            ),
+        )
+
+    def kill(self, connection: Any) -> None:
+        number = connection.exec_driver_sql('SELECT CONNECTION_ID()').scalar()
+        self.server.sql(None, f'KILL {number}')
+
+
+class TestCompareAndSet(DatabaseTestCase):
+    def update(self, seen: dict[str, Any]) -> Any:
+        table = self.cell.tables['instances']
+        return self.cell.write(
+            lambda connection: cas.update_one(
+                connection,
+                table,
+                {'uuid': WEB},
+                seen,
+                {'host': 'np-rcc46', 'node': 'np-rcc46'},
+            )
+        )
+
+    def test_the_row_as_it_was_comes_back(self) -> None:
+        before = self.update(
+            {'host': 'np-rcc4', 'task_state': None, 'deleted': 0}
+        )
+        self.assertEqual(('np-rcc4', 10), (before['host'], before['id']))
+        (now,) = self.server.sql('nova', 'SELECT host, node FROM instances')
+        self.assertEqual({'host': 'np-rcc46', 'node': 'np-rcc46'}, now)
+
+    def test_what_changed_is_told(self) -> None:
+        conflict = self.assertRaises(
+            exceptions.Conflict,
+            self.update,
+            {'host': 'np-rcc4', 'task_state': 'rebuilding', 'locked': True},
+        )
+        self.assertEqual(
+            {
+                'task_state': ('rebuilding', None),
+                'locked': (True, 0),
+            },
+            conflict.differences,
+        )
+        self.assertEqual(
+            [{'host': 'np-rcc4'}],
+            self.server.sql('nova', 'SELECT host FROM instances'),
+        )
+
+    def test_the_case_of_a_host_matters(self) -> None:
+        self.assertRaises(
+            exceptions.Conflict, self.update, {'host': 'NP-RCC4'}
+        )
+
+    def test_a_row_that_is_gone(self) -> None:
+        self.server.sql('nova', 'DELETE FROM instances')
+        conflict = self.assertRaises(exceptions.Conflict, self.update, {})
+        self.assertIn(WEB, str(conflict))
+
+    def test_a_value_that_is_there_already_counts_as_set(self) -> None:
+        self.update({'host': 'np-rcc4'})
+        self.update({'host': 'np-rcc46'})
+
+    def test_only_the_row_as_it_was_seen_is_deleted(self) -> None:
+        table = self.cell.tables['instances']
+
+        def delete(seen: dict[str, Any]) -> Any:
+            return self.cell.write(
+                lambda connection: cas.delete_one(
+                    connection, table, {'uuid': WEB}, seen
+                )
+            )
+
+        self.assertRaises(exceptions.Conflict, delete, {'host': 'np-rcc46'})
+        self.assertEqual(10, delete({'host': 'np-rcc4'})['id'])
+        self.assertEqual(
+            [], self.server.sql('nova', 'SELECT id FROM instances')
+        )
+
+
+class TestOutages(base.TestCase):
+    """A server of its own, since it is stopped and frozen."""
+
+    server: mariadb.MariaDB
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        cls.server = mariadb.MariaDB(tempfile.mkdtemp(prefix='outage-'))
+        cls.addClassCleanup(cls.server.stop, wipe=True)
+
+    def setUp(self) -> None:
+        super().setUp()
+        # a test may have killed it
+        self.server.start()
+        self.server.create_database('nova')
+        self.database = self.open(self.server.url('nova'))
+
+    def open(self, url: str) -> database.Database:
+        made = database.Database('cell1', url)
+        self.addCleanup(made.dispose)
+        return made
+
+    def ask(self, asked: database.Database) -> Any:
+        with asked.reader() as connection:
+            return connection.exec_driver_sql('SELECT DATABASE()').scalar()
+
+    def assertUnknownSoon(
+        self, asked: database.Database, reason: str = ''
+    ) -> None:
+        started = time.monotonic()
+        error = self.assertRaises(
+            exceptions.DatabaseUnavailable, self.ask, asked
+        )
+        self.assertLess(time.monotonic() - started, 5)
+        self.assertEqual('cell1', error.name)
+        self.assertIn(reason, error.reason)
+        self.assertNotIn('practice', str(error))
+        self.assertNotIn('\n', str(error))
+
+    def test_a_server_that_was_killed(self) -> None:
+        self.assertEqual('nova', self.ask(self.database))
+        self.server.daemon.kill()
+        self.assertUnknownSoon(self.database)
+        self.assertUnknownSoon(self.open(self.server.url('nova')), 'refused')
+
+    def test_it_is_used_again_when_it_is_back(self) -> None:
+        self.ask(self.database)
+        self.server.daemon.kill()
+        self.assertUnknownSoon(self.database)
+        self.server.start()
+        with mock.patch.object(database, 'DOWN_FOR', 0):
+            self.assertEqual('nova', self.ask(self.database))
+
+    def test_a_frozen_server(self) -> None:
+        self.ask(self.database)
+        pid = self.server.daemon.pid()
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        self.addCleanup(os.kill, pid, signal.SIGCONT)
+        self.assertUnknownSoon(self.database)
+        self.assertUnknownSoon(self.open(self.server.url('nova')))
+
+    def test_a_dead_server_is_not_asked_again_at_once(self) -> None:
+        pid = self.server.daemon.pid()
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        self.addCleanup(os.kill, pid, signal.SIGCONT)
+        self.assertUnknownSoon(self.database)
+        started = time.monotonic()
+        self.assertUnknownSoon(self.database)
+        self.assertLess(time.monotonic() - started, 0.5)
+
+    def test_an_address_that_answers_nothing(self) -> None:
+        # a full backlog: the kernel drops further SYNs
+        with socket.socket() as listener:
+            listener.bind(('127.0.0.1', 0))
+            listener.listen(0)
+            port = listener.getsockname()[1]
+            waiting = [socket.socket() for _ in range(4)]
+            for client in waiting:
+                self.addCleanup(client.close)
+                client.setblocking(False)
+                client.connect_ex(('127.0.0.1', port))
+            self.assertUnknownSoon(
+                self.open(f'mysql+pymysql://n:practice@127.0.0.1:{port}/nova'),
+                'in time',
+            )
+
+    def test_a_resolver_that_does_not_answer(self) -> None:
+        released = threading.Event()
+        self.addCleanup(released.set)
+        with mock.patch.object(
+            socket, 'getaddrinfo', lambda *unused: released.wait(30)
+        ):
+            self.assertUnknownSoon(
+                self.open('mysql+pymysql://nova:practice@db1.example/nova'),
+                'resolved',
+            )
+
+    def test_a_wrong_password(self) -> None:
+        url = self.server.url('nova').replace(':practice@', ':practise@')
+        self.assertUnknownSoon(self.open(url), 'password')
+
+    def test_a_database_that_does_not_exist(self) -> None:
+        self.assertUnknownSoon(
+            self.open(self.server.url('nowa')), 'no such database'
+        )
+
+    def test_a_url_that_is_none(self) -> None:
+        for url, reason in (
+            ('practice', 'can not be read'),
+            ('mysql+pymysql://nova:practice@{hostname}:{port}/x', 'template'),
+            ('mysql+pymysql://nova:practice@db1:None/nova', 'no port'),
+            ('postgresql://nova:practice@db1/nova', 'postgresql'),
+            ('mysql+pymysql://nova:practice@db1', 'no database'),
+            ('mysql+pymysql:///nova', 'no server'),
+        ):
+            self.assertUnknownSoon(self.open(url), reason)
+
+
+class TestCells(DatabaseTestCase):
+    """Two cells, found through cell_mappings."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.make_cell('nova2')
+        for table in (
+            'cell_mappings',
+            'host_mappings',
+            'instance_mappings',
+            'request_specs',
+        ):
+            self.server.sql(
+                'nova_api',
+                f'CREATE TABLE {table} LIKE {self.template()}_api.{table}',
+            )
+        self.api_rows = dbserver.Rows('nova_api')
+        self.addCleanup(self.api_rows.close)
+        self.map(1, cells.CELL0, 'cell0', 'mysql+pymysql://{bad}/cell0')
+        # kolla: nova-api's own [database] is cell0
+        self.template_url = (
+            '{scheme}://{username}:{password}@{hostname}:{port}/nova?{query}'
+        )
+        self.map(2, CELL1, 'cell1', self.template_url)
+        self.map(3, CELL2, 'cell2', self.server.url('nova2'))
+        rows = dbserver.Rows('nova2')
+        rows.add_server(MAIL, 'np-rcc46', 'mail', id=10)
+        rows.close()
+        for number, uuid, cell in ((1, WEB, 2), (2, MAIL, 3)):
+            self.api_rows.add(
+                'instance_mappings',
+                id=number,
+                instance_uuid=uuid,
+                cell_id=cell,
+                project_id='demo',
+            )
+        self.api_rows.add('host_mappings', host='np-rcc4', cell_id=2)
+
+    def map(self, number: int, uuid: str, name: str, url: str) -> None:
+        self.api_rows.add(
+            'cell_mappings',
+            id=number,
+            uuid=uuid,
+            name=name,
+            database_connection=url,
+            transport_url='none:///',
+            disabled=0,
+        )
+
+    def connect(self, text: str = '') -> databases.Databases:
+        nova_conf = self.create_tempfiles(
+            [
+                (
+                    'nova',
+                    text
+                    or '[database]\nconnection = '
+                    + self.server.url('nova_cell0')
+                    + '\n[api_database]\nconnection = '
+                    + self.server.url('nova_api'),
+                )
+            ]
+        )[0]
+        found = databases.connect(
+            conf.load([]),
+            settings.read_nova([nova_conf]),
+            settings.CinderSettings((), None),
+        )
+        self.addCleanup(found.dispose)
+        return found
+
+    def test_every_cell_but_cell0(self) -> None:
+        found = self.connect()
+        self.assertEqual(
+            ['cell1', 'cell2'], [known.cell.name for known in found.cells]
+        )
+        listed, unknown = servers.list_servers(found)
+        self.assertEqual({}, unknown)
+        self.assertEqual(
+            {(WEB, 'cell1'), (MAIL, 'cell2')},
+            {(one.uuid, one.cell) for one in listed},
+        )
+        self.assertNotIn('practice', repr([c.cell for c in found.cells]))
+        self.assertNotIn('practice', repr([c.database for c in found.cells]))
+
+    def test_the_same_id_in_two_cells_is_ambiguous(self) -> None:
+        found = self.connect()
+        error = self.assertRaises(
+            exceptions.Ambiguous, servers.find, found, 'instance-0000000a'
+        )
+        self.assertEqual(2, len(error.candidates))
+        self.assertIn(WEB, str(error))
+        self.assertIn('cell2', str(error))
+
+    def test_a_cell_that_is_down_is_unknown_not_empty(self) -> None:
+        self.break_cell2()
+        found = self.connect()
+        started = time.monotonic()
+        listed, unknown = servers.list_servers(found)
+        self.assertLess(time.monotonic() - started, 5)
+        self.assertEqual([WEB], [one.uuid for one in listed])
+        self.assertEqual(['cell2'], list(unknown))
+        # 'web' may exist in cell2 as well
+        for name in ('web', 'nobody', MAIL):
+            self.assertRaises(
+                exceptions.DatabaseUnavailable, servers.find, found, name
+            )
+        # a UUID is mapped to its cell, and that one is up
+        self.assertEqual('cell1', servers.find(found, WEB).cell)
+        self.assertRaises(
+            exceptions.DatabaseUnavailable,
+            servers.facts,
+            found,
+            [*listed, servers.server({'uuid': MAIL, 'id': 1}, 'cell2', '%d')],
+        )
+
+    def break_cell2(self) -> None:
+        self.server.sql(
+            'nova_api',
+            'UPDATE cell_mappings SET database_connection = %s WHERE id = 3',
+            ['mysql+pymysql://nova:practice@127.0.0.1:1/nova2'],
+        )
+
+    def test_a_broken_mapping_hides_no_other_cell(self) -> None:
+        self.server.sql(
+            'nova_api',
+            "UPDATE cell_mappings SET database_connection = '{huh}' "
+            'WHERE id = 3',
+        )
+        listed, unknown = servers.list_servers(self.connect())
+        self.assertEqual([WEB], [one.uuid for one in listed])
+        self.assertIn('template', unknown['cell2'].reason)
+
+    def test_disabled_cells_are_named_where_nothing_is_found(self) -> None:
+        self.server.sql(
+            'nova_api', 'UPDATE cell_mappings SET disabled = 1 WHERE id = 3'
+        )
+        found = self.connect()
+        self.assertEqual(['cell1'], [c.cell.name for c in found.cells])
+        for name in ('mail', MAIL):
+            error = self.assertRaises(
+                exceptions.NotFound, servers.find, found, name
+            )
+            self.assertIn('disabled', str(error))
+
+    def test_two_cells_of_one_name_stay_two(self) -> None:
+        self.server.sql('nova_api', "UPDATE cell_mappings SET name = 'c'")
+        found = self.connect()
+        self.assertEqual(
+            ['c-11111111', 'c-22222222'], [c.cell.name for c in found.cells]
+        )
+        self.assertEqual(2, len(servers.list_servers(found)[0]))
+
+    def test_a_server_that_was_never_scheduled(self) -> None:
+        uuid = '99999999-e773-4650-a443-b4b37eed5a06'
+        self.api_rows.add(
+            'instance_mappings',
+            instance_uuid=uuid,
+            cell_id=1,
+            project_id='demo',
+        )
+        error = self.assertRaises(
+            exceptions.NotFound, servers.find, self.connect(), uuid
+        )
+        self.assertIn('cell0', str(error))
+
+    def test_a_resize_to_another_cell_has_one_server(self) -> None:
+        rows = dbserver.Rows('nova2')
+        rows.add_server(WEB, 'np-rcc46', 'web', hidden=1)
+        rows.close()
+        self.assertEqual('cell1', servers.find(self.connect(), 'web').cell)
+
+    def test_the_cell_of_a_host(self) -> None:
+        found = self.connect()
+        self.assertEqual('cell1', services.host_mapping(found, 'np-rcc4'))
+        for host in ('np-rcc46', 'NP-RCC4', 'np-rcc'):
+            self.assertRaises(
+                exceptions.NotFound, services.host_mapping, found, host
+            )
+
+    def test_the_api_database_is_down(self) -> None:
+        error = self.assertRaises(
+            exceptions.DatabaseUnavailable,
+            self.connect,
+            '[api_database]\n'
+            'connection = mysql+pymysql://nova:practice@127.0.0.1:1/nova_api',
+        )
+        self.assertEqual('API', error.name)
+
+    def test_one_cell_of_several_is_refused(self) -> None:
+        # kolla's nova-conductor of a cell, or nova-api's without its
+        # [api_database]: there may be other cells
+        error = self.assertRaises(
+            exceptions.ConfigError,
+            self.connect,
+            '[database]\nconnection = ' + self.server.url('nova'),
+        )
+        self.assertIn('[cells] connection', str(error))
+        self.assertNotIn('practice', str(error))
+
+    def test_a_listed_cell_next_to_an_api_database_is_refused(self) -> None:
+        ours = self.create_tempfiles(
+            [('ours', '[cells]\nconnection = c=' + self.server.url('nova'))]
+        )[0]
+        nova = settings.NovaSettings(
+            ('nova.conf',), None, self.server.url('nova_api'),
+            'h', None, '', '', 'instance-%08x', 60,
+        )  # fmt: skip
+        api = self.open('API', 'nova_api')
+        self.assertRaises(
+            exceptions.ConfigError,
+            databases.find_cells,
+            conf.load([ours]),
+            nova,
+            api,
+        )
+
+    def test_listed_cells(self) -> None:
+        ours = self.create_tempfiles(
+            [
+                (
+                    'ours',
+                    '[cells]\n'
+                    f'connection = north={self.server.url("nova")}\n'
+                    f'connection = south={self.server.url("nova2")}\n',
+                )
+            ]
+        )[0]
+        found = databases.connect(
+            conf.load([ours]),
+            settings.NovaSettings(
+                (), None, None, 'h', None, '', '', 'vm-%d', 60
+            ),
+            settings.CinderSettings((), None),
+        )
+        self.addCleanup(found.dispose)
+        self.assertEqual(
+            {'north': 'vm-10', 'south': 'vm-10'},
+            {
+                one.cell: one.instance_name
+                for one in servers.list_servers(found)[0]
+            },
+        )
+        rows = dbserver.Rows('nova2')
+        rows.add(
+            'services',
+            host='np-rcc46',
+            binary='nova-compute',
+            deleted=0,
+            report_count=1,
+        )
+        rows.close()
+        self.assertEqual('south', services.host_mapping(found, 'np-rcc46'))
+        self.assertRaises(
+            exceptions.NotFound, services.host_mapping, found, 'np-rcc4'
+        )
+
+
+class TestOldCloud(DatabaseTestCase):
+    def test_the_only_cell_of_a_cloud_without_cells(self) -> None:
+        dbserver.load('essex', 'old-essex-nova')
+        rows = dbserver.Rows('essex')
+        rows.add_server(WEB, 'np-rcc4', 'web')
+        rows.close()
+        nova_conf = self.create_tempfiles(
+            [
+                (
+                    'nova',
+                    '[DEFAULT]\nsql_connection = '
+                    + self.server.url('essex').replace('+pymysql', ''),
+                )
+            ]
+        )[0]
+        found = databases.connect(
+            conf.load([]),
+            settings.read_nova([nova_conf]),
+            settings.CinderSettings((), None),
+        )
+        self.addCleanup(found.dispose)
+        self.assertEqual('nova', servers.find(found, 'web').cell)
+
+
+class TestSize(DatabaseTestCase):
+    def test_few_queries_for_many_servers(self) -> None:
+        connection = self.server.connect('nova')
+        self.addCleanup(connection.close)
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                'INSERT INTO instances (uuid, host, node, deleted)'
+                ' VALUES (%s, %s, %s, 0)',
+                [
+                    (f'00000000-0000-4000-8000-{n:012}', 'np-rcc46', 'n')
+                    for n in range(2000)
+                ],
+            )
+            cursor.executemany(
+                'INSERT INTO block_device_mapping'
+                ' (instance_uuid, deleted, device_name) VALUES (%s, 0, %s)',
+                [
+                    (f'00000000-0000-4000-8000-{n:012}', '/dev/vda')
+                    for n in range(2000)
+                ],
+            )
+        found = databases.Databases(
+            None,
+            [databases.CellDatabase(cells.Cell('', 'cell1', ''), self.cell)],
+        )
+        listed, _unknown = servers.list_servers(found, 'np-rcc46')
+        self.assertEqual(2000, len(listed))
+        servers.facts(found, listed[:1])
+        before = self.questions()
+        facts = servers.facts(found, listed)
+        self.assertLess(self.questions() - before, 60)
+        self.assertEqual(2000, len(facts))
+        self.assertTrue(all(len(one.devices) == 1 for one in facts.values()))
+
+    def questions(self) -> int:
+        (row,) = self.server.sql(None, "SHOW GLOBAL STATUS LIKE 'Questions'")
+        return int(row['Value'])
+
+
+class TestClocksAndGrants(DatabaseTestCase):
+    def test_the_clock_of_a_database(self) -> None:
+        now = clock.database_now(self.cell)
+        self.assertEqual(datetime.UTC, now.tzinfo)
+        offset = clock.offset(lambda: clock.database_now(self.cell))
+        self.assertLess(abs(offset), 2)
+
+    def test_a_clock_that_is_an_hour_ahead(self) -> None:
+        ahead = datetime.timedelta(hours=1)
+        offset = clock.offset(lambda: clock.database_now(self.cell) + ahead)
+        self.assertLess(abs(offset - 3600), 2)
+
+    def test_planning_needs_select_only(self) -> None:
+        self.assertEqual(
+            ["GRANT SELECT ON `nova`.* TO 'recovery'@'10.0.0.%';"],
+            grants.statements(
+                self.cell, grants.CELL, 'recovery', '10.0.0.%', planning=True
+            ),
+        )
+
+    def test_an_underscore_is_no_wildcard(self) -> None:
+        (statement,) = grants.statements(
+            self.open('API', 'nova_api'), grants.API, 'recovery', '%'
+        )
+        self.assertIn(r'`nova\_api`.*', statement)
+        self.server.sql(None, "CREATE OR REPLACE USER recovery@'%'")
+        self.server.sql(None, statement)
+
+    def test_a_user_that_cannot_be_quoted(self) -> None:
+        self.assertRaises(
+            ValueError,
+            grants.statements,
+            self.cell,
+            grants.CELL,
+            "x' IDENTIFIED",
+            '%',
+        )
