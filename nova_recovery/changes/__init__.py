@@ -21,7 +21,9 @@ def registry() -> change.Registry:
     """Every change by its kind."""
     # Imported here: the planners need the kinds' names, not their clients.
     from nova_recovery.changes import allocation
+    from nova_recovery.changes import claim_server
     from nova_recovery.changes import evacuate
+    from nova_recovery.changes import fence
     from nova_recovery.changes import host
     from nova_recovery.changes import lock
     from nova_recovery.changes import once
@@ -33,7 +35,10 @@ def registry() -> change.Registry:
 
     kinds: tuple[change.Change, ...] = (
         allocation.MoveAllocation(),
+        claim_server.ClaimServer(),
+        claim_server.ReleaseServer(),
         evacuate.EvacuateServer(),
+        fence.FenceHost(),
         host.ClaimHost(),
         host.ForceDown(),
         host.ReleaseHost(),

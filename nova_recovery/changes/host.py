@@ -187,10 +187,11 @@ class ForceDown(base.BaseChange):
         try:
             compute.force_down(service, False)
         except exceptions.ChangeFailed as error:
-            raise exceptions.NotRevertible(
-                str(error),
-                'start nova-compute there, let it clean up, then '
-                f'openstack compute service set --up {item.data["host"]} '
-                'nova-compute',
-            ) from error
+            # nova refuses while there are evacuations that the host did
+            # not clean up after; that is no reason to keep the claim.
+            return (
+                f'stays forced down ({error}); start nova-compute there, let '
+                'it clean up, then: openstack compute service set --up '
+                f'{item.data["host"]} nova-compute'
+            )
         return 'no longer forced down'

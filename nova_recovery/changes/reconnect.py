@@ -30,16 +30,14 @@ in the only order that loses nothing on the way:
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import sqlalchemy as sa
 
 from nova_recovery import exceptions
 from nova_recovery.changes import base
 from nova_recovery.changes import cell
+from nova_recovery.cloud import attachments
 from nova_recovery.cloud import cas
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import secrets
 from nova_recovery.engine import change
 from nova_recovery.engine import plan
 
@@ -243,20 +241,10 @@ def _connected(
     attachment = mapping['attachment_id']
     if attachment == old or not mapping['connection_info']:
         return False
-    connector = connector_of(context.cloud.databases.cinder, attachment)
-    if not connector or connector.get('host') != host:
+    stored = attachments.connectors(
+        context.cloud.databases.cinder, [attachment]
+    ).get(attachment)
+    if stored is None or (stored['connector'] or {}).get('host') != host:
         return False
     found = context.cloud.volume.attachment(attachment)
     return bool(found.get('status') == 'attached')
-
-
-def connector_of(
-    cinder: database_module.Database, attachment: str
-) -> JSON | None:
-    """The connector that cinder stored for an attachment (Queens on)."""
-    table = cinder.tables['volume_attachment']
-    with cinder.reader() as connection:
-        text: Any = connection.execute(
-            sa.select(table.c.connector).where(table.c.id == attachment)
-        ).scalar()
-    return secrets.mask(json.loads(text)) if text else None

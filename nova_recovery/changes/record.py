@@ -151,7 +151,7 @@ def _move(
     _set_status(connection, database, armed, 'completed')
     connection.execute(
         sa.insert(database.tables['migrations']).values(
-            _tombstone_row(database, data, image['tombstone'], now)
+            tombstone_row(database, data, image['tombstone'], now)
         )
     )
     if database.tables.has('console_auth_tokens'):
@@ -243,9 +243,11 @@ def _tombstone(
     return found
 
 
-def _tombstone_row(
+def tombstone_row(
     database: database_module.Database, data: JSON, uuid: str, now: Any
 ) -> JSON:
+    """The ``migrations`` row by which the source cleans up, as this schema
+    has it."""
     source, target = data['source'], data['target']
     row = {
         'created_at': now,

@@ -18,6 +18,8 @@ from collections.abc import Callable
 import functools
 from typing import Any
 
+from oslo_config import cfg
+
 from nova_recovery.cloud import compute
 from nova_recovery.cloud import databases as databases_module
 from nova_recovery.cloud import network
@@ -29,23 +31,33 @@ from nova_recovery.cloud import volume
 class Cloud:
     """What procedures read and changes write.
 
+    :param conf: our own configuration
     :param connect: gives an openstacksdk connection; called when an API is
         needed for the first time, so that what only uses the databases
         works while Keystone is down
-    :param timeout: seconds that one API request may take
     """
 
     def __init__(
-        self,
-        databases: databases_module.Databases,
-        nova: settings_module.NovaSettings,
-        connect: Callable[[], Any],
-        timeout: float = 60,
+        self, conf: cfg.ConfigOpts, connect: Callable[[], Any]
     ) -> None:
-        self.databases = databases
-        self.nova = nova
+        self.conf = conf
         self._connect = connect
-        self._timeout = timeout
+        self._timeout = conf.timeouts.api
+
+    @functools.cached_property
+    def nova(self) -> settings_module.NovaSettings:
+        """nova.conf, as far as it matters here."""
+        return settings_module.read_nova(
+            self.conf.nova_config_file, self.conf.nova_config_dir
+        )
+
+    @functools.cached_property
+    def databases(self) -> databases_module.Databases:
+        return databases_module.connect(
+            self.conf,
+            self.nova,
+            settings_module.read_cinder(self.conf.cinder_config_file),
+        )
 
     @functools.cached_property
     def connection(self) -> Any:

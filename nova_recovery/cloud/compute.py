@@ -102,9 +102,23 @@ class Compute:
                 return dict(service.to_dict())
         raise exceptions.NotFound(f'nova knows no nova-compute on {host}')
 
+    def services(self) -> list[JSON]:
+        """Every nova-compute, as the API tells it."""
+        with apis.reading('compute services'):
+            found = self._at_most('2.53').services.list(binary='nova-compute')
+        return [dict(service.to_dict()) for service in found]
+
     def server(self, uuid: str) -> JSON:
         with apis.reading(f'server {uuid}'):
             return dict(self._at_most('2.73').servers.get(uuid).to_dict())
+
+    def servers_of(self, host: str) -> list[JSON]:
+        """All servers of exactly this host, of all projects."""
+        with apis.reading(f'servers of {host}'):
+            found = self._client('2.1').servers.list(
+                search_opts={'all_tenants': True, 'host': host}, limit=-1
+            )
+        return [dict(server.to_dict()) for server in found]
 
     def actions(self, uuid: str) -> list[JSON]:
         """What was asked of a server, newest first.

@@ -52,6 +52,15 @@ class Network:
         self._connection = connection
         self._timeout = timeout
 
+    def ping(self) -> str:
+        """The API's version, as proof that neutron and keystone answer."""
+        with apis.reading('neutron'):
+            answer = self._connection.network.get(
+                '/agents', params={'limit': 1}, timeout=self._timeout
+            )
+            _check(answer)
+        return 'v2.0'
+
     def ports(self, server: str) -> list[Port]:
         with apis.reading(f'ports of server {server}'):
             answer = self._connection.network.get(

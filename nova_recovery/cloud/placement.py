@@ -45,6 +45,14 @@ class Placement:
             self._version = MODERN if newest >= (1, 28) else QUEENS
         return self._version
 
+    def ping(self) -> str:
+        """The microversion that is spoken, as proof that it answers."""
+        version = self._microversion()
+        # The version document needs no token; this needs an
+        # administrator's.
+        self._get('/resource_classes')
+        return version
+
     def _get(self, path: str) -> JSON:
         with apis.reading(f'placement {path}'):
             answer = self._connection.placement.get(
@@ -52,7 +60,7 @@ class Placement:
             )
             if answer.status_code == 404:
                 raise exceptions.NotFound(f'placement has no {path}')
-            apis_ok(answer, path)
+            _check(answer, path)
             return dict(answer.json())
 
     def allocations(self, consumer: str) -> JSON:
@@ -133,7 +141,7 @@ class Placement:
         return found
 
 
-def apis_ok(answer: Any, what: str) -> None:
+def _check(answer: Any, what: str) -> None:
     if answer.status_code >= 400:
         raise exceptions.ApiUnavailable(f'placement {what}: {_errors(answer)}')
 

@@ -57,6 +57,8 @@ _NOVA = [
     cfg.StrOpt('instances_path', default='$state_path/instances'),
     cfg.StrOpt('instance_name_template', default='instance-%08x'),
     cfg.IntOpt('service_down_time', default=60),
+    cfg.IntOpt('report_interval', default=10),
+    cfg.StrOpt('default_availability_zone', default='nova'),
 ]
 
 _CINDER = [
@@ -86,6 +88,8 @@ class NovaSettings:
     instances_path: str
     instance_name_template: str
     service_down_time: int
+    report_interval: int = 10
+    default_availability_zone: str = 'nova'
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -129,6 +133,8 @@ def read_nova(
         instances_path=values.get('instances_path'),
         instance_name_template=values.get('instance_name_template'),
         service_down_time=values.get('service_down_time'),
+        report_interval=values.get('report_interval'),
+        default_availability_zone=values.get('default_availability_zone'),
         origins=values.origins,
     )
 

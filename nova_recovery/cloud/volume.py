@@ -23,6 +23,7 @@ from typing import Any
 
 from cinderclient import api_versions
 from cinderclient import client as cinderclient
+from keystoneauth1 import adapter
 
 from nova_recovery.cloud import apis
 
@@ -57,15 +58,15 @@ class Volume:
 
     @functools.cached_property
     def newest(self) -> api_versions.APIVersion:
-        """The newest microversion that this cinder and its client speak."""
+        """The newest microversion that this cinder speaks."""
         with apis.reading('cinder'):
-            body = self._client('3.0').versions.list()
-        versions = [
-            api_versions.APIVersion(v.version)
-            for v in body
-            if getattr(v, 'version', '')
-        ]
-        return max(versions, default=api_versions.APIVersion('3.0'))
+            found = adapter.Adapter(
+                self._session, service_type='block-storage', **self._endpoint
+            ).get_endpoint_data()
+        newest = found.max_microversion if found else None
+        return api_versions.APIVersion(
+            '.'.join(str(part) for part in newest or (3, 0))
+        )
 
     def ping(self) -> str:
         """The newest microversion, as proof that cinder answers."""

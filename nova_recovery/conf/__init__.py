@@ -25,12 +25,13 @@ from nova_recovery.conf import default
 from nova_recovery.conf import fencing
 from nova_recovery.conf import journal
 from nova_recovery.conf import runner
+from nova_recovery.conf import storage
 from nova_recovery.conf import timeouts
 from nova_recovery import exceptions
 
 PROJECT = 'nova-recovery'
 
-_GROUPS = (default, cells, journal, runner, timeouts, fencing)
+_GROUPS = (default, cells, journal, runner, timeouts, fencing, storage)
 
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
@@ -54,7 +55,9 @@ def load(
     # are meant for the services.
     loaded = cfg.ConfigOpts()
     for group, options in list_opts():
-        loaded.register_opts(options, group=group)
+        loaded.register_opts(
+            options, group=None if group == default.GROUP else group
+        )
     if files is None:
         files = list(dict.fromkeys(cfg.find_config_files(PROJECT, PROJECT)))
         if dirs is None:

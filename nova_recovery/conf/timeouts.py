@@ -54,4 +54,15 @@ Seconds that one server may take to be evacuated, started or rebooted before
 it counts as failed. The fetching of images is part of it.
 """,
     ),
+    cfg.IntOpt(
+        'settle',
+        default=60,
+        min=0,
+        help="""
+Seconds until a request that was sent, and of which nova has no record, can't
+arrive any more. It must be at least the longest time that a proxy or a web
+server in front of nova's API holds on to a request. Only then may the same
+request be sent again.
+""",
+    ),
 ]

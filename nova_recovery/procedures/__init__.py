@@ -10,3 +10,60 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+"""What to do: one module or package for each procedure.
+
+A procedure reads, then decides; it never writes. Deciding is pure
+functions over plain records.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nova_recovery import exceptions
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.engine import change
+    from nova_recovery.engine.plan import Gate
+    from nova_recovery.engine.plan import Plan
+
+
+def check_gates(
+    plan: Plan,
+    cloud: cloud_module.Cloud,
+    touched: frozenset[str] = frozenset(),
+) -> tuple[Gate, ...]:
+    """The gates of a plan as they are now.
+
+    :param touched: subjects that a run of this plan has begun to change
+    :raises RecoveryError: a plan of a procedure that isn't known here
+    """
+    from nova_recovery.procedures import reboot
+    from nova_recovery.procedures import recover
+    from nova_recovery.procedures import set_states
+
+    checks = {
+        'host-recover': recover.check,
+        reboot.PROCEDURE: reboot.check,
+        set_states.PROCEDURE: set_states.check,
+    }
+    check = checks.get(plan.procedure)
+    if check is None:
+        raise exceptions.RecoveryError(
+            f'this version has no procedure called {plan.procedure}; use the '
+            'one that made the plan'
+        )
+    return check(plan, cloud, touched)
+
+
+def guard(
+    plan: Plan, cloud: cloud_module.Cloud, marker: str
+) -> change.Guard | None:
+    """What the runner asks before each change: is the claim still ours?
+
+    None where the plan claims nothing.
+    """
+    from nova_recovery.procedures import guarding
+
+    return guarding.guard(plan, cloud, marker)

@@ -1,0 +1,60 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Turn a host off by the site's fencing driver."""
+
+from __future__ import annotations
+
+from nova_recovery import exceptions
+from nova_recovery import fencing
+from nova_recovery.changes import base
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+
+JSON = change.JSON
+
+
+class FenceHost(base.BaseChange):
+    """Data: host. Turning off twice does no harm."""
+
+    kind = 'fence-host'
+
+    def describe(self, item: plan.Item) -> list[str]:
+        return ['> turned off by [fencing] command_off']
+
+    def observe(
+        self, item: plan.Item, context: change.Context, past: change.Past | None
+    ) -> change.Observed:
+        status = fencing.load(context.cloud.conf, '').status(item.data['host'])
+        state = {
+            'off': change.State.AFTER,
+            'on': change.State.BEFORE,
+        }.get(status.state, change.State.UNKNOWN)
+        return change.Observed(state, status.detail)
+
+    def apply(
+        self, item: plan.Item, context: change.Context, image: JSON
+    ) -> str:
+        driver = fencing.load(context.cloud.conf, '')
+        driver.off(item.data['host'])
+        status = driver.status(item.data['host'])
+        if status.state != 'off':
+            raise exceptions.ChangeFailed(
+                f'{item.data["host"]} was told to turn off: {status.detail}'
+            )
+        return status.detail
+
+    def revert(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> str:
+        # Whoever turned it off decides when it may come back.
+        return 'stays off'

@@ -1,0 +1,223 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What ``host recover`` and ``server recover`` have in common."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+import json
+from typing import Any
+from typing import TYPE_CHECKING
+
+from nova_recovery import exceptions
+from nova_recovery.cli import base
+from nova_recovery.cli import carry_out
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud import records
+    from nova_recovery.procedures.recover import situation
+
+Table = tuple[tuple[str, ...], carry_out.Rows]
+METHODS = ('auto', 'evacuate', 'move')
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """How to recover, where to, and what is known of the hosts."""
+    parser.add_argument(
+        '--method',
+        choices=METHODS,
+        default='auto',
+        help='auto evacuates what nova evacuates and moves the rest by hand; '
+        'evacuate and move do only that (default: auto)',
+    )
+    parser.add_argument(
+        '--target-host',
+        metavar='<host>',
+        help='Where the servers go (default: proposed from the room that '
+        'placement has)',
+    )
+    parser.add_argument(
+        '--target-for',
+        metavar='<server>=<host>',
+        action='append',
+        default=[],
+        help='Where this server goes; repeat it for several',
+    )
+    parser.add_argument(
+        '--exclude',
+        metavar='<server>',
+        action='append',
+        default=[],
+        help='Leave this server alone; repeat it for several',
+    )
+    parser.add_argument(
+        '--fenced',
+        metavar='<how>',
+        default='',
+        help='Your word that the hosts are off and how you know, such as '
+        '"PDU port 14 is off"; it is kept in the journal',
+    )
+    parser.add_argument(
+        '--fence',
+        action='store_true',
+        help='Turn hosts off that are still on, with [fencing] command_off',
+    )
+    parser.add_argument(
+        '--shared-storage',
+        action='store_true',
+        default=None,
+        help='Your word that the targets see the disks of the servers: a '
+        'shared instances directory or Ceph (default: as [storage] '
+        'shared_instances says)',
+    )
+    parser.add_argument(
+        '--connector',
+        metavar='<host>=<file>',
+        action='append',
+        default=[],
+        help='How a target connects to volumes: what "nova-manage '
+        'volume_attachment get_connector --json" prints there (default: as '
+        "cinder has it from the target's other volumes)",
+    )
+    parser.add_argument(
+        '--sql',
+        action='store_true',
+        help='Print the SQL of the moves and stop; the only way on clouds '
+        'older than cells and placement',
+    )
+    carry_out.add_plan_options(parser)
+
+
+def pairs(words: Sequence[str], option: str) -> dict[str, str]:
+    """``KEY=VALUE`` words as a dictionary.
+
+    :raises UsageError: one of them is not of that form, or twice
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition('=')
+        if not (key and equals and value):
+            raise exceptions.UsageError(f'{option} {word}: give KEY=VALUE')
+        if key in found:
+            raise exceptions.UsageError(f'{option} names {key} twice')
+        found[key] = value
+    return found
+
+
+def connectors(words: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The files of ``--connector``, read.
+
+    :raises UsageError: a file that is no connector of that host
+    """
+    found = {}
+    for host, path in pairs(words, '--connector').items():
+        try:
+            with open(path, encoding='utf-8') as file:
+                connector = json.load(file)
+        except (OSError, ValueError) as error:
+            raise exceptions.UsageError(
+                f'--connector {host}: {path}: {error}'
+            ) from error
+        # volume_attachment refresh of nova-manage makes the same check: a
+        # connector of another host maps the volume to that one.
+        if not isinstance(connector, dict) or connector.get('host') != host:
+            raise exceptions.UsageError(
+                f'--connector {host}: {path} is not the connector of {host}'
+            )
+        found[host] = connector
+    return found
+
+
+def resolve(
+    cloud: cloud_module.Cloud, words: Sequence[str]
+) -> list[records.Server]:
+    """The servers that the operator names."""
+    from nova_recovery.cloud import servers
+
+    return [servers.find(cloud.databases, word) for word in words]
+
+
+def recover(
+    command: base.RecoveryMixin,
+    parsed: argparse.Namespace,
+    cloud: cloud_module.Cloud,
+    hosts: Sequence[str],
+    servers: Sequence[str] = (),
+) -> Table:
+    """Plan it; show it; carry it out if all agree.
+
+    :param servers: uuids; none: all of the hosts
+    """
+    from nova_recovery.cli import stage
+    from nova_recovery.procedures import recover as procedure
+
+    where = stage.Stage(command, parsed)
+    plan = procedure.make_plan(
+        cloud, _request(parsed, cloud, hosts, servers), where.say
+    )
+    if parsed.sql:
+        return _sql(where, plan, cloud)
+    return carry_out.settle(command, parsed, plan, cloud).table
+
+
+def _request(
+    parsed: argparse.Namespace,
+    cloud: cloud_module.Cloud,
+    hosts: Sequence[str],
+    servers: Sequence[str],
+) -> situation.Request:
+    from nova_recovery.procedures.recover import situation
+
+    conf = cloud.conf
+    shared = parsed.shared_storage
+    target_for = pairs(parsed.target_for, '--target-for')
+    return situation.Request(
+        hosts=tuple(dict.fromkeys(hosts)),
+        servers=tuple(servers),
+        method=parsed.method,
+        target_host=parsed.target_host,
+        target_for={
+            one.uuid: target_for[word]
+            for word, one in zip(
+                target_for, resolve(cloud, list(target_for)), strict=True
+            )
+        },
+        exclude=tuple(s.uuid for s in resolve(cloud, parsed.exclude)),
+        fenced=parsed.fenced,
+        fence=parsed.fence,
+        shared_storage=(
+            conf.storage.shared_instances if shared is None else shared
+        ),
+        connectors=connectors(parsed.connector),
+        per_target=conf.runner.per_target,
+        settle=conf.timeouts.settle,
+        patience=conf.timeouts.server,
+    )
+
+
+def _sql(where: Any, plan: Any, cloud: cloud_module.Cloud) -> Table:
+    from nova_recovery.changes import sql
+
+    where.show(plan)
+    where.say('\nOnly the SQL. Nothing was changed.')
+    rows: carry_out.Rows = [
+        (item.label, statement)
+        for item in plan.items()
+        if item.kind == 'move-record'
+        for statement in sql.statements(
+            cloud.databases.cell(item.data['cell']), item.data
+        )
+    ]
+    return ('Server', 'SQL'), rows

@@ -1,0 +1,209 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""``recovery server …``"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from nova_recovery import exceptions
+from nova_recovery.cli import base
+from nova_recovery.cli import carry_out
+from nova_recovery.cli import recovering
+
+ANY_NAME = (
+    'A server: its UUID, name, database id, instance-000015b9, i-000015b9 or '
+    '0x15b9'
+)
+
+
+class ListServer(base.RecoveryLister):
+    """List the servers of a host from the databases, whatever its state.
+
+    Beside each, what speaks against evacuating and against moving it. The
+    status of the API is shown if it answers within seconds.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            '--host',
+            metavar='<host>',
+            required=True,
+            help='The exact name of the host: np-rcc4 is not np-rcc46',
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+        from nova_recovery.procedures import show_servers
+
+        cloud = self.cloud(parsed_args)
+        columns, rows, unknown = show_servers.of_host(cloud, parsed_args.host)
+        for name, error in unknown.items():
+            self.log.error('%s: %s', name, error)
+            self.exit_code = error.exit_code
+        return columns, rows
+
+
+class ShowServer(base.RecoveryShowOne):
+    """Show the row of a server, found by any of its names."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument('server', metavar='<server>', help=ANY_NAME)
+        parser.add_argument(
+            '--long',
+            action='store_true',
+            help='Every column of its row, as SELECT … \\G shows it',
+        )
+        return parser
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+        from nova_recovery.cloud import servers
+        from nova_recovery.procedures import show_servers
+
+        cloud = self.cloud(parsed_args)
+        server = servers.find(cloud.databases, parsed_args.server)
+        if parsed_args.long:
+            return show_servers.row(server)
+        return show_servers.one(cloud, server)
+
+
+class RecoverServer(base.RecoveryLister):
+    """Bring single servers of a dead host back on another.
+
+    As host recover, for the servers that are named. They may be of
+    several dead hosts.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            'servers', metavar='<server>', nargs='+', help=ANY_NAME
+        )
+        recovering.add_options(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+        cloud = self.cloud(parsed_args)
+        found = recovering.resolve(cloud, parsed_args.servers)
+        homeless = [server.name for server in found if not server.host]
+        if homeless:
+            raise exceptions.UsageError(
+                f'on no host, so not to be recovered: {", ".join(homeless)}'
+            )
+        return recovering.recover(
+            self,
+            parsed_args,
+            cloud,
+            [server.host or '' for server in found],
+            [server.uuid for server in found],
+        )
+
+
+class RebootServer(base.RecoveryLister):
+    """Reboot servers, each exactly once: hard, or started if stopped.
+
+    What was sent is never sent again unless it is proven that it was not
+    carried out; a killed run goes on with run resume. Servers of a host
+    that is down are refused: the request would wait for its return.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            'servers', metavar='<server>', nargs='+', help=ANY_NAME
+        )
+        carry_out.add_plan_options(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+        from nova_recovery.procedures import clock
+        from nova_recovery.procedures import reboot
+
+        cloud = self.cloud(parsed_args)
+        found = recovering.resolve(cloud, parsed_args.servers)
+        request = reboot.Request(
+            servers=tuple(dict.fromkeys(server.uuid for server in found)),
+            settle=cloud.conf.timeouts.settle,
+            patience=cloud.conf.timeouts.server,
+            per_host=cloud.conf.runner.per_target,
+        )
+        plan = reboot.decide(
+            request, reboot.read(cloud, request.servers), clock.now()
+        )
+        return carry_out.settle(self, parsed_args, plan, cloud).table
+
+
+class SetServer(base.RecoveryLister):
+    """Correct the states of a server in its row.
+
+    Only combinations that nova leaves alone; where "openstack server set
+    --state" does the same, it says so. What is not given stays, but a new
+    state takes its power state along.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument('server', metavar='<server>', help=ANY_NAME)
+        parser.add_argument(
+            '--vm-state',
+            metavar='<state>',
+            help='active, stopped, paused, suspended, rescued, error or '
+            'shelved',
+        )
+        parser.add_argument(
+            '--power-state',
+            metavar='<state>',
+            help='nostate (0), running (1), paused (3), shutdown (4), '
+            'crashed (6) or suspended (7)',
+        )
+        parser.add_argument(
+            '--task-state',
+            metavar='none',
+            choices=('none',),
+            help='none clears it; a task can not be set by hand',
+        )
+        carry_out.add_plan_options(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+        from nova_recovery.procedures import clock
+        from nova_recovery.procedures import set_states
+
+        wanted = parsed_args
+        if not (wanted.vm_state or wanted.power_state or wanted.task_state):
+            raise exceptions.UsageError(
+                'give --vm-state, --power-state or --task-state'
+            )
+        state = power = None
+        if wanted.vm_state:
+            state = set_states.vm_state(wanted.vm_state)
+        if wanted.power_state:
+            power = set_states.power_state(wanted.power_state)
+        cloud = self.cloud(parsed_args)
+        (server,) = recovering.resolve(cloud, [wanted.server])
+        request = set_states.Request(
+            uuid=server.uuid,
+            cell=server.cell,
+            vm_state=state,
+            power_state=power,
+            clear_task=wanted.task_state is not None,
+        )
+        plan = set_states.decide(
+            request, set_states.read(cloud, request), clock.now()
+        )
+        return carry_out.settle(self, parsed_args, plan, cloud).table

@@ -1,0 +1,81 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Availability zones and server groups, from nova's API database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from nova_recovery.cloud import database as database_module
+
+
+def zones(api: database_module.Database, default: str) -> dict[str, str]:
+    """The availability zone of each host that is in an aggregate with one.
+
+    :param default: ``[DEFAULT]default_availability_zone``, for the others
+        (they are not in the answer)
+    :returns: host -> zone
+    """
+    hosts = api.tables['aggregate_hosts']
+    metadata = api.tables['aggregate_metadata']
+    with api.reader() as connection:
+        found = connection.execute(
+            sa.select(hosts.c.host, metadata.c.value)
+            .join(metadata, metadata.c.aggregate_id == hosts.c.aggregate_id)
+            .where(metadata.c.key == 'availability_zone')
+        )
+        return {row[0]: row[1] or default for row in found}
+
+
+def groups(
+    api: database_module.Database, servers: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    """The server groups of servers.
+
+    :returns: server uuid -> {'policy', 'members': uuids of the others}
+    """
+    wanted = list(servers)
+    member = api.tables['instance_group_member']
+    policy = api.tables['instance_group_policy']
+    with api.reader() as connection:
+        mine = connection.execute(
+            sa.select(member.c.instance_uuid, member.c.group_id).where(
+                member.c.instance_uuid.in_(wanted)
+            )
+        ).all()
+        ids = [row[1] for row in mine]
+        policies = {
+            row[0]: row[1]
+            for row in connection.execute(
+                sa.select(policy.c.group_id, policy.c.policy).where(
+                    policy.c.group_id.in_(ids)
+                )
+            )
+        }
+        members: dict[int, list[str]] = {}
+        for uuid, group in connection.execute(
+            sa.select(member.c.instance_uuid, member.c.group_id).where(
+                member.c.group_id.in_(ids)
+            )
+        ):
+            members.setdefault(group, []).append(uuid)
+    return {
+        uuid: {
+            'policy': policies.get(group, ''),
+            'members': [m for m in members[group] if m != uuid],
+        }
+        for uuid, group in mine
+    }

@@ -1,0 +1,56 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Which connection types of volumes are bound to a host.
+
+The extension point ``nova_recovery.volume_protocols``: an entry point is
+named after ``driver_volume_type`` and gives a ``Protocol``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import stevedore
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """A connection type.
+
+    :ivar host_bound: the connection data is good for one host only, so
+        that it must be asked for anew on another: a stale LUN number may
+        be another tenant's volume there
+    """
+
+    host_bound: bool
+
+
+BOUND = Protocol(host_bound=True)
+#: The data names the volume wherever it is opened.
+ANYWHERE = Protocol(host_bound=False)
+
+
+@functools.cache
+def _known() -> dict[str, Protocol]:
+    manager = stevedore.ExtensionManager('nova_recovery.volume_protocols')
+    return {extension.name: extension.plugin for extension in manager}
+
+
+def host_bound(protocol: str) -> bool | None:
+    """Whether connections of this type are bound to a host; None: unknown.
+
+    :param protocol: ``driver_volume_type``
+    """
+    found = _known().get(protocol)
+    return found.host_bound if found else None

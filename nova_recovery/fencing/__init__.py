@@ -1,0 +1,159 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Proof that a host is off: the extension point ``nova_recovery.fencing``.
+
+A silent nova-compute proves nothing about the guests beside it. Only what
+is known to be off may have its guests started elsewhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import subprocess  # nosec: a command that the operator configured
+from typing import Protocol
+
+from oslo_config import cfg
+import stevedore
+
+from nova_recovery import exceptions
+from nova_recovery.cloud import secrets
+
+#: Seconds for one call of a fence program; those talk to slow controllers.
+PATIENCE = 120
+#: What the fence agents' ``--action status`` exit with.
+ON, OFF = 0, 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Status:
+    """Whether a host is off.
+
+    :ivar state: ``off``, ``on`` or ``unknown``
+    :ivar detail: who says so, one line
+    """
+
+    state: str
+    detail: str
+
+
+class Driver(Protocol):
+    """How a site proves that a host is off.
+
+    :ivar can_fence: it can turn a host off itself
+    """
+
+    can_fence: bool
+
+    def status(self, host: str) -> Status:
+        """Whether the host is off. Changes nothing, never raises."""
+
+    def off(self, host: str) -> None:
+        """Turn the host off.
+
+        :raises ChangeFailed: it may still be on
+        """
+
+
+class Operator:
+    """The word of an operator who looked or pulled the plug."""
+
+    can_fence = False
+
+    def __init__(self, conf: cfg.ConfigOpts, words: str) -> None:
+        self._words = words
+
+    def status(self, host: str) -> Status:
+        if self._words.strip():
+            return Status('off', f'operator: {self._words.strip()}')
+        return Status('unknown', 'nobody said that the host is off')
+
+    def off(self, host: str) -> None:
+        raise exceptions.ChangeFailed(
+            f'turn {host} off by hand, or configure [fencing] driver=command'
+        )
+
+
+class Command:
+    """Any program with a status and an off, such as a fence agent."""
+
+    can_fence = True
+
+    def __init__(self, conf: cfg.ConfigOpts, words: str) -> None:
+        self._status = conf.fencing.command_status
+        self._off = conf.fencing.command_off
+
+    def status(self, host: str) -> Status:
+        try:
+            done = _run('command_status', self._status, host)
+        except exceptions.ChangeFailed as error:
+            return Status('unknown', str(error))
+        words = _words(done.stdout + ' ' + done.stderr)
+        state = {ON: 'on', OFF: 'off'}.get(done.returncode, 'unknown')
+        return Status(state, f'{state}, says command_status: {words}')
+
+    def off(self, host: str) -> None:
+        done = _run('command_off', self._off, host)
+        if done.returncode:
+            raise exceptions.ChangeFailed(
+                f'[fencing] command_off for {host} ended with '
+                f'{done.returncode}: {_words(done.stderr)}'
+            )
+
+
+def _run(
+    option: str, command: str | None, host: str
+) -> subprocess.CompletedProcess[str]:
+    if not command:
+        raise exceptions.ChangeFailed(f'[fencing] {option} is not set')
+    words = [word.replace('{host}', host) for word in shlex.split(command)]
+    try:
+        return subprocess.run(  # nosec: no shell, the operator's program
+            words,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=PATIENCE,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise exceptions.ChangeFailed(
+            f'[fencing] {option} for {host}: {error}'
+        ) from error
+
+
+def _words(output: str) -> str:
+    # Fence agents have been seen to print their own command line.
+    return secrets.mask_text(' '.join(output.split()))[:200]
+
+
+def load(conf: cfg.ConfigOpts, words: str) -> Driver:
+    """The driver that is configured; the operator's word goes before it.
+
+    :param words: of ``--fenced``; with them, the operator answers for it
+    :raises ConfigError: no driver has that name
+    """
+    name = 'operator' if words else conf.fencing.driver
+    try:
+        manager = stevedore.DriverManager(
+            'nova_recovery.fencing',
+            name,
+            invoke_on_load=True,
+            invoke_args=(conf, words),
+        )
+    except stevedore.exception.NoMatches as error:
+        raise exceptions.ConfigError(
+            f'[fencing] driver: nothing is called {name!r}'
+        ) from error
+    driver: Driver = manager.driver
+    return driver

@@ -1,0 +1,72 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The claims of a plan, looked at again before each change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nova_recovery import exceptions
+from nova_recovery.cloud import claims
+from nova_recovery.engine import change
+from nova_recovery.engine.plan import Item
+from nova_recovery.engine.plan import Plan
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+
+#: These make or give back the claim, and look at it themselves.
+_CLAIMING = frozenset(
+    {'claim-host', 'release-host', 'claim-server', 'release-server'}
+)
+
+
+def guard(
+    plan: Plan, cloud: cloud_module.Cloud, marker: str
+) -> change.Guard | None:
+    """See ``procedures.guard``."""
+    claimed = {
+        item.subject: item
+        for item in plan.items()
+        if item.kind in ('claim-host', 'claim-server')
+    }
+    if not claimed:
+        return None
+
+    def confirm(item: Item) -> None:
+        if item.kind in _CLAIMING:
+            return
+        for subject in (item.subject, *item.follows):
+            if subject in claimed:
+                _confirm(cloud, claimed[subject], marker)
+
+    return confirm
+
+
+def _confirm(cloud: cloud_module.Cloud, claim: Item, marker: str) -> None:
+    database = cloud.databases.cell(claim.data['cell'])
+    if claim.kind == 'claim-server':
+        held = claims.server_holder(database, claim.data['uuid'])
+        if held != claims.owner_tag(marker):
+            raise exceptions.ClaimLost(
+                f'the claim on server {claim.label} is gone: {held}'
+            )
+        return
+    reason = claims.service_row(database, claim.data['service_id'])[
+        'disabled_reason'
+    ]
+    if reason != marker:
+        raise exceptions.ClaimLost(
+            f'the claim on {claim.label} is gone; its nova-compute is now '
+            f'disabled because: {reason}'
+        )

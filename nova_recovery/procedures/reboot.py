@@ -1,0 +1,234 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Reboot servers, each exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+import dataclasses
+from typing import Any
+from typing import TYPE_CHECKING
+
+from nova_recovery import exceptions
+from nova_recovery.cloud import claims
+from nova_recovery.cloud import records
+from nova_recovery.cloud import servers as servers_module
+from nova_recovery.engine.plan import Gate
+from nova_recovery.engine.plan import Item
+from nova_recovery.engine.plan import Plan
+from nova_recovery.engine.plan import Step
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+
+PROCEDURE = 'server-reboot'
+#: What nova takes a hard reboot of (nova/compute/api.py); a stopped one is
+#: started instead.
+REBOOTS = frozenset({'active', 'paused', 'suspended', 'error'})
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """Which servers; see changes.once for the seconds."""
+
+    servers: tuple[str, ...]
+    settle: int = 60
+    patience: int = 600
+    per_host: int = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Situation:
+    """:ivar computes: host -> 'up', 'down' or 'forced down'; None: unknown
+    :ivar holders: server uuid -> who claimed it
+    :ivar versions: API -> its version
+    :ivar unreachable: API -> why
+    """
+
+    servers: tuple[records.Server, ...]
+    computes: dict[str, str] | None
+    holders: dict[str, str]
+    versions: dict[str, str]
+    unreachable: dict[str, str]
+
+
+def read(cloud: cloud_module.Cloud, uuids: Sequence[str]) -> Situation:
+    """The servers and the computes that they are on."""
+    found, unknown = servers_module.list_servers(
+        cloud.databases, uuids=list(uuids)
+    )
+    missing = set(uuids) - {server.uuid for server in found}
+    if missing:
+        for error in unknown.values():
+            raise error
+        raise exceptions.NotFound(f'gone: {", ".join(sorted(missing))}')
+    computes: dict[str, str] | None = None
+    versions: dict[str, str] = {}
+    unreachable: dict[str, str] = {}
+    try:
+        versions['nova'] = cloud.compute.ping()
+        computes = {
+            s['host']: 'forced down' if s.get('forced_down') else s['state']
+            for s in cloud.compute.services()
+        }
+    except exceptions.RecoveryError as error:
+        unreachable['nova'] = str(error)
+    holders = {}
+    for server in found:
+        database = cloud.databases.cell(server.cell)
+        if database.tables.has('tags'):
+            held = claims.server_holder(database, server.uuid)
+            if held:
+                holders[server.uuid] = held
+    return Situation(tuple(found), computes, holders, versions, unreachable)
+
+
+def decide(request: Request, found: Situation, now: str = '') -> Plan:
+    """The plan: claim, send once, give the claim back."""
+    several = 'server' if len(found.servers) == 1 else 'servers'
+    ordered = sorted(found.servers, key=lambda s: (s.name, s.uuid))
+    limits = {'host': request.per_host}
+    return Plan(
+        procedure=PROCEDURE,
+        title=f'reboot {len(ordered)} {several}, each exactly once',
+        arguments={
+            **dataclasses.asdict(request),
+            'servers': list(request.servers),
+        },
+        steps=(
+            Step('claim', 'claim', _items('claim-server', ordered, request)),
+            Step(
+                'reboot',
+                'reboot or start',
+                tuple(
+                    item
+                    for server in ordered
+                    for item in _items(
+                        'start-server'
+                        if server.vm_state == 'stopped'
+                        else 'reboot-server',
+                        [server],
+                        request,
+                    )
+                ),
+                limits,
+            ),
+            Step(
+                'release',
+                'give the claims back',
+                _items('release-server', ordered, request),
+            ),
+        )
+        if ordered
+        else (),
+        gates=tuple(gates(found, frozenset())),
+        created_at=now,
+    )
+
+
+def check(
+    plan: Plan, cloud: cloud_module.Cloud, touched: frozenset[str]
+) -> tuple[Gate, ...]:
+    """The gates as they are now."""
+    return tuple(gates(read(cloud, plan.arguments['servers']), touched))
+
+
+def _items(
+    kind: str, servers: Sequence[records.Server], request: Request
+) -> tuple[Item, ...]:
+    return tuple(
+        Item(
+            id=f'{kind}:{server.uuid}',
+            kind=kind,
+            subject=f'server:{server.uuid}',
+            label=server.name,
+            data={
+                'uuid': server.uuid,
+                'cell': server.cell,
+                'host': server.host,
+                'settle': request.settle,
+                'patience': request.patience,
+            },
+        )
+        for server in servers
+    )
+
+
+def gates(found: Situation, touched: frozenset[str]) -> Iterator[Gate]:
+    """What must hold before anything is sent.
+
+    :param touched: subjects that the run has begun with
+    """
+    if found.unreachable:
+        yield Gate(
+            'apis-reachable',
+            '',
+            'hard',
+            'unknown',
+            '; '.join(f'{k}: {v}' for k, v in found.unreachable.items()),
+        )
+    else:
+        yield Gate(
+            'apis-reachable',
+            '',
+            'hard',
+            'ok',
+            ', '.join(f'{k} {v}' for k, v in found.versions.items()),
+        )
+    yield from _hosts(found)
+    for server in found.servers:
+        if f'server:{server.uuid}' not in touched:
+            yield from _server(server, found.holders)
+
+
+def _hosts(found: Situation) -> Iterator[Gate]:
+    for host in sorted({server.host or '' for server in found.servers}):
+        state = None if found.computes is None else found.computes.get(host)
+        if state == 'up':
+            yield Gate('host-up', host, 'hard', 'ok', 'nova-compute is up')
+            continue
+        yield Gate(
+            'host-up',
+            host or 'no host',
+            'hard',
+            'unknown' if found.computes is None else 'refused',
+            'nova was not asked' if state is None else f'it is {state}',
+            'a request would wait in the message bus and be carried out '
+            'when the host returns; see openstack recovery host recover',
+        )
+
+
+def _server(
+    server: records.Server, holders: dict[str, Any]
+) -> Iterator[Gate]:
+    if server.vm_state not in REBOOTS | {'stopped'} or server.task_state:
+        task = f', its task is {server.task_state}' if server.task_state else ''
+        yield Gate(
+            'rebootable',
+            server.name,
+            'hard',
+            'refused',
+            f'it is {server.vm_state}{task}',
+            'wait for its task to end; openstack recovery server show tells '
+            'of one that never will',
+        )
+    if server.uuid in holders:
+        yield Gate(
+            'unclaimed',
+            server.name,
+            'hard',
+            'refused',
+            f'claimed: {holders[server.uuid]}',
+            'go on with that run: run resume',
+        )

@@ -1,0 +1,90 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The servers of a dead host run again on another.
+
+``read`` asks the cloud, ``decide`` makes the plan of what was read;
+``check`` asks the gates of a plan again, later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from nova_recovery import fencing
+from nova_recovery.engine.plan import Gate
+from nova_recovery.engine.plan import Plan
+from nova_recovery.procedures import clock
+from nova_recovery.procedures.recover import decide
+from nova_recovery.procedures.recover import gates
+from nova_recovery.procedures.recover import read
+from nova_recovery.procedures.recover import situation
+from nova_recovery.procedures.recover import targets
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+
+
+def make_plan(
+    cloud: cloud_module.Cloud,
+    request: situation.Request,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Plan:
+    """Read the cloud and decide.
+
+    :raises RecoveryError: see ``read`` and ``decide``
+    """
+    driver = fencing.load(cloud.conf, request.fenced)
+    found = read.read(cloud, request, driver, progress)
+    return decide.decide(request, found, clock.now())
+
+
+def check(
+    plan: Plan, cloud: cloud_module.Cloud, touched: frozenset[str]
+) -> tuple[Gate, ...]:
+    """The gates of a plan, or of what is left of one, as they are now.
+
+    :param touched: subjects that the run has begun to change: what was
+        asked before the first change to them can't be asked any more
+    """
+    request = decide.from_arguments(plan.arguments)
+    driver = fencing.load(cloud.conf, request.fenced)
+    found = read.read(cloud, request, driver)
+    servers = {server.uuid: server for server in found.servers}
+    assigned = []
+    for item in plan.items():
+        target = _target(item.kind, item.data)
+        server = servers.get(item.data.get('uuid', ''))
+        if target and server and item.subject not in touched:
+            method = (
+                targets.MOVE
+                if item.kind == 'move-record'
+                else targets.EVACUATE
+            )
+            assigned.append(targets.Assignment(server, method, '', target))
+    return tuple(
+        gate
+        for gate in gates.check(request, found, assigned)
+        if not (
+            gate.name == 'source-unclaimed'
+            and f'host:{gate.subject}' in touched
+        )
+    )
+
+
+def _target(kind: str, data: situation.JSON) -> str | None:
+    if kind == 'evacuate-server':
+        return str(data['target'])
+    if kind == 'move-record':
+        return str(data['target']['host'])
+    return None

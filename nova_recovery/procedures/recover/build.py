@@ -1,0 +1,327 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The items of a recovery: what exactly is done to each server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from typing import Any
+
+from nova_recovery.cloud import volume_protocols
+from nova_recovery.engine.plan import Item
+from nova_recovery.engine.plan import Step
+from nova_recovery.procedures.recover import situation
+from nova_recovery.procedures.recover import targets
+
+JSON = dict[str, Any]
+#: The row of a moved server until it is started: it makes os-start the
+#: only way on, and survives a restart of the target's nova-compute, which
+#: would plug and perhaps boot an ``active`` one.
+PARKED = {'vm_state': 'stopped', 'power_state': 4, 'task_state': None}
+
+
+def steps(
+    request: situation.Request,
+    found: situation.Situation,
+    assigned: Iterable[targets.Assignment],
+) -> tuple[Step, ...]:
+    """The steps in their order; those without items are left out."""
+    assigned = [one for one in assigned if one.target in found.hosts]
+    builder = _Builder(request, found)
+    evacuated = [a for a in assigned if a.method == targets.EVACUATE]
+    moved = [a for a in assigned if a.method == targets.MOVE]
+    hosts = [found.hosts[name] for name in request.hosts]
+    per_target = {'target': request.per_target}
+    names = ', '.join(request.hosts)
+    every = [
+        Step('claim', f'claim {names}', _all(builder.claim, hosts)),
+        Step('fence', f'turn off {names}', _all(builder.fence, hosts)),
+        Step('force-down', f'force down {names}', _all(builder.down, hosts)),
+        Step(
+            'evacuate',
+            _count('evacuate {}', evacuated, ' through nova'),
+            _all(builder.evacuate, evacuated),
+            per_target,
+        ),
+        Step(
+            'lock',
+            _count('lock {}', moved, ' that nova refuses to evacuate'),
+            _all(builder.lock, moved),
+        ),
+        Step(
+            'allocation',
+            'move their allocations',
+            _all(builder.allocation, moved),
+        ),
+        Step('record', 'move their rows', _all(builder.record, moved)),
+        Step('ports', 'bind their ports', _all(builder.ports, moved)),
+        Step(
+            'volumes',
+            'connect their volumes anew',
+            _all(builder.volumes, moved),
+        ),
+        Step(
+            'start',
+            'start those that ran',
+            _all(builder.start, moved),
+            per_target,
+        ),
+        Step('verify', 'verify', _all(builder.verify, assigned)),
+        Step('unlock', 'unlock', _all(builder.unlock, moved)),
+        Step(
+            'release',
+            f'give the claim on {names} back',
+            tuple(
+                item
+                for host in hosts
+                for item in builder.release(host, assigned)
+            ),
+        ),
+    ]
+    if not assigned:
+        return ()
+    return tuple(step for step in every if step.items)
+
+
+def _all(
+    build: Callable[[Any], list[Item]], subjects: Iterable[Any]
+) -> tuple[Item, ...]:
+    return tuple(item for one in subjects for item in build(one))
+
+
+def _count(words: str, those: list[Any], tail: str) -> str:
+    several = 'server' if len(those) == 1 else 'servers'
+    return words.format(f'{len(those)} {several}') + tail
+
+
+class _Builder:
+    def __init__(
+        self, request: situation.Request, found: situation.Situation
+    ) -> None:
+        self._request = request
+        self._found = found
+
+    def _host_item(self, kind: str, host: situation.Host, **data: Any) -> Item:
+        return Item(
+            id=f'{kind}:{host.name}',
+            kind=kind,
+            subject=f'host:{host.name}',
+            label=host.name,
+            data={
+                'cell': host.cell,
+                'host': host.name,
+                'service_id': host.service_id,
+                **data,
+            },
+        )
+
+    def claim(self, host: situation.Host) -> list[Item]:
+        seen = {
+            'disabled': int(host.disabled),
+            'disabled_reason': host.disabled_reason,
+        }
+        return [self._host_item('claim-host', host, seen=seen)]
+
+    def fence(self, host: situation.Host) -> list[Item]:
+        if not (self._request.fence and host.fence == 'on'):
+            return []
+        return [self._host_item('fence-host', host)]
+
+    def down(self, host: situation.Host) -> list[Item]:
+        return [self._host_item('force-down', host)]
+
+    def release(
+        self, host: situation.Host, assigned: list[targets.Assignment]
+    ) -> list[Item]:
+        # Kept while any of its servers still has to be recovered.
+        follows = tuple(
+            one.server.subject
+            for one in assigned
+            if one.server.host == host.name
+        )
+        item = self._host_item('release-host', host)
+        return [
+            Item(
+                item.id,
+                item.kind,
+                item.subject,
+                item.label,
+                item.data,
+                follows,
+            )
+        ]
+
+    def _item(
+        self,
+        kind: str,
+        one: targets.Assignment,
+        part: str = '',
+        **data: Any,
+    ) -> Item:
+        server = one.server
+        return Item(
+            id=f'{kind}:{server.uuid}' + (f':{part}' if part else ''),
+            kind=kind,
+            subject=server.subject,
+            label=server.name,
+            data={
+                'uuid': server.uuid,
+                'cell': server.cell,
+                'source': server.host,
+                'target': one.target,
+                **data,
+            },
+            follows=(f'host:{server.host}',),
+        )
+
+    def _once(self, kind: str, one: targets.Assignment, **data: Any) -> Item:
+        return self._item(
+            kind,
+            one,
+            settle=self._request.settle,
+            patience=self._request.patience,
+            **data,
+        )
+
+    def evacuate(self, one: targets.Assignment) -> list[Item]:
+        return [
+            self._once(
+                'evacuate-server', one, task_state=one.server.task_state
+            )
+        ]
+
+    def lock(self, one: targets.Assignment) -> list[Item]:
+        if one.server.locked:
+            return []
+        return [self._item('lock-server', one, why=one.why)]
+
+    def unlock(self, one: targets.Assignment) -> list[Item]:
+        if one.server.locked:
+            return []
+        return [self._item('unlock-server', one)]
+
+    def allocation(self, one: targets.Assignment) -> list[Item]:
+        held = one.server.allocations
+        if held is None or len(held) != 1:
+            # A gate refuses such a plan; it can still be read.
+            return []
+        source, resources = next(iter(held.items()))
+        return [
+            self._item(
+                'move-allocation',
+                one,
+                source_provider=source,
+                target_provider=self._provider(one.target),
+                resources=resources,
+            )
+        ]
+
+    def record(self, one: targets.Assignment) -> list[Item]:
+        server, host = one.server, self._found.hosts[one.target or '']
+        node = host.nodes[0] if host.nodes else None
+        target = {
+            'host': host.name,
+            'node': node.name if node else None,
+            'host_ip': node.host_ip if node else None,
+            'compute_id': node.id if node else None,
+        }
+        seen = {
+            'host': server.host,
+            'node': server.node,
+            'availability_zone': server.availability_zone,
+            'vm_state': server.vm_state,
+            'power_state': server.power_state,
+            'task_state': server.task_state,
+        }
+        values = {
+            'host': target['host'],
+            'node': target['node'],
+            'availability_zone': host.zone or server.availability_zone,
+            **PARKED,
+        }
+        if server.compute_id is not None:
+            # From 28.0 on: the id of the compute node's row.
+            seen['compute_id'] = server.compute_id
+            values['compute_id'] = target['compute_id']
+        item = self._item(
+            'move-record',
+            one,
+            seen=seen,
+            values=values,
+            disarm=server.armed.get(host.name, []),
+        )
+        item.data['source'] = {'host': server.host, 'node': server.node}
+        item.data['target'] = target
+        return [item]
+
+    def ports(self, one: targets.Assignment) -> list[Item]:
+        zone = self._found.hosts[one.target or ''].zone or ''
+        return [
+            self._item(
+                'bind-port',
+                one,
+                port.id,
+                port=port.id,
+                address=port.address,
+                zone=zone,
+            )
+            for port in one.server.ports or ()
+        ]
+
+    def volumes(self, one: targets.Assignment) -> list[Item]:
+        return [
+            self._item(
+                'reconnect-volume',
+                one,
+                volume.id,
+                volume=volume.id,
+                mapping=volume.mapping,
+                attachment=volume.attachment,
+                device=volume.device,
+                mode=volume.mode,
+                protocol=volume.protocol,
+                connector=targets.connector(
+                    self._found.hosts[one.target or ''], self._request
+                ),
+                source_connector=volume.source_connector,
+            )
+            for volume in one.server.volumes
+            if volume_protocols.host_bound(volume.protocol or '')
+        ]
+
+    def start(self, one: targets.Assignment) -> list[Item]:
+        return [self._once('start-server', one)] if one.server.runs else []
+
+    def verify(self, one: targets.Assignment) -> list[Item]:
+        server = one.server
+        runs = server.runs
+        if one.method == targets.EVACUATE:
+            # nova makes an active server of one that was in error.
+            runs = server.vm_state != 'stopped'
+        host = self._found.hosts[one.target or '']
+        return [
+            self._item(
+                'verify-server',
+                one,
+                running=runs,
+                node=host.nodes[0].name if host.nodes else None,
+                provider=self._provider(one.target),
+                source_provider=self._provider(server.host),
+                volumes=[volume.id for volume in server.volumes],
+            )
+        ]
+
+    def _provider(self, host: str | None) -> str | None:
+        nodes = self._found.hosts[host or ''].nodes
+        return nodes[0].uuid if nodes else None

@@ -1,0 +1,111 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""From what is and what was asked for to a plan. Nothing but functions."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from nova_recovery import exceptions
+from nova_recovery.engine.plan import Plan
+from nova_recovery.procedures.recover import build
+from nova_recovery.procedures.recover import gates
+from nova_recovery.procedures.recover import situation
+from nova_recovery.procedures.recover import targets
+
+PROCEDURE = 'host-recover'
+
+
+def decide(
+    request: situation.Request, found: situation.Situation, now: str = ''
+) -> Plan:
+    """The plan of a recovery.
+
+    :param now: when the situation was read, UTC, ISO 8601 with Z
+    :raises UsageError: the request contradicts itself
+    """
+    _check(request, found)
+    chosen = [
+        server
+        for server in found.servers
+        if server.uuid not in request.exclude
+        and (not request.servers or server.uuid in request.servers)
+    ]
+    assigned = targets.assign(chosen, request, found)
+    left_out = {
+        server.subject: f'{server.name}: excluded'
+        for server in found.servers
+        if server.uuid in request.exclude
+    }
+    several = 'server' if len(chosen) == 1 else 'servers'
+    return Plan(
+        procedure=PROCEDURE,
+        title=(
+            f'recover {len(chosen)} {several} of {", ".join(request.hosts)}'
+        ),
+        arguments=to_arguments(request),
+        steps=build.steps(request, found, assigned),
+        gates=gates.check(request, found, assigned),
+        notes=tuple(_notes(request, assigned)),
+        left_out=left_out,
+        created_at=now,
+    )
+
+
+def to_arguments(request: situation.Request) -> dict[str, Any]:
+    """The request as JSON types."""
+    arguments = dataclasses.asdict(request)
+    for name, value in arguments.items():
+        if isinstance(value, tuple):
+            arguments[name] = list(value)
+    return arguments
+
+
+def from_arguments(arguments: dict[str, Any]) -> situation.Request:
+    """The request that a plan was made for."""
+    values = dict(arguments)
+    for name in ('hosts', 'servers', 'exclude'):
+        values[name] = tuple(values[name])
+    return situation.Request(**values)
+
+
+def _check(request: situation.Request, found: situation.Situation) -> None:
+    known = {server.uuid for server in found.servers}
+    for uuid in (*request.target_for, *request.exclude):
+        if uuid not in known:
+            raise exceptions.UsageError(
+                f'server {uuid} is not on {", ".join(request.hosts)}'
+            )
+    for uuid in request.target_for:
+        if uuid in request.exclude:
+            raise exceptions.UsageError(
+                f'server {uuid} is both excluded and given a target'
+            )
+
+
+def _notes(
+    request: situation.Request, assigned: list[targets.Assignment]
+) -> list[str]:
+    notes = [
+        f'{one.server.name} is moved by hand: {one.why}'
+        for one in assigned
+        if one.method == targets.MOVE and request.method == 'auto'
+    ]
+    if assigned:
+        notes.append(
+            f'{", ".join(request.hosts)} stays disabled and forced down. '
+            'When it returns, start its nova-compute and let it clean up '
+            'before you enable it.'
+        )
+    return notes

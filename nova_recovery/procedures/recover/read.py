@@ -1,0 +1,333 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Read all that a recovery decides on. Writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from concurrent import futures
+import datetime
+import time
+from typing import Any
+from typing import TYPE_CHECKING
+
+from nova_recovery import exceptions
+from nova_recovery import fencing
+from nova_recovery.cloud import aggregates
+from nova_recovery.cloud import attachments
+from nova_recovery.cloud import clock
+from nova_recovery.cloud import database as database_module
+from nova_recovery.cloud import facts as facts_module
+from nova_recovery.cloud import records
+from nova_recovery.cloud import schema
+from nova_recovery.cloud import servers as servers_module
+from nova_recovery.cloud import services
+from nova_recovery.procedures.recover import describe
+from nova_recovery.procedures.recover import situation
+from nova_recovery.procedures.recover import targets as targets_module
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+
+#: What a move needs of a cell's schema.
+MODERN = ('node', 'tombstones', 'migration-uuid', 'attachment-id')
+#: Requests to the APIs side by side.
+READERS = 8
+
+
+def read(
+    cloud: cloud_module.Cloud,
+    request: situation.Request,
+    driver: fencing.Driver,
+    progress: Callable[[str], None] = lambda text: None,
+) -> situation.Situation:
+    """The situation of dead hosts and their servers.
+
+    Takes two report intervals at least, for the heartbeats are watched
+    that long.
+
+    :param progress: told what takes its time
+    :raises NotFound: nova has no such host
+    :raises DatabaseUnavailable: a cell of theirs doesn't answer
+    """
+    cells = {
+        services.host_mapping(cloud.databases, name) for name in request.hosts
+    }
+    databases = {name: cloud.databases.cell(name) for name in sorted(cells)}
+    first = {name: _reports(db) for name, db in databases.items()}
+    began = time.monotonic()
+    reader = _Reader(cloud, request, driver)
+    servers = reader.servers()
+    targets = reader.targets(servers)
+    interval = 2.0 * cloud.nova.report_interval
+    left = interval - (time.monotonic() - began)
+    if left > 0:
+        progress(
+            f'watching the heartbeats of {", ".join(databases)} for '
+            f'{interval:.0f} s'
+        )
+        # Not a wait for something to happen, but a measurement: silence
+        # can only be seen over time.
+        time.sleep(left)
+    apart = time.monotonic() - began
+    found: dict[str, situation.Host] = {}
+    for name, database in databases.items():
+        for host in reader.hosts(database, first[name], apart, targets):
+            found[host.name] = host
+    return situation.Situation(
+        hosts=found,
+        servers=tuple(servers),
+        apis=reader.apis,
+        unreachable=reader.unreachable,
+        evacuates_with_task=reader.evacuates_with_task(),
+        modern=cloud.databases.api is not None
+        and all(set(MODERN) <= schema.features(d) for d in databases.values()),
+        reports_apart=interval,
+    )
+
+
+def _reports(database: database_module.Database) -> dict[str, int]:
+    return {s.host: s.report_count for s in services.compute_services(database)}
+
+
+class _Reader:
+    """Databases first, then what the APIs add if they answer."""
+
+    def __init__(
+        self,
+        cloud: cloud_module.Cloud,
+        request: situation.Request,
+        driver: fencing.Driver,
+    ) -> None:
+        self._cloud = cloud
+        self._request = request
+        self._dead = request.hosts
+        self._driver = driver
+        self.apis: dict[str, str] = {}
+        self.unreachable: dict[str, str] = {}
+        self._ping()
+
+    def _ping(self) -> None:
+        asked: dict[str, Callable[[], str]] = {
+            'nova': lambda: self._cloud.compute.ping(),
+            'placement': lambda: self._cloud.placement.ping(),
+            'neutron': lambda: self._cloud.network.ping(),
+            'cinder': lambda: self._cloud.volume.ping(),
+        }
+        for name, ping in asked.items():
+            try:
+                self.apis[name] = ping()
+            except exceptions.RecoveryError as error:
+                self.unreachable[name] = str(error)
+
+    def evacuates_with_task(self) -> bool:
+        # Zed's 2.93; its 26.0.0 dropped the check of the task state.
+        return 'nova' in self.apis and self._cloud.compute.speaks('2.93')
+
+    def servers(self) -> list[situation.Server]:
+        found: list[records.Server] = []
+        for host in self._dead:
+            some, unknown = servers_module.list_servers(
+                self._cloud.databases, host=host
+            )
+            cell = services.host_mapping(self._cloud.databases, host)
+            if cell in unknown:
+                raise unknown[cell]
+            found.extend(s for s in some if s.cell == cell)
+        only = self._request.servers
+        if only:
+            found = [server for server in found if server.uuid in only]
+        facts = facts_module.facts(self._cloud.databases, found)
+        stored = self._stored(facts.values())
+        groups = self._groups([server.uuid for server in found])
+
+        def complete(server: records.Server) -> situation.Server:
+            return describe.server(
+                facts[server.uuid],
+                connectors=stored,
+                group=groups.get(server.uuid),
+                allocations=self._asked('placement', server.uuid),
+                ports=self._asked('neutron', server.uuid),
+            )
+
+        with futures.ThreadPoolExecutor(READERS) as pool:
+            return list(pool.map(complete, found))
+
+    def _asked(self, api: str, uuid: str) -> Any:
+        if api in self.unreachable:
+            return None
+        if api == 'placement':
+            return self._cloud.placement.allocations(uuid)['allocations']
+        return self._cloud.network.ports(uuid)
+
+    def targets(self, servers: list[situation.Server]) -> set[str] | None:
+        """Providers that the servers could go to, None: placement is mute.
+
+        Only these are asked for their room, for a cell may have hundreds.
+        """
+        if 'placement' in self.unreachable:
+            return None
+        found: set[str] = set()
+        if self._request.target_host is None:
+            for wanted in {
+                tuple(sorted(targets_module.needs(s).items())) for s in servers
+            }:
+                if wanted:
+                    found.update(
+                        self._cloud.placement.candidates(dict(wanted), 200)
+                    )
+        return found
+
+    def _stored(
+        self, facts: Iterable[records.ServerFacts]
+    ) -> dict[str, dict[str, Any]]:
+        cinder = self._cloud.databases.cinder
+        wanted = [
+            device.attachment_id
+            for one in facts
+            for device in one.devices
+            if device.attachment_id
+        ]
+        if cinder is None or not wanted:
+            return {}
+        return attachments.connectors(cinder, wanted)
+
+    def _groups(self, uuids: list[str]) -> dict[str, dict[str, Any]]:
+        api = self._cloud.databases.api
+        if api is None or not uuids:
+            return {}
+        groups = aggregates.groups(api, uuids)
+        members = sorted({m for g in groups.values() for m in g['members']})
+        hosts: dict[str, str | None] = {}
+        if members:
+            others, unknown = servers_module.list_servers(
+                self._cloud.databases, uuids=members
+            )
+            for error in unknown.values():
+                raise error
+            hosts = {server.uuid: server.host for server in others}
+        return {
+            uuid: {
+                'policy': group['policy'],
+                'hosts': sorted(
+                    {hosts[m] or '' for m in group['members'] if hosts.get(m)}
+                ),
+            }
+            for uuid, group in groups.items()
+        }
+
+    def hosts(
+        self,
+        database: database_module.Database,
+        first: dict[str, int],
+        apart: float,
+        providers: set[str] | None,
+    ) -> list[situation.Host]:
+        """All hosts of a cell, after the second reading.
+
+        :param providers: see ``targets``
+        """
+        api, cinder = self._cloud.databases.api, self._cloud.databases.cinder
+        default = self._cloud.nova.default_availability_zone
+        zones = aggregates.zones(api, default) if api else {}
+        seen = services.compute_services(database)
+        names = [service.host for service in seen]
+        connectors = attachments.of_hosts(cinder, names) if cinder else {}
+        nodes: dict[str, list[situation.Node]] = {}
+        for node in services.compute_nodes(database):
+            nodes.setdefault(node.host or '', []).append(
+                situation.Node(
+                    node.id,
+                    node.uuid,
+                    node.hypervisor_hostname or '',
+                    node.host_ip,
+                    node.hypervisor_type,
+                )
+            )
+        today = clock.database_now(database)
+        states = self._api_states()
+        named = {
+            self._request.target_host,
+            *self._request.target_for.values(),
+        }
+
+        def complete(service: records.Service) -> situation.Host:
+            own = tuple(nodes.get(service.host, ()))
+            dead = service.host in self._dead
+            fence = (
+                self._driver.status(service.host)
+                if dead
+                else fencing.Status('unknown', '')
+            )
+            return situation.Host(
+                name=service.host,
+                cell=database.name,
+                service_id=service.id,
+                disabled=service.disabled,
+                disabled_reason=service.disabled_reason,
+                forced_down=bool(service.forced_down),
+                nodes=own,
+                reports=(
+                    # A service that appeared meanwhile is not silent.
+                    first.get(service.host, -1),
+                    service.report_count,
+                ),
+                apart=apart,
+                heartbeat_age=_age(service.last_seen_up, today),
+                zone=zones.get(service.host, default),
+                api_state=states.get(service.host),
+                free=(
+                    self._free(own)
+                    if not dead
+                    and (
+                        service.host in named
+                        or {node.uuid for node in own} & (providers or set())
+                    )
+                    else None
+                ),
+                connector=connectors.get(service.host),
+                fence=fence.state,
+                fence_detail=fence.detail,
+            )
+
+        with futures.ThreadPoolExecutor(READERS) as pool:
+            return list(pool.map(complete, seen))
+
+    def _api_states(self) -> dict[str, str]:
+        if 'nova' in self.unreachable:
+            return {}
+        return {
+            service['host']: service['state']
+            for service in self._cloud.compute.services()
+        }
+
+    def _free(
+        self, nodes: tuple[situation.Node, ...]
+    ) -> dict[str, int] | None:
+        if 'placement' in self.unreachable or len(nodes) != 1:
+            return None
+        try:
+            return self._cloud.placement.free(nodes[0].uuid or '')
+        except exceptions.NotFound:
+            return {}
+
+
+def _age(
+    then: datetime.datetime | None, today: datetime.datetime
+) -> float | None:
+    if then is None:
+        return None
+    return (
+        today.replace(tzinfo=None) - then.replace(tzinfo=None)
+    ).total_seconds()

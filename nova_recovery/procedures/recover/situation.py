@@ -1,0 +1,224 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What a recovery has to know before it decides, as plain records.
+
+``read`` fills them from the cloud; ``decide`` is a pure function of them.
+Whatever could not be had is None: unknown, never empty.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+JSON = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What the operator asked for, names resolved.
+
+    :ivar hosts: the dead hosts
+    :ivar servers: only these servers (uuids); empty: all of the hosts
+    :ivar method: ``auto``, ``evacuate`` or ``move``
+    :ivar target_host: where all of them go, None: proposed
+    :ivar target_for: server uuid -> host
+    :ivar exclude: servers to leave alone (uuids)
+    :ivar fenced: the operator's sentence that the hosts are off
+    :ivar fence: turn hosts off that are still on
+    :ivar shared_storage: the disks of the servers can be reached from the
+        targets; None: nobody said
+    :ivar connectors: target host -> its connector, as ``nova-manage
+        volume_attachment get_connector --json`` prints it there
+    :ivar per_target: servers brought up side by side on one target
+    :ivar settle: see changes.once
+    :ivar patience: seconds for each server
+    """
+
+    hosts: tuple[str, ...]
+    servers: tuple[str, ...] = ()
+    method: str = 'auto'
+    target_host: str | None = None
+    target_for: dict[str, str] = dataclasses.field(default_factory=dict)
+    exclude: tuple[str, ...] = ()
+    fenced: str = ''
+    fence: bool = False
+    shared_storage: bool | None = None
+    connectors: dict[str, JSON] = dataclasses.field(default_factory=dict)
+    per_target: int = 4
+    settle: int = 60
+    patience: int = 600
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """One row of ``compute_nodes``; its uuid is the provider's."""
+
+    id: int
+    uuid: str | None
+    name: str
+    host_ip: str | None
+    hypervisor_type: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Host:
+    """A host with nova-compute.
+
+    :ivar reports: ``services.report_count``, read twice
+    :ivar apart: seconds between the two readings
+    :ivar heartbeat_age: seconds since the last heartbeat by the database's
+        clock; tells nothing by itself, for that clock may be wrong
+    :ivar zone: its availability zone
+    :ivar api_state: ``up`` or ``down`` as nova's API says
+    :ivar free: resource class -> room, of hosts that are named as targets
+        or that placement proposes; None: not asked
+    :ivar connector: how it connects to volumes; None: not known
+    :ivar fence: ``on``, ``off`` or ``unknown``, as the fencing driver says
+    :ivar fence_detail: its words
+    """
+
+    name: str
+    cell: str
+    service_id: int
+    disabled: bool
+    disabled_reason: str | None
+    forced_down: bool
+    nodes: tuple[Node, ...]
+    reports: tuple[int, int]
+    apart: float
+    heartbeat_age: float | None = None
+    zone: str | None = None
+    api_state: str | None = None
+    free: dict[str, int] | None = None
+    connector: JSON | None = None
+    fence: str = 'unknown'
+    fence_detail: str = ''
+
+    @property
+    def silent(self) -> bool:
+        return self.reports[0] == self.reports[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Volume:
+    """A volume of a server, nova's mapping and cinder's attachment.
+
+    :ivar attachment: the attachment that nova names; None: attached before
+        Queens
+    :ivar protocol: ``driver_volume_type`` of the connection data; None:
+        never connected
+    :ivar source_connector: how the dead host was connected
+    """
+
+    id: str
+    mapping: int
+    device: str | None
+    root: bool
+    attachment: str | None
+    protocol: str | None
+    encrypted: bool = False
+    mode: str = ''
+    source_connector: JSON | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Port:
+    """A port of a server, as neutron has it."""
+
+    id: str
+    address: str
+    host: str
+    vnic_type: str
+    has_resources: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """A server of a dead host.
+
+    :ivar allocations: provider uuid -> resources; None: unknown
+    :ivar ports: None: unknown
+    :ivar local_disk: it has files below instances_path that it needs (an
+        image disk, a config drive, an ephemeral or swap disk)
+    :ivar config_drive: it has one, which only an evacuation makes anew
+    :ivar special: what binds it to its host, in words (pinned CPUs, …)
+    :ivar open_migrations: in words
+    :ivar armed: host -> evacuations away from it that it didn't clean up
+        after: ``{'id', 'status'}``
+    :ivar pinned_zone: the zone that it was asked for, if any
+    :ivar group: its server group: ``policy`` and the ``hosts`` of its other
+        members
+    """
+
+    uuid: str
+    name: str
+    cell: str
+    host: str
+    node: str
+    vm_state: str
+    power_state: int | None
+    task_state: str | None
+    locked: bool
+    availability_zone: str | None
+    project_id: str | None
+    compute_id: int | None = None
+    volumes: tuple[Volume, ...] = ()
+    ports: tuple[Port, ...] | None = None
+    allocations: dict[str, dict[str, int]] | None = None
+    local_disk: bool = True
+    config_drive: bool = False
+    vtpm: bool = False
+    shares: int = 0
+    special: tuple[str, ...] = ()
+    open_migrations: tuple[str, ...] = ()
+    armed: dict[str, list[JSON]] = dataclasses.field(default_factory=dict)
+    pinned_zone: str | None = None
+    group: JSON | None = None
+
+    @property
+    def subject(self) -> str:
+        return f'server:{self.uuid}'
+
+    @property
+    def runs(self) -> bool:
+        """Whether it shall run again: it did, or was only paused."""
+        if self.vm_state == 'error':
+            return self.power_state == 1
+        return self.vm_state in ('active', 'paused')
+
+
+@dataclasses.dataclass(frozen=True)
+class Situation:
+    """Everything at one moment.
+
+    :ivar hosts: every host of the cells concerned, by name
+    :ivar servers: of the dead hosts
+    :ivar apis: API -> its version
+    :ivar unreachable: API -> why it can't be reached
+    :ivar reports_apart: seconds between two readings that prove silence
+    :ivar evacuates_with_task: nova evacuates whatever the task state is
+        (26.0 and later, from microversion 2.93)
+    :ivar modern: the schema has what a move needs; without it there is
+        only the SQL
+    :ivar unknown_cells: cells that don't answer, with why
+    """
+
+    hosts: dict[str, Host]
+    servers: tuple[Server, ...]
+    apis: dict[str, str] = dataclasses.field(default_factory=dict)
+    unreachable: dict[str, str] = dataclasses.field(default_factory=dict)
+    reports_apart: float = 20
+    evacuates_with_task: bool = True
+    modern: bool = True
+    unknown_cells: dict[str, str] = dataclasses.field(default_factory=dict)

@@ -1,0 +1,292 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Correct the states of a server in its row.
+
+The API can set ``active`` and ``error`` and clear the task; it can set
+neither ``stopped`` nor the power state. What is written here is only what
+nova itself would write: its periodic power sync acts on the rest, and stops
+guests that a wrong row says are stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import dataclasses
+from typing import Any
+from typing import TYPE_CHECKING
+
+from nova_recovery import exceptions
+from nova_recovery.cloud import records
+from nova_recovery.cloud import services
+from nova_recovery.cloud import servers as servers_module
+from nova_recovery.engine.plan import Gate
+from nova_recovery.engine.plan import Item
+from nova_recovery.engine.plan import Plan
+from nova_recovery.engine.plan import Step
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+
+PROCEDURE = 'server-set'
+#: nova/objects/fields.py; 2 and 5 are unused since Folsom.
+POWER_STATES = {
+    'nostate': 0,
+    'running': 1,
+    'paused': 3,
+    'shutdown': 4,
+    'crashed': 6,
+    'suspended': 7,
+}
+#: vm_state -> power states that nova leaves alone beside it, the usual one
+#: first (``_sync_instance_power_state`` in nova/compute/manager.py).
+LEGAL: dict[str, tuple[int, ...]] = {
+    'active': (1,),
+    'stopped': (4, 6, 0),
+    'paused': (3,),
+    'suspended': (4, 7),
+    'rescued': (1,),
+    'error': (0, 1, 3, 4, 6, 7),
+    'shelved': (4,),
+}
+#: What the API's os-resetState can do.
+BY_API = frozenset({'active', 'error'})
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What to set; None leaves it.
+
+    :ivar clear_task: set task_state to NULL
+    """
+
+    uuid: str
+    cell: str
+    vm_state: str | None = None
+    power_state: int | None = None
+    clear_task: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Situation:
+    """:ivar runs: whether the hypervisor has the guest running; None: unknown
+    :ivar alive: whether nova-compute of the host looks alive; None: unknown
+    """
+
+    server: records.Server
+    runs: bool | None
+    alive: bool | None
+
+
+def power_state(word: str) -> int:
+    """A power state by name or number.
+
+    :raises UsageError: it has no meaning in nova
+    """
+    if word.lower() in POWER_STATES:
+        return POWER_STATES[word.lower()]
+    if word.isdigit() and int(word) in POWER_STATES.values():
+        return int(word)
+    hint = ''
+    if word in ('5', '2') or word.lower() in ('shutoff', 'off'):
+        hint = (
+            '; that value is of 2012 and makes the status UNKNOWN today: a '
+            'guest that is off has shutdown (4)'
+        )
+    raise exceptions.UsageError(
+        f'{word!r} is no power state; there are '
+        + ', '.join(f'{k} ({v})' for k, v in POWER_STATES.items())
+        + hint
+    )
+
+
+def vm_state(word: str) -> str:
+    """A state of a server.
+
+    :raises UsageError: nova doesn't know it, or it can't be set by hand
+    """
+    if word in LEGAL:
+        return word
+    hint = ''
+    if word.lower() in ('shutoff', 'shutdown'):
+        hint = (
+            '; that value is of 2012 and makes the status UNKNOWN today: '
+            'a server that is off is stopped'
+        )
+    raise exceptions.UsageError(
+        f'{word!r} is no state that can be set; there are '
+        + ', '.join(sorted(LEGAL))
+        + hint
+    )
+
+
+def read(cloud: cloud_module.Cloud, request: Request) -> Situation:
+    """The server as it is, and what its hypervisor says if it answers."""
+    found, unknown = servers_module.list_servers(
+        cloud.databases, uuids=[request.uuid]
+    )
+    for error in unknown.values():
+        if not found:
+            raise error
+    if not found:
+        raise exceptions.NotFound(f'server {request.uuid} is gone')
+    server = found[0]
+    alive = runs = None
+    if server.host:
+        database = cloud.databases.cell(server.cell)
+        if services.compute_services(database, server.host):
+            try:
+                alive = cloud.compute.service(server.host)['state'] == 'up'
+                # A dead host must not be asked: it would answer later.
+                runs = cloud.compute.runs(server.uuid) if alive else None
+            except exceptions.RecoveryError:
+                alive = runs = None
+    return Situation(server, runs, alive)
+
+
+def decide(request: Request, found: Situation, now: str = '') -> Plan:
+    """The plan to set the states.
+
+    :raises UsageError: a combination that nova would not leave alone
+    """
+    server = found.server
+    values = _values(request, server)
+    seen = {
+        'host': server.host,
+        'vm_state': server.vm_state,
+        'power_state': server.power_state,
+        'task_state': server.task_state,
+    }
+    item = Item(
+        id=f'set-states:{server.uuid}',
+        kind='set-states',
+        subject=f'server:{server.uuid}',
+        label=server.name,
+        data={
+            'uuid': server.uuid,
+            'cell': server.cell,
+            'seen': seen,
+            'values': values,
+        },
+    )
+    changed = any(seen[name] != value for name, value in values.items())
+    return Plan(
+        procedure=PROCEDURE,
+        title=f'set the states of server {server.name}',
+        arguments=dataclasses.asdict(request),
+        steps=(Step('set', 'set its states', (item,)),) if changed else (),
+        gates=tuple(gates(found, values)),
+        notes=tuple(_notes(request, server, values)),
+        created_at=now,
+    )
+
+
+def check(
+    plan: Plan, cloud: cloud_module.Cloud, touched: frozenset[str]
+) -> tuple[Gate, ...]:
+    """The gates as they are now."""
+    request = Request(**plan.arguments)
+    found = read(cloud, request)
+    return tuple(gates(found, _values(request, found.server)))
+
+
+def _values(request: Request, server: records.Server) -> dict[str, Any]:
+    state = request.vm_state or server.vm_state or ''
+    power = request.power_state
+    if power is None and request.vm_state:
+        # A new state takes the power state that belongs to it, unless the
+        # present one does as well.
+        legal = LEGAL[state]
+        power = (
+            server.power_state if server.power_state in legal else legal[0]
+        )
+    if power is None:
+        power = server.power_state
+    if power not in LEGAL.get(state, ()) and (
+        request.vm_state or request.power_state is not None
+    ):
+        raise exceptions.UsageError(
+            f'nova does not leave vm_state {state} with power state {power} '
+            f'alone; with {state} go '
+            + (', '.join(map(str, LEGAL.get(state, ()))) or 'none')
+        )
+    return {
+        'vm_state': state,
+        'power_state': power,
+        'task_state': None if request.clear_task else server.task_state,
+    }
+
+
+def gates(found: Situation, values: dict[str, Any]) -> Iterator[Gate]:
+    """What must hold before the row is written."""
+    name = found.server.name
+    says_running = values['power_state'] == 1
+    if found.runs is None:
+        yield Gate(
+            'guest-agrees',
+            name,
+            'advice',
+            'unknown',
+            'its hypervisor was not asked',
+            'make sure that the guest is what the row will say',
+        )
+    elif found.runs != says_running:
+        yield Gate(
+            'guest-agrees',
+            name,
+            'soft',
+            'refused',
+            'the guest ' + ('runs' if found.runs else 'does not run'),
+            'nova will make the guest what the row says at its next power '
+            'sync; start or stop it with the client instead',
+        )
+    else:
+        yield Gate(
+            'guest-agrees',
+            name,
+            'soft',
+            'ok',
+            'the guest ' + ('runs' if found.runs else 'does not run'),
+        )
+    if found.server.task_state:
+        dead = found.alive is not True
+        yield Gate(
+            'no-task',
+            name,
+            'soft',
+            'refused',
+            f'its task is {found.server.task_state}'
+            + (
+                ': the request may wait in the message bus and be carried '
+                f'out when {found.server.host} returns'
+                if dead
+                else f': nova-compute on {found.server.host} may be at it'
+            ),
+            'wait for its end, or purge the queue '
+            f'compute.{found.server.host} first',
+        )
+
+
+def _notes(
+    request: Request, server: records.Server, values: dict[str, Any]
+) -> Iterator[str]:
+    only_api = (
+        values['vm_state'] in BY_API
+        and values['power_state'] == server.power_state
+    )
+    if only_api:
+        yield (
+            'The API can do this: openstack server set --state '
+            f'{values["vm_state"]} {server.uuid}'
+        )
+    if server.vm_state in ('resized', 'shelved_offloaded', 'building'):
+        yield f'The server is {server.vm_state}, which nova finishes itself.'

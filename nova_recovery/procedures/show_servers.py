@@ -1,0 +1,192 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Servers for the eye: from the databases, with the API beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import threading
+from typing import Any
+from typing import TYPE_CHECKING
+
+from nova_recovery import exceptions
+from nova_recovery.cloud import facts as facts_module
+from nova_recovery.cloud import records
+from nova_recovery.cloud import secrets
+from nova_recovery.cloud import servers as servers_module
+from nova_recovery.cloud import services
+from nova_recovery.procedures.recover import describe
+from nova_recovery.procedures.recover import obstacles
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+
+#: Seconds that the API may take; the databases have the answer anyway.
+PATIENCE = 5
+#: nova/compute/power_state.py
+POWER = {
+    0: 'nostate',
+    1: 'running',
+    3: 'paused',
+    4: 'shutdown',
+    6: 'crashed',
+    7: 'suspended',
+}
+COLUMNS = (
+    'Name',
+    'ID',
+    'VM state',
+    'Power state',
+    'Task state',
+    'Status (API)',
+    'Volumes',
+    'Against evacuation',
+    'Against a move',
+)
+Unknown = dict[str, exceptions.DatabaseUnavailable]
+
+
+def of_host(
+    cloud: cloud_module.Cloud, host: str
+) -> tuple[tuple[str, ...], list[tuple[Any, ...]], Unknown]:
+    """The servers of exactly this host.
+
+    :returns: columns, rows, and the cells that don't answer
+    :raises NotFound: no cell has such a host, and every cell was asked
+    """
+    found, unknown = servers_module.list_servers(cloud.databases, host=host)
+    if not found and not unknown:
+        # An empty answer must be about a host that exists.
+        services.host_mapping(cloud.databases, host)
+    facts = facts_module.facts(cloud.databases, found)
+    statuses = within(PATIENCE, lambda: _statuses(cloud, host)) or {}
+    with_task = within(PATIENCE, lambda: cloud.compute.speaks('2.93'))
+    rows = []
+    for server in sorted(found, key=lambda s: (s.name, s.uuid)):
+        plain = describe.server(facts[server.uuid], {}, None, None, None)
+        rows.append(
+            (
+                server.name,
+                server.uuid,
+                server.vm_state,
+                power(server.power_state),
+                server.task_state or '',
+                statuses.get(server.uuid, 'unknown'),
+                ', '.join(v.id for v in plain.volumes),
+                '; '.join(obstacles.to_evacuate(plain, bool(with_task))),
+                '; '.join(obstacles.to_move(plain)),
+            )
+        )
+    return COLUMNS, rows, unknown
+
+
+def one(
+    cloud: cloud_module.Cloud, server: records.Server
+) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    """One server: where it is, its states, its volumes, its past."""
+    facts = facts_module.facts(cloud.databases, [server])[server.uuid]
+    plain = describe.server(facts, {}, None, None, None)
+    status = within(PATIENCE, lambda: cloud.compute.server(server.uuid))
+    last = facts.actions[-1] if facts.actions else None
+    fields = {
+        'id': server.uuid,
+        'name': server.name,
+        'instance_name': server.instance_name,
+        'database_id': server.id,
+        'cell': server.cell,
+        'host': server.host,
+        'node': server.node,
+        'vm_state': server.vm_state,
+        'power_state': power(server.power_state),
+        'task_state': server.task_state,
+        'status_of_api': (status or {}).get('status', 'unknown'),
+        'locked': server.locked,
+        'project_id': server.project_id,
+        'availability_zone': server.availability_zone,
+        'volumes': '\n'.join(
+            f'{v.device or "no device"}  {v.id}'
+            f'{"  boots from it" if v.root else ""}'
+            f'  {v.protocol or "never connected"}'
+            for v in plain.volumes
+        ),
+        'last_action': (
+            f'{last.action} at {last.start_time}Z ({last.request_id})'
+            if last
+            else ''
+        ),
+        'waiting_request': waiting(cloud, server),
+        'against_evacuation': '\n'.join(obstacles.to_evacuate(plain, True)),
+        'against_move': '\n'.join(obstacles.to_move(plain)),
+    }
+    return tuple(fields), tuple(fields.values())
+
+
+def row(
+    server: records.Server,
+) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    """Every column of its row, secrets masked."""
+    masked = {name: secrets.mask(value) for name, value in server.row.items()}
+    return tuple(masked), tuple(masked.values())
+
+
+def power(state: int | None) -> str:
+    """A power state in nova's word; a number that nova doesn't use as is."""
+    if state is None:
+        return ''
+    return POWER.get(state, f'{state} (no state of nova)')
+
+
+def waiting(cloud: cloud_module.Cloud, server: records.Server) -> str:
+    """Whether a task looks like a request that waits in the message bus."""
+    if not server.task_state or not server.host:
+        return ''
+    try:
+        down = within(
+            PATIENCE,
+            lambda: cloud.compute.service(server.host or '')['state'] != 'up',
+        )
+    except exceptions.RecoveryError:
+        down = None
+    if down is False:
+        return ''
+    return (
+        f'{server.task_state}: sent to {server.host}, which is '
+        f'{"down" if down else "perhaps down"}; it waits in the queue '
+        f'compute.{server.host} and is carried out when the host returns, '
+        'unless that queue is purged first'
+    )
+
+
+def _statuses(cloud: cloud_module.Cloud, host: str) -> dict[str, str]:
+    return {
+        one['id']: one['status'] for one in cloud.compute.servers_of(host)
+    }
+
+
+def within(seconds: float, ask: Callable[[], Any]) -> Any:
+    """The answer if it comes in time, else None: unknown.
+
+    In a daemon thread, which doesn't keep the program from ending.
+    """
+    answer: list[Any] = []
+
+    def run() -> None:
+        try:
+            answer.append(ask())
+        except exceptions.RecoveryError:
+            answer.append(None)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answer[0] if answer else None
