@@ -107,7 +107,7 @@ def claim_server(
     :raises ClaimLost: somebody else has it; named is who
     """
     tags = database.tables['tags']
-    owner = _owner_tag(marker)
+    owner = owner_tag(marker)
 
     def change(connection: sa.engine.Connection) -> None:
         mine = server_tags(connection, database, uuid)
@@ -130,7 +130,7 @@ def release_server(
 ) -> None:
     """Give a server's claim back; nothing happens if it isn't ours."""
     tags = database.tables['tags']
-    owner = _owner_tag(marker)
+    owner = owner_tag(marker)
 
     def change(connection: sa.engine.Connection) -> None:
         if owner in server_tags(connection, database, uuid):
@@ -143,6 +143,20 @@ def release_server(
     database.write(change)
 
 
-def _owner_tag(marker: str) -> str:
-    # tags.tag has 80 characters; the run's id comes first in the marker.
+def server_holder(
+    database: database_module.Database, uuid: str
+) -> str | None:
+    """The tag of whoever claimed a server, None if nobody did."""
+    with database.reader() as connection:
+        found = server_tags(connection, database, uuid)
+    if TAG not in found:
+        return None
+    return next((tag for tag in found if tag != TAG), TAG)
+
+
+def owner_tag(marker: str) -> str:
+    """The tag that says whose claim it is.
+
+    ``tags.tag`` has 80 characters; the run's id comes first in a marker.
+    """
     return marker.replace(' ', '-')[:80]
