@@ -96,8 +96,8 @@ class Schedule:
         """Call *work* with the place of each item, in several threads.
 
         Returns whether all are over; if not, it was stopped, and none is
-        in flight. When *work* raises, nothing more is started, and the error is raised
-        here once the others are over.
+        in flight. When *work* raises, nothing more is started, and the
+        error is raised here once the others are over.
 
         :param meanwhile: called in this thread several times a second
         """

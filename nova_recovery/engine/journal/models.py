@@ -14,6 +14,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 #: The newest migration. Journals at any other one that this version doesn't
@@ -22,7 +24,7 @@ HEAD = '0001'
 
 metadata = sa.MetaData()
 
-_MYSQL = {'mysql_engine': 'InnoDB', 'mysql_charset': 'utf8mb4'}
+_MYSQL: dict[str, Any] = {'mysql_engine': 'InnoDB', 'mysql_charset': 'utf8mb4'}
 #: A length makes MySQL take the wide types: its BLOB ends at 64 KiB.
 _PACKED = sa.LargeBinary(2**32 - 1)
 _LONG = sa.Text(2**24 - 1)

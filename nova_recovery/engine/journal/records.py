@@ -20,8 +20,8 @@ import json
 from typing import Any
 import zlib
 
-#: Smaller values gain nothing from compression.
-_SMALL = 512
+#: Smaller values aren't compressed: it would take longer than writing them.
+_SMALL = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +29,9 @@ class RunRecord:
     """A plan carried out, or about to be.
 
     :ivar id: eight hex digits
-    :ivar state: ready, running, interrupted, done, partly or undone;
-        ``running`` without a living holder means: killed, can be resumed
+    :ivar state: ready, running, interrupted, done, partly or undone
+    :ivar holder: the process that carries it out just now, or ''; running
+        without one means that it was killed and can be resumed
     :ivar who: who answers for it, and from which ``machine``
     :ivar command: what was typed, secrets masked
     :ivar digest: of the plan
@@ -49,6 +50,7 @@ class RunRecord:
     created_at: str
     started_at: str
     finished_at: str
+    holder: str
     counts: dict[str, int]
 
     @property

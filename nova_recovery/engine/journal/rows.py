@@ -23,6 +23,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nova_recovery.engine import plan as plan_module
+from nova_recovery.engine.journal import lease
 from nova_recovery.engine.journal import models
 from nova_recovery.engine.journal import records
 from nova_recovery.engine.journal import states
@@ -146,7 +147,15 @@ def item_record(row: Any, steps: list[str]) -> records.ItemRecord:
     )
 
 
+def run_query(connection: sa.engine.Connection) -> sa.sql.Select:
+    """Runs with the seconds since somebody was heard of."""
+    silence = lease.clock(connection) - _runs.c.heard
+    return sa.select(_runs, silence.label('silence'))
+
+
 def run_record(row: Any, counts: dict[str, int]) -> records.RunRecord:
+    holder = lease.Holder.parse(row.holder)
+    lives = holder and holder.lives(int(row.silence))
     return records.RunRecord(
         id=row.id,
         procedure=row.procedure,
@@ -159,6 +168,7 @@ def run_record(row: Any, counts: dict[str, int]) -> records.RunRecord:
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
+        holder=str(holder) if lives else '',
         counts=counts,
     )
 

@@ -107,11 +107,13 @@ class Journal:
 
     def runs(self, limit: int | None = None) -> list[records.RunRecord]:
         """The runs, newest first."""
-        query = sa.select(_runs).order_by(
-            _runs.c.created_at.desc(), _runs.c.id
-        )
         with self._read() as connection:
-            found = connection.execute(query.limit(limit)).all()
+            query = (
+                rows.run_query(connection)
+                .order_by(_runs.c.created_at.desc(), _runs.c.id)
+                .limit(limit)
+            )
+            found = connection.execute(query).all()
             counts = rows.counts_of(connection, [row.id for row in found])
         return [rows.run_record(row, counts[row.id]) for row in found]
 
@@ -121,12 +123,12 @@ class Journal:
         :raises NotFound:
         :raises Ambiguous: with the ids
         """
-        query = (
-            sa.select(_runs)
-            .where(_runs.c.id.startswith(prefix.lower(), autoescape=True))
-            .order_by(_runs.c.created_at)
-        )
         with self._read() as connection:
+            query = (
+                rows.run_query(connection)
+                .where(_runs.c.id.startswith(prefix.lower(), autoescape=True))
+                .order_by(_runs.c.created_at)
+            )
             found = connection.execute(query).all()
             if len(found) > 1:
                 raise exceptions.Ambiguous(

@@ -14,13 +14,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from alembic import op
 import sqlalchemy as sa
 
 revision = '0001'
 down_revision = None
 
-_MYSQL = {'mysql_engine': 'InnoDB', 'mysql_charset': 'utf8mb4'}
+_MYSQL: dict[str, Any] = {'mysql_engine': 'InnoDB', 'mysql_charset': 'utf8mb4'}
 
 
 def upgrade() -> None:
