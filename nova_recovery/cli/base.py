@@ -121,7 +121,7 @@ class RecoveryMixin(command.Command):
         ):
             given = getattr(parsed_args, name)
             if given:
-                loaded.set_override(name, given, group='DEFAULT')
+                loaded.set_override(name, given)
         return loaded
 
     def cloud(self, parsed_args: argparse.Namespace) -> cloud_module.Cloud:

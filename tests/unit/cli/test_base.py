@@ -29,7 +29,7 @@ from tests.unit.cli import keystone
 from tests.unit.cli import programs
 
 
-class Reboot(base.RecoveryCommand):
+class Do(base.RecoveryCommand):
     """Do something."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -104,23 +104,23 @@ class Both:
     """What both programs are asked, with the same words."""
 
     commands: programs.Commands = {
-        'server reboot': Reboot,
-        'thing list': List,
-        'thing refused': RefusedList,
-        'thing partly': PartlyList,
-        'thing show': Show,
+        'example do': Do,
+        'example list': List,
+        'example refused': RefusedList,
+        'example partly': PartlyList,
+        'example show': Show,
         'whoami': WhoAmI,
         'places': ShowPlaces,
     }
 
     def test_a_command_that_did_its_work_ends_with_0(self):
-        ended = self.run_program('server reboot')
+        ended = self.run_program('example do')
         self.assertEqual(
             programs.Ended(exit_codes.DONE, 'done\n', ''), ended
         )
 
     def test_a_gate_that_refuses_ends_with_3_and_says_why_once(self):
-        ended = self.run_program('server reboot --end refused')
+        ended = self.run_program('example do --end refused')
         self.assertEqual(
             programs.Ended(
                 exit_codes.REFUSED,
@@ -131,35 +131,35 @@ class Both:
         )
 
     def test_debug_shows_where_it_was_refused(self):
-        ended = self.run_program('server reboot --end refused --debug')
+        ended = self.run_program('example do --end refused --debug')
         self.assertEqual(exit_codes.REFUSED, ended.code)
         self.assertIn('Traceback', ended.stderr)
 
     def test_work_half_done_ends_with_4(self):
-        ended = self.run_program('server reboot --end partly')
+        ended = self.run_program('example do --end partly')
         self.assertEqual(exit_codes.PARTLY, ended.code)
 
     def test_ctrl_c_ends_with_130(self):
-        ended = self.run_program('server reboot --end ctrl-c')
+        ended = self.run_program('example do --end ctrl-c')
         self.assertEqual(exit_codes.INTERRUPTED, ended.code)
 
     def test_an_unknown_option_ends_with_2(self):
-        ended = self.run_program('server reboot --nonsense')
+        ended = self.run_program('example do --nonsense')
         self.assertEqual(exit_codes.USAGE, ended.code)
         self.assertIn('--nonsense', ended.stderr)
 
     def test_an_unknown_command_ends_with_2(self):
-        ended = self.run_program('server explode')
+        ended = self.run_program('example explode')
         self.assertEqual(exit_codes.USAGE, ended.code)
 
     def test_a_list_can_be_refused_too(self):
-        ended = self.run_program('thing refused')
+        ended = self.run_program('example refused')
         self.assertEqual(
             programs.Ended(exit_codes.REFUSED, '', 'no such gate\n'), ended
         )
 
     def test_a_list_with_a_cell_down_is_shown_and_ends_with_4(self):
-        ended = self.run_program('thing partly -f json')
+        ended = self.run_program('example partly -f json')
         self.assertEqual(exit_codes.PARTLY, ended.code)
         self.assertEqual(
             [{'name': 'at3-ui01', 'host': 'np-rcc46'}],
@@ -167,13 +167,13 @@ class Both:
         )
 
     def test_a_show_tells_its_exit_code_too(self):
-        ended = self.run_program('thing show -f value')
+        ended = self.run_program('example show -f value')
         self.assertEqual(
             programs.Ended(exit_codes.PARTLY, 'at3-ui01\n', ''), ended
         )
 
     def test_every_command_takes_our_configuration_files(self):
-        ended = self.run_program('thing list --help')
+        ended = self.run_program('example list --help')
         self.assertEqual(exit_codes.DONE, ended.code)
         for option in (
             '--recovery-config-file',
@@ -226,7 +226,7 @@ class Both:
 
     def test_a_command_that_needs_no_api_does_not_log_in(self):
         fake = self._keystone()
-        self.assertEqual(0, self.run_program('thing list').code)
+        self.assertEqual(0, self.run_program('example list').code)
         self.assertEqual(0, fake.logins)
 
     def test_a_wrong_password_is_told_in_one_line(self):
@@ -280,7 +280,7 @@ class TestStandalone(Both, programs.Standalone, tests_base.TestCase):
         self.assertIn('which command?', ended.stderr)
 
     def test_an_abbreviated_global_option_reaches_the_command(self):
-        ended = self.run_program('server reboot --deb')
+        ended = self.run_program('example do --deb')
         self.assertEqual(exit_codes.USAGE, ended.code)
         self.assertIn('unrecognized arguments: --deb', ended.stderr)
 
