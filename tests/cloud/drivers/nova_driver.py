@@ -129,7 +129,13 @@ class PracticeDriver(fake.FakeDriverWithoutFakeNodes):
         self._save()
 
     def power_on(
-        self, context, instance, network_info, block_device_info=None, **kwargs
+        self,
+        context,
+        instance,
+        network_info,
+        block_device_info=None,
+        *args,
+        **kwargs,
     ):
         # libvirt's power_on is a hard reboot: it needs no domain
         if instance.uuid not in self.instances:
@@ -141,7 +147,12 @@ class PracticeDriver(fake.FakeDriverWithoutFakeNodes):
             )
             return
         super().power_on(
-            context, instance, network_info, block_device_info, **kwargs
+            context,
+            instance,
+            network_info,
+            block_device_info,
+            *args,
+            **kwargs,
         )
         self._volumes[instance.uuid] = _volumes(block_device_info)
         self._save()
