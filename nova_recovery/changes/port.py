@@ -67,13 +67,14 @@ class BindPort(base.BaseChange):
         self, item: plan.Item, context: change.Context, image: JSON
     ) -> str:
         network = context.cloud.network
+        port = network.port(item.data['port'])
         profile = {
             key: value
-            for key, value in image['profile'].items()
+            for key, value in port.profile.items()
             if key != 'migrating_to'
         }
         network.bind(
-            item.data['port'],
+            port,
             item.data['target'],
             f'compute:{item.data["zone"]}',
             profile,
@@ -98,7 +99,7 @@ class BindPort(base.BaseChange):
         if port.host != item.data['target']:
             raise exceptions.Conflict(f'port {port.id} is on {port.host}')
         context.cloud.network.bind(
-            port.id, image['host'], image['device_owner'], image['profile']
+            port, image['host'], image['device_owner'], image['profile']
         )
         return f'bound to {image["host"]} again'
 

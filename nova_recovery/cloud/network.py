@@ -80,27 +80,27 @@ class Network:
             return _port(answer.json()['port'])
 
     def bind(
-        self, uuid: str, host: str, device_owner: str, profile: JSON
+        self, port: Port, host: str, device_owner: str, profile: JSON
     ) -> None:
         """Bind a port to a host.
 
+        The profile is sent only where it changes: since 2023.2 only
+        services may write it, administrators may not
+        (``update_port:binding:profile`` in neutron/conf/policies/port.py).
         An inactive binding that a failed live migration left on that host
         is in the way (the key is port and host), so it goes first.
         """
-        with apis.sending(f'binding of port {uuid} to {host}'):
-            if self._inactive_on(uuid, host):
+        body: JSON = {'binding:host_id': host, 'device_owner': device_owner}
+        if profile != port.profile:
+            body['binding:profile'] = profile
+        with apis.sending(f'binding of port {port.id} to {host}'):
+            if self._inactive_on(port.id, host):
                 self._connection.network.delete(
-                    f'/ports/{uuid}/bindings/{host}', timeout=self._timeout
+                    f'/ports/{port.id}/bindings/{host}', timeout=self._timeout
                 )
             answer = self._connection.network.put(
-                f'/ports/{uuid}',
-                json={
-                    'port': {
-                        'binding:host_id': host,
-                        'binding:profile': profile,
-                        'device_owner': device_owner,
-                    }
-                },
+                f'/ports/{port.id}',
+                json={'port': body},
                 timeout=self._timeout,
             )
             _check(answer)
