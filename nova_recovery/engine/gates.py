@@ -136,15 +136,6 @@ def again(
     return (*gates, *then.values())
 
 
-def overrides_of(gates: Iterable[plan.Gate]) -> Overrides:
-    """The overrides that a plan's gates hold."""
-    return tuple(
-        Override(gate.name, gate.subject, gate.reason)
-        for gate in gates
-        if gate.state == 'overridden'
-    )
-
-
 def _override(gate: plan.Gate, overrides: Overrides) -> plan.Gate:
     if gate.klass != 'soft':
         return gate

@@ -30,6 +30,7 @@ from nova_recovery.cli import run
 from nova_recovery.cli import run_hand_over
 from nova_recovery.cli import run_resume
 from nova_recovery.cli import run_undo
+from nova_recovery.engine import change
 from nova_recovery.engine import journal as journal_module
 from nova_recovery.engine import plan as plan_module
 from nova_recovery import shell
@@ -89,8 +90,9 @@ class RunsTestCase(tests_base.TestCase):
             ('nova_recovery.changes.registry', lambda: self.registry),
             (
                 'nova_recovery.procedures.check_gates',
-                lambda plan, cloud, overrides: self.gates,
+                self.check_gates,
             ),
+            ('nova_recovery.procedures.guard', self.guard),
             (
                 'nova_recovery.cli.base.RecoveryMixin.cloud',
                 lambda command, parsed: mock.Mock(),
@@ -100,6 +102,24 @@ class RunsTestCase(tests_base.TestCase):
             self.useFixture(fixtures.MonkeyPatch(name, value))
         self.useFixture(fixtures.EnvironmentVariable('SUDO_USER', 'anna'))
         self.useFixture(fixtures.EnvironmentVariable('COLUMNS', '100'))
+
+    def check_gates(
+        self,
+        plan: plan_module.Plan,
+        cloud: Any,
+        touched: frozenset[str] = frozenset(),
+    ) -> tuple[plan_module.Gate, ...]:
+        self.touched = touched
+        return self.gates
+
+    def guard(
+        self, plan: plan_module.Plan, cloud: Any, marker: str
+    ) -> change.Guard:
+        self.marker = marker
+        return self.claim
+
+    def claim(self, item: plan_module.Item) -> None:
+        """Nobody else has a claim, unless a test says so."""
 
     def run_program(self, *words: str) -> programs.Ended:
         """Run nova-recovery with these arguments, without a terminal."""

@@ -33,6 +33,16 @@ def parse(*words: str) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
+def everything(terminal: int) -> str:
+    """What was written to a pseudo-terminal that is closed now."""
+    seen = b''
+    while True:
+        try:
+            seen += os.read(terminal, 65536)
+        except OSError:  # EIO: nobody has the other end open any more
+            return seen.decode()
+
+
 class ConfirmTest(base.TestCase):
     def setUp(self) -> None:
         super().setUp()
@@ -52,8 +62,8 @@ class ConfirmTest(base.TestCase):
             try:
                 carry_out.confirm(asker, parse(*words), total, DIGEST)
             finally:
-                stderr.flush()
-                self.seen = os.read(ours, 65536).decode()
+                stderr.close()
+                self.seen = everything(ours)
 
     def test_yes_is_typed(self) -> None:
         self.confirm('yes\n', 100)

@@ -113,6 +113,18 @@ class CarryOutTest(RunTestCase):
         for verb in ('resume', 'undo'):
             self.assertIn(f'nova-recovery run {verb} {run_id}', ended.stderr)
 
+    def test_somebody_else_took_the_claim(self) -> None:
+        def claim(item: plan_module.Item) -> None:
+            if item.label == 'at3-ui01':
+                raise exceptions.ClaimLost('np-rcc54 is claimed by berta')
+
+        self.claim = claim
+        ended = self.ended(exit_codes.REFUSED, 'host', 'recover', '--yes')
+        self.assertIn('np-rcc54 is claimed by berta', ended.stderr)
+        self.assertEqual(
+            f'nova-recovery run={self.only_run()} by=anna@ctl1', self.marker
+        )
+
     def test_who_did_it_is_in_the_journal_without_passwords(self) -> None:
         self.useFixture(fixtures.EnvironmentVariable('OS_USERNAME', 'admin'))
         self.ended(0, '--os-password', 'geheim', 'host', 'recover', '--yes')
@@ -172,6 +184,7 @@ class ResumeTest(RunTestCase):
         shown = ended.stderr.partition(f'Run {self.run_id}')[0]
         self.assertIn('at3-ui02  3f57699a', shown)
         self.assertNotIn('at3-ui01', shown)
+        self.assertIn('server:' + plans.UUID.format(1), self.touched)
         self.assertEqual(
             {'np-rcc54': 'done', 'at3-ui01': 'done', 'at3-ui02': 'done'},
             self.outcomes(ended.stdout),
