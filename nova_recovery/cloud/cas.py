@@ -55,25 +55,6 @@ def update_one(
     return row
 
 
-def delete_one(
-    connection: sa.engine.Connection,
-    table: sa.Table,
-    key: Mapping[str, Any],
-    seen: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Delete the one row with *key*, if it is as *seen*.
-
-    :returns: the whole row as it was
-    :raises Conflict: it is gone, or no longer as seen; with differences
-    """
-    row = _locked(connection, table, key, seen)
-    done = connection.execute(
-        sa.delete(table).where(*_equal(table, {**seen, **key}))
-    )
-    _exactly_one(done.rowcount, table, key)
-    return row
-
-
 def _locked(
     connection: sa.engine.Connection,
     table: sa.Table,

@@ -20,6 +20,7 @@ from sqlalchemy import exc
 
 SYNTAX_ERROR = 1064
 NO_SUCH_TABLE = 1146
+NO_RIGHT = frozenset({1142, 1143})
 
 # ER_LOCK_DEADLOCK, ER_LOCK_WAIT_TIMEOUT and MariaDB's ER_CHECKREAD (with
 # innodb_snapshot_isolation): the transaction can be done again as a whole

@@ -18,7 +18,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 import re
 
+from oslo_db import exception as db_exception
+from sqlalchemy import exc
+
 from nova_recovery.cloud import database as database_module
+from nova_recovery.cloud import db_errors
 
 #: What carrying plans out writes to a cell, beyond reading everything.
 #: Whoever writes to another table adds it here.
@@ -41,6 +45,14 @@ CELL: Mapping[str, tuple[str, ...]] = {
 API: Mapping[str, tuple[str, ...]] = {}
 
 CINDER: Mapping[str, tuple[str, ...]] = {}
+
+# EXPLAIN needs the rights of what it explains, and changes nothing
+_PROBES = {
+    'INSERT': 'EXPLAIN INSERT INTO `{table}` () VALUES ()',
+    'UPDATE': 'EXPLAIN UPDATE `{table}` SET `{column}` = `{column}` '
+    'WHERE 1 = 0',
+    'DELETE': 'EXPLAIN DELETE FROM `{table}` WHERE 1 = 0',
+}
 
 _SAFE = re.compile(r"[^'\\\x00-\x1f]+")
 
@@ -77,3 +89,37 @@ def statements(
             if database.tables.has(table)
         ]
     return granted
+
+
+def missing(
+    database: database_module.Database, writes: Mapping[str, tuple[str, ...]]
+) -> list[str]:
+    """Return what the user may not do, such as ``UPDATE instances``.
+
+    A user that lacks it all can still plan.
+
+    :param writes: table -> rights
+    :raises DatabaseUnavailable: when the database doesn't answer
+    """
+    lacking = []
+    for table, rights in writes.items():
+        if not database.tables.has(table):
+            continue
+        column = next(iter(database.tables[table].c)).name
+        for right in rights:
+            statement = _PROBES[right].format(table=table, column=column)
+            if not _allowed(database, statement):
+                lacking.append(f'{right} {table}')
+    return lacking
+
+
+def _allowed(database: database_module.Database, statement: str) -> bool:
+    with database.connect() as connection:
+        try:
+            connection.exec_driver_sql(statement)
+        except (exc.SQLAlchemyError, db_exception.DBError) as error:
+            if db_errors.is_lost(error):
+                raise
+            # anything else speaks of the statement, not of the right to it
+            return db_errors.code(error) not in db_errors.NO_RIGHT
+    return True

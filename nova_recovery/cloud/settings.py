@@ -26,8 +26,7 @@ from typing import Any
 from oslo_config import cfg
 from oslo_utils import netutils
 
-from nova_recovery import conf as recovery_conf
-from nova_recovery import exceptions
+from nova_recovery.conf import files as conf_files
 
 # kolla-ansible keeps the files of each container on the host
 KOLLA_NOVA = '/etc/kolla/nova-api/nova.conf'
@@ -122,7 +121,7 @@ def read_nova(
         [cfg.StrOpt('connection', secret=True)], group='api_database'
     )
     read = _parse(options, 'nova', files, dirs, use_env=True)
-    values = _Values(options, read)
+    values = _Values(options)
     return NovaSettings(
         files=read,
         database=values.get('connection', 'database'),
@@ -154,7 +153,7 @@ def read_cinder(files: Sequence[str] = ()) -> CinderSettings:
     options.register_opts(_CINDER)
     options.register_opts(_DATABASE, group='database')
     read = _parse(options, 'cinder', files, dirs, use_env=False)
-    values = _Values(options, read)
+    values = _Values(options)
     return CinderSettings(
         files=read,
         database=values.get('connection', 'database'),
@@ -163,45 +162,18 @@ def read_cinder(files: Sequence[str] = ()) -> CinderSettings:
 
 
 class _Values:
-    """Options with errors that name them, and where they come from."""
+    """Options by name, and where those come from that are no defaults."""
 
-    def __init__(self, options: cfg.ConfigOpts, files: Sequence[str]) -> None:
+    def __init__(self, options: cfg.ConfigOpts) -> None:
         self._options = options
-        self._files = files
         self.origins: dict[str, str] = {}
 
     def get(self, name: str, group: str = 'DEFAULT') -> Any:
-        label = f'[{group}] {name}'
-        place = self._options if group == 'DEFAULT' else self._options[group]
-        problem = ''
-        try:
-            value = place[name]
-        except cfg.NoSuchOptError:
-            # not which one: it may be the second half of a password
-            problem = (
-                'has a $ that names no option; '
-                'write $$ where a $ is part of the value'
-            )
-        except (cfg.ConfigFileValueError, ValueError):
-            problem = 'has a value of the wrong type'
-        origin = self._origin(name, group)
-        if problem:
-            raise exceptions.ConfigError(
-                f'{label} in {origin or ", ".join(self._files)} {problem}'
-            )
+        value = conf_files.value(self._options, name, group)
+        origin = conf_files.origin(self._options, name, group)
         if origin:
-            self.origins[label] = origin
+            self.origins[f'[{group}] {name}'] = origin
         return value
-
-    def _origin(self, name: str, group: str) -> str:
-        found = self._options.get_location(
-            name, None if group == 'DEFAULT' else group
-        )
-        if found is None or not found.location.is_user_controlled:
-            return ''
-        if found.location is cfg.Locations.environment:
-            return f'environment ({found.detail})'
-        return str(found.detail)
 
 
 def _parse(
@@ -211,7 +183,7 @@ def _parse(
     dirs: Sequence[str],
     use_env: bool,
 ) -> tuple[str, ...]:
-    recovery_conf.parse(
+    conf_files.parse(
         options,
         project=project,
         prog=project,

@@ -16,18 +16,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from oslo_config import cfg
 
 from nova_recovery.conf import cells
 from nova_recovery.conf import default
 from nova_recovery.conf import fencing
+from nova_recovery.conf import files as files_module
 from nova_recovery.conf import journal
 from nova_recovery.conf import runner
 from nova_recovery.conf import storage
 from nova_recovery.conf import timeouts
-from nova_recovery import exceptions
 
 PROJECT = 'nova-recovery'
 
@@ -49,7 +48,7 @@ def load(
         where no file at all is fine
     :param dirs: the same for ``nova-recovery.conf.d``; when files are given
         and this is not, no directory is read
-    :raises ConfigError: a file can't be read
+    :raises ConfigError: a file can't be read, or an option is impossible
     """
     # The environment must not count: OS_DATABASE__CONNECTION and the like
     # are meant for the services.
@@ -62,7 +61,7 @@ def load(
         files = list(dict.fromkeys(cfg.find_config_files(PROJECT, PROJECT)))
         if dirs is None:
             dirs = list(dict.fromkeys(cfg.find_config_dirs(PROJECT, PROJECT)))
-    parse(
+    files_module.parse(
         loaded,
         project=PROJECT,
         prog=PROJECT,
@@ -70,38 +69,8 @@ def load(
         default_config_dirs=list(dirs or ()),
         use_env=False,
     )
+    for group, options in list_opts():
+        for option in options:
+            # now, not in the middle of a recovery
+            files_module.value(loaded, option.dest, group)
     return loaded
-
-
-def parse(options: cfg.ConfigOpts, **places: Any) -> None:
-    """Read configuration files, with errors that name the file.
-
-    :raises ConfigError: with the file and line, never with what stands
-        there: it may be a password
-    """
-    try:
-        options([], **places)
-    except cfg.ConfigFilesNotFoundError as error:
-        problem = f'no such file: {", ".join(error.config_files)}'
-    except cfg.ConfigFilesPermissionDeniedError as error:
-        problem = f'may not be read: {", ".join(error.config_files)}'
-    except cfg.ConfigDirNotFoundError as error:
-        problem = f'no such directory: {error.config_dir}'
-    except cfg.ConfigFileParseError as error:
-        problem = _parse_problem(error)
-    except cfg.ConfigFileValueError:
-        problem = 'an option has a value of the wrong type'
-    except UnicodeDecodeError as error:
-        problem = f'a file is not UTF-8 (byte {error.start})'
-    else:
-        return
-    raise exceptions.ConfigError(f'configuration: {problem}')
-
-
-def _parse_problem(error: cfg.ConfigFileParseError) -> str:
-    # str() is "at FILE:LINE, what is wrong: 'the line itself'"
-    place, _comma, rest = str(error.msg).partition(', ')
-    what = rest.partition(':')[0]
-    if not place.startswith('at ') or not what:
-        return f'{error.config_file} can not be read'
-    return f'{place.removeprefix("at ")}: {what}'

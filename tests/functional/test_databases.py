@@ -382,22 +382,6 @@ class TestCompareAndSet(DatabaseTestCase):
         self.update({'host': 'np-rcc4'})
         self.update({'host': 'np-rcc46'})
 
-    def test_only_the_row_as_it_was_seen_is_deleted(self) -> None:
-        table = self.cell.tables['instances']
-
-        def delete(seen: dict[str, Any]) -> Any:
-            return self.cell.write(
-                lambda connection: cas.delete_one(
-                    connection, table, {'uuid': WEB}, seen
-                )
-            )
-
-        self.assertRaises(exceptions.Conflict, delete, {'host': 'np-rcc46'})
-        self.assertEqual(10, delete({'host': 'np-rcc4'})['id'])
-        self.assertEqual(
-            [], self.server.sql('nova', 'SELECT id FROM instances')
-        )
-
 
 class TestOutages(base.TestCase):
     """A server of its own, since it is stopped and frozen."""

@@ -1,0 +1,144 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""``recovery config …``"""
+
+from __future__ import annotations
+
+import argparse
+
+from nova_recovery.cli import base
+from nova_recovery import exceptions
+from nova_recovery import exit_codes
+
+Table = tuple[tuple[str, ...], list[tuple[object, ...]]]
+
+#: Clocks tell whole seconds; more than this is told.
+APART = 3
+
+
+class ShowConfig(base.RecoveryLister):
+    """Show which files are read and what they say, secrets masked.
+
+    No database and no API is asked: see "config check" for that. An option
+    without an origin has its default.
+    """
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        from nova_recovery.cloud import check
+
+        return ('File', 'Option', 'Value', 'From'), [
+            (option.file, option.name, option.value, option.origin)
+            for option in check.options(self.conf(parsed_args))
+        ]
+
+
+class CheckConfig(base.RecoveryLister):
+    """Ask every database and the API, and compare their clocks.
+
+    The clock is that of the database or the API, in seconds ahead of this
+    machine's. Ends with 1 if something is configured wrongly, 4 if something
+    does not answer.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            '--no-api',
+            action='store_true',
+            help='Ask the databases only, such as while Keystone is down',
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        from nova_recovery.cloud import check
+
+        conf = self.conf(parsed_args)
+        findings = check.databases(conf)
+        if not parsed_args.no_api:
+            findings.append(
+                check.compute_api(self.connection, conf.timeouts.api)
+            )
+        apart = check.clocks_apart(findings)
+        if apart > APART:
+            self.log.warning('Clocks differ by %.0f seconds.', apart)
+        self.exit_code = {
+            check.WRONG: exit_codes.ERROR,
+            check.UNKNOWN: exit_codes.PARTLY,
+        }.get(check.worst(findings), exit_codes.DONE)
+        return ('What', 'State', 'User', 'Rights', 'Clock', 'Detail'), [
+            (
+                finding.what,
+                finding.state,
+                finding.user,
+                finding.rights,
+                '' if finding.offset is None else f'{finding.offset:+.0f} s',
+                finding.detail,
+            )
+            for finding in findings
+        ]
+
+
+class GrantConfig(base.RecoveryCommand):
+    """Print the least GRANT statements for a database user of ours.
+
+    Making plans reads only; carrying them out changes a few tables of the
+    cells. The databases are asked which of these tables they have. Create
+    the user first; nothing is granted here.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            '--user',
+            metavar='<user>',
+            default='nova-recovery',
+            help='Whom to grant to (default: nova-recovery)',
+        )
+        parser.add_argument(
+            '--from-host',
+            metavar='<host>',
+            default='%',
+            help='Where that user comes from, as MySQL writes it '
+            '(default: %%)',
+        )
+        parser.add_argument(
+            '--planning',
+            action='store_true',
+            help='Only what making plans needs',
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        from nova_recovery.cloud import grants
+
+        databases = self.cloud(parsed_args).databases
+        asked = [(known.database, grants.CELL) for known in databases.cells]
+        if databases.api is not None:
+            asked.append((databases.api, grants.API))
+        if databases.cinder is not None:
+            asked.append((databases.cinder, grants.CINDER))
+        for database, writes in asked:
+            try:
+                statements = grants.statements(
+                    database,
+                    writes,
+                    parsed_args.user,
+                    parsed_args.from_host,
+                    parsed_args.planning,
+                )
+            except ValueError as error:
+                raise exceptions.UsageError(str(error)) from None
+            self.app.stdout.write(f'-- {database.name}\n')
+            for statement in statements:
+                self.app.stdout.write(f'{statement}\n')

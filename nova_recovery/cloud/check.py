@@ -1,0 +1,276 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""What ``config show`` and ``config check`` tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+import dataclasses
+import datetime
+from email import utils as email_utils
+from typing import Any
+
+from oslo_config import cfg
+
+from nova_recovery.cloud import apis
+from nova_recovery.cloud import clock
+from nova_recovery.cloud import database as database_module
+from nova_recovery.cloud import databases as databases_module
+from nova_recovery.cloud import grants
+from nova_recovery.cloud import schema
+from nova_recovery.cloud import secrets
+from nova_recovery.cloud import settings
+from nova_recovery import conf as recovery_conf
+from nova_recovery.conf import files as conf_files
+from nova_recovery import exceptions
+
+OK = 'ok'
+#: It does not answer.
+UNKNOWN = 'unknown'
+#: It is configured wrongly.
+WRONG = 'wrong'
+#: Not used: a disabled cell, a cinder.conf that is not there.
+UNUSED = 'unused'
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """An option as it is in force, secrets masked.
+
+    :ivar file: whose: ``nova.conf``, ``cinder.conf``, ``nova-recovery.conf``
+    :ivar origin: the file it comes from; '' for a default
+    """
+
+    file: str
+    name: str
+    value: str
+    origin: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What was found of one thing.
+
+    :ivar user: as whom a database is used
+    :ivar rights: what that user may do
+    :ivar offset: seconds that its clock is ahead of ours; None: not known
+    """
+
+    what: str
+    state: str
+    detail: str
+    user: str = ''
+    rights: str = ''
+    offset: float | None = None
+
+
+def options(conf: cfg.ConfigOpts) -> list[Option]:
+    """Return the options in force: nova's, cinder's and ours.
+
+    :raises ConfigError: a file can't be read
+    """
+    nova = settings.read_nova(conf.nova_config_file, conf.nova_config_dir)
+    cinder = settings.read_cinder(conf.cinder_config_file)
+    return [
+        *_of_service('nova.conf', nova),
+        *_of_service('cinder.conf', cinder),
+        *_of_ours(conf),
+    ]
+
+
+def databases(conf: cfg.ConfigOpts) -> list[Finding]:
+    """Ask every database that the configuration leads to.
+
+    What is wrong with one of them is a finding, not an error.
+    """
+    findings: list[Finding] = []
+    try:
+        nova = settings.read_nova(conf.nova_config_file, conf.nova_config_dir)
+    except exceptions.ConfigError as error:
+        findings.append(Finding('nova.conf', WRONG, str(error)))
+    else:
+        findings.append(_files('nova.conf', nova.files))
+        findings += _of_nova(conf, nova)
+    try:
+        cinder = settings.read_cinder(conf.cinder_config_file)
+    except exceptions.ConfigError as error:
+        findings.append(Finding('cinder.conf', WRONG, str(error)))
+    else:
+        findings.append(_files('cinder.conf', cinder.files))
+        database = databases_module.open_cinder(conf, cinder)
+        if database is not None:
+            findings.append(_asked('cinder database', database, grants.CINDER))
+    return findings
+
+
+def compute_api(connect: Callable[[], Any], timeout: float) -> Finding:
+    """Log in, ask the compute API for its time.
+
+    :param connect: gives an openstacksdk connection
+    """
+    what = 'compute API'
+    place: list[str] = []
+
+    def now() -> datetime.datetime:
+        answer = connection.session.get(
+            place[0],
+            authenticated=False,
+            raise_exc=False,
+            connect_retries=0,
+            timeout=timeout,
+        )
+        return email_utils.parsedate_to_datetime(answer.headers['Date'])
+
+    try:
+        with apis.reading(what):
+            connection = connect()
+            place.append(str(connection.compute.get_endpoint()))
+            ahead = clock.offset(now)
+    except (exceptions.ApiUnavailable, exceptions.NotFound) as error:
+        return Finding(what, UNKNOWN, secrets.mask_text(str(error)))
+    except (KeyError, TypeError, ValueError):
+        return Finding(what, OK, f'{place[0]}; it tells no time')
+    return Finding(what, OK, place[0], offset=ahead)
+
+
+def worst(findings: list[Finding]) -> str:
+    """Return the state that stands for all."""
+    states = {finding.state for finding in findings}
+    for state in (WRONG, UNKNOWN):
+        if state in states:
+            return state
+    return OK
+
+
+def clocks_apart(findings: list[Finding]) -> float:
+    """Return by how many seconds the clocks differ at most."""
+    known = [f.offset for f in findings if f.offset is not None]
+    return max(known) - min(known) if known else 0.0
+
+
+def _of_service(
+    file: str, read: settings.NovaSettings | settings.CinderSettings
+) -> Iterator[Option]:
+    yield Option(file, 'files', ', '.join(read.files) or 'none found', '')
+    for field in dataclasses.fields(read):
+        if field.name in ('files', 'origins'):
+            continue
+        value = getattr(read, field.name)
+        name = f'[DEFAULT] {field.name}'
+        if field.name in ('database', 'api_database'):
+            name = f'[{field.name}] connection'
+            value = secrets.mask_url(value) if value else value
+        yield Option(file, name, _shown(value), read.origins.get(name, ''))
+
+
+def _of_ours(conf: cfg.ConfigOpts) -> Iterator[Option]:
+    file = 'nova-recovery.conf'
+    files = [*(conf.default_config_files or ())]
+    yield Option(file, 'files', ', '.join(files) or 'none found', '')
+    for group, known in recovery_conf.list_opts():
+        for option in known:
+            value = conf_files.value(conf, option.dest, group)
+            values = value if isinstance(value, list) else [value]
+            if option.secret:
+                values = [_masked_connection(v) for v in values if v]
+            yield Option(
+                file,
+                f'[{group}] {option.dest}',
+                ', '.join(_shown(one) for one in values),
+                conf_files.origin(conf, option.dest, group),
+            )
+
+
+def _masked_connection(text: str) -> str:
+    # [cells]connection is NAME=URL
+    name, equals, url = text.partition('=')
+    if equals and '://' not in name:
+        return f'{name}={secrets.mask_url(url)}'
+    return secrets.mask_url(text)
+
+
+def _shown(value: object) -> str:
+    return '' if value is None else str(value)
+
+
+def _files(what: str, files: tuple[str, ...]) -> Finding:
+    if files:
+        return Finding(what, OK, ', '.join(files))
+    return Finding(what, UNUSED, 'no such file in the usual places')
+
+
+def _of_nova(
+    conf: cfg.ConfigOpts, nova: settings.NovaSettings
+) -> Iterator[Finding]:
+    api = databases_module.open_api(conf, nova)
+    if api is not None:
+        yield _asked('API database', api, grants.API)
+    try:
+        found = databases_module.find_cells(conf, nova, api)
+    except exceptions.DatabaseUnavailable as error:
+        yield Finding('cells', UNKNOWN, str(error))
+        return
+    except exceptions.RecoveryError as error:
+        yield Finding('cells', WRONG, str(error))
+        return
+    if not found:
+        yield Finding('cells', WRONG, 'there is no cell but cell0')
+    opened = [
+        databases_module.opened(conf, cell.name, cell.url)
+        for cell in found
+        if not cell.disabled
+    ]
+    answers = databases_module.each(
+        opened,
+        lambda database: _asked(
+            f'cell {database.name}', database, grants.CELL
+        ),
+    )
+    for cell in found:
+        if cell.disabled:
+            yield Finding(
+                f'cell {cell.name}', UNUSED, 'disabled: it is not searched'
+            )
+            continue
+        answer = answers[cell.name]
+        if isinstance(answer, exceptions.DatabaseUnavailable):
+            raise answer
+        yield answer
+
+
+def _asked(
+    what: str,
+    database: database_module.Database,
+    writes: Mapping[str, tuple[str, ...]],
+) -> Finding:
+    user = database.user or ''
+    try:
+        schema.features(database)
+        lacking = grants.missing(database, writes)
+        ahead = clock.offset(lambda: clock.database_now(database))
+    except exceptions.DatabaseUnavailable as error:
+        return Finding(what, UNKNOWN, f'{database.url}: {error.reason}', user)
+    except exceptions.RecoveryError as error:
+        return Finding(what, WRONG, f'{database.url}: {error}', user)
+    finally:
+        database.dispose()
+    return Finding(what, OK, database.url, user, _rights(lacking), ahead)
+
+
+def _rights(lacking: list[str]) -> str:
+    if not lacking:
+        return 'all that is needed'
+    return 'planning only; lacks ' + ', '.join(lacking)

@@ -1,0 +1,113 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Configuration files, with errors that name the file and no value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from oslo_config import cfg
+
+from nova_recovery import exceptions
+
+
+def parse(options: cfg.ConfigOpts, **places: Any) -> None:
+    """Read configuration files.
+
+    :param places: what calling *options* takes
+    :raises ConfigError: with the file and line, never with what stands
+        there: it may be a password
+    """
+    try:
+        options([], **places)
+    except cfg.ConfigFilesNotFoundError as error:
+        problem = f'no such file: {", ".join(error.config_files)}'
+    except cfg.ConfigFilesPermissionDeniedError as error:
+        problem = f'may not be read: {", ".join(error.config_files)}'
+    except cfg.ConfigDirNotFoundError as error:
+        problem = f'no such directory: {error.config_dir}'
+    except cfg.ConfigFileParseError as error:
+        problem = _parse_problem(error)
+    except (cfg.ConfigFileValueError, ValueError) as error:
+        # not its text: it quotes the value
+        problem = f'{_files(places)}: {_value_problem(error)}'
+    except OSError as error:
+        problem = f'{error.filename}: {error.strerror}'
+    else:
+        return
+    raise exceptions.ConfigError(f'configuration: {problem}')
+
+
+def value(options: cfg.ConfigOpts, name: str, group: str) -> Any:
+    """Return the value of an option.
+
+    :raises ConfigError: naming the option and its file
+    """
+    place = options if group == 'DEFAULT' else options[group]
+    problem = ''
+    try:
+        return place[name]
+    except cfg.NoSuchOptError:
+        # it is an AttributeError too, which getattr with a default hides.
+        # Not which one: it may be the second half of a password
+        problem = (
+            'has a $ that names no option; '
+            'write $$ where a $ is part of the value'
+        )
+    except (cfg.ConfigFileValueError, ValueError):
+        problem = 'has a value of the wrong type'
+    where = origin(options, name, group)
+    files = ', '.join(options.config_file or options.default_config_files)
+    raise exceptions.ConfigError(
+        f'[{group}] {name} in {where or files} {problem}'
+    )
+
+
+def origin(options: cfg.ConfigOpts, name: str, group: str) -> str:
+    """Return where the value of an option comes from, '' for a default."""
+    try:
+        found = options.get_location(
+            name, None if group == 'DEFAULT' else group
+        )
+    except cfg.NoSuchOptError:
+        # a $ in it names no option: the location is not told then
+        return ''
+    if found is None or not found.location.is_user_controlled:
+        return ''
+    if found.location is cfg.Locations.environment:
+        return f'environment ({found.detail})'
+    if found.location is cfg.Locations.command_line:
+        return 'command line'
+    return str(found.detail)
+
+
+def _files(places: dict[str, Any]) -> str:
+    return ', '.join(
+        [*places['default_config_files'], *places['default_config_dirs']]
+    )
+
+
+def _value_problem(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f'byte {error.start} is not UTF-8'
+    return 'an option has a value of the wrong type'
+
+
+def _parse_problem(error: cfg.ConfigFileParseError) -> str:
+    # str() is "at FILE:LINE, what is wrong: 'the line itself'"
+    place, _comma, rest = str(error.msg).partition(', ')
+    what = rest.partition(':')[0]
+    if not place.startswith('at ') or not what:
+        return f'{error.config_file} can not be read'
+    return f'{place.removeprefix("at ")}: {what}'
