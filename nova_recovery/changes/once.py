@@ -316,6 +316,9 @@ def _by_event(
         event = _event(connection, database, action['id'], kind.event)
     result = event.get('result')
     if result and result.lower() == 'error':
+        if kind.ready(row, item).state is change.State.AFTER:
+            # Somebody mended it since.
+            return change.Observed(change.State.AFTER, 'runs by now')
         return change.Observed(
             change.State.NEITHER,
             f'{kind.action} failed on {row["host"]}: '

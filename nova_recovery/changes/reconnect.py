@@ -95,7 +95,14 @@ class ReconnectVolume(base.BaseChange):
             new = context.cloud.volume.create_attachment(
                 data['volume'], data['uuid'], data['mode']
             )
-        _exchange(item, context, data['attachment'], new, data['connector'])
+        try:
+            _exchange(
+                item, context, data['attachment'], new, data['connector']
+            )
+        except exceptions.ChangeFailed as error:
+            # Something was done before this was refused: it goes on from
+            # there, it doesn't begin anew.
+            raise exceptions.OutcomeUnknown(str(error)) from error
         return f'connected to {data["target"]}'
 
     def revert(
