@@ -1,0 +1,327 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A small cloud in a file, changes for it, and processes that are killed."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Callable
+import contextlib
+import dataclasses
+import functools
+import io
+import json
+import os
+import pathlib
+import shutil
+import signal
+import tempfile
+import threading
+import time
+import traceback
+from typing import Any
+
+from nova_recovery import exceptions
+from nova_recovery.changes import base
+from nova_recovery.engine import change
+from nova_recovery.engine import journal as journal_module
+from nova_recovery.engine import plan
+from nova_recovery.engine import progress
+from nova_recovery.engine import runner
+from nova_recovery.engine import undo
+
+State = change.State
+
+
+class World:
+    """What happened, one line each, so that several processes share it."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self.path = path
+        path.touch()
+
+    def happened(self) -> list[dict[str, Any]]:
+        lines = self.path.read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    def add(self, **values: Any) -> None:
+        # one write with O_APPEND: whole or not at all
+        with open(self.path, 'ab', buffering=0) as file:
+            file.write(json.dumps(values).encode() + b'\n')
+
+    def value(self, subject: str) -> str:
+        """What a subject was set to last; all begin as ``old``."""
+        values = [e['to'] for e in self.happened() if e.get('set') == subject]
+        return values[-1] if values else 'old'
+
+    def sent(self, item_id: str) -> int:
+        return sum(e.get('sent') == item_id for e in self.happened())
+
+    def ended(self, item_id: str) -> bool:
+        return any(e.get('ended') == item_id for e in self.happened())
+
+
+class Set(base.BaseChange):
+    """Sets a subject from one value to another, by compare-and-set."""
+
+    kind = 'set'
+
+    def observe(
+        self, item: plan.Item, context: change.Context, past: Any
+    ) -> change.Observed:
+        value = context.cloud.value(item.subject)
+        if value == item.data['to']:
+            return change.Observed(State.AFTER, f'is {value}')
+        if value == item.data['from']:
+            return change.Observed(State.BEFORE, image={'value': value})
+        return change.Observed(State.NEITHER, f'is {value}')
+
+    def apply(
+        self, item: plan.Item, context: change.Context, image: change.JSON
+    ) -> str:
+        if context.cloud.value(item.subject) != image['value']:
+            raise exceptions.Conflict(f'{item.subject} is not as it was')
+        context.cloud.add(
+            set=item.subject, to=item.data['to'], item=item.id
+        )
+        return f'set to {item.data["to"]}'
+
+    def revert(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> str:
+        value = context.cloud.value(item.subject)
+        if value == past.image['value']:
+            return 'was back already'
+        if value != item.data['to']:
+            raise exceptions.Conflict(f'{item.subject} is {value} by now')
+        context.cloud.add(set=item.subject, to=past.image['value'])
+        return f'set back to {past.image["value"]}'
+
+
+class Once(base.BaseChange):
+    """Is sent, and takes its time; must not be sent twice."""
+
+    kind = 'once'
+
+    def observe(
+        self, item: plan.Item, context: change.Context, past: Any
+    ) -> change.Observed:
+        if context.cloud.ended(item.id):
+            return change.Observed(State.AFTER, 'ended')
+        if context.cloud.sent(item.id):
+            return change.Observed(State.UNDERWAY, 'on its way')
+        return change.Observed(State.BEFORE, image={'sent': 0})
+
+    def apply(
+        self, item: plan.Item, context: change.Context, image: change.JSON
+    ) -> str:
+        context.cloud.add(sent=item.id, item=item.id)
+        context.note(request_id=f'req-{item.label}')
+        return 'sent'
+
+    def follow(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> str:
+        gate = item.data.get('gate')
+        while gate and not os.path.exists(gate):
+            if context.stopping.wait(0.02):
+                raise change.Interrupted
+        context.cloud.add(ended=item.id)
+        return 'ended'
+
+    def revert(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> str:
+        raise exceptions.NotRevertible('it was sent', 'nothing helps')
+
+
+class Scripted(Set):
+    """As ``set``, but what a test put in its place comes first."""
+
+    kind = 'scripted'
+
+    def __init__(self) -> None:
+        self.script: dict[str, Callable[..., Any]] = {}
+
+    def observe(self, item: plan.Item, *args: Any) -> change.Observed:
+        return self._or(super().observe, 'observe', item, *args)
+
+    def apply(self, item: plan.Item, *args: Any) -> str:
+        return self._or(super().apply, 'apply', item, *args)
+
+    def follow(self, item: plan.Item, *args: Any) -> str:
+        return self._or(super().follow, 'follow', item, *args)
+
+    def revert(self, item: plan.Item, *args: Any) -> str:
+        return self._or(super().revert, 'revert', item, *args)
+
+    def _or(
+        self, usual: Callable[..., Any], name: str, *args: Any
+    ) -> Any:
+        act = self.script.get(name, usual)
+        return act(*args)
+
+
+def set_item(
+    subject: str, to: str = 'new', from_: str = 'old', kind: str = 'set',
+    follows: tuple[str, ...] = (), **data: Any,
+) -> plan.Item:  # fmt: skip
+    return plan.Item(
+        f'{kind}-{to}:{subject}', kind, subject, subject,
+        {'from': from_, 'to': to, **data}, follows,
+    )  # fmt: skip
+
+
+def once_item(subject: str, **data: Any) -> plan.Item:
+    return plan.Item(f'once:{subject}', 'once', subject, subject, data)
+
+
+def plan_of(*steps: list[plan.Item], limits: Any = None) -> plan.Plan:
+    return plan.Plan(
+        'test', 'A test', {},
+        tuple(
+            plan.Step(f's{n}', f'Step {n}', tuple(items), limits or {})
+            for n, items in enumerate(steps)
+        ),
+    )  # fmt: skip
+
+
+@functools.cache
+def _empty_journal() -> pathlib.Path:
+    directory = pathlib.Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, directory)
+    path = directory / 'journal.sqlite'
+    journal_module.Journal.open(f'sqlite:///{path}').close()
+    return path
+
+
+@dataclasses.dataclass
+class Site:
+    """A directory with a world, a journal, and what was reported."""
+
+    directory: pathlib.Path
+    journal_class: type[journal_module.Journal] = journal_module.Journal
+    scripted: Scripted = dataclasses.field(default_factory=Scripted)
+    output: Any = dataclasses.field(default_factory=io.StringIO)
+
+    def __post_init__(self) -> None:
+        self.world = World(self.directory / 'world')
+        path = self.directory / 'journal.sqlite'
+        self.url = f'sqlite:///{path}'
+        if not path.exists():
+            # making one takes as long as ten runs
+            shutil.copy(_empty_journal(), path)
+
+    def open(self) -> journal_module.Journal:
+        return self.journal_class.open(self.url)
+
+    def create(self, made: plan.Plan) -> str:
+        with contextlib.closing(journal_module.Journal.open(self.url)) as j:
+            return j.create_run(
+                made, who='anna', machine='ctl1', command='test'
+            )
+
+    def run(self, run_id: str, **options: Any) -> runner.Outcome:
+        return self._session(runner.Runner, options).carry_out(run_id)
+
+    def undo(self, run_id: str, **options: Any) -> runner.Outcome:
+        return self._session(undo.Undo, options).undo(run_id)
+
+    def _session(self, kind: Any, options: Any) -> Any:
+        changes = (Set(), Once(), self.scripted)
+        options.setdefault('workers', 4)
+        return kind(
+            self.open(),
+            {one.kind: one for one in changes},
+            self.world,
+            reporter=progress.PlainReporter(self.output),
+            patience=0,
+            **options,
+        )
+
+    def items(self, run_id: str) -> dict[str, journal_module.ItemRecord]:
+        with contextlib.closing(journal_module.Journal.open(self.url)) as j:
+            return {record.id: record for record in j.items(run_id)}
+
+    def states(self, run_id: str) -> dict[str, str]:
+        return {id_: one.state for id_, one in self.items(run_id).items()}
+
+
+class Killer:
+    """Kills the process it is in, before or after its Nth write."""
+
+    def __init__(self, when: str, number: int) -> None:
+        self._when = when
+        self._left = number
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def around(self) -> Any:
+        with self._lock:
+            self._left -= 1
+            now = not self._left
+        if now and self._when == 'before':
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield
+        if now:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killing(killer: Killer) -> type[journal_module.Journal]:
+    """A journal whose process is killed at one of its writes."""
+
+    class KillingWriter(journal_module.Writer):
+        def _commit(self, group: Any) -> None:
+            with killer.around():
+                super()._commit(group)
+
+    class KillingJournal(journal_module.Journal):
+        writer_class = KillingWriter
+
+        def _write(self, change: Any) -> Any:
+            with killer.around():
+                return super()._write(change)
+
+    return KillingJournal
+
+
+def start(act: Callable[[], int]) -> int:
+    """Run *act* in a process of its own, which ends with what it returns."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 99
+    try:
+        code = act()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def ended(pid: int, seconds: float = 30) -> int:
+    """The exit code of a process; -9 for a killed one."""
+    poll(lambda: os.waitid(
+        os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT
+    ), seconds)  # fmt: skip
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def poll(done: Callable[[], Any], seconds: float = 30) -> Any:
+    """Wait until something is so; fail when the seconds are over."""
+    deadline = time.monotonic() + seconds
+    while not (found := done()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f'waited {seconds} s in vain')
+        time.sleep(0.01)
+    return found
