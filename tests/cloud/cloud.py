@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import collections.abc
 import json
-import os
 import pathlib
 import typing
 
@@ -246,5 +245,4 @@ class PracticeCloud:
             "PRACTICE_CINDER_CONFIG_FILE": self.cinder_config_file(),
             "PRACTICE_DATABASE_PORT": str(self.config.port("mariadb")),
             "PRACTICE_TRANSPORT_URL": self.config.transport_url,
-            "PATH": f"{self.config.venv / 'bin'}:{os.environ.get('PATH', '')}",
         }
