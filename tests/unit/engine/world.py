@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-import atexit
 from collections.abc import Callable
 import contextlib
 import dataclasses
@@ -23,7 +22,6 @@ import io
 import json
 import os
 import pathlib
-import shutil
 import signal
 import tempfile
 import threading
@@ -197,12 +195,11 @@ def plan_of(*steps: list[plan.Item], limits: Any = None) -> plan.Plan:
 
 
 @functools.cache
-def _empty_journal() -> pathlib.Path:
-    directory = pathlib.Path(tempfile.mkdtemp())
-    atexit.register(shutil.rmtree, directory)
-    path = directory / 'journal.sqlite'
-    journal_module.Journal.open(f'sqlite:///{path}').close()
-    return path
+def _empty_journal() -> bytes:
+    with tempfile.TemporaryDirectory() as directory:
+        path = pathlib.Path(directory) / 'journal.sqlite'
+        journal_module.Journal.open(f'sqlite:///{path}').close()
+        return path.read_bytes()
 
 
 @dataclasses.dataclass
@@ -220,7 +217,7 @@ class Site:
         self.url = f'sqlite:///{path}'
         if not path.exists():
             # making one takes as long as ten runs
-            shutil.copy(_empty_journal(), path)
+            path.write_bytes(_empty_journal())
 
     def open(self) -> journal_module.Journal:
         return self.journal_class.open(self.url)
