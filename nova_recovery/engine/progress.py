@@ -23,6 +23,7 @@ import time
 from typing import Any, Protocol, TextIO, TYPE_CHECKING
 
 from nova_recovery.engine import plan as plan_module
+from nova_recovery.engine import printable
 from nova_recovery.engine.journal import states
 
 if TYPE_CHECKING:
@@ -208,7 +209,9 @@ class RichReporter:
             self._progress.advance(self._task)
 
     def text(self, item: plan_module.Item, text: str) -> None:
-        self._progress.update(self._task, now=f'{item.label}: {text}')
+        self._progress.update(
+            self._task, now=printable.clean(f'{item.label}: {text}')
+        )
 
     def notice(self, text: str) -> None:
         self._print(text)
@@ -226,7 +229,7 @@ class RichReporter:
 def told(item: plan_module.Item, state: str, detail: str) -> str:
     """An item in one line: ``failed  at3-ui02  evacuate-server: why``."""
     line = f'{state:9} {item.label}  {item.kind}'
-    return f'{line}: {detail}' if detail else line
+    return printable.clean(f'{line}: {detail}' if detail else line)
 
 
 def _went_well(state: str) -> bool:

@@ -18,19 +18,12 @@ from collections.abc import Sequence
 import datetime
 import textwrap
 
+from nova_recovery.engine import printable
+
+#: Said here too, since whoever words something has to.
+clean = printable.clean
+
 Time = datetime.datetime | str | None
-
-
-def clean(text: object) -> str:
-    """The text on one line and harmless for a terminal.
-
-    Tenants name servers as they like; what moves the cursor, colours the
-    screen or turns the direction of writing is shown as its escape.
-    """
-    return ''.join(
-        one if one.isprintable() else one.encode('unicode_escape').decode()
-        for one in str(text)
-    )
 
 
 def count(number: int, noun: str) -> str:

@@ -39,26 +39,34 @@ def as_json(record: dict[str, Any]) -> Iterator[str]:
 def as_text(record: dict[str, Any]) -> Iterator[str]:
     """For mail and tickets."""
     for line in _text(record):
-        yield line.rstrip() + '\n'
+        yield wording.clean(line.rstrip()) + '\n'
 
 
 def as_html(record: dict[str, Any]) -> Iterator[str]:
     """One page that needs nothing else, for a browser or a wiki."""
-    # Only this needs it.
+    # Only this needs them.
     import jinja2
+    import markupsafe
+
+    def shown(value: Any) -> Any:
+        kept = isinstance(value, markupsafe.Markup)
+        return wording.clean(value) if not kept else value
+
+    def pretty(value: Any) -> markupsafe.Markup:
+        return markupsafe.escape(json.dumps(value, indent=2, sort_keys=True))
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader('nova_recovery.report'),
         autoescape=True,
+        finalize=shown,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update(
         stamp=wording.stamp,
-        clean=wording.clean,
         counted=summary.counted,
-        json=lambda value: json.dumps(value, indent=2, sort_keys=True),
+        json=pretty,
     )
     environment.globals['listed'] = listed
     yield from environment.get_template('run.html').generate(record)
@@ -85,7 +93,7 @@ def listed(items: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
 
 def _text(record: dict[str, Any]) -> Iterator[str]:
     run = record['run']
-    title = f'Run {run["id"]}: {wording.clean(run["title"])}'
+    title = f'Run {run["id"]}: {run["title"]}'
     yield title
     yield '=' * len(title)
     yield ''
@@ -95,13 +103,13 @@ def _text(record: dict[str, Any]) -> Iterator[str]:
     yield from _section('Gates', _gates(record))
     yield from _section('What happened', _events(record))
     for number, step in enumerate(record['steps'], 1):
-        heading = f'Step {number}: {wording.clean(step["title"])}'
+        heading = f'Step {number}: {step["title"]}'
         if step['counts']:
             heading += f' ({summary.counted(step["counts"])})'
         yield from _section(heading, _items(step['items']))
     left_out = record['plan']['left_out'].items()
     yield from _section(
-        'Left out', [f'{wording.clean(name)}: {why}' for name, why in left_out]
+        'Left out', [f'{name}: {why}' for name, why in left_out]
     )
     yield from _section('Notes', record['plan']['notes'])
 
@@ -137,7 +145,7 @@ def _overrides(record: dict[str, Any]) -> Iterator[str]:
     for one in record['overrides']:
         subject = f' {one["subject"]}' if one['subject'] else ''
         yield from wording.wrap(
-            one['reason'], f'{one["gate"]}{wording.clean(subject)}: ', WIDTH
+            one['reason'], f'{one["gate"]}{subject}: ', WIDTH
         )
 
 
@@ -153,9 +161,9 @@ def _gates(record: dict[str, Any]) -> Iterator[str]:
 
 def _events(record: dict[str, Any]) -> Iterator[str]:
     for event in record['events']:
-        who = wording.clean(f'{event["who"]}@{event["machine"]}')
+        who = f'{event["who"]}@{event["machine"]}'
         head = f'{wording.stamp(event["at"])}  {event["kind"]:<11}  {who}  '
-        yield from (line for line in wording.wrap(event['detail'], head, 140))
+        yield from wording.wrap(event['detail'], head, 140)
 
 
 def _items(items: list[dict[str, Any]]) -> Iterator[str]:
@@ -163,9 +171,9 @@ def _items(items: list[dict[str, Any]]) -> Iterator[str]:
     for item in shown:
         when = wording.stamp(item['started_at'])[11:]
         label = f'{item["label"]} {item["name"]}'.strip()
-        head = f'{when:<9}  {item["state"]:<9}  {wording.clean(label)}  '
-        yield f'{head}{wording.clean(item["detail"])}'
+        head = f'{when:<9}  {item["state"]:<9}  {label}  '
+        yield f'{head}{item["detail"]}'
         for line in item['changes']:
-            yield f'           {wording.clean(line)}'
+            yield f'           {line}'
     if more:
         yield f'… and {more} more that went well'

@@ -51,7 +51,7 @@ def run(
     with (
         fixtures.MonkeyPatch('sys.stdout', stdout),
         fixtures.MonkeyPatch('sys.stderr', stderr),
-        _OwnLogging(),
+        OwnLogging(),
     ):
         app = make_app()
         for name, command in test.commands.items():
@@ -64,7 +64,7 @@ def run(
     return Ended(code, stdout.getvalue(), stderr.getvalue())
 
 
-class _OwnLogging(fixtures.Fixture):
+class OwnLogging(fixtures.Fixture):
     """Handlers and levels that a program sets are gone afterwards."""
 
     def _setUp(self) -> None:

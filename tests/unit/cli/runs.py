@@ -121,12 +121,11 @@ class RunsTestCase(tests_base.TestCase):
     def claim(self, item: plan_module.Item) -> None:
         """Nobody else has a claim, unless a test says so."""
 
-    def run_program(self, *words: str) -> programs.Ended:
-        """Run nova-recovery with these arguments, without a terminal."""
+    def run_program(self, *words: str, stdin: Any = None) -> programs.Ended:
+        """Run nova-recovery with these arguments; without a terminal."""
         words = (*words, '--recovery-config-file', str(self.conf))
-        stdin = io.StringIO('')
         with (
-            fixtures.MonkeyPatch('sys.stdin', stdin),
+            fixtures.MonkeyPatch('sys.stdin', stdin or io.StringIO('')),
             fixtures.MonkeyPatch('sys.argv', ['/bin/nova-recovery', *words]),
         ):
             return programs.run(self, shell.Shell, '', list(words))

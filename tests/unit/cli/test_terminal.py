@@ -1,0 +1,128 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""An operator at a terminal: asked, shown how far it is, told what came."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import threading
+
+import fixtures
+
+from nova_recovery import exit_codes
+from nova_recovery import shell
+from tests.unit.cli import programs
+from tests.unit.cli import runs
+from tests.unit import plans
+
+
+class Terminal(fixtures.Fixture):
+    """A pseudo-terminal as stdin and stderr, at which somebody types.
+
+    :param typed: what is typed when ``question`` is on the screen
+    """
+
+    def __init__(self, question: str, typed: str) -> None:
+        self._question, self._typed = question.encode(), typed.encode()
+        self._seen = b''
+
+    def _setUp(self) -> None:
+        self._ours, theirs = pty.openpty()
+        self._theirs = [open(theirs), open(os.dup(theirs), 'w')]
+        for name, stream in zip(
+            ('sys.stdin', 'sys.stderr'), self._theirs, strict=True
+        ):
+            self.useFixture(fixtures.MonkeyPatch(name, stream))
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        self.addCleanup(self.text)
+
+    def _read(self) -> None:
+        asked = False
+        with open(self._ours, 'wb', buffering=0, closefd=True) as keyboard:
+            while True:
+                try:
+                    self._seen += os.read(self._ours, 65536)
+                except OSError:  # EIO: the program has closed it
+                    return
+                if not asked and self._question in self._seen:
+                    asked = True
+                    keyboard.write(self._typed)
+
+    def text(self) -> str:
+        """All that was on the screen, once the program is over."""
+        for stream in self._theirs:
+            stream.close()
+        self._reader.join()
+        return self._seen.decode()
+
+
+class TerminalTest(runs.RunsTestCase):
+    def at_terminal(self, question: str, typed: str) -> tuple[int, str]:
+        """Recover a host; the exit code and what was on the screen."""
+        for name, value in (('TERM', 'xterm'), ('COLUMNS', '100')):
+            self.useFixture(fixtures.EnvironmentVariable(name, value))
+        with (
+            programs.OwnLogging(),
+            Terminal(question, typed) as terminal,
+        ):
+            app = shell.Shell()
+            app.command_manager.add_command('host recover', runs.RecoverHost)
+            code = app.run(
+                ['host', 'recover', '--recovery-config-file', str(self.conf)]
+            )
+            text = terminal.text()
+        return code, re.sub('\x1b\\[[0-9;?]*[A-Za-z]', '', text)
+
+    def test_yes_is_typed_and_it_is_done(self) -> None:
+        code, seen = self.at_terminal('Type "yes"', 'yes\n')
+        self.assertEqual(0, code, seen)
+        self.assertLess(seen.index('Gates'), seen.index('Type "yes"'))
+        self.assertRegex(seen, r'done +at3-ui02  move: moved to np-rcc46')
+        self.assertIn('done: 3 done.', seen)
+
+    def test_a_large_plan_wants_its_number(self) -> None:
+        self.plan = plans.make(100)
+        code, seen = self.at_terminal('Type the number', '101\n')
+        self.assertEqual(0, code, seen)
+        self.assertIn('101 items, digest', seen)
+
+    def test_no_is_no(self) -> None:
+        code, seen = self.at_terminal('Type "yes"', 'no\n')
+        self.assertEqual(exit_codes.REFUSED, code)
+        self.assertEqual([], self.journal().runs())
+
+
+class CtrlC:
+    """A terminal whose user presses Ctrl-C when asked."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def readline(self) -> str:
+        raise KeyboardInterrupt
+
+
+class CtrlCTest(runs.RunsTestCase):
+    def test_at_the_question_nothing_was_changed(self) -> None:
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'nova_recovery.cli.carry_out.Asker.there', True
+            )
+        )
+        ended = self.run_program('host', 'recover', stdin=CtrlC())
+        self.assertEqual(exit_codes.INTERRUPTED, ended.code)
+        self.assertIn('Nothing was changed.', ended.stderr)
+        self.assertEqual([], self.journal().runs())
