@@ -104,7 +104,7 @@ def instance_name(template: str, row: Mapping[str, Any]) -> str:
 def _from_template(text: str, template: str) -> Meaning | None:
     """Return what a name that the template made tells of its server."""
     pattern = ''
-    conversions: list[tuple[str, str]] = []
+    conversions: list[tuple[str, str, str]] = []
     end = 0
     for match in _CONVERSION.finditer(template):
         pattern += re.escape(template[end : match.start()])
@@ -112,23 +112,31 @@ def _from_template(text: str, template: str) -> Meaning | None:
         if match.group() == '%%':
             pattern += '%'
             continue
-        conversions.append((match.group(1) or 'id', match.group(2)))
-        pattern += f' *({_DIGITS[match.group(2)]})'
+        column, kind = match.group(1) or 'id', match.group(2)
+        plain = match.group().replace(f'({match.group(1)})', '')
+        conversions.append((column, kind, plain))
+        pattern += f'( *{_DIGITS[kind]})'
     pattern += re.escape(template[end:])
     match_text = re.fullmatch(pattern, text)
     if match_text is None:
         return None
-    values = {
-        column: (kind, value)
-        for (column, kind), value in zip(
-            conversions, match_text.groups(), strict=True
-        )
-    }
+    values: dict[str, str | int] = {}
+    for (column, kind, plain), part in zip(
+        conversions, match_text.groups(), strict=True
+    ):
+        value: str | int = part
+        if kind != 's':
+            value = int(part, _BASES[kind])
+        elif column == 'id':
+            if not _DECIMAL.fullmatch(part):
+                return None
+            value = int(part)
+        if plain % value != part:
+            # 15b is not what %08x makes
+            return None
+        values[column] = value
     # any one column finds it; those that are unique come first
     for column in ('uuid', 'id', *values):
         if column in values:
-            kind, value = values[column]
-            if column == 'id' or kind != 's':
-                return Meaning(column, int(value, _BASES.get(kind, 10)))
-            return Meaning(column, value)
+            return Meaning(column, values[column])
     return None

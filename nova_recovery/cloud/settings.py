@@ -27,21 +27,21 @@ from oslo_config import cfg
 from oslo_utils import netutils
 
 from nova_recovery.conf import files as conf_files
+from nova_recovery import exceptions
 
 # kolla-ansible keeps the files of each container on the host
 KOLLA_NOVA = '/etc/kolla/nova-api/nova.conf'
 KOLLA_CINDER = '/etc/kolla/cinder-api/cinder.conf'
 
-# Essex to Juno had other names for [database]connection
-_OLD_CONNECTION = [
-    cfg.DeprecatedOpt('sql_connection', group='DEFAULT'),
-    cfg.DeprecatedOpt('sql_connection', group='DATABASE'),
-    cfg.DeprecatedOpt('connection', group='sql'),
-]
+_DATABASE = [cfg.StrOpt('connection', secret=True)]
 
-_DATABASE = [
-    cfg.StrOpt('connection', secret=True, deprecated_opts=_OLD_CONNECTION)
-]
+# What Essex to Juno called [database]connection; section names don't tell
+# capitals from small letters. As deprecated names they would be warned of.
+_OLD_CONNECTIONS = (
+    ('DEFAULT', 'sql_connection'),
+    ('database', 'sql_connection'),
+    ('sql', 'connection'),
+)
 
 # Options that others refer to ($my_ip, $pybasedir) must be known too. The
 # defaults are nova's, or those of the packages where nova's is a place in
@@ -116,7 +116,7 @@ def read_nova(
         files, dirs = _nova_places()
     options = cfg.ConfigOpts()
     options.register_opts(_NOVA)
-    options.register_opts(_DATABASE, group='database')
+    _register_connections(options)
     options.register_opts(
         [cfg.StrOpt('connection', secret=True)], group='api_database'
     )
@@ -124,7 +124,7 @@ def read_nova(
     values = _Values(options)
     return NovaSettings(
         files=read,
-        database=values.get('connection', 'database'),
+        database=values.connection(),
         api_database=values.get('connection', 'api_database'),
         host=values.get('host'),
         my_ip=values.get('my_ip'),
@@ -151,12 +151,12 @@ def read_cinder(files: Sequence[str] = ()) -> CinderSettings:
         files, dirs = _default_places('cinder', KOLLA_CINDER)
     options = cfg.ConfigOpts()
     options.register_opts(_CINDER)
-    options.register_opts(_DATABASE, group='database')
+    _register_connections(options)
     read = _parse(options, 'cinder', files, dirs, use_env=False)
     values = _Values(options)
     return CinderSettings(
         files=read,
-        database=values.get('connection', 'database'),
+        database=values.connection(),
         origins=values.origins,
     )
 
@@ -175,6 +175,23 @@ class _Values:
             self.origins[f'[{group}] {name}'] = origin
         return value
 
+    def connection(self) -> str | None:
+        """Return ``[database]connection``, by its old names too."""
+        for group, name in (('database', 'connection'), *_OLD_CONNECTIONS):
+            value: str | None = self.get(name, group)
+            if value is not None:
+                return value
+        return None
+
+
+def _register_connections(options: cfg.ConfigOpts) -> None:
+    options.register_opts(_DATABASE, group='database')
+    for group, name in _OLD_CONNECTIONS:
+        options.register_opt(
+            cfg.StrOpt(name, secret=True),
+            group=None if group == 'DEFAULT' else group,
+        )
+
 
 def _parse(
     options: cfg.ConfigOpts,
@@ -183,6 +200,10 @@ def _parse(
     dirs: Sequence[str],
     use_env: bool,
 ) -> tuple[str, ...]:
+    for directory in dirs:
+        # oslo.config passes over a default directory that is not there
+        if not os.path.isdir(directory):
+            raise exceptions.ConfigError(f'no such directory: {directory}')
     conf_files.parse(
         options,
         project=project,

@@ -80,8 +80,8 @@ def origin(options: cfg.ConfigOpts, name: str, group: str) -> str:
         found = options.get_location(
             name, None if group == 'DEFAULT' else group
         )
-    except cfg.NoSuchOptError:
-        # a $ in it names no option: the location is not told then
+    except (cfg.NoSuchOptError, cfg.ConfigFileValueError):
+        # the location of a value that can't be had is not told
         return ''
     if found is None or not found.location.is_user_controlled:
         return ''

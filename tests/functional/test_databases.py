@@ -707,10 +707,8 @@ class TestCells(DatabaseTestCase):
         ours = self.create_tempfiles(
             [('ours', '[cells]\nconnection = c=' + self.server.url('nova'))]
         )[0]
-        nova = settings.NovaSettings(
-            ('nova.conf',), None, self.server.url('nova_api'),
-            'h', None, '', '', 'instance-%08x', 60,
-        )  # fmt: skip
+        nova_conf = self.create_tempfiles([('nova', '')])[0]
+        nova = settings.read_nova([nova_conf])
         api = self.open('API', 'nova_api')
         self.assertRaises(
             exceptions.ConfigError,
@@ -721,6 +719,9 @@ class TestCells(DatabaseTestCase):
         )
 
     def test_listed_cells(self) -> None:
+        nova_conf = self.create_tempfiles(
+            [('nova', '[DEFAULT]\ninstance_name_template = vm-%d\n')]
+        )[0]
         ours = self.create_tempfiles(
             [
                 (
@@ -733,9 +734,7 @@ class TestCells(DatabaseTestCase):
         )[0]
         found = databases.connect(
             conf.load([ours]),
-            settings.NovaSettings(
-                (), None, None, 'h', None, '', '', 'vm-%d', 60
-            ),
+            settings.read_nova([nova_conf]),
             settings.CinderSettings((), None),
         )
         self.addCleanup(found.dispose)

@@ -1,0 +1,241 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""``recovery config …`` against real databases, in both programs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from nova_recovery.cli import config
+from nova_recovery.cloud import cells
+from tests import base
+from tests.functional import dbserver
+from tests.unit.cli import programs
+
+CELL1 = '11111111-1111-4111-8111-111111111111'
+CELL2 = '22222222-2222-4222-8222-222222222222'
+
+
+class ConfigTestCase(base.TestCase):
+    commands = {
+        'config show': config.ShowConfig,
+        'config check': config.CheckConfig,
+        'config grants': config.GrantConfig,
+    }
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        for name, schema in (
+            ('conf_api', 'nova34-nova_api'),
+            ('conf_nova', 'nova34-nova'),
+            ('conf_cinder', 'nova34-cinder'),
+        ):
+            dbserver.load(name, schema)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.server = dbserver.shared()
+        self.server.sql('conf_api', 'DELETE FROM cell_mappings')
+        rows = dbserver.Rows('conf_api')
+        for uuid, name, url in (
+            (cells.CELL0, 'cell0', 'none:///'),
+            (CELL1, 'cell1', self.server.url('conf_nova', 'reader')),
+        ):
+            rows.add(
+                'cell_mappings',
+                uuid=uuid,
+                name=name,
+                database_connection=url,
+                transport_url='none:///',
+                disabled=0,
+            )
+        rows.close()
+        self.nova, self.cinder, self.ours = self.create_tempfiles(
+            [
+                (
+                    'nova',
+                    '[api_database]\n'
+                    f'connection = {self.server.url("conf_api")}\n',
+                ),
+                (
+                    'cinder',
+                    '[database]\n'
+                    f'connection = {self.server.url("conf_cinder")}\n',
+                ),
+                (
+                    'ours',
+                    '[journal]\nconnection = mysql://j:practice@db9/j\n',
+                ),
+            ]
+        )
+
+    def run_command(self, words: str) -> programs.Ended:
+        ended = self.run_program(
+            f'{words} --nova-config-file {self.nova}'
+            f' --cinder-config-file {self.cinder}'
+            f' --recovery-config-file {self.ours}'
+        )
+        self.assertNotIn('practice', ended.stdout + ended.stderr)
+        self.assertNotIn('Traceback', ended.stderr)
+        return ended
+
+    def run_program(self, argv: str) -> programs.Ended:
+        raise NotImplementedError
+
+    def check(self) -> tuple[int, dict[str, dict[str, Any]]]:
+        ended = self.run_command('config check --no-api -f json')
+        return ended.code, {
+            row['What']: row for row in json.loads(ended.stdout)
+        }
+
+
+class Behaviour:
+    """What both programs do."""
+
+    def test_show_tells_files_and_masks_secrets(self) -> None:
+        ended = self.run_command('config show -f json')
+        self.assertEqual(0, ended.code, ended.stderr)
+        rows = {
+            (row['File'], row['Option']): row
+            for row in json.loads(ended.stdout)
+        }
+        self.assertEqual(self.nova, rows['nova.conf', 'files']['Value'])
+        api = rows['nova.conf', '[api_database] connection']
+        self.assertIn('nova:***@127.0.0.1', api['Value'])
+        self.assertEqual(self.nova, api['From'])
+        journal = rows['nova-recovery.conf', '[journal] connection']
+        self.assertEqual('mysql://j:***@db9/j', journal['Value'])
+        self.assertEqual(
+            '', rows['nova-recovery.conf', '[runner] workers']['From']
+        )
+
+    def test_all_is_well(self) -> None:
+        code, found = self.check()
+        self.assertEqual(0, code)
+        self.assertEqual(
+            ['nova.conf', 'API database', 'cell cell1', 'cinder.conf',
+             'cinder database'],
+            list(found),
+        )  # fmt: skip
+        self.assertEqual({'ok'}, {row['State'] for row in found.values()})
+        self.assertEqual('reader', found['cell cell1']['User'])
+        self.assertIn('planning only', found['cell cell1']['Rights'])
+        self.assertIn('UPDATE instances', found['cell cell1']['Rights'])
+        self.assertRegex(found['cell cell1']['Clock'], r'^[+-][01] s$')
+
+    def test_a_cell_that_is_down(self) -> None:
+        self.add_cell2('mysql+pymysql://nova:practice@127.0.0.1:1/nova')
+        code, found = self.check()
+        self.assertEqual(4, code)
+        self.assertEqual('unknown', found['cell cell2']['State'])
+        self.assertEqual('ok', found['cell cell1']['State'])
+
+    def test_a_disabled_cell(self) -> None:
+        self.add_cell2(self.server.url('conf_nova'), disabled=1)
+        code, found = self.check()
+        self.assertEqual(0, code)
+        self.assertEqual('unused', found['cell cell2']['State'])
+
+    def test_a_cell_that_is_no_cell(self) -> None:
+        self.server.create_database('conf_empty')
+        self.add_cell2(self.server.url('conf_empty'))
+        code, found = self.check()
+        self.assertEqual(1, code)
+        self.assertEqual('wrong', found['cell cell2']['State'])
+
+    def test_the_api_database_is_down(self) -> None:
+        with open(self.nova, 'w') as stream:
+            stream.write(
+                '[api_database]\n'
+                'connection = mysql://nova:practice@127.0.0.1:1/nova_api\n'
+            )
+        code, found = self.check()
+        self.assertEqual(4, code)
+        self.assertEqual('unknown', found['cells']['State'])
+        self.assertEqual('ok', found['cinder database']['State'])
+
+    def test_a_configuration_that_leads_to_no_cells(self) -> None:
+        with open(self.nova, 'w') as stream:
+            stream.write('[DEFAULT]\nhost = np-rcc4\n')
+        code, found = self.check()
+        self.assertEqual(1, code)
+        self.assertIn('--nova-config-file', found['cells']['Detail'])
+
+    def test_an_api_without_credentials_is_unknown(self) -> None:
+        ended = self.run_command('config check -f json')
+        self.assertEqual(4, ended.code)
+        (api,) = [
+            row
+            for row in json.loads(ended.stdout)
+            if row['What'] == 'compute API'
+        ]
+        self.assertEqual('unknown', api['State'])
+
+    def test_the_printed_grants_are_enough(self) -> None:
+        ended = self.run_command('config grants --user least')
+        self.assertEqual(0, ended.code, ended.stderr)
+        self.server.sql(None, "CREATE OR REPLACE USER least@'%'")
+        for line in ended.stdout.splitlines():
+            if not line.startswith('--'):
+                self.server.sql(None, line)
+        self.server.sql(
+            'conf_api',
+            'UPDATE cell_mappings SET database_connection = %s'
+            ' WHERE uuid = %s',
+            [
+                f'mysql+pymysql://least:@127.0.0.1:{self.server.port}'
+                '/conf_nova',
+                CELL1,
+            ],
+        )
+        _code, found = self.check()
+        self.assertEqual('least', found['cell cell1']['User'])
+        self.assertEqual('all that is needed', found['cell cell1']['Rights'])
+
+    def test_grants_for_planning_read_only(self) -> None:
+        ended = self.run_command('config grants --planning')
+        statements = [
+            line
+            for line in ended.stdout.splitlines()
+            if not line.startswith('--')
+        ]
+        self.assertEqual(3, len(statements))
+        for statement in statements:
+            self.assertRegex(statement, r'^GRANT SELECT ON `conf\\_')
+
+    def test_a_user_with_a_quote(self) -> None:
+        ended = self.run_command("config grants --user x'y")
+        self.assertEqual(2, ended.code)
+
+    def add_cell2(self, url: str, disabled: int = 0) -> None:
+        rows = dbserver.Rows('conf_api')
+        rows.add(
+            'cell_mappings',
+            uuid=CELL2,
+            name='cell2',
+            database_connection=url,
+            transport_url='none:///',
+            disabled=disabled,
+        )
+        rows.close()
+
+
+class TestStandalone(programs.Standalone, Behaviour, ConfigTestCase):
+    """As nova-recovery."""
+
+
+class TestUnifiedClient(programs.UnifiedClient, Behaviour, ConfigTestCase):
+    """As openstack recovery."""
