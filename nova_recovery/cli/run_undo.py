@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from nova_recovery.cli import stage as stage_module
     from nova_recovery.engine import change
     from nova_recovery.engine import journal as journal_module
-    from nova_recovery.engine import plan as plan_module
     from nova_recovery.engine.journal import records
+    from nova_recovery.engine import plan as plan_module
 
 Table = tuple[tuple[str, ...], carry_out.Rows]
 
@@ -83,8 +83,8 @@ class UndoRun(base.RecoveryLister):
 
     def _untouched(self, foreseen: Foreseen) -> Table:
         """What would be done, as the result; told by the exit code too."""
-        from nova_recovery.report import summary
         from nova_recovery import exit_codes
+        from nova_recovery.report import summary
 
         if foreseen.stays and not foreseen.back:
             self.exit_code = exit_codes.PARTLY
