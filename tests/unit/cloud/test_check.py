@@ -1,0 +1,90 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""The clocks of ``config check``."""
+
+from __future__ import annotations
+
+import datetime
+from email import utils
+from typing import Any
+from unittest import mock
+
+from keystoneauth1 import exceptions as ksa_exceptions
+
+from nova_recovery.cloud import check
+from tests import base
+
+
+def connection(headers: dict[str, str]) -> Any:
+    """An openstacksdk connection whose compute API answers with headers."""
+    made = mock.Mock()
+    made.compute.get_endpoint.return_value = 'http://api:8774/v2.1'
+    made.session.get.return_value = mock.Mock(headers=headers)
+    return made
+
+
+class TestComputeApi(base.TestCase):
+    def test_its_clock_is_in_its_answer(self) -> None:
+        ahead = datetime.datetime.now(datetime.UTC) + datetime.timedelta(
+            hours=1
+        )
+        found = check.compute_api(
+            lambda: connection({'Date': utils.format_datetime(ahead, True)}),
+            10,
+        )
+        self.assertEqual(check.OK, found.state)
+        self.assertEqual('http://api:8774/v2.1', found.detail)
+        self.assertLess(abs(found.offset - 3600), 2)
+
+    def test_an_answer_without_a_time(self) -> None:
+        found = check.compute_api(lambda: connection({}), 10)
+        self.assertEqual((check.OK, None), (found.state, found.offset))
+
+    def test_keystone_is_down(self) -> None:
+        def connect() -> Any:
+            raise ksa_exceptions.ConnectFailure('to mysql://u:hunter2@h')
+
+        found = check.compute_api(connect, 10)
+        self.assertEqual(check.UNKNOWN, found.state)
+        self.assertNotIn('hunter2', found.detail)
+
+
+class TestSummary(base.TestCase):
+    def finding(
+        self, state: str, offset: float | None = None
+    ) -> check.Finding:
+        return check.Finding('x', state, '', offset=offset)
+
+    def test_what_is_wrong_comes_before_what_is_unknown(self) -> None:
+        ok, wrong = self.finding(check.OK), self.finding(check.WRONG)
+        unknown, unused = (
+            self.finding(check.UNKNOWN),
+            self.finding(check.UNUSED),
+        )
+        self.assertEqual(check.WRONG, check.worst([ok, unknown, wrong]))
+        self.assertEqual(check.UNKNOWN, check.worst([ok, unknown, unused]))
+        self.assertEqual(check.OK, check.worst([ok, unused]))
+
+    def test_how_far_clocks_are_apart(self) -> None:
+        self.assertEqual(
+            65,
+            check.clocks_apart(
+                [
+                    self.finding(check.OK, -5),
+                    self.finding(check.UNKNOWN),
+                    self.finding(check.OK, 60),
+                ]
+            ),
+        )
+        self.assertEqual(0, check.clocks_apart([self.finding(check.UNKNOWN)]))
