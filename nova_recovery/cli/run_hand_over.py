@@ -18,6 +18,7 @@ import argparse
 
 from nova_recovery.cli import base
 from nova_recovery.cli import run
+from nova_recovery import exceptions
 
 
 class ExportRun(base.RecoveryCommand):
@@ -53,9 +54,8 @@ class ImportRun(base.RecoveryCommand):
         with here.journal() as journal:
             run_id = journal.import_(parsed_args.file)
         here.say(
-            f'Go on with it: {here.call("run", "resume", run_id)}\n'
-            f'if the other controller has stopped for good; else first '
-            f'there: {here.call("run", "take", "over", run_id)}'
+            f'Make it yours, so that the other controller sends nothing '
+            f'more: {here.call("run", "take", "over", run_id)} --reason WHY'
         )
         self.app.stdout.write(f'{run_id}\n')
 
@@ -79,16 +79,35 @@ class TakeOverRun(base.RecoveryCommand):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
+        from nova_recovery.changes import hand_over
+        from nova_recovery.engine.journal import records
+
         here = run.stage(self, parsed_args)
         me = here.who()
         with here.journal() as journal:
             found = here.run_of(journal)
+            if found.holder:
+                raise exceptions.Refused(
+                    f'run {found.id} is carried out just now by '
+                    f'{found.holder}; stop it there'
+                )
+            mine = records.marker(found.id, me['who'], me['machine'])
+            # The cloud first: from here on the other process, if it still
+            # lives somewhere, sends nothing more. Repeating it does no harm.
+            handed = hand_over.hand_over(
+                journal.plan(found.id),
+                self.cloud(parsed_args),
+                found.marker,
+                mine,
+            )
             journal.take_over(
                 found.id,
                 who=me['who'],
                 machine=me['machine'],
                 reason=parsed_args.reason,
             )
+        for label in handed:
+            here.say(f'The claim on {label} is yours.')
         here.say(
             f'Run {found.id} of {found.who} on {found.machine} is yours. '
             f'Go on with it: {here.call("run", "resume", found.id)}'

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from nova_recovery.cli import run
 from nova_recovery import exceptions
 
 if TYPE_CHECKING:
+    from nova_recovery.engine import journal as journal_module
     from nova_recovery.engine import plan as plan_module
 
 Table = tuple[tuple[str, ...], carry_out.Rows]
@@ -40,6 +42,23 @@ class ResumeRun(base.RecoveryLister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         run.add_run(parser)
+        parser.add_argument(
+            '--again',
+            metavar='<server>=<reason>',
+            action='append',
+            default=[],
+            help='Send again what failed or is in doubt for this server '
+            '(or host): your word that a second time does no harm. Repeat it '
+            'for several',
+        )
+        parser.add_argument(
+            '--skip',
+            metavar='<server>=<reason>',
+            action='append',
+            default=[],
+            help='Leave out what is left for this server (or host), so that '
+            'the run can end without it. Repeat it for several',
+        )
         carry_out.add_confirm_options(parser)
         return parser
 
@@ -54,14 +73,18 @@ class ResumeRun(base.RecoveryLister):
                 raise exceptions.Refused(
                     f'run {found.id} was undone; make a new plan'
                 )
+            here.check_mine(found)
             plan = journal.plan(found.id)
             here.check_kinds(plan)
+            again = chosen(journal, found.id, parsed_args.again, '--again')
+            skip = chosen(journal, found.id, parsed_args.skip, '--skip')
             items = list(journal.items(found.id))
             touched = frozenset(i.subject for i in items if i.begun)
             finished = [i.id for i in items if i.state in states.FINAL]
+            finished += [item_id for item_id, _reason in skip]
             left = plan.remaining(finished)
             total = sum(1 for _ in left.items())
-            if not total:
+            if not total and not skip:
                 here.say(f'Nothing is left of run {found.id}.')
                 return summary.of_items(items)
             cloud = self.cloud(parsed_args)
@@ -69,8 +92,51 @@ class ResumeRun(base.RecoveryLister):
             here.say(f'What is left of run {found.id}:')
             here.show(left)
             carry_out.refuse_if_blocked(left.gates)
+            here.say_decided('Sent again', again)
+            here.say_decided('Left out', skip)
             carry_out.confirm(here.asker(), parsed_args, total, left.digest)
+            me = here.who()
+            del me['command']
+            for item_id, reason in again:
+                journal.again(found.id, item_id, reason=reason, **me)
+            for item_id, reason in skip:
+                journal.skip(found.id, item_id, reason=reason, **me)
             return here.run(journal, found.id, plan, cloud).table
+
+
+def chosen(
+    journal: journal_module.Journal,
+    run_id: str,
+    words: Sequence[str],
+    option: str,
+) -> list[tuple[str, str]]:
+    """The items that ``SUBJECT=REASON`` words mean, each with its reason.
+
+    :raises UsageError: a word that means none
+    """
+    from nova_recovery.engine.journal import states
+
+    wanted = (
+        {states.FAILED, states.CONFLICT, states.DOUBT}
+        if option == '--again'
+        else states.ALL - states.FINAL - (states.OPEN - {states.PENDING})
+    )
+    items = list(journal.items(run_id, states=wanted))
+    found: list[tuple[str, str]] = []
+    for word in words:
+        name, equals, reason = word.partition('=')
+        some = [
+            item.id
+            for item in items
+            if name in (item.label, item.subject.partition(':')[2])
+        ]
+        if not (equals and reason.strip() and some):
+            raise exceptions.UsageError(
+                f'{option} {word}: give SERVER=REASON with one of: '
+                + (', '.join(sorted({i.label for i in items})) or 'none left')
+            )
+        found.extend((item_id, reason.strip()) for item_id in some)
+    return found
 
 
 def only_hard(plan: plan_module.Plan) -> plan_module.Plan:

@@ -69,6 +69,7 @@ class UndoRun(base.RecoveryLister):
         with here.journal() as journal:
             found = here.run_of(journal)
             plan = journal.plan(found.id)
+            here.check_mine(found)
             here.check_kinds(plan)
             foreseen = foresee(plan, journal.items(found.id), here.registry)
             digest = digest_of(plan, foreseen)

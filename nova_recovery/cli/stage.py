@@ -49,9 +49,9 @@ if TYPE_CHECKING:
     from nova_recovery.cli import base
     from nova_recovery.cloud import cloud as cloud_module
     from nova_recovery.engine import journal as journal_module
+    from nova_recovery.engine.journal import records
     from nova_recovery.engine import progress
     from nova_recovery.engine import session
-    from nova_recovery.engine.journal import records
 
 #: State of a run -> how it is said at its end.
 _ENDS = {
@@ -98,6 +98,13 @@ class Stage:
         for line in show_plan.gate_lines(plan.gates, self.width):
             self.screen.print(line)
 
+    def say_decided(
+        self, what: str, words: Sequence[tuple[str, str]]
+    ) -> None:
+        """What the operator decided about items, each with the reason."""
+        for item_id, reason in words:
+            self.say(f'{what}: {item_id}  ({reason})')
+
     def asker(self) -> carry_out.Asker:
         return carry_out.Asker(
             self._command.app.stdin, self._command.app.stderr
@@ -141,6 +148,20 @@ class Stage:
             'machine': socket.gethostname(),
             'command': typed(sys.argv),
         }
+
+    def check_mine(self, found: records.RunRecord) -> None:
+        """Refuse a run of another controller.
+
+        Its claims in the cloud name that one, which may still be at it.
+
+        :raises Refused: with how to make it ours
+        """
+        if found.machine != self.who()['machine']:
+            raise exceptions.Refused(
+                f'run {found.id} is of {found.who} on {found.machine}; make '
+                f'it yours first: {self.call("run", "take", "over", found.id)}'
+                ' --reason WHY'
+            )
 
     def check_kinds(self, plan: plan_module.Plan) -> None:
         """:raises RecoveryError: a plan of another version"""

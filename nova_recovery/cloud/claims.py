@@ -143,6 +143,61 @@ def release_server(
     database.write(change)
 
 
+def hand_over_service(
+    database: database_module.Database,
+    service_id: int,
+    before: str,
+    after: str,
+) -> bool:
+    """Put another marker in the claim on a host; False if there is none.
+
+    :raises ClaimLost: a third party claimed it
+    """
+    reason = service_row(database, service_id)['disabled_reason']
+    if reason == after:
+        return True
+    if reason != before:
+        if holder(reason):
+            raise exceptions.ClaimLost(f'claimed by a third party: {reason}')
+        return False
+    set_service(
+        database,
+        service_id,
+        {'disabled_reason': before},
+        {'disabled_reason': after},
+    )
+    return True
+
+
+def hand_over_server(
+    database: database_module.Database, uuid: str, before: str, after: str
+) -> bool:
+    """Put another marker in the claim on a server; False if there is none.
+
+    :raises ClaimLost: a third party claimed it
+    """
+    tags = database.tables['tags']
+
+    def change(connection: sa.engine.Connection) -> bool:
+        found = server_tags(connection, database, uuid)
+        if TAG not in found or owner_tag(after) in found:
+            return owner_tag(after) in found
+        if owner_tag(before) not in found:
+            raise exceptions.ClaimLost(
+                f'claimed by a third party: {", ".join(found)}'
+            )
+        connection.execute(
+            sa.update(tags)
+            .where(
+                tags.c.resource_id == uuid, tags.c.tag == owner_tag(before)
+            )
+            .values(tag=owner_tag(after))
+        )
+        return True
+
+    return database.write(change)
+
+
 def server_holder(
     database: database_module.Database, uuid: str
 ) -> str | None:

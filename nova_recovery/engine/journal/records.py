@@ -24,6 +24,11 @@ import zlib
 _SMALL = 4096
 
 
+def marker(run_id: str, who: str, machine: str) -> str:
+    """What a claim in the cloud says of a run."""
+    return f'nova-recovery run={run_id} by={who}@{machine}'
+
+
 @dataclasses.dataclass(frozen=True)
 class RunRecord:
     """A plan carried out, or about to be.
@@ -56,7 +61,7 @@ class RunRecord:
     @property
     def marker(self) -> str:
         """What a claim in the cloud says of this run."""
-        return f'nova-recovery run={self.id} by={self.who}@{self.machine}'
+        return marker(self.id, self.who, self.machine)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +98,7 @@ class EventRecord:
     """Something that happened to a run as a whole.
 
     :ivar kind: created, started, resumed, interrupted, finished, undoing,
-        undone, skipped, taken-over or imported
+        undone, skipped, again, taken-over or imported
     """
 
     at: str

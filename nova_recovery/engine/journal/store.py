@@ -18,6 +18,7 @@ from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterator
 import contextlib
+import dataclasses
 import pathlib
 import secrets
 from typing import Any, TypeVar
@@ -240,32 +241,68 @@ class Journal:
         :raises NotFound:
         :raises Refused: it is over, or may be under way
         """
+        self._decide(
+            run_id,
+            item_id,
+            states.ALL - states.FINAL - (states.OPEN - {states.PENDING}),
+            {
+                'state': states.SKIPPED,
+                'detail': rows.clip(f'{reason} ({who})'),
+                'finished_at': records.now(),
+            },
+            _event('skipped', who, machine, f'{item_id}: {reason}'),
+        )
+
+    def again(
+        self, run_id: str, item_id: str, *, who: str, machine: str, reason: str
+    ) -> None:
+        """Let an item begin anew that failed or is in doubt.
+
+        This is an operator's word that it may be sent a second time; what
+        the journal knows of the first time is in the event.
+
+        :raises NotFound:
+        :raises Refused: it is over, or under way
+        """
+        self._decide(
+            run_id,
+            item_id,
+            frozenset({states.FAILED, states.CONFLICT, states.DOUBT}),
+            {'state': states.PENDING, 'begun': False},
+            _event('again', who, machine, f'{item_id}: {reason}'),
+        )
+
+    def _decide(
+        self,
+        run_id: str,
+        item_id: str,
+        allowed: frozenset[str],
+        values: dict[str, Any],
+        event: records.EventRecord,
+    ) -> None:
+        """What an operator decides about one item of a run at rest."""
 
         def change(connection: sa.engine.Connection) -> None:
             lease.claim(connection, run_id, self.name)
             row = connection.execute(
-                sa.select(_items.c.number, _items.c.state, _items.c.id)
+                sa.select(_items.c.number, _items.c.state, _items.c.detail)
                 .where(_items.c.run_id == run_id)
                 .where(_items.c.id == item_id)
             ).first()
             if row is None:
                 raise exceptions.NotFound(f'run {run_id} has no {item_id}')
-            if row.state in states.FINAL | states.OPEN - {states.PENDING}:
-                raise exceptions.Refused(
-                    f'{item_id} is {row.state} and can\'t be skipped'
-                )
+            if row.state not in allowed:
+                raise exceptions.Refused(f'{item_id} is {row.state}')
             connection.execute(
                 sa.update(_items)
                 .where(_items.c.run_id == run_id)
                 .where(_items.c.number == row.number)
-                .values(
-                    state=states.SKIPPED,
-                    detail=rows.clip(f'{reason} ({who})'),
-                    finished_at=records.now(),
-                )
+                .values(values)
             )
-            event = _event('skipped', who, machine, f'{item_id}: {reason}')
-            rows.add_event(connection, run_id, event)
+            before = f'{event.detail} (was {row.state}: {row.detail})'
+            rows.add_event(
+                connection, run_id, dataclasses.replace(event, detail=before)
+            )
 
         self._write(change)
 
