@@ -25,6 +25,7 @@ import dataclasses
 import logging
 import threading
 import time
+import traceback
 from typing import Any
 
 from oslo_utils import strutils
@@ -278,7 +279,8 @@ class Attempt:
         except exceptions.RecoveryError as error:
             result = Result(self._after(error), str(error), self._begun)
         except Exception as error:
-            LOG.exception('%s of run %s', self._item.id, self.run_id)
+            trace = strutils.mask_password(traceback.format_exc())
+            LOG.error('%s of run %s: %s', self._item.id, self.run_id, trace)
             text = f'{type(error).__name__}: {error}'
             result = Result(
                 self._after(error), strutils.mask_password(text), self._begun

@@ -152,6 +152,8 @@ class Writer:
             group, self._waiting = self._waiting, {}
             tickets, self._tickets = self._tickets, []
             last = self._closing
+        if last and not group and not tickets:
+            return False
         try:
             with location.reported(location.name(self._engine.url)):
                 self._commit(group)

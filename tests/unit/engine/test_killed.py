@@ -23,7 +23,7 @@ from nova_recovery.engine.journal import states
 from tests import base
 from tests.unit.engine import world
 
-SERVERS = ('server:1', 'server:2', 'server:3')
+SERVERS = ('server:1', 'server:2')
 PLAN = world.plan_of(
     [world.set_item('host:h', 'down')],
     [world.set_item(s, 'moved', follows=('host:h',)) for s in SERVERS],
@@ -113,8 +113,8 @@ class TestKilledRun(KilledTestCase):
         site = self.site()
         run_id = site.create(PLAN)
         deaths = 0
-        # before: taking the run, telling that it runs, two groups of items
-        while self.die(site, run_id, 'run', 'before', 5):
+        # before: taking the run, telling that it runs, three groups of items
+        while self.die(site, run_id, 'run', 'before', 6):
             self.assert_nothing_without_intent(site, run_id)
             deaths += 1
             self.assertLess(deaths, MANY)

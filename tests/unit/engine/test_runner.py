@@ -1,0 +1,426 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What the runner makes of what changes say, and in which order."""
+
+from __future__ import annotations
+
+import pathlib
+import tempfile
+import threading
+import time
+from typing import Any
+
+from nova_recovery import exceptions
+from nova_recovery import exit_codes
+from nova_recovery.engine import change
+from nova_recovery.engine import journal as journal_module
+from nova_recovery.engine.journal import states
+from tests import base
+from tests.unit.engine import world
+
+State = change.State
+
+
+def raiser(error: BaseException) -> Any:
+    def act(*args: Any) -> Any:
+        raise error
+
+    return act
+
+
+class RunnerTestCase(base.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.site = world.Site(pathlib.Path(directory.name))
+        self.script = self.site.scripted.script
+
+    def one(self) -> str:
+        """A run with one scripted item."""
+        return self.site.create(
+            world.plan_of([world.set_item('s:1', kind='scripted')])
+        )
+
+    def only(self, run_id: str) -> journal_module.ItemRecord:
+        (record,) = self.site.items(run_id).values()
+        return record
+
+
+class TestOneItem(RunnerTestCase):
+    def test_it_is_done_and_its_before_image_kept(self) -> None:
+        run_id = self.one()
+        outcome = self.site.run(run_id)
+        self.assertEqual((states.DONE, 0), (outcome.state, outcome.exit_code))
+        record = self.only(run_id)
+        self.assertEqual(states.DONE, record.state)
+        self.assertEqual({'value': 'old'}, record.image)
+        self.assertEqual('set to new', record.detail)
+        self.assertRegex(record.started_at, r'^\d{4}-.*T.*\d{3}Z$')
+        self.assertLessEqual(record.started_at, record.finished_at)
+
+    def test_what_is_there_already_is_not_sent(self) -> None:
+        run_id = self.one()
+        self.site.world.add(set='s:1', to='new')
+        self.assertEqual(0, self.site.run(run_id).exit_code)
+        self.assertEqual(states.ALREADY, self.only(run_id).state)
+        self.assertEqual(1, len(self.site.world.happened()))
+
+    def test_what_somebody_changed_is_a_conflict_until_mended(self) -> None:
+        run_id = self.one()
+        self.site.world.add(set='s:1', to='odd')
+        outcome = self.site.run(run_id)
+        self.assertEqual(exit_codes.PARTLY, outcome.exit_code)
+        self.assertEqual(states.CONFLICT, self.only(run_id).state)
+        self.assertFalse(self.only(run_id).begun)
+        self.site.world.add(set='s:1', to='old')
+        self.assertEqual(0, self.site.run(run_id).exit_code)
+
+    def test_unknown_means_that_nothing_is_sent(self) -> None:
+        run_id = self.one()
+        self.script['observe'] = lambda *a: change.Observed(
+            State.UNKNOWN, 'no answer'
+        )
+        self.site.run(run_id)
+        record = self.only(run_id)
+        self.assertEqual(states.FAILED, record.state)
+        self.assertIn('unknown, so nothing was sent', record.detail)
+        self.assertEqual([], self.site.world.happened())
+
+    def test_a_cell_that_is_down_fails_the_item_until_it_is_back(
+        self,
+    ) -> None:
+        run_id = self.one()
+        self.script['observe'] = raiser(
+            exceptions.DatabaseUnavailable('cell1', 'refused')
+        )
+        self.site.run(run_id)
+        self.assertEqual(states.FAILED, self.only(run_id).state)
+        del self.script['observe']
+        self.assertEqual(0, self.site.run(run_id).exit_code)
+
+    def test_a_no_changes_nothing_and_the_next_image_is_a_new_one(
+        self,
+    ) -> None:
+        run_id = self.one()
+        images = iter(('first', 'second'))
+        self.script['observe'] = lambda *a: change.Observed(
+            State.BEFORE, image={'value': next(images)}
+        )
+        self.script['apply'] = raiser(exceptions.ChangeFailed('409'))
+        self.site.run(run_id)
+        record = self.only(run_id)
+        self.assertEqual((states.FAILED, '409'), (record.state, record.detail))
+        self.assertFalse(record.begun)
+        self.script['apply'] = lambda *a: 'went well'
+        self.site.run(run_id)
+        record = self.only(run_id)
+        self.assertEqual({'value': 'second'}, record.image)
+        self.assertEqual(states.DONE, record.state)
+
+    def test_no_answer_and_it_arrived(self) -> None:
+        run_id = self.one()
+
+        def apply(item: Any, context: Any, image: Any) -> str:
+            world.Set().apply(item, context, image)
+            raise exceptions.OutcomeUnknown('lost at COMMIT')
+
+        self.script['apply'] = apply
+        self.assertEqual(0, self.site.run(run_id).exit_code)
+        self.assertEqual(1, len(self.site.world.happened()))
+
+    def test_no_answer_and_it_never_arrived_is_sent_again(self) -> None:
+        run_id = self.one()
+        lost = iter((True, False))
+
+        def apply(item: Any, context: Any, image: Any) -> str:
+            if next(lost):
+                raise exceptions.OutcomeUnknown('lost')
+            return world.Set().apply(item, context, image)
+
+        self.script['apply'] = apply
+        self.assertEqual(0, self.site.run(run_id).exit_code)
+        self.assertEqual('new', self.site.world.value('s:1'))
+
+    def test_it_is_not_sent_for_ever(self) -> None:
+        run_id = self.one()
+        sent = []
+
+        def apply(item: Any, context: Any, image: Any) -> str:
+            sent.append(item)
+            raise exceptions.OutcomeUnknown('lost')
+
+        self.script['apply'] = apply
+        self.site.run(run_id)
+        self.assertEqual(states.FAILED, self.only(run_id).state)
+        self.assertEqual(3, len(sent))
+
+    def test_doubt_is_looked_at_again_and_never_sent_again(self) -> None:
+        run_id = self.one()
+
+        def observe(item: Any, context: Any, past: Any) -> Any:
+            if past is None:
+                return world.Set().observe(item, context, past)
+            raise exceptions.ApiUnavailable('nova is down')
+
+        sent = []
+
+        def apply(item: Any, context: Any, image: Any) -> str:
+            sent.append(item)
+            raise exceptions.OutcomeUnknown('timed out')
+
+        self.script.update(observe=observe, apply=apply)
+        for _ in range(2):
+            outcome = self.site.run(run_id)
+            self.assertEqual(exit_codes.PARTLY, outcome.exit_code)
+            self.assertEqual(states.DOUBT, self.only(run_id).state)
+        self.assertEqual(1, len(sent))
+        self.assertIn('nova is down', self.only(run_id).detail)
+
+    def test_a_defect_leaves_doubt_and_does_not_end_the_run(self) -> None:
+        run_id = self.site.create(
+            world.plan_of(
+                [
+                    world.set_item('s:1', kind='scripted'),
+                    world.set_item('s:2'),
+                ]
+            )
+        )
+        self.script['apply'] = raiser(
+            KeyError("mysql://nova:password='hunter2'")
+        )
+        outcome = self.site.run(run_id)
+        self.assertEqual({'doubt': 1, 'done': 1}, outcome.counts)
+        record = self.site.items(run_id)['scripted-new:s:1']
+        self.assertIn('KeyError', record.detail)
+        self.assertNotIn('hunter2', record.detail)
+
+    def test_a_defect_before_the_intent_is_a_failure(self) -> None:
+        run_id = self.one()
+        self.script['observe'] = raiser(ZeroDivisionError())
+        self.site.run(run_id)
+        self.assertEqual(states.FAILED, self.only(run_id).state)
+        self.assertFalse(self.only(run_id).begun)
+
+    def test_lost_while_following_is_doubt(self) -> None:
+        run_id = self.one()
+        self.script['follow'] = raiser(exceptions.ApiUnavailable('gone'))
+        self.site.run(run_id)
+        self.assertEqual(states.DOUBT, self.only(run_id).state)
+        # what it was for is there after all
+        self.assertEqual(0, self.site.run(run_id).exit_code)
+
+    def test_the_first_image_stays_when_it_is_sent_again(self) -> None:
+        run_id = self.one()
+        self.script['apply'] = raiser(RuntimeError('died on the way'))
+        self.site.run(run_id)
+        self.script['observe'] = lambda *a: change.Observed(
+            State.BEFORE, image={'value': 'something later'}
+        )
+        del self.script['apply']
+        self.assertEqual(0, self.site.run(run_id).exit_code)
+        self.assertEqual({'value': 'old'}, self.only(run_id).image)
+
+    def test_a_note_is_on_disk_when_it_was_taken(self) -> None:
+        run_id = self.one()
+
+        def apply(item: Any, context: Any, image: Any) -> str:
+            context.note(a=1)
+            context.note(b=2)
+            self.assertEqual({'a': 1, 'b': 2}, self.only(run_id).notes)
+            return 'noted'
+
+        def follow(item: Any, context: Any, past: Any) -> str:
+            self.assertEqual({'a': 1, 'b': 2}, past.notes)
+            self.assertEqual({'value': 'old'}, past.image)
+            return ''
+
+        self.script.update(apply=apply, follow=follow)
+        self.assertEqual(0, self.site.run(run_id).exit_code)
+        self.assertEqual('noted', self.only(run_id).detail)
+
+
+class TestOrder(RunnerTestCase):
+    def test_a_failure_keeps_back_its_own_subject_and_its_followers(
+        self,
+    ) -> None:
+        run_id = self.site.create(
+            world.plan_of(
+                [
+                    world.set_item('host:a', kind='scripted'),
+                    world.set_item('host:b'),
+                ],
+                [
+                    world.set_item('s:1', follows=('host:a',)),
+                    world.set_item('s:2', follows=('host:b',)),
+                ],
+                [
+                    world.set_item('s:1', 'up', from_='new'),
+                    world.set_item('s:2', 'up', from_='new'),
+                ],
+            )
+        )
+        self.script['apply'] = raiser(exceptions.ChangeFailed('no'))
+        outcome = self.site.run(run_id)
+        self.assertEqual({'failed': 1, 'blocked': 2, 'done': 3},
+                         outcome.counts)  # fmt: skip
+        items = self.site.items(run_id)
+        self.assertEqual(states.BLOCKED, items['set-new:s:1'].state)
+        self.assertIn('host:a is failed', items['set-up:s:1'].detail)
+        self.script.clear()
+        self.assertEqual({'done': 6}, self.site.run(run_id).counts)
+
+    def test_within_a_step_a_subject_goes_item_by_item(self) -> None:
+        chain = [
+            world.set_item('s:1', str(n + 1), from_=str(n) if n else 'old')
+            for n in range(20)
+        ]
+        run_id = self.site.create(world.plan_of(chain))
+        self.assertEqual(0, self.site.run(run_id).exit_code)
+        self.assertEqual('20', self.site.world.value('s:1'))
+
+    def test_a_step_begins_when_the_one_before_is_over(self) -> None:
+        first = [world.set_item(f's:{n}', kind='scripted') for n in range(6)]
+        second = [world.set_item(f't:{n}', kind='scripted') for n in range(6)]
+        run_id = self.site.create(world.plan_of(first, second))
+        order = []
+
+        def apply(item: Any, context: Any, image: Any) -> str:
+            time.sleep(0.01 if item.subject == 's:3' else 0)
+            order.append(item.subject[0])
+            return ''
+
+        self.script['apply'] = apply
+        self.site.run(run_id)
+        self.assertEqual(['s'] * 6 + ['t'] * 6, order)
+
+    def test_no_more_than_the_limit_for_each_target(self) -> None:
+        items = [
+            world.set_item(f's:{n}', kind='scripted', target=f't{n % 2}')
+            for n in range(20)
+        ]
+        run_id = self.site.create(world.plan_of(items, limits={'target': 2}))
+        lock, busy, most = threading.Lock(), {'t0': 0, 't1': 0}, []
+
+        def apply(item: Any, context: Any, image: Any) -> str:
+            with lock:
+                busy[item.data['target']] += 1
+                most.append(max(busy.values()))
+            time.sleep(0.005)
+            with lock:
+                busy[item.data['target']] -= 1
+            return ''
+
+        self.script['apply'] = apply
+        self.assertEqual(0, self.site.run(run_id, workers=16).exit_code)
+        self.assertEqual(2, max(most))
+
+    def test_a_skipped_item_lets_the_next_one_go_on(self) -> None:
+        run_id = self.site.create(
+            world.plan_of(
+                [world.set_item('s:1', kind='scripted')],
+                [world.set_item('s:1', 'new')],
+            )
+        )
+        self.script['apply'] = raiser(exceptions.ChangeFailed('no'))
+        self.site.run(run_id)
+        self.site.open().skip(
+            run_id, 'scripted-new:s:1', who='anna', machine='ctl1',
+            reason='done by hand',
+        )  # fmt: skip
+        outcome = self.site.run(run_id)
+        self.assertEqual({'skipped': 1, 'done': 1}, outcome.counts)
+        self.assertEqual(0, outcome.exit_code)
+
+
+class TestGuard(RunnerTestCase):
+    def test_a_lost_claim_stops_everything_before_it_is_sent(self) -> None:
+        run_id = self.site.create(
+            world.plan_of([world.set_item(f's:{n}') for n in range(9)])
+        )
+        asked = []
+
+        def guard(item: Any) -> None:
+            asked.append(item)
+            if len(asked) > 2:
+                raise exceptions.ClaimLost('bob has it')
+
+        self.assertRaises(
+            exceptions.ClaimLost,
+            self.site.run, run_id, guard=guard, workers=1,
+        )  # fmt: skip
+        self.assertEqual(2, len(self.site.world.happened()))
+        self.assertEqual(
+            {'done': 2, 'pending': 7},
+            self.site.open().run(run_id).counts,
+        )
+        self.assertEqual(
+            states.INTERRUPTED, self.site.open().run(run_id).state
+        )
+        self.assertIn(f'run resume {run_id}', self.site.output.getvalue())
+
+    def test_an_unknown_claim_fails_the_item_unsent(self) -> None:
+        run_id = self.one()
+        self.site.run(
+            run_id,
+            guard=raiser(exceptions.DatabaseUnavailable('cell1', 'down')),
+        )
+        self.assertEqual(states.FAILED, self.only(run_id).state)
+        self.assertFalse(self.only(run_id).begun)
+        self.assertEqual([], self.site.world.happened())
+
+
+class TestRun(RunnerTestCase):
+    def test_what_happened_is_kept(self) -> None:
+        run_id = self.one()
+        self.site.world.add(set='s:1', to='odd')
+        self.site.run(run_id)
+        self.site.world.add(set='s:1', to='old')
+        self.site.run(run_id)
+        self.assertEqual(
+            ['created', 'started', 'finished', 'resumed', 'finished'],
+            [event.kind for event in self.site.open().events(run_id)],
+        )
+
+    def test_a_change_of_another_version_is_refused(self) -> None:
+        run_id = self.site.create(
+            world.plan_of([world.set_item('s:1', kind='fly')])
+        )
+        error = self.assertRaises(
+            exceptions.RecoveryError, self.site.run, run_id
+        )
+        self.assertIn('fly', str(error))
+
+    def test_a_run_that_is_carried_out_is_refused_with_the_pid(self) -> None:
+        run_id = self.one()
+
+        def apply(item: Any, context: Any, image: Any) -> str:
+            error = self.assertRaises(
+                journal_module.RunLocked, self.site.run, run_id
+            )
+            self.assertRegex(str(error), r'carried out by pid \d+ on ')
+            self.assertTrue(self.site.open().run(run_id).holder)
+            return ''
+
+        self.script['apply'] = apply
+        self.assertEqual(0, self.site.run(run_id).exit_code)
+
+    def test_thousands_with_a_limit_that_is_always_reached(self) -> None:
+        items = [world.set_item(f's:{n}', kind='scripted', target='t')
+                 for n in range(3000)]  # fmt: skip
+        run_id = self.site.create(world.plan_of(items, limits={'target': 2}))
+        self.script.update(
+            observe=lambda *a: change.Observed(State.AFTER),
+        )
+        outcome = self.site.run(run_id)
+        self.assertEqual({'already': 3000}, outcome.counts)

@@ -1,0 +1,124 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Taking a run back."""
+
+from __future__ import annotations
+
+from nova_recovery import exceptions
+from nova_recovery import exit_codes
+from nova_recovery.engine.journal import states
+from tests.unit.engine import test_runner
+from tests.unit.engine import world
+
+raiser = test_runner.raiser
+
+
+class TestUndo(test_runner.RunnerTestCase):
+    def run_of(self, *steps: list) -> str:
+        run_id = self.site.create(world.plan_of(*steps))
+        self.assertEqual(0, self.site.run(run_id).exit_code)
+        return run_id
+
+    def test_the_world_is_as_it_was(self) -> None:
+        run_id = self.run_of(
+            [world.set_item('host:h')],
+            [
+                world.set_item('s:1', follows=('host:h',)),
+                world.set_item('s:1', 'newer', from_='new'),
+            ],
+        )
+        outcome = self.site.undo(run_id)
+        self.assertEqual(
+            (states.UNDONE, 0, {'reverted': 3}),
+            (outcome.state, outcome.exit_code, outcome.counts),
+        )
+        self.assertEqual('old', self.site.world.value('s:1'))
+        self.assertEqual('old', self.site.world.value('host:h'))
+
+    def test_what_was_not_ours_stays(self) -> None:
+        self.site.world.add(set='s:1', to='new')
+        run_id = self.run_of([world.set_item('s:1'), world.set_item('s:2')])
+        self.site.undo(run_id)
+        self.assertEqual('new', self.site.world.value('s:1'))
+        self.assertEqual('old', self.site.world.value('s:2'))
+
+    def test_what_cannot_go_back_keeps_what_it_stands_on(self) -> None:
+        run_id = self.run_of(
+            [world.set_item('host:a'), world.set_item('host:b')],
+            [world.set_item('s:1', follows=('host:a',)),
+             world.set_item('s:2', follows=('host:b',))],
+            [world.once_item('s:1')],
+        )  # fmt: skip
+        outcome = self.site.undo(run_id)
+        self.assertEqual(
+            {
+                'set-new:host:a': 'kept',
+                'set-new:host:b': 'reverted',
+                'set-new:s:1': 'kept',
+                'set-new:s:2': 'reverted',
+                'once:s:1': 'kept',
+            },
+            self.site.states(run_id),
+        )
+        self.assertEqual(exit_codes.PARTLY, outcome.exit_code)
+        items = self.site.items(run_id)
+        self.assertIn('nothing helps', items['once:s:1'].detail)
+        self.assertIn('once:s:1 stands on it', items['set-new:s:1'].detail)
+
+    def test_what_somebody_changed_since_is_kept_until_mended(self) -> None:
+        run_id = self.run_of([world.set_item('s:1')])
+        self.site.world.add(set='s:1', to='odd')
+        self.assertEqual({'kept': 1}, self.site.undo(run_id).counts)
+        self.assertIn('is odd by now', self.only(run_id).detail)
+        self.site.world.add(set='s:1', to='new')
+        self.assertEqual({'reverted': 1}, self.site.undo(run_id).counts)
+
+    def test_what_is_in_doubt_is_looked_at_first(self) -> None:
+        for arrived in (False, True):
+            subject = f's:{arrived}'
+            run_id = self.site.create(
+                world.plan_of([world.set_item(subject, kind='scripted')])
+            )
+            self.script['apply'] = raiser(RuntimeError('?'))
+            self.site.run(run_id)
+            self.assertEqual(states.DOUBT, self.only(run_id).state)
+            if arrived:
+                self.site.world.add(set=subject, to='new')
+            self.assertEqual({'reverted': 1}, self.site.undo(run_id).counts)
+            self.assertEqual('old', self.site.world.value(subject))
+
+    def test_an_unknown_outcome_is_tried_again_by_the_next_undo(self) -> None:
+        run_id = self.run_of([world.set_item('s:1', kind='scripted')])
+        self.script['revert'] = raiser(exceptions.OutcomeUnknown('lost'))
+        outcome = self.site.undo(run_id)
+        self.assertEqual(exit_codes.INTERRUPTED, outcome.exit_code)
+        self.assertEqual(states.REVERTING, self.only(run_id).state)
+        del self.script['revert']
+        self.assertEqual({'reverted': 1}, self.site.undo(run_id).counts)
+
+    def test_what_was_taken_back_is_not_resumed(self) -> None:
+        run_id = self.run_of([world.set_item('s:1')])
+        self.site.undo(run_id)
+        self.assertRaises(exceptions.Refused, self.site.run, run_id)
+
+    def test_what_never_began_cannot_be_taken_back(self) -> None:
+        self.assertRaises(exceptions.Refused, self.site.undo, self.one())
+
+    def test_a_lost_claim_stops_it(self) -> None:
+        run_id = self.run_of([world.set_item('s:1')])
+        self.assertRaises(
+            exceptions.ClaimLost, self.site.undo, run_id,
+            guard=raiser(exceptions.ClaimLost('bob has it')),
+        )  # fmt: skip
+        self.assertEqual('new', self.site.world.value('s:1'))
+        self.assertEqual(states.DONE, self.only(run_id).state)
