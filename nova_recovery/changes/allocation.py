@@ -14,10 +14,10 @@
 
 from __future__ import annotations
 
-from nova_recovery import exceptions
 from nova_recovery.changes import base
 from nova_recovery.engine import change
 from nova_recovery.engine import plan
+from nova_recovery import exceptions
 
 JSON = change.JSON
 
@@ -45,7 +45,10 @@ class MoveAllocation(base.BaseChange):
         ]
 
     def observe(
-        self, item: plan.Item, context: change.Context, past: change.Past | None
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past | None,
     ) -> change.Observed:
         now = context.cloud.placement.allocations(item.data['uuid'])
         held = now['allocations']

@@ -18,10 +18,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery import exceptions
 from nova_recovery.cloud import database as database_module
 from nova_recovery.engine import change
 from nova_recovery.engine import plan
+from nova_recovery import exceptions
 
 
 def database(

@@ -33,7 +33,10 @@ class ClaimServer(base.BaseChange):
         return ['+ tag nova-recovery-claim, while this run works on it']
 
     def observe(
-        self, item: plan.Item, context: change.Context, past: change.Past | None
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past | None,
     ) -> change.Observed:
         held = claims.server_holder(
             cell.database(item, context), item.data['uuid']
@@ -70,7 +73,10 @@ class ReleaseServer(base.BaseChange):
         return ['- tag nova-recovery-claim']
 
     def observe(
-        self, item: plan.Item, context: change.Context, past: change.Past | None
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past | None,
     ) -> change.Observed:
         held = claims.server_holder(
             cell.database(item, context), item.data['uuid']

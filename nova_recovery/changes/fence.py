@@ -14,11 +14,11 @@
 
 from __future__ import annotations
 
-from nova_recovery import exceptions
-from nova_recovery import fencing
 from nova_recovery.changes import base
 from nova_recovery.engine import change
 from nova_recovery.engine import plan
+from nova_recovery import exceptions
+from nova_recovery import fencing
 
 JSON = change.JSON
 
@@ -32,7 +32,10 @@ class FenceHost(base.BaseChange):
         return ['> turned off by [fencing] command_off']
 
     def observe(
-        self, item: plan.Item, context: change.Context, past: change.Past | None
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past | None,
     ) -> change.Observed:
         status = fencing.load(context.cloud.conf, '').status(item.data['host'])
         state = {

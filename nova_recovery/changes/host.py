@@ -14,12 +14,12 @@
 
 from __future__ import annotations
 
-from nova_recovery import exceptions
 from nova_recovery.changes import base
 from nova_recovery.changes import cell
 from nova_recovery.cloud import claims
 from nova_recovery.engine import change
 from nova_recovery.engine import plan
+from nova_recovery import exceptions
 
 JSON = change.JSON
 
@@ -37,7 +37,10 @@ class ClaimHost(base.BaseChange):
         return ['~ nova-compute disabled, claimed by this run']
 
     def observe(
-        self, item: plan.Item, context: change.Context, past: change.Past | None
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past | None,
     ) -> change.Observed:
         row = claims.service_row(
             cell.database(item, context), item.data['service_id']
@@ -96,7 +99,10 @@ class ReleaseHost(base.BaseChange):
         return ['~ claim given back; stays disabled and forced down']
 
     def observe(
-        self, item: plan.Item, context: change.Context, past: change.Past | None
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past | None,
     ) -> change.Observed:
         row = claims.service_row(
             cell.database(item, context), item.data['service_id']
@@ -159,7 +165,10 @@ class ForceDown(base.BaseChange):
         return ['~ forced_down  false -> true']
 
     def observe(
-        self, item: plan.Item, context: change.Context, past: change.Past | None
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past | None,
     ) -> change.Observed:
         row = claims.service_row(
             cell.database(item, context), item.data['service_id']

@@ -36,7 +36,10 @@ class LockServer(base.BaseChange):
         return ['~ locked while it is moved']
 
     def observe(
-        self, item: plan.Item, context: change.Context, past: change.Past | None
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past | None,
     ) -> change.Observed:
         row = cell.server_row(item, context)
         if row['locked']:
@@ -70,7 +73,10 @@ class UnlockServer(base.BaseChange):
         return ['~ unlocked']
 
     def observe(
-        self, item: plan.Item, context: change.Context, past: change.Past | None
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past | None,
     ) -> change.Observed:
         if not cell.server_row(item, context)['locked']:
             return change.Observed(change.State.AFTER, 'unlocked')

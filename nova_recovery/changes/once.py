@@ -26,12 +26,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery import exceptions
 from nova_recovery.changes import base
 from nova_recovery.changes import cell
 from nova_recovery.cloud import database as database_module
 from nova_recovery.engine import change
 from nova_recovery.engine import plan
+from nova_recovery import exceptions
 
 JSON = change.JSON
 #: Seconds between two looks at something under way.
@@ -71,7 +71,10 @@ class SentOnce(base.BaseChange):
         raise NotImplementedError
 
     def observe(
-        self, item: plan.Item, context: change.Context, past: change.Past | None
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past | None,
     ) -> change.Observed:
         if past is None:
             row = cell.server_row(item, context)

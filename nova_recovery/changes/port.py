@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from nova_recovery import exceptions
 from nova_recovery.changes import base
 from nova_recovery.engine import change
 from nova_recovery.engine import plan
+from nova_recovery import exceptions
 
 JSON = change.JSON
 
@@ -42,7 +42,10 @@ class BindPort(base.BaseChange):
         ]
 
     def observe(
-        self, item: plan.Item, context: change.Context, past: change.Past | None
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past | None,
     ) -> change.Observed:
         port = context.cloud.network.port(item.data['port'])
         if port.device_id != item.data['uuid']:

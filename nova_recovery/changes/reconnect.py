@@ -33,13 +33,13 @@ import json
 
 import sqlalchemy as sa
 
-from nova_recovery import exceptions
 from nova_recovery.changes import base
 from nova_recovery.changes import cell
 from nova_recovery.cloud import attachments
 from nova_recovery.cloud import cas
 from nova_recovery.engine import change
 from nova_recovery.engine import plan
+from nova_recovery import exceptions
 
 JSON = change.JSON
 
@@ -63,7 +63,10 @@ class ReconnectVolume(base.BaseChange):
         ]
 
     def observe(
-        self, item: plan.Item, context: change.Context, past: change.Past | None
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past | None,
     ) -> change.Observed:
         data = item.data
         mapping = _mapping(item, context)

@@ -26,13 +26,13 @@ import uuid as uuid_module
 from oslo_utils import timeutils
 import sqlalchemy as sa
 
-from nova_recovery import exceptions
 from nova_recovery.changes import base
 from nova_recovery.changes import cell
 from nova_recovery.cloud import cas
 from nova_recovery.cloud import database as database_module
 from nova_recovery.engine import change
 from nova_recovery.engine import plan
+from nova_recovery import exceptions
 
 JSON = change.JSON
 #: Statuses of an evacuation that a starting nova-compute acts on
@@ -78,7 +78,10 @@ class MoveRecord(base.BaseChange):
         return lines
 
     def observe(
-        self, item: plan.Item, context: change.Context, past: change.Past | None
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past | None,
     ) -> change.Observed:
         database = cell.database(item, context)
         with database.reader() as connection:
@@ -246,8 +249,10 @@ def _tombstone(
 def tombstone_row(
     database: database_module.Database, data: JSON, uuid: str, now: Any
 ) -> JSON:
-    """The ``migrations`` row by which the source cleans up, as this schema
-    has it."""
+    """The row of ``migrations`` by which the source cleans up.
+
+    :returns: only the columns that this schema has
+    """
     source, target = data['source'], data['target']
     row = {
         'created_at': now,

@@ -41,7 +41,10 @@ class SetStates(base.BaseChange):
         ]
 
     def observe(
-        self, item: plan.Item, context: change.Context, past: change.Past | None
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past | None,
     ) -> change.Observed:
         row = cell.server_row(item, context)
         if not cell.differences(item.data['values'], row):

@@ -18,11 +18,11 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from nova_recovery import exceptions
 from nova_recovery.changes import base
 from nova_recovery.changes import cell
 from nova_recovery.engine import change
 from nova_recovery.engine import plan
+from nova_recovery import exceptions
 
 JSON = change.JSON
 
@@ -45,7 +45,10 @@ class VerifyServer(base.BaseChange):
         return [f'? {state} on {item.data["target"]}, with all it had']
 
     def observe(
-        self, item: plan.Item, context: change.Context, past: change.Past | None
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past | None,
     ) -> change.Observed:
         return change.Observed(change.State.BEFORE)
 

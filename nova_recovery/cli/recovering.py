@@ -20,9 +20,9 @@ import json
 from typing import Any
 from typing import TYPE_CHECKING
 
-from nova_recovery import exceptions
 from nova_recovery.cli import base
 from nova_recovery.cli import carry_out
+from nova_recovery import exceptions
 
 if TYPE_CHECKING:
     from nova_recovery.cloud import cloud as cloud_module

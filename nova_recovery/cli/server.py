@@ -17,10 +17,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from nova_recovery import exceptions
 from nova_recovery.cli import base
 from nova_recovery.cli import carry_out
 from nova_recovery.cli import recovering
+from nova_recovery import exceptions
 
 ANY_NAME = (
     'A server: its UUID, name, database id, instance-000015b9, i-000015b9 or '

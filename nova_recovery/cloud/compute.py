@@ -28,8 +28,8 @@ from novaclient import client as novaclient
 from novaclient import exceptions as nova_exceptions
 from novaclient.v2 import client as nova_v2
 
-from nova_recovery import exceptions
 from nova_recovery.cloud import apis
+from nova_recovery import exceptions
 
 JSON = dict[str, Any]
 

@@ -19,8 +19,8 @@ from typing import Any
 
 from openstack import exceptions as sdk_exceptions
 
-from nova_recovery import exceptions
 from nova_recovery.cloud import apis
+from nova_recovery import exceptions
 
 JSON = dict[str, Any]
 

@@ -20,8 +20,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from nova_recovery import exceptions
 from nova_recovery.cloud import apis
+from nova_recovery import exceptions
 
 JSON = dict[str, Any]
 #: nova itself writes allocations at 1.28 (consumer generations); Queens

@@ -21,13 +21,13 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import subprocess  # nosec: a command that the operator configured
-from typing import Protocol
+from typing import Any, Protocol
 
 from oslo_config import cfg
 import stevedore
 
-from nova_recovery import exceptions
 from nova_recovery.cloud import secrets
+from nova_recovery import exceptions
 
 #: Seconds for one call of a fence program; those talk to slow controllers.
 PATIENCE = 120
@@ -145,7 +145,7 @@ def load(conf: cfg.ConfigOpts, words: str) -> Driver:
     """
     name = 'operator' if words else conf.fencing.driver
     try:
-        manager = stevedore.DriverManager(
+        manager: Any = stevedore.DriverManager(
             'nova_recovery.fencing',
             name,
             invoke_on_load=True,

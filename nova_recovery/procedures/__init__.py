@@ -18,6 +18,8 @@ functions over plain records.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
 from typing import TYPE_CHECKING
 
 from nova_recovery import exceptions
@@ -25,6 +27,7 @@ from nova_recovery import exceptions
 if TYPE_CHECKING:
     from nova_recovery.cloud import cloud as cloud_module
     from nova_recovery.engine import change
+    from nova_recovery.engine.journal import records
     from nova_recovery.engine.plan import Gate
     from nova_recovery.engine.plan import Plan
 
@@ -55,6 +58,23 @@ def check_gates(
             'one that made the plan'
         )
     return check(plan, cloud, touched)
+
+
+def table(
+    plan: Plan, items: Iterable[records.ItemRecord] | None
+) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """What became of each subject, as columns and rows.
+
+    :param items: what the journal has; None: the plan was not carried out
+    """
+    from nova_recovery.procedures.recover import outcome
+    from nova_recovery.report import summary
+
+    if plan.procedure == 'host-recover':
+        return outcome.table(plan, items)
+    if items is None:
+        return summary.of_plan(plan)
+    return summary.of_items(items)
 
 
 def guard(

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nova_recovery import exceptions
 from nova_recovery.cloud import claims
 from nova_recovery.engine import change
 from nova_recovery.engine.plan import Item
 from nova_recovery.engine.plan import Plan
+from nova_recovery import exceptions
 
 if TYPE_CHECKING:
     from nova_recovery.cloud import cloud as cloud_module

@@ -20,7 +20,6 @@ import dataclasses
 from typing import Any
 from typing import TYPE_CHECKING
 
-from nova_recovery import exceptions
 from nova_recovery.cloud import claims
 from nova_recovery.cloud import records
 from nova_recovery.cloud import servers as servers_module
@@ -28,6 +27,7 @@ from nova_recovery.engine.plan import Gate
 from nova_recovery.engine.plan import Item
 from nova_recovery.engine.plan import Plan
 from nova_recovery.engine.plan import Step
+from nova_recovery import exceptions
 
 if TYPE_CHECKING:
     from nova_recovery.cloud import cloud as cloud_module
@@ -50,7 +50,9 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Situation:
-    """:ivar computes: host -> 'up', 'down' or 'forced down'; None: unknown
+    """The servers, their computes and who claimed them.
+
+    :ivar computes: host -> 'up', 'down' or 'forced down'; None: unknown
     :ivar holders: server uuid -> who claimed it
     :ivar versions: API -> its version
     :ivar unreachable: API -> why
@@ -213,7 +215,9 @@ def _server(
     server: records.Server, holders: dict[str, Any]
 ) -> Iterator[Gate]:
     if server.vm_state not in REBOOTS | {'stopped'} or server.task_state:
-        task = f', its task is {server.task_state}' if server.task_state else ''
+        task = ''
+        if server.task_state:
+            task = f', its task is {server.task_state}'
         yield Gate(
             'rebootable',
             server.name,

@@ -25,14 +25,14 @@ import dataclasses
 from typing import Any
 from typing import TYPE_CHECKING
 
-from nova_recovery import exceptions
 from nova_recovery.cloud import records
-from nova_recovery.cloud import services
 from nova_recovery.cloud import servers as servers_module
+from nova_recovery.cloud import services
 from nova_recovery.engine.plan import Gate
 from nova_recovery.engine.plan import Item
 from nova_recovery.engine.plan import Plan
 from nova_recovery.engine.plan import Step
+from nova_recovery import exceptions
 
 if TYPE_CHECKING:
     from nova_recovery.cloud import cloud as cloud_module
@@ -78,7 +78,9 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Situation:
-    """:ivar runs: whether the hypervisor has the guest running; None: unknown
+    """The server in its row and on its hypervisor.
+
+    :ivar runs: whether the hypervisor has the guest running; None: unknown
     :ivar alive: whether nova-compute of the host looks alive; None: unknown
     """
 

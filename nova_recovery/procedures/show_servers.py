@@ -19,12 +19,12 @@ import threading
 from typing import Any
 from typing import TYPE_CHECKING
 
-from nova_recovery import exceptions
 from nova_recovery.cloud import facts as facts_module
 from nova_recovery.cloud import records
 from nova_recovery.cloud import secrets
 from nova_recovery.cloud import servers as servers_module
 from nova_recovery.cloud import services
+from nova_recovery import exceptions
 from nova_recovery.procedures.recover import describe
 from nova_recovery.procedures.recover import obstacles
 

@@ -21,9 +21,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from nova_recovery import fencing
 from nova_recovery.engine.plan import Gate
 from nova_recovery.engine.plan import Plan
+from nova_recovery import fencing
 from nova_recovery.procedures import clock
 from nova_recovery.procedures.recover import decide
 from nova_recovery.procedures.recover import gates

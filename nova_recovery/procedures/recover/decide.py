@@ -17,8 +17,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from nova_recovery import exceptions
 from nova_recovery.engine.plan import Plan
+from nova_recovery import exceptions
 from nova_recovery.procedures.recover import build
 from nova_recovery.procedures.recover import gates
 from nova_recovery.procedures.recover import situation

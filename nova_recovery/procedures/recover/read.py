@@ -22,8 +22,6 @@ import time
 from typing import Any
 from typing import TYPE_CHECKING
 
-from nova_recovery import exceptions
-from nova_recovery import fencing
 from nova_recovery.cloud import aggregates
 from nova_recovery.cloud import attachments
 from nova_recovery.cloud import clock
@@ -33,6 +31,8 @@ from nova_recovery.cloud import records
 from nova_recovery.cloud import schema
 from nova_recovery.cloud import servers as servers_module
 from nova_recovery.cloud import services
+from nova_recovery import exceptions
+from nova_recovery import fencing
 from nova_recovery.procedures.recover import describe
 from nova_recovery.procedures.recover import situation
 from nova_recovery.procedures.recover import targets as targets_module
@@ -98,7 +98,8 @@ def read(
 
 
 def _reports(database: database_module.Database) -> dict[str, int]:
-    return {s.host: s.report_count for s in services.compute_services(database)}
+    found = services.compute_services(database)
+    return {service.host: service.report_count for service in found}
 
 
 class _Reader:
