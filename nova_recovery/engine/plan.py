@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Iterator
 import dataclasses
+import functools
 import hashlib
 import json
 from typing import Any
@@ -138,7 +139,7 @@ class Plan:
     def blocked(self) -> bool:
         return any(gate.blocks for gate in self.gates)
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """SHA-256 in hex over what will be done and why it may be.
 
@@ -163,7 +164,7 @@ class Plan:
         for step in self.steps:
             digest.update(_canonical([step.name, step.limits]))
             for item in step.items:
-                digest.update(_canonical(dataclasses.asdict(item)))
+                digest.update(_canonical(vars(item)))
         return digest.hexdigest()
 
 

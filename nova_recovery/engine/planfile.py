@@ -42,8 +42,16 @@ MAGIC = 'nova-recovery-plan'
 
 
 def to_dict(plan: plan_module.Plan) -> dict[str, Any]:
-    """The plan in JSON types."""
-    return dataclasses.asdict(plan)
+    """The plan in JSON types; what it holds isn't copied."""
+    return {
+        **_shallow(plan),
+        'steps': [
+            {**_shallow(step), 'items': [_item_dict(i) for i in step.items]}
+            for step in plan.steps
+        ],
+        'gates': [_shallow(gate) for gate in plan.gates],
+        'notes': list(plan.notes),
+    }
 
 
 def from_dict(body: dict[str, Any]) -> plan_module.Plan:
@@ -186,8 +194,23 @@ def _check_format(path: str, head: dict[str, Any]) -> None:
 
 def _checksum(plan: plan_module.Plan) -> str:
     """Over all that the digest leaves out as well."""
-    text = json.dumps(to_dict(plan), sort_keys=True, separators=(',', ':'))
+    body = to_dict(plan)
+    for step in body['steps']:
+        # the digest has them
+        del step['items']
+    text = json.dumps([plan.digest, body], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _item_dict(item: plan_module.Item) -> dict[str, Any]:
+    return {**_shallow(item), 'follows': list(item.follows)}
+
+
+def _shallow(record: Any) -> dict[str, Any]:
+    return {
+        field.name: getattr(record, field.name)
+        for field in dataclasses.fields(record)
+    }
 
 
 def _item(body: dict[str, Any]) -> plan_module.Item:

@@ -121,6 +121,8 @@ class PlanTest(runs.RunsTestCase):
             self.ended(0, 'plan', 'show', path, '-f', 'json').stdout
         )
         self.assertEqual(3, body['items'])
+        text = self.ended(0, 'plan', 'show', path, '-f', 'yaml').stdout
+        self.assertNotIn('!!python', text)
 
     def test_a_refused_plan_is_saved_and_says_so(self) -> None:
         self.plan = plans.make(2, (plans.LOCAL_DISK,))

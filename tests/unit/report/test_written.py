@@ -246,7 +246,7 @@ class ReportTest(test_run.RunTestCase):
             (moved['state'], moved['before'], moved['detail']),
         )
         self.assertIn('~ host, node  np-rcc54 -> np-rcc46', moved['changes'])
-        self.assertTrue(moved['started_at'] <= moved['finished_at'])
+        self.assertLessEqual(moved['started_at'], moved['finished_at'])
 
     def test_text_is_for_a_ticket(self) -> None:
         text = self.ended(0, 'run', 'report', self.run_id).stdout
