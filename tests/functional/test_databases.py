@@ -29,7 +29,6 @@ from unittest import mock
 import pymysql
 import sqlalchemy as sa
 
-from nova_recovery import conf
 from nova_recovery.cloud import cas
 from nova_recovery.cloud import cells
 from nova_recovery.cloud import clock
@@ -39,6 +38,7 @@ from nova_recovery.cloud import grants
 from nova_recovery.cloud import servers
 from nova_recovery.cloud import services
 from nova_recovery.cloud import settings
+from nova_recovery import conf
 from nova_recovery import exceptions
 from tests import base
 from tests.cloud import mariadb
