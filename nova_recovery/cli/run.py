@@ -87,7 +87,7 @@ class ListRun(base.RecoveryLister):
                 run.id,
                 run.procedure,
                 wording.clean(run.title),
-                run.state,
+                show_run.state_of(run),
                 wording.clean(run.who),
                 wording.clean(run.machine),
                 wording.stamp(run.started_at or run.created_at),
@@ -179,6 +179,12 @@ class ShowRun(base.RecoveryShowOne):
                 said = text
             pause.wait(WATCH)
             run = journal.run(run.id)
+            if run.state == 'running' and not run.holder:
+                here.say(
+                    'Its process is gone. Go on with: '
+                    + here.call('run', 'resume', run.id)
+                )
+                break
         return run
 
 

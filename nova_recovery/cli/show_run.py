@@ -49,6 +49,7 @@ STYLES = {
     'partly': 'bold red',
     'kept': 'bold red',
     'interrupted': 'yellow',
+    'killed': 'bold red',
     'running': 'cyan',
 }
 
@@ -73,7 +74,9 @@ def lines(
     for name, value in _facts(run):
         if value:
             line = Line(f'  {name:<10} {wording.clean(value)}')
-            line.stylize(STYLES.get(run.state, '') if name == 'state' else '')
+            line.stylize(
+                STYLES.get(state_of(run), '') if name == 'state' else ''
+            )
             yield line
     for gate in plan.gates:
         if gate.state == 'overridden':
@@ -101,12 +104,18 @@ def ways_on(run: records.RunRecord, call: Callable[..., str]) -> Iterator[str]:
     if run.state == 'undone':
         return
     yield ''
-    if run.state == 'running':
-        yield 'If its process is gone:'
+    if run.holder:
+        yield f'When {run.holder} has ended:'
     if forth:
         yield f'Go on:     {call("run", "resume", run.id)}'
     if back:
         yield f'Take back: {call("run", "undo", run.id)}'
+
+
+def state_of(run: records.RunRecord) -> str:
+    """Its state; ``killed`` if nobody is left who carries it out."""
+    killed = run.state == 'running' and not run.holder
+    return 'killed' if killed else run.state
 
 
 def done_of(counts: dict[str, int]) -> str:
@@ -169,7 +178,8 @@ def _more(number: int) -> Iterator[Line]:
 def _facts(run: records.RunRecord) -> list[tuple[str, Any]]:
     took = wording.span(run.started_at, run.finished_at)
     return [
-        ('state', f'{run.state}: {summary.counted(run.counts)}'),
+        ('state', f'{state_of(run)}: {summary.counted(run.counts)}'),
+        ('held by', run.holder),
         ('procedure', run.procedure),
         ('who', f'{run.who} on {run.machine}'),
         ('command', run.command),
