@@ -64,7 +64,7 @@ class ResumeRun(base.RecoveryLister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         from nova_recovery.engine.journal import states
-        from nova_recovery.report import summary
+        from nova_recovery import procedures
 
         here = run.stage(self, parsed_args)
         with here.journal() as journal:
@@ -86,7 +86,7 @@ class ResumeRun(base.RecoveryLister):
             total = sum(1 for _ in left.items())
             if not total and not skip:
                 here.say(f'Nothing is left of run {found.id}.')
-                return summary.of_items(items)
+                return procedures.table(plan, items)
             cloud = self.cloud(parsed_args)
             left = only_hard(here.checked_again(left, cloud, touched))
             here.say(f'What is left of run {found.id}:')

@@ -205,7 +205,7 @@ class Stage:
 
     def nothing(self, plan: plan_module.Plan) -> carry_out.Result:
         """The result of a plan that isn't carried out, or is empty."""
-        return carry_out.Result(*summary.of_plan(plan))
+        return carry_out.Result(*procedures.table(plan, None))
 
     def run(
         self,
@@ -222,7 +222,7 @@ class Stage:
 
         self.say(f'\nRun {run_id}')
         one = runner.Runner(**self._session(journal, run_id, plan, cloud))
-        return self._end(journal, one.carry_out(run_id))
+        return self._end(journal, plan, one.carry_out(run_id))
 
     def undo(
         self,
@@ -238,7 +238,7 @@ class Stage:
         from nova_recovery.engine import undo
 
         one = undo.Undo(**self._session(journal, run_id, plan, cloud))
-        return self._end(journal, one.undo(run_id))
+        return self._end(journal, plan, one.undo(run_id))
 
     def _session(
         self,
@@ -265,7 +265,10 @@ class Stage:
         return progress.PlainReporter(self._command.app.stderr)
 
     def _end(
-        self, journal: journal_module.Journal, outcome: session.Outcome
+        self,
+        journal: journal_module.Journal,
+        plan: plan_module.Plan,
+        outcome: session.Outcome,
     ) -> carry_out.Result:
         """Say how it ended and how to go on; the result for stdout."""
         self.say()
@@ -274,7 +277,7 @@ class Stage:
         for line in show_run.ways_on(journal.run(outcome.run_id), self.call):
             self.say(line)
         self._command.exit_code = outcome.exit_code
-        columns, rows = summary.of_items(journal.items(outcome.run_id))
+        columns, rows = procedures.table(plan, journal.items(outcome.run_id))
         return carry_out.Result(columns, rows, outcome.exit_code)
 
 

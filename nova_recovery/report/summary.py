@@ -64,11 +64,6 @@ def of_items(
     items: Iterable[records.ItemRecord],
 ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
     """Columns and rows for what a run did, in the order of the plan."""
-    decisive: dict[str, records.ItemRecord] = {}
-    for item in items:
-        before = decisive.get(item.subject)
-        if before is None or _decides(item, before):
-            decisive[item.subject] = item
     return COLUMNS, [
         (
             wording.clean(item.label),
@@ -76,8 +71,23 @@ def of_items(
             item.state,
             wording.clean(item.detail or ''),
         )
-        for subject, item in decisive.items()
+        for subject, item in decisive(items).items()
     ]
+
+
+def decisive(
+    items: Iterable[records.ItemRecord], prefer: str = ''
+) -> dict[str, records.ItemRecord]:
+    """Of each subject the item that tells how it ended.
+
+    :param prefer: the kind that tells it best where all went well
+    """
+    found: dict[str, records.ItemRecord] = {}
+    for item in items:
+        before = found.get(item.subject)
+        if before is None or _decides(item, before, prefer):
+            found[item.subject] = item
+    return found
 
 
 def of_plan(
@@ -108,9 +118,11 @@ def of_plan(
     return COLUMNS, rows
 
 
-def _decides(item: records.ItemRecord, before: records.ItemRecord) -> bool:
+def _decides(
+    item: records.ItemRecord, before: records.ItemRecord, prefer: str
+) -> bool:
     good = gravity('skipped')
     new, old = gravity(item.state), gravity(before.state)
     if new >= good and old >= good:
-        return True
+        return before.kind != prefer
     return new < old or (new == old and item.state != 'blocked')

@@ -67,7 +67,7 @@ def make(servers: int = 2, gates: tuple[plan.Gate, ...] = (SILENT,)) -> Any:
     """Claim a host, then move its servers."""
     claim = plan.Item('claim:np-rcc54', 'claim', 'host:np-rcc54', 'np-rcc54')
     return plan.Plan(
-        'host-recover',
+        'made-up',
         'recover servers of np-rcc54',
         {'host': 'np-rcc54'},
         (

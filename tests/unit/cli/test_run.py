@@ -288,7 +288,7 @@ class LookTest(RunTestCase):
         ended = self.ended(0, 'run', 'list', '-f', 'json')
         (row,) = json.loads(ended.stdout)
         self.assertEqual(
-            (run_id, 'host-recover', 'done', 'anna', 'ctl1', '3/3'),
+            (run_id, 'made-up', 'done', 'anna', 'ctl1', '3/3'),
             (
                 row['ID'],
                 row['Procedure'],

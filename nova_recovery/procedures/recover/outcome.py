@@ -1,0 +1,80 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What became of each server, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from typing import TYPE_CHECKING
+
+from nova_recovery.engine.plan import Plan
+from nova_recovery.report import summary
+
+if TYPE_CHECKING:
+    from nova_recovery.engine.journal import records
+
+COLUMNS = ('Server', 'ID', 'Method', 'Target', 'Outcome', 'Detail')
+#: The item whose words tell best how a server ended well.
+_TELLING = 'verify-server'
+
+
+def table(
+    plan: Plan, items: Iterable[records.ItemRecord] | None
+) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """A row for each server, in the order of names.
+
+    :param items: what the journal has of them; None: only planned
+    """
+    ways: dict[str, tuple[str, str]] = {}
+    labels: dict[str, str] = {}
+    for item in plan.items():
+        if item.kind == 'evacuate-server':
+            ways[item.subject] = ('evacuate', item.data['target'])
+        elif item.kind == 'move-record':
+            ways[item.subject] = ('move', item.data['target']['host'])
+        if item.subject in ways:
+            labels[item.subject] = item.label
+    ends = {} if items is None else _ends(items)
+    rows = [
+        (
+            labels[subject],
+            subject.partition(':')[2],
+            method,
+            target,
+            *ends.get(subject, ('planned', '')),
+        )
+        for subject, (method, target) in ways.items()
+    ]
+    rows += [
+        (
+            why.partition(': ')[0],
+            subject.partition(':')[2],
+            '',
+            '',
+            'left out',
+            why.partition(': ')[2],
+        )
+        for subject, why in plan.left_out.items()
+    ]
+    return COLUMNS, sorted(rows)
+
+
+def _ends(
+    items: Iterable[records.ItemRecord],
+) -> dict[str, tuple[str, str]]:
+    decisive = summary.decisive(items, prefer=_TELLING)
+    return {
+        subject: (item.state, item.detail or '')
+        for subject, item in decisive.items()
+    }
