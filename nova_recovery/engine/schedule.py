@@ -99,7 +99,8 @@ class Schedule:
         in flight. When *work* raises, nothing more is started, and the
         error is raised here once the others are over.
 
-        :param meanwhile: called in this thread several times a second
+        :param meanwhile: called in this thread several times a second, and
+            at the end
         """
         threads = [
             threading.Thread(
@@ -112,6 +113,7 @@ class Schedule:
             thread.start()
         while threads and not self._over.wait(_TICK):
             meanwhile()
+        meanwhile()
         for thread in threads:
             thread.join()
         if self._error:

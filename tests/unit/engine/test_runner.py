@@ -14,11 +14,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
+import secrets
 import tempfile
 import threading
 import time
 from typing import Any
+
+import sqlalchemy as sa
 
 from nova_recovery import exceptions
 from nova_recovery import exit_codes
@@ -378,6 +382,51 @@ class TestGuard(RunnerTestCase):
         self.assertEqual(states.FAILED, self.only(run_id).state)
         self.assertFalse(self.only(run_id).begun)
         self.assertEqual([], self.site.world.happened())
+
+
+class TestFullDisk(RunnerTestCase):
+    def test_nothing_is_sent_that_does_not_fit_into_the_journal(self) -> None:
+        class NearlyFull(journal_module.Journal):
+            @classmethod
+            def open(cls, url: str) -> journal_module.Journal:
+                journal = super().open(url)
+                sa.event.listen(journal._engine, 'connect', limit)
+                return journal
+
+        def limit(connection: Any, record: Any) -> None:
+            (pages,) = connection.execute('PRAGMA page_count').fetchone()
+            connection.execute(f'PRAGMA max_page_count={pages + 20}')
+
+        def observe(item: Any, context: Any, past: Any) -> Any:
+            seen = world.Set().observe(item, context, past)
+            # random, so that it can't be compressed
+            padding = secrets.token_hex(8000)
+            return dataclasses.replace(
+                seen, image={**seen.image, 'padding': padding}
+            )
+
+        run_id = self.site.create(
+            world.plan_of(
+                [world.set_item(f's:{n}', kind='scripted') for n in range(40)]
+            )
+        )
+        self.script['observe'] = observe
+        self.site.journal_class = NearlyFull
+        error = self.assertRaises(
+            journal_module.JournalError, self.site.run, run_id
+        )
+        self.assertIn('disk is full; make room', str(error))
+        self.assertIn('journal.sqlite', str(error))
+        self.assertIn(f'run resume {run_id}', self.site.output.getvalue())
+        items = self.site.items(run_id)
+        sent = {event['item'] for event in self.site.world.happened()}
+        self.assertTrue(0 < len(sent) < 40)
+        self.assertEqual(
+            set(), sent - {id_ for id_, one in items.items() if one.begun}
+        )
+        self.site.journal_class = journal_module.Journal
+        self.assertEqual({'done': 40}, self.site.run(run_id).counts)
+        self.assertEqual(40, len(self.site.world.happened()))
 
 
 class TestRun(RunnerTestCase):

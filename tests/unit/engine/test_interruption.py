@@ -1,0 +1,116 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Ctrl-C, a lost terminal and a shutdown, sent to real processes."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import tempfile
+
+from nova_recovery import exit_codes
+from nova_recovery.engine.journal import states
+from tests import base
+from tests.unit.engine import world
+
+
+class TestSignals(base.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.new_site()
+
+    def new_site(self) -> None:
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = pathlib.Path(directory.name)
+        self.site = world.Site(self.directory)
+        self.gate = self.directory / 'gate'
+        self.said = self.directory / 'stderr'
+        items = [
+            world.once_item(f's:{n}', gate=str(self.gate)) for n in range(4)
+        ]
+        self.run_id = self.site.create(
+            world.plan_of(items, [world.set_item('s:0')])
+        )
+
+    def start(self, ignored: signal.Signals | None = None) -> int:
+        """A run with two workers, both of which wait for the gate."""
+
+        def act() -> int:
+            if ignored:
+                signal.signal(ignored, signal.SIG_IGN)
+            with open(self.said, 'w') as output:
+                site = world.Site(self.directory, output=output)
+                return site.run(self.run_id, workers=2).exit_code
+
+        pid = world.start(act)
+        world.poll(lambda: len(self.site.world.happened()) == 2)
+        return pid
+
+    def stop(self, pid: int, number: signal.Signals, said: str) -> None:
+        os.kill(pid, number)
+        world.poll(lambda: said in self.said.read_text())
+
+    def assert_resumed(self) -> None:
+        self.gate.touch()
+        self.assertEqual(0, self.site.run(self.run_id).exit_code)
+        self.assertEqual(
+            {states.DONE}, set(self.site.states(self.run_id).values())
+        )
+        for n in range(4):
+            self.assertEqual(1, self.site.world.sent(f'once:s:{n}'))
+
+    def test_what_is_in_flight_comes_to_its_end(self) -> None:
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+            with self.subTest(number.name):
+                self.new_site()
+                pid = self.start()
+                self.stop(pid, number, f'run resume {self.run_id}')
+                self.gate.touch()
+                self.assertEqual(exit_codes.INTERRUPTED, world.ended(pid))
+                run = self.site.open().run(self.run_id)
+                self.assertEqual({'done': 2, 'pending': 3}, run.counts)
+                self.assertEqual(states.INTERRUPTED, run.state)
+                event = self.site.open().events(self.run_id)[-1]
+                self.assertEqual(
+                    ('interrupted', number.name), (event.kind, event.detail)
+                )
+                self.assert_resumed()
+
+    def test_a_second_ctrl_c_ends_the_waiting(self) -> None:
+        pid = self.start()
+        self.stop(pid, signal.SIGINT, 'run resume')
+        self.stop(pid, signal.SIGINT, 'not waiting any longer')
+        self.assertEqual(exit_codes.INTERRUPTED, world.ended(pid))
+        run = self.site.open().run(self.run_id)
+        self.assertEqual({'sent': 2, 'pending': 3}, run.counts)
+        self.assert_resumed()
+
+    def test_under_nohup_a_lost_terminal_is_nothing(self) -> None:
+        pid = self.start(ignored=signal.SIGHUP)
+        os.kill(pid, signal.SIGHUP)
+        self.gate.touch()
+        self.assertEqual(0, world.ended(pid))
+
+    def test_a_terminal_that_is_gone_does_not_end_the_run(self) -> None:
+        def act() -> int:
+            reader, writer = os.pipe()
+            os.close(reader)
+            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+            output = os.fdopen(writer, 'w')
+            self.gate.touch()
+            site = world.Site(self.directory, output=output)
+            return site.run(self.run_id).exit_code
+
+        self.assertEqual(0, world.ended(world.start(act)))

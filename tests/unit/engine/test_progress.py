@@ -1,0 +1,122 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What an operator sees of a run while it goes on."""
+
+from __future__ import annotations
+
+import io
+import re
+from unittest import mock
+
+from nova_recovery.engine import progress
+from nova_recovery.engine import session
+from tests import base
+from tests.unit.engine import world
+
+OUTCOME = session.Outcome('7f3c0000', 'done', {'done': 3}, 0)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Gone(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError(5, 'Input/output error')
+
+
+class TestPlain(base.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.output = io.StringIO()
+        self.reporter = progress.PlainReporter(self.output)
+
+    def go(self, count: int) -> None:
+        items = [world.set_item(f's:{n}') for n in range(count)]
+        plan = world.plan_of(items)
+        self.reporter.run_started(plan, count)
+        self.reporter.step_started(plan.steps[0], count)
+        self.reporter.item_changed(items[0], 'failed', 'no [such] host')
+        for item in items[1:]:
+            self.reporter.item_changed(item, 'done', 'set')
+        self.reporter.finished(OUTCOME)
+
+    def test_a_small_run_is_told_item_by_item(self) -> None:
+        self.go(3)
+        self.assertEqual(
+            [
+                'Step 0: 3 to do',
+                '  failed    s:0  set: no [such] host',
+                '  done      s:1  set: set',
+                '  done      s:2  set: set',
+                '3 of 3 over',
+            ],
+            self.output.getvalue().splitlines(),
+        )
+
+    def test_a_large_run_is_told_by_its_failures(self) -> None:
+        self.go(1000)
+        self.assertEqual(3, len(self.output.getvalue().splitlines()))
+
+    def test_a_long_run_tells_its_pace_and_what_is_left(self) -> None:
+        clock = mock.patch.object(
+            progress.time, 'monotonic', side_effect=range(0, 100_000, 2)
+        )
+        with clock:
+            self.go(1000)
+        lines = [
+            line
+            for line in self.output.getvalue().splitlines()
+            if ' left' in line
+        ]
+        self.assertTrue(lines)
+        self.assertTrue(
+            re.fullmatch(
+                r'Step 0: \d+ of 1,000, [\d.]+ a second, \d+ min left',
+                lines[0],
+            ),
+            lines[0],
+        )
+
+
+class TestRich(base.TestCase):
+    def test_failures_stand_above_the_bar_as_they_are_written(self) -> None:
+        output = Terminal()
+        reporter = progress.RichReporter(output)
+        items = [world.set_item(f's:{n}') for n in range(200)]
+        plan = world.plan_of(items)
+        reporter.run_started(plan, 200)
+        reporter.step_started(plan.steps[0], 200)
+        reporter.text(items[0], 'spawning [1/2]')
+        reporter.item_changed(items[0], 'failed', 'no [such] host')
+        reporter.item_changed(items[1], 'done', '')
+        reporter.notice('SIGINT [now]')
+        reporter.finished(OUTCOME)
+        text = output.getvalue()
+        self.assertIn('failed    s:0  set: no [such] host', text)
+        self.assertIn('SIGINT [now]', text)
+        self.assertIn('2/200', text)
+        self.assertNotIn('s:1  set', text)
+
+
+class TestGone(base.TestCase):
+    def test_a_terminal_that_is_gone_is_left_alone(self) -> None:
+        for kind in (progress.PlainReporter, progress.RichReporter):
+            reporter = kind(Gone())
+            plan = world.plan_of([world.set_item('s:1')])
+            reporter.run_started(plan, 1)
+            reporter.step_started(plan.steps[0], 1)
+            reporter.item_changed(plan.steps[0].items[0], 'done', '')
+            reporter.tick()
+            reporter.finished(OUTCOME)

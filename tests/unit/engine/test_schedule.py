@@ -1,0 +1,102 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Which item may start when."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from nova_recovery.engine import plan
+from nova_recovery.engine import schedule
+from tests import base
+from tests.unit.engine import world
+
+
+def item(name: str, subject: str, *follows: str, **data: str) -> plan.Item:
+    return plan.Item(name, 'set', subject, subject, data, follows)
+
+
+class TestWaits(base.TestCase):
+    ITEMS = (
+        item('0', 'host'),
+        item('1', 's:1', 'host'),
+        item('2', 's:2', 'host'),
+        item('3', 's:1', 'host'),
+        item('4', 'host'),
+    )
+
+    def test_in_order(self) -> None:
+        self.assertEqual(
+            [set(), {0}, {0}, {0, 1}, {0}], schedule.in_order(self.ITEMS)
+        )
+
+    def test_in_reverse(self) -> None:
+        self.assertEqual(
+            [{1, 2, 3, 4}, {3}, set(), set(), set()],
+            schedule.in_reverse(self.ITEMS),
+        )
+
+
+class TestSchedule(base.TestCase):
+    def test_two_limits_at_once_are_both_kept_and_all_is_done(self) -> None:
+        items = [
+            item(str(n), f's:{n}', source=f'a{n % 3}', target=f'b{n % 5}')
+            for n in range(120)
+        ]
+        lock, busy, broken, over = threading.Lock(), {}, [], []
+        limits = {'source': 3, 'target': 2}
+
+        def work(place: int) -> None:
+            with lock:
+                for key, value in items[place].data.items():
+                    busy[value] = busy.get(value, 0) + 1
+                    if busy[value] > limits[key]:
+                        broken.append(value)
+            time.sleep(0.001)
+            with lock:
+                for value in items[place].data.values():
+                    busy[value] -= 1
+                over.append(place)
+
+        complete = schedule.Schedule(
+            items, schedule.in_order(items), limits, lambda: False
+        ).run(work, 16, lambda: None)
+        self.assertTrue(complete)
+        self.assertEqual([], broken)
+        self.assertEqual(list(range(120)), sorted(over))
+
+    def test_an_error_ends_it_once_the_others_are_over(self) -> None:
+        items = [item(str(n), f's:{n}') for n in range(50)]
+        begun, over = [], []
+
+        def work(place: int) -> None:
+            begun.append(place)
+            if place == 3:
+                raise world.exceptions.ClaimLost('gone')
+            time.sleep(0.01)
+            over.append(place)
+
+        one = schedule.Schedule(
+            items, schedule.in_order(items), {}, lambda: False
+        )
+        self.assertRaises(
+            world.exceptions.ClaimLost, one.run, work, 4, lambda: None
+        )
+        self.assertEqual(set(begun) - {3}, set(over))
+        self.assertLess(len(begun), 12)
+
+    def test_nothing_to_do_is_done_at_once(self) -> None:
+        one = schedule.Schedule([], [], {}, lambda: False)
+        self.assertTrue(one.run(self.fail, 4, lambda: None))
+
