@@ -29,6 +29,7 @@ from nova_recovery.conf import storage
 from nova_recovery.conf import timeouts
 
 PROJECT = 'nova-recovery'
+VARIABLE = 'NOVA_RECOVERY_CONFIG_FILE'
 
 _GROUPS = (default, cells, journal, runner, timeouts, fencing, storage)
 
@@ -43,7 +44,9 @@ def load(
 ) -> cfg.ConfigOpts:
     """Read nova-recovery.conf.
 
-    :param files: what to read instead of ``nova-recovery.conf`` in
+    :param files: what to read instead of the files, divided by colons, that
+        ``NOVA_RECOVERY_CONFIG_FILE`` names; without it, ``nova-recovery.conf``
+        in
         ``~/.nova-recovery``, ``~``, ``/etc/nova-recovery`` or ``/etc``,
         where no file at all is fine
     :param dirs: the same for ``nova-recovery.conf.d``; when files are given
@@ -57,6 +60,8 @@ def load(
         loaded.register_opts(
             options, group=None if group == default.GROUP else group
         )
+    if files is None and os.environ.get(VARIABLE):
+        files = os.environ[VARIABLE].split(':')
     if files is None:
         files = list(dict.fromkeys(cfg.find_config_files(PROJECT, PROJECT)))
         if dirs is None:

@@ -199,6 +199,20 @@ class PracticeCloud:
         """Return cinder's file."""
         return str(services.cinder_config_file(self.config))
 
+    def recovery_config_file(self) -> str:
+        """Return the nova-recovery.conf of this cloud's operator."""
+        path = self.state / "nova-recovery.conf"
+        journal = self.state / "journal" / "journal.sqlite"
+        lines = [
+            "[DEFAULT]",
+            *(f"nova_config_file = {name}" for name in self.nova_config_files()),
+            f"cinder_config_file = {self.cinder_config_file()}",
+            "[journal]",
+            f"connection = sqlite:///{journal}",
+        ]
+        path.write_text("\n".join(lines) + "\n")
+        return str(path)
+
     # APIs
 
     def environment(self, user: str = "admin") -> dict[str, str]:
@@ -240,6 +254,7 @@ class PracticeCloud:
         return {
             **self.environment(),
             "OS_CLIENT_CONFIG_FILE": str(self.state / "clouds.yaml"),
+            "NOVA_RECOVERY_CONFIG_FILE": self.recovery_config_file(),
             "PRACTICE_STATE": str(self.state),
             "PRACTICE_NOVA_CONFIG_DIR": str(self.config.etc / "nova"),
             "PRACTICE_CINDER_CONFIG_FILE": self.cinder_config_file(),
