@@ -1,0 +1,264 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What the tests on the practice cloud share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from concurrent import futures
+import functools
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from typing import Any
+from typing import ClassVar
+import uuid as uuid_module
+
+import fixtures
+
+from tests import base
+from tests.cloud import cloud
+from tests.cloud import services
+from tests.functional import state
+from tests.unit.cli import programs
+
+JSON = dict[str, Any]
+Ended = programs.Ended
+
+
+class FunctionalTest(base.TestCase):
+    """A test on the real practice cloud, with a journal of its own.
+
+    The environment has an administrator's credentials, as an operator's
+    shell has after ``source openrc``.
+
+    :cvar fresh: put the cloud back as seeded before the first test of the
+        class, which takes some 20 s. The others take it as it is: all
+        services up, servers of other tests perhaps there.
+    """
+
+    fresh: ClassVar[bool] = False
+    practice: ClassVar[cloud.PracticeCloud]
+    state: ClassVar[state.State]
+    #: For programs.run: no commands but those that are installed.
+    commands: ClassVar[Mapping[str, Any]] = {}
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        cls.practice = cloud.PracticeCloud()
+        if cls.fresh:
+            cls.practice.reset()
+        cls.practice.ensure_up()
+        cls.state = state.State(cls.practice)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.home = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        self.conf_file = self.home / 'nova-recovery.conf'
+        self.journal = self.home / 'journal.sqlite'
+        self.configure()
+        self.log_in('admin')
+
+    def log_in(self, user: str) -> None:
+        """Have the credentials of admin or of the plain member demo."""
+        for name, value in self.practice.environment(user).items():
+            self.useFixture(fixtures.EnvironmentVariable(name, value))
+
+    def configure(self, path: pathlib.Path | None = None, **given: Any) -> str:
+        """Write a nova-recovery.conf; return its path.
+
+        :param path: ``self.conf_file``, which commands get by themselves,
+            when None
+        :param given: options as GROUP__NAME=value; replaces those below
+        """
+        options: dict[str, Any] = {
+            'DEFAULT__nova_config_dir': self.practice.config.etc / 'nova',
+            'DEFAULT__cinder_config_file': self.practice.cinder_config_file(),
+            'journal__connection': f'sqlite:///{self.journal}',
+            # Nothing here holds on to a request as long as a proxy may.
+            'timeouts__settle': 5,
+            'timeouts__server': 120,
+            **given,
+        }
+        path = path or self.conf_file
+        with open(path, 'w') as file:
+            for name, value in options.items():
+                group, _, option = name.partition('__')
+                file.write(f'[{group}]\n{option} = {value}\n')
+        return str(path)
+
+    # commands
+
+    def recovery(self, *words: Any) -> Ended:
+        """Run ``openstack recovery …`` in this process."""
+        from openstackclient import shell
+
+        return programs.run(
+            self, shell.OpenStackShell, 'recovery ', self._words(words)
+        )
+
+    def standalone(self, *words: Any) -> Ended:
+        """Run ``nova-recovery …`` in this process."""
+        from nova_recovery import shell
+
+        return programs.run(self, shell.Shell, '', self._words(words))
+
+    def subprocess_recovery(
+        self, *words: Any, program: str = 'openstack', **options: Any
+    ) -> Ended:
+        """Run either program as an operator does.
+
+        :param program: ``openstack`` or ``nova-recovery``
+        :param options: for subprocess.run
+        """
+        prefix = ['recovery'] if program == 'openstack' else []
+        done = subprocess.run(
+            [
+                str(pathlib.Path(sys.executable).parent / program),
+                *prefix,
+                *self._words(words),
+            ],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=300,
+            **options,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    def _words(self, words: tuple[Any, ...]) -> list[str]:
+        texts = [str(word) for word in words]
+        if '--recovery-config-file' not in texts:
+            texts += ['--recovery-config-file', str(self.conf_file)]
+        return texts
+
+    def done(self, *words: Any, code: int = 0) -> Ended:
+        """``recovery``, which must end with this exit code."""
+        ended = self.recovery(*words)
+        self.assertEqual(
+            code, ended.code, f'{ended.stdout}\n{ended.stderr}'
+        )
+        self.assertNotIn('Traceback', ended.stderr)
+        return ended
+
+    def answer(self, *words: Any, code: int = 0) -> Any:
+        """What a command prints with ``-f json``, and nothing beside it."""
+        return json.loads(self.done(*words, '-f', 'json', code=code).stdout)
+
+    def plan(self, *words: Any, code: int = 0) -> JSON:
+        """The plan that a command would carry out, as JSON.
+
+        :param words: of the command; the plan is saved, not carried out
+        :param code: 3 where a gate refuses
+        """
+        path = self.home / f'{uuid_module.uuid4()}.plan'
+        self.done(*words, '--plan-file', path, code=code)
+        plan = self.answer('plan', 'show', path)
+        plan['file'] = path
+        return dict(plan)
+
+    def newest_run(self, *words: Any) -> str:
+        """The id of the newest run of the journal."""
+        return str(self.answer('run', 'list', *words)[0]['ID'])
+
+    def gates(self, plan: JSON, name: str | None = None) -> list[JSON]:
+        """The gates of a plan that refuse, or all of a name."""
+        return [
+            gate
+            for gate in plan['gates']
+            if (gate['name'] == name if name else gate['state'] != 'ok')
+        ]
+
+    # the cloud
+
+    @functools.cached_property
+    def admin(self) -> Any:
+        """An administrator's connection."""
+        return self.practice.connection()
+
+    def create_server(self, name: str = 'own', **options: Any) -> Any:
+        """A server of this test, deleted after it; see cloud.servers."""
+        return self.create_servers({name: options})[0]
+
+    def create_servers(self, wanted: Mapping[str, JSON]) -> list[Any]:
+        """Several, side by side; their names get a tail of their own."""
+        tail = uuid_module.uuid4().hex[:6]
+        with futures.ThreadPoolExecutor(4) as pool:
+            made = list(
+                pool.map(
+                    lambda item: self.practice.create_server(
+                        f'{item[0]}-{tail}', **item[1]
+                    ),
+                    wanted.items(),
+                )
+            )
+
+        def delete() -> None:
+            with futures.ThreadPoolExecutor(4) as pool:
+                list(
+                    pool.map(
+                        self.practice.delete_server,
+                        [server.id for server in made],
+                    )
+                )
+
+        self.addCleanup(delete)
+        return made
+
+    def kill_compute(self, host: str) -> None:
+        """Kill a host's nova-compute; it comes back after the test.
+
+        Its guests go on running, and nova takes it for alive for 15 s.
+        """
+        self.practice.kill(services.compute(host))
+        self.addCleanup(self.revive, host)
+
+    def lose_power(self, host: str) -> None:
+        """Kill a host's nova-compute and its guests, until the test ends."""
+        self.practice.power_loss(host)
+        self.addCleanup(self.revive, host)
+
+    def revive(self, host: str) -> None:
+        """Start a host's nova-compute and put the host back to use."""
+        self.practice.start(services.compute(host))
+        self.state.set_service(
+            host, status='enabled', forced_down=False
+        )
+        self.practice.wait_compute_up(host)
+
+    def stop_service(self, name: str) -> None:
+        """Kill a service of the control plane until the test ends."""
+        self.addCleanup(self.practice.start, name)
+        self.practice.kill(name)
+
+    def connector(self, host: str) -> str:
+        """``HOST=FILE`` for ``--connector``, made by the hypervisor."""
+        path = self.home / f'{host}.connector'
+        path.write_text(json.dumps(self.state.connector(host)))
+        return f'{host}={path}'
+
+    def wait_for(
+        self, predicate: Callable[[], object], what: str, seconds: float = 60
+    ) -> object:
+        """Poll until it is true; fail naming what."""
+        return self.practice.wait_for(predicate, seconds, what)
+
+    def without(self, *names: str) -> None:
+        """Unset environment variables until the test ends."""
+        for name in names:
+            if name in os.environ:
+                self.useFixture(fixtures.EnvironmentVariable(name))
