@@ -39,7 +39,7 @@ class Compute:
 
     :param session: a keystoneauth session
     :param endpoint: keyword arguments that pick the endpoint
-        (``region_name``, ``interface``, ``endpoint_override``)
+        (``region_name``, ``endpoint_type``, ``endpoint_override``)
     """
 
     def __init__(self, session: Any, endpoint: JSON, timeout: float) -> None:
