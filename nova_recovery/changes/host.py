@@ -27,7 +27,8 @@ JSON = change.JSON
 class ClaimHost(base.BaseChange):
     """Disable the service, with who works on it as the reason.
 
-    Data: cell, host, service_id, seen {disabled, disabled_reason}.
+    Data: cell, host, service_id, seen {disabled, disabled_reason},
+    report_count (as it stood still).
     """
 
     kind = 'claim-host'
@@ -53,7 +54,9 @@ class ClaimHost(base.BaseChange):
                 change.State.NEITHER, f'claimed by another run: {reason}'
             )
         seen = item.data['seen']
-        changed = cell.differences(seen, row)
+        changed = cell.differences(
+            {**seen, 'report_count': item.data['report_count']}, row
+        )
         if changed:
             return change.Observed(change.State.NEITHER, cell.tell(changed))
         return change.Observed(change.State.BEFORE, image=dict(seen))
@@ -64,7 +67,7 @@ class ClaimHost(base.BaseChange):
         claims.set_service(
             cell.database(item, context),
             item.data['service_id'],
-            image,
+            {**image, 'report_count': item.data['report_count']},
             {'disabled': 1, 'disabled_reason': context.marker},
         )
         return 'claimed'

@@ -187,11 +187,12 @@ def hand_over_server(
                 f'claimed by a third party: {", ".join(found)}'
             )
         connection.execute(
-            sa.update(tags)
-            .where(
+            sa.delete(tags).where(
                 tags.c.resource_id == uuid, tags.c.tag == owner_tag(before)
             )
-            .values(tag=owner_tag(after))
+        )
+        connection.execute(
+            sa.insert(tags).values(resource_id=uuid, tag=owner_tag(after))
         )
         return True
 

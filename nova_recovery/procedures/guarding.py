@@ -10,7 +10,11 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The claims of a plan, looked at again before each change."""
+"""The claims of a plan, looked at again before each change.
+
+So is the silence of the dead host: one that comes back in the middle of a
+run would have its guests started on two hosts.
+"""
 
 from __future__ import annotations
 
@@ -62,11 +66,15 @@ def _confirm(cloud: cloud_module.Cloud, claim: Item, marker: str) -> None:
                 f'the claim on server {claim.label} is gone: {held}'
             )
         return
-    reason = claims.service_row(database, claim.data['service_id'])[
-        'disabled_reason'
-    ]
-    if reason != marker:
+    row = claims.service_row(database, claim.data['service_id'])
+    if row['disabled_reason'] != marker:
         raise exceptions.ClaimLost(
             f'the claim on {claim.label} is gone; its nova-compute is now '
-            f'disabled because: {reason}'
+            f'disabled because: {row["disabled_reason"]}'
+        )
+    if row['report_count'] != claim.data['report_count']:
+        raise exceptions.ClaimLost(
+            f'{claim.label} is alive again: its nova-compute reported '
+            f'{row["report_count"]} times, {claim.data["report_count"]} when '
+            'the plan was made; nothing more is done for it'
         )

@@ -50,13 +50,13 @@ def steps(
         Step('force-down', f'force down {names}', _all(builder.down, hosts)),
         Step(
             'evacuate',
-            _count('evacuate {}', evacuated, ' through nova'),
+            'evacuate through nova',
             _all(builder.evacuate, evacuated),
             per_target,
         ),
         Step(
             'lock',
-            _count('lock {}', moved, ' that nova refuses to evacuate'),
+            'lock what nova refuses to evacuate',
             _all(builder.lock, moved),
         ),
         Step(
@@ -100,11 +100,6 @@ def _all(
     return tuple(item for one in subjects for item in build(one))
 
 
-def _count(words: str, those: list[Any], tail: str) -> str:
-    several = 'server' if len(those) == 1 else 'servers'
-    return words.format(f'{len(those)} {several}') + tail
-
-
 class _Builder:
     def __init__(
         self, request: situation.Request, found: situation.Situation
@@ -131,7 +126,11 @@ class _Builder:
             'disabled': int(host.disabled),
             'disabled_reason': host.disabled_reason,
         }
-        return [self._host_item('claim-host', host, seen=seen)]
+        return [
+            self._host_item(
+                'claim-host', host, seen=seen, report_count=host.reports[1]
+            )
+        ]
 
     def fence(self, host: situation.Host) -> list[Item]:
         if not (self._request.fence and host.fence == 'on'):

@@ -180,7 +180,16 @@ def _many_dead(
     """Many silent computes are a broken message bus, not dead hosts."""
     for cell in sorted({found.hosts[name].cell for name in request.hosts}):
         hosts = [h for h in found.hosts.values() if h.cell == cell]
-        dead = sorted(h.name for h in hosts if h.silent)
+        # A host that somebody took out of service is known to be dead.
+        dead = sorted(
+            host.name
+            for host in hosts
+            if host.silent
+            and (
+                host.name in request.hosts
+                or not (host.disabled or host.forced_down)
+            )
+        )
         words = f'{len(dead)} of {len(hosts)} computes are silent'
         if len(dead) > max(1.0, len(hosts) / 5):
             yield Gate(
@@ -290,7 +299,7 @@ def _server(
     found: situation.Situation,
 ) -> Iterator[Gate]:
     """What refuses for one server; what is in order is not worth a line."""
-    server, label = one.server, one.server.name
+    server, label = one.server, found.label(one.server)
     leave_out = f'leave it out with --exclude {label}'
     target = found.hosts.get(one.target or '')
     if one.target is None:
@@ -311,7 +320,7 @@ def _server(
             f'{target.name} is in {target.cell}, the server in {server.cell}',
             f'choose a host of {server.cell}',
         )
-    yield from _method(one, found, leave_out)
+    yield from _method(one, found, label, leave_out)
     lost = obstacles.disks(server, one.method)
     if lost and not request.shared_storage:
         yield Gate(
@@ -341,13 +350,16 @@ def _server(
             f'returns, then --override; or {leave_out}',
         )
     if target is not None:
-        yield from _guest_on_target(one, target)
+        yield from _guest_on_target(one, target, label)
     if one.method == targets.MOVE:
-        yield from _moved(one, target, request, leave_out)
+        yield from _moved(one, target, request, label, leave_out)
 
 
 def _method(
-    one: targets.Assignment, found: situation.Situation, leave_out: str
+    one: targets.Assignment,
+    found: situation.Situation,
+    label: str,
+    leave_out: str,
 ) -> Iterator[Gate]:
     server = one.server
     if one.method == targets.EVACUATE:
@@ -363,7 +375,7 @@ def _method(
     if why:
         yield Gate(
             name,
-            server.name,
+            label,
             'hard',
             REFUSED,
             '; '.join(why),
@@ -374,7 +386,7 @@ def _method(
     ):
         yield Gate(
             name,
-            server.name,
+            label,
             'hard',
             UNKNOWN,
             'placement or neutron was not asked',
@@ -382,14 +394,14 @@ def _method(
 
 
 def _guest_on_target(
-    one: targets.Assignment, target: situation.Host
+    one: targets.Assignment, target: situation.Host, label: str
 ) -> Iterator[Gate]:
     server = one.server
     providers = {node.uuid for node in target.nodes}
     if providers & set(server.allocations or {}):
         yield Gate(
             'guest-not-on-target',
-            server.name,
+            label,
             'hard',
             REFUSED,
             f'placement has it on {target.name} too: an evacuation or a '
@@ -400,7 +412,7 @@ def _guest_on_target(
     elif one.method == targets.EVACUATE and server.armed.get(target.name):
         yield Gate(
             'guest-not-on-target',
-            server.name,
+            label,
             'hard',
             REFUSED,
             f'it was evacuated from {target.name} before, which has not '
@@ -414,13 +426,14 @@ def _moved(
     one: targets.Assignment,
     target: situation.Host | None,
     request: situation.Request,
+    label: str,
     leave_out: str,
 ) -> Iterator[Gate]:
     server = one.server
     if server.vm_state == 'suspended':
         yield Gate(
             'memory-kept',
-            server.name,
+            label,
             'soft',
             REFUSED,
             f'its memory was saved on {server.host} and is lost; it will '
@@ -437,7 +450,7 @@ def _moved(
     if bound and not targets.connector(target, request):
         yield Gate(
             'volumes-connectable',
-            server.name,
+            label,
             'hard',
             UNKNOWN,
             f'how {target.name} connects to volumes is not known, and '
@@ -450,11 +463,11 @@ def _moved(
     if against:
         yield Gate(
             'zone-and-group',
-            server.name,
+            label,
             'soft',
             REFUSED,
             '; '.join(against),
-            f'choose another target with --target-for {server.name}=HOST',
+            f'choose another target with --target-for {label}=HOST',
         )
 
 

@@ -18,7 +18,9 @@ Whatever could not be had is None: unknown, never empty.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import functools
 from typing import Any
 
 JSON = dict[str, Any]
@@ -222,3 +224,13 @@ class Situation:
     evacuates_with_task: bool = True
     modern: bool = True
     unknown_cells: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def label(self, server: Server) -> str:
+        """What to call a server so that no other is meant."""
+        if server.name and self._names[server.name] == 1:
+            return server.name
+        return server.uuid
+
+    @functools.cached_property
+    def _names(self) -> collections.Counter[str]:
+        return collections.Counter(server.name for server in self.servers)
