@@ -122,7 +122,15 @@ def claim_server(
             [{'resource_id': uuid, 'tag': tag} for tag in (TAG, owner)],
         )
 
-    database.write(change)
+    try:
+        database.write(change)
+    except exceptions.Conflict as error:
+        # Two at once: the other one's rows came between our look and ours.
+        held = server_holder(database, uuid)
+        if held != owner:
+            raise exceptions.ClaimLost(
+                f'server {uuid} is claimed: {held or "not any more"}'
+            ) from error
 
 
 def release_server(
