@@ -1,0 +1,288 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Two operators on two nodes of a Galera cluster want the same rows.
+
+A lock guards nothing there: each node lets its own operator come as far as
+COMMIT, and only then the cluster decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent import futures
+import pathlib
+import threading
+from typing import Any
+from typing import TypeVar
+import uuid as uuid_module
+
+from nova_recovery.changes import claim_server
+from nova_recovery.changes import host
+from nova_recovery.changes import record
+from nova_recovery.cloud import cells
+from nova_recovery.cloud import database
+from nova_recovery.cloud import databases
+from nova_recovery.engine import plan
+from nova_recovery import exceptions
+from tests import base
+from tests.cloud import galera
+from tests.cloud import mariadb
+from tests.cloud import process
+
+SCHEMA = pathlib.Path(__file__).parents[1] / 'schemas' / 'nova34-nova.sql'
+ROUNDS = 12
+SERVICE = 7
+#: Seconds after which a test that hangs fails.
+PATIENCE = 60
+T = TypeVar('T')
+
+
+class Meeting(database.Database):
+    """Waits before COMMIT, the first time, for whoever else is there."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__('cell1', url)
+        self.meet: threading.Barrier | None = None
+        self.attempts = 0
+
+    def write(self, work: Callable[[Any], T]) -> T:
+        def and_wait(connection: Any) -> T:
+            self.attempts += 1
+            result = work(connection)
+            meet, self.meet = self.meet, None
+            if meet is not None:
+                meet.wait(PATIENCE)
+            return result
+
+        return super().write(and_wait)
+
+
+class Operator:
+    """An operator on one node: what a change sees as context and cloud."""
+
+    def __init__(self, who: str, url: str) -> None:
+        self.marker = f'nova-recovery run={who * 8} by={who}@ctl-{who}'
+        self.database = Meeting(url)
+        cell = cells.Cell('', 'cell1', url)
+        self.databases = databases.Databases(
+            None, [databases.CellDatabase(cell, self.database)]
+        )
+        self.cloud = self
+
+
+class TestTwoNodes(base.TestCase):
+    cluster: galera.Galera
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        cls.cluster = galera.Galera()
+        cls.addClassCleanup(cls.cluster.stop)
+        cls.cluster.start()
+        client = mariadb.MariaDB(
+            cls.cluster.directory / 'client', cls.cluster.port(1)
+        )
+        client.load('nova', SCHEMA)
+        cls.cluster.sql(
+            1,
+            'nova',
+            'INSERT INTO services (id, host, `binary`, report_count, disabled,'
+            ' deleted) VALUES (%s, "host1", "nova-compute", 0, 0, 0)',
+            [SERVICE],
+        )
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.operators = [
+            Operator(who, self.cluster.url(node, 'nova'))
+            for who, node in (('a', 1), ('b', 2))
+        ]
+        for operator in self.operators:
+            self.addCleanup(operator.databases.dispose)
+
+    def sql(self, statement: str, *arguments: Any) -> list[dict[str, Any]]:
+        """On the node that is nobody's."""
+        return self.cluster.sql(3, 'nova', statement, arguments)
+
+    def wait_everywhere(self, query: str, *rows: dict[str, Any]) -> None:
+        """A commit on one node takes its time to be seen on the others."""
+        process.wait_for(
+            lambda: all(
+                self.cluster.sql(node, 'nova', query) == list(rows)
+                for node in galera.NODES
+            ),
+            PATIENCE,
+            f'the same answer of three nodes to {query}',
+            0.01,
+        )
+
+    def new_server(self) -> str:
+        uuid = str(uuid_module.uuid4())
+        self.sql(
+            'INSERT INTO instances (uuid, host, node, vm_state, power_state,'
+            ' deleted) VALUES (%s, "host1", "host1", "paused", 3, 0)',
+            uuid,
+        )
+        self.wait_everywhere(
+            f'SELECT host FROM instances WHERE uuid = "{uuid}"',
+            {'host': 'host1'},
+        )
+        return uuid
+
+    def race(
+        self, act: Callable[[Operator], object], meet: bool
+    ) -> tuple[Operator, Exception]:
+        """Let both do it at once; who won, and how the other one lost.
+
+        :param meet: neither may COMMIT before both have done all the rest
+        """
+        barrier = threading.Barrier(2)
+
+        def go(operator: Operator) -> Exception | None:
+            operator.database.attempts = 0
+            operator.database.meet = barrier if meet else None
+            if not meet:
+                barrier.wait(PATIENCE)
+            try:
+                act(operator)
+            except exceptions.RecoveryError as error:
+                return error
+            return None
+
+        with futures.ThreadPoolExecutor(2) as pool:
+            ends = list(pool.map(go, self.operators, timeout=PATIENCE))
+        lost = [end for end in ends if end is not None]
+        self.assertEqual(1, len(lost), ends)
+        winner = self.operators[ends.index(None)]
+        if meet:
+            # Both did all of their work. The cluster refused the COMMIT of
+            # one (1213); when that one began anew, it saw why.
+            attempts = sorted(one.database.attempts for one in self.operators)
+            self.assertEqual((1, 1), (attempts[0], winner.database.attempts))
+            self.assertGreater(attempts[1], 1)
+        return winner, lost[0]
+
+    def test_one_of_two_claims_on_a_host_is_made(self) -> None:
+        change = host.ClaimHost()
+        item = plan.Item(
+            'claim-host:host1', 'claim-host', 'host:host1', 'host1',
+            {'cell': 'cell1', 'service_id': SERVICE, 'report_count': 0},
+        )  # fmt: skip
+        seen = {'disabled': 0, 'disabled_reason': None}
+        winners = set()
+        for number in range(ROUNDS):
+            self.sql('UPDATE services SET disabled=0, disabled_reason=NULL')
+            self.wait_everywhere(
+                'SELECT disabled, disabled_reason FROM services', seen
+            )
+            winner, error = self.race(
+                lambda operator: change.apply(item, operator, seen),  # type: ignore[arg-type]
+                meet=number % 2 == 0,
+            )
+            self.assertIsInstance(error, exceptions.Conflict)
+            self.assertEqual(
+                (None, winner.marker),
+                error.differences['disabled_reason'],  # type: ignore[attr-defined]
+            )
+            self.wait_everywhere(
+                'SELECT disabled, disabled_reason FROM services',
+                {'disabled': 1, 'disabled_reason': winner.marker},
+            )
+            winners.add(winner.marker)
+        self.assertEqual(2, len(winners), 'the same one won all rounds')
+
+    def test_one_of_two_claims_on_a_server_is_made(self) -> None:
+        change = claim_server.ClaimServer()
+        for number in range(ROUNDS):
+            uuid = self.new_server()
+            item = plan.Item(
+                f'claim-server:{uuid}', 'claim-server', f'server:{uuid}',
+                'web', {'cell': 'cell1', 'uuid': uuid},
+            )  # fmt: skip
+            winner, error = self.race(
+                lambda operator, item=item: change.apply(item, operator, {}),  # type: ignore[misc]
+                meet=number % 2 == 0,
+            )
+            self.assertIsInstance(error, exceptions.ClaimLost)
+            run = winner.marker.split(' ')[1]
+            self.assertIn(run, str(error))
+            tags = self.sql('SELECT tag FROM tags WHERE resource_id=%s', uuid)
+            self.assertEqual(2, len(tags))
+            self.assertEqual(1, sum(run in row['tag'] for row in tags))
+
+    def test_one_of_two_moves_of_a_server_is_made(self) -> None:
+        change = record.MoveRecord()
+        for number in range(ROUNDS):
+            uuid = self.new_server()
+            targets = {
+                operator.marker: f'host{place}'
+                for place, operator in enumerate(self.operators, 2)
+            }
+
+            def move(
+                operator: Operator,
+                uuid: str = uuid,
+                targets: dict[str, str] = targets,
+            ) -> None:
+                item = _move(uuid, targets[operator.marker])
+                change.apply(
+                    item,
+                    operator,  # type: ignore[arg-type]
+                    {'tombstone': str(uuid_module.uuid4())},
+                )
+
+            winner, error = self.race(move, meet=number % 2 == 0)
+            target = targets[winner.marker]
+            self.assertIsInstance(error, exceptions.Conflict)
+            self.assertEqual(
+                ('host1', target),
+                error.differences['host'],  # type: ignore[attr-defined]
+            )
+            self.wait_everywhere(
+                'SELECT host, node, vm_state FROM instances'
+                f' WHERE uuid="{uuid}"',
+                {'host': target, 'node': target, 'vm_state': 'stopped'},
+            )
+            self.wait_everywhere(
+                'SELECT source_compute, dest_compute, status FROM migrations'
+                f' WHERE instance_uuid="{uuid}"',
+                {
+                    'source_compute': 'host1',
+                    'dest_compute': target,
+                    'status': 'done',
+                },
+            )
+
+
+def _move(uuid: str, target: str) -> plan.Item:
+    seen = {'host': 'host1', 'node': 'host1', 'vm_state': 'paused'}
+    return plan.Item(
+        f'move-record:{uuid}',
+        'move-record',
+        f'server:{uuid}',
+        'web',
+        {
+            'cell': 'cell1',
+            'uuid': uuid,
+            'source': {'host': 'host1', 'node': 'host1'},
+            'target': {
+                'host': target,
+                'node': target,
+                'host_ip': '127.0.0.1',
+                'compute_id': 1,
+            },
+            'seen': seen,
+            'values': {'host': target, 'node': target, 'vm_state': 'stopped'},
+            'disarm': [],
+        },
+    )
