@@ -49,14 +49,14 @@ class ClaimHost(base.BaseChange):
         reason = row['disabled_reason']
         if reason == context.marker:
             return change.Observed(change.State.AFTER, 'claimed by this run')
-        if claims.holder(reason):
-            return change.Observed(
-                change.State.NEITHER, f'claimed by another run: {reason}'
-            )
         seen = item.data['seen']
         changed = cell.differences(
             {**seen, 'report_count': item.data['report_count']}, row
         )
+        if changed and claims.holder(reason):
+            return change.Observed(
+                change.State.NEITHER, f'claimed by another run: {reason}'
+            )
         if changed:
             return change.Observed(change.State.NEITHER, cell.tell(changed))
         return change.Observed(change.State.BEFORE, image=dict(seen))
@@ -110,7 +110,7 @@ class ReleaseHost(base.BaseChange):
         row = claims.service_row(
             cell.database(item, context), item.data['service_id']
         )
-        if row['disabled_reason'] == _released(context):
+        if row['disabled_reason'] == released(context.run_id):
             return change.Observed(change.State.AFTER)
         if row['disabled_reason'] != context.marker:
             return change.Observed(
@@ -128,7 +128,7 @@ class ReleaseHost(base.BaseChange):
             cell.database(item, context),
             item.data['service_id'],
             image,
-            {'disabled_reason': _released(context)},
+            {'disabled_reason': released(context.run_id)},
         )
         return 'stays disabled and forced down until it has cleaned up'
 
@@ -142,15 +142,16 @@ class ReleaseHost(base.BaseChange):
         claims.set_service(
             database,
             item.data['service_id'],
-            {'disabled_reason': _released(context)},
+            {'disabled_reason': released(context.run_id)},
             {'disabled_reason': context.marker},
         )
         return 'claimed again'
 
 
-def _released(context: change.Context) -> str:
+def released(run_id: str) -> str:
+    """Why a host stays disabled after its servers were recovered."""
     return (
-        f'recovered by nova-recovery (run {context.run_id}); start its '
+        f'recovered by nova-recovery (run {run_id}); start its '
         'nova-compute and let it clean up before it is enabled'
     )
 

@@ -79,7 +79,7 @@ class TakeOverRun(base.RecoveryCommand):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        from nova_recovery.changes import hand_over
+        from nova_recovery.changes import claims_of_run
         from nova_recovery.engine.journal import records
 
         here = run.stage(self, parsed_args)
@@ -94,7 +94,7 @@ class TakeOverRun(base.RecoveryCommand):
             mine = records.marker(found.id, me['who'], me['machine'])
             # The cloud first: from here on the other process, if it still
             # lives somewhere, sends nothing more. Repeating it does no harm.
-            handed = hand_over.hand_over(
+            handed = claims_of_run.hand_over(
                 journal.plan(found.id),
                 self.cloud(parsed_args),
                 found.marker,

@@ -31,6 +31,7 @@ from typing import Any
 from typing import TYPE_CHECKING
 
 from nova_recovery import changes
+from nova_recovery.changes import claims_of_run
 from nova_recovery.cli import carry_out
 from nova_recovery.cli import show_plan
 from nova_recovery.cli import show_run
@@ -39,6 +40,7 @@ from nova_recovery.engine import gates as gates_module
 from nova_recovery.engine import plan as plan_module
 from nova_recovery.engine import planfile
 from nova_recovery import exceptions
+from nova_recovery import exit_codes
 from nova_recovery import procedures
 from nova_recovery.report import summary
 from nova_recovery.report import wording
@@ -238,7 +240,12 @@ class Stage:
         from nova_recovery.engine import undo
 
         one = undo.Undo(**self._session(journal, run_id, plan, cloud))
-        return self._end(journal, plan, one.undo(run_id))
+        outcome = one.undo(run_id)
+        if outcome.exit_code != exit_codes.INTERRUPTED:
+            marker = journal.run(run_id).marker
+            for label in claims_of_run.give_back(plan, cloud, run_id, marker):
+                self.say(f'{label} stays disabled; its claim is given back.')
+        return self._end(journal, plan, outcome)
 
     def _session(
         self,

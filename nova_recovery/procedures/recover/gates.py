@@ -88,11 +88,12 @@ def _source(
         yield Gate(
             'source-unclaimed',
             host.name,
-            'hard',
+            'soft',
             REFUSED,
             f'claimed: {holder}',
             'go on with that run (run resume), or take it over where its '
-            'controller is lost (run take over)',
+            'controller is lost (run take over). Only where its journal is '
+            'lost as well and nothing carries it out any more: --override',
         )
 
 
