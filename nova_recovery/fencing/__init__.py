@@ -19,6 +19,7 @@ is known to be off may have its guests started elsewhere.
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 import subprocess  # nosec: a command that the operator configured
 from typing import Any, Protocol
@@ -33,6 +34,8 @@ from nova_recovery import exceptions
 PATIENCE = 120
 #: What the fence agents' ``--action status`` exit with.
 ON, OFF = 0, 2
+#: Options that are followed by a secret: the fence agents' -p and the like.
+_SECRET_OPTION = re.compile('-p|--?[a-z-]*(pass|secret|token|key)[a-z-]*')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +51,7 @@ class Status:
 
 
 class Driver(Protocol):
-    """How a site proves that a host is off.
-
-    :ivar can_fence: it can turn a host off itself
-    """
-
-    can_fence: bool
+    """How a site proves that a host is off."""
 
     def status(self, host: str) -> Status:
         """Whether the host is off. Changes nothing, never raises."""
@@ -67,8 +65,6 @@ class Driver(Protocol):
 
 class Operator:
     """The word of an operator who looked or pulled the plug."""
-
-    can_fence = False
 
     def __init__(self, conf: cfg.ConfigOpts, words: str) -> None:
         self._words = words
@@ -87,53 +83,64 @@ class Operator:
 class Command:
     """Any program with a status and an off, such as a fence agent."""
 
-    can_fence = True
-
     def __init__(self, conf: cfg.ConfigOpts, words: str) -> None:
         self._status = conf.fencing.command_status
         self._off = conf.fencing.command_off
 
     def status(self, host: str) -> Status:
         try:
-            done = _run('command_status', self._status, host)
+            code, words = _run('command_status', self._status, host)
         except exceptions.ChangeFailed as error:
             return Status('unknown', str(error))
-        words = _words(done.stdout + ' ' + done.stderr)
-        state = {ON: 'on', OFF: 'off'}.get(done.returncode, 'unknown')
+        state = {ON: 'on', OFF: 'off'}.get(code, 'unknown')
         return Status(state, f'{state}, says command_status: {words}')
 
     def off(self, host: str) -> None:
-        done = _run('command_off', self._off, host)
-        if done.returncode:
+        code, words = _run('command_off', self._off, host)
+        if code:
             raise exceptions.ChangeFailed(
-                f'[fencing] command_off for {host} ended with '
-                f'{done.returncode}: {_words(done.stderr)}'
+                f'[fencing] command_off for {host} ended with {code}: {words}'
             )
 
 
-def _run(
-    option: str, command: str | None, host: str
-) -> subprocess.CompletedProcess[str]:
+def _run(option: str, command: str | None, host: str) -> tuple[int, str]:
+    """The exit code of the operator's program and what it said, one line.
+
+    :raises ChangeFailed: it could not be run, or not to its end
+    """
     if not command:
         raise exceptions.ChangeFailed(f'[fencing] {option} is not set')
-    words = [word.replace('{host}', host) for word in shlex.split(command)]
     try:
-        return subprocess.run(  # nosec: no shell, the operator's program
+        words = [word.replace('{host}', host) for word in shlex.split(command)]
+    except ValueError as error:
+        raise exceptions.ChangeFailed(f'[fencing] {option}: {error}') from None
+    try:
+        done = subprocess.run(  # nosec: no shell, the operator's program
             words,
             capture_output=True,
             text=True,
+            errors='replace',
             stdin=subprocess.DEVNULL,
             timeout=PATIENCE,
             check=False,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         raise exceptions.ChangeFailed(
             f'[fencing] {option} for {host}: {error}'
         ) from error
+    except subprocess.TimeoutExpired:
+        # The words of this exception are the whole command line.
+        raise exceptions.ChangeFailed(
+            f'[fencing] {option} for {host}: no answer within {PATIENCE} s'
+        ) from None
+    return done.returncode, _said(f'{done.stdout} {done.stderr}', words)
 
 
-def _words(output: str) -> str:
+def _said(output: str, command: list[str]) -> str:
     # Fence agents have been seen to print their own command line.
+    for option, value in zip(command, command[1:], strict=False):
+        if value and _SECRET_OPTION.fullmatch(option):
+            output = output.replace(value, secrets.MASK)
     return secrets.mask_text(' '.join(output.split()))[:200]
 
 

@@ -1,0 +1,234 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Small programs that a site might configure, run for real."""
+
+from __future__ import annotations
+
+import pathlib
+import stat
+import sys
+import textwrap
+
+import fixtures
+
+from nova_recovery import conf as conf_module
+from nova_recovery import exceptions
+from nova_recovery import fencing
+from tests import base
+
+
+class Site(base.TestCase):
+    """A site with its own nova-recovery.conf and programs.
+
+    :ivar folder: where both are
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+
+    def program(self, body: str) -> str:
+        """Write a Python program; return its path."""
+        path = self.folder / 'fence_site'
+        path.write_text(f'#!{sys.executable}\n{textwrap.dedent(body)}')
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        return str(path)
+
+    def driver(self, words: str = '', **options: str) -> fencing.Driver:
+        """The driver of a configuration with these options."""
+        path = self.folder / 'nova-recovery.conf'
+        path.write_text(
+            '[fencing]\n'
+            + ''.join(f'{name} = {value}\n' for name, value in options.items())
+        )
+        return fencing.load(conf_module.load([str(path)]), words)
+
+    def status(self, command: str) -> fencing.Status:
+        """What such a command_status says of np-rcc54."""
+        return self.driver(driver='command', command_status=command).status(
+            'np-rcc54'
+        )
+
+
+class StatusTest(Site):
+    def test_exit_code_2_means_off(self) -> None:
+        path = self.program('print("Status: OFF"); raise SystemExit(2)')
+        self.assertEqual(
+            fencing.Status('off', 'off, says command_status: Status: OFF'),
+            self.status(path),
+        )
+
+    def test_exit_code_0_means_on(self) -> None:
+        path = self.program('print("Status: ON")')
+        self.assertEqual('on', self.status(path).state)
+
+    def test_any_other_exit_code_proves_nothing(self) -> None:
+        for code in (1, 3, 255):
+            path = self.program(
+                f"""
+                import sys
+                sys.exit(print("no route to host", file=sys.stderr) or {code})
+                """
+            )
+            found = self.status(path)
+            self.assertEqual('unknown', found.state)
+            self.assertIn('no route to host', found.detail)
+
+    def test_a_program_that_was_killed_proves_nothing(self) -> None:
+        path = self.program('import os; os.kill(os.getpid(), 2)')
+        self.assertEqual('unknown', self.status(path).state)
+
+    def test_a_program_that_hangs_proves_nothing(self) -> None:
+        self.useFixture(
+            fixtures.MonkeyPatch('nova_recovery.fencing.PATIENCE', 0.2)
+        )
+        path = self.program('import signal; signal.pause()')
+        found = self.status(f'{path} --password hunter2')
+        self.assertEqual(
+            fencing.Status(
+                'unknown',
+                '[fencing] command_status for np-rcc54: no answer within '
+                '0.2 s',
+            ),
+            found,
+        )
+
+    def test_a_missing_program_proves_nothing(self) -> None:
+        found = self.status('/nowhere/fence_site -a {host}')
+        self.assertEqual('unknown', found.state)
+        self.assertIn('/nowhere/fence_site', found.detail)
+
+    def test_a_command_that_cant_be_split_proves_nothing(self) -> None:
+        found = self.status('fence_site --lanplus "{host}')
+        self.assertEqual('unknown', found.state)
+        self.assertIn('command_status', found.detail)
+
+    def test_no_command_proves_nothing(self) -> None:
+        found = self.driver(driver='command').status('np-rcc54')
+        self.assertEqual(
+            fencing.Status('unknown', '[fencing] command_status is not set'),
+            found,
+        )
+
+    def test_output_that_is_no_text_is_no_matter(self) -> None:
+        path = self.program(
+            r"""
+            import sys
+            sys.stdout.buffer.write(b"OFF \xff\n")
+            sys.exit(2)
+            """
+        )
+        self.assertEqual('off', self.status(path).state)
+
+    def test_the_host_is_one_word_and_no_shell_sees_it(self) -> None:
+        path = self.program(
+            'import sys; print(sys.argv[1:]); raise SystemExit(2)'
+        )
+        driver = self.driver(
+            driver='command',
+            command_status=f"{path} -n '{{host}} ipmi' '$$PATH'",
+        )
+        self.assertIn(
+            "['-n', 'a;b ipmi', '$PATH']", driver.status('a;b').detail
+        )
+
+    def test_it_reads_no_terminal(self) -> None:
+        path = self.program('input("Password: ")')
+        found = self.status(path)
+        self.assertEqual('unknown', found.state)
+        self.assertIn('EOFError', found.detail)
+
+    def test_many_words_are_cut(self) -> None:
+        path = self.program('print("x " * 1000); raise SystemExit(2)')
+        self.assertLess(len(self.status(path).detail), 250)
+
+
+class SecretsTest(Site):
+    ECHO = 'import sys; print("Running:", *sys.argv); raise SystemExit(1)'
+
+    def test_a_password_never_comes_back(self) -> None:
+        path = self.program(self.ECHO)
+        for words in (
+            '-l root -p hunter2',
+            '--username root --password hunter2',
+            '--password=hunter2',
+            '--ssh-passphrase hunter2',
+            '--api-token hunter2',
+        ):
+            found = self.status(f'{path} {words} -a {{host}}')
+            self.assertNotIn('hunter2', found.detail)
+            self.assertIn('***', found.detail)
+            self.assertIn('-a np-rcc54', found.detail)
+
+    def test_an_empty_password_hides_nothing(self) -> None:
+        found = self.status(f"{self.program(self.ECHO)} -p '' -a {{host}}")
+        self.assertIn('-a np-rcc54', found.detail)
+
+    def test_nor_does_it_when_turning_off_fails(self) -> None:
+        path = self.program(self.ECHO)
+        driver = self.driver(
+            driver='command', command_off=f'{path} -p hunter2 -a {{host}}'
+        )
+        error = self.assertRaises(
+            exceptions.ChangeFailed, driver.off, 'np-rcc54'
+        )
+        self.assertNotIn('hunter2', str(error))
+        self.assertIn('ended with 1: Running:', str(error))
+
+
+class OffTest(Site):
+    def test_off_runs_the_other_command(self) -> None:
+        done = self.folder / 'done'
+        path = self.program(
+            f"""
+            import pathlib, sys
+            pathlib.Path({str(done)!r}).write_text(sys.argv[1])
+            """
+        )
+        driver = self.driver(driver='command', command_off=f'{path} {{host}}')
+        driver.off('np-rcc54')
+        self.assertEqual('np-rcc54', done.read_text())
+
+    def test_what_cant_be_run_has_turned_nothing_off(self) -> None:
+        driver = self.driver(driver='command')
+        self.assertRaises(exceptions.ChangeFailed, driver.off, 'np-rcc54')
+
+
+class OperatorTest(Site):
+    def test_the_operators_word(self) -> None:
+        found = self.driver(words=' PDU port 14 is off ').status('np-rcc54')
+        self.assertEqual(
+            fencing.Status('off', 'operator: PDU port 14 is off'), found
+        )
+
+    def test_it_goes_before_what_is_configured(self) -> None:
+        path = self.program('print("Status: ON")')
+        driver = self.driver(
+            words='I pulled the plug', driver='command', command_status=path
+        )
+        self.assertEqual('off', driver.status('np-rcc54').state)
+
+    def test_without_a_word_nothing_is_known(self) -> None:
+        for words in ('', ' '):
+            found = self.driver(words=words).status('np-rcc54')
+            self.assertEqual('unknown', found.state)
+
+    def test_nobody_turns_a_host_off_by_word(self) -> None:
+        driver = self.driver()
+        self.assertRaises(exceptions.ChangeFailed, driver.off, 'np-rcc54')
+
+    def test_a_driver_that_is_not_installed(self) -> None:
+        error = self.assertRaises(
+            exceptions.ConfigError, self.driver, driver='ipmi'
+        )
+        self.assertIn("'ipmi'", str(error))
