@@ -89,8 +89,7 @@ class Cloud:
         config = self.connection.config
         picked = {
             'region_name': config.get_region_name(service),
-            # novaclient warns of "interface" at each command.
-            'endpoint_type': config.get_interface(service),
+            'interface': config.get_interface(service),
             'endpoint_override': config.get_endpoint(service),
         }
         return {key: value for key, value in picked.items() if value}

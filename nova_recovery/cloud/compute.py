@@ -39,7 +39,7 @@ class Compute:
 
     :param session: a keystoneauth session
     :param endpoint: keyword arguments that pick the endpoint
-        (``region_name``, ``endpoint_type``, ``endpoint_override``)
+        (``region_name``, ``interface``, ``endpoint_override``)
     """
 
     def __init__(self, session: Any, endpoint: JSON, timeout: float) -> None:
@@ -61,11 +61,15 @@ class Compute:
 
     @functools.lru_cache(maxsize=16)  # noqa: B019 - one object a process
     def _client(self, version: str) -> nova_v2.Client:
+        endpoint = dict(self._endpoint)
+        if 'interface' in endpoint:
+            # Its own name for it; it warns of the other each time.
+            endpoint['endpoint_type'] = endpoint.pop('interface')
         return novaclient.Client(
             version,
             session=self._session,
             timeout=self._timeout,
-            **self._endpoint,
+            **endpoint,
         )
 
     def _at_most(self, version: str) -> nova_v2.Client:
