@@ -149,7 +149,7 @@ def item_record(row: Any, steps: list[str]) -> records.ItemRecord:
 
 def run_query(connection: sa.engine.Connection) -> sa.sql.Select:
     """Runs with the seconds since somebody was heard of."""
-    silence = lease.clock(connection) - _runs.c.heard
+    silence = lease.clock(connection.dialect.name) - _runs.c.heard
     return sa.select(_runs, silence.label('silence'))
 
 

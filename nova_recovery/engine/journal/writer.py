@@ -57,7 +57,7 @@ class Writer:
     ) -> None:
         self._engine = engine
         self._run_id = run_id
-        self._holder = holder
+        self._renewal = lease.renewal(engine.dialect.name, run_id, holder)
         self._connection: sa.engine.Connection | None = None
         self._wakeup = threading.Condition()
         self._waiting: dict[int, dict[str, Any]] = {}
@@ -194,7 +194,11 @@ class Writer:
         try:
             with self._connection.begin():
                 # a write comes first, which SQLite wants; and our right to
-                lease.renew(self._connection, self._run_id, self._holder)
+                if self._connection.execute(self._renewal).rowcount != 1:
+                    raise errors.RunLocked(
+                        f'run {self._run_id} was taken over by somebody '
+                        f'else while this process stood still'
+                    )
                 for columns, rows in _by_columns(group).items():
                     self._update(self._connection, columns, rows)
         except Exception:
