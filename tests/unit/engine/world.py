@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 import contextlib
 import dataclasses
+import fcntl
 import functools
 import io
 import json
@@ -49,12 +50,15 @@ class World:
         path.touch()
 
     def happened(self) -> list[dict[str, Any]]:
-        lines = self.path.read_text().splitlines()
-        return [json.loads(line) for line in lines]
+        with open(self.path, 'rb') as file:
+            # or a line may be seen that is half written
+            fcntl.flock(file, fcntl.LOCK_SH)
+            return [json.loads(line) for line in file]
 
     def add(self, **values: Any) -> None:
-        # one write with O_APPEND: whole or not at all
+        # one write, so that a kill leaves it whole or not there at all
         with open(self.path, 'ab', buffering=0) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             file.write(json.dumps(values).encode() + b'\n')
 
     def value(self, subject: str) -> str:
