@@ -108,7 +108,8 @@ class OldCloudTest(base.TestCase):
         ended = self.run_program(*words, '--sql', '-f', 'json')
         self.assertEqual(0, ended.code, ended.stderr)
         statements = [row['SQL'] for row in json.loads(ended.stdout)]
-        self.assertEqual(('BEGIN;', 'COMMIT;'), (statements[0], statements[-1]))
+        self.assertEqual('BEGIN;', statements[0])
+        self.assertEqual('COMMIT;', statements[-1])
         for statement in statements[1:-1]:
             # As PyMySQL would be given it: no percent sign is a parameter.
             dbserver.shared().sql(ON, statement.replace('%', '%%').rstrip(';'))
