@@ -19,6 +19,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nova_recovery.engine.plan import Gate
@@ -72,14 +73,41 @@ def check(
                 else targets.EVACUATE
             )
             assigned.append(targets.Assignment(server, method, '', target))
+    asked = [
+        *gates.check(request, found, assigned),
+        *_unplanned(plan, request, found, touched),
+    ]
     return tuple(
         gate
-        for gate in gates.check(request, found, assigned)
+        for gate in asked
         if not (
             gate.name == 'source-unclaimed'
             and f'host:{gate.subject}' in touched
         )
     )
+
+
+def _unplanned(
+    plan: Plan,
+    request: situation.Request,
+    found: situation.Situation,
+    touched: frozenset[str],
+) -> Iterator[Gate]:
+    """A server that had no target, or has come since, must not be forgotten.
+
+    A plan that is refused for one can be saved, and has no items for it.
+    """
+    planned = {item.subject for item in plan.items()} | touched
+    for server in decide.chosen(request, found):
+        if server.subject not in planned:
+            yield Gate(
+                'server-planned',
+                found.label(server),
+                'soft',
+                'refused',
+                f'it is on {server.host}, and this plan does nothing for it',
+                'make a new plan, where it has a target or is left out',
+            )
 
 
 def _target(kind: str, data: situation.JSON) -> str | None:

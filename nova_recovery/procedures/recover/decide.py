@@ -36,23 +36,18 @@ def decide(
     :raises UsageError: the request contradicts itself
     """
     _check(request, found)
-    chosen = [
-        server
-        for server in found.servers
-        if server.uuid not in request.exclude
-        and (not request.servers or server.uuid in request.servers)
-    ]
-    assigned = targets.assign(chosen, request, found)
+    servers = chosen(request, found)
+    assigned = targets.assign(servers, request, found)
     left_out = {
         server.subject: f'{server.name}: excluded'
         for server in found.servers
         if server.uuid in request.exclude
     }
-    several = 'server' if len(chosen) == 1 else 'servers'
+    several = 'server' if len(servers) == 1 else 'servers'
     return Plan(
         procedure=PROCEDURE,
         title=(
-            f'recover {len(chosen)} {several} of {", ".join(request.hosts)}'
+            f'recover {len(servers)} {several} of {", ".join(request.hosts)}'
         ),
         arguments=to_arguments(request),
         steps=build.steps(request, found, assigned),
@@ -61,6 +56,18 @@ def decide(
         left_out=left_out,
         created_at=now,
     )
+
+
+def chosen(
+    request: situation.Request, found: situation.Situation
+) -> list[situation.Server]:
+    """The servers that the request is about."""
+    return [
+        server
+        for server in found.servers
+        if server.uuid not in request.exclude
+        and (not request.servers or server.uuid in request.servers)
+    ]
 
 
 def to_arguments(request: situation.Request) -> dict[str, Any]:
@@ -82,10 +89,11 @@ def from_arguments(arguments: dict[str, Any]) -> situation.Request:
 
 def _check(request: situation.Request, found: situation.Situation) -> None:
     known = {server.uuid for server in found.servers}
-    for uuid in (*request.target_for, *request.exclude):
+    for uuid in (*request.servers, *request.target_for, *request.exclude):
         if uuid not in known:
             raise exceptions.UsageError(
-                f'server {uuid} is not on {", ".join(request.hosts)}'
+                f'server {uuid} is none of those to be recovered of '
+                f'{", ".join(request.hosts)}'
             )
     for uuid in request.target_for:
         if uuid in request.exclude:
@@ -102,10 +110,18 @@ def _notes(
         for one in assigned
         if one.method == targets.MOVE and request.method == 'auto'
     ]
-    if assigned:
+    if not any(one.target for one in assigned):
+        return notes
+    if len(request.hosts) == 1:
         notes.append(
-            f'{", ".join(request.hosts)} stays disabled and forced down. '
-            'When it returns, start its nova-compute and let it clean up '
-            'before you enable it.'
+            f'{request.hosts[0]} stays disabled and forced down. When it '
+            'returns, start its nova-compute and let it clean up before you '
+            'enable it.'
+        )
+    else:
+        notes.append(
+            f'{", ".join(request.hosts)} stay disabled and forced down. When '
+            'they return, start their nova-compute and let it clean up '
+            'before you enable them.'
         )
     return notes

@@ -22,9 +22,8 @@ from collections.abc import Iterator
 import datetime
 
 from nova_recovery.cloud import claims
-from nova_recovery.cloud import volume_protocols
 from nova_recovery.engine.plan import Gate
-from nova_recovery.procedures.recover import obstacles
+from nova_recovery.procedures.recover import server_gates
 from nova_recovery.procedures.recover import situation
 from nova_recovery.procedures.recover import targets
 
@@ -44,8 +43,7 @@ def check(
     gates.extend(_many_dead(request, found))
     for name in sorted({a.target for a in assigned if a.target}):
         gates.extend(_target(name, request, found, assigned))
-    for one in assigned:
-        gates.extend(_server(one, request, found))
+    gates.extend(server_gates.check(assigned, request, found))
     return tuple(gates)
 
 
@@ -92,8 +90,8 @@ def _source(
             REFUSED,
             f'claimed: {holder}',
             'go on with that run (run resume), or take it over where its '
-            'controller is lost (run take over). Only where its journal is '
-            'lost as well and nothing carries it out any more: --override',
+            'controller is lost (run take over). An override is only for a '
+            'run whose journal is lost as well and that nothing carries out',
         )
 
 
@@ -132,13 +130,10 @@ def _silent(host: situation.Host, found: situation.Situation) -> Gate:
 
 def age(seconds: float) -> str:
     """A heartbeat's age in words, by the clock of the database."""
-    if seconds < 0:
-        return f'{_span(-seconds)} in the future: some clock is wrong'
-    return f'{_span(seconds)} ago'
-
-
-def _span(seconds: float) -> str:
-    return str(datetime.timedelta(seconds=round(seconds)))
+    span = datetime.timedelta(seconds=round(seconds))
+    if span < datetime.timedelta():
+        return f'{-span} in the future: some clock is wrong'
+    return f'{span} ago'
 
 
 def _fenced(host: situation.Host, request: situation.Request) -> Gate:
@@ -218,7 +213,7 @@ def _target(
             'target-ready', name, 'hard', REFUSED, 'nova has no such host'
         )
         return
-    against = list(_unready(host, request))
+    against = list(targets.unready(host, request))
     if against:
         yield Gate(
             'target-ready',
@@ -237,25 +232,6 @@ def _target(
     yield _capacity(host, assigned)
 
 
-def _unready(
-    host: situation.Host, request: situation.Request
-) -> Iterator[str]:
-    if host.name in request.hosts:
-        yield 'it is one of the dead hosts'
-    if host.disabled:
-        yield f'disabled: {host.disabled_reason or "no reason given"}'
-    if host.forced_down:
-        yield 'forced down'
-    if host.api_state == 'down':
-        yield 'nova says that it is down'
-    if host.silent:
-        yield f'its report count stands still for {host.apart:.0f} s'
-    if len(host.nodes) != 1:
-        yield f'it has {len(host.nodes)} compute nodes'
-    if any(node.hypervisor_type == 'ironic' for node in host.nodes):
-        yield 'it is ironic'
-
-
 def _capacity(
     host: situation.Host, assigned: list[targets.Assignment]
 ) -> Gate:
@@ -270,8 +246,8 @@ def _capacity(
         )
     free = host.free
     words = (
-        f'needs {_resources(wanted)}; free '
-        f'{_resources({k: free.get(k, 0) for k in wanted})}'
+        f'needs {targets.resources(wanted)}; free '
+        f'{targets.resources({k: free.get(k, 0) for k in wanted})}'
     )
     short = [k for k, v in wanted.items() if free.get(k, 0) < v]
     if short:
@@ -285,208 +261,3 @@ def _capacity(
             '--exclude',
         )
     return Gate('capacity', host.name, 'hard', OK, words)
-
-
-def _resources(amounts: dict[str, int]) -> str:
-    return (
-        ', '.join(f'{name} {amounts[name]}' for name in sorted(amounts))
-        or 'nothing'
-    )
-
-
-def _server(
-    one: targets.Assignment,
-    request: situation.Request,
-    found: situation.Situation,
-) -> Iterator[Gate]:
-    """What refuses for one server; what is in order is not worth a line."""
-    server, label = one.server, found.label(one.server)
-    leave_out = f'leave it out with --exclude {label}'
-    target = found.hosts.get(one.target or '')
-    if one.target is None:
-        yield Gate(
-            'target-ready',
-            label,
-            'hard',
-            REFUSED,
-            f'no host has room for {_resources(targets.needs(server))}',
-            f'name one with --target-for {label}=HOST, or {leave_out}',
-        )
-    elif target is not None and target.cell != server.cell:
-        yield Gate(
-            'same-cell',
-            label,
-            'hard',
-            REFUSED,
-            f'{target.name} is in {target.cell}, the server in {server.cell}',
-            f'choose a host of {server.cell}',
-        )
-    yield from _method(one, found, label, leave_out)
-    lost = obstacles.disks(server, one.method)
-    if lost and not request.shared_storage:
-        yield Gate(
-            'disk-reachable',
-            label,
-            'soft',
-            UNKNOWN if request.shared_storage is None else REFUSED,
-            f'{lost} of {server.host}',
-            'if the targets see the same directory or Ceph pool, say so with '
-            f'--shared-storage; else {leave_out}, or accept '
-            + (
-                'a rebuild from its image'
-                if one.method == targets.EVACUATE
-                else 'that it may not start'
-            )
-            + ' with --override',
-        )
-    if server.task_state:
-        yield Gate(
-            'nothing-queued',
-            label,
-            'soft',
-            REFUSED,
-            f'its task is {server.task_state}: the request waits in the '
-            f'message bus and is carried out when {server.host} returns',
-            f'purge the queue compute.{server.host} before the host '
-            f'returns, then --override; or {leave_out}',
-        )
-    if target is not None:
-        yield from _guest_on_target(one, target, label)
-    if one.method == targets.MOVE:
-        yield from _moved(one, target, request, label, leave_out)
-
-
-def _method(
-    one: targets.Assignment,
-    found: situation.Situation,
-    label: str,
-    leave_out: str,
-) -> Iterator[Gate]:
-    server = one.server
-    if one.method == targets.EVACUATE:
-        name = 'evacuable'
-        why = obstacles.to_evacuate(server, found.evacuates_with_task)
-        other = 'take --method auto'
-    else:
-        name = 'movable'
-        why = obstacles.to_move(server)
-        other = ''
-        if not obstacles.to_evacuate(server, found.evacuates_with_task):
-            other = 'nova can evacuate it: take --method auto'
-    if why:
-        yield Gate(
-            name,
-            label,
-            'hard',
-            REFUSED,
-            '; '.join(why),
-            f'{other}, or {leave_out}' if other else leave_out,
-        )
-    elif one.method == targets.MOVE and (
-        server.allocations is None or server.ports is None
-    ):
-        yield Gate(
-            name,
-            label,
-            'hard',
-            UNKNOWN,
-            'placement or neutron was not asked',
-        )
-
-
-def _guest_on_target(
-    one: targets.Assignment, target: situation.Host, label: str
-) -> Iterator[Gate]:
-    server = one.server
-    providers = {node.uuid for node in target.nodes}
-    if providers & set(server.allocations or {}):
-        yield Gate(
-            'guest-not-on-target',
-            label,
-            'hard',
-            REFUSED,
-            f'placement has it on {target.name} too: an evacuation or a '
-            'migration to there is not finished',
-            f'look whether its guest runs on {target.name}, then choose '
-            'another target',
-        )
-    elif one.method == targets.EVACUATE and server.armed.get(target.name):
-        yield Gate(
-            'guest-not-on-target',
-            label,
-            'hard',
-            REFUSED,
-            f'it was evacuated from {target.name} before, which has not '
-            'cleaned up after itself: nova would find the old guest there',
-            f'restart nova-compute on {target.name}, or choose another '
-            'target',
-        )
-
-
-def _moved(
-    one: targets.Assignment,
-    target: situation.Host | None,
-    request: situation.Request,
-    label: str,
-    leave_out: str,
-) -> Iterator[Gate]:
-    server = one.server
-    if server.vm_state == 'suspended':
-        yield Gate(
-            'memory-kept',
-            label,
-            'soft',
-            REFUSED,
-            f'its memory was saved on {server.host} and is lost; it will '
-            'be stopped',
-            f'{leave_out}, or accept that with --override',
-        )
-    if target is None:
-        return
-    bound = [
-        volume.id
-        for volume in server.volumes
-        if volume_protocols.host_bound(volume.protocol or '')
-    ]
-    if bound and not targets.connector(target, request):
-        yield Gate(
-            'volumes-connectable',
-            label,
-            'hard',
-            UNKNOWN,
-            f'how {target.name} connects to volumes is not known, and '
-            f'{len(bound)} of its volumes must be connected anew',
-            f'run "nova-manage volume_attachment get_connector --json" on '
-            f'{target.name} and give its output with '
-            f'--connector {target.name}=FILE',
-        )
-    against = list(_zone_and_group(server, target))
-    if against:
-        yield Gate(
-            'zone-and-group',
-            label,
-            'soft',
-            REFUSED,
-            '; '.join(against),
-            f'choose another target with --target-for {label}=HOST',
-        )
-
-
-def _zone_and_group(
-    server: situation.Server, target: situation.Host
-) -> Iterator[str]:
-    """What the scheduler would mind; a move doesn't ask it."""
-    if server.pinned_zone not in (None, target.zone):
-        yield (
-            f'it was asked for in zone {server.pinned_zone}, '
-            f'{target.name} is in {target.zone}'
-        )
-    if server.group:
-        others = server.group['hosts']
-        policy = server.group['policy']
-        if policy == 'anti-affinity' and target.name in others:
-            yield f'a member of its anti-affinity group is on {target.name}'
-        if policy == 'affinity' and others and target.name not in others:
-            yield (
-                f'its affinity group is on {", ".join(sorted(set(others)))}'
-            )

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Mapping
 from concurrent import futures
 import datetime
 import time
@@ -85,6 +86,11 @@ def read(
     for name, database in databases.items():
         for host in reader.hosts(database, first[name], apart, targets):
             found[host.name] = host
+    for name in request.hosts:
+        if name not in found:
+            raise exceptions.NotFound(
+                f'{name} is mapped to a cell that has no nova-compute of it'
+            )
     return situation.Situation(
         hosts=found,
         servers=tuple(servers),
@@ -94,6 +100,7 @@ def read(
         modern=cloud.databases.api is not None
         and all(set(MODERN) <= schema.features(d) for d in databases.values()),
         reports_apart=interval,
+        unknown_cells=reader.unknown_cells,
     )
 
 
@@ -117,6 +124,7 @@ class _Reader:
         self._driver = driver
         self.apis: dict[str, str] = {}
         self.unreachable: dict[str, str] = {}
+        self.unknown_cells: dict[str, str] = {}
         self._ping()
 
     def _ping(self) -> None:
@@ -145,6 +153,7 @@ class _Reader:
             cell = services.host_mapping(self._cloud.databases, host)
             if cell in unknown:
                 raise unknown[cell]
+            self._note(unknown)
             found.extend(s for s in some if s.cell == cell)
         only = self._request.servers
         if only:
@@ -215,18 +224,26 @@ class _Reader:
             others, unknown = servers_module.list_servers(
                 self._cloud.databases, uuids=members
             )
-            for error in unknown.values():
-                raise error
-            hosts = {server.uuid: server.host for server in others}
+            self._note(unknown)
+            if unknown:
+                # Else it is deleted, and only the group's table has it.
+                hosts = dict.fromkeys(members)
+            hosts.update({server.uuid: server.host or '' for server in others})
         return {
             uuid: {
                 'policy': group['policy'],
-                'hosts': sorted(
-                    {hosts[m] or '' for m in group['members'] if hosts.get(m)}
-                ),
+                'members': {
+                    m: hosts[m] for m in group['members'] if m in hosts
+                },
             }
             for uuid, group in groups.items()
         }
+
+    def _note(
+        self, unknown: Mapping[str, exceptions.DatabaseUnavailable]
+    ) -> None:
+        for cell, error in unknown.items():
+            self.unknown_cells[cell] = error.reason
 
     def hosts(
         self,

@@ -159,8 +159,8 @@ class Server:
     :ivar armed: host -> evacuations away from it that it didn't clean up
         after: ``{'id', 'status'}``
     :ivar pinned_zone: the zone that it was asked for, if any
-    :ivar group: its server group: ``policy`` and the ``hosts`` of its other
-        members
+    :ivar group: its server group: ``policy`` and ``members``, server uuid
+        -> host (None: unknown) of the others
     """
 
     uuid: str

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 import dataclasses
 
@@ -40,12 +41,23 @@ class Assignment:
 
 
 def needs(server: situation.Server) -> dict[str, int]:
-    """What a server takes of its host: all that it holds in placement."""
-    total: dict[str, int] = {}
-    # An interrupted evacuation holds the same twice.
-    for held in list((server.allocations or {}).values())[:1]:
-        total.update(held)
-    return total
+    """What a server takes of its host, as placement has it.
+
+    An interrupted evacuation holds the same on two hosts; devices such as a
+    virtual GPU are held beside it, on providers of their own.
+    """
+    for held in (server.allocations or {}).values():
+        if 'MEMORY_MB' in held:
+            return dict(held)
+    return {}
+
+
+def resources(amounts: Mapping[str, int]) -> str:
+    """Amounts by resource class, in words."""
+    return (
+        ', '.join(f'{name} {amounts[name]}' for name in sorted(amounts))
+        or 'nothing'
+    )
 
 
 def assign(
@@ -57,7 +69,8 @@ def assign(
 
     Where no target is named, a server goes to the host with the most free
     memory among those that placement has room on, counting the servers
-    that were put there before it.
+    that were put there before it. One that a gate would refuse is taken
+    only where there is no other: then the gate says why.
     """
     room = {
         name: dict(host.free)
@@ -65,10 +78,15 @@ def assign(
         if host.free is not None
     }
     assigned = []
+    placed: dict[str, str] = {}
     for server in sorted(servers, key=lambda s: (s.name, s.uuid)):
         method, why = _method(server, request, found)
         named = request.target_for.get(server.uuid, request.target_host)
-        target = named or _proposal(server, request, found, room)
+        target = named or _proposal(
+            Assignment(server, method, why, None), request, found, room, placed
+        )
+        if target:
+            placed[server.uuid] = target
         if target in room:
             for name, amount in needs(server).items():
                 room[target][name] = room[target].get(name, 0) - amount
@@ -81,46 +99,103 @@ def _method(
     request: situation.Request,
     found: situation.Situation,
 ) -> tuple[str, str]:
-    against = obstacles.to_evacuate(server, found.evacuates_with_task)
     if request.method == EVACUATE:
         return EVACUATE, ''
     if request.method == MOVE:
         return MOVE, 'asked for'
-    if against:
-        return MOVE, '; '.join(against)
-    return EVACUATE, ''
+    against = obstacles.to_evacuate(server, found.evacuates_with_task)
+    return (MOVE, '; '.join(against)) if against else (EVACUATE, '')
 
 
 def _proposal(
-    server: situation.Server,
+    one: Assignment,
     request: situation.Request,
     found: situation.Situation,
     room: Mapping[str, Mapping[str, int]],
+    placed: Mapping[str, str],
 ) -> str | None:
+    server = one.server
     wanted = needs(server)
     fitting = [
         name
         for name in sorted(room)
-        if name not in request.hosts
-        and usable(found.hosts[name])
+        if not list(unready(found.hosts[name], request))
         and found.hosts[name].cell == server.cell
         and server.pinned_zone in (None, found.hosts[name].zone)
         and all(room[name].get(k, 0) >= v for k, v in wanted.items())
     ]
-    if not fitting:
-        return None
-    return max(fitting, key=lambda name: room[name].get('MEMORY_MB', 0))
+
+    def worth(name: str) -> tuple[bool, int]:
+        allocated, left = guest_on(server, found.hosts[name])
+        wrong = (
+            allocated
+            or (left and one.method == EVACUATE)
+            or not _suits(server, name, request, placed)
+        )
+        return not wrong, room[name].get('MEMORY_MB', 0)
+
+    return max(fitting, key=worth, default=None)
 
 
-def usable(host: situation.Host) -> bool:
-    """Whether nova would put anything on this host."""
-    return not (
-        host.disabled
-        or host.forced_down
-        or host.silent
-        or host.api_state == 'down'
-        or len(host.nodes) != 1
+def _suits(
+    server: situation.Server,
+    target: str,
+    request: situation.Request,
+    placed: Mapping[str, str],
+) -> bool:
+    """Whether the policy of its group allows that, as far as is decided."""
+    policy = (server.group or {}).get('policy')
+    others = company(server, placed) - set(request.hosts)
+    if policy == 'anti-affinity':
+        return target not in others
+    return policy != 'affinity' or others <= {target}
+
+
+def company(
+    server: situation.Server, placed: Mapping[str, str]
+) -> set[str]:
+    """The hosts of the other members of its server group.
+
+    :param placed: server uuid -> where the plan puts it
+    """
+    members = (server.group or {}).get('members', {})
+    hosts = {placed.get(uuid, host) for uuid, host in members.items()}
+    return {host for host in hosts if host}
+
+
+def guest_on(
+    server: situation.Server, target: situation.Host
+) -> tuple[bool, bool]:
+    """Why its guest may be on the target already.
+
+    :returns: placement has it there too; it was evacuated from there and
+        not cleaned up
+    """
+    providers = {node.uuid for node in target.nodes}
+    return (
+        bool(providers & set(server.allocations or {})),
+        bool(server.armed.get(target.name)),
     )
+
+
+def unready(
+    host: situation.Host, request: situation.Request
+) -> Iterator[str]:
+    """Why nothing can be put on a host, in words; nothing: it can."""
+    if host.name in request.hosts:
+        yield 'it is one of the dead hosts'
+    if host.disabled:
+        yield f'disabled: {host.disabled_reason or "no reason given"}'
+    if host.forced_down:
+        yield 'forced down'
+    if host.api_state == 'down':
+        yield 'nova says that it is down'
+    if host.silent:
+        yield f'its report count stands still for {host.apart:.0f} s'
+    if len(host.nodes) != 1:
+        yield f'it has {len(host.nodes)} compute nodes'
+    if any(node.hypervisor_type == 'ironic' for node in host.nodes):
+        yield 'it is ironic'
 
 
 def connector(

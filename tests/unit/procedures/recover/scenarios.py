@@ -1,0 +1,226 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Scenario folders: what is and what was asked for, and the plan of it.
+
+Each folder below ``tests/scenarios/recover`` has ``situation.yaml``,
+``request.yaml`` and ``plan.txt``. The YAML has only what the scenario is
+about, names instead of UUIDs; the rest is filled in here:
+
+* A host is named by its key. Those of the request are dead: silent for
+  twenty seconds, last seen ten minutes ago, off as far as ``fenced`` says
+  so. The others are up and have room.
+* A server is named by its key, if it has no ``name``. It is active on the
+  first dead host, boots from an rbd volume and has one port, which is all
+  that most servers are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import yaml
+
+from nova_recovery import fencing
+from nova_recovery.procedures.recover import situation
+
+FOLDERS = pathlib.Path(__file__).parents[3] / 'scenarios' / 'recover'
+UUID = '3f57699a-e773-4650-a443-{:012}'
+ROOM = {'VCPU': 64, 'MEMORY_MB': 262144, 'DISK_GB': 4000}
+HELD = {'VCPU': 2, 'MEMORY_MB': 4096, 'DISK_GB': 20}
+#: Two readings of a report count, of a dead and of a living nova-compute.
+SILENT, ALIVE = (4711, 4711), (4711, 4713)
+JSON = dict[str, Any]
+
+
+def load(
+    folder: pathlib.Path,
+) -> tuple[situation.Request, situation.Situation]:
+    """What was asked for and what was found."""
+    asked = _yaml(folder / 'request.yaml')
+    found = make(asked['hosts'], **_yaml(folder / 'situation.yaml'))
+    return request(found, **asked), found
+
+
+def _yaml(path: pathlib.Path) -> JSON:
+    content: JSON = yaml.safe_load(path.read_text())
+    return content
+
+
+def make(
+    dead: list[str],
+    hosts: JSON,
+    servers: JSON,
+    **others: Any,
+) -> situation.Situation:
+    """A situation of hosts and servers by name, the rest as usual."""
+    complete = {
+        name: _host(number, name, name in dead, **(fields or {}))
+        for number, (name, fields) in enumerate(hosts.items(), 1)
+    }
+    return situation.Situation(
+        hosts=complete,
+        servers=tuple(
+            _server(number, dead[0], complete, {'name': key, **(fields or {})})
+            for number, (key, fields) in enumerate(servers.items(), 1)
+        ),
+        **{
+            'apis': {'nova': '2.103', 'placement': '1.28'},
+            **others,
+        },
+    )
+
+
+def request(
+    found: situation.Situation, hosts: list[str], **fields: Any
+) -> situation.Request:
+    """A request with the servers' names resolved, as the commands do it."""
+    uuids = {server.name: server.uuid for server in found.servers}
+    for name in ('servers', 'exclude'):
+        if name in fields:
+            fields[name] = tuple(uuids[one] for one in fields[name])
+    fields['target_for'] = {
+        uuids[name]: host
+        for name, host in fields.get('target_for', {}).items()
+    }
+    return situation.Request(hosts=tuple(hosts), **fields)
+
+
+def fenced(
+    asked: situation.Request, found: situation.Situation
+) -> situation.Situation:
+    """The same, with the operator's word for the dead hosts.
+
+    Where the situation says what a fence program told, it stays.
+    """
+    word = fencing.Operator(None, asked.fenced)  # type: ignore[arg-type]
+    hosts = dict(found.hosts)
+    for name in asked.hosts:
+        if not hosts[name].fence_detail:
+            status = word.status(name)
+            hosts[name] = dataclasses.replace(
+                hosts[name], fence=status.state, fence_detail=status.detail
+            )
+    return dataclasses.replace(found, hosts=hosts)
+
+
+def _host(
+    number: int, name: str, dead: bool, **fields: Any
+) -> situation.Host:
+    usual: JSON = {
+        'cell': 'cell1',
+        'service_id': number,
+        'disabled': False,
+        'disabled_reason': None,
+        'forced_down': False,
+        'reports': SILENT if dead else ALIVE,
+        'apart': 20.4,
+        'heartbeat_age': 600.0 if dead else 4.0,
+        'zone': 'nova',
+        'api_state': 'down' if dead else 'up',
+        'free': None if dead else dict(ROOM),
+    }
+    nodes = fields.pop('nodes', 1)
+    hypervisor = fields.pop('hypervisor', 'QEMU')
+    fields['reports'] = tuple(fields.get('reports', usual['reports']))
+    return situation.Host(
+        name=name,
+        nodes=tuple(
+            situation.Node(
+                id=10 * number + extra,
+                uuid=provider(name) + extra * '+',
+                name=f'{name}.example.org',
+                host_ip=f'192.0.2.{number}',
+                hypervisor_type=hypervisor,
+            )
+            for extra in range(nodes)
+        ),
+        **{**usual, **fields},
+    )
+
+
+def provider(host: str) -> str:
+    """The provider of a host, by a name that a person can read."""
+    return f'provider-of-{host}'
+
+
+def _server(
+    number: int,
+    dead: str,
+    hosts: dict[str, situation.Host],
+    fields: JSON,
+) -> situation.Server:
+    host = hosts[fields.pop('host', dead)]
+    uuid = UUID.format(number)
+    volumes = fields.pop('volumes', [{'protocol': 'rbd', 'root': True}])
+    ports = fields.pop('ports', [{}])
+    held = fields.pop('allocations', {host.name: {}})
+    usual: JSON = {
+        'cell': host.cell,
+        'node': host.nodes[0].name,
+        'vm_state': 'active',
+        'power_state': 1,
+        'task_state': None,
+        'locked': False,
+        'availability_zone': host.zone,
+        'project_id': 'demo',
+        'compute_id': host.nodes[0].id,
+        'local_disk': False,
+    }
+    for words in ('special', 'open_migrations'):
+        usual[words] = tuple(fields.pop(words, ()))
+    return situation.Server(
+        uuid=uuid,
+        host=host.name,
+        volumes=tuple(
+            _volume(10 * number + index, **one)
+            for index, one in enumerate(volumes)
+        ),
+        ports=None
+        if ports is None
+        else tuple(
+            _port(10 * number + index, host.name, **one)
+            for index, one in enumerate(ports)
+        ),
+        allocations=None
+        if held is None
+        else {
+            provider(one): resources or dict(HELD)
+            for one, resources in held.items()
+        },
+        **{**usual, **fields},
+    )
+
+
+def _volume(number: int, **fields: Any) -> situation.Volume:
+    usual: JSON = {
+        'id': f'volume-{number}',
+        'mapping': number,
+        'device': '/dev/vda' if fields.get('root') else '/dev/vdb',
+        'root': False,
+        'attachment': f'attachment-{number}',
+        'protocol': 'rbd',
+        'mode': 'rw',
+    }
+    return situation.Volume(**{**usual, **fields})
+
+
+def _port(number: int, host: str, **fields: Any) -> situation.Port:
+    usual: JSON = {
+        'id': f'port-{number}',
+        'address': f'10.0.0.{number}',
+        'host': host,
+        'vnic_type': 'normal',
+    }
+    return situation.Port(**{**usual, **fields})
