@@ -203,9 +203,10 @@ class PracticeCloud:
         """Return the nova-recovery.conf of this cloud's operator."""
         path = self.state / "nova-recovery.conf"
         journal = self.state / "journal" / "journal.sqlite"
+        files = self.nova_config_files()
         lines = [
             "[DEFAULT]",
-            *(f"nova_config_file = {name}" for name in self.nova_config_files()),
+            *(f"nova_config_file = {name}" for name in files),
             f"cinder_config_file = {self.cinder_config_file()}",
             "[journal]",
             f"connection = sqlite:///{journal}",
