@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from collections.abc import Collection
 from collections.abc import Iterator
 import contextlib
 import dataclasses
@@ -33,6 +32,7 @@ from nova_recovery.engine.journal import export
 from nova_recovery.engine.journal import lease
 from nova_recovery.engine.journal import location
 from nova_recovery.engine.journal import models
+from nova_recovery.engine.journal import reading
 from nova_recovery.engine.journal import records
 from nova_recovery.engine.journal import rows
 from nova_recovery.engine.journal import states
@@ -42,10 +42,9 @@ T = TypeVar('T')
 
 _items = models.items
 _runs = models.runs
-_events = models.events
 
 
-class Journal:
+class Journal(reading.Reading):
     """Runs, items and events, in SQLite or MySQL.
 
     All methods raise JournalError when the database refuses.
@@ -53,10 +52,6 @@ class Journal:
 
     #: What writes the items of a run.
     writer_class = writer_module.Writer
-
-    def __init__(self, engine: sa.engine.Engine) -> None:
-        self._engine = engine
-        self.name = location.name(engine.url)
 
     @classmethod
     def open(cls, url: str) -> Journal:
@@ -68,8 +63,6 @@ class Journal:
 
     def close(self) -> None:
         self._engine.dispose()
-
-    # Runs
 
     def create_run(
         self, plan: plan_module.Plan, *, who: str, machine: str, command: str
@@ -105,90 +98,6 @@ class Journal:
 
         self._write(create)
         return run_id
-
-    def runs(self, limit: int | None = None) -> list[records.RunRecord]:
-        """The runs, newest first."""
-        with self._read() as connection:
-            query = (
-                rows.run_query(connection)
-                .order_by(_runs.c.created_at.desc(), _runs.c.id)
-                .limit(limit)
-            )
-            found = connection.execute(query).all()
-            counts = rows.counts_of(connection, [row.id for row in found])
-        return [rows.run_record(row, counts[row.id]) for row in found]
-
-    def run(self, prefix: str) -> records.RunRecord:
-        """One run, by its id or the beginning of it.
-
-        :raises NotFound:
-        :raises Ambiguous: with the ids
-        """
-        with self._read() as connection:
-            query = (
-                rows.run_query(connection)
-                .where(_runs.c.id.startswith(prefix.lower(), autoescape=True))
-                .order_by(_runs.c.created_at)
-            )
-            found = connection.execute(query).all()
-            if len(found) > 1:
-                raise exceptions.Ambiguous(
-                    f'{prefix!r} is the beginning of several runs:',
-                    [f'{row.id}  {row.title}' for row in found],
-                )
-            if not found:
-                raise exceptions.NotFound(
-                    f'no run {prefix!r} in the journal {self.name}; see '
-                    f'"recovery run list"'
-                )
-            run_id = found[0].id
-            counts = rows.counts_of(connection, [run_id])
-        return rows.run_record(found[0], counts[run_id])
-
-    def plan(self, run_id: str) -> plan_module.Plan:
-        """The plan of a run, as it was approved."""
-        items: dict[int, list[plan_module.Item]] = {}
-        query = sa.select(
-            _items.c.number, _items.c.step, _items.c.id, _items.c.kind,
-            _items.c.subject, _items.c.label, _items.c.data,
-            _items.c.follows,
-        ).where(_items.c.run_id == run_id)  # fmt: skip
-        head = self._head(run_id)
-        for row in rows.in_chunks(self._read, query):
-            items.setdefault(row.step, []).append(rows.item_from(row))
-        return rows.plan_from(head, items)
-
-    def items(
-        self,
-        run_id: str,
-        states: Collection[str] | None = None,
-        step: int | None = None,
-    ) -> Iterator[records.ItemRecord]:
-        """The items of a run, in the order of the plan.
-
-        :param states: only those in one of these states
-        :param step: only those of the step with this place in the plan
-        """
-        query = sa.select(_items).where(_items.c.run_id == run_id)
-        if states is not None:
-            query = query.where(_items.c.state.in_(states))
-        if step is not None:
-            query = query.where(_items.c.step == step)
-        steps = [one['name'] for one in self._head(run_id)['steps']]
-        for row in rows.in_chunks(self._read, query):
-            yield rows.item_record(row, steps)
-
-    def events(self, run_id: str) -> list[records.EventRecord]:
-        """What happened to the run as a whole, oldest first."""
-        query = sa.select(_events).where(_events.c.run_id == run_id)
-        with self._read() as connection:
-            found = connection.execute(query.order_by(_events.c.id)).all()
-        return [
-            records.EventRecord(r.at, r.kind, r.who, r.machine, r.detail)
-            for r in found
-        ]
-
-    # Carrying out
 
     @contextlib.contextmanager
     def carrying_out(self, run_id: str) -> Iterator[writer_module.Writer]:
@@ -345,28 +254,6 @@ class Journal:
         return self._write(
             lambda c: export.import_(c, pathlib.Path(path), self.name)
         )
-
-    def _row(self, connection: sa.engine.Connection, run_id: str) -> Any:
-        row = connection.execute(
-            sa.select(_runs).where(_runs.c.id == run_id)
-        ).first()
-        if row is None:
-            raise exceptions.NotFound(
-                f'no run {run_id!r} in the journal {self.name}'
-            )
-        return row
-
-    def _head(self, run_id: str) -> dict[str, Any]:
-        with self._read() as connection:
-            row = self._row(connection, run_id)
-        head: dict[str, Any] = records.unpack(row.plan)
-        return head
-
-    @contextlib.contextmanager
-    def _read(self) -> Iterator[sa.engine.Connection]:
-        with location.reported(self.name):
-            with self._engine.connect() as connection:
-                yield connection
 
     def _write(self, change: Callable[[sa.engine.Connection], T]) -> T:
         """Run *change* in a transaction, again as a whole on a deadlock."""
