@@ -23,6 +23,7 @@ class BaseChange:
 
     kind: str
     needs: frozenset[str] = frozenset()
+    once: bool = False
 
     def describe(self, item: plan.Item) -> list[str]:
         return []

@@ -47,6 +47,7 @@ class SentOnce(base.BaseChange):
     """
 
     needs = frozenset({'databases', 'compute'})
+    once = True
     #: What nova calls the request in ``instance_actions``.
     action: str
     #: The event of nova-compute that ends it, None if others tell.

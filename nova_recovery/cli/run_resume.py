@@ -15,6 +15,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Sequence
 import dataclasses
 from typing import TYPE_CHECKING
@@ -25,7 +27,7 @@ from nova_recovery.cli import run
 from nova_recovery import exceptions
 
 if TYPE_CHECKING:
-    from nova_recovery.engine import journal as journal_module
+    from nova_recovery.engine.journal import records
     from nova_recovery.engine import plan as plan_module
 
 Table = tuple[tuple[str, ...], carry_out.Rows]
@@ -76,8 +78,17 @@ class ResumeRun(base.RecoveryLister):
             here.check_mine(found)
             plan = journal.plan(found.id)
             here.check_kinds(plan)
-            again = chosen(journal, found.id, parsed_args.again, '--again')
-            skip = chosen(journal, found.id, parsed_args.skip, '--skip')
+            again = chosen(
+                journal.items(found.id, states=states.UNSURE),
+                parsed_args.again,
+                '--again',
+                lambda item: here.registry[item.kind].once,
+            )
+            skip = chosen(
+                journal.items(found.id, states=states.SKIPPABLE),
+                parsed_args.skip,
+                '--skip',
+            )
             items = list(journal.items(found.id))
             touched = frozenset(i.subject for i in items if i.begun)
             finished = [i.id for i in items if i.state in states.FINAL]
@@ -105,35 +116,29 @@ class ResumeRun(base.RecoveryLister):
 
 
 def chosen(
-    journal: journal_module.Journal,
-    run_id: str,
+    items: Iterable[records.ItemRecord],
     words: Sequence[str],
     option: str,
+    fits: Callable[[records.ItemRecord], bool] = lambda item: True,
 ) -> list[tuple[str, str]]:
     """The items that ``SUBJECT=REASON`` words mean, each with its reason.
 
+    :param items: those that the option can be for
     :raises UsageError: a word that means none
     """
-    from nova_recovery.engine.journal import states
-
-    wanted = (
-        {states.FAILED, states.CONFLICT, states.DOUBT}
-        if option == '--again'
-        else states.ALL - states.FINAL - (states.OPEN - {states.PENDING})
-    )
-    items = list(journal.items(run_id, states=wanted))
+    possible = [item for item in items if fits(item)]
     found: list[tuple[str, str]] = []
     for word in words:
         name, equals, reason = word.partition('=')
         some = [
             item.id
-            for item in items
+            for item in possible
             if name in (item.label, item.subject.partition(':')[2])
         ]
         if not (equals and reason.strip() and some):
             raise exceptions.UsageError(
                 f'{option} {word}: give SERVER=REASON with one of: '
-                + (', '.join(sorted({i.label for i in items})) or 'none left')
+                + (', '.join(sorted({i.label for i in possible})) or 'none')
             )
         found.extend((item_id, reason.strip()) for item_id in some)
     return found

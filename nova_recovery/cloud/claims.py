@@ -26,9 +26,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery import exceptions
 from nova_recovery.cloud import cas
 from nova_recovery.cloud import database as database_module
+from nova_recovery import exceptions
 
 PREFIX = 'nova-recovery run='
 #: A tag that can exist once for each server: the claim itself.

@@ -102,7 +102,11 @@ class Tables:
         # information_schema shows only what the user has rights on
         with self._connect() as connection:
             try:
-                connection.exec_driver_sql(f'SELECT 1 FROM `{table}` LIMIT 0')
+                connection.execute(
+                    sqlalchemy.select(sqlalchemy.literal(1))
+                    .select_from(sqlalchemy.table(table))
+                    .limit(0)
+                )
             except (exc.SQLAlchemyError, db_exception.DBError) as error:
                 if db_errors.code(error) != db_errors.NO_SUCH_TABLE:
                     raise

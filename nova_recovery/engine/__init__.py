@@ -10,3 +10,4 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+"""Plans as data, the journal, and how one is carried out by the other."""

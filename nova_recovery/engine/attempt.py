@@ -30,14 +30,14 @@ from typing import Any
 
 from oslo_utils import strutils
 
-from nova_recovery import exceptions
 from nova_recovery.engine import change as change_module
 from nova_recovery.engine import journal as journal_module
-from nova_recovery.engine import plan as plan_module
-from nova_recovery.engine import progress
 from nova_recovery.engine.journal import records
 from nova_recovery.engine.journal import rows
 from nova_recovery.engine.journal import states
+from nova_recovery.engine import plan as plan_module
+from nova_recovery.engine import progress
+from nova_recovery import exceptions
 
 LOG = logging.getLogger(__name__)
 

@@ -109,6 +109,9 @@ class Change(Protocol):
     #: Which sides of the cloud it needs: 'databases', 'compute', 'volume',
     #: 'placement', 'network'.
     needs: frozenset[str]
+    #: Sent at most once. Only such a change needs an operator's word to be
+    #: tried again; the others look at how things stand and go on.
+    once: bool
 
     def describe(self, item: plan_module.Item) -> list[str]:
         """The change for people, ``~ host  a -> b``, one line a thing."""

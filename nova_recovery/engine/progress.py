@@ -22,9 +22,9 @@ import threading
 import time
 from typing import Any, Protocol, TextIO, TYPE_CHECKING
 
+from nova_recovery.engine.journal import states
 from nova_recovery.engine import plan as plan_module
 from nova_recovery.engine import printable
-from nova_recovery.engine.journal import states
 
 if TYPE_CHECKING:
     from nova_recovery.engine import session

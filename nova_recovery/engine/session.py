@@ -19,16 +19,16 @@ import contextlib
 import dataclasses
 from typing import Any
 
-from nova_recovery import exceptions
-from nova_recovery import exit_codes
 from nova_recovery.engine import attempt
 from nova_recovery.engine import change as change_module
 from nova_recovery.engine import interruption
 from nova_recovery.engine import journal as journal_module
+from nova_recovery.engine.journal import states
 from nova_recovery.engine import plan as plan_module
 from nova_recovery.engine import progress
 from nova_recovery.engine import schedule
-from nova_recovery.engine.journal import states
+from nova_recovery import exceptions
+from nova_recovery import exit_codes
 
 WORKERS = 16
 

@@ -17,12 +17,12 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from nova_recovery import exceptions
 from nova_recovery.engine import attempt
 from nova_recovery.engine import journal as journal_module
+from nova_recovery.engine.journal import states
 from nova_recovery.engine import plan as plan_module
 from nova_recovery.engine import session
-from nova_recovery.engine.journal import states
+from nova_recovery import exceptions
 
 _TO_DO = states.ALL - {states.REVERTED}
 State = attempt.State

@@ -31,9 +31,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery import exceptions
 from nova_recovery.engine.journal import errors
 from nova_recovery.engine.journal import models
+from nova_recovery import exceptions
 
 _runs = models.runs
 

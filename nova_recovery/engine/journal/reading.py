@@ -21,12 +21,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery import exceptions
-from nova_recovery.engine import plan as plan_module
 from nova_recovery.engine.journal import location
 from nova_recovery.engine.journal import models
 from nova_recovery.engine.journal import records
 from nova_recovery.engine.journal import rows
+from nova_recovery.engine import plan as plan_module
+from nova_recovery import exceptions
 
 _items = models.items
 _runs = models.runs

@@ -22,11 +22,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.engine import plan as plan_module
 from nova_recovery.engine.journal import lease
 from nova_recovery.engine.journal import models
 from nova_recovery.engine.journal import records
 from nova_recovery.engine.journal import states
+from nova_recovery.engine import plan as plan_module
 
 Reader = Callable[[], contextlib.AbstractContextManager[sa.engine.Connection]]
 

@@ -45,6 +45,10 @@ FINAL = GOOD | {REVERTED, KEPT}
 OPEN = frozenset((PENDING, INTENT, SENT, REVERTING))
 #: All states of items.
 ALL = FINAL | OPEN | {FAILED, CONFLICT, DOUBT, BLOCKED}
+#: An operator may say that it shall be sent again.
+UNSURE = frozenset((FAILED, CONFLICT, DOUBT))
+#: An operator may leave it out.
+SKIPPABLE = UNSURE | {PENDING, BLOCKED}
 #: An undo was here: such a run can't be resumed.
 UNDO = frozenset((REVERTING, REVERTED, KEPT))
 

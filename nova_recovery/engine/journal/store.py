@@ -25,8 +25,6 @@ from typing import Any, TypeVar
 from oslo_db import api as db_api
 import sqlalchemy as sa
 
-from nova_recovery import exceptions
-from nova_recovery.engine import plan as plan_module
 from nova_recovery.engine.journal import errors
 from nova_recovery.engine.journal import export
 from nova_recovery.engine.journal import lease
@@ -37,6 +35,8 @@ from nova_recovery.engine.journal import records
 from nova_recovery.engine.journal import rows
 from nova_recovery.engine.journal import states
 from nova_recovery.engine.journal import writer as writer_module
+from nova_recovery.engine import plan as plan_module
+from nova_recovery import exceptions
 
 T = TypeVar('T')
 
@@ -153,7 +153,7 @@ class Journal(reading.Reading):
         self._decide(
             run_id,
             item_id,
-            states.ALL - states.FINAL - (states.OPEN - {states.PENDING}),
+            states.SKIPPABLE,
             {
                 'state': states.SKIPPED,
                 'detail': rows.clip(f'{reason} ({who})'),
@@ -165,7 +165,9 @@ class Journal(reading.Reading):
     def again(
         self, run_id: str, item_id: str, *, who: str, machine: str, reason: str
     ) -> None:
-        """Let an item begin anew that failed or is in doubt.
+        """Let a request that is sent once begin anew.
+
+        For the others it would lose the first before-image.
 
         This is an operator's word that it may be sent a second time; what
         the journal knows of the first time is in the event.
@@ -176,7 +178,7 @@ class Journal(reading.Reading):
         self._decide(
             run_id,
             item_id,
-            frozenset({states.FAILED, states.CONFLICT, states.DOUBT}),
+            states.UNSURE,
             {'state': states.PENDING, 'begun': False},
             _event('again', who, machine, f'{item_id}: {reason}'),
         )

@@ -19,8 +19,8 @@ import pathlib
 import signal
 import tempfile
 
-from nova_recovery import exit_codes
 from nova_recovery.engine.journal import states
+from nova_recovery import exit_codes
 from tests import base
 from tests.unit.engine import world
 

@@ -25,12 +25,12 @@ import threading
 from typing import Any
 from unittest import mock
 
-from nova_recovery import exceptions
 from nova_recovery.engine import journal as journal_module
 from nova_recovery.engine.journal import lease
 from nova_recovery.engine.journal import location
 from nova_recovery.engine.journal import records
 from nova_recovery.engine.journal import states
+from nova_recovery import exceptions
 from tests import base
 from tests.unit.engine import world
 

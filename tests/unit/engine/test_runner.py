@@ -24,11 +24,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery import exceptions
-from nova_recovery import exit_codes
 from nova_recovery.engine import change
 from nova_recovery.engine import journal as journal_module
 from nova_recovery.engine.journal import states
+from nova_recovery import exceptions
+from nova_recovery import exit_codes
 from tests import base
 from tests.unit.engine import world
 

@@ -14,9 +14,9 @@
 
 from __future__ import annotations
 
+from nova_recovery.engine.journal import states
 from nova_recovery import exceptions
 from nova_recovery import exit_codes
-from nova_recovery.engine.journal import states
 from tests.unit.engine import test_runner
 from tests.unit.engine import world
 

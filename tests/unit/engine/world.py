@@ -30,7 +30,6 @@ import time
 import traceback
 from typing import Any
 
-from nova_recovery import exceptions
 from nova_recovery.changes import base
 from nova_recovery.engine import change
 from nova_recovery.engine import journal as journal_module
@@ -38,6 +37,7 @@ from nova_recovery.engine import plan
 from nova_recovery.engine import progress
 from nova_recovery.engine import runner
 from nova_recovery.engine import undo
+from nova_recovery import exceptions
 
 State = change.State
 
