@@ -64,6 +64,9 @@ class FunctionalTest(base.TestCase):
             cls.practice.reset()
         cls.practice.ensure_up()
         cls.state = state.State(cls.practice)
+        if cls.state.out_of_service():
+            # Another test left it so.
+            cls.practice.reset()
 
     def setUp(self) -> None:
         super().setUp()

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import json
 from typing import Any
 
@@ -98,6 +99,15 @@ class State:
         )
         return row
 
+    def out_of_service(self) -> list[str]:
+        """The hosts that are disabled or forced down."""
+        rows = self._practice.sql(
+            'nova',
+            "SELECT host FROM services WHERE `binary` = 'nova-compute'"
+            ' AND deleted = 0 AND (disabled = 1 OR forced_down = 1)',
+        )
+        return [row['host'] for row in rows]
+
     def set_service(self, host: str, **body: Any) -> Any:
         """Change nova-compute of a host by the API; return the answer."""
         uuid = self.service(host)['uuid']
@@ -175,6 +185,27 @@ class State:
             'initiator': f'iqn.1993-08.org.debian:01:{host}',
         }
 
+    def remove_agent(self, host: str) -> Callable[[], None]:
+        """Take a host's network agent away; return what puts it back."""
+        rows = self._practice.sql(
+            'neutron', 'SELECT * FROM agents WHERE host = %s', [host]
+        )
+        self._practice.sql(
+            'neutron', 'DELETE FROM agents WHERE host = %s', [host]
+        )
+
+        def restore() -> None:
+            for row in rows:
+                names = ', '.join(f'`{name}`' for name in row)
+                marks = ', '.join(['%s'] * len(row))
+                self._practice.sql(
+                    'neutron',
+                    f'REPLACE INTO agents ({names}) VALUES ({marks})',
+                    list(row.values()),
+                )
+
+        return restore
+
     # guests and messages
 
     def guests(self, uuid: str) -> dict[str, str]:
@@ -184,6 +215,11 @@ class State:
             for host in self._practice.config.hosts
             if uuid in (guests := self._practice.guests(host))
         }
+
+    def guest_volumes(self, uuid: str) -> dict[str, str]:
+        """Device -> volume of a server's only guest."""
+        (host,) = self.guests(uuid)
+        return dict(self._practice.guests(host)[uuid]['volumes'])
 
     def queued(self, host: str) -> int:
         """Requests that wait for a host's nova-compute."""
