@@ -1,0 +1,208 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Processes that carry out a run on the practice cloud and are killed.
+
+A crash matters only where something was just made durable: a commit of the
+journal, a commit in a database of the cloud, a request that an API has
+answered. Between two of these a process can't leave anything behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import pathlib
+import re
+import signal
+from typing import Any
+
+from nova_recovery import changes
+from nova_recovery.cloud import apis
+from nova_recovery.cloud import cas
+from nova_recovery.cloud import cloud as cloud_module
+from nova_recovery.cloud import database
+from nova_recovery import conf
+from nova_recovery.engine import journal as journal_module
+from nova_recovery.engine import progress
+from nova_recovery.engine import runner
+from nova_recovery import procedures
+from tests.cloud import cloud
+
+_UUID = re.compile('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """Something that a process made durable.
+
+    :ivar subject: as in the plan, or ``run``
+    :ivar what: the same for all subjects of a kind
+    """
+
+    subject: str
+    what: str
+    died: bool = False
+
+
+class Watch:
+    """Notes each point in a file, and dies right after some of them.
+
+    :param deadly: subject -> the points after which to die, each once in
+        the life of the file
+    """
+
+    def __init__(
+        self, path: pathlib.Path, deadly: Mapping[str, set[str]] | None = None
+    ) -> None:
+        self._path = path
+        self._deadly = deadly or {}
+        self._dead = {
+            (point.subject, point.what) for point in points(path) if point.died
+        }
+        self._kinds: dict[int, tuple[str, str]] = {}
+        self._now = ('run', 'run')
+        self._times: dict[str, int] = {}
+        self._tables: list[str] = []
+
+    def reached(self, what: str) -> None:
+        subject, kind = self._now
+        what = f'{kind}: {_UUID.sub("", what)}'
+        dies = what in self._deadly.get(subject, ()) and (
+            (subject, what) not in self._dead
+        )
+        line = json.dumps([subject, what, dies]) + '\n'
+        # one write with O_APPEND: there whatever comes after
+        with open(self._path, 'ab', buffering=0) as file:
+            file.write(line.encode())
+        if dies:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    # where the points are
+
+    def install(self) -> None:
+        """Watch this process; there is no way back."""
+        # named as what is replaced
+        really_sending, really_set = apis.sending, cas.update_one
+        really_write = database.Database.write
+
+        @contextlib.contextmanager
+        def sending(what: str) -> Iterator[None]:
+            with really_sending(what):
+                yield
+            self.reached(f'sent {what}')
+
+        def update_one(
+            connection: Any, table: Any, key: Any, seen: Any, values: Any
+        ) -> Any:
+            self._tables.append(f'{table.name}({",".join(sorted(values))})')
+            return really_set(connection, table, key, seen, values)
+
+        def write(self_: database.Database, work: Any) -> Any:
+            self._tables.clear()
+            result = really_write(self_, work)
+            self.reached(f'committed {" ".join(self._tables)}')
+            return result
+
+        apis.sending = sending  # type: ignore[assignment]
+        cas.update_one = update_one
+        database.Database.write = write  # type: ignore[method-assign]
+
+    def journal_class(self) -> type[journal_module.Journal]:
+        """A journal that is watched, and writes each thing by itself."""
+        watch = self
+
+        class Writer(journal_module.Writer):
+            # What the product only hands over is on disk when this
+            # returns: else a point would be now here, now there.
+            submit = journal_module.Writer.write
+
+            def _commit(self, group: dict[int, dict[str, Any]]) -> None:
+                super()._commit(group)
+                for number, values in group.items():
+                    watch._now = watch._kinds[number]
+                    watch.reached(
+                        f'journal {values.get("state", ",".join(values))}'
+                    )
+
+        class Journal(journal_module.Journal):
+            writer_class = Writer
+
+            def _write(self, change: Any) -> Any:
+                result = super()._write(change)
+                # holding and giving back a run look alike: count them
+                name = change.__qualname__.split('.')[1]
+                watch._times[name] = watch._times.get(name, 0) + 1
+                watch._now = ('run', 'run')
+                watch.reached(f'journal {name} {watch._times[name]}')
+                return result
+
+        return Journal
+
+    def learn(self, journal: journal_module.Journal, run_id: str) -> None:
+        """Learn which items the run has."""
+        for item in journal.items(run_id):
+            self._kinds[item.number] = (item.subject, item.kind)
+
+
+def points(path: pathlib.Path) -> list[Point]:
+    """What was made durable, in order, by all who noted it in the file."""
+    if not path.exists():
+        return []
+    return [
+        Point(*json.loads(line)) for line in path.read_text().splitlines()
+    ]
+
+
+def open_cloud(
+    practice: cloud.PracticeCloud, conf_file: pathlib.Path
+) -> cloud_module.Cloud:
+    """The product's cloud, as its commands have it."""
+    return cloud_module.Cloud(
+        conf.load(files=[str(conf_file)]), practice.connection
+    )
+
+
+def carry_out(
+    practice: cloud.PracticeCloud,
+    conf_file: pathlib.Path,
+    run_id: str,
+    workers: int,
+    watch: Watch | None = None,
+) -> int:
+    """Carry out or go on with a run, in this process; the exit code."""
+    where = open_cloud(practice, conf_file)
+    kind = journal_module.Journal
+    if watch is not None:
+        kind = watch.journal_class()
+        watch.install()
+    journal = kind.open(where.conf.journal.connection)
+    if watch is not None:
+        watch.learn(journal, run_id)
+    plan = journal.plan(run_id)
+    return (
+        runner.Runner(
+            journal,
+            changes.registry(),
+            where,
+            reporter=progress.PlainReporter(io.StringIO()),
+            workers=workers,
+            guard=procedures.guard(plan, where, journal.run(run_id).marker),
+        )
+        .carry_out(run_id)
+        .exit_code
+    )

@@ -1,0 +1,164 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The program is killed, and what it began is brought to its end."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import signal
+import socket
+from typing import Any
+
+from nova_recovery.engine import journal as journal_module
+from nova_recovery import fencing
+from nova_recovery.procedures.recover import decide
+from nova_recovery.procedures.recover import read
+from nova_recovery.procedures.recover import situation
+from tests.functional import base
+from tests.functional import fates
+from tests.functional import killing
+from tests.unit.engine import world
+
+#: After these, half a move is there: the gates must let the rest pass.
+HALF_WAY = frozenset({
+    'move-allocation: sent allocation of server ',
+    'move-record: journal intent',
+    'reconnect-volume: sent delete of attachment ',
+    'start-server: sent start of server ',
+})  # fmt: skip
+
+
+class TestKilledMove(base.FunctionalTest):
+    """Servers that nova refuses to evacuate, moved by one worker."""
+
+    #: So many servers share the points; the next one dies at the next
+    #: point, so that after each death a whole part is done at a stretch.
+    VICTIMS = 3
+
+    def setUp(self) -> None:
+        super().setUp()
+        whole = {'volumes': ('iscsi', 'rbd'), 'state': 'paused'}
+        names = ['spared', *(f'victim{n}' for n in range(self.VICTIMS))]
+        servers = self.create_servers({name: whole for name in names})
+        self.spared, *self.victims = [server.id for server in servers]
+        self.lose_power('host1')
+        self.practice.wait_compute_down('host1')
+
+    def plans(self) -> list[Any]:
+        """Of the spared one and of the victims, from one look."""
+        cloud = killing.open_cloud(self.practice, self.conf_file)
+        request = situation.Request(
+            hosts=('host1',),
+            servers=(self.spared, *self.victims),
+            target_host='host2',
+            connectors={'host2': self.state.connector('host2')},
+            fenced='the test pulled the plug',
+            settle=3,
+            patience=60,
+        )
+        driver = fencing.load(cloud.conf, request.fenced)
+        found = read.read(cloud, request, driver)
+        return [
+            decide.decide(dataclasses.replace(request, servers=some), found)
+            for some in ((self.spared,), tuple(self.victims))
+        ]
+
+    def create_run(self, plan: Any) -> str:
+        journal = journal_module.Journal.open(f'sqlite:///{self.journal}')
+        self.addCleanup(journal.close)
+        return journal.create_run(
+            plan, who='anna', machine=socket.gethostname(), command='test'
+        )
+
+    def process(self, run_id: str, watch: killing.Watch) -> int:
+        """Carry out in a process of its own; -9 if it was killed."""
+        return world.ended(
+            world.start(
+                lambda: killing.carry_out(
+                    self.practice, self.conf_file, run_id, 1, watch
+                )
+            ),
+            120,
+        )
+
+    def put_host_back(self) -> None:
+        """Make the next run do all to the host that the first one did."""
+        self.practice.sql(
+            'nova',
+            'UPDATE services SET disabled = 0, disabled_reason = NULL,'
+            " forced_down = 0 WHERE host = 'host1'",
+        )
+
+    def deadly(self, noted: pathlib.Path) -> dict[str, set[str]]:
+        """Share the points of an uninterrupted run out among the victims."""
+        passed = killing.points(noted)
+        own = [p.what for p in passed if p.subject.startswith('server:')]
+        self.assertEqual(len(own), len(set(own)), 'two points look alike')
+        shared: dict[str, set[str]] = {
+            f'server:{victim}': set(own[number :: self.VICTIMS])
+            for number, victim in enumerate(self.victims)
+        }
+        for point in passed:
+            # There is one host. Where it died after it had claimed it, the
+            # next process sees so, and never says that it sent anything.
+            if not (
+                point.subject.startswith('server:')
+                or point.what.endswith('journal sent')
+            ):
+                shared.setdefault(point.subject, set()).add(point.what)
+        return shared
+
+    def test_killed_after_each_thing_that_lasts(self) -> None:
+        """Every commit of the journal and each change of the cloud.
+
+        What is left of the run goes on in the next process, until that one
+        is killed at a point where none was killed before.
+        """
+        spared_plan, plan = self.plans()
+        noted = self.home / 'uninterrupted'
+        run_id = self.create_run(spared_plan)
+        self.assertEqual(0, self.process(run_id, killing.Watch(noted)))
+        self.put_host_back()
+        deadly = self.deadly(noted)
+        self.assertGreater(sum(map(len, deadly.values())), 45)
+
+        noted, run_id = self.home / 'interrupted', self.create_run(plan)
+        while code := self.process(run_id, killing.Watch(noted, deadly)):
+            last = killing.points(noted)[-1]
+            self.assertEqual((-signal.SIGKILL, True), (code, last.died))
+            if last.what in HALF_WAY:
+                self.assert_may_go_on(run_id, last)
+
+        died: dict[str, set[str]] = {}
+        for point in killing.points(noted):
+            if point.died:
+                died.setdefault(point.subject, set()).add(point.what)
+        for subject, whats in deadly.items():
+            left = whats - died.get(subject, set())
+            self.assertEqual(set(), left, f'{subject} was not killed there')
+        fate = fates.of(self.practice, self.spared)
+        self.assertEqual({'start': 1}, fate['once'])
+        self.assertEqual(1, len(fate['migrations']))
+        for victim in self.victims:
+            self.assertEqual(fate, fates.of(self.practice, victim))
+        service = self.state.service('host1')
+        self.assertEqual((1, 1), (service['disabled'], service['forced_down']))
+        self.assertIn(f'recovered by nova-recovery (run {run_id})',
+                      service['disabled_reason'])  # fmt: skip
+
+    def assert_may_go_on(self, run_id: str, point: killing.Point) -> None:
+        """No gate of the command stands in the way of what is half done."""
+        ended = self.recovery('run', 'resume', run_id)
+        self.assertIn('There is no terminal to ask', ended.stderr, point)
+        self.assertEqual(3, ended.code)
