@@ -63,6 +63,8 @@ def statements(
 
 def _text(statement: sa.sql.ClauseElement) -> str:
     compiled = statement.compile(
-        dialect=mysql.dialect(), compile_kwargs={'literal_binds': True}
+        # The default is for a driver that wants each % doubled.
+        dialect=mysql.dialect(paramstyle='named'),
+        compile_kwargs={'literal_binds': True},
     )
-    return ' '.join(str(compiled).split()) + ';'
+    return str(compiled).replace('\n', ' ') + ';'

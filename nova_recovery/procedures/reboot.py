@@ -196,7 +196,12 @@ def gates(found: Situation, touched: frozenset[str]) -> Iterator[Gate]:
 
 def _hosts(found: Situation) -> Iterator[Gate]:
     for host in sorted({server.host or '' for server in found.servers}):
-        state = None if found.computes is None else found.computes.get(host)
+        if found.computes is None:
+            yield Gate(
+                'host-up', host, 'hard', 'unknown', 'nova was not asked'
+            )
+            continue
+        state = found.computes.get(host)
         if state == 'up':
             yield Gate('host-up', host, 'hard', 'ok', 'nova-compute is up')
             continue
@@ -204,8 +209,8 @@ def _hosts(found: Situation) -> Iterator[Gate]:
             'host-up',
             host or 'no host',
             'hard',
-            'unknown' if found.computes is None else 'refused',
-            'nova was not asked' if state is None else f'it is {state}',
+            'refused',
+            f'it is {state}' if state else 'nova has no such host',
             'a request would wait in the message bus and be carried out '
             'when the host returns; see openstack recovery host recover',
         )
@@ -214,18 +219,24 @@ def _hosts(found: Situation) -> Iterator[Gate]:
 def _server(
     server: records.Server, holders: dict[str, Any]
 ) -> Iterator[Gate]:
-    if server.vm_state not in REBOOTS | {'stopped'} or server.task_state:
-        task = ''
-        if server.task_state:
-            task = f', its task is {server.task_state}'
+    if server.task_state:
         yield Gate(
             'rebootable',
             server.name,
             'hard',
             'refused',
-            f'it is {server.vm_state}{task}',
+            f'it is {server.vm_state}, its task is {server.task_state}',
             'wait for its task to end; openstack recovery server show tells '
             'of one that never will',
+        )
+    elif server.vm_state not in REBOOTS | {'stopped'}:
+        yield Gate(
+            'rebootable',
+            server.name,
+            'hard',
+            'refused',
+            f'it is {server.vm_state}: nova starts or reboots no such server',
+            'leave it out',
         )
     if server.uuid in holders:
         yield Gate(

@@ -96,7 +96,7 @@ def power_state(word: str) -> int:
     """
     if word.lower() in POWER_STATES:
         return POWER_STATES[word.lower()]
-    if word.isdigit() and int(word) in POWER_STATES.values():
+    if word.isdecimal() and int(word) in POWER_STATES.values():
         return int(word)
     hint = ''
     if word in ('5', '2') or word.lower() in ('shutoff', 'off'):
@@ -284,6 +284,8 @@ def _notes(
     only_api = (
         values['vm_state'] in BY_API
         and values['power_state'] == server.power_state
+        # It always clears the task.
+        and values['task_state'] is None
     )
     if only_api:
         yield (

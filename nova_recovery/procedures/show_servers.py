@@ -27,21 +27,15 @@ from nova_recovery.cloud import services
 from nova_recovery import exceptions
 from nova_recovery.procedures.recover import describe
 from nova_recovery.procedures.recover import obstacles
+from nova_recovery.procedures import set_states
 
 if TYPE_CHECKING:
     from nova_recovery.cloud import cloud as cloud_module
 
 #: Seconds that the API may take; the databases have the answer anyway.
 PATIENCE = 5
-#: nova/compute/power_state.py
-POWER = {
-    0: 'nostate',
-    1: 'running',
-    3: 'paused',
-    4: 'shutdown',
-    6: 'crashed',
-    7: 'suspended',
-}
+#: Power state -> nova's word.
+POWER = {state: word for word, state in set_states.POWER_STATES.items()}
 COLUMNS = (
     'Name',
     'ID',
@@ -97,6 +91,10 @@ def one(
     facts = facts_module.facts(cloud.databases, [server])[server.uuid]
     plain = describe.server(facts, {}, None, None, None)
     status = within(PATIENCE, lambda: cloud.compute.server(server.uuid))
+    # Asked only where it matters, for every question may take its time.
+    with_task = bool(server.task_state) and within(
+        PATIENCE, lambda: cloud.compute.speaks('2.93')
+    )
     last = facts.actions[-1] if facts.actions else None
     fields = {
         'id': server.uuid,
@@ -125,7 +123,9 @@ def one(
             else ''
         ),
         'waiting_request': waiting(cloud, server),
-        'against_evacuation': '\n'.join(obstacles.to_evacuate(plain, True)),
+        'against_evacuation': '\n'.join(
+            obstacles.to_evacuate(plain, bool(with_task))
+        ),
         'against_move': '\n'.join(obstacles.to_move(plain)),
     }
     return tuple(fields), tuple(fields.values())
@@ -150,13 +150,10 @@ def waiting(cloud: cloud_module.Cloud, server: records.Server) -> str:
     """Whether a task looks like a request that waits in the message bus."""
     if not server.task_state or not server.host:
         return ''
-    try:
-        down = within(
-            PATIENCE,
-            lambda: cloud.compute.service(server.host or '')['state'] != 'up',
-        )
-    except exceptions.RecoveryError:
-        down = None
+    down = within(
+        PATIENCE,
+        lambda: cloud.compute.service(server.host or '')['state'] != 'up',
+    )
     if down is False:
         return ''
     return (

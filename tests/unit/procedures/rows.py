@@ -1,0 +1,131 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Rows of the databases as plain records, made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import json
+from typing import Any
+
+from nova_recovery.cloud import records
+
+UUID = '3f57699a-e773-4650-a443-b4b37eed5a06'
+
+
+def server(**fields: Any) -> records.Server:
+    """A server that is shut down on np-rcc54."""
+    usual: dict[str, Any] = {
+        'uuid': UUID,
+        'id': 5561,
+        'name': 'at3-ui02',
+        'instance_name': 'instance-000015b9',
+        'cell': 'cell1',
+        'host': 'np-rcc54',
+        'node': 'np-rcc54.example.org',
+        'compute_id': 10,
+        'vm_state': 'stopped',
+        'power_state': 4,
+        'task_state': None,
+        'project_id': 'demo',
+        'user_id': 'anna',
+        'availability_zone': 'nova',
+        'launched_on': 'np-rcc54',
+        'locked': False,
+        'hidden': False,
+    }
+    return records.Server(**{**usual, **fields})
+
+
+def device(number: int, **fields: Any) -> records.BlockDevice:
+    """A volume by rbd; the first one is booted from."""
+    usual: dict[str, Any] = {
+        'id': number,
+        'uuid': f'mapping-{number}',
+        'instance_uuid': UUID,
+        'volume_id': f'volume-{number}',
+        'device_name': f'/dev/vd{"abcdef"[number]}',
+        'boot_index': number,
+        'source_type': 'volume',
+        'destination_type': 'volume',
+        'attachment_id': f'attachment-{number}',
+        'connection_info': {'driver_volume_type': 'rbd', 'data': {}},
+        'delete_on_termination': False,
+        'tag': None,
+    }
+    return records.BlockDevice(**{**usual, **fields})
+
+
+def image_disk(number: int = 0, **fields: Any) -> records.BlockDevice:
+    """A disk from an image, in the instances directory."""
+    usual: dict[str, Any] = {
+        'volume_id': None,
+        'source_type': 'image',
+        'destination_type': 'local',
+        'attachment_id': None,
+        'connection_info': None,
+    }
+    return device(number, **{**usual, **fields})
+
+
+def migration(number: int, **fields: Any) -> records.Migration:
+    """An evacuation away from np-rcc46 that it didn't clean up after."""
+    usual: dict[str, Any] = {
+        'id': number,
+        'uuid': f'migration-{number}',
+        'instance_uuid': UUID,
+        'source_compute': 'np-rcc46',
+        'source_node': 'np-rcc46.example.org',
+        'dest_compute': 'np-rcc54',
+        'dest_node': 'np-rcc54.example.org',
+        'status': 'done',
+        'migration_type': 'evacuation',
+        'deleted': False,
+        'created_at': None,
+    }
+    return records.Migration(**{**usual, **fields})
+
+
+def facts(
+    own: records.Server | None = None,
+    *,
+    extra: Mapping[str, Any] | None = None,
+    devices: tuple[records.BlockDevice, ...] | None = None,
+    specs: Mapping[str, str] | None = None,
+    image: Mapping[str, str] | None = None,
+    **fields: Any,
+) -> records.ServerFacts:
+    """What the databases know of a server that boots from a volume.
+
+    :param extra: columns of ``instance_extra``, as plain data
+    :param specs: the extra specs of its flavor
+    :param image: properties of its image
+    """
+    usual: dict[str, Any] = {
+        'server': own or server(),
+        'extra': {
+            name: value if value is None else json.dumps(value)
+            for name, value in (extra or {}).items()
+        },
+        'devices': (device(0),) if devices is None else devices,
+        'migrations': (),
+        'actions': (),
+        'request_spec': None,
+        'system_metadata': {
+            f'image_{name}': value for name, value in (image or {}).items()
+        },
+        'network_info': (),
+        'shares': 0,
+        'flavor': {'vcpus': 2, 'extra_specs': dict(specs or {})},
+    }
+    return records.ServerFacts(**{**usual, **fields})

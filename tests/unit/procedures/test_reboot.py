@@ -1,0 +1,189 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Which servers may be rebooted, and that each is claimed before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nova_recovery.cloud import records
+from nova_recovery.procedures import reboot
+from tests import base
+from tests.unit.procedures import rows
+
+UP = {'np-rcc54': 'up', 'np-rcc46': 'up'}
+
+
+def server(number: int, **fields: Any) -> records.Server:
+    """An active server on np-rcc54."""
+    return rows.server(
+        **{
+            'uuid': f'uuid-{number}',
+            'name': f'at3-ui{number:02}',
+            'vm_state': 'active',
+            'power_state': 1,
+            **fields,
+        }
+    )
+
+
+def situation(
+    *servers: records.Server,
+    computes: dict[str, str] | None = UP,
+    holders: dict[str, str] | None = None,
+    unreachable: dict[str, str] | None = None,
+) -> reboot.Situation:
+    """These servers on computes that are up, claimed by nobody."""
+    return reboot.Situation(
+        servers, computes, holders or {}, {'nova': '2.103'}, unreachable or {}
+    )
+
+
+def decided(found: reboot.Situation) -> Any:
+    """The plan to reboot them all."""
+    uuids = tuple(server.uuid for server in found.servers)
+    return reboot.decide(reboot.Request(uuids, 30, 300, 2), found)
+
+
+class PlanTest(base.TestCase):
+    def test_claimed_sent_once_given_back(self) -> None:
+        plan = decided(
+            situation(server(2), server(1, vm_state='stopped', power_state=4))
+        )
+        self.assertEqual(
+            [
+                ('claim-server', 'at3-ui01'),
+                ('claim-server', 'at3-ui02'),
+                ('start-server', 'at3-ui01'),
+                ('reboot-server', 'at3-ui02'),
+                ('release-server', 'at3-ui01'),
+                ('release-server', 'at3-ui02'),
+            ],
+            [(item.kind, item.label) for item in plan.items()],
+        )
+        self.assertFalse(plan.blocked)
+
+    def test_only_so_many_at_a_time_on_one_host(self) -> None:
+        plan = decided(situation(server(1)))
+        (step,) = [one for one in plan.steps if one.name == 'reboot']
+        self.assertEqual({'host': 2}, step.limits)
+        (item,) = step.items
+        self.assertEqual('np-rcc54', item.data['host'])
+        self.assertEqual(30, item.data['settle'])
+        self.assertEqual(300, item.data['patience'])
+
+    def test_the_order_of_the_databases_is_of_no_account(self) -> None:
+        servers = [server(1), server(2), server(3)]
+        request = reboot.Request(tuple(one.uuid for one in servers))
+        self.assertEqual(
+            reboot.decide(request, situation(*servers)).digest,
+            reboot.decide(request, situation(*reversed(servers))).digest,
+        )
+
+    def test_no_servers_no_steps(self) -> None:
+        self.assertEqual((), decided(situation()).steps)
+
+
+class GatesTest(base.TestCase):
+    def blocking(self, found: reboot.Situation) -> list[tuple[str, str, str]]:
+        return [
+            (gate.name, gate.state, gate.observed)
+            for gate in reboot.gates(found, frozenset())
+            if gate.blocks
+        ]
+
+    def test_a_host_that_is_down_would_get_it_when_it_returns(self) -> None:
+        for state in ('down', 'forced down'):
+            found = situation(server(1), computes={'np-rcc54': state})
+            self.assertEqual(
+                [('host-up', 'refused', f'it is {state}')],
+                self.blocking(found),
+            )
+
+    def test_np_rcc46_being_up_says_nothing_of_np_rcc4(self) -> None:
+        found = situation(server(1, host='np-rcc4'), computes=UP)
+        self.assertEqual(
+            [('host-up', 'refused', 'nova has no such host')],
+            self.blocking(found),
+        )
+
+    def test_a_server_on_no_host(self) -> None:
+        found = situation(server(1, host=None))
+        (gate,) = [g for g in reboot.gates(found, frozenset()) if g.blocks]
+        self.assertEqual('no host', gate.subject)
+
+    def test_without_the_api_nothing_is_known(self) -> None:
+        found = situation(
+            server(1), computes=None, unreachable={'nova': 'refused'}
+        )
+        self.assertEqual(
+            [
+                ('apis-reachable', 'unknown', 'nova: refused'),
+                ('host-up', 'unknown', 'nova was not asked'),
+            ],
+            self.blocking(found),
+        )
+
+    def test_each_host_is_asked_for_once(self) -> None:
+        found = situation(server(1), server(2), server(3, host='np-rcc46'))
+        gates = [
+            gate.subject
+            for gate in reboot.gates(found, frozenset())
+            if gate.name == 'host-up'
+        ]
+        self.assertEqual(['np-rcc46', 'np-rcc54'], gates)
+
+    def test_states_that_nova_reboots_or_starts(self) -> None:
+        for state in ('active', 'paused', 'suspended', 'error', 'stopped'):
+            found = situation(server(1, vm_state=state))
+            self.assertEqual([], self.blocking(found))
+
+    def test_states_that_it_does_not(self) -> None:
+        for state in ('rescued', 'resized', 'building', 'shelved_offloaded'):
+            found = situation(server(1, vm_state=state))
+            ((name, _, observed),) = self.blocking(found)
+            self.assertEqual('rebootable', name)
+            self.assertIn(f'it is {state}', observed)
+
+    def test_a_task_is_under_way(self) -> None:
+        found = situation(server(1, task_state='rebooting_hard'))
+        self.assertEqual(
+            [
+                (
+                    'rebootable',
+                    'refused',
+                    'it is active, its task is rebooting_hard',
+                )
+            ],
+            self.blocking(found),
+        )
+
+    def test_somebody_else_is_at_it(self) -> None:
+        found = situation(
+            server(1), holders={'uuid-1': 'nova-recovery-run=1a2b'}
+        )
+        self.assertEqual(
+            [('unclaimed', 'refused', 'claimed: nova-recovery-run=1a2b')],
+            self.blocking(found),
+        )
+
+    def test_what_a_run_has_begun_with_is_not_asked_again(self) -> None:
+        found = situation(
+            server(1, task_state='rebooting_hard'),
+            server(2, task_state='rebooting_hard'),
+            holders={'uuid-1': 'nova-recovery-run=1a2b'},
+        )
+        gates = reboot.gates(found, frozenset({'server:uuid-1'}))
+        self.assertEqual(
+            ['at3-ui02'], [gate.subject for gate in gates if gate.blocks]
+        )
