@@ -91,7 +91,8 @@ class EvacuateServer(once.SentOnce):
             return change.Observed(
                 change.State.NEITHER,
                 f'evacuation {status}: '
-                f'{once.fault(item, context, past) or "see the log of nova"}',
+                f'{once.fault(item, context, past) or "see the log of nova"}'
+                f'; {once.again(item)}',
             )
         if row['host'] == item.data['source']:
             if row['vm_state'] == 'error' and row['task_state'] is None:

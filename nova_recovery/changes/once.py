@@ -326,7 +326,8 @@ def _by_event(
         return change.Observed(
             change.State.NEITHER,
             f'{kind.action} failed on {row["host"]}: '
-            f'{fault(item, context, past) or "see the log of nova-compute"}',
+            f'{fault(item, context, past) or "see the log of nova-compute"}'
+            f'; {again(item)}',
         )
     if result and row['task_state'] is None:
         return change.Observed(
@@ -355,6 +356,11 @@ def _event(
         .first()
     )
     return dict(row) if row else {}
+
+
+def again(item: plan.Item) -> str:
+    """How an operator who knows the reason has a request sent again."""
+    return f'once that is mended: run resume … --again {item.label}=REASON'
 
 
 def newest(item: plan.Item, context: change.Context, table: str) -> int:
