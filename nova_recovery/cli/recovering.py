@@ -100,14 +100,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     carry_out.add_plan_options(parser)
 
 
-def pairs(words: Sequence[str], option: str) -> dict[str, str]:
+def pairs(
+    words: Sequence[str], option: str, last: bool = False
+) -> dict[str, str]:
     """``KEY=VALUE`` words as a dictionary.
 
+    :param last: divide at the last ``=``: the name of a server may have
+        one, that of a host can't
     :raises UsageError: one of them is not of that form, or twice
     """
     found: dict[str, str] = {}
     for word in words:
-        key, equals, value = word.partition('=')
+        key, equals, value = (
+            word.rpartition('=') if last else word.partition('=')
+        )
         if not (key and equals and value):
             raise exceptions.UsageError(f'{option} {word}: give KEY=VALUE')
         if key in found:
@@ -182,18 +188,20 @@ def _request(
 
     conf = cloud.conf
     shared = parsed.shared_storage
-    target_for = pairs(parsed.target_for, '--target-for')
+    target_for: dict[str, str] = {}
+    for word, host in pairs(parsed.target_for, '--target-for', True).items():
+        (server,) = resolve(cloud, [word])
+        if server.uuid in target_for:
+            raise exceptions.UsageError(
+                f'--target-for names server {server.uuid} twice'
+            )
+        target_for[server.uuid] = host
     return situation.Request(
         hosts=tuple(dict.fromkeys(hosts)),
-        servers=tuple(servers),
+        servers=tuple(dict.fromkeys(servers)),
         method=parsed.method,
         target_host=parsed.target_host,
-        target_for={
-            one.uuid: target_for[word]
-            for word, one in zip(
-                target_for, resolve(cloud, list(target_for)), strict=True
-            )
-        },
+        target_for=target_for,
         exclude=tuple(s.uuid for s in resolve(cloud, parsed.exclude)),
         fenced=parsed.fenced,
         fence=parsed.fence,

@@ -135,7 +135,7 @@ def row(
     server: records.Server,
 ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
     """Every column of its row, secrets masked."""
-    masked = {name: secrets.mask(value) for name, value in server.row.items()}
+    masked = secrets.mask(server.row)
     return tuple(masked), tuple(masked.values())
 
 

@@ -1,0 +1,119 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The claims of a plan, looked at before each change."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest import mock
+
+import fixtures
+
+from nova_recovery.engine import plan as plan_module
+from nova_recovery import exceptions
+from nova_recovery import procedures
+from tests import base
+
+MARKER = 'nova-recovery run=1a2b3c4d by=anna@ctl1'
+OTHER = 'nova-recovery run=99999999 by=bob@ctl2'
+CLAIM = plan_module.Item(
+    'claim-host:np-rcc54',
+    'claim-host',
+    'host:np-rcc54',
+    'np-rcc54',
+    {'cell': 'cell1', 'service_id': 7, 'report_count': 4711},
+)
+MOVE = plan_module.Item(
+    'move-record:u1', 'move-record', 'server:u1', 'web', {}, (CLAIM.subject,)
+)
+CLAIM_SERVER = plan_module.Item(
+    'claim-server:u1',
+    'claim-server',
+    'server:u1',
+    'web',
+    {'cell': 'cell1', 'uuid': 'u1'},
+)
+REBOOT = plan_module.Item('reboot-server:u1', 'reboot-server', 'server:u1', '')
+
+
+def plan(*items: plan_module.Item) -> plan_module.Plan:
+    """A plan of one step."""
+    return plan_module.Plan('p', '', {}, (plan_module.Step('s', '', items),))
+
+
+class GuardTest(base.TestCase):
+    """What the cloud says when a change is about to be made.
+
+    :ivar row: the dead host's row of ``services``
+    :ivar holder: who claimed the server
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.row: dict[str, Any] = {
+            'disabled_reason': MARKER,
+            'report_count': 4711,
+        }
+        self.holder: str | None = MARKER.replace(' ', '-')
+        for name, answer in (
+            ('service_row', lambda database, service: self.row),
+            ('server_holder', lambda database, uuid: self.holder),
+        ):
+            self.useFixture(
+                fixtures.MonkeyPatch(
+                    f'nova_recovery.cloud.claims.{name}', answer
+                )
+            )
+
+    def confirm(
+        self, item: plan_module.Item, *items: plan_module.Item
+    ) -> None:
+        guard = procedures.guard(plan(*items), mock.Mock(), MARKER)
+        assert guard is not None
+        guard(item)
+
+    def lost(self, item: plan_module.Item, *items: plan_module.Item) -> str:
+        return str(
+            self.assertRaises(
+                exceptions.ClaimLost, self.confirm, item, *items
+            )
+        )
+
+    def test_a_plan_that_claims_nothing_is_not_guarded(self) -> None:
+        self.assertIsNone(procedures.guard(plan(MOVE), mock.Mock(), MARKER))
+
+    def test_a_claim_that_is_ours(self) -> None:
+        self.confirm(MOVE, CLAIM, MOVE)
+        self.confirm(REBOOT, CLAIM_SERVER, REBOOT)
+
+    def test_a_server_is_under_the_claim_on_its_host(self) -> None:
+        for reason in (OTHER, 'kernel update', None):
+            self.row['disabled_reason'] = reason
+            self.assertIn(str(reason), self.lost(MOVE, CLAIM, MOVE))
+
+    def test_a_server_of_another_host_is_not(self) -> None:
+        self.row['disabled_reason'] = OTHER
+        self.confirm(REBOOT, CLAIM, MOVE)
+
+    def test_a_server_that_is_claimed_itself(self) -> None:
+        for holder in (None, OTHER.replace(' ', '-')):
+            self.holder = holder
+            self.assertIn('web', self.lost(REBOOT, CLAIM_SERVER, REBOOT))
+
+    def test_claiming_and_giving_back_look_for_themselves(self) -> None:
+        self.row['disabled_reason'] = None
+        self.confirm(CLAIM, CLAIM, MOVE)
+
+    def test_a_dead_host_that_reports_again(self) -> None:
+        self.row['report_count'] = 4712
+        self.assertIn('alive again', self.lost(MOVE, CLAIM, MOVE))
