@@ -32,8 +32,11 @@ def connectors(
 ) -> dict[str, dict[str, Any]]:
     """How each attachment is connected (Queens and later store it).
 
-    :returns: attachment id -> {'mode', 'connector': the host's, or None}
+    :returns: attachment id -> {'mode', 'connector': the host's, or None};
+        nothing where cinder is too old to store it
     """
+    if not cinder.tables.has('volume_attachment', 'connector'):
+        return {}
     table = cinder.tables['volume_attachment']
     with cinder.reader() as connection:
         found = connection.execute(
@@ -52,7 +55,10 @@ def of_hosts(
     """The connector of each host, from any live attachment to it.
 
     It is the same for all volumes of a host: its initiator, its addresses.
+    Nothing where cinder is too old to store it.
     """
+    if not cinder.tables.has('volume_attachment', 'connector'):
+        return {}
     table = cinder.tables['volume_attachment']
     found: dict[str, dict[str, Any]] = {}
     with cinder.reader() as connection:

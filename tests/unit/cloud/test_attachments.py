@@ -1,0 +1,37 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Connectors, and cinders that are too old to have any."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+from nova_recovery.cloud import attachments
+from tests import base
+
+
+class TestOldCinder(base.TestCase):
+    """Juno has no table of attachments, Pike no connector in it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.cinder = mock.Mock(spec_set=('tables', 'reader'))
+        self.cinder.tables.has.return_value = False
+
+    def test_no_host_has_a_connector_and_nothing_is_asked(self) -> None:
+        self.assertEqual({}, attachments.of_hosts(self.cinder, ['np-rcc46']))
+        self.cinder.reader.assert_not_called()
+
+    def test_no_attachment_has_a_connector(self) -> None:
+        self.assertEqual({}, attachments.connectors(self.cinder, ['a1']))
+        self.cinder.reader.assert_not_called()
