@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import datetime
 import threading
 from typing import Any
 from typing import TYPE_CHECKING
@@ -134,9 +135,12 @@ def one(
 def row(
     server: records.Server,
 ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-    """Every column of its row, secrets masked."""
+    """Every column of its row, secrets masked, times as text for -f json."""
     masked = secrets.mask(server.row)
-    return tuple(masked), tuple(masked.values())
+    return tuple(masked), tuple(
+        str(value) if isinstance(value, datetime.datetime) else value
+        for value in masked.values()
+    )
 
 
 def power(state: int | None) -> str:
