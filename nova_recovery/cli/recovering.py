@@ -94,8 +94,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--sql',
         action='store_true',
-        help='Print the SQL of the moves and stop; the only way on clouds '
-        'older than cells and placement',
+        help='Print the SQL that moves the servers and stop, as --method '
+        'move, whatever the gates say; the only way on clouds older than '
+        'cells and placement',
     )
     carry_out.add_plan_options(parser)
 
@@ -199,7 +200,8 @@ def _request(
     return situation.Request(
         hosts=tuple(dict.fromkeys(hosts)),
         servers=tuple(dict.fromkeys(servers)),
-        method=parsed.method,
+        # an evacuation has no SQL to print
+        method='move' if parsed.sql else parsed.method,
         target_host=parsed.target_host,
         target_for=target_for,
         exclude=tuple(s.uuid for s in resolve(cloud, parsed.exclude)),
