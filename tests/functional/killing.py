@@ -29,6 +29,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 from typing import Any
 
 from nova_recovery import changes
@@ -175,6 +176,14 @@ def open_cloud(
     return cloud_module.Cloud(
         conf.load(files=[str(conf_file)]), practice.connection
     )
+
+
+def create_run(url: str, plan: Any) -> str:
+    """A run of this controller in a journal; its id."""
+    with contextlib.closing(journal_module.Journal.open(url)) as journal:
+        return journal.create_run(
+            plan, who='anna', machine=socket.gethostname(), command='test'
+        )
 
 
 def carry_out(

@@ -15,12 +15,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
+import random
 import signal
-import socket
+import time
 from typing import Any
 
-from nova_recovery.engine import journal as journal_module
+from nova_recovery.engine import planfile
 from nova_recovery import fencing
 from nova_recovery.procedures.recover import decide
 from nova_recovery.procedures.recover import read
@@ -28,6 +30,7 @@ from nova_recovery.procedures.recover import situation
 from tests.functional import base
 from tests.functional import fates
 from tests.functional import killing
+from tests.functional import recovered
 from tests.unit.engine import world
 
 #: After these, half a move is there: the gates must let the rest pass.
@@ -75,11 +78,7 @@ class TestKilledMove(base.FunctionalTest):
         ]
 
     def create_run(self, plan: Any) -> str:
-        journal = journal_module.Journal.open(f'sqlite:///{self.journal}')
-        self.addCleanup(journal.close)
-        return journal.create_run(
-            plan, who='anna', machine=socket.gethostname(), command='test'
-        )
+        return killing.create_run(f'sqlite:///{self.journal}', plan)
 
     def process(self, run_id: str, watch: killing.Watch) -> int:
         """Carry out in a process of its own; -9 if it was killed."""
@@ -162,3 +161,82 @@ class TestKilledMove(base.FunctionalTest):
         ended = self.recovery('run', 'resume', run_id)
         self.assertIn('There is no terminal to ask', ended.stderr, point)
         self.assertEqual(3, ended.code)
+
+
+class TestKilledRecovery(recovered.RecoveredTest):
+    """A whole host, 16 workers, killed wherever they are."""
+
+    PAUSED = frozenset({'at3-ui02', 'at3-ui03', 'at3-ui06', 'at3-ui08'})
+    #: Seconds until the next process is killed.
+    SOONEST, LATEST = 0.4, 1.6
+    KILLS = 10
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.practice.reset()
+        names = {
+            name: row['uuid'] for name, row in self.state.rows('host1').items()
+        }
+        for name in self.PAUSED - {'at3-ui06'}:
+            self.state.server_action(names[name], 'pause')
+        self.wait_for(
+            lambda: all(
+                self.state.row(names[name])['vm_state'] == 'paused'
+                for name in self.PAUSED
+            ),
+            'paused servers',
+        )
+        self.servers = self.before(names.values())
+        self.lose_power('host1')
+
+    def test_seed_1(self) -> None:
+        self.killed_at_random(1)
+
+    def test_seed_2(self) -> None:
+        self.killed_at_random(2)
+
+    def killed_at_random(self, seed: int) -> None:
+        chance = random.Random(seed)
+        plan = self.plan(
+            'host', 'recover', 'host1', '--fenced', 'PDU port 14 is off',
+            '--shared-storage', '--connector', self.connector('host2'),
+            '--connector', self.connector('host3'),
+        )  # fmt: skip
+        run_id = killing.create_run(
+            f'sqlite:///{self.journal}', planfile.load(str(plan['file']))
+        )
+        killed = 0
+        for _ in range(self.KILLS):
+            pid = world.start(
+                lambda: killing.carry_out(
+                    self.practice, self.conf_file, run_id, 16
+                )
+            )
+            # any moment will do
+            time.sleep(chance.uniform(self.SOONEST, self.LATEST))
+            os.kill(pid, signal.SIGKILL)
+            killed += world.ended(pid) == -signal.SIGKILL
+        self.assertGreater(killed, self.KILLS * 2 / 3, 'it ended too soon')
+        self.done('run', 'resume', run_id, '--yes')
+        self.assertEqual('done', self.answer('run', 'show', run_id)['state'])
+        for one in self.servers:
+            self.assert_recovered(
+                one, one.name in self.PAUSED, ('host2', 'host3')
+            )
+        self.assert_out_of_service('host1', run_id)
+
+    def _assert_asked(self, before: recovered.Before, moved: bool) -> None:
+        asked = self.state.actions(before.uuid)[len(before.actions) :]
+        self.assertEqual(
+            [('start' if before.ran else '') if moved else 'evacuate'],
+            [action for action in asked if action in fates.ONCE] or [''],
+            before.name,
+        )
+        # A process that is killed while nova locks may have it locked twice.
+        self.assertEqual(
+            {'lock', 'unlock'} if moved else set(),
+            set(asked) - set(fates.ONCE),
+            before.name,
+        )
+        # ours, or nova's
+        self.assertEqual(1, len(self.state.migrations(before.uuid)))
