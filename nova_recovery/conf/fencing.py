@@ -33,7 +33,8 @@ What proves that a host is off: an entry point of ``nova_recovery.fencing``.
 The command that tells whether a host is off, such as
 ``fence_ipmilan --ip {host}-ipmi --action status``. ``{host}`` is the name of
 the host in nova. It is split like a command line and run without a shell. As
-with the fence agents, exit code 2 means off, 0 on, anything else unknown.
+with the fence agents, exit code 2 together with the word "off" in what it
+prints means off, exit code 0 means on, anything else is unknown.
 """,
     ),
     cfg.StrOpt(

@@ -34,6 +34,7 @@ from nova_recovery import exceptions
 PATIENCE = 120
 #: What the fence agents' ``--action status`` exit with.
 ON, OFF = 0, 2
+_SAYS_OFF = re.compile(r'\boff\b', re.IGNORECASE)
 #: Options that are followed by a secret: the fence agents' -p and the like.
 _SECRET_OPTION = re.compile('-p|--?[a-z-]*(pass|secret|token|key)[a-z-]*')
 
@@ -93,6 +94,9 @@ class Command:
         except exceptions.ChangeFailed as error:
             return Status('unknown', str(error))
         state = {ON: 'on', OFF: 'off'}.get(code, 'unknown')
+        # 2 is also what a program ends with that was called wrongly.
+        if state == 'off' and not _SAYS_OFF.search(words):
+            state = 'unknown'
         return Status(state, f'{state}, says command_status: {words}')
 
     def off(self, host: str) -> None:

@@ -135,8 +135,13 @@ def one(
 def row(
     server: records.Server,
 ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-    """Every column of its row, secrets masked, times as text for -f json."""
-    masked = secrets.mask(server.row)
+    """Every column of its row, secrets masked, times as text for -f json.
+
+    ``user_data`` is the tenant's and often holds passwords: only its size.
+    """
+    masked = dict(secrets.mask(server.row))
+    if masked.get('user_data'):
+        masked['user_data'] = f'{len(masked["user_data"])} characters'
     return tuple(masked), tuple(
         str(value) if isinstance(value, datetime.datetime) else value
         for value in masked.values()

@@ -120,6 +120,12 @@ class StatusTest(Site):
             found,
         )
 
+    def test_a_program_that_was_called_wrongly_proves_nothing(self) -> None:
+        path = self.program(
+            'print("usage: fence [-h]"); raise SystemExit(2)'
+        )
+        self.assertEqual('unknown', self.status(path).state)
+
     def test_output_that_is_no_text_is_no_matter(self) -> None:
         path = self.program(
             r"""
@@ -132,7 +138,7 @@ class StatusTest(Site):
 
     def test_the_host_is_one_word_and_no_shell_sees_it(self) -> None:
         path = self.program(
-            'import sys; print(sys.argv[1:]); raise SystemExit(2)'
+            'import sys; print("off", sys.argv[1:]); raise SystemExit(2)'
         )
         driver = self.driver(
             driver='command',
