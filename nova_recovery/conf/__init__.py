@@ -26,13 +26,23 @@ from nova_recovery.conf import fencing
 from nova_recovery.conf import files as files_module
 from nova_recovery.conf import journal
 from nova_recovery.conf import runner
+from nova_recovery.conf import snapshot
 from nova_recovery.conf import storage
 from nova_recovery.conf import timeouts
 
 PROJECT = 'nova-recovery'
 VARIABLE = 'NOVA_RECOVERY_CONFIG_FILE'
 
-_GROUPS = (default, cells, journal, runner, timeouts, fencing, storage)
+_GROUPS = (
+    default,
+    cells,
+    journal,
+    runner,
+    timeouts,
+    fencing,
+    storage,
+    snapshot,
+)
 
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:

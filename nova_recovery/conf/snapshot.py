@@ -1,0 +1,46 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Where snapshots are, and how many are kept."""
+
+from oslo_config import cfg
+
+GROUP = 'snapshot'
+
+OPTIONS = [
+    cfg.StrOpt(
+        'directory',
+        default='/var/lib/nova-recovery/snapshots',
+        help="""
+Where ``snapshot create`` writes, and the others look. Keep it on a disk that
+survives what the snapshots are for, or copy it to one.
+""",
+    ),
+    cfg.IntOpt(
+        'keep_count',
+        default=30,
+        min=0,
+        help="""
+How many snapshots of the cloud, and of each host, are kept. Older ones are
+deleted after a new one was written. 0 keeps any number. The newest complete
+one is always kept.
+""",
+    ),
+    cfg.IntOpt(
+        'keep_days',
+        default=60,
+        min=0,
+        help="""
+After how many days a snapshot is deleted. 0 keeps them for ever.
+""",
+    ),
+]

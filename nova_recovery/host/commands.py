@@ -1,0 +1,61 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Programs of the host, run without a shell and with a time limit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import os
+import subprocess  # nosec B404
+
+#: Seconds that a program which only looks may take.
+PATIENCE = 60
+
+
+class HostError(Exception):
+    """A program is missing, failed, or took too long; the text says which."""
+
+
+def run(
+    words: Sequence[str],
+    fine: Sequence[int] = (0,),
+    timeout: float = PATIENCE,
+) -> str:
+    """Run a program and return what it wrote.
+
+    :param fine: exit codes that are no failure
+    :raises HostError: there is no such program, it failed or hung
+    """
+    try:
+        done = subprocess.run(  # nosec B603
+            list(words),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout,
+            env={**os.environ, 'LC_ALL': 'C'},
+            check=False,
+        )
+    except FileNotFoundError:
+        raise HostError(f'{words[0]} is not installed') from None
+    except OSError as error:
+        raise HostError(f'{words[0]}: {error.strerror}') from error
+    except subprocess.TimeoutExpired:
+        raise HostError(
+            f'{words[0]} did not end within {timeout:.0f} s'
+        ) from None
+    if done.returncode not in fine:
+        said = ' '.join(done.stderr.decode(errors='replace').split())
+        raise HostError(
+            f'{" ".join(words)} ended with {done.returncode}: {said[:300]}'
+        )
+    return done.stdout.decode(errors='replace')

@@ -1,0 +1,147 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Everything that a snapshot wants of the host on which it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+import dataclasses
+import os
+from typing import Any
+
+from nova_recovery.host import commands
+from nova_recovery.host import domains as domains_module
+from nova_recovery.host import iscsi
+from nova_recovery.host import mounts
+from nova_recovery.host import packet_filter
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What one look at the host gave.
+
+    :ivar rows: None where it could not be had
+    :ivar problem: why not, or what was left out
+    :ivar absent: it could not be had because the host has no such program
+    """
+
+    rows: list[tuple[Any, ...]] | None
+    problem: str = ''
+    absent: bool = False
+
+
+def look() -> dict[str, Answer]:
+    """The host's sections of a snapshot, by name.
+
+    ``sessions`` (protocol, target, portal, lun, device, state, volume,
+    server), ``rules`` (tool, text), ``domains`` (uuid, name, state,
+    autostart, persistent, xml), ``mounts`` (target, device, type, options)
+    and ``fstab`` (line number, text). The last two are not masked.
+    """
+    found: list[domains_module.Domain] = []
+    answers = {'domains': _asked(lambda: _domains(found))}
+    answers['sessions'] = _asked(lambda: _sessions(found))
+    answers['rules'] = _rules()
+    answers['mounts'] = _asked(
+        lambda: [dataclasses.astuple(m) for m in mounts.mounted()]
+    )
+    answers['fstab'] = _asked(lambda: list(mounts.fstab()))
+    return answers
+
+
+def _asked(ask: Callable[[], list[tuple[Any, ...]]]) -> Answer:
+    try:
+        return Answer(ask())
+    except commands.HostError as error:
+        return Answer(None, str(error), 'is not installed' in str(error))
+
+
+def _domains(
+    found: list[domains_module.Domain],
+) -> list[tuple[Any, ...]]:
+    found += domains_module.domains()
+    return [
+        (
+            domain.uuid,
+            domain.name,
+            domain.state,
+            int(domain.autostart),
+            int(domain.persistent),
+            domain.xml,
+        )
+        for domain in found
+    ]
+
+
+def _sessions(
+    found: Iterable[domains_module.Domain],
+) -> list[tuple[Any, ...]]:
+    used = by_device(found)
+    rows: list[tuple[Any, ...]] = []
+    for session in iscsi.sessions():
+        volume, server = used.get(session.device or '', (None, None))
+        if server is None and session.volume:
+            # the path of a multipath device tells no single disk
+            server = next(
+                (s for v, s in used.values() if v == session.volume), None
+            )
+        rows.append(
+            (
+                'iscsi',
+                session.target,
+                session.portal,
+                session.lun,
+                session.device,
+                session.state,
+                volume or session.volume,
+                server,
+            )
+        )
+    return rows
+
+
+def by_device(
+    found: Iterable[domains_module.Domain],
+) -> dict[str, tuple[str, str]]:
+    """The kernel's name of each disk -> (volume, server) that it is.
+
+    From the disks of domains: their serial is the volume, the UUID of the
+    domain the server; links such as those in /dev/disk/by-path are followed.
+    """
+    return {
+        os.path.basename(os.path.realpath(source)): (serial, domain.uuid)
+        for domain in found
+        for source, serial in domain.disks.items()
+        if source.startswith('/dev/')
+    }
+
+
+def _rules() -> Answer:
+    rows: list[tuple[Any, ...]] = []
+    problems = []
+    absent = 0
+    for tool in packet_filter.TOOLS:
+        try:
+            rows.append((tool, packet_filter.rules(tool)))
+        except commands.HostError as error:
+            if 'is not installed' in str(error):
+                absent += 1
+            else:
+                problems.append(str(error))
+    if problems:
+        # half of the rules would pass for all of them
+        return Answer(None, '; '.join(problems))
+    if absent == len(packet_filter.TOOLS):
+        return Answer(None, 'no packet filter is installed', absent=True)
+    return Answer(rows)

@@ -1,0 +1,147 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Where nova's mappings and cinder's attachments contradict each other.
+
+The two databases are of two moments: a volume that was attached in between
+looks like a contradiction. So each is read again, and written down only
+when it is still there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+import contextlib
+import itertools
+from typing import Any
+
+import sqlalchemy as sa
+
+from nova_recovery.cloud import database as database_module
+from nova_recovery.cloud import schema
+from nova_recovery.snapshot import streams
+from nova_recovery.snapshot import writing
+
+#: Volumes that are read again in one query.
+BATCH = 500
+
+# The first question of two sections that have just been written: both are
+# without an index, and SQLite makes one for the time of the query.
+_SUSPECTS = """
+SELECT server, volume, device_name FROM devices AS d
+WHERE volume IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM attachments AS a
+    WHERE a.volume = d.volume AND a.server = d.server
+    AND (d.attachment IS NULL OR a.id = d.attachment))
+UNION
+SELECT server, volume, mountpoint FROM attachments AS a
+WHERE server IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM devices AS d
+    WHERE d.volume = a.volume AND d.server = a.server)
+"""
+
+Pair = tuple[str, str]
+
+
+def differences(
+    writer: writing.Writer,
+    cells: Sequence[database_module.Database],
+    cinder: database_module.Database,
+) -> Iterator[Sequence[Any]]:
+    """Rows of the section ``differences``.
+
+    :param cells: all of them: what one that is left out has would be told
+        as missing
+    :raises DatabaseUnavailable: one doesn't answer any more
+    """
+    suspects = writer.select(_SUSPECTS)
+    while batch := list(itertools.islice(suspects, BATCH)):
+        wanted = sorted({row[1] for row in batch})
+        mapped: dict[Pair, list[str | None]] = {}
+        for cell in cells:
+            mapped |= _mapped(cell, wanted)
+        attached = _attached(cinder, wanted)
+        for server, volume, device in batch:
+            found = _judged(
+                mapped.get((server, volume)), attached.get((server, volume))
+            )
+            if found is not None:
+                yield found[0], server, volume, device, *found[1:]
+
+
+def _judged(
+    nova: Sequence[str | None] | None, cinder: Sequence[str] | None
+) -> tuple[str, str | None, str | None] | None:
+    """The code and what each of them says; None when they agree."""
+    if nova is None and cinder is None:
+        return None
+    if nova is None:
+        return 'attachment-without-mapping', None, _words(cinder or ())
+    if cinder is None:
+        return 'mapping-without-attachment', _words(nova), None
+    strange = [one for one in nova if one is not None and one not in cinder]
+    if strange:
+        return 'mapping-of-other-attachment', _words(nova), _words(cinder)
+    return None
+
+
+def _words(ids: Sequence[str | None]) -> str:
+    return ' '.join(one or '(no attachment id)' for one in ids)
+
+
+def _mapped(
+    cell: database_module.Database, volumes: Sequence[str]
+) -> Mapping[Pair, list[str | None]]:
+    table = cell.tables['block_device_mapping']
+    attachment = (
+        table.c.attachment_id if 'attachment_id' in table.c else sa.null()
+    )
+    return _grouped(
+        cell,
+        sa.select(table.c.instance_uuid, table.c.volume_id, attachment).where(
+            schema.live(table), table.c.volume_id.in_(volumes)
+        ),
+    )
+
+
+def _attached(
+    cinder: database_module.Database, volumes: Sequence[str]
+) -> Mapping[Pair, list[Any]]:
+    if cinder.tables.has('volume_attachment'):
+        table = cinder.tables['volume_attachment']
+        volume = table.c.volume_id
+    else:
+        table = cinder.tables['volumes']
+        volume = table.c.id
+    return _grouped(
+        cinder,
+        sa.select(table.c.instance_uuid, volume, table.c.id).where(
+            schema.live(table),
+            volume.in_(volumes),
+            table.c.instance_uuid.is_not(None),
+        ),
+    )
+
+
+def _grouped(
+    database: database_module.Database, query: Any
+) -> dict[Pair, list[Any]]:
+    found: dict[Pair, list[Any]] = {}
+    with database.reader() as connection:
+        stream = streams.Stream('', database, connection)
+        # closed before its connection is, whatever happens
+        with contextlib.closing(stream.rows(query)) as rows:
+            for server, volume, other in rows:
+                found.setdefault((server, volume), []).append(other)
+    return found

@@ -1,0 +1,202 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A snapshot being read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+import json
+import os
+import sqlite3
+import types
+from typing import Any
+import urllib.parse
+
+from nova_recovery import exceptions
+from nova_recovery.snapshot import format as format_module
+
+_MAGIC = b'SQLite format 3\0'
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where rows are from: a cell, a database, an API, a host.
+
+    :ivar kind: ``cell``, ``api``, ``cinder``, ``neutron``, ``placement`` or
+        ``host``
+    :ivar taken_at: the moment of its rows by its own clock, UTC
+    :ivar offset: seconds after the first source was opened
+    :ivar markers: the highest ids and newest times in it
+    """
+
+    name: str
+    kind: str
+    state: str
+    taken_at: str | None
+    offset: float | None
+    markers: dict[str, Any]
+    detail: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """What a section has from a source."""
+
+    section: str
+    source: str
+    state: str
+    rows: int
+    sha256: str
+    detail: str
+
+
+class Snapshot:
+    """A snapshot file, open for reading; a context manager.
+
+    :ivar meta: what it says of itself: ``taken_at``, ``machine``,
+        ``program`` (the version that made it), ``checksum``
+    :raises RecoveryError: it can't be read, is damaged, no snapshot, or
+        of a newer version
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        _check_header(path)
+        with self.reading():
+            self.file = sqlite3.connect(uri(path), uri=True)
+            self.meta: dict[str, Any] = dict(
+                self.file.execute('SELECT key, value FROM meta')
+            )
+            self.sources = [
+                Source(
+                    name, kind, state, at, offset, json.loads(found), detail
+                )
+                for (
+                    name, kind, state, at, offset, found, detail
+                ) in self.file.execute('SELECT * FROM sources')
+            ]
+            self.parts = [
+                Part(*row) for row in self.file.execute('SELECT * FROM parts')
+            ]
+
+    def __enter__(self) -> Snapshot:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: types.TracebackType | None,
+    ) -> None:
+        self.file.close()
+
+    @property
+    def unknown(self) -> list[Part]:
+        """The parts that could not be read when it was taken."""
+        return [
+            part
+            for part in self.parts
+            if part.state == format_module.UNKNOWN
+        ]
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything was read, and something was."""
+        return bool(self.parts) and not self.unknown
+
+    @property
+    def hosts(self) -> list[str]:
+        """The hosts that told of themselves."""
+        return sorted(
+            source.name.partition(':')[2]
+            for source in self.sources
+            if source.kind == 'host'
+        )
+
+    @property
+    def has_cloud(self) -> bool:
+        """Whether it has more than hosts."""
+        return any(source.kind != 'host' for source in self.sources)
+
+    def count(self, section: str) -> int:
+        return sum(p.rows for p in self.parts if p.section == section)
+
+    def rows(self, section: str, **equal: Any) -> Iterator[dict[str, Any]]:
+        """The rows of a section, as they were read, one after the other.
+
+        :param equal: only those where these columns have these values
+        """
+        known = format_module.SECTIONS[section]
+        columns = ('source', *known.columns)
+        where = ' AND '.join(f'{name} IS ?' for name in equal) or '1'
+        with self.reading():
+            for row in self.file.execute(
+                f'SELECT {", ".join(columns)} FROM {section}'  # nosec B608
+                f' WHERE {where} ORDER BY rowid',
+                tuple(equal.values()),
+            ):
+                yield dict(zip(columns, row, strict=True))
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Say what is wrong with the file in one line."""
+        with readable(self.path):
+            yield
+
+
+@contextlib.contextmanager
+def readable(path: str) -> Iterator[None]:
+    """Turn what SQLite says of a bad file into our error."""
+    try:
+        yield
+    except (sqlite3.Error, ValueError, TypeError) as error:
+        raise exceptions.RecoveryError(
+            f'snapshot {path}: damaged: {error}'
+        ) from error
+
+
+def uri(path: str) -> str:
+    """What SQLite opens without writing anything beside the file."""
+    quoted = urllib.parse.quote(os.path.abspath(path))
+    return f'file:{quoted}?mode=ro&immutable=1'
+
+
+def _check_header(path: str) -> None:
+    # https://www.sqlite.org/fileformat.html#the_database_header
+    try:
+        with open(path, 'rb') as file:
+            head = file.read(100)
+            size = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise exceptions.RecoveryError(
+            f"snapshot {path}: can't be read: {error.strerror}"
+        ) from error
+    application = int.from_bytes(head[68:72], 'big')
+    if head[:16] != _MAGIC or application != format_module.APPLICATION_ID:
+        raise exceptions.RecoveryError(
+            f'{path}: not a snapshot of nova-recovery'
+        )
+    version = int.from_bytes(head[60:64], 'big')
+    if version != format_module.VERSION:
+        raise exceptions.RecoveryError(
+            f'snapshot {path}: format {version}; this version reads format '
+            f'{format_module.VERSION}. Use the version that made it'
+        )
+    pages = int.from_bytes(head[28:32], 'big')
+    page = int.from_bytes(head[16:18], 'big')
+    if size < pages * page:
+        raise exceptions.RecoveryError(
+            f'snapshot {path}: cut off: {size} of {pages * page} bytes'
+        )

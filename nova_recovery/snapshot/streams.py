@@ -1,0 +1,165 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Rows from a database, one after the other, whatever release made it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Generator
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+import datetime
+import decimal
+from typing import Any
+
+from oslo_db import exception as db_exception
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from nova_recovery.cloud import database as database_module
+from nova_recovery.cloud import db_errors
+from nova_recovery.cloud import schema
+from nova_recovery import exceptions
+from nova_recovery.snapshot import format as format_module
+from nova_recovery.snapshot import writing
+
+#: Makes the rows of a section of what was selected for it.
+Convert = Callable[[list[Any]], Sequence[Any]]
+
+_SIMPLE = (str, int, float, type(None))
+
+
+class Stream:
+    """One database, in one consistent snapshot.
+
+    :param source: the name of the database in the file
+    """
+
+    def __init__(
+        self,
+        source: str,
+        database: database_module.Database,
+        connection: sa.engine.Connection,
+    ) -> None:
+        self.source = source
+        self.database = database
+        self.connection = connection
+
+    def table(self, name: str) -> sa.Table | None:
+        """A table, None where the release has none of that name."""
+        if not self.database.tables.has(name):
+            return None
+        return self.database.tables[name]
+
+    def rows(
+        self, query: Any, convert: Convert | None = None
+    ) -> Generator[Sequence[Any], None, None]:
+        """Plain rows from a cursor of the server.
+
+        :raises DatabaseUnavailable: it doesn't answer any more
+        :raises RecoveryError: it refuses the query
+        """
+        try:
+            result = self.connection.execute(
+                query.execution_options(
+                    stream_results=True, max_row_buffer=writing.BATCH
+                )
+            )
+            while batch := result.fetchmany(writing.BATCH):
+                for row in batch:
+                    values = [
+                        v if type(v) in _SIMPLE else plain(v) for v in row
+                    ]
+                    yield values if convert is None else convert(values)
+        except (exc.SQLAlchemyError, db_exception.DBError) as error:
+            reason = db_errors.describe(error)
+            raise exceptions.DatabaseUnavailable(
+                self.database.name, reason
+            ) from error
+
+    def section(
+        self,
+        name: str,
+        table: sa.Table,
+        renamed: Mapping[str, str] | None = None,
+        given: Mapping[str, Any] | None = None,
+        convert: Mapping[str, Callable[[Any], Any]] | None = None,
+        source: Any = None,
+        where: Any = None,
+    ) -> Iterator[Sequence[Any]]:
+        """The live rows of a table as rows of a section.
+
+        A column that the release lacks is NULL.
+
+        :param renamed: what columns of the section are called in the table
+        :param given: SQL expressions for columns of the section
+        :param convert: column -> what is done to its value
+        :param source: what is selected from, where that is a join
+        """
+        renamed, given = renamed or {}, given or {}
+        columns = format_module.SECTIONS[name].columns
+        picked = []
+        for column in columns:
+            if column in given:
+                picked.append(given[column].label(column))
+            elif renamed.get(column, column) in table.c:
+                picked.append(
+                    table.c[renamed.get(column, column)].label(column)
+                )
+            else:
+                picked.append(sa.null().label(column))
+        query = sa.select(*picked).where(schema.live(table))
+        if source is not None:
+            query = query.select_from(source)
+        if where is not None:
+            query = query.where(where)
+        changes = [
+            (columns.index(column), change)
+            for column, change in (convert or {}).items()
+        ]
+
+        def converted(values: list[Any]) -> Sequence[Any]:
+            for place, change in changes:
+                values[place] = change(values[place])
+            return values
+
+        return self.rows(query, converted if changes else None)
+
+    def newest(self, table: str, column: str) -> Any:
+        """The highest value of a column; None without one."""
+        if not self.database.tables.has(table, column):
+            return None
+        found = self.database.tables[table].c[column]
+        query = sa.select(sa.func.max(found))
+        return plain(self.connection.execute(query).scalar())
+
+    def now(self) -> str:
+        """The moment by the clock of the database."""
+        found = self.connection.exec_driver_sql('SELECT UTC_TIMESTAMP()')
+        return f'{plain(found.scalar())}Z'
+
+
+def plain(value: Any) -> Any:
+    """A value of a database as SQLite and JSON have it; times are UTC."""
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, datetime.datetime):
+        return value.isoformat(timespec='seconds')
+    if isinstance(value, decimal.Decimal):
+        return int(value) if value == int(value) else float(value)
+    if isinstance(value, bytes):
+        return value.decode('utf-8', 'replace')
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return str(value)
