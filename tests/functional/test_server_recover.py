@@ -21,7 +21,6 @@ import fixtures
 
 from nova_recovery.changes import reconnect
 from tests.cloud import servers
-from tests.cloud import services
 from tests.functional import recovered
 
 SOURCE, TARGET = 'host3', 'host2'
@@ -209,49 +208,3 @@ class TestServerRecover(recovered.RecoveredTest):
             f'{server.name}=the network agent runs again',
         )  # fmt: skip
         self.assert_recovered(before, True, (TARGET,))
-
-    def test_an_old_evacuation_away_from_the_target(self) -> None:
-        """Armed, it would make the target destroy the guest it just got."""
-        server = self.create_server(host=SOURCE)
-        (before,) = self.before([server.id])
-        self.practice.sql(
-            'nova',
-            'INSERT INTO migrations (created_at, uuid, instance_uuid,'
-            ' source_compute, source_node, dest_compute, dest_node, status,'
-            ' migration_type, hidden, cross_cell_move, deleted) VALUES'
-            ' (utc_timestamp(), uuid(), %s, %s, %s, %s, %s,'
-            " 'done', 'evacuation', 0, 0, 1)",
-            [server.id, TARGET, TARGET, SOURCE, SOURCE],
-        )
-        self.kill_compute(SOURCE)
-
-        plan = self.plan(
-            'server', 'recover', server.id, '--method', 'evacuate',
-            '--target-host', TARGET, *FENCED, '--shared-storage', code=3,
-        )  # fmt: skip
-        (gate,) = self.gates(plan)
-        self.assertEqual(
-            ('guest-not-on-target', 'hard'), (gate['name'], gate['klass'])
-        )
-
-        ended = self.subprocess_recovery(
-            *self.words(server.id, '--shared-storage', '--yes')
-        )
-        self.assertEqual(0, ended.code, ended.stderr)
-        self.assert_recovered(before, True, (TARGET,))
-        used = self.state.node(TARGET)['memory_mb_used']
-
-        self.practice.kill(services.compute(TARGET))
-        self.practice.start(services.compute(TARGET))
-        # The first pass of its resource tracker counts the server, which
-        # it finds by host and node.
-        self.wait_for(
-            lambda: self.state.node(TARGET)['memory_mb_used'] != used,
-            'the resource tracker',
-        )
-        self.assertEqual(
-            used + before.row['memory_mb'],
-            self.state.node(TARGET)['memory_mb_used'],
-        )
-        self.assertEqual('running', self.state.guests(server.id)[TARGET])
-        self.assertEqual({TARGET}, set(self.state.allocations(server.id)))

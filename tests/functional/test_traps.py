@@ -1,0 +1,141 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""What is left over from before: messages, evacuations, running hosts."""
+
+from __future__ import annotations
+
+import pathlib
+
+from tests.cloud import services
+from tests.functional import recovered
+
+SOURCE, TARGET = 'host3', 'host2'
+FENCED = ('--fenced', 'PDU port 14 is off')
+
+
+class TestTraps(recovered.RecoveredTest):
+    """Each would bring harm after the recovery."""
+
+    fresh = True
+
+    def words(self, name: str, *more: str) -> tuple[str, ...]:
+        return (
+            'server', 'recover', name, '--target-host', TARGET,
+            '--shared-storage', *more,
+        )  # fmt: skip
+
+    def test_an_old_evacuation_away_from_the_target(self) -> None:
+        """Armed, it would make the target destroy the guest it just got."""
+        server = self.create_server(host=SOURCE)
+        (before,) = self.before([server.id])
+        self.practice.sql(
+            'nova',
+            'INSERT INTO migrations (created_at, uuid, instance_uuid,'
+            ' source_compute, source_node, dest_compute, dest_node, status,'
+            ' migration_type, hidden, cross_cell_move, deleted) VALUES'
+            ' (utc_timestamp(), uuid(), %s, %s, %s, %s, %s,'
+            " 'done', 'evacuation', 0, 0, 1)",
+            [server.id, TARGET, TARGET, SOURCE, SOURCE],
+        )
+        self.kill_compute(SOURCE)
+
+        plan = self.plan(
+            *self.words(server.id, '--method', 'evacuate', *FENCED), code=3
+        )
+        (gate,) = self.gates(plan)
+        self.assertEqual(
+            ('guest-not-on-target', 'hard'), (gate['name'], gate['klass'])
+        )
+
+        ended = self.subprocess_recovery(
+            *self.words(server.id, '--method', 'move', *FENCED, '--yes')
+        )
+        self.assertEqual(0, ended.code, ended.stderr)
+        self.assert_recovered(before, True, (TARGET,))
+        used = self.state.node(TARGET)['memory_mb_used']
+
+        self.practice.kill(services.compute(TARGET))
+        self.practice.start(services.compute(TARGET))
+        # The first pass of its resource tracker counts the server, which
+        # it finds by host and node.
+        self.wait_for(
+            lambda: self.state.node(TARGET)['memory_mb_used'] != used,
+            'the resource tracker',
+        )
+        self.assertEqual(
+            used + before.row['memory_mb'],
+            self.state.node(TARGET)['memory_mb_used'],
+        )
+        self.assertEqual('running', self.state.guests(server.id)[TARGET])
+        self.assertEqual({TARGET}, set(self.state.allocations(server.id)))
+
+    def test_a_request_that_waits(self) -> None:
+        """Sent by its owner to the dead host, which would obey later."""
+        server = self.create_server(host=SOURCE)
+        self.kill_compute(SOURCE)
+        answer = self.state.server_action(server.id, 'os-stop', user='demo')
+        self.assertEqual(202, answer.status_code, answer.text)
+        (before,) = self.before([server.id])
+        self.assertEqual('powering-off', before.row['task_state'])
+        self.assertEqual(1, self.state.queued(SOURCE))
+
+        ended = self.done(*self.words(server.name, *FENCED, '--yes'), code=3)
+        self.assertRegex(ended.stderr, rf'nothing-queued +{server.name}')
+        self.assertIn(f'compute.{SOURCE}', ended.stderr)
+        self.practice.wait_compute_down(SOURCE)
+        shown = self.answer('server', 'show', server.id)
+        self.assertIn(f'compute.{SOURCE}', shown['waiting_request'])
+        self.assertEqual(1, self.state.queued(SOURCE))
+
+        self.practice.purge_queue(f'compute.{SOURCE}')
+        self.done(
+            *self.words(server.name, *FENCED, '--yes'), '--override',
+            f'nothing-queued:{server.name}=purged it',
+        )  # fmt: skip
+        self.assert_recovered(before, False, (TARGET,))
+        self.assertEqual(0, self.state.queued(SOURCE))
+        self.revive(SOURCE)
+        self.assertEqual({TARGET: 'running'}, self.state.guests(server.id))
+
+    def test_the_host_is_still_on(self) -> None:
+        """Beside a dead nova-compute guests may run: they are ended first."""
+        server = self.create_server(host=SOURCE)
+        (before,) = self.before([server.id])
+        self.kill_compute(SOURCE)
+        off = self.home / 'off'
+        status = self._script(
+            'status',
+            # as fence agents do
+            f'test -e {off} || exit 0\necho Status: OFF\nexit 2',
+        )
+        turn_off = self._script('off', f'test "$1" = {SOURCE} && touch {off}')
+        self.configure(
+            fencing__driver='command',
+            fencing__command_status=f'{status} {{host}}',
+            fencing__command_off=f'{turn_off} {{host}}',
+        )
+        ended = self.done(*self.words(server.name, '--yes'), code=3)
+        self.assertRegex(ended.stderr, rf'source-fenced +{SOURCE}: on')
+        self.assertEqual(before.row, self.state.row(server.id))
+        self.assertFalse(off.exists())
+
+        self.done(*self.words(server.name, '--fence', '--yes'))
+        self.assertTrue(off.exists())
+        self.assert_recovered(before, False, (TARGET,))
+
+    def _script(self, name: str, text: str) -> pathlib.Path:
+        path = self.home / f'{name}.sh'
+        path.write_text(f'#!/bin/sh\n{text}\n')
+        path.chmod(0o700)
+        return path
