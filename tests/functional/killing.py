@@ -32,6 +32,8 @@ import signal
 import socket
 from typing import Any
 
+import openstack
+
 from nova_recovery import changes
 from nova_recovery.cloud import apis
 from nova_recovery.cloud import cas
@@ -41,8 +43,8 @@ from nova_recovery import conf
 from nova_recovery.engine import journal as journal_module
 from nova_recovery.engine import progress
 from nova_recovery.engine import runner
+from nova_recovery import exceptions
 from nova_recovery import procedures
-from tests.cloud import cloud
 
 _UUID = re.compile('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 
@@ -65,12 +67,17 @@ class Watch:
 
     :param deadly: subject -> the points after which to die, each once in
         the life of the file
+    :param number: the signal to die of, or to stand still by
     """
 
     def __init__(
-        self, path: pathlib.Path, deadly: Mapping[str, set[str]] | None = None
+        self,
+        path: pathlib.Path,
+        deadly: Mapping[str, set[str]] | None = None,
+        number: signal.Signals = signal.SIGKILL,
     ) -> None:
         self._path = path
+        self._number = number
         self._deadly = deadly or {}
         self._dead = {
             (point.subject, point.what) for point in points(path) if point.died
@@ -91,7 +98,7 @@ class Watch:
         with open(self._path, 'ab', buffering=0) as file:
             file.write(line.encode())
         if dies:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self._number)
 
     # where the points are
 
@@ -169,12 +176,10 @@ def points(path: pathlib.Path) -> list[Point]:
     ]
 
 
-def open_cloud(
-    practice: cloud.PracticeCloud, conf_file: pathlib.Path
-) -> cloud_module.Cloud:
-    """The product's cloud, as its commands have it."""
+def open_cloud(conf_file: pathlib.Path) -> cloud_module.Cloud:
+    """The product's cloud, with the credentials of the environment."""
     return cloud_module.Cloud(
-        conf.load(files=[str(conf_file)]), practice.connection
+        conf.load(files=[str(conf_file)]), openstack.connect
     )
 
 
@@ -187,14 +192,13 @@ def create_run(url: str, plan: Any) -> str:
 
 
 def carry_out(
-    practice: cloud.PracticeCloud,
     conf_file: pathlib.Path,
     run_id: str,
     workers: int,
     watch: Watch | None = None,
 ) -> int:
     """Carry out or go on with a run, in this process; the exit code."""
-    where = open_cloud(practice, conf_file)
+    where = open_cloud(conf_file)
     kind = journal_module.Journal
     if watch is not None:
         kind = watch.journal_class()
@@ -203,15 +207,16 @@ def carry_out(
     if watch is not None:
         watch.learn(journal, run_id)
     plan = journal.plan(run_id)
-    return (
-        runner.Runner(
-            journal,
-            changes.registry(),
-            where,
-            reporter=progress.PlainReporter(io.StringIO()),
-            workers=workers,
-            guard=procedures.guard(plan, where, journal.run(run_id).marker),
-        )
-        .carry_out(run_id)
-        .exit_code
+    one = runner.Runner(
+        journal,
+        changes.registry(),
+        where,
+        reporter=progress.PlainReporter(io.StringIO()),
+        workers=workers,
+        guard=procedures.guard(plan, where, journal.run(run_id).marker),
     )
+    try:
+        return one.carry_out(run_id).exit_code
+    except exceptions.RecoveryError as error:
+        # as the commands do
+        return error.exit_code

@@ -60,7 +60,7 @@ class TestKilledMove(base.FunctionalTest):
 
     def plans(self) -> list[Any]:
         """Of the spared one and of the victims, from one look."""
-        cloud = killing.open_cloud(self.practice, self.conf_file)
+        cloud = killing.open_cloud(self.conf_file)
         request = situation.Request(
             hosts=('host1',),
             servers=(self.spared, *self.victims),
@@ -84,9 +84,7 @@ class TestKilledMove(base.FunctionalTest):
         """Carry out in a process of its own; -9 if it was killed."""
         return world.ended(
             world.start(
-                lambda: killing.carry_out(
-                    self.practice, self.conf_file, run_id, 1, watch
-                )
+                lambda: killing.carry_out(self.conf_file, run_id, 1, watch)
             ),
             120,
         )
@@ -208,9 +206,7 @@ class TestKilledRecovery(recovered.RecoveredTest):
         killed = 0
         for _ in range(self.KILLS):
             pid = world.start(
-                lambda: killing.carry_out(
-                    self.practice, self.conf_file, run_id, 16
-                )
+                lambda: killing.carry_out(self.conf_file, run_id, 16)
             )
             # any moment will do
             time.sleep(chance.uniform(self.SOONEST, self.LATEST))

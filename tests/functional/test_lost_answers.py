@@ -1,0 +1,250 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""It was carried out and nobody said so: nothing is done a second time."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import os
+import signal
+import threading
+from typing import Any
+
+import fixtures
+import sqlalchemy as sa
+
+from nova_recovery.changes import once
+from nova_recovery.cloud import cas
+from nova_recovery.cloud import cells
+from nova_recovery.cloud import compute
+from nova_recovery.cloud import database
+from nova_recovery.engine import planfile
+from tests.cloud import proxy
+from tests.functional import killing
+from tests.functional import recovered
+from tests.unit.engine import world
+
+RECOVER = (
+    '--fenced', 'PDU port 14 is off', '--shared-storage', '--target-host',
+    'host2',
+)  # fmt: skip
+
+
+class LostAnswerTest(recovered.RecoveredTest):
+    """Two servers on a dead host: one for nova, one to be moved."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        evacuated, moved = self.create_servers({
+            'evacuated': {'volumes': ['iscsi']},
+            'moved': {'volumes': ['iscsi'], 'state': 'paused'},
+        })  # fmt: skip
+        self.evacuated, self.moved = self.before([evacuated.id, moved.id])
+        self.lose_power('host1')
+        self.practice.wait_compute_down('host1')
+
+    def words(self, *servers: recovered.Before) -> tuple[str, ...]:
+        return (
+            'server', 'recover', *(one.uuid for one in servers), *RECOVER,
+            '--connector', self.connector('host2'),
+        )  # fmt: skip
+
+    def assert_both_recovered(self) -> None:
+        self.assert_recovered(self.evacuated, False, ('host2',))
+        self.assert_recovered(self.moved, True, ('host2',))
+        for one in (self.evacuated, self.moved):
+            self.assertEqual(1, len(self.state.migrations(one.uuid)))
+
+
+class TestLostCommit(LostAnswerTest):
+    """The database commits, and the connection is gone."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        port = self.practice.config.port('mariadb')
+        self.proxy = proxy.CommitProxy(port)
+        self.addCleanup(self.proxy.close)
+        load = cells.load_cells
+
+        def load_cells(*args: Any) -> list[cells.Cell]:
+            return [
+                dataclasses.replace(
+                    cell,
+                    url=sa.engine.make_url(cell.url)
+                    .set(port=self.proxy.port)
+                    .render_as_string(hide_password=False),
+                )
+                for cell in load(*args)
+            ]
+
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'nova_recovery.cloud.cells.load_cells', load_cells
+            )
+        )
+
+    def test_each_commit_once(self) -> None:
+        """Whatever the run writes into the cell: it looks, and goes on."""
+        lost: list[str] = []
+        really_set, really_write = cas.update_one, database.Database.write
+
+        def update_one(
+            connection: Any, table: Any, key: Any, seen: Any, values: Any
+        ) -> Any:
+            result = really_set(connection, table, key, seen, values)
+            what = f'{table.name}.{sorted(values)[0]}'
+            if what not in lost:
+                lost.append(what)
+                self.proxy.lose_next_commit()
+            return result
+
+        unknown = collections.Counter[str]()
+
+        def write(self_: database.Database, work: Any) -> Any:
+            try:
+                return really_write(self_, work)
+            except Exception as error:
+                unknown[type(error).__name__] += 1
+                raise
+
+        for name, value in (
+            ('nova_recovery.cloud.cas.update_one', update_one),
+            ('nova_recovery.cloud.database.Database.write', write),
+        ):
+            self.useFixture(fixtures.MonkeyPatch(name, value))
+        self.done(*self.words(self.moved), '--yes')
+        self.assertEqual(
+            [
+                'services.disabled',
+                'instances.availability_zone',
+                'block_device_mapping.attachment_id',
+                'block_device_mapping.connection_info',
+                'services.disabled_reason',
+            ],
+            lost,
+        )
+        self.assertEqual({'OutcomeUnknown': len(lost)}, unknown)
+        self.assert_recovered(self.moved, True, ('host2',))
+        self.assertEqual(1, len(self.state.migrations(self.moved.uuid)))
+        self.assert_out_of_service('host1', self.newest_run())
+
+
+class Holding(proxy.GatewayTimeoutProxy):
+    """Keeps one POST to itself for a while, as proxies do.
+
+    :param number: which one, from 1
+    """
+
+    def __init__(self, port: int, number: int) -> None:
+        super().__init__(port)
+        self._number = number
+        self.holds, self.let_go = threading.Event(), threading.Event()
+        # whoever sent it is dead when the answer comes
+        self._server.handle_error = lambda *unused: None  # type: ignore
+
+    def _loses(self, method: str, path: str) -> bool:
+        lost = super()._loses(method, path)
+        posts = [one for one, _ in self.requests if one == 'POST']
+        if method == 'POST' and len(posts) == self._number:
+            self.holds.set()
+            self.let_go.wait(60)
+        return lost
+
+
+class TestLostResponse(LostAnswerTest):
+    """Nova carries a request out, and the proxy says 504."""
+
+    def between(self, made: proxy.GatewayTimeoutProxy) -> None:
+        """Reach nova's API through this proxy from now on."""
+        self.addCleanup(made.close)
+        self.useFixture(
+            fixtures.EnvironmentVariable(
+                'OS_COMPUTE_ENDPOINT_OVERRIDE',
+                f'http://127.0.0.1:{made.port}/v2.1',
+            )
+        )
+
+    def before_sending(self, name: str, act: Any) -> None:
+        """Call *act* with the path right before a request is sent."""
+        really = getattr(compute.Compute, name)
+
+        def send(self_: compute.Compute, uuid: str, *args: Any) -> Any:
+            act(f'/servers/{uuid}/action')
+            return really(self_, uuid, *args)
+
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                f'nova_recovery.cloud.compute.Compute.{name}', send
+            )
+        )
+
+    def test_gateway_timeout(self) -> None:
+        """Start and evacuation are found in nova's own records."""
+        between = proxy.GatewayTimeoutProxy(
+            self.practice.config.port('nova-api')
+        )
+        self.between(between)
+        sent: list[str] = []
+
+        def lose(path: str) -> None:
+            sent.append(path)
+            between.lose_next('POST', path)
+
+        self.before_sending('start', lose)
+        self.before_sending('evacuate', lose)
+        ended = self.done(*self.words(self.evacuated, self.moved), '--yes')
+        self.assertEqual(2, len(sent), ended.stderr)
+        posts = [path for method, path in between.requests if method == 'POST']
+        # evacuate; lock, start, unlock
+        self.assertEqual(1 + 3, len(posts))
+        self.assert_both_recovered()
+
+    def test_arrives_after_the_program_was_killed(self) -> None:
+        """Held by a proxy, and carried out while the resume looks.
+
+        Nova has no record of the start when the resume begins: only that
+        it waits as long as a proxy may hold it keeps it from sending a
+        second one.
+        """
+        plan = self.plan(*self.words(self.moved))
+        run_id = killing.create_run(
+            f'sqlite:///{self.journal}', planfile.load(str(plan['file']))
+        )
+        # after the lock
+        between = Holding(self.practice.config.port('nova-api'), 2)
+        self.between(between)
+        pid = world.start(lambda: killing.carry_out(self.conf_file, run_id, 1))
+        self.assertTrue(between.holds.wait(60))
+        os.kill(pid, signal.SIGKILL)
+        self.assertEqual(-signal.SIGKILL, world.ended(pid))
+        asked = self.state.actions(self.moved.uuid)
+        self.assertNotIn('start', asked)
+
+        settled = once.SentOnce._settled
+        found: list[Any] = []
+
+        def arrives(self_: Any, *args: Any) -> Any:
+            # It has looked once, and found nothing.
+            between.let_go.set()
+            found.append(settled(self_, *args))
+            return found[-1]
+
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'nova_recovery.changes.once.SentOnce._settled', arrives
+            )
+        )
+        self.done('run', 'resume', run_id, '--yes')
+        self.assertEqual(1, len(found))
+        self.assert_recovered(self.moved, True, ('host2',))

@@ -1,0 +1,186 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A controller is lost in the middle of a run; another one ends it."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+from typing import Any
+
+import fixtures
+
+from nova_recovery.engine import planfile
+from nova_recovery import exit_codes
+from tests.functional import base
+from tests.functional import killing
+from tests.functional import recovered
+from tests.unit.engine import world
+
+
+class TestTakeOver(recovered.RecoveredTest):
+    """Journals of two controllers, and one cloud that both work on."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        evacuated, moved = self.create_servers({
+            'evacuated': {},
+            'moved': {'volumes': ['iscsi'], 'state': 'paused'},
+        })  # fmt: skip
+        self.evacuated, self.moved = self.before([evacuated.id, moved.id])
+        self.lose_power('host1')
+        self.practice.wait_compute_down('host1')
+        self.first = self.controller('ctl1')
+        self.second = self.controller('ctl2')
+
+    def controller(self, name: str) -> Any:
+        """``recovery`` on another machine, with a journal of its own."""
+        conf = self.home / f'{name}.conf'
+        journal = f'sqlite:///{self.home}/{name}.sqlite'
+        self.configure(conf, journal__connection=journal)
+
+        def recovery(*words: Any, code: int = 0) -> base.Ended:
+            with fixtures.MonkeyPatch('socket.gethostname', lambda: name):
+                return self.done(
+                    *words, '--recovery-config-file', conf, code=code
+                )
+
+        return recovery
+
+    def half_run(self, number: signal.Signals) -> str:
+        """A run of ctl1 that gets this signal when it has moved the row."""
+        path = self.home / 'plan'
+        self.first(
+            'server', 'recover', self.evacuated.uuid, self.moved.uuid,
+            '--target-host', 'host2', '--shared-storage', '--connector',
+            self.connector('host2'), '--fenced', 'PDU port 14 is off',
+            '--plan-file', path,
+        )  # fmt: skip
+        with fixtures.MonkeyPatch('socket.gethostname', lambda: 'ctl1'):
+            run_id = killing.create_run(
+                f'sqlite:///{self.home}/ctl1.sqlite', planfile.load(str(path))
+            )
+            self.exported_early = self.home / 'early.run'
+            self.first('run', 'export', run_id, self.exported_early)
+            watch = killing.Watch(
+                self.home / 'points',
+                {f'server:{self.moved.uuid}': {'move-record: journal done'}},
+                number,
+            )
+            conf = self.home / 'ctl1.conf'
+            self.pid = world.start(
+                lambda: killing.carry_out(conf, run_id, 1, watch)
+            )
+        self.addCleanup(self.kill)
+        self.wait_for(lambda: self.at_rest() in 'TZ', 'ctl1 to be at rest')
+        return run_id
+
+    def at_rest(self) -> str:
+        """The state of ctl1's process, see proc(5)."""
+        stat = pathlib.Path(f'/proc/{self.pid}/stat').read_text()
+        return stat.rpartition(')')[2].split()[0]
+
+    def kill(self) -> None:
+        """Leave nothing of ctl1 behind."""
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            world.ended(self.pid)
+
+    def claim(self) -> str:
+        return str(self.state.service('host1')['disabled_reason'])
+
+    def take_over(self, run_id: str, file: pathlib.Path) -> None:
+        ended = self.second('run', 'import', file)
+        self.assertEqual(run_id, ended.stdout.strip())
+        # not before it is ours: ctl1 may be at it
+        ended = self.second('run', 'resume', run_id, '--yes', code=3)
+        self.assertIn('is of anna on ctl1', ended.stderr)
+        self.assertIn('run take over', ended.stderr)
+        self.assertIn('@ctl1', self.claim())
+        ended = self.second(
+            'run', 'take', 'over', run_id, '--reason', 'ctl1 burnt down'
+        )
+        self.assertIn('The claim on host1 is yours', ended.stderr)
+        self.assertIn(f'run={run_id} ', self.claim())
+        self.assertIn('@ctl2', self.claim())
+
+    def test_exported_after_the_crash(self) -> None:
+        """ctl2 ends it; ctl1 comes back and sends nothing."""
+        run_id = self.half_run(signal.SIGKILL)
+        file = self.home / 'saved.run'
+        self.first('run', 'export', run_id, file)
+        self.take_over(run_id, file)
+
+        self.resurrected(run_id)
+
+        self.second('run', 'resume', run_id, '--yes')
+        self.assert_recovered(self.evacuated, False, ('host2',))
+        self.assert_recovered(self.moved, True, ('host2',))
+        self.assert_out_of_service('host1', run_id)
+        self.resurrected(run_id)
+
+    def resurrected(self, run_id: str) -> None:
+        """ctl1 goes on as if nothing had been: it is told, and stops."""
+        servers = (self.evacuated, self.moved)
+        before = [self.state.row(one.uuid) for one in servers]
+        asked = [self.state.actions(one.uuid) for one in servers]
+        calls = len(self.practice.cinder_calls())
+        claim = self.claim()
+        ended = self.first('run', 'resume', run_id, '--yes', code=3)
+        self.assertIn('ctl2' if '@ctl2' in claim else 'recovered by',
+                      ended.stderr)  # fmt: skip
+        self.assertEqual(before, [self.state.row(o.uuid) for o in servers])
+        self.assertEqual(asked, [self.state.actions(o.uuid) for o in servers])
+        self.assertEqual(calls, len(self.practice.cinder_calls()))
+        self.assertEqual(claim, self.claim())
+
+    def test_exported_before_anything_was_done(self) -> None:
+        """An old copy of the journal knows less than the cloud.
+
+        What was done meanwhile is nobody's as far as ctl2 can tell: it is
+        reported, and not done again.
+        """
+        run_id = self.half_run(signal.SIGKILL)
+        self.take_over(run_id, self.exported_early)
+        ended = self.second('run', 'resume', run_id, '--yes', code=4)
+        self.assertIn('conflict', ended.stderr)
+        for one in (self.evacuated, self.moved):
+            self.assertEqual('host2', self.state.row(one.uuid)['host'])
+            self.assertEqual(1, len(self.state.migrations(one.uuid)))
+        asked = self.state.actions(self.evacuated.uuid)
+        self.assertEqual(1, asked.count('evacuate'))
+        # and the claim stays, for there is something left to do
+        self.assertIn('@ctl2', self.claim())
+
+    def test_frozen(self) -> None:
+        """ctl1 only stood still; awake, it looks at its claim and ends."""
+        run_id = self.half_run(signal.SIGSTOP)
+        self.take_over(run_id, self.exported_early)
+        done = len(killing.points(self.home / 'points'))
+        os.kill(self.pid, signal.SIGCONT)
+        code = world.ended(self.pid, 60)
+        self.pid = 0
+        self.assertEqual(exit_codes.REFUSED, code)
+        self.assertEqual(
+            ['bind-port: journal intent'],
+            [
+                point.what
+                for point in killing.points(self.home / 'points')[done:]
+                if not point.what.startswith('run: ')
+            ][:1],
+        )
+        self.assertIn('@ctl2', self.claim())
+        self.assert_ports(self.moved.uuid, 'host1')
+        events = self.first('run', 'show', run_id, '-f', 'json').stdout
+        self.assertIn('interrupted', events)
