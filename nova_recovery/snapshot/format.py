@@ -267,16 +267,13 @@ def tables() -> list[str]:
     ]
 
 
-def indexes() -> list[str]:
-    """The statements that make it searchable, once it is filled."""
+def indexes(name: str) -> list[str]:
+    """The statements that make a section searchable, once it is filled."""
+    source, *key = SECTIONS[name].key
+    made = {'key': ', '.join([*key, source])}
+    if name in _INDEXES:
+        made[_INDEXES[name]] = _INDEXES[name]
     return [
-        *(
-            f'CREATE INDEX {section.name}_key ON {section.name}'
-            f' ({", ".join(reversed(section.key))})'
-            for section in SECTIONS.values()
-        ),
-        *(
-            f'CREATE INDEX {name}_{column} ON {name} ({column})'
-            for name, column in _INDEXES.items()
-        ),
+        f'CREATE INDEX IF NOT EXISTS {name}_{what} ON {name} ({columns})'
+        for what, columns in made.items()
     ]

@@ -36,8 +36,6 @@ from nova_recovery.snapshot import writing
 #: Volumes that are read again in one query.
 BATCH = 500
 
-# The first question of two sections that have just been written: both are
-# without an index, and SQLite makes one for the time of the query.
 _SUSPECTS = """
 SELECT server, volume, device_name FROM devices AS d
 WHERE volume IS NOT NULL AND NOT EXISTS (
@@ -65,6 +63,8 @@ def differences(
         as missing
     :raises DatabaseUnavailable: one doesn't answer any more
     """
+    for section in ('devices', 'attachments'):
+        writer.index(section)
     suspects = writer.select(_SUSPECTS)
     while batch := list(itertools.islice(suspects, BATCH)):
         wanted = sorted({row[1] for row in batch})

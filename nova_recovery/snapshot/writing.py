@@ -185,6 +185,12 @@ class Writer:
         """Whether something was written or said of a part."""
         return (section, source) in self._parts
 
+    def index(self, section: str) -> None:
+        """Make a section searchable before everything is written."""
+        with self._writing():
+            for statement in format_module.indexes(section):
+                self._file.execute(statement)
+
     def select(self, query: str) -> Iterator[Any]:
         """Ask what was written so far, such as to compare two sections."""
         with self._writing():
@@ -193,8 +199,8 @@ class Writer:
     def finish(self) -> None:
         """Make the file whole, put it on disk, and under its name."""
         with self._writing():
-            for statement in format_module.indexes():
-                self._file.execute(statement)
+            for name in format_module.SECTIONS:
+                self.index(name)
             self._file.execute(
                 'INSERT INTO meta VALUES (?, ?)',
                 ('checksum', checksum(self._file)),
