@@ -1,0 +1,60 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Small snapshots to test with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+from nova_recovery.snapshot import format as format_module
+from nova_recovery.snapshot import writing
+
+WEB = '3f57699a-e773-4650-a443-b4b37eed5a06'
+DATABASE = '5f57699a-e773-4650-a443-b4b37eed5a06'
+VOLUME = '39c9a6f3-9a0c-4e2c-9f06-7b0c6d3f9cc2'
+ROOT = '09c9a6f3-9a0c-4e2c-9f06-7b0c6d3f9cc2'
+
+Rows = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def write(
+    path: str,
+    sections: Rows,
+    source: str = 'cell:cell1',
+    unknown: Sequence[str] = (),
+) -> str:
+    """Write a snapshot of one source; columns that aren't given are None.
+
+    :param unknown: sections that could not be read
+    """
+    with writing.Writer(path) as writer:
+        writer.meta(
+            taken_at='2026-11-22T14:49:51Z', machine='control', program='1'
+        )
+        writer.source(source, source.partition(':')[0])
+        for name, rows in sections.items():
+            columns = format_module.SECTIONS[name].columns
+            assert all(set(row) <= set(columns) for row in rows)
+            writer.part(
+                name,
+                source,
+                [tuple(row.get(c) for c in columns) for row in rows],
+            )
+        for name in unknown:
+            writer.missing(
+                name, source, format_module.UNKNOWN, 'it was down'
+            )
+        writer.finish()
+    return path

@@ -1,0 +1,115 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The directory of the snapshots."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import pathlib
+import time
+
+import fixtures
+
+from nova_recovery import exceptions
+from nova_recovery.snapshot import store
+from nova_recovery.snapshot import writing
+from tests import base
+from tests.unit.snapshot import files
+
+NOW = datetime.datetime(2026, 11, 22, 12, 0, 0)
+
+
+class TestStore(base.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+
+    def add(self, days: int, host: str = '', unknown: bool = False) -> str:
+        taken = NOW - datetime.timedelta(days=days)
+        name = store.new_name(taken, host)
+        files.write(
+            str(self.folder / name),
+            {'servers': []},
+            source=f'host:{host}' if host else 'cell:cell1',
+            unknown=['tags'] if unknown else (),
+        )
+        return name.removesuffix(store.SUFFIX)
+
+    def prune(self, count: int, days: int) -> list[str]:
+        return store.prune(str(self.folder), count, days, NOW)
+
+    def test_newest_first_and_nothing_else(self) -> None:
+        old, new = self.add(2), self.add(1)
+        (self.folder / 'notes.snapshot').write_text('')
+        self.assertEqual(
+            [new, old], [e.name for e in store.entries(str(self.folder))]
+        )
+        self.assertEqual([], store.entries(str(self.folder / 'nowhere')))
+
+    def test_a_damaged_one_is_listed_as_that(self) -> None:
+        name = self.add(1)
+        (self.folder / f'{name}.snapshot').write_text('damaged')
+        (entry,) = store.entries(str(self.folder))
+        self.assertFalse(entry.complete)
+        self.assertIn('not a snapshot', entry.problem)
+
+    def test_kept_by_count_for_the_cloud_and_each_host(self) -> None:
+        names = [self.add(n) for n in range(4)]
+        self.add(9, host='np-rcc4')
+        self.assertEqual(names[2:], self.prune(2, 0))
+        self.assertEqual(3, len(store.entries(str(self.folder))))
+        self.assertEqual([], self.prune(0, 0))
+
+    def test_kept_by_age(self) -> None:
+        self.add(1)
+        old = self.add(31)
+        self.assertEqual([old], self.prune(0, 30))
+
+    def test_the_last_complete_one_is_kept_whatever_its_age(self) -> None:
+        good = self.add(90)
+        dropped = self.add(2, unknown=True)
+        newest = self.add(1, unknown=True)
+        self.assertEqual([dropped], self.prune(1, 30))
+        self.assertEqual(
+            [newest, good], [e.name for e in store.entries(str(self.folder))]
+        )
+
+    def test_what_a_killed_writer_left_is_removed_a_day_later(self) -> None:
+        for name, age in (('old', 90000), ('new', 100)):
+            path = self.folder / f'{writing.TEMPORARY}{name}'
+            path.write_text('')
+            os.utime(path, (time.time() - age,) * 2)
+        self.prune(1, 1)
+        self.assertEqual(
+            [f'{writing.TEMPORARY}new'], os.listdir(self.folder)
+        )
+
+    def test_latest_is_the_newest_of_the_cloud(self) -> None:
+        cloud = self.add(2)
+        self.add(1, host='np-rcc4')
+        self.assertEqual(
+            str(self.folder / f'{cloud}.snapshot'),
+            store.resolve(str(self.folder), 'latest'),
+        )
+
+    def test_only_snapshots_are_deleted(self) -> None:
+        good = str(self.folder / f'{self.add(1)}.snapshot')
+        notes = self.folder / 'notes'
+        notes.write_text('mine')
+        self.assertRaises(
+            exceptions.RecoveryError, store.delete, [good, str(notes)]
+        )
+        self.assertEqual(2, len(os.listdir(self.folder)))
+        store.delete([good])
+        self.assertEqual(['notes'], os.listdir(self.folder))
