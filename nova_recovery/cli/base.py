@@ -22,6 +22,7 @@ imports (the databases, the engine, openstacksdk) inside ``take_action``.
 from __future__ import annotations
 
 import argparse
+import textwrap
 from typing import Any
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,28 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
     from nova_recovery.cloud import cloud as cloud_module
+
+
+class Help(argparse.HelpFormatter):
+    """Help whose paragraphs stay, and whose examples can be copied.
+
+    argparse makes one paragraph of a description, and divides a word like
+    ``--target-host`` at its hyphen. Indented paragraphs are left as they are.
+    """
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return '\n\n'.join(
+            paragraph
+            if paragraph.startswith('    ')
+            else textwrap.fill(
+                ' '.join(paragraph.split()).replace('::', ':'),
+                width,
+                initial_indent=indent,
+                subsequent_indent=indent,
+                break_on_hyphens=False,
+            )
+            for paragraph in text.rstrip().split('\n\n')
+        )
 
 
 class RecoveryMixin(command.Command):
@@ -59,6 +82,7 @@ class RecoveryMixin(command.Command):
         global options, and what abbreviates them, out of the whole line.
         """
         parser = super().get_parser(prog_name)
+        parser.formatter_class = Help
         group = parser.add_argument_group('configuration files')
         group.add_argument(
             '--recovery-config-file',

@@ -82,7 +82,9 @@ class CheckConfig(base.RecoveryLister):
                 finding.state,
                 finding.user,
                 finding.rights,
-                '' if finding.offset is None else f'{finding.offset:+.0f} s',
+                ''
+                if finding.offset is None
+                else f'{round(finding.offset):+} s',
                 finding.detail,
             )
             for finding in findings

@@ -28,8 +28,10 @@ class RecoverHost(base.RecoveryLister):
     shown, and nothing is done for a host that may still be alive: its
     heartbeat is watched, and somebody has to answer for its being off.
 
-    Example: openstack recovery host recover np-rcc54 --target-host np-rcc46
-    --fenced "PDU port 14 is off"
+    Look first, then do it::
+
+        openstack recovery host recover np-rcc54 --dry-run
+        openstack recovery host recover np-rcc54 --fenced "PDU port 14 is off"
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:

@@ -78,7 +78,10 @@ class ApplyPlan(base.RecoveryLister):
     """Carry out a plan that was saved with --plan-file.
 
     Its gates are checked again first, and everything it is about to change
-    must still be as the plan saw it.
+    must still be as the plan saw it. The digest says that it is the plan
+    which you approved::
+
+        openstack recovery plan apply host1.plan --approve dc966795
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:

@@ -64,7 +64,9 @@ class TakeOverRun(base.RecoveryCommand):
     """Make a run yours that somebody else began.
 
     Its claims in the cloud name you from then on. It is refused while the
-    other process still lives.
+    other process still lives, as far as this machine can tell::
+
+        openstack recovery run take over 3fb0 --reason "controller1 is off"
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:

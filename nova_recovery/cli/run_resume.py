@@ -39,6 +39,10 @@ class ResumeRun(base.RecoveryLister):
     What is left is shown and asked for first, and the hard gates are checked
     again. What may have been sent is looked at before anything else: nothing
     is sent a second time unless it is proven that it wasn't carried out.
+    Where that is in doubt, look at the server, then decide::
+
+        openstack recovery run resume 3fb0 --again "at3-ui02=it does not run"
+        openstack recovery run resume 3fb0 --skip "at3-ui02=it runs already"
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:

@@ -32,7 +32,10 @@ class ListServer(base.RecoveryLister):
     """List the servers of a host from the databases, whatever its state.
 
     Beside each, what speaks against evacuating and against moving it. The
-    status of the API is shown if it answers within seconds.
+    status of the API is shown if it answers within seconds. The table is
+    wide; -c chooses columns::
+
+        openstack recovery server list --host np-rcc54 -c Name -c "VM state"
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -86,7 +89,9 @@ class RecoverServer(base.RecoveryLister):
     """Bring single servers of a dead host back on another.
 
     As host recover, for the servers that are named. They may be of
-    several dead hosts.
+    several dead hosts; the others of these hosts are left alone::
+
+        openstack recovery server recover at3-ui02 --target-host np-rcc46
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -119,7 +124,8 @@ class RebootServer(base.RecoveryLister):
 
     What was sent is never sent again unless it is proven that it was not
     carried out; a killed run goes on with run resume. Servers of a host
-    that is down are refused: the request would wait for its return.
+    that is down are refused: the request would wait in the message bus and
+    be carried out when the host returns.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -153,7 +159,9 @@ class SetServer(base.RecoveryLister):
 
     Only combinations that nova leaves alone; where "openstack server set
     --state" does the same, it says so. What is not given stays, but a new
-    state takes its power state along.
+    state takes its power state along::
+
+        openstack recovery server set at3-ui02 --vm-state stopped
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:

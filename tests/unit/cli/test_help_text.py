@@ -1,0 +1,45 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What --help says can be read, and its examples copied."""
+
+from __future__ import annotations
+
+import argparse
+
+from nova_recovery.cli import base
+from tests import base as tests_base
+
+EXAMPLE = (
+    '    openstack recovery server recover at3-ui02 --target-host np-rcc46 '
+    '--fenced "PDU port 14 is off"'
+)
+
+
+class TestHelp(tests_base.TestCase):
+    def text(self, description: str) -> str:
+        return argparse.ArgumentParser(
+            description=description, formatter_class=base.Help
+        ).format_help()
+
+    def test_an_example_stays_one_line_however_long(self) -> None:
+        text = self.text(f'Like this::\n\n{EXAMPLE}')
+        self.assertIn(f'Like this:\n\n{EXAMPLE}\n', text)
+
+    def test_paragraphs_stay_apart_and_are_filled(self) -> None:
+        text = self.text('One\nthing.\n\nAnother.')
+        self.assertIn('One thing.\n\nAnother.', text)
+
+    def test_an_option_is_not_divided_at_its_hyphen(self) -> None:
+        for pad in range(50, 75):
+            words = 'x ' * (pad // 2) + '--target-host and more'
+            self.assertIn('--target-host', self.text(words))
