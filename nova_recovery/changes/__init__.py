@@ -32,6 +32,11 @@ def registry() -> change.Registry:
     from nova_recovery.changes import record
     from nova_recovery.changes import states
     from nova_recovery.changes import verify
+    from nova_recovery.changes import volume_attach
+    from nova_recovery.changes import volume_detach
+    from nova_recovery.changes import volume_mapping
+    from nova_recovery.changes import volume_recreate
+    from nova_recovery.changes import volume_reset
 
     kinds: tuple[change.Change, ...] = (
         allocation.MoveAllocation(),
@@ -51,5 +56,11 @@ def registry() -> change.Registry:
         record.MoveRecord(),
         states.SetStates(),
         verify.VerifyServer(),
+        volume_attach.AttachVolume(),
+        volume_detach.DropAttachment(),
+        volume_mapping.DropMapping(),
+        volume_mapping.LinkMapping(),
+        volume_recreate.RecreateAttachment(),
+        volume_reset.ResetVolume(),
     )
     return {one.kind: one for one in kinds}

@@ -44,7 +44,12 @@ CELL: Mapping[str, tuple[str, ...]] = {
 #: Nothing is written to the API database: mappings never change.
 API: Mapping[str, tuple[str, ...]] = {}
 
-CINDER: Mapping[str, tuple[str, ...]] = {}
+CINDER: Mapping[str, tuple[str, ...]] = {
+    # reset a volume
+    'volumes': ('UPDATE',),
+    'volume_attachment': ('UPDATE',),
+    'volume_admin_metadata': ('UPDATE',),
+}
 
 # EXPLAIN needs the rights of what it explains, and changes nothing
 _PROBES = {

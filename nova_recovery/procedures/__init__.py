@@ -45,11 +45,17 @@ def check_gates(
     from nova_recovery.procedures import reboot
     from nova_recovery.procedures import recover
     from nova_recovery.procedures import set_states
+    from nova_recovery.procedures.volumes import attach
+    from nova_recovery.procedures.volumes import detach
+    from nova_recovery.procedures.volumes import reset
 
     checks = {
         'host-recover': recover.check,
         reboot.PROCEDURE: reboot.check,
         set_states.PROCEDURE: set_states.check,
+        attach.PROCEDURE: attach.check,
+        detach.PROCEDURE: detach.check,
+        reset.PROCEDURE: reset.check,
     }
     check = checks.get(plan.procedure)
     if check is None:

@@ -1,0 +1,73 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Delete an attachment that no server needs, through cinder."""
+
+from __future__ import annotations
+
+from nova_recovery.changes import base
+from nova_recovery.changes import volume_rows as rows
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+from nova_recovery import exceptions
+
+JSON = change.JSON
+
+
+class DropAttachment(base.BaseChange):
+    """Data: volume, attachment, uuid (of the server), seen (its status).
+
+    cinder tells the storage and sets the volume's status to what the other
+    attachments make of it. It lets an administrator do so because nova
+    names no such attachment (CVE-2023-2088).
+    """
+
+    kind = 'drop-attachment'
+    needs = frozenset({'databases', 'volume'})
+
+    def describe(self, item: plan.Item) -> list[str]:
+        return [f'- attachment {item.data["attachment"]}  by cinder']
+
+    def observe(
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past | None,
+    ) -> change.Observed:
+        wanted = item.data['attachment']
+        for one in rows.volume(item, context).attachments:
+            if one.id == wanted:
+                if past is None and one.status != item.data['seen']:
+                    return change.Observed(
+                        change.State.NEITHER, f'it is {one.status} now'
+                    )
+                return change.Observed(change.State.BEFORE)
+        return change.Observed(change.State.AFTER, 'gone')
+
+    def apply(
+        self, item: plan.Item, context: change.Context, image: JSON
+    ) -> str:
+        context.cloud.volume.delete_attachment(item.data['attachment'])
+        return 'deleted'
+
+    def revert(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> str:
+        raise exceptions.NotRevertible(self.no_way_back(item))
+
+    def no_way_back(self, item: plan.Item) -> str:
+        return (
+            f'attachment {item.data["attachment"]} is deleted; if the server '
+            'should have the volume: openstack recovery volume attach '
+            f'{item.data["uuid"]} {item.data["volume"]}'
+        )

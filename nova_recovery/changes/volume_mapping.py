@@ -1,0 +1,164 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""nova's mapping of a volume: take a leftover away, name its attachment."""
+
+from __future__ import annotations
+
+from oslo_utils import timeutils
+
+from nova_recovery.changes import base
+from nova_recovery.changes import volume_rows as rows
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+from nova_recovery import exceptions
+
+JSON = change.JSON
+
+
+class DropMapping(base.BaseChange):
+    """Delete a mapping that no API of nova repairs, as nova deletes one.
+
+    Data: cell, uuid, volume, mapping (its id), attachment (that it names),
+    device. The row stays, marked as deleted, so that it can come back.
+    """
+
+    kind = 'drop-mapping'
+    needs = frozenset({'databases'})
+
+    def describe(self, item: plan.Item) -> list[str]:
+        device = item.data['device'] or 'no device'
+        return [f'- mapping {item.data["mapping"]}  {device}']
+
+    def observe(
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past | None,
+    ) -> change.Observed:
+        row = rows.mapping(item, context)
+        if row is None:
+            return change.Observed(change.State.AFTER, 'gone')
+        if row['attachment_id'] != item.data['attachment']:
+            return change.Observed(
+                change.State.NEITHER,
+                f'it names attachment {row["attachment_id"]} now',
+            )
+        return change.Observed(change.State.BEFORE)
+
+    def apply(
+        self, item: plan.Item, context: change.Context, image: JSON
+    ) -> str:
+        rows.update_mapping(
+            item,
+            context,
+            {'deleted': 0, 'attachment_id': item.data['attachment']},
+            # nova marks a deleted row with its own id
+            {
+                'deleted': item.data['mapping'],
+                'deleted_at': timeutils.utcnow(),
+            },
+        )
+        return 'deleted'
+
+    def revert(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> str:
+        if rows.mapping(item, context) is not None:
+            return 'already as it was'
+        others = rows.mapping(
+            plan.Item(
+                item.id,
+                item.kind,
+                item.subject,
+                item.label,
+                {**item.data, 'mapping': None},
+            ),
+            context,
+        )
+        if others is not None:
+            raise exceptions.Conflict(
+                f'server {item.data["uuid"]} has volume '
+                f'{item.data["volume"]} again'
+            )
+        rows.update_mapping(
+            item,
+            context,
+            {
+                'deleted': item.data['mapping'],
+                'attachment_id': item.data['attachment'],
+            },
+            {'deleted': 0, 'deleted_at': None},
+        )
+        return 'brought back'
+
+
+class LinkMapping(base.BaseChange):
+    """Let a mapping of before Queens name the attachment that cinder has.
+
+    Data: cell, uuid, volume, mapping, attachment (to be named).
+    """
+
+    kind = 'link-mapping'
+    needs = frozenset({'databases'})
+
+    def describe(self, item: plan.Item) -> list[str]:
+        return [f'~ attachment  none -> {item.data["attachment"]}']
+
+    def observe(
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past | None,
+    ) -> change.Observed:
+        row = rows.mapping(item, context)
+        if row is None:
+            return change.Observed(
+                change.State.NEITHER, 'nova no longer maps it'
+            )
+        named, wanted = row['attachment_id'], item.data['attachment']
+        if named == wanted:
+            return change.Observed(change.State.AFTER, 'named already')
+        known = {one.id for one in rows.volume(item, context).attachments}
+        if named is not None or wanted not in known:
+            return change.Observed(
+                change.State.NEITHER,
+                f'nova names {named or "none"}, cinder has '
+                f'{", ".join(sorted(known)) or "none"}',
+            )
+        return change.Observed(change.State.BEFORE)
+
+    def apply(
+        self, item: plan.Item, context: change.Context, image: JSON
+    ) -> str:
+        rows.update_mapping(
+            item,
+            context,
+            {'deleted': 0, 'attachment_id': None},
+            {'attachment_id': item.data['attachment']},
+        )
+        return 'nova names the attachment'
+
+    def revert(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> str:
+        row = rows.mapping(item, context)
+        if row is not None and row['attachment_id'] is None:
+            return 'already as it was'
+        rows.update_mapping(
+            item,
+            context,
+            {'deleted': 0, 'attachment_id': item.data['attachment']},
+            {'attachment_id': None},
+        )
+        return 'names none again'

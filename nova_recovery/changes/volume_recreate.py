@@ -1,0 +1,199 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Make the attachment anew that a mapping of nova's has lost.
+
+The order of ``changes.reconnect``, for a server that stays where it is:
+
+1. a new attachment, reserved;
+2. nova's mapping names it (a reboot of nova 28 and later deletes mappings
+   whose attachment cinder doesn't know);
+3. what cinder has of the old one is deleted, which it allows now that nova
+   names another (CVE-2023-2088);
+4. the new one is connected. Only now: two connected ones are refused;
+5. nova's mapping gets the connection data;
+6. the attachment is completed.
+"""
+
+from __future__ import annotations
+
+import json
+
+from nova_recovery.changes import base
+from nova_recovery.changes import volume_rows as rows
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+from nova_recovery import exceptions
+
+JSON = change.JSON
+
+
+class RecreateAttachment(base.BaseChange):
+    """One volume of a server, its boot volume too.
+
+    Data: cell, uuid, volume, mapping, attachment (that the mapping names,
+    or None), remove (attachments of this server that cinder has), device,
+    mode, host, connector.
+    """
+
+    kind = 'recreate-attachment'
+    needs = frozenset({'databases', 'volume'})
+
+    def describe(self, item: plan.Item) -> list[str]:
+        data = item.data
+        return [
+            f'+ attachment  {data["device"] or "no device"} on '
+            f'{data["host"]}',
+            *(f'- attachment {one}  by cinder' for one in data['remove']),
+        ]
+
+    def observe(
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past | None,
+    ) -> change.Observed:
+        data = item.data
+        row = rows.mapping(item, context)
+        if row is None:
+            return change.Observed(
+                change.State.NEITHER, 'nova no longer maps it'
+            )
+        named = row['attachment_id']
+        own = _own(item, context)
+        if past is None:
+            if named != data['attachment']:
+                return change.Observed(
+                    change.State.NEITHER,
+                    f'nova names attachment {named or "none"} now',
+                )
+            if sorted(own) != sorted(data['remove']):
+                return change.Observed(
+                    change.State.NEITHER,
+                    f'cinder has attachments {", ".join(sorted(own))} now',
+                )
+            return change.Observed(change.State.BEFORE)
+        if named != data['attachment'] and named not in own:
+            return change.Observed(
+                change.State.NEITHER,
+                f'nova names attachment {named or "none"} now',
+            )
+        left = set(own) - {named}
+        if own.get(named) == 'attached' and rows.connected(row) and not left:
+            return change.Observed(change.State.AFTER, 'attached')
+        return change.Observed(change.State.BEFORE, image=past.image)
+
+    def apply(
+        self, item: plan.Item, context: change.Context, image: JSON
+    ) -> str:
+        data = item.data
+        new = _new(item, context)
+        if new is None:
+            new = context.cloud.volume.create_attachment(
+                data['volume'], data['uuid'], data['mode']
+            )
+        try:
+            self._exchange(item, context, new)
+        except exceptions.ChangeFailed as error:
+            # Something was done before this was refused: it goes on from
+            # there, it doesn't begin anew.
+            raise exceptions.OutcomeUnknown(str(error)) from error
+        except exceptions.Conflict:
+            row = rows.mapping(item, context)
+            if row is None or row['attachment_id'] != new:
+                # Nobody names it: it would stay behind.
+                context.cloud.volume.delete_attachment(new)
+            raise
+        return f'attached on {data["host"]}'
+
+    def revert(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> str:
+        raise exceptions.NotRevertible(self.no_way_back(item))
+
+    def no_way_back(self, item: plan.Item) -> str:
+        return (
+            f'volume {item.data["volume"]} was held by nobody before, which '
+            'is nothing to go back to; to take it from the server: openstack '
+            f'server remove volume {item.data["uuid"]} {item.data["volume"]}'
+        )
+
+    def _exchange(
+        self, item: plan.Item, context: change.Context, new: str
+    ) -> None:
+        """Steps 2 to 6; each looks first, so that they can be repeated."""
+        volume, data = context.cloud.volume, item.data
+        row = rows.mapping(item, context)
+        if row is None or row['attachment_id'] not in (
+            data['attachment'],
+            new,
+        ):
+            raise exceptions.Conflict(
+                f'the mapping of volume {data["volume"]} is no longer as it '
+                'was seen'
+            )
+        if row['attachment_id'] != new:
+            rows.update_mapping(
+                item,
+                context,
+                {'deleted': 0, 'attachment_id': data['attachment']},
+                {'attachment_id': new},
+            )
+        held = _own(item, context)
+        for one in data['remove']:
+            if one in held:
+                volume.delete_attachment(one)
+        found = volume.attachment(new)
+        info = found.get('connection_info') or {}
+        if not info.get('driver_volume_type'):
+            connector = dict(data['connector'])
+            if data['device']:
+                connector['mountpoint'] = data['device']
+            info = volume.connect_attachment(new, connector)
+        stored: JSON = {
+            'driver_volume_type': info['driver_volume_type'],
+            'data': {
+                k: v for k, v in info.items() if k != 'driver_volume_type'
+            },
+            'serial': data['volume'],
+        }
+        if volume.volume(data['volume']).get('multiattach'):
+            stored['multiattach'] = True
+        rows.update_mapping(
+            item,
+            context,
+            {'deleted': 0, 'attachment_id': new},
+            {'connection_info': json.dumps(stored)},
+        )
+        if found.get('status') != 'attached':
+            volume.complete_attachment(new)
+
+
+def _own(item: plan.Item, context: change.Context) -> dict[str, str]:
+    """The live attachments of the volume for this server, by status."""
+    return {
+        one.id: one.status
+        for one in rows.volume(item, context).attachments
+        if one.server == item.data['uuid']
+    }
+
+
+def _new(item: plan.Item, context: change.Context) -> str | None:
+    """The attachment that ``apply`` made, None if it made none.
+
+    Found by what cinder has, not by what we noted: a crash between the
+    request and the note would otherwise leave one behind for ever.
+    """
+    known = {item.data['attachment'], *item.data['remove']}
+    found = [one for one in _own(item, context) if one not in known]
+    return found[0] if found else None

@@ -1,0 +1,293 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Set what cinder says of a volume, by compare-and-set on its rows.
+
+What ``os-reset_status`` writes (``_reset_status`` in
+cinder/api/contrib/admin_actions.py, ``volume_detached`` in
+cinder/db/api.py), for the attachments that are named only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from oslo_utils import timeutils
+import sqlalchemy as sa
+
+from nova_recovery.changes import base
+from nova_recovery.changes import volume_rows as rows
+from nova_recovery.cloud import cas
+from nova_recovery.cloud import database as database_module
+from nova_recovery.cloud import volumes
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+from nova_recovery import exceptions
+
+JSON = change.JSON
+
+
+class ResetVolume(base.BaseChange):
+    """One volume.
+
+    Data: volume; seen and values, columns of ``volumes``; attachments, all
+    live ones with their statuses; remove and complete, ids of some of them.
+    """
+
+    kind = 'reset-volume'
+    needs = frozenset({'databases'})
+
+    def describe(self, item: plan.Item) -> list[str]:
+        seen, values = item.data['seen'], item.data['values']
+        return [
+            *(
+                f'~ {name}  {seen[name]} -> {value}'
+                for name, value in values.items()
+                if seen[name] != value
+            ),
+            *(f'- attachment {one}' for one in item.data['remove']),
+            *(
+                f'~ attachment {one}  {item.data["attachments"][one]} -> '
+                'attached'
+                for one in item.data['complete']
+            ),
+        ]
+
+    def observe(
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past | None,
+    ) -> change.Observed:
+        database = rows.cinder(context)
+        with database.reader() as connection:
+            row = rows.volume_row(connection, database, item.data['volume'])
+            held = rows.attachments(connection, database, item.data['volume'])
+            metadata = rows.attached_mode(
+                connection, database, item.data['volume']
+            )
+        changed = _differences(row, item.data['seen'])
+        if not changed and held == item.data['attachments']:
+            if _nothing_to_do(item):
+                return change.Observed(change.State.AFTER, 'already so')
+            image = {
+                'metadata': metadata if _detached(item) else [],
+            }
+            return change.Observed(
+                change.State.BEFORE, image=past.image if past else image
+            )
+        if not _differences(row, item.data['values']) and held == _after(item):
+            return change.Observed(change.State.AFTER, 'already so')
+        told = changed or {'attachments': (item.data['attachments'], held)}
+        return change.Observed(
+            change.State.NEITHER,
+            ', '.join(
+                f'{name} was {was} and is {now}'
+                for name, (was, now) in told.items()
+            ),
+        )
+
+    def apply(
+        self, item: plan.Item, context: change.Context, image: JSON
+    ) -> str:
+        data = item.data
+        # The status as it was seen stands in the UPDATE itself, so that one
+        # of cinder's own (error_deleting, creating …) that came in between
+        # is left as it is.
+        if data['seen']['status'] not in volumes.OF_ATTACHMENTS:
+            raise exceptions.ChangeFailed(
+                f'volume {data["volume"]} is {data["seen"]["status"]}, which '
+                'is never overwritten'
+            )
+        database = rows.cinder(context)
+        now = timeutils.utcnow()
+
+        def write(connection: sa.engine.Connection) -> None:
+            # The volume first: cinder changes it with each attachment, so
+            # that on Galera the two meet there.
+            _update_volume(
+                connection,
+                database,
+                data['volume'],
+                data['seen'],
+                {**data['values'], 'updated_at': now},
+            )
+            _expect(connection, database, item, data['attachments'])
+            for one in data['remove']:
+                _update_attachment(
+                    connection,
+                    database,
+                    one,
+                    {'attach_status': data['attachments'][one]},
+                    {
+                        'deleted': 1,
+                        'deleted_at': now,
+                        'detach_time': now,
+                        'attach_status': 'detached',
+                    },
+                )
+            for one in data['complete']:
+                _update_attachment(
+                    connection,
+                    database,
+                    one,
+                    {'attach_status': data['attachments'][one]},
+                    {'attach_status': 'attached', 'updated_at': now},
+                )
+            rows.set_metadata(connection, database, image['metadata'], now)
+
+        database.write(write)
+        values = data['values']
+        return f'{values["status"]}, {values["attach_status"]}'
+
+    def revert(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> str:
+        data = item.data
+        database = rows.cinder(context)
+        now = timeutils.utcnow()
+
+        def write(connection: sa.engine.Connection) -> str:
+            row = rows.volume_row(connection, database, data['volume'])
+            held = rows.attachments(connection, database, data['volume'])
+            if (
+                not _differences(row, data['seen'])
+                and held == data['attachments']
+            ):
+                return 'already as it was'
+            _update_volume(
+                connection,
+                database,
+                data['volume'],
+                data['values'],
+                {
+                    **{name: data['seen'][name] for name in data['values']},
+                    'updated_at': now,
+                },
+            )
+            _expect(connection, database, item, _after(item))
+            for one in data['remove']:
+                _update_attachment(
+                    connection,
+                    database,
+                    one,
+                    {'attach_status': 'detached'},
+                    {
+                        'deleted': 0,
+                        'deleted_at': None,
+                        'detach_time': None,
+                        'attach_status': data['attachments'][one],
+                    },
+                )
+            for one in data['complete']:
+                _update_attachment(
+                    connection,
+                    database,
+                    one,
+                    {'attach_status': 'attached'},
+                    {'attach_status': data['attachments'][one]},
+                )
+            rows.set_metadata(
+                connection, database, past.image['metadata'], None
+            )
+            return 'as it was'
+
+        return database.write(write)
+
+
+
+def _detached(item: plan.Item) -> bool:
+    return bool(item.data['values']['attach_status'] == 'detached')
+
+
+def _after(item: plan.Item) -> dict[str, str]:
+    """The attachments and their statuses when it is done."""
+    return {
+        one: 'attached' if one in item.data['complete'] else status
+        for one, status in item.data['attachments'].items()
+        if one not in item.data['remove']
+    }
+
+
+def _nothing_to_do(item: plan.Item) -> bool:
+    data = item.data
+    return (
+        not data['remove']
+        and not data['complete']
+        and all(data['seen'][k] == v for k, v in data['values'].items())
+    )
+
+
+def _differences(row: JSON, wanted: JSON) -> dict[str, tuple[Any, Any]]:
+    return {
+        name: (value, row[name])
+        for name, value in wanted.items()
+        # cinder takes no attach_status for detached
+        if (row[name] or 'detached' if name == 'attach_status' else row[name])
+        != value
+    }
+
+
+
+
+def _expect(
+    connection: sa.engine.Connection,
+    database: database_module.Database,
+    item: plan.Item,
+    wanted: dict[str, str],
+) -> None:
+    """:raises Conflict: the attachments are no longer as they were seen"""
+    held = rows.attachments(
+        connection, database, item.data['volume'], lock=True
+    )
+    if held != wanted:
+        raise exceptions.Conflict(
+            f'the attachments of volume {item.data["volume"]} are no longer '
+            'as they were seen',
+            {'attachments': (wanted, held)},
+        )
+
+
+def _update_volume(
+    connection: sa.engine.Connection,
+    database: database_module.Database,
+    uuid: str,
+    seen: JSON,
+    values: JSON,
+) -> None:
+    row = rows.volume_row(connection, database, uuid)
+    if seen.get('attach_status') == 'detached' and not row['attach_status']:
+        seen = {**seen, 'attach_status': row['attach_status']}
+    cas.update_one(
+        connection,
+        database.tables['volumes'],
+        {'id': uuid, 'deleted': 0},
+        seen,
+        values,
+    )
+
+
+def _update_attachment(
+    connection: sa.engine.Connection,
+    database: database_module.Database,
+    uuid: str,
+    seen: JSON,
+    values: JSON,
+) -> None:
+    cas.update_one(
+        connection,
+        database.tables['volume_attachment'],
+        {'id': uuid},
+        seen,
+        values,
+    )

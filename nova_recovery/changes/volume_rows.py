@@ -1,0 +1,174 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Rows of a volume on both sides, as changes read and write them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from nova_recovery.changes import cell
+from nova_recovery.cloud import cas
+from nova_recovery.cloud import database as database_module
+from nova_recovery.cloud import schema
+from nova_recovery.cloud import volumes
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+from nova_recovery import exceptions
+
+JSON = change.JSON
+
+
+def cinder(context: change.Context) -> database_module.Database:
+    """Cinder's database."""
+    found: database_module.Database = context.cloud.databases.cinder
+    return found
+
+
+def volume(item: plan.Item, context: change.Context) -> volumes.Volume:
+    """The item's volume with its live attachments.
+
+    :raises NotFound: it was deleted
+    """
+    uuid = item.data['volume']
+    found = volumes.of_cinder(cinder(context), [uuid])
+    if uuid not in found:
+        raise exceptions.NotFound(f'volume {uuid} was deleted')
+    return found[uuid]
+
+
+def mapping(item: plan.Item, context: change.Context) -> JSON | None:
+    """nova's live mapping of the item's volume for its server.
+
+    The one with the id ``mapping``, where the item names it.
+    """
+    database = cell.database(item, context)
+    table = database.tables['block_device_mapping']
+    query = sa.select(table).where(
+        table.c.instance_uuid == item.data['uuid'],
+        table.c.volume_id == item.data['volume'],
+        schema.live(table),
+    )
+    if item.data.get('mapping') is not None:
+        query = query.where(table.c.id == item.data['mapping'])
+    with database.reader() as connection:
+        row = connection.execute(query).mappings().first()
+    return None if row is None else dict(row)
+
+
+def connected(row: JSON) -> bool:
+    """Whether a mapping has stored how the hypervisor reaches the volume."""
+    return 'driver_volume_type' in (row['connection_info'] or '')
+
+
+def update_mapping(
+    item: plan.Item, context: change.Context, seen: JSON, values: JSON
+) -> None:
+    """Change the item's mapping if it is as seen.
+
+    :raises Conflict: it is not
+    """
+    database = cell.database(item, context)
+
+    def write(connection: sa.engine.Connection) -> None:
+        cas.update_one(
+            connection,
+            database.tables['block_device_mapping'],
+            {'id': item.data['mapping']},
+            seen,
+            values,
+        )
+
+    database.write(write)
+
+
+def volume_row(
+    connection: sa.engine.Connection,
+    database: database_module.Database,
+    uuid: str,
+) -> JSON:
+    """The live row of a volume.
+
+    :raises NotFound: it was deleted
+    """
+    table = database.tables['volumes']
+    row = (
+        connection.execute(
+            sa.select(table).where(table.c.id == uuid, schema.live(table))
+        )
+        .mappings()
+        .first()
+    )
+    if row is None:
+        raise exceptions.NotFound(f'volume {uuid} was deleted')
+    return dict(row)
+
+
+def attachments(
+    connection: sa.engine.Connection,
+    database: database_module.Database,
+    uuid: str,
+    lock: bool = False,
+) -> dict[str, str]:
+    """The live attachments of a volume: id -> attach_status."""
+    table = database.tables['volume_attachment']
+    status = sa.func.coalesce(table.c.attach_status, '')
+    query = sa.select(table.c.id, status).where(
+        table.c.volume_id == uuid,
+        schema.live(table),
+        status != 'detached',
+    )
+    if lock:
+        query = query.with_for_update()
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def attached_mode(
+    connection: sa.engine.Connection,
+    database: database_module.Database,
+    uuid: str,
+) -> list[int]:
+    """The rows of admin metadata that go with the last attachment."""
+    if not database.tables.has('volume_admin_metadata'):
+        return []
+    table = database.tables['volume_admin_metadata']
+    return [
+        row[0]
+        for row in connection.execute(
+            sa.select(table.c.id).where(
+                table.c.volume_id == uuid,
+                table.c.key == 'attached_mode',
+                schema.live(table),
+            )
+        )
+    ]
+
+
+def set_metadata(
+    connection: sa.engine.Connection,
+    database: database_module.Database,
+    ids: list[int],
+    deleted_at: Any,
+) -> None:
+    """Delete rows of admin metadata, or bring them back (None)."""
+    if ids:
+        table = database.tables['volume_admin_metadata']
+        connection.execute(
+            sa.update(table)
+            .where(table.c.id.in_(ids))
+            .values(
+                deleted=0 if deleted_at is None else 1, deleted_at=deleted_at
+            )
+        )

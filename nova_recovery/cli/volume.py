@@ -1,0 +1,230 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""``recovery volume …``"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from nova_recovery.cli import base
+from nova_recovery.cli import carry_out
+from nova_recovery.cli import recovering
+from nova_recovery.cli import server as server_module
+from nova_recovery import exceptions
+from nova_recovery import exit_codes
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+
+
+class CheckVolume(base.RecoveryLister):
+    """Compare nova's mappings of volumes with cinder's attachments.
+
+    Lists what is wrong: danger (a reboot or a start may lose the disk),
+    stale (something is left over) and note (nothing to be done here), each
+    with the one command that mends it safely. Reads the databases only, and
+    what differs a second time. What the hosts have connected is not looked
+    at. Ends with 0 if there is nothing but notes, 4 if there is, 1 if a
+    cell does not answer.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        which = parser.add_mutually_exclusive_group()
+        which.add_argument(
+            '--host',
+            metavar='<host>',
+            help='Only volumes of the servers of this host, to the letter',
+        )
+        which.add_argument(
+            '--server',
+            metavar='<server>',
+            help='Only volumes of this server; one that was deleted by UUID',
+        )
+        which.add_argument(
+            '--project',
+            metavar='<project>',
+            help='Only volumes of this project, by its ID',
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+        from nova_recovery.procedures.volumes import assess
+        from nova_recovery.procedures.volumes import read
+
+        cloud = self.cloud(parsed_args)
+        server = None
+        if parsed_args.server:
+            server = _server(cloud, parsed_args.server)
+        scope = read.Scope(parsed_args.host, server, parsed_args.project)
+        result = assess.assess(cloud, scope)
+        self.app.stderr.write(f'{result.summary()}\n')
+        if not result.consistent:
+            self.exit_code = exit_codes.PARTLY
+        for name, why in result.found.silent.items():
+            self.log.error(
+                'database of %s unavailable: %s; volumes of its servers '
+                'were not judged',
+                name,
+                why,
+            )
+            self.exit_code = exit_codes.ERROR
+        return assess.COLUMNS, result.rows()
+
+
+class ResetVolume(base.RecoveryLister):
+    """Reset what cinder says of volumes to what is so.
+
+    Only volumes that are stale by the table in the user guide, each by
+    compare-and-set on its row as it was seen; the others are refused with
+    the reason. Statuses that are not of attachments (error_deleting,
+    creating, backing-up …) are never touched.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            'volumes', metavar='<volume>', nargs='+', help='A volume: its UUID'
+        )
+        carry_out.add_plan_options(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+        from nova_recovery.procedures import clock
+        from nova_recovery.procedures.volumes import reset
+
+        cloud = self.cloud(parsed_args)
+        request = reset.Request(
+            tuple(dict.fromkeys(map(_uuid, parsed_args.volumes)))
+        )
+        plan = reset.decide(
+            request, reset.read(cloud, request.volumes), clock.now()
+        )
+        return carry_out.settle(self, parsed_args, plan, cloud).table
+
+
+class AttachVolume(base.RecoveryLister):
+    """Give a server a volume again that it has lost.
+
+    Where nova has lost the mapping, nova attaches it, once, and never to a
+    server of a dead host. Where nova has it and cinder does not hold it for
+    the server, cinder's attachment is made anew under the same mapping, for
+    boot volumes too: do this before any reboot. Nothing is done where both
+    sides agree.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        _add_pair(parser)
+        parser.add_argument(
+            '--device',
+            metavar='<device>',
+            help='Such as /dev/vdb; nova takes it as a wish',
+        )
+        parser.add_argument(
+            '--tag', metavar='<tag>', help='The tag that the guest sees'
+        )
+        parser.add_argument(
+            '--connector',
+            metavar='<host>=<file>',
+            action='append',
+            default=[],
+            help="How the server's host connects to volumes: what "
+            '"nova-manage volume_attachment get_connector --json" prints '
+            'there (default: as cinder has it)',
+        )
+        carry_out.add_plan_options(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+        from nova_recovery.procedures import clock
+        from nova_recovery.procedures.volumes import attach
+
+        cloud = self.cloud(parsed_args)
+        (server,) = recovering.resolve(cloud, [parsed_args.server])
+        request = attach.Request(
+            server=server.uuid,
+            volume=_uuid(parsed_args.volume),
+            device=parsed_args.device,
+            tag=parsed_args.tag,
+            connectors=recovering.connectors(parsed_args.connector),
+            settle=cloud.conf.timeouts.settle,
+            patience=cloud.conf.timeouts.server,
+        )
+        plan = attach.decide(request, attach.read(cloud, request), clock.now())
+        return carry_out.settle(self, parsed_args, plan, cloud).table
+
+
+class DetachStaleVolume(base.RecoveryLister):
+    """Take away what ties a volume to a server that neither side needs.
+
+    A mapping that a failed or replayed attach left, an attachment whose
+    server or mapping is gone. Refused while the guest may have the volume
+    connected. What the server has on both sides is not touched: that is
+    "openstack server remove volume".
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        _add_pair(parser)
+        carry_out.add_plan_options(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+        from nova_recovery.procedures import clock
+        from nova_recovery.procedures.volumes import detach
+
+        cloud = self.cloud(parsed_args)
+        request = detach.Request(
+            _server(cloud, parsed_args.server), _uuid(parsed_args.volume)
+        )
+        plan = detach.decide(request, detach.read(cloud, request), clock.now())
+        return carry_out.settle(self, parsed_args, plan, cloud).table
+
+
+def _add_pair(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        'server', metavar='<server>', help=server_module.ANY_NAME
+    )
+    parser.add_argument(
+        'volume', metavar='<volume>', help='The volume: its UUID'
+    )
+
+
+def _uuid(word: str) -> str:
+    """A volume's UUID; names repeat, and changes are to the letter.
+
+    :raises UsageError: it is none
+    """
+    from oslo_utils import uuidutils
+
+    if not uuidutils.is_uuid_like(word):
+        raise exceptions.UsageError(
+            f'{word!r} is no UUID of a volume; openstack volume list tells it'
+        )
+    return word.strip().lower()
+
+
+def _server(cloud: cloud_module.Cloud, word: str) -> str:
+    """The UUID of a server, which may be gone if it is given as such."""
+    from oslo_utils import uuidutils
+
+    try:
+        (server,) = recovering.resolve(cloud, [word])
+    except exceptions.NotFound:
+        if not uuidutils.is_uuid_like(word):
+            raise
+        return word.strip().lower()
+    return server.uuid

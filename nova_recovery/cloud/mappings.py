@@ -1,0 +1,187 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Which servers have which volumes, as the cells of nova have it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+import dataclasses
+from typing import Any
+
+import sqlalchemy as sa
+
+from nova_recovery.cloud import database as database_module
+from nova_recovery.cloud import schema
+from nova_recovery.cloud import volumes
+from nova_recovery import exceptions
+
+
+@dataclasses.dataclass(frozen=True)
+class Mapping:
+    """A live row of ``block_device_mapping`` that names a volume.
+
+    :ivar attachment: None where nova attached it before Queens, or failed
+        before it had one
+    :ivar connected: nova has stored how the hypervisor reaches it
+    """
+
+    id: int
+    cell: str
+    server: str
+    volume: str
+    device: str | None
+    root: bool
+    attachment: str | None
+    connected: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """What matters here of a live row of ``instances``."""
+
+    uuid: str
+    name: str
+    cell: str
+    host: str | None
+    project: str | None
+    vm_state: str
+    power_state: int | None
+    task_state: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """What one cell has.
+
+    :ivar gone: UUIDs of servers that were asked for and are deleted here
+    :ivar needs_attachments: its nova deletes mappings whose attachment
+        cinder doesn't know, at each reboot (28.0 and later; the column
+        ``instances.compute_id`` came with the same release)
+    :ivar attachments: mappings name attachments (Queens and later)
+    """
+
+    servers: dict[str, Server]
+    mappings: tuple[Mapping, ...]
+    gone: frozenset[str]
+    needs_attachments: bool
+    attachments: bool
+
+
+def of_cell(
+    cell: database_module.Database,
+    ids: Collection[str] | None,
+    servers: Collection[str],
+) -> Cell:
+    """Return the mappings of volumes, and the servers that they are of.
+
+    :param ids: only mappings of these volumes; None: all, and all servers
+    :param servers: these servers too, whether they have mappings or not
+    """
+    schema.require(cell, 'servers')
+    if not cell.tables.has('block_device_mapping', 'instance_uuid'):
+        # Essex maps by the server's id, and its volumes are nova's own
+        raise exceptions.SchemaUnknown(
+            f'the database of {cell.name} has no '
+            'block_device_mapping.instance_uuid'
+        )
+    table = cell.tables['block_device_mapping']
+    instances = cell.tables['instances']
+    named = cell.tables.has('block_device_mapping', 'attachment_id')
+    info: Any = table.c.connection_info.like(volumes.CONNECTED)
+    query = sa.select(
+        table.c.id,
+        table.c.instance_uuid,
+        table.c.volume_id,
+        table.c.device_name,
+        # the device tells before Havana
+        (table.c.boot_index if 'boot_index' in table.c else sa.null()).label(
+            'boot_index'
+        ),
+        (table.c.attachment_id if named else sa.null()).label(
+            'attachment_id'
+        ),
+        info.label('connected'),
+    ).where(schema.live(table), table.c.volume_id.is_not(None))
+    wanted = [
+        instances.c[name]
+        for name in (
+            'uuid',
+            'display_name',
+            'host',
+            'project_id',
+            'vm_state',
+            'power_state',
+            'task_state',
+            'deleted',
+        )
+    ]
+    with cell.reader() as connection:
+        mappings = tuple(
+            _mapping(row, cell.name)
+            for row in volumes.selected(
+                connection, query, table.c.volume_id, ids
+            )
+        )
+        asked = {mapping.server for mapping in mappings} | set(servers)
+        select = sa.select(*wanted)
+        live: dict[str, Server] = {}
+        if ids is None:
+            for row in volumes.selected(
+                connection,
+                select.where(schema.live(instances)),
+                instances.c.uuid,
+                None,
+            ):
+                live[row['uuid']] = _server(row, cell.name)
+        gone: set[str] = set()
+        for row in volumes.selected(
+            connection, select, instances.c.uuid, asked - set(live)
+        ):
+            if row['deleted']:
+                gone.add(row['uuid'])
+            else:
+                live[row['uuid']] = _server(row, cell.name)
+    return Cell(
+        servers=live,
+        mappings=mappings,
+        gone=frozenset(gone - set(live)),
+        needs_attachments=cell.tables.has('instances', 'compute_id'),
+        attachments=named,
+    )
+
+
+def _mapping(row: Any, cell: str) -> Mapping:
+    return Mapping(
+        id=row['id'],
+        cell=cell,
+        server=row['instance_uuid'],
+        volume=row['volume_id'],
+        device=row['device_name'],
+        root=row['boot_index'] == 0,
+        attachment=row['attachment_id'],
+        connected=bool(row['connected']),
+    )
+
+
+def _server(row: Any, cell: str) -> Server:
+    return Server(
+        uuid=row['uuid'],
+        name=row['display_name'] or '',
+        cell=cell,
+        host=row['host'],
+        project=row['project_id'],
+        vm_state=row['vm_state'] or '',
+        power_state=row['power_state'],
+        task_state=row['task_state'],
+    )

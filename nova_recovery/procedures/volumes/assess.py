@@ -1,0 +1,155 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""``volume check``: every difference between nova and cinder, twice seen."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterable
+import dataclasses
+from typing import Any
+from typing import TYPE_CHECKING
+
+from nova_recovery.procedures.volumes import policy
+from nova_recovery.procedures.volumes import read
+from nova_recovery.procedures.volumes import situation
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+
+COLUMNS = (
+    'Code',
+    'Severity',
+    'Volume',
+    'Status',
+    'Server ID',
+    'Server',
+    'Project',
+    'Cause',
+    'Fix',
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Assessment:
+    """What was found.
+
+    :ivar found: the situation of the first look
+    :ivar findings: those that a second look confirmed, the gravest first
+    """
+
+    found: situation.Situation
+    findings: tuple[situation.Finding, ...]
+
+    @property
+    def consistent(self) -> bool:
+        """Nothing but notes."""
+        return all(f.severity == situation.NOTE for f in self.findings)
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        return [
+            (
+                one.code,
+                one.severity,
+                one.volume,
+                one.status,
+                one.server,
+                self.found.name(one.server) if one.server else '',
+                self._project(one),
+                one.cause,
+                one.fix,
+            )
+            for one in self.findings
+        ]
+
+    def summary(self) -> str:
+        """One line on what was looked at and what was not."""
+        counts = collections.Counter(
+            one.severity for one in self.findings
+        )
+        told = ', '.join(
+            f'{counts[name]} {name}'
+            for name in situation.SEVERITIES
+            if counts[name]
+        )
+        return (
+            f'{len(self.found.volumes)} volumes and '
+            f'{len(self.found.mappings)} mappings of '
+            f'{len({m.server for m in self.found.mappings})} servers: '
+            f"{told or 'all consistent'}. Nova's mappings were compared with "
+            "cinder's attachments; what the hosts really have connected was "
+            'not looked at.'
+        )
+
+    def _project(self, one: situation.Finding) -> str:
+        volume = self.found.volumes.get(one.volume)
+        if volume is not None:
+            return volume.project or ''
+        server = self.found.servers.get(one.server)
+        return (server.project or '') if server else ''
+
+
+def assess(cloud: cloud_module.Cloud, scope: read.Scope) -> Assessment:
+    """Look at volumes on both sides, and again where they differ.
+
+    :raises DatabaseUnavailable: cinder, or for a scope any cell
+    """
+    ids = read.of_scope(cloud, scope)
+    found = read.both_sides(cloud, ids)
+    first = policy.findings(found)
+    doubtful = {one.volume for one in first}
+    again: set[tuple[str, str, str]] = set()
+    if doubtful:
+        # What is in work when it is read differs between two snapshots.
+        second = policy.findings(read.both_sides(cloud, doubtful))
+        again = {_key(one) for one in second}
+    return Assessment(
+        found,
+        tuple(
+            sorted(
+                (
+                    one
+                    for one in _in_scope(found, first, scope)
+                    if _key(one) in again
+                ),
+                key=lambda one: (
+                    situation.SEVERITIES.index(one.severity),
+                    one.code,
+                    one.volume,
+                    one.server,
+                ),
+            )
+        ),
+    )
+
+
+def _key(one: situation.Finding) -> tuple[str, str, str]:
+    return one.code, one.volume, one.server
+
+
+def _in_scope(
+    found: situation.Situation,
+    findings: Iterable[situation.Finding],
+    scope: read.Scope,
+) -> list[situation.Finding]:
+    """Of a volume that several servers have, only what is asked for."""
+    kept = []
+    for one in findings:
+        if scope.server and one.server not in ('', scope.server):
+            continue
+        server = found.servers.get(one.server)
+        if scope.host and server and server.host != scope.host:
+            continue
+        kept.append(one)
+    return kept

@@ -1,0 +1,291 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Take away what ties a volume to a server that neither side needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import dataclasses
+from typing import Any
+from typing import TYPE_CHECKING
+
+from nova_recovery.cloud import mappings as nova
+from nova_recovery.cloud import volumes
+from nova_recovery.engine.plan import Gate
+from nova_recovery.engine.plan import Item
+from nova_recovery.engine.plan import Plan
+from nova_recovery.engine.plan import Step
+from nova_recovery.procedures.volumes import guards
+from nova_recovery.procedures.volumes import policy
+from nova_recovery.procedures.volumes import read as read_module
+from nova_recovery.procedures.volumes import reset
+from nova_recovery.procedures.volumes import situation
+from nova_recovery.procedures.volumes import states
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+
+PROCEDURE = 'volume-detach-stale'
+#: Findings whose mapping goes.
+MAPPINGS = frozenset({'VOL-LEFTOVER', 'VOL-LOST', 'VOL-ATTACHING'})
+#: Findings whose attachment goes.
+ATTACHMENTS = frozenset(
+    {'VOL-ORPHAN', 'VOL-EXTRA', 'VOL-ATTACHING', 'VOL-UNLINKED'}
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """Which volume from which server, by UUIDs; the server may be gone."""
+
+    server: str
+    volume: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """The pair on both sides."""
+
+    situation: situation.Situation
+    outside: guards.Outside
+    volume: str = ''
+
+
+def read(cloud: cloud_module.Cloud, request: Request) -> Found:
+    """The volume and the server on both sides."""
+    found = read_module.both_sides(
+        cloud, [request.volume], [request.server]
+    )
+    server = found.servers.get(request.server)
+    return Found(found, guards.outside(cloud, server))
+
+
+def decide(request: Request, found: Found, now: str = '') -> Plan:
+    """The plan; without items where nothing is stale."""
+    server = found.situation.servers.get(request.server)
+    wrong = _findings(request, found.situation)
+    steps = _steps(request, found.situation, wrong)
+    told = '; '.join(
+        f'{one.code}: {one.cause}'
+        for one in policy.findings(found.situation)
+        if one.volume == request.volume
+    )
+    return Plan(
+        procedure=PROCEDURE,
+        title=f'detach what is stale of volume {request.volume} from '
+        f'{found.situation.name(request.server)}',
+        arguments=dataclasses.asdict(request),
+        steps=guards.claimed(server, found.outside, steps),
+        gates=tuple(gates(request, found, frozenset())),
+        left_out={}
+        if steps
+        else {request.volume: told or 'nothing of it is stale'},
+        created_at=now,
+    )
+
+
+def check(
+    plan: Plan, cloud: cloud_module.Cloud, touched: frozenset[str]
+) -> tuple[Gate, ...]:
+    """The gates as they are now."""
+    request = Request(**plan.arguments)
+    return tuple(gates(request, read(cloud, request), touched))
+
+
+def _findings(
+    request: Request, found: situation.Situation
+) -> list[situation.Finding]:
+    """What is stale between these two."""
+    return [
+        one
+        for one in policy.findings(found)
+        if one.volume == request.volume
+        and one.server == request.server
+        and one.remedy == 'detach-stale'
+    ]
+
+
+def _steps(
+    request: Request,
+    found: situation.Situation,
+    wrong: list[situation.Finding],
+) -> tuple[Step, ...]:
+    volume = found.volumes.get(request.volume)
+    codes = {one.code for one in wrong}
+    mappings = [
+        one
+        for one in found.mapped(request.volume)
+        if one.server == request.server
+    ]
+    named = {one.attachment for one in wrong if one.code in ATTACHMENTS}
+    steps = []
+    if codes & MAPPINGS:
+        steps.append(
+            Step(
+                'mapping',
+                "delete nova's mapping",
+                tuple(
+                    _item(
+                        'drop-mapping',
+                        str(one.id),
+                        request,
+                        volume,
+                        cell=one.cell,
+                        mapping=one.id,
+                        attachment=one.attachment,
+                        device=one.device,
+                    )
+                    for one in mappings
+                    if not one.root
+                ),
+            )
+        )
+    if volume is not None and named:
+        steps.append(
+            Step(
+                'attachment',
+                "delete cinder's attachment",
+                tuple(
+                    _item(
+                        'drop-attachment',
+                        one.id,
+                        request,
+                        volume,
+                        attachment=one.id,
+                        seen=one.status,
+                    )
+                    for one in volume.attachments
+                    if one.id in named
+                ),
+            )
+        )
+    return tuple(steps)
+
+
+def _item(
+    kind: str,
+    number: str,
+    request: Request,
+    volume: volumes.Volume | None,
+    **data: Any,
+) -> Item:
+    return Item(
+        id=f'{kind}:{number}',
+        kind=kind,
+        subject=f'volume:{request.volume}',
+        label=(volume.name if volume else '') or request.volume,
+        data={'uuid': request.server, 'volume': request.volume, **data},
+        follows=(f'server:{request.server}',),
+    )
+
+
+def gates(
+    request: Request, found: Found, touched: frozenset[str]
+) -> Iterator[Gate]:
+    """What must hold before anything is taken away.
+
+    :param touched: subjects that the run has begun with
+    """
+    yield from guards.whole(found.situation)
+    if f'volume:{request.volume}' in touched:
+        return
+    volume = found.situation.volumes.get(request.volume)
+    server = found.situation.servers.get(request.server)
+    why = states.untouchable(volume) if volume else ''
+    wrong = _findings(request, found.situation)
+    if why:
+        yield Gate(
+            'detachable',
+            request.volume,
+            'hard',
+            'refused',
+            why,
+            'wait until cinder is done with it',
+        )
+        return
+    if not wrong:
+        yield from _not_stale(request, found.situation)
+        return
+    if volume is not None:
+        yield guards.settled(volume)
+    for one in wrong:
+        yield from reset.known(one, found.situation)
+    if server is None:
+        return
+    yield from guards.unclaimed(server, found.outside)
+    yield from guards.no_task(server)
+    if _may_be_connected(wrong, volume, found.situation, request):
+        yield guards.guest_off(
+            server,
+            request.volume,
+            found.outside,
+            'it may have the volume connected',
+        )
+
+
+def _not_stale(
+    request: Request, found: situation.Situation
+) -> Iterator[Gate]:
+    """What the server really has is no business of this command."""
+    mapped = [
+        one
+        for one in found.mapped(request.volume)
+        if one.server == request.server
+    ]
+    if mapped:
+        told = [
+            one
+            for one in policy.findings(found)
+            if one.volume == request.volume and one.server == request.server
+        ]
+        yield Gate(
+            'detachable',
+            request.volume,
+            'hard',
+            'refused',
+            f'{told[0].code}: {told[0].cause}'
+            if told
+            else 'the server has it, on both sides',
+            (told[0].fix if told else '')
+            or 'openstack server remove volume '
+            f'{request.server} {request.volume}',
+        )
+
+
+def _may_be_connected(
+    wrong: list[situation.Finding],
+    volume: volumes.Volume | None,
+    found: situation.Situation,
+    request: Request,
+) -> bool:
+    """Whether the guest could be using what is to be taken away.
+
+    Not what was never connected, nor what another host has: a migration
+    that failed leaves that.
+    """
+    server: nova.Server = found.servers[request.server]
+    codes = {one.code for one in wrong}
+    if codes & MAPPINGS and any(
+        one.connected
+        for one in found.mapped(request.volume)
+        if one.server == request.server
+    ):
+        return True
+    named = {one.attachment for one in wrong}
+    return volume is not None and any(
+        one.id in named
+        and one.status not in ('reserved',)
+        and one.host in (None, server.host)
+        for one in volume.attachments
+    )

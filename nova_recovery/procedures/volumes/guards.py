@@ -1,0 +1,222 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Gates that the commands for single volumes have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+import dataclasses
+from typing import TYPE_CHECKING
+
+from nova_recovery.cloud import claims
+from nova_recovery.cloud import mappings as nova
+from nova_recovery.cloud import volumes
+from nova_recovery.engine.plan import Gate
+from nova_recovery.engine.plan import Item
+from nova_recovery.engine.plan import Step
+from nova_recovery import exceptions
+from nova_recovery.procedures.volumes import situation
+from nova_recovery.procedures.volumes import states
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+
+#: States in which a guest is off whatever the host says.
+OFF = frozenset({'stopped', 'shelved', 'shelved_offloaded', 'building'})
+
+
+@dataclasses.dataclass(frozen=True)
+class Outside:
+    """What the APIs and the claims say of a server.
+
+    :ivar compute: 'up', 'down', 'forced down' or 'none' (on no host); None:
+        unknown
+    :ivar runs: whether the hypervisor has the guest running; None: unknown
+    :ivar holder: who claimed the server
+    :ivar claimable: its cell can hold claims
+    :ivar unreachable: API -> why
+    """
+
+    compute: str | None = None
+    runs: bool | None = None
+    holder: str | None = None
+    claimable: bool = False
+    unreachable: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def outside(
+    cloud: cloud_module.Cloud, server: nova.Server | None
+) -> Outside:
+    """Ask for a server; a dead host is never asked."""
+    if server is None:
+        return Outside()
+    database = cloud.databases.cell(server.cell)
+    claimable = database.tables.has('tags')
+    holder = (
+        claims.server_holder(database, server.uuid) if claimable else None
+    )
+    compute, runs = None, None
+    unreachable: dict[str, str] = {}
+    try:
+        if not server.host:
+            compute, runs = 'none', False
+        else:
+            service = cloud.compute.service(server.host)
+            compute = (
+                'forced down'
+                if service.get('forced_down')
+                else service['state']
+            )
+            if compute == 'up':
+                runs = cloud.compute.runs(server.uuid)
+    except exceptions.RecoveryError as error:
+        unreachable['nova'] = str(error)
+    return Outside(compute, runs, holder, claimable, unreachable)
+
+
+def off(server: nova.Server, seen: Outside) -> bool | None:
+    """Whether the guest of a server is off; None: unknown."""
+    if seen.runs is not None:
+        return not seen.runs
+    if not server.host:
+        return True
+    if server.vm_state in OFF and server.power_state != 1:
+        return True
+    return None
+
+
+def whole(found: situation.Situation) -> Iterator[Gate]:
+    """Whether all mappings could be read."""
+    for cell, why in sorted(found.silent.items()):
+        yield Gate(
+            'cells-read',
+            cell,
+            'hard',
+            'unknown',
+            f'its mappings are not known: {why}',
+            'bring its database back first',
+        )
+    for cell in found.disabled:
+        yield Gate(
+            'cells-read',
+            cell,
+            'soft',
+            'unknown',
+            'it is disabled and was not read: a server of it may have the '
+            'volume',
+            'enable the cell, or override if it has no servers',
+        )
+
+
+def settled(volume: volumes.Volume) -> Gate:
+    """Whether cinder may still be at it."""
+    if states.young(volume):
+        age = 'at an unknown time'
+        if volume.age is not None:
+            age = f'{volume.age:.0f} s ago'
+        return Gate(
+            'not-under-way',
+            volume.id,
+            'soft',
+            'refused',
+            f'cinder changed it {age}: it may be under way',
+            f'try again in {states.SETTLE} s',
+        )
+    return Gate(
+        'not-under-way',
+        volume.id,
+        'soft',
+        'ok',
+        f'unchanged for {volume.age or 0:.0f} s',
+    )
+
+
+def guest_off(
+    server: nova.Server, volume: str, seen: Outside, why: str
+) -> Gate:
+    """A volume is never taken from under a running guest.
+
+    :param why: what would happen to the guest
+    """
+    state = off(server, seen)
+    if state:
+        return Gate('guest-off', volume, 'hard', 'ok', 'the guest is off')
+    observed = f'the guest of {server.name} runs'
+    remedy = f'stop it first: openstack server stop {server.uuid}'
+    if state is None:
+        observed = f'whether the guest of {server.name} runs is not known'
+        remedy = (
+            f'bring nova-compute of {server.host} back, or recover the '
+            'server elsewhere first'
+        )
+    return Gate(
+        'guest-off',
+        volume,
+        'hard',
+        'refused' if state is False else 'unknown',
+        f'{observed}: {why}',
+        remedy,
+    )
+
+
+def unclaimed(server: nova.Server, seen: Outside) -> Iterator[Gate]:
+    if seen.holder:
+        yield Gate(
+            'unclaimed',
+            server.name,
+            'hard',
+            'refused',
+            f'claimed: {seen.holder}',
+            'go on with that run: run resume',
+        )
+
+
+def no_task(server: nova.Server) -> Iterator[Gate]:
+    """A migration has its volumes in between two hosts."""
+    if server.task_state:
+        yield Gate(
+            'no-task',
+            server.name,
+            'soft',
+            'refused',
+            f'its task is {server.task_state}: nova may be at its volumes',
+            'wait for its end; openstack recovery server show tells of one '
+            'that never will',
+        )
+
+
+def claimed(
+    server: nova.Server | None, seen: Outside, steps: Iterable[Step]
+) -> tuple[Step, ...]:
+    """The steps between a claim on the server and its release."""
+    steps = tuple(steps)
+    if not steps or server is None or not seen.claimable:
+        return steps
+
+    def step(kind: str, name: str, title: str) -> Step:
+        item = Item(
+            id=f'{kind}:{server.uuid}',
+            kind=kind,
+            subject=f'server:{server.uuid}',
+            label=server.name,
+            data={'uuid': server.uuid, 'cell': server.cell},
+        )
+        return Step(name, title, (item,))
+
+    return (
+        step('claim-server', 'claim', 'claim the server'),
+        *steps,
+        step('release-server', 'release', 'give the claim back'),
+    )

@@ -1,0 +1,372 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Which states of a volume are stale, and which only look so.
+
+Pure functions over what both sides have. Nothing that is consistent is a
+finding, whatever its status is called; nothing that cinder itself is at is
+ever touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from nova_recovery.cloud import mappings as nova
+from nova_recovery.cloud import volumes
+from nova_recovery.procedures.volumes import situation
+from nova_recovery.procedures.volumes.situation import Finding
+from nova_recovery.procedures.volumes import states
+
+
+def findings(found: situation.Situation) -> list[Finding]:
+    """Everything that is wrong, by volume."""
+    by_volume: dict[str, list[nova.Mapping]] = {}
+    for mapping in found.mappings:
+        by_volume.setdefault(mapping.volume, []).append(mapping)
+    wrong: list[Finding] = []
+    for volume in sorted(set(found.volumes) | set(by_volume)):
+        wrong += _Volume(
+            found, volume, by_volume.get(volume, [])
+        ).findings()
+    return wrong
+
+
+class _Volume:
+    """One volume on both sides."""
+
+    def __init__(
+        self,
+        found: situation.Situation,
+        volume: str,
+        mappings: list[nova.Mapping],
+    ) -> None:
+        self.found = found
+        self.id = volume
+        self.volume = found.volumes.get(volume)
+        self.mappings = sorted(mappings, key=lambda m: (m.cell, m.id))
+
+    def findings(self) -> Iterator[Finding]:
+        if self.volume is None:
+            for mapping in self.mappings:
+                yield self._lost(mapping)
+            return
+        why = states.untouchable(self.volume)
+        if why:
+            yield self._make(
+                'VOL-BUSY', situation.NOTE, '', f'{why}: cinder is at it'
+            )
+        pairs = list(self._pairs(self.volume))
+        for mapping, attachment in pairs:
+            for one in self._of_mapping(self.volume, mapping, attachment):
+                yield one if not why else _without_fix(one)
+        if why:
+            return
+        matched = {a.id for _, a in pairs if a is not None}
+        for attachment in self.volume.attachments:
+            if attachment.id not in matched:
+                yield from self._unmatched(self.volume, attachment)
+        yield from self._status(self.volume, pairs)
+
+    def _make(
+        self, code: str, severity: str, server: str, cause: str, **more: Any
+    ) -> Finding:
+        status = self.volume.status if self.volume else ''
+        return Finding(code, severity, self.id, status, server, cause, **more)
+
+    def _lost(self, mapping: nova.Mapping) -> Finding:
+        root = 'it boots from it' if mapping.root else ''
+        return self._make(
+            'VOL-LOST',
+            situation.DANGER,
+            mapping.server,
+            '; '.join(
+                filter(None, ('nova maps it, and cinder has no such volume',
+                              root))
+            ),
+            remedy='' if mapping.root else 'detach-stale',
+        )
+
+    # nova's side
+
+    def _pairs(
+        self, volume: volumes.Volume
+    ) -> Iterator[tuple[nova.Mapping, volumes.Attachment | None]]:
+        """Each mapping with its live attachment, None where it has none."""
+        by_id = {one.id: one for one in volume.attachments}
+        for mapping in self.mappings:
+            if mapping.attachment is not None:
+                yield mapping, by_id.get(mapping.attachment)
+                continue
+            # Attached before Queens: the server is all that joins them.
+            own = [a for a in volume.attachments if a.server == mapping.server]
+            yield mapping, own[0] if len(own) == 1 else None
+
+    def _of_mapping(
+        self,
+        volume: volumes.Volume,
+        mapping: nova.Mapping,
+        attachment: volumes.Attachment | None,
+    ) -> Iterator[Finding]:
+        server = self.found.servers.get(mapping.server)
+        if server is None:
+            yield self._make(
+                'VOL-LEFTOVER',
+                situation.STALE,
+                mapping.server,
+                'nova maps it for a server that was deleted',
+                remedy='detach-stale',
+            )
+        elif server.vm_state == 'building':
+            return
+        elif attachment is None:
+            yield self._unlinked(volume, mapping, server)
+        elif attachment.server != mapping.server:
+            yield self._make(
+                'VOL-CROSSED',
+                situation.DANGER,
+                mapping.server,
+                f'nova names attachment {attachment.id}, which is of server '
+                f'{attachment.server or "none"}',
+                attachment=attachment.id,
+            )
+        elif mapping.attachment is None and mapping.cell in self.found.strict:
+            yield self._make(
+                'VOL-LEGACY',
+                situation.DANGER,
+                mapping.server,
+                'attached before Queens, nova names no attachment: a reboot '
+                "by its project deletes cinder's",
+                remedy='attach',
+                attachment=attachment.id,
+            )
+        elif self._has_no_data(volume, mapping, attachment, server):
+            yield self._make(
+                'VOL-NODATA',
+                situation.DANGER,
+                mapping.server,
+                'nova has no usable connection: the guest would start '
+                'without it, and nothing would say so',
+                remedy='attach',
+                attachment=attachment.id,
+            )
+
+    def _unlinked(
+        self,
+        volume: volumes.Volume,
+        mapping: nova.Mapping,
+        server: nova.Server,
+    ) -> Finding:
+        never_had = mapping.attachment is None and not mapping.connected
+        if never_had and not mapping.root and volume.status == 'available':
+            severity, more = situation.STALE, ''
+            if states.young(volume):
+                severity, more = situation.NOTE, '; perhaps under way'
+            return self._make(
+                'VOL-LEFTOVER',
+                severity,
+                mapping.server,
+                'nova maps it without an attachment, and it is available: '
+                f'left by an attach that failed or was replayed{more}',
+                remedy='detach-stale',
+            )
+        own = [a for a in volume.attachments if a.server == mapping.server]
+        others = [a for a in volume.attachments if a not in own]
+        remedy, more = 'attach', ''
+        if own:
+            remedy = 'detach-stale'
+            more = f'; cinder has {own[0].id} for the same server instead'
+        elif others and not volume.multiattach:
+            remedy = ''
+            more = f'; cinder has it attached to {others[0].server}'
+        elif volume.status == 'error':
+            remedy = ''
+            more = '; cinder attaches nothing that is in error'
+        elif not server.host:
+            remedy = ''
+            more = '; the server is on no host'
+        named = mapping.attachment or 'no attachment'
+        what = 'its boot volume' if mapping.root else 'the mapping'
+        effect = (
+            f'a reboot makes nova drop {what}'
+            if mapping.cell in self.found.strict and mapping.attachment
+            else 'nobody holds it for the server'
+        )
+        return self._make(
+            'VOL-UNLINKED',
+            situation.DANGER,
+            mapping.server,
+            f'nova names {named}, which cinder does not have: {effect}{more}'
+            if mapping.attachment
+            else f'nova names no attachment and cinder has none: {effect}'
+            f'{more}',
+            remedy=remedy,
+            attachment=own[0].id if own else None,
+        )
+
+    def _has_no_data(
+        self,
+        volume: volumes.Volume,
+        mapping: nova.Mapping,
+        attachment: volumes.Attachment,
+        server: nova.Server,
+    ) -> bool:
+        if not server.host or server.task_state or states.young(volume):
+            # Shelved and offloaded it has none; an evacuation or an attach
+            # that is under way brings it.
+            return False
+        if attachment.status in ('attaching', 'error_attaching'):
+            # A data volume's attach that never ended is simply ended.
+            return mapping.root and not mapping.connected
+        return not mapping.connected or attachment.status == 'reserved'
+
+    # cinder's side
+
+    def _unmatched(
+        self, volume: volumes.Volume, attachment: volumes.Attachment
+    ) -> Iterator[Finding]:
+        if attachment.server is None:
+            # A host's: glance's own store, a backup, an image copy.
+            return
+        fate = self.found.fate(attachment.server)
+        if fate == situation.ELSEWHERE:
+            return
+        code, cause = 'VOL-ORPHAN', 'cinder has it attached, and '
+        if fate == situation.LIVE:
+            server = self.found.servers[attachment.server]
+            if server.vm_state == 'building':
+                return
+            if any(m.server == server.uuid for m in self.mappings):
+                if server.task_state or server.vm_state == 'resized':
+                    # A migration has one for each host.
+                    return
+                code = 'VOL-EXTRA'
+                cause += 'nova names another attachment or none'
+            else:
+                cause += 'nova does not map it for this server'
+        elif fate == situation.DELETED:
+            cause += 'the server was deleted'
+        else:
+            cause += (
+                'nova has no record of such a server: long deleted, or a '
+                'machine of Ironic or a container of Zun'
+            )
+        severity = situation.STALE
+        if fate == situation.LIVE and states.young(volume):
+            severity, cause = situation.NOTE, f'{cause}; perhaps under way'
+        yield self._make(
+            code,
+            severity,
+            attachment.server,
+            cause,
+            remedy='detach-stale',
+            attachment=attachment.id,
+        )
+
+    def _status(
+        self,
+        volume: volumes.Volume,
+        pairs: list[tuple[nova.Mapping, volumes.Attachment | None]],
+    ) -> Iterator[Finding]:
+        """What the volume itself says, against what holds it."""
+        severity, more = situation.STALE, ''
+        if states.young(volume):
+            severity, more = situation.NOTE, '; perhaps under way'
+        if not volume.attachments:
+            yield from self._unattached(volume, severity, more)
+            return
+        for mapping, attachment in pairs:
+            if attachment is None or attachment.status not in (
+                'attaching',
+                'error_attaching',
+            ):
+                continue
+            if mapping.root and not mapping.connected:
+                continue
+            cause = (
+                'the attach is done and cinder was not told'
+                if mapping.connected
+                else 'the attach never came to its end'
+            )
+            yield self._make(
+                'VOL-ATTACHING',
+                severity,
+                mapping.server,
+                cause + more,
+                remedy='reset' if mapping.connected else 'detach-stale',
+                attachment=attachment.id,
+            )
+        holders = [
+            m.server
+            for m, a in pairs
+            if a is not None and a.status in ('attached', 'detaching')
+        ]
+        says = (volume.status, volume.attach_status)
+        if not holders or says == ('in-use', 'attached'):
+            return
+        if volume.status in ('attaching', 'error_attaching') and any(
+            a.status in ('attaching', 'error_attaching')
+            for a in volume.attachments
+        ):
+            return
+        code, cause = 'VOL-STATUS', f'it says {" and ".join(says)}'
+        if volume.status in ('detaching', 'error_detaching'):
+            code, cause = 'VOL-DETACHING', 'the detach never came to its end'
+        elif volume.status == 'error':
+            code = 'VOL-ERROR'
+            cause = 'cinder could not export it again when it started'
+        yield self._make(
+            code,
+            severity,
+            holders[0],
+            f'{cause}, while the server has it{more}',
+            remedy='reset',
+        )
+
+    def _unattached(
+        self, volume: volumes.Volume, severity: str, more: str
+    ) -> Iterator[Finding]:
+        says = (volume.status, volume.attach_status)
+        if self.mappings or self.found.silent:
+            # Told of the mappings; or it can't be known.
+            return
+        if says == ('available', 'detached'):
+            return
+        if volume.status == 'error' and volume.attach_status == 'detached':
+            yield self._make(
+                'VOL-FAILED',
+                situation.NOTE,
+                '',
+                'it failed, attached to nothing: not of attachments',
+            )
+            return
+        yield self._make(
+            'VOL-STALE',
+            severity,
+            '',
+            f'it says {" and ".join(says)}, and nothing holds it{more}',
+            remedy='reset',
+        )
+
+
+def _without_fix(finding: Finding) -> Finding:
+    return Finding(
+        finding.code,
+        finding.severity,
+        finding.volume,
+        finding.status,
+        finding.server,
+        f'{finding.cause}; not to be mended before cinder is done',
+        attachment=finding.attachment,
+    )

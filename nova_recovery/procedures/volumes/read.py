@@ -1,0 +1,223 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Both sides of volumes, from the databases. No API is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+import dataclasses
+from typing import Any
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from nova_recovery.cloud import database as database_module
+from nova_recovery.cloud import databases as databases_module
+from nova_recovery.cloud import facts
+from nova_recovery.cloud import mappings as nova
+from nova_recovery.cloud import schema
+from nova_recovery.cloud import volumes
+from nova_recovery import exceptions
+from nova_recovery.procedures.volumes.situation import Situation
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+
+
+@dataclasses.dataclass(frozen=True)
+class Scope:
+    """What to look at; all None is the whole cloud.
+
+    :ivar host: to the letter
+    :ivar server: UUID
+    """
+
+    host: str | None = None
+    server: str | None = None
+    project: str | None = None
+
+    @property
+    def everything(self) -> bool:
+        return not (self.host or self.server or self.project)
+
+
+def cinder(cloud: cloud_module.Cloud) -> database_module.Database:
+    """Cinder's database.
+
+    :raises ConfigError: no cinder.conf leads to it
+    """
+    found = cloud.databases.cinder
+    if found is None:
+        raise exceptions.ConfigError(
+            'no cinder.conf was found, or it names no [database]: give it '
+            'with --cinder-config-file'
+        )
+    return found
+
+
+def both_sides(
+    cloud: cloud_module.Cloud,
+    ids: Collection[str] | None = None,
+    servers: Collection[str] = (),
+) -> Situation:
+    """Volumes as cinder and as nova have them.
+
+    One snapshot of cinder, then one of each cell; what is in work between
+    them differs, so that a difference is a finding only if it is there at
+    a second look.
+
+    :param ids: only these volumes; None: all
+    :param servers: these servers too, whether they have volumes or not
+    :raises DatabaseUnavailable: cinder's or the API's; a cell that is
+        silent is in the situation
+    """
+    known = volumes.of_cinder(cinder(cloud), ids)
+    named = {
+        attachment.server
+        for volume in known.values()
+        for attachment in volume.attachments
+        if attachment.server
+    }
+    cells, unknown = databases_module.divide(
+        cloud.databases.each_cell(
+            lambda cell: nova.of_cell(cell, ids, named | set(servers))
+        )
+    )
+    live: dict[str, nova.Server] = {}
+    mappings: list[nova.Mapping] = []
+    gone: set[str] = set()
+    for found in cells.values():
+        live |= found.servers
+        mappings += found.mappings
+        gone |= found.gone
+    asked = (named | set(servers)) - set(live) - gone
+    return Situation(
+        volumes=known,
+        mappings=tuple(mappings),
+        servers=live,
+        gone=frozenset(gone - set(live)),
+        elsewhere=_elsewhere(cloud.databases, asked, set(cells)),
+        strict=frozenset(n for n, c in cells.items() if c.needs_attachments),
+        unnamed=frozenset(n for n, c in cells.items() if not c.attachments),
+        silent={name: error.reason for name, error in unknown.items()},
+        disabled=tuple(cell.name for cell in cloud.databases.disabled),
+    )
+
+
+def of_scope(cloud: cloud_module.Cloud, scope: Scope) -> set[str] | None:
+    """The volumes that a scope is about, None for all of them."""
+    if scope.everything:
+        return None
+    ids: set[str] = set()
+    servers: set[str] = {scope.server} if scope.server else set()
+
+    def ask(cell: database_module.Database) -> tuple[set[str], set[str]]:
+        return _of_cell(cell, scope)
+
+    answers, unknown = databases_module.divide(cloud.databases.each_cell(ask))
+    for error in unknown.values():
+        # It may have the most of them.
+        raise error
+    for some_servers, some_volumes in answers.values():
+        servers |= some_servers
+        ids |= some_volumes
+    database = cinder(cloud)
+    schema.require(database, 'volume-attachment')
+    attachments = database.tables['volume_attachment']
+    queries: list[Any] = [
+        sa.select(attachments.c.volume_id).where(
+            schema.live(attachments), attachments.c.instance_uuid.in_(batch)
+        )
+        for batch in facts.batches(sorted(servers))
+    ]
+    if scope.host:
+        queries.append(
+            sa.select(attachments.c.volume_id).where(
+                schema.live(attachments),
+                attachments.c.attached_host == scope.host,
+            )
+        )
+    if scope.project:
+        table = database.tables['volumes']
+        queries.append(
+            sa.select(table.c.id).where(
+                schema.live(table), table.c.project_id == scope.project
+            )
+        )
+    with database.reader() as connection:
+        for query in queries:
+            ids |= set(connection.execute(query).scalars())
+    return ids
+
+
+def _of_cell(
+    cell: database_module.Database, scope: Scope
+) -> tuple[set[str], set[str]]:
+    """The servers of a scope in a cell, and the volumes that they map."""
+    instances = cell.tables['instances']
+    table = cell.tables['block_device_mapping']
+    query = sa.select(instances.c.uuid).where(schema.live(instances))
+    # A deleted server may have left a mapping.
+    uuids = {scope.server} if scope.server else set()
+    if scope.host:
+        query = query.where(instances.c.host == scope.host)
+    if scope.project:
+        query = query.where(instances.c.project_id == scope.project)
+    with cell.reader() as connection:
+        if not scope.server:
+            uuids = set(connection.execute(query).scalars())
+        found: set[str] = set()
+        for batch in facts.batches(sorted(uuids)):
+            found |= set(
+                connection.execute(
+                    sa.select(table.c.volume_id).where(
+                        schema.live(table),
+                        table.c.volume_id.is_not(None),
+                        table.c.instance_uuid.in_(batch),
+                    )
+                ).scalars()
+            )
+    return uuids, found
+
+
+def _elsewhere(
+    databases: databases_module.Databases,
+    servers: Collection[str],
+    read: Collection[str],
+) -> frozenset[str]:
+    """Those of the servers that nova has in no cell that was read."""
+    if databases.api is None:
+        silent = {cell.cell.name for cell in databases.cells} - set(read)
+        return frozenset(servers) if silent else frozenset()
+    answered = {
+        known.cell.uuid
+        for known in databases.cells
+        if known.cell.name in read
+    }
+    mappings = databases.api.tables['instance_mappings']
+    cells = databases.api.tables['cell_mappings']
+    query = sa.select(mappings.c.instance_uuid, cells.c.uuid).select_from(
+        mappings.outerjoin(cells, mappings.c.cell_id == cells.c.id)
+    )
+    found: set[str] = set()
+    with databases.api.reader() as connection:
+        for batch in facts.batches(sorted(servers)):
+            found |= {
+                server
+                for server, cell in connection.execute(
+                    query.where(mappings.c.instance_uuid.in_(batch))
+                )
+                if cell not in answered
+            }
+    return frozenset(found)

@@ -1,0 +1,311 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Reset what cinder says of a volume to what is so.
+
+Only what the table of ``policy`` calls stale, each volume by
+compare-and-set on its row as it was seen. It is what ``os-reset_status`` of
+cinder does, without what makes that dangerous: cinder doesn't look at the
+status that it overwrites, and detaches all servers of the volume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+import dataclasses
+from typing import TYPE_CHECKING
+
+from nova_recovery.cloud import volumes
+from nova_recovery.engine.plan import Gate
+from nova_recovery.engine.plan import Item
+from nova_recovery.engine.plan import Plan
+from nova_recovery.engine.plan import Step
+from nova_recovery import exceptions
+from nova_recovery.procedures.volumes import guards
+from nova_recovery.procedures.volumes import policy
+from nova_recovery.procedures.volumes import read as read_module
+from nova_recovery.procedures.volumes import situation
+from nova_recovery.procedures.volumes import states
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+
+PROCEDURE = 'volume-reset'
+#: What a reset mends; the others say themselves what does.
+MENDS = frozenset(
+    {
+        'VOL-STALE',
+        'VOL-STATUS',
+        'VOL-ERROR',
+        'VOL-DETACHING',
+        'VOL-ATTACHING',
+        'VOL-ORPHAN',
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """Which volumes, by UUID."""
+
+    volumes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """The volumes, and of orphans' servers what the APIs say."""
+
+    situation: situation.Situation
+    servers: dict[str, guards.Outside] = dataclasses.field(
+        default_factory=dict
+    )
+
+
+def read(cloud: cloud_module.Cloud, ids: Sequence[str]) -> Found:
+    """The volumes on both sides.
+
+    :raises NotFound: cinder has no such volume (any more)
+    """
+    found = read_module.both_sides(cloud, ids)
+    missing = sorted(set(ids) - set(found.volumes))
+    if missing:
+        raise exceptions.NotFound(
+            f'cinder has no volume {", ".join(missing)}; give the UUID'
+        )
+    orphaned = {
+        one.server
+        for one in policy.findings(found)
+        if one.code == 'VOL-ORPHAN'
+    }
+    return Found(
+        found,
+        {
+            uuid: guards.outside(cloud, found.servers[uuid])
+            for uuid in sorted(orphaned)
+            if uuid in found.servers
+        },
+    )
+
+
+def decide(request: Request, found: Found, now: str = '') -> Plan:
+    """The plan: one compare-and-set for each stale volume."""
+    items = []
+    left_out = {}
+    for volume in _ordered(request, found):
+        item, why = _item(volume, found.situation)
+        if item is None:
+            left_out[volume.id] = why
+        else:
+            items.append(item)
+    several = 'volume' if len(items) == 1 else 'volumes'
+    return Plan(
+        procedure=PROCEDURE,
+        title=f'reset {len(items)} {several}',
+        arguments={'volumes': list(request.volumes)},
+        steps=(Step('reset', 'reset in cinder', tuple(items)),)
+        if items
+        else (),
+        gates=tuple(gates(request, found, frozenset())),
+        notes=_notes(items),
+        left_out=left_out,
+        created_at=now,
+    )
+
+
+def check(
+    plan: Plan, cloud: cloud_module.Cloud, touched: frozenset[str]
+) -> tuple[Gate, ...]:
+    """The gates as they are now."""
+    request = Request(tuple(plan.arguments['volumes']))
+    return tuple(gates(request, read(cloud, request.volumes), touched))
+
+
+def gates(
+    request: Request, found: Found, touched: frozenset[str]
+) -> Iterator[Gate]:
+    """What must hold before cinder's rows are written.
+
+    :param touched: subjects that the run has begun with
+    """
+    yield from guards.whole(found.situation)
+    for volume in _ordered(request, found):
+        if f'volume:{volume.id}' in touched:
+            continue
+        wrong = [
+            one
+            for one in policy.findings(found.situation)
+            if one.volume == volume.id
+        ]
+        yield from _gates(volume, wrong, found)
+
+
+def _gates(
+    volume: volumes.Volume, wrong: list[situation.Finding], found: Found
+) -> Iterator[Gate]:
+    why = states.untouchable(volume)
+    if why:
+        yield Gate(
+            'resettable',
+            volume.id,
+            'hard',
+            'refused',
+            f'{why}: that is not of an attachment',
+            'leave it to cinder, or leave it out',
+        )
+        return
+    for one in wrong:
+        if one.code not in MENDS or one.remedy == 'attach':
+            yield _other_way(one)
+        elif one.code == 'VOL-ATTACHING' and one.remedy != 'reset':
+            yield _other_way(one)
+    if not wrong:
+        return
+    yield guards.settled(volume)
+    for one in wrong:
+        if one.code == 'VOL-ORPHAN':
+            yield from _orphan(one, found)
+
+
+def _other_way(one: situation.Finding) -> Gate:
+    return Gate(
+        'resettable',
+        one.volume,
+        'hard',
+        'refused',
+        f'{one.code}: {one.cause}',
+        one.fix or 'there is no safe way by a command',
+    )
+
+
+def _orphan(one: situation.Finding, found: Found) -> Iterator[Gate]:
+    yield Gate(
+        'back-end-told',
+        one.volume,
+        'soft',
+        'refused',
+        'the storage is not told that the server no longer has it',
+        f'let cinder do it: {one.fix}; override if cinder-volume never '
+        'comes back',
+    )
+    server = found.situation.servers.get(one.server)
+    if server is not None:
+        yield guards.guest_off(
+            server,
+            one.volume,
+            found.servers[one.server],
+            'it may have the volume although nova does not map it',
+        )
+    yield from known(one, found.situation)
+
+
+def known(
+    one: situation.Finding, found: situation.Situation
+) -> Iterator[Gate]:
+    """Whether nova can tell what became of an orphan's server."""
+    if found.fate(one.server) == situation.NEVER:
+        yield Gate(
+            'server-known',
+            one.volume,
+            'soft',
+            'refused',
+            f'nova has no record of server {one.server}',
+            'make sure that it is no machine of Ironic nor a container of '
+            'Zun, then override',
+        )
+
+
+def _ordered(request: Request, found: Found) -> list[volumes.Volume]:
+    return [
+        found.situation.volumes[one]
+        for one in sorted(set(request.volumes))
+        if one in found.situation.volumes
+    ]
+
+
+def _item(
+    volume: volumes.Volume, found: situation.Situation
+) -> tuple[Item | None, str]:
+    """The change of a volume, or why there is none."""
+    why = states.untouchable(volume)
+    if why:
+        return None, why
+    mine = [one for one in policy.findings(found) if one.volume == volume.id]
+    wrong = [
+        one for one in mine if one.code in MENDS and _by_reset(one)
+    ]
+    if not wrong:
+        told = '; '.join(f'{one.code}: {one.cause}' for one in mine)
+        return None, told or 'it is consistent'
+    orphans = {one.attachment for one in wrong if one.code == 'VOL-ORPHAN'}
+    ended = {
+        one.attachment for one in wrong if one.code == 'VOL-ATTACHING'
+    }
+    if any(one.code == 'VOL-DETACHING' for one in wrong):
+        mapped = {m.attachment for m in found.mapped(volume.id)}
+        ended |= {
+            a.id
+            for a in volume.attachments
+            if a.status == 'detaching' and a.id in mapped
+        }
+    return item(
+        volume,
+        sorted(one for one in orphans if one),
+        sorted(one for one in ended if one),
+    ), ''
+
+
+def _by_reset(one: situation.Finding) -> bool:
+    return one.code == 'VOL-ORPHAN' or one.remedy == 'reset'
+
+
+def item(
+    volume: volumes.Volume, remove: list[str], complete: list[str]
+) -> Item:
+    """The change that makes a volume say what follows from what has it.
+
+    :param remove: attachments that end
+    :param complete: attachments that become attached
+    """
+    status, attach_status = states.derived(
+        'attached' if one.id in complete else one.status
+        for one in volume.attachments
+        if one.id not in remove
+    )
+    return Item(
+        id=f'reset-volume:{volume.id}',
+        kind='reset-volume',
+        subject=f'volume:{volume.id}',
+        label=volume.name or volume.id,
+        data={
+            'volume': volume.id,
+            'seen': {
+                'status': volume.status,
+                'attach_status': volume.attach_status,
+                'migration_status': volume.migration_status,
+            },
+            'values': {'status': status, 'attach_status': attach_status},
+            'attachments': {a.id: a.status for a in volume.attachments},
+            'remove': remove,
+            'complete': complete,
+        },
+    )
+
+
+def _notes(items: list[Item]) -> tuple[str, ...]:
+    if any(one.data['seen']['status'] == 'error' for one in items):
+        return (
+            'Look that the storage is back: cinder exports volumes in use '
+            'again when cinder-volume starts.',
+        )
+    return ()

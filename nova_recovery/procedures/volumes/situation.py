@@ -1,0 +1,119 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Volumes as nova and cinder have them, and what is wrong with one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import dataclasses
+
+from nova_recovery.cloud import mappings as nova
+from nova_recovery.cloud import volumes as cinder
+
+#: A reboot or a start may lose the disk.
+DANGER = 'danger'
+#: Something is left over that stands in the way.
+STALE = 'stale'
+#: To know; nothing is to be done with it here.
+NOTE = 'note'
+SEVERITIES = (DANGER, STALE, NOTE)
+
+#: What became of the server that an attachment names.
+LIVE, DELETED, ELSEWHERE, NEVER = 'live', 'deleted', 'elsewhere', 'never'
+
+
+@dataclasses.dataclass(frozen=True)
+class Situation:
+    """Both sides of the volumes that were looked at.
+
+    :ivar volumes: cinder's live volumes, by id
+    :ivar mappings: nova's live mappings of them, of all cells that answered
+    :ivar servers: live servers, by UUID
+    :ivar gone: UUIDs of servers that nova has as deleted
+    :ivar elsewhere: UUIDs that nova knows, in no cell that was read: cell0,
+        one that is disabled or silent, or not scheduled yet
+    :ivar strict: cells whose nova deletes mappings at a reboot if cinder
+        doesn't know their attachment (28.0 and later)
+    :ivar unnamed: cells whose mappings name no attachments (before Queens)
+    :ivar silent: cell -> why its mappings are not known
+    :ivar disabled: cells that were not read because they are disabled
+    """
+
+    volumes: Mapping[str, cinder.Volume]
+    mappings: tuple[nova.Mapping, ...] = ()
+    servers: Mapping[str, nova.Server] = dataclasses.field(
+        default_factory=dict
+    )
+    gone: frozenset[str] = frozenset()
+    elsewhere: frozenset[str] = frozenset()
+    strict: frozenset[str] = frozenset()
+    unnamed: frozenset[str] = frozenset()
+    silent: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    disabled: tuple[str, ...] = ()
+
+    def fate(self, server: str) -> str:
+        """What became of a server: LIVE, DELETED, ELSEWHERE or NEVER."""
+        if server in self.servers:
+            return LIVE
+        if server in self.gone:
+            return DELETED
+        if server in self.elsewhere:
+            return ELSEWHERE
+        return NEVER
+
+    def name(self, server: str) -> str:
+        found = self.servers.get(server)
+        return (found.name if found else '') or server
+
+    def mapped(self, volume: str) -> tuple[nova.Mapping, ...]:
+        """The mappings of a volume, by id."""
+        return tuple(
+            sorted(
+                (m for m in self.mappings if m.volume == volume),
+                key=lambda m: (m.cell, m.id),
+            )
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with a volume.
+
+    :ivar code: stable, such as ``VOL-UNLINKED``
+    :ivar severity: DANGER, STALE or NOTE
+    :ivar status: of the volume, as cinder has it
+    :ivar server: UUID, '' where none is concerned
+    :ivar remedy: ``reset``, ``attach`` or ``detach-stale``; '' where no
+        command is safe
+    :ivar attachment: the one that it is about, None if it is about none
+    """
+
+    code: str
+    severity: str
+    volume: str
+    status: str
+    server: str
+    cause: str
+    remedy: str = ''
+    attachment: str | None = None
+
+    @property
+    def fix(self) -> str:
+        """The one safe fix, to be typed as it is."""
+        if not self.remedy:
+            return ''
+        words = ['openstack', 'recovery', 'volume', self.remedy]
+        if self.remedy != 'reset':
+            words.append(self.server)
+        return ' '.join([*words, self.volume])

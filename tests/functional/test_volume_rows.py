@@ -1,0 +1,460 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""volume check and volume reset on the rows of a real MariaDB."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from nova_recovery.changes import volume_reset
+from nova_recovery.cli import run_undo
+from nova_recovery.cli import volume
+from nova_recovery.cloud import databases
+from nova_recovery.engine import change
+from nova_recovery import exceptions
+from nova_recovery.procedures.volumes import assess
+from nova_recovery.procedures.volumes import attach
+from nova_recovery.procedures.volumes import read
+from nova_recovery.procedures.volumes import reset
+from tests.functional import volume_rows
+from tests.functional.volume_rows import ago
+from tests.functional.volume_rows import uuid
+from tests.unit.cli import programs
+
+#: Not of attachments: cinder's own work, and what failed of it.
+NEVER = (
+    'error_deleting', 'deleting', 'creating', 'downloading', 'managing',
+    'error_managing', 'awaiting-transfer', 'maintenance', 'retyping',
+    'extending', 'error_extending', 'uploading', 'backing-up',
+    'restoring-backup', 'error_restoring', 'of-a-later-release',
+)  # fmt: skip
+
+
+class Check(volume_rows.VolumesTestCase):
+    def codes(self, **scope: Any) -> dict[tuple[str, str], str]:
+        """(volume's name, server's name) -> code of each finding."""
+        names = {
+            row['id']: row['display_name']
+            for row in self.rows('cinder', 'volumes')
+        }
+        result = assess.assess(self.cloud, read.Scope(**scope))
+        return {
+            (names.get(one.volume, one.volume), result.found.name(one.server)):
+            one.code
+            for one in result.findings
+        }  # fmt: skip
+
+
+class TestCheck(Check):
+    def test_a_consistent_cloud_has_no_findings(self) -> None:
+        self.add_server('web')
+        self.add_attached('web', 'data')
+        self.add_volume('free', 'available', 'detached')
+        self.add_volume('gone', 'in-use', 'attached', deleted=1)
+        result = assess.assess(self.cloud, read.Scope())
+        self.assertEqual((), result.findings)
+        self.assertTrue(result.consistent)
+        self.assertIn('2 volumes and 1 mappings of 1', result.summary())
+        self.assertIn('was not looked at', result.summary())
+
+    def test_both_sides_are_joined(self) -> None:
+        self.add_server('web')
+        self.add_attached('web', 'good')
+        self.add_volume('unlinked', 'available', 'detached')
+        self.add_attachment('dead', 'unlinked', 'web', deleted=1)
+        self.add_mapping('web', 'unlinked', 'dead', boot_index=0)
+        self.add_volume('leftover', 'available', 'detached')
+        self.add_mapping('web', 'leftover', None, connection_info=None)
+        self.add_volume('stale')
+        self.add_volume('orphan')
+        self.add_attachment('orphaned', 'orphan', 'web')
+        self.assertEqual(
+            {
+                ('unlinked', 'web'): 'VOL-UNLINKED',
+                ('leftover', 'web'): 'VOL-LEFTOVER',
+                ('stale', ''): 'VOL-STALE',
+                ('orphan', 'web'): 'VOL-ORPHAN',
+            },
+            self.codes(),
+        )
+
+    def test_servers_that_are_not_in_the_cell(self) -> None:
+        """Deleted, in cell0, not scheduled yet, and never nova's."""
+        self.add_server('deleted', deleted=77)
+        self.add_server('buried', cell=2, in_cell=False)
+        self.add_server('building', cell=None, in_cell=False)
+        for name in ('deleted', 'buried', 'building', 'ironic'):
+            self.add_volume(f'of-{name}')
+            self.add_attachment(name, f'of-{name}', name)
+        self.add_volume('of-glance')
+        self.add_attachment('glance', 'of-glance', None)
+        result = assess.assess(self.cloud, read.Scope())
+        self.assertEqual(
+            {
+                uuid('of-deleted'): 'cinder has it attached, and the server '
+                'was deleted',
+                uuid('of-ironic'): 'cinder has it attached, and nova has no '
+                'record of such a server: long deleted, or a machine of '
+                'Ironic or a container of Zun',
+            },
+            {one.volume: one.cause for one in result.findings},
+        )
+
+    def test_scopes(self) -> None:
+        self.add_server('web', host='np-rcc4')
+        self.add_server('mail', host='np-rcc46', project_id='other')
+        for server in ('web', 'mail'):
+            self.add_volume(f'{server}-data', 'available', 'detached')
+            self.add_mapping(server, f'{server}-data', f'dead-{server}')
+        self.add_volume('stale', project_id='other')
+        both = {('web-data', 'web'), ('mail-data', 'mail'), ('stale', '')}
+        self.assertEqual(both, set(self.codes()))
+        web = {('web-data', 'web')}
+        self.assertEqual(web, set(self.codes(host='np-rcc4')))
+        self.assertEqual(web, set(self.codes(server=uuid('web'))))
+        self.assertEqual(both - web, set(self.codes(project='other')))
+        self.assertEqual({}, self.codes(host='np-rcc'))
+
+    def test_what_is_only_under_way_is_no_finding(self) -> None:
+        """Between the looks nova has caught up with cinder."""
+        self.add_server('web')
+        self.add_volume('data')
+        self.add_attachment('new', 'data', 'web')
+        real = assess.policy.findings
+        looks: list[int] = []
+
+        def findings(found: Any) -> Any:
+            if not looks:
+                self.add_mapping('web', 'data', 'new')
+            looks.append(1)
+            return real(found)
+
+        self.patch(assess.policy, 'findings', findings)
+        self.assertEqual({}, self.codes())
+        self.assertEqual(2, len(looks))
+
+    def test_a_silent_cell_hides_nothing_and_accuses_nobody(self) -> None:
+        self.add_server('web')
+        self.add_volume('data')
+        self.add_attachment('held', 'data', 'web')
+        self.add_volume('alone')
+        down = databases.CellDatabase(
+            self.databases.cells[0].cell,
+            volume_rows.database.Database(
+                'cell1', 'mysql+pymysql://nova:x@127.0.0.1:1/nova'
+            ),
+        )
+        self.cloud.databases = databases.Databases(
+            self.databases.api, [down], self.databases.cinder
+        )
+        result = assess.assess(self.cloud, read.Scope())
+        self.assertEqual((), result.findings)
+        self.assertEqual({'cell1'}, set(result.found.silent))
+        plan = self.decided('alone')
+        self.assertEqual((), plan.steps)
+        self.assertTrue(plan.blocked)
+
+    def decided(self, *names: str) -> Any:
+        request = reset.Request(tuple(uuid(name) for name in names))
+        return reset.decide(request, reset.read(self.cloud, request.volumes))
+
+    def test_secrets_stay_in_the_database(self) -> None:
+        self.add_server('web')
+        self.add_attached('web', 'data')
+        found = read.both_sides(self.cloud)
+        self.assertNotIn('chap-secret', repr(found))
+
+    def test_how_the_host_connects_is_kept_in_a_deleted_row(self) -> None:
+        self.add_server('web')
+        self.add_volume('root', 'available', 'detached')
+        self.add_attachment('dead', 'root', 'web', deleted=1, attach_mode='ro')
+        self.add_mapping('web', 'root', 'dead', boot_index=0)
+        found = attach.read(
+            self.cloud, attach.Request(uuid('web'), uuid('root'))
+        )
+        self.assertEqual('np-rcc4', (found.connector or {})['host'])
+        self.assertEqual('ro', found.mode)
+
+
+class TestOfPike(Check):
+    """cinder without connectors, nova without attachments' ids."""
+
+    release, prefix = 'nova16', 'volpike'
+
+    def test_mappings_and_attachments_are_joined_by_server(self) -> None:
+        self.add_server('web')
+        self.add_attached('web', 'data')
+        self.add_volume('stale')
+        self.add_volume('unlinked', 'available', 'detached')
+        self.add_mapping('web', 'unlinked', None)
+        self.assertEqual(
+            {('stale', ''): 'VOL-STALE', ('unlinked', 'web'): 'VOL-UNLINKED'},
+            self.codes(),
+        )
+
+
+class TestReset(Check):
+    """The change itself, on rows as other writers left them."""
+
+    def item(self, name: str) -> Any:
+        request = reset.Request((uuid(name),))
+        plan = reset.decide(request, reset.read(self.cloud, request.volumes))
+        (item,) = plan.items()
+        return item
+
+    def apply(self, item: Any) -> change.Past:
+        one = volume_reset.ResetVolume()
+        context: Any = self
+        seen = one.observe(item, context, None)
+        self.assertEqual(change.State.BEFORE, seen.state, seen.detail)
+        one.apply(item, context, seen.image)
+        return change.Past(seen.image, {})
+
+    def test_there_and_back(self) -> None:
+        self.add_server('web', deleted=5)
+        self.add_volume('data', 'error_detaching')
+        self.add_attachment('old', 'data', 'web')
+        self.cinder.add(
+            'volume_admin_metadata',
+            volume_id=uuid('data'), key='attached_mode', value='rw',
+            deleted=0,
+        )  # fmt: skip
+        self.cinder.add(
+            'volume_admin_metadata',
+            volume_id=uuid('data'), key='readonly', value='False', deleted=0,
+        )  # fmt: skip
+        before = self.all_rows()
+        item = self.item('data')
+        past = self.apply(item)
+        row = self.row('cinder', 'volumes', id=uuid('data'))
+        self.assertEqual(
+            ('available', 'detached'), (row['status'], row['attach_status'])
+        )
+        old = self.row('cinder', 'volume_attachment', id=uuid('old'))
+        self.assertEqual((1, 'detached'), (old['deleted'], old['attach_status']))
+        self.assertIsNotNone(old['detach_time'])
+        self.assertEqual(
+            {'attached_mode': 1, 'readonly': 0},
+            {
+                row['key']: row['deleted']
+                for row in self.rows('cinder', 'volume_admin_metadata')
+            },
+        )
+        one = volume_reset.ResetVolume()
+        context: Any = self
+        seen = one.observe(item, context, past)
+        self.assertEqual(change.State.AFTER, seen.state)
+        self.assertEqual('as it was', one.revert(item, context, past))
+        self.assertEqual('already as it was', one.revert(item, context, past))
+
+        def steady(rows: Any) -> Any:
+            return [
+                {k: v for k, v in row.items() if k != 'updated_at'}
+                for rows in rows.values()
+                for row in rows
+            ]
+
+        self.assertEqual(steady(before), steady(self.all_rows()))
+
+    def test_one_server_of_a_multiattach_volume(self) -> None:
+        """The other one's attachment stays as it is."""
+        self.add_server('web')
+        self.add_server('gone', deleted=9)
+        self.add_attached('web', 'data', multiattach=1)
+        self.add_attachment('orphan', 'data', 'gone')
+        kept = self.row('cinder', 'volume_attachment', id=uuid('web-data'))
+        mapped = self.rows('nova', 'block_device_mapping')
+        self.apply(self.item('data'))
+        self.assertEqual(
+            kept, self.row('cinder', 'volume_attachment', id=uuid('web-data'))
+        )
+        self.assertEqual(mapped, self.rows('nova', 'block_device_mapping'))
+        row = self.row('cinder', 'volumes', id=uuid('data'))
+        self.assertEqual(
+            ('in-use', 'attached'), (row['status'], row['attach_status'])
+        )
+
+    def test_error_deleting_comes_between_look_and_write(self) -> None:
+        self.add_volume('data')
+        item = self.item('data')
+        one = volume_reset.ResetVolume()
+        context: Any = self
+        image = one.observe(item, context, None).image
+        self.server.sql(
+            'vol_cinder',
+            "UPDATE volumes SET status = 'error_deleting' WHERE id = %s",
+            [uuid('data')],
+        )
+        before = self.all_rows()
+        self.assertRaises(
+            exceptions.Conflict, one.apply, item, context, image
+        )
+        self.assertEqual(before, self.all_rows())
+        self.assertEqual(
+            change.State.NEITHER, one.observe(item, context, None).state
+        )
+
+    def test_an_attachment_comes_between_look_and_write(self) -> None:
+        """The volume's own row looks as before."""
+        self.add_volume('data', 'reserved', 'detached')
+        item = self.item('data')
+        one = volume_reset.ResetVolume()
+        context: Any = self
+        image = one.observe(item, context, None).image
+        self.add_attachment('new', 'data', 'web', attach_status='reserved')
+        before = self.all_rows()
+        self.assertRaises(
+            exceptions.Conflict, one.apply, item, context, image
+        )
+        self.assertEqual(before, self.all_rows())
+
+    def test_undo_after_somebody_else_attached_it(self) -> None:
+        self.add_volume('data')
+        item = self.item('data')
+        past = self.apply(item)
+        self.server.sql(
+            'vol_cinder',
+            "UPDATE volumes SET status = 'reserved' WHERE id = %s",
+            [uuid('data')],
+        )
+        before = self.all_rows()
+        context: Any = self
+        self.assertRaises(
+            exceptions.Conflict,
+            volume_reset.ResetVolume().revert, item, context, past,
+        )  # fmt: skip
+        self.assertEqual(before, self.all_rows())
+
+
+class TestCommands(programs.Standalone, Check):
+    """As they are typed; no API is there, and none is needed."""
+
+    commands = {
+        'volume check': volume.CheckVolume,
+        'volume reset': volume.ResetVolume,
+        'run undo': run_undo.UndoRun,
+    }
+
+    def run_command(self, *words: str) -> programs.Ended:
+        self.nova_conf, self.cinder_conf, ours = self.create_tempfiles(
+            [
+                (
+                    f'{one}-{time.monotonic_ns()}',
+                    f'[{group}]\nconnection = {url}\n',
+                )
+                for one, group, url in (
+                    ('nova', 'api_database', self.server.url('vol_nova_api')),
+                    ('cinder', 'database', self.server.url('vol_cinder')),
+                    (
+                        'ours',
+                        'journal',
+                        f'sqlite:///{self.journal}',
+                    ),
+                )
+            ]
+        )
+        ended = self.run_program(
+            ' '.join(words)
+            + f' --nova-config-file {self.nova_conf}'
+            f' --cinder-config-file {self.cinder_conf}'
+            f' --recovery-config-file {ours}'
+        )
+        self.assertNotIn('Traceback', ended.stderr)
+        return ended
+
+    def setUp(self) -> None:
+        super().setUp()
+        (path,) = self.create_tempfiles([('journal', '')], ext='.sqlite')
+        self.journal = f'{path}.own'
+
+    def test_check_tells_by_its_exit_code(self) -> None:
+        self.add_volume('free', 'available', 'detached')
+        ended = self.run_command('volume check -f json')
+        self.assertEqual(0, ended.code, ended.stderr)
+        self.assertEqual([], json.loads(ended.stdout))
+        self.add_volume('busy', 'error_deleting')
+        ended = self.run_command('volume check -f json')
+        self.assertEqual(0, ended.code, ended.stderr)
+        self.add_volume('stale')
+        ended = self.run_command('volume check -f json')
+        self.assertEqual(4, ended.code, ended.stderr)
+        stale, busy = json.loads(ended.stdout)
+        self.assertEqual('VOL-BUSY', busy['Code'])
+        self.assertEqual('', busy['Fix'])
+        self.assertEqual('demo', stale['Project'])
+        self.assertEqual(
+            f'openstack recovery volume reset {uuid("stale")}', stale['Fix']
+        )
+        self.assertIn('1 stale, 1 note', ended.stderr)
+
+    def test_the_fix_that_is_told_is_the_fix(self) -> None:
+        self.add_volume('stale')
+        ended = self.run_command('volume check -f json')
+        (found,) = json.loads(ended.stdout)
+        before = self.all_rows()
+        words = found['Fix'].removeprefix('openstack recovery ')
+        ended = self.run_command(words, '--dry-run')
+        self.assertEqual(0, ended.code, ended.stderr)
+        self.assertIn('~ status  in-use -> available', ended.stderr)
+        self.assertEqual(before, self.all_rows())
+        ended = self.run_command(words, '--yes', '-f json')
+        self.assertEqual(0, ended.code, ended.stderr)
+        (done,) = json.loads(ended.stdout)
+        self.assertEqual('done', done['Outcome'])
+        self.assertEqual(0, self.run_command('volume check').code)
+        run = ended.stderr.split('\nRun ')[1].split()[0]
+        ended = self.run_command('run undo', run, '--yes')
+        self.assertEqual(0, ended.code, ended.stderr)
+        row = self.row('cinder', 'volumes', id=uuid('stale'))
+        self.assertEqual('in-use', row['status'])
+
+    def test_what_is_of_cinder_stays_bit_for_bit(self) -> None:
+        for status in NEVER:
+            self.add_volume(status, status)
+        self.add_volume('migrating', migration_status='target:x')
+        self.add_volume('deleted', deleted=1)
+        before = self.all_rows()
+        for status in (*NEVER, 'migrating'):
+            ended = self.run_command('volume reset', uuid(status), '--yes')
+            self.assertEqual(3, ended.code, ended.stderr)
+            self.assertRegex(ended.stderr, 'resettable')
+        ended = self.run_command('volume reset', uuid('deleted'), '--yes')
+        self.assertEqual(1, ended.code)
+        self.assertEqual(before, self.all_rows())
+
+    def test_what_may_be_under_way_is_not_reset(self) -> None:
+        self.add_volume('new', 'reserved', 'detached', updated_at=ago(5))
+        before = self.all_rows()
+        ended = self.run_command('volume reset', uuid('new'), '--yes')
+        self.assertEqual(3, ended.code, ended.stderr)
+        self.assertRegex(ended.stderr, 'refused +not-under-way')
+        self.assertEqual(before, self.all_rows())
+        ended = self.run_command('volume check -f json')
+        self.assertEqual(0, ended.code)
+
+    def test_a_consistent_volume_is_left_alone(self) -> None:
+        self.add_server('web')
+        self.add_attached('web', 'data')
+        before = self.all_rows()
+        ended = self.run_command('volume reset', uuid('data'), '--yes')
+        self.assertEqual(0, ended.code, ended.stderr)
+        self.assertIn('consistent', ended.stdout)
+        self.assertEqual(before, self.all_rows())
+
+    def test_names_are_no_uuids(self) -> None:
+        ended = self.run_command('volume reset data --yes')
+        self.assertEqual(2, ended.code)
+        self.assertIn('no UUID', ended.stderr)
