@@ -32,6 +32,14 @@ if TYPE_CHECKING:
 
 Table = tuple[tuple[str, ...], carry_out.Rows]
 
+#: What gives back -> what it gives back. Once taken, a claim or a lock must
+#: not stay on a server that was left out: nobody could work on it any more.
+GIVES_BACK = {
+    'release-host': 'claim-host',
+    'release-server': 'claim-server',
+    'unlock-server': 'lock-server',
+}
+
 
 class ResumeRun(base.RecoveryLister):
     """Go on with a run that was interrupted, killed or partly done.
@@ -63,7 +71,8 @@ class ResumeRun(base.RecoveryLister):
             action='append',
             default=[],
             help='Leave out what is left for this server (or host), so that '
-            'the run can end without it. Repeat it for several',
+            'the run can end without it; its claim and lock are given back. '
+            'Repeat it for several',
         )
         carry_out.add_confirm_options(parser)
         return parser
@@ -88,12 +97,15 @@ class ResumeRun(base.RecoveryLister):
                 '--again',
                 lambda item: here.registry[item.kind].once,
             )
+            items = list(journal.items(found.id))
+            held = {(i.kind, i.subject) for i in items if i.state == 'done'}
             skip = chosen(
                 journal.items(found.id, states=states.SKIPPABLE),
                 parsed_args.skip,
                 '--skip',
+                lambda item: (GIVES_BACK.get(item.kind), item.subject)
+                not in held,
             )
-            items = list(journal.items(found.id))
             touched = frozenset(i.subject for i in items if i.begun)
             finished = [i.id for i in items if i.state in states.FINAL]
             finished += [item_id for item_id, _reason in skip]

@@ -1,0 +1,86 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""run resume --skip: left out, and free for others."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from nova_recovery.engine import change
+from nova_recovery.engine import plan as plan_module
+from tests.unit.cli import runs
+from tests.unit import plans
+
+NAME = 'at3-ui01'
+
+
+class Claim(plans.Claim):
+    kind = 'claim-server'
+
+
+class Changed(plans.Claim):
+    """Somebody else was there first."""
+
+    kind = 'reboot-server'
+
+    def observe(
+        self,
+        item: plan_module.Item,
+        context: change.Context,
+        past: change.Past | None,
+    ) -> change.Observed:
+        return change.Observed(change.State.NEITHER, 'it is stopped')
+
+
+class Release(plans.Claim):
+    kind = 'release-server'
+
+
+class TestSkip(runs.RunsTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.changes = (Claim(), Changed(), Release())
+        self.registry = {one.kind: one for one in self.changes}
+        self.plan = dataclasses.replace(
+            self.plan,
+            steps=tuple(
+                plan_module.Step(one.kind, one.kind, (self.item(one.kind),))
+                for one in self.changes
+            ),
+        )
+
+    def item(self, kind: str) -> plan_module.Item:
+        return dataclasses.replace(plans.server(1, kind), follows=())
+
+    def states(self) -> list[str]:
+        return [item.state for item in self.journal().items(self.only_run())]
+
+    def skip(self, code: int) -> None:
+        word = f'{NAME}=its owner stopped it'
+        self.ended(
+            code, 'run', 'resume', self.only_run(), '--skip', word, '--yes'
+        )
+
+    def test_the_claim_on_a_server_that_is_left_out_is_given_back(
+        self,
+    ) -> None:
+        self.ended(4, 'host', 'recover', '--yes')
+        self.assertEqual(['done', 'conflict', 'blocked'], self.states())
+        self.skip(0)
+        self.assertEqual(['done', 'skipped', 'done'], self.states())
+
+    def test_without_a_claim_there_is_nothing_to_give_back(self) -> None:
+        self.registry['claim-server'] = Changed()
+        self.ended(4, 'host', 'recover', '--yes')
+        self.skip(0)
+        self.assertEqual(['skipped', 'skipped', 'skipped'], self.states())
