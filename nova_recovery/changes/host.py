@@ -64,12 +64,24 @@ class ClaimHost(base.BaseChange):
     def apply(
         self, item: plan.Item, context: change.Context, image: JSON
     ) -> str:
-        claims.set_service(
-            cell.database(item, context),
-            item.data['service_id'],
-            {**image, 'report_count': item.data['report_count']},
-            {'disabled': 1, 'disabled_reason': context.marker},
-        )
+        database = cell.database(item, context)
+        service_id = item.data['service_id']
+        try:
+            claims.set_service(
+                database,
+                service_id,
+                {**image, 'report_count': item.data['report_count']},
+                {'disabled': 1, 'disabled_reason': context.marker},
+            )
+        except exceptions.Conflict as error:
+            reason = claims.service_row(database, service_id)[
+                'disabled_reason'
+            ]
+            if claims.holder(reason):
+                raise exceptions.ClaimLost(
+                    f'claimed by another run: {reason}'
+                ) from error
+            raise
         return 'claimed'
 
     def revert(
