@@ -27,7 +27,7 @@ survives what the snapshots are for, or copy it to one.
     ),
     cfg.IntOpt(
         'keep_count',
-        default=30,
+        default=14,
         min=0,
         help="""
 How many snapshots of the cloud, and of each host, are kept. Older ones are

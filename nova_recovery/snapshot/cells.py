@@ -24,6 +24,7 @@ import sqlalchemy as sa
 
 from nova_recovery.cloud import names
 from nova_recovery.cloud import schema
+from nova_recovery.cloud import secrets
 from nova_recovery.snapshot import aggregates
 from nova_recovery.snapshot import format as format_module
 from nova_recovery.snapshot import masking
@@ -186,19 +187,27 @@ def _devices(stream: streams.Stream) -> Rows:
             row[volume] = str(row[volume])
         # the same disk has a new row after it was attached again
         row[disk] = row[volume] or f'local:{row[index]}:{row[device]}'
-        row[info] = masking.text(row[info])
-        row[driver] = _driver(row[info])
+        row[driver], row[info] = _connection(row[info])
         return row
 
     return map(converted, rows)
 
 
-def _driver(info: str | None) -> str | None:
-    if not info or not info.startswith('{'):
-        return None
-    # masked already, so it is JSON
-    found = json.loads(info).get('driver_volume_type')
-    return None if found is None else str(found)
+def _connection(text: str | None) -> tuple[str | None, str | None]:
+    """The protocol, and the connection data without secrets."""
+    if not text:
+        return None, None
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return None, secrets.MASK
+    if not isinstance(data, dict):
+        return None, masking.text(text)
+    driver = data.get('driver_volume_type')
+    return (
+        None if driver is None else str(driver),
+        masking.compact(masking.masked(data)),
+    )
 
 
 def _interfaces(stream: streams.Stream) -> Rows | None:

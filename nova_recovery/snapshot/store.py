@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+import contextlib
 import dataclasses
 import datetime
 import os
@@ -162,8 +163,9 @@ def prune(
     for name in os.listdir(directory):
         path = os.path.join(directory, name)
         if name.startswith(writing.TEMPORARY):
-            if time.time() - os.stat(path).st_mtime > _ABANDONED:
-                _unlink(path)
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - os.stat(path).st_mtime > _ABANDONED:
+                    _unlink(path)
     dropped = expired(entries(directory), count, days, now)
     for entry in dropped:
         _unlink(entry.path)
@@ -217,6 +219,9 @@ def _is_ours(path: str) -> bool:
 def _unlink(path: str) -> None:
     try:
         os.unlink(path)
+    except FileNotFoundError:
+        # somebody else was faster
+        return
     except OSError as error:
         raise exceptions.RecoveryError(
             f"{path}: can't be deleted: {error.strerror}"

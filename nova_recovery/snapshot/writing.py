@@ -69,19 +69,11 @@ class Writer:
         except OSError as error:
             raise self._failed(error.strerror or str(error)) from error
         os.close(handle)
-        with self._writing():
-            # one writer, and a file that is thrown away when it is not
-            # finished: nothing to roll back to
-            self._file = sqlite3.connect(
-                self._temporary, isolation_level=None, timeout=0
-            )
-            self._file.execute('PRAGMA page_size = 8192')
-            self._file.execute('PRAGMA journal_mode = OFF')
-            self._file.execute('PRAGMA synchronous = OFF')
-            self._file.execute('PRAGMA cache_size = -16384')
-            self._file.execute('BEGIN')
-            for statement in format_module.tables():
-                self._file.execute(statement)
+        try:
+            self._begin()
+        except exceptions.RecoveryError:
+            os.unlink(self._temporary)
+            raise
 
     def __enter__(self) -> Writer:
         return self
@@ -222,6 +214,21 @@ class Writer:
                 os.close(folder)
         except OSError as error:
             raise self._failed(error.strerror or str(error)) from error
+
+    def _begin(self) -> None:
+        with self._writing():
+            # one writer, and a file that is thrown away when it is not
+            # finished: nothing to roll back to
+            self._file = sqlite3.connect(
+                self._temporary, isolation_level=None, timeout=0
+            )
+            self._file.execute('PRAGMA page_size = 8192')
+            self._file.execute('PRAGMA journal_mode = OFF')
+            self._file.execute('PRAGMA synchronous = OFF')
+            self._file.execute('PRAGMA cache_size = -16384')
+            self._file.execute('BEGIN')
+            for statement in format_module.tables():
+                self._file.execute(statement)
 
     def _part(
         self,

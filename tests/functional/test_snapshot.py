@@ -17,7 +17,9 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import sqlite3
 import stat
+import sys
 from typing import Any
 
 import fixtures
@@ -547,7 +549,93 @@ class Behaviour:
         self.assertTrue(notes.exists())
 
 
-class TestStandalone(programs.Standalone, Behaviour, SnapshotTestCase):
+class HostBehaviour(Behaviour):
+    """Hosts, in the program that compute hosts have."""
+
+    def programs(self) -> None:
+        """No program of this machine but a packet filter of the test's."""
+        programs_ = self.folder / 'bin'
+        programs_.mkdir()
+        (programs_ / 'iptables-save').write_text(
+            '#!/bin/sh\necho "-A INPUT -j nova-compute-inst-1"\n'
+        )
+        (programs_ / 'iptables-save').chmod(0o700)
+        (programs_ / 'sh').symlink_to('/bin/sh')
+        self.useFixture(fixtures.EnvironmentVariable('PATH', str(programs_)))
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'sys.modules', {**sys.modules, 'libvirt': None}
+            )
+        )
+
+    def compute_host(self, name: str) -> str:
+        path = self.folder / f'{name}.conf'
+        path.write_text(f'[DEFAULT]\nhost = {name}\n')
+        return f'--nova-config-file {path}'
+
+    def test_a_compute_host_without_databases_saves_itself(self) -> None:
+        self.programs()
+        here = self.compute_host('np-rcc4')
+        made = self.json(f'create --local {here}')
+        self.assertEqual((1, 0, True), (
+            made['Hosts'], made['Servers'], made['Complete']
+        ))
+        self.assertRegex(made['File'], r'Z-np-rcc4\.snapshot$')
+        (rules,) = self.json(
+            f'show {made["File"]} --section rules --host np-rcc4'
+        )
+        self.assertEqual('-A INPUT -j nova-compute-inst-1', rules['text'])
+        # without --local there is nothing to save
+        self.assertEqual(1, self.command(f'create {here}').code)
+
+    def test_hosts_are_merged_into_the_snapshot_of_the_cloud(self) -> None:
+        self.programs()
+        merge = ''
+        for name in ('np-rcc4', 'np-rcc46'):
+            path = self.folder / f'{name}.snapshot'
+            here = self.compute_host(name)
+            self.json(f'create --local --file {path} {here}')
+            merge += f' --merge {path}'
+        made = self.json(f'create --no-api --local {merge}')
+        self.assertEqual((3, 2), (made['Hosts'], made['Servers']))
+        self.assertEqual(0, self.command('verify latest').code)
+        self.assertEqual(
+            {'host:np-rcc4', 'host:np-rcc46', 'host:control1'},
+            {
+                row['source']
+                for row in self.json('show latest --section rules')
+            },
+        )
+        # of this host's rules now one is gone; other hosts can't be seen
+        (self.folder / 'bin' / 'iptables-save').write_text(
+            '#!/bin/sh\necho\n'
+        )
+        found = self.json('diff latest now --no-api', 4)
+        self.assertEqual(
+            [('rules-changed', 'host:control1')],
+            [
+                (row['Code'], row['Source'])
+                for row in found
+                if row['Code'] != 'unknown'
+            ],
+        )
+
+    def test_a_damaged_file_is_not_merged(self) -> None:
+        self.programs()
+        path = self.folder / 'np-rcc4.snapshot'
+        self.json(
+            f'create --local --file {path} {self.compute_host("np-rcc4")}'
+        )
+        with sqlite3.connect(path) as file:
+            file.execute("UPDATE rules SET text = 'x'")
+        file.close()
+        ended = self.command(f'create --no-api --merge {path}')
+        self.assertEqual(1, ended.code)
+        self.assertIn('rules of host:np-rcc4: rows were changed', ended.stderr)
+        self.assertFalse(self.directory.exists())
+
+
+class TestStandalone(programs.Standalone, HostBehaviour, SnapshotTestCase):
     """As nova-recovery."""
 
 
