@@ -42,6 +42,8 @@ GRAVITY = (
     'sent',
     'intent',
     'pending',
+    # not of the journal, but what an undo foresees
+    'to revert',
     'skipped',
     'done',
     'already',
@@ -124,5 +126,10 @@ def _decides(
     good = gravity('skipped')
     new, old = gravity(item.state), gravity(before.state)
     if new >= good and old >= good:
+        if 'skipped' in (item.state, before.state):
+            return before.state != 'skipped'
+        # giving a claim back tells nothing of what was done under it
+        if item.kind.startswith('release-'):
+            return False
         return before.kind != prefer
     return new < old or (new == old and item.state != 'blocked')
