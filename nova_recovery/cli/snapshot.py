@@ -61,9 +61,9 @@ class Progress:
         if now - self._said >= (0.2 if self._terminal else EVERY):
             self._said = now
             rate = self.rows / max(self.seconds, 0.001)
+            text = f'{self.rows} rows, {rate:.0f} a second ({section})'
             self._stream.write(
-                f'{self.rows} rows, {rate:.0f} a second ({section})'.ljust(60)
-                + ('\r' if self._terminal else '\n')
+                f'{text:60}\r' if self._terminal else f'{text}\n'
             )
             self._stream.flush()
 
