@@ -19,13 +19,14 @@ anything in are spared.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 import functools
 import json
 import re
 from typing import Any
 
 from nova_recovery.cloud import secrets
+
+_ENCODE = json.JSONEncoder(separators=(',', ':')).encode
 
 # people abbreviate in the metadata of their servers
 _ABBREVIATED = re.compile(r'(^|[_-])(pass|passphrase|pwd|pw)$', re.IGNORECASE)
@@ -39,21 +40,32 @@ _OPTION = re.compile(
 
 
 def masked(value: Any) -> Any:
-    """As :func:`secrets.mask`: plain data without its secrets."""
-    if isinstance(value, Mapping):
+    """As :func:`secrets.mask`: what ``json.loads`` gave without secrets."""
+    kind = type(value)
+    if kind is str:
+        if value.startswith('iqn.'):
+            # the name of an iSCSI target, in each of very many rows
+            return value
+        # a secret inside of a string is named with = or :, or is JSON
+        if '=' in value or ':' in value or value[:1] in ('{', '['):
+            return _string(value)
+        return value
+    if kind is dict:
         return {
             key: secrets.MASK
-            if inner not in (None, '') and is_secret(str(key))
+            if is_secret(str(key)) and inner not in (None, '')
             else masked(inner)
             for key, inner in value.items()
         }
-    if isinstance(value, list | tuple):
+    if kind is list:
         return [masked(inner) for inner in value]
-    if isinstance(value, str):
-        # a secret inside of a string is named with = or :, or is JSON
-        if '=' in value or ':' in value or value[:1] in ('{', '['):
-            return secrets.mask(value)
     return value
+
+
+# portals and the like are the same for many volumes
+@functools.lru_cache(maxsize=1024)
+def _string(value: str) -> str:
+    return str(secrets.mask(value))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -80,7 +92,7 @@ def text(value: str | None) -> str | None:
 
 def compact(value: Any) -> str:
     """JSON without blanks."""
-    return json.dumps(value, separators=(',', ':'))
+    return _ENCODE(value)
 
 
 def pair(key: str | None, value: Any) -> Any:

@@ -270,7 +270,7 @@ def compare(server: mariadb.MariaDB, folder: pathlib.Path) -> None:
 
 def run(words: str, ours: pathlib.Path, what: str) -> float:
     """Run nova-recovery; print and return how long it took."""
-    began = time.perf_counter()
+    began, before = time.perf_counter(), used()
     done = subprocess.Popen(
         [
             str(pathlib.Path(sys.executable).with_name('nova-recovery')),
@@ -288,7 +288,10 @@ def run(words: str, ours: pathlib.Path, what: str) -> float:
         raise SystemExit(f'{what} ended with {done.returncode}')
     # the largest child so far: each command takes more than those before
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(f'{what:16}{taken:7.1f} s  {memory:.0f} MB of memory at most')
+    print(
+        f'{what:16}{taken:7.1f} s  {used() - before:.1f} s of processor, '
+        f'{memory:.0f} MB of memory at most'
+    )
     told = json.loads(output)
     print(
         f'                {len(told)} lines'
@@ -296,6 +299,12 @@ def run(words: str, ours: pathlib.Path, what: str) -> float:
         else f'                {told["Rows"]} rows'
     )
     return taken
+
+
+def used() -> float:
+    """Seconds of processor time of all children so far."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def size(path: pathlib.Path) -> str:
