@@ -151,10 +151,11 @@ class AttachVolume(base.RecoveryLister):
     def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
         from nova_recovery.procedures import clock
         from nova_recovery.procedures.volumes import attach
+        from nova_recovery.procedures.volumes import pair
 
         cloud = self.cloud(parsed_args)
         (server,) = recovering.resolve(cloud, [parsed_args.server])
-        request = attach.Request(
+        request = pair.Request(
             server=server.uuid,
             volume=_uuid(parsed_args.volume),
             device=parsed_args.device,

@@ -58,6 +58,7 @@ class Server:
     vm_state: str
     power_state: int | None
     task_state: str | None
+    hidden: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +125,9 @@ def of_cell(
             'power_state',
             'task_state',
             'deleted',
+            'hidden',
         )
+        if name in instances.c
     ]
     with cell.reader() as connection:
         mappings = tuple(
@@ -152,9 +155,12 @@ def of_cell(
                 gone.add(row['uuid'])
             else:
                 live[row['uuid']] = _server(row, cell.name)
+    # A resize to another cell has a hidden copy of the server there, with
+    # mappings of its own (cross_cell_migrate.py in nova/conductor/tasks).
+    copies = {uuid for uuid, server in live.items() if server.hidden}
     return Cell(
-        servers=live,
-        mappings=mappings,
+        servers={u: s for u, s in live.items() if u not in copies},
+        mappings=tuple(m for m in mappings if m.server not in copies),
         gone=frozenset(gone - set(live)),
         needs_attachments=cell.tables.has('instances', 'compute_id'),
         attachments=named,
@@ -184,4 +190,5 @@ def _server(row: Any, cell: str) -> Server:
         vm_state=row['vm_state'] or '',
         power_state=row['power_state'],
         task_state=row['task_state'],
+        hidden=bool(row.get('hidden')),
     )

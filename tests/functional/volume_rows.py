@@ -44,7 +44,7 @@ def uuid(name: str) -> str:
 
 
 def ago(seconds: float) -> datetime.datetime:
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     return (now - datetime.timedelta(seconds=seconds)).replace(
         tzinfo=None, microsecond=0
     )

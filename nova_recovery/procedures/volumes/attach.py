@@ -21,8 +21,6 @@ attachment is made anew under the mapping that is there: nova would answer
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Mapping
 import dataclasses
 from typing import Any
 from typing import TYPE_CHECKING
@@ -34,58 +32,20 @@ from nova_recovery.engine.plan import Item
 from nova_recovery.engine.plan import Plan
 from nova_recovery.engine.plan import Step
 from nova_recovery import exceptions
+from nova_recovery.procedures.volumes import attach_gates
 from nova_recovery.procedures.volumes import guards
-from nova_recovery.procedures.volumes import policy
+from nova_recovery.procedures.volumes import pair
 from nova_recovery.procedures.volumes import read as read_module
 from nova_recovery.procedures.volumes import reset
 from nova_recovery.procedures.volumes import situation
-from nova_recovery.procedures.volumes import states
 
 if TYPE_CHECKING:
     from nova_recovery.cloud import cloud as cloud_module
 
 PROCEDURE = 'volume-attach'
-#: nova attaches to servers in these (nova/compute/api.py: attach_volume);
-#: a shelved and offloaded one is on no host.
-ATTACHES = frozenset({'active', 'paused', 'stopped', 'resized'})
-#: Findings of a mapping that an attachment made anew mends.
-LOST = frozenset({'VOL-UNLINKED', 'VOL-NODATA', 'VOL-LEGACY'})
 
 
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """Which volume to which server.
-
-    :ivar server: UUID
-    :ivar device: only a wish, as for nova
-    :ivar connectors: host -> how it connects, given by the operator
-    """
-
-    server: str
-    volume: str
-    device: str | None = None
-    tag: str | None = None
-    connectors: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    settle: int = 60
-    patience: int = 600
-
-
-@dataclasses.dataclass(frozen=True)
-class Found:
-    """The pair on both sides.
-
-    :ivar connector: how the server's host connects to volumes; None:
-        unknown
-    :ivar mode: of the attachment that it had, 'rw' or 'ro'
-    """
-
-    situation: situation.Situation
-    outside: guards.Outside
-    connector: dict[str, Any] | None = None
-    mode: str = 'rw'
-
-
-def read(cloud: cloud_module.Cloud, request: Request) -> Found:
+def read(cloud: cloud_module.Cloud, request: pair.Request) -> pair.Found:
     """The volume and the server on both sides.
 
     :raises NotFound: one of them is not there (any more)
@@ -101,12 +61,12 @@ def read(cloud: cloud_module.Cloud, request: Request) -> Found:
     if server is None:
         raise exceptions.NotFound(f'server {request.server} is gone')
     connector, mode = _connection(cloud, request, found, server)
-    return Found(found, guards.outside(cloud, server), connector, mode)
+    return pair.Found(found, guards.outside(cloud, server), connector, mode)
 
 
 def _connection(
     cloud: cloud_module.Cloud,
-    request: Request,
+    request: pair.Request,
     found: situation.Situation,
     server: nova.Server,
 ) -> tuple[dict[str, Any] | None, str]:
@@ -115,7 +75,7 @@ def _connection(
     The row of a deleted attachment stays in cinder's database.
     """
     cinder = read_module.cinder(cloud)
-    mapping = _mapping(request, found)
+    mapping = pair.mapping_of(request, found)
     mode, connector = 'rw', None
     if mapping is not None and mapping.attachment:
         kept = attachments.connectors(cinder, [mapping.attachment])
@@ -135,7 +95,7 @@ def _connection(
     return None, mode
 
 
-def decide(request: Request, found: Found, now: str = '') -> Plan:
+def decide(request: pair.Request, found: pair.Found, now: str = '') -> Plan:
     """The plan; without items where the server has it already."""
     server = found.situation.servers[request.server]
     volume = found.situation.volumes[request.volume]
@@ -148,8 +108,8 @@ def decide(request: Request, found: Found, now: str = '') -> Plan:
             'connectors': dict(request.connectors),
         },
         steps=guards.claimed(server, found.outside, items),
-        gates=tuple(gates(request, found, frozenset())),
-        notes=_notes(request, found),
+        gates=tuple(attach_gates.gates(request, found, frozenset())),
+        notes=_notes(request, found) if items else (),
         left_out={} if items else {volume.id: why},
         created_at=now,
     )
@@ -159,45 +119,21 @@ def check(
     plan: Plan, cloud: cloud_module.Cloud, touched: frozenset[str]
 ) -> tuple[Gate, ...]:
     """The gates as they are now."""
-    request = Request(**plan.arguments)
-    return tuple(gates(request, read(cloud, request), touched))
+    request = pair.Request(**plan.arguments)
+    return tuple(attach_gates.gates(request, read(cloud, request), touched))
 
 
-def _mapping(
-    request: Request, found: situation.Situation
-) -> nova.Mapping | None:
-    for one in found.mapped(request.volume):
-        if one.server == request.server:
-            return one
-    return None
-
-
-def _findings(
-    request: Request, found: situation.Situation
-) -> list[situation.Finding]:
-    """What is wrong between these two."""
-    return [
-        one
-        for one in policy.findings(found)
-        if one.volume == request.volume and one.server == request.server
-    ]
-
-
-def _lost(request: Request, found: Found) -> situation.Finding | None:
-    for one in _findings(request, found.situation):
-        if one.code in LOST and one.remedy == 'attach':
-            return one
-    return None
-
-
-def _items(request: Request, found: Found) -> tuple[tuple[Step, ...], str]:
+def _items(
+    request: pair.Request, found: pair.Found
+) -> tuple[tuple[Step, ...], str]:
     """The steps, or why there are none."""
     volume = found.situation.volumes[request.volume]
-    mapping = _mapping(request, found.situation)
-    lost = _lost(request, found)
+    mapping = pair.mapping_of(request, found.situation)
+    lost = pair.lost_by(request, found)
     if mapping is None:
-        if _attachable(request, found):
-            return (), 'see the gates'
+        why = pair.not_attachable(request, found)
+        if why:
+            return (), why
         return (
             Step(
                 'attach',
@@ -208,10 +144,10 @@ def _items(request: Request, found: Found) -> tuple[tuple[Step, ...], str]:
     if lost is None:
         told = '; '.join(
             f'{one.code}: {one.cause}'
-            for one in _findings(request, found.situation)
+            for one in pair.findings_of(request, found.situation)
         )
         return (), told or 'the server has it already'
-    if _adoptable(lost, mapping, found):
+    if pair.adoptable(lost, mapping, found):
         item = _item(
             'link-mapping',
             request,
@@ -226,7 +162,16 @@ def _items(request: Request, found: Found) -> tuple[tuple[Step, ...], str]:
     if not volume.attachments and volume.status != 'available':
         # cinder holds nothing anew that says it is held.
         steps.append(
-            Step('reset', 'reset in cinder', (reset.item(volume, [], []),))
+            Step(
+                'reset',
+                'reset in cinder',
+                (
+                    dataclasses.replace(
+                        reset.item(volume, [], []),
+                        follows=(f'server:{request.server}',),
+                    ),
+                ),
+            )
         )
     item = _item(
         'recreate-attachment',
@@ -234,7 +179,7 @@ def _items(request: Request, found: Found) -> tuple[tuple[Step, ...], str]:
         found,
         mapping=mapping.id,
         attachment=mapping.attachment,
-        remove=_own(request, found),
+        remove=pair.own_attachments(request, found),
         device=mapping.device,
         mode=found.mode,
         connector=found.connector,
@@ -243,7 +188,9 @@ def _items(request: Request, found: Found) -> tuple[tuple[Step, ...], str]:
     return tuple(steps), ''
 
 
-def _item(kind: str, request: Request, found: Found, **data: Any) -> Item:
+def _item(
+    kind: str, request: pair.Request, found: pair.Found, **data: Any
+) -> Item:
     server = found.situation.servers[request.server]
     volume = found.situation.volumes[request.volume]
     return Item(
@@ -266,175 +213,8 @@ def _item(kind: str, request: Request, found: Found, **data: Any) -> Item:
     )
 
 
-def _own(request: Request, found: Found) -> list[str]:
-    volume = found.situation.volumes[request.volume]
-    return sorted(
-        one.id for one in volume.attachments if one.server == request.server
-    )
-
-
-def _adoptable(
-    lost: situation.Finding, mapping: nova.Mapping, found: Found
-) -> bool:
-    """Whether naming cinder's attachment is all that is missing.
-
-    A live migration takes connection data from the attachment: one that has
-    none would break it.
-    """
-    if lost.code != 'VOL-LEGACY' or not mapping.connected:
-        return False
-    volume = found.situation.volumes[lost.volume]
-    server = found.situation.servers[lost.server]
-    return any(
-        one.id == lost.attachment
-        and one.connected
-        and one.status == 'attached'
-        and one.host == server.host
-        for one in volume.attachments
-    )
-
-
-def _attachable(request: Request, found: Found) -> str:
-    """Why nova can't attach it, '' if it can."""
-    volume = found.situation.volumes[request.volume]
-    others = found.situation.mapped(request.volume)
-    if volume.status == 'available' and volume.attach_status == 'detached':
-        if others and not volume.multiattach:
-            return f'nova maps it for server {others[0].server}'
-        return ''
-    if volume.multiattach and volume.status == 'in-use':
-        return ''
-    return f'it is {volume.status} and {volume.attach_status}'
-
-
-def gates(
-    request: Request, found: Found, touched: frozenset[str]
-) -> Iterator[Gate]:
-    """What must hold before it is attached.
-
-    :param touched: subjects that the run has begun with
-    """
-    yield from guards.whole(found.situation)
-    server = found.situation.servers[request.server]
-    volume = found.situation.volumes[request.volume]
-    mapping = _mapping(request, found.situation)
-    lost = _lost(request, found)
-    if f'volume:{volume.id}' in touched:
-        return
-    wrong = _findings(request, found.situation)
-    if mapping is not None and lost is None and not wrong:
-        return
-    why = states.untouchable(volume)
-    if why:
-        yield _refused(volume.id, why, 'wait until cinder is done with it')
-        return
-    for one in wrong:
-        if one is not lost and one.remedy != 'attach':
-            yield _refused(
-                volume.id,
-                f'{one.code}: {one.cause}',
-                one.fix or 'there is no safe way by a command',
-            )
-    if mapping is None and not wrong:
-        why = _attachable(request, found)
-        if why:
-            yield _refused(
-                volume.id,
-                why,
-                'see openstack recovery volume check for what to do first',
-            )
-    yield from guards.unclaimed(server, found.outside)
-    if mapping is not None:
-        yield from guards.no_task(server)
-    yield from _host(server, found.outside, mapping is not None)
-    if mapping is None:
-        yield from _takes(server)
-    elif lost is not None and not _adoptable(lost, mapping, found):
-        yield from _anew(request, found)
-
-
-def _refused(volume: str, observed: str, remedy: str) -> Gate:
-    return Gate('attachable', volume, 'hard', 'refused', observed, remedy)
-
-
-def _host(
-    server: nova.Server, seen: guards.Outside, mapped: bool
-) -> Iterator[Gate]:
-    """nova attaches through the host, cinder by itself."""
-    klass = 'soft' if mapped else 'hard'
-    host = server.host or 'no host'
-    if seen.compute == 'up':
-        yield Gate('host-up', host, klass, 'ok', 'nova-compute is up')
-        return
-    state = 'unknown' if seen.compute is None else 'refused'
-    told = '; '.join(seen.unreachable.values()) or f'it is {seen.compute}'
-    yield Gate(
-        'host-up',
-        host,
-        klass,
-        state,
-        told,
-        'if the host does not come back, recover the server first: openstack '
-        f'recovery server recover {server.uuid}'
-        + (
-            ''
-            if mapped
-            else '; the request would wait in the message bus, and its '
-            'replay leaves a mapping that no API repairs'
-        ),
-    )
-
-
-def _takes(server: nova.Server) -> Iterator[Gate]:
-    if server.vm_state not in ATTACHES or server.task_state:
-        yield Gate(
-            'server-takes-it',
-            server.name,
-            'hard',
-            'refused',
-            f'it is {server.vm_state}, task {server.task_state or "none"}',
-            'wait until nova is done with it',
-        )
-
-
-def _anew(request: Request, found: Found) -> Iterator[Gate]:
-    server = found.situation.servers[request.server]
-    volume = found.situation.volumes[request.volume]
-    if found.connector is None:
-        yield Gate(
-            'connector-known',
-            server.host or 'no host',
-            'hard',
-            'unknown',
-            f'how {server.host} connects to volumes is not known',
-            'give --connector HOST=FILE, made there with "nova-manage '
-            'volume_attachment get_connector --json"',
-        )
-    else:
-        yield Gate(
-            'connector-known',
-            server.host or 'no host',
-            'hard',
-            'ok',
-            'known',
-        )
-    held = [
-        one
-        for one in volume.attachments
-        if one.server == request.server
-        and one.status in ('attached', 'detaching')
-    ]
-    if held:
-        yield guards.guest_off(
-            server,
-            volume.id,
-            found.outside,
-            'cinder takes the volume away for a moment',
-        )
-
-
-def _notes(request: Request, found: Found) -> tuple[str, ...]:
-    if _mapping(request, found.situation) is None:
+def _notes(request: pair.Request, found: pair.Found) -> tuple[str, ...]:
+    if pair.mapping_of(request, found.situation) is None:
         return (
             'nova chooses the device itself; a device that is asked for is '
             'a wish. It never becomes a boot volume.',

@@ -223,7 +223,7 @@ def gates(
         yield from reset.known(one, found.situation)
     if server is None:
         return
-    yield from guards.unclaimed(server, found.outside)
+    yield from guards.unclaimed(server, found.outside, touched)
     yield from guards.no_task(server)
     if _may_be_connected(wrong, volume, found.situation, request):
         yield guards.guest_off(

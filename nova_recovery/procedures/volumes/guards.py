@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 #: States in which a guest is off whatever the host says.
 OFF = frozenset({'stopped', 'shelved', 'shelved_offloaded', 'building'})
+#: Changes of several requests, which two operators must not mix.
+LONG = frozenset({'attach-volume', 'drop-attachment', 'recreate-attachment'})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,8 +173,14 @@ def guest_off(
     )
 
 
-def unclaimed(server: nova.Server, seen: Outside) -> Iterator[Gate]:
-    if seen.holder:
+def unclaimed(
+    server: nova.Server, seen: Outside, touched: frozenset[str]
+) -> Iterator[Gate]:
+    """Whether nobody else works on the server.
+
+    :param touched: subjects that the run has begun with
+    """
+    if seen.holder and f'server:{server.uuid}' not in touched:
         yield Gate(
             'unclaimed',
             server.name,
@@ -200,9 +208,13 @@ def no_task(server: nova.Server) -> Iterator[Gate]:
 def claimed(
     server: nova.Server | None, seen: Outside, steps: Iterable[Step]
 ) -> tuple[Step, ...]:
-    """The steps between a claim on the server and its release."""
+    """The steps between a claim on the server and its release.
+
+    What is one compare-and-set needs no claim.
+    """
     steps = tuple(steps)
-    if not steps or server is None or not seen.claimable:
+    several = any(item.kind in LONG for step in steps for item in step.items)
+    if not several or server is None or not seen.claimable:
         return steps
 
     def step(kind: str, name: str, title: str) -> Step:

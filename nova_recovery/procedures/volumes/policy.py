@@ -65,7 +65,7 @@ class _Volume:
         why = states.untouchable(self.volume)
         if why:
             yield self._make(
-                'VOL-BUSY', situation.NOTE, '', f'{why}: cinder is at it'
+                'VOL-BUSY', situation.NOTE, '', f'{why}: not of attachments'
             )
         pairs = list(self._pairs(self.volume))
         for mapping, attachment in pairs:

@@ -246,6 +246,8 @@ def _item(
     ]
     if not wrong:
         told = '; '.join(f'{one.code}: {one.cause}' for one in mine)
+        if not told and found.silent:
+            told = f'not known: {", ".join(sorted(found.silent))}'
         return None, told or 'it is consistent'
     orphans = {one.attachment for one in wrong if one.code == 'VOL-ORPHAN'}
     ended = {

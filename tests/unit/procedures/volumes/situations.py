@@ -1,0 +1,127 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Volumes as both sides have them, by names that a person can read.
+
+What a scenario doesn't say is as usual: a server is active on np-rcc4 with
+its nova-compute up, a volume was changed an hour ago, an attachment is
+attached and connected there, a mapping has its connection data.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nova_recovery.cloud import mappings
+from nova_recovery.cloud import volumes
+from nova_recovery.procedures.volumes import situation
+
+JSON = dict[str, Any]
+HOST = 'np-rcc4'
+
+
+def make(
+    volumes: JSON, servers: JSON | None = None, **others: Any
+) -> situation.Situation:
+    """A situation of volumes and servers by name.
+
+    :param volumes: name -> fields, with ``attachments`` (name -> fields)
+        and ``mappings`` (server -> fields)
+    """
+    strict = others.pop('strict', True)
+    for name in ('gone', 'elsewhere'):
+        others[name] = frozenset(others.get(name, ()))
+    others['disabled'] = tuple(others.get('disabled', ()))
+    known = {}
+    mapped = []
+    for number, (name, fields) in enumerate(volumes.items(), 1):
+        fields = dict(fields or {})
+        mapped += [
+            _mapping(10 * number + index, name, server, one or {})
+            for index, (server, one) in enumerate(
+                fields.pop('mappings', {}).items()
+            )
+        ]
+        if not fields.pop('lost', False):
+            known[name] = _volume(name, fields)
+    return situation.Situation(
+        volumes=known,
+        mappings=tuple(mapped),
+        servers={
+            name: _server(name, fields or {})
+            for name, fields in (servers or {}).items()
+        },
+        strict=frozenset({'cell1'} if strict else ()),
+        **others,
+    )
+
+
+def _volume(name: str, fields: JSON) -> volumes.Volume:
+    attachments = fields.pop('attachments', {})
+    usual: JSON = {
+        'name': '',
+        'project': 'demo',
+        'status': 'in-use' if attachments else 'available',
+        'attach_status': 'attached' if attachments else 'detached',
+        'migration_status': None,
+        'multiattach': False,
+        'age': 3600.0,
+    }
+    return volumes.Volume(
+        id=name,
+        **{**usual, **fields},
+        attachments=tuple(
+            _attachment(key, name, one or {})
+            for key, one in attachments.items()
+        ),
+    )
+
+
+def _attachment(name: str, volume: str, fields: JSON) -> volumes.Attachment:
+    usual: JSON = {
+        'server': 'web',
+        'status': 'attached',
+        'host': HOST,
+        'mode': 'rw',
+        'connected': True,
+    }
+    return volumes.Attachment(id=name, volume=volume, **{**usual, **fields})
+
+
+def _mapping(
+    number: int, volume: str, server: str, fields: JSON
+) -> mappings.Mapping:
+    usual: JSON = {
+        'id': number,
+        'cell': 'cell1',
+        'device': '/dev/vda' if fields.get('root') else '/dev/vdb',
+        'root': False,
+        'attachment': None,
+        'connected': True,
+    }
+    return mappings.Mapping(
+        server=server, volume=volume, **{**usual, **fields}
+    )
+
+
+def _server(name: str, fields: JSON) -> mappings.Server:
+    usual: JSON = {
+        'name': name,
+        'cell': 'cell1',
+        'host': HOST,
+        'project': 'demo',
+        'vm_state': 'active',
+        'power_state': 1,
+        'task_state': None,
+    }
+    return mappings.Server(uuid=name, **{**usual, **fields})

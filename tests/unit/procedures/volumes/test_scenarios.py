@@ -1,0 +1,180 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Each scenario folder: what is found, and the plan that comes of it.
+
+``situation.yaml`` is as in ``situations``, with what the outside says
+(``compute``, ``runs``, ``connector``); ``plan.txt`` is what an operator
+reads. See ``tests.unit.golden`` for how it is written anew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+from unittest import mock
+
+import fixtures
+import yaml
+
+from nova_recovery import changes
+from nova_recovery.cli import show_plan
+from nova_recovery.engine import gates as gates_module
+from nova_recovery.engine import plan as plan_module
+from nova_recovery import procedures
+from nova_recovery.procedures.volumes import attach
+from nova_recovery.procedures.volumes import attach_gates
+from nova_recovery.procedures.volumes import detach
+from nova_recovery.procedures.volumes import guards
+from nova_recovery.procedures.volumes import pair
+from nova_recovery.procedures.volumes import policy
+from nova_recovery.procedures.volumes import reset
+from tests import base
+from tests.unit import golden
+from tests.unit.procedures.volumes import situations
+
+FOLDERS = pathlib.Path(__file__).parents[3] / 'scenarios' / 'volumes'
+MODULES: dict[str, Any] = {
+    'attach': attach,
+    'detach-stale': detach,
+    'reset': reset,
+}
+
+
+def load(folder: pathlib.Path) -> tuple[Any, Any, Any, Any]:
+    """The module, what was asked for, what was found, the overrides."""
+    asked = yaml.safe_load((folder / 'request.yaml').read_text())
+    given = yaml.safe_load((folder / 'situation.yaml').read_text())
+    outside = guards.Outside(
+        compute=given.pop('compute', 'up'),
+        runs=given.pop('runs', None),
+        claimable=True,
+    )
+    connector = given.pop('connector', None)
+    found = situations.make(**given)
+    module = MODULES[asked.pop('command')]
+    words = asked.pop('override', [])
+    request: Any
+    if module is reset:
+        request = reset.Request(tuple(asked['volumes']))
+        servers = dict.fromkeys(found.servers, outside)
+        return module, request, reset.Found(found, servers), words
+    if module is detach:
+        request = detach.Request(**asked)
+        return module, request, detach.Found(found, outside), words
+    request = pair.Request(**asked)
+    return module, request, pair.Found(found, outside, connector), words
+
+
+def shown(found: Any, plan: plan_module.Plan) -> str:
+    """Findings, and the plan on a screen of 100 columns."""
+    text = ''.join(
+        f'{one.code}  {one.severity}  {one.volume}  {one.server}\n'
+        f'  {one.cause}\n' + (f'  {one.fix}\n' if one.fix else '')
+        for one in policy.findings(found)
+    )
+    lines = show_plan.lines(plan, changes.registry(), 100, every=True)
+    text += '\n' + '\n'.join(line.plain for line in lines) + '\n'
+    for digest in (plan.digest, plan.digest[: show_plan.SHORT]):
+        text = text.replace(digest, '…')
+    return text
+
+
+class ScenarioTest(base.TestCase):
+    """One test for each folder; they are added below."""
+
+    def check(self, folder: pathlib.Path) -> None:
+        module, request, found, words = load(folder)
+        plan = module.decide(request, found)
+        overrides = gates_module.parse_overrides(words)
+        gates = gates_module.apply(plan.gates, overrides)
+        plan = dataclasses.replace(plan, gates=gates)
+        golden.compare(
+            self, folder / 'plan.txt', shown(found.situation, plan)
+        )
+        self.check_is_plain_data(plan)
+        self.check_what_refused_it_still_refuses(module, plan, found)
+        self.check_it_is_claimed(plan)
+
+    def check_is_plain_data(self, plan: plan_module.Plan) -> None:
+        for item in plan.items():
+            self.assertEqual(item.data, json.loads(json.dumps(item.data)))
+            self.assertIn(item.kind, changes.registry())
+        ids = [item.id for item in plan.items()]
+        self.assertEqual(sorted(set(ids)), sorted(ids))
+        json.dumps(plan.arguments)
+
+    def check_what_refused_it_still_refuses(
+        self, module: Any, plan: plan_module.Plan, found: Any
+    ) -> None:
+        """The gates of an unchanged cloud, asked again."""
+        plan = dataclasses.replace(
+            plan, arguments=json.loads(json.dumps(plan.arguments))
+        )
+        with fixtures.MonkeyPatch(
+            f'{module.__name__}.read', lambda *arguments: found
+        ):
+            now = procedures.check_gates(plan, mock.Mock())
+            touched = frozenset(item.subject for item in plan.items())
+            later = procedures.check_gates(plan, mock.Mock(), touched)
+        again = gates_module.again(now, plan.gates)
+        self.assertCountEqual(plan.gates, again)
+        # What a run has begun with is in between: it goes on from there.
+        self.assertEqual(
+            [], [one for one in later if f'volume:{one.subject}' in touched]
+        )
+
+    def check_it_is_claimed(self, plan: plan_module.Plan) -> None:
+        """What is done to a live server is done under a claim."""
+        kinds = [item.kind for item in plan.items()]
+        if 'claim-server' in kinds:
+            self.assertEqual('claim-server', kinds[0])
+            self.assertEqual('release-server', kinds[-1])
+            self.assertIn(
+                next(plan.items()).subject, list(plan.items())[-2].follows
+            )
+
+
+class ClaimTest(base.TestCase):
+    def gates(self, touched: frozenset[str]) -> set[str]:
+        folder = FOLDERS / 'attach_what_nova_lost'
+        _, request, found, _ = load(folder)
+        found = dataclasses.replace(
+            found, outside=dataclasses.replace(found.outside, holder='run=x')
+        )
+        return {
+            gate.name
+            for gate in attach_gates.gates(request, found, touched)
+            if gate.blocks
+        }
+
+    def test_somebody_else_works_on_the_server(self) -> None:
+        self.assertEqual({'unclaimed'}, self.gates(frozenset()))
+
+    def test_a_run_that_was_killed_after_its_claim_goes_on(self) -> None:
+        self.assertEqual(set(), self.gates(frozenset({'server:web'})))
+
+
+def _add_tests() -> None:
+    for folder in sorted(FOLDERS.iterdir()):
+
+        def test(self: ScenarioTest, folder: pathlib.Path = folder) -> None:
+            self.check(folder)
+
+        test.__doc__ = None
+        setattr(ScenarioTest, f'test_{folder.name}', test)
+
+
+_add_tests()
