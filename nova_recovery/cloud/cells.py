@@ -104,6 +104,29 @@ def listed_cells(connections: Sequence[str]) -> list[Cell]:
     return list(found.values())
 
 
+def with_urls_of(mapped: Sequence[Cell], listed: Sequence[Cell]) -> list[Cell]:
+    """Return the cells that nova maps, with our URLs where we have some.
+
+    A URL that is written out in ``cell_mappings`` names nova's own user;
+    ours may be one that has fewer rights. Which cells there are is nova's
+    to say: a list would hide those that came later.
+
+    :raises ConfigError: one of ours is no cell of nova's
+    """
+    urls = {cell.name: cell.url for cell in listed}
+    unknown = sorted(set(urls) - {cell.name for cell in mapped})
+    if unknown:
+        raise exceptions.ConfigError(
+            f'[cells] connection: nova has no cell named '
+            f'{", ".join(unknown)}; there are '
+            + (', '.join(cell.name for cell in mapped) or 'none')
+        )
+    return [
+        dataclasses.replace(cell, url=urls.get(cell.name, cell.url))
+        for cell in mapped
+    ]
+
+
 def single_cell(
     nova: settings.NovaSettings, database: database_module.Database
 ) -> Cell:

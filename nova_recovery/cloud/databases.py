@@ -193,14 +193,8 @@ def find_cells(
     """
     listed = cells_module.listed_cells(conf.cells.connection)
     if api is not None:
-        if listed:
-            # a forgotten list would hide the cells that came later
-            raise exceptions.ConfigError(
-                f'[cells] connection of nova-recovery.conf is only for a '
-                f'nova.conf without [api_database], which '
-                f'{", ".join(nova.files)} has: remove it'
-            )
-        return cells_module.load_cells(api, nova.database)
+        mapped = cells_module.load_cells(api, nova.database)
+        return cells_module.with_urls_of(mapped, listed)
     if listed:
         return listed
     if not nova.files and not nova.database:

@@ -43,7 +43,7 @@ _URL_PASSWORD = re.compile(r'(\w[\w+.-]*://[^\s:/@]*):[^\s\'"]*@')
 
 _NAMED_SECRET = re.compile(
     r'((?:\b|_|(?<=[\'"]))(?:password|passwd|passphrase|secret|token'
-    r'|keyring|secret_key|access_key|connection|transport_url)'
+    r'|keyring|secret_key|access_key|transport_url|connection(?=\s*=))'
     r'[\'"]?\s*[=:]\s*[u]?)(\'[^\']*\'|"[^"]*"|[^\s,;&)}\]]+)',
     re.IGNORECASE,
 )

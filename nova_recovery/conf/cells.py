@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""Cells where no API database names them."""
+"""Databases of cells: other than those that nova names, or all."""
 
 from oslo_config import cfg
 
@@ -26,9 +26,11 @@ OPTIONS = [
 ``NAME=URL`` of one cell's database, such as
 ``cell1=mysql+pymysql://nova:PASSWORD@db1/nova``. Repeat it for each cell.
 
-Only for a nova.conf that has no ``[api_database]``; then it must name all
-cells but cell0, since a cell that is not named is not searched. In a
-password write ``$$`` for ``$``.
+Where nova.conf has an ``[api_database]``, the cells come from there, and this
+is only for another user or address than the one in ``cell_mappings``: name
+the cells that it is for. Where it has none, this must name all cells but
+cell0, since a cell that is not named is not searched. In a password write
+``$$`` for ``$``.
 """,
     ),
 ]

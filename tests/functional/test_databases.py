@@ -703,19 +703,34 @@ class TestCells(DatabaseTestCase):
         self.assertIn('[cells] connection', str(error))
         self.assertNotIn('practice', str(error))
 
-    def test_a_listed_cell_next_to_an_api_database_is_refused(self) -> None:
-        ours = self.create_tempfiles(
-            [('ours', '[cells]\nconnection = c=' + self.server.url('nova'))]
-        )[0]
-        nova_conf = self.create_tempfiles([('nova', '')])[0]
-        nova = settings.read_nova([nova_conf])
-        api = self.open('API', 'nova_api')
-        self.assertRaises(
+    def test_our_user_for_a_cell_that_nova_maps(self) -> None:
+        name, other = self.cell_names()
+        found = self.find_cells(
+            f'connection = {name}={self.server.url("nova", "reader")}'
+        )
+        urls = {cell.name: cell.url for cell in found}
+        self.assertIn('reader', urls[name])
+        self.assertNotIn('reader', urls[other])
+
+    def test_our_url_of_a_cell_that_nova_does_not_map_is_refused(self) -> None:
+        error = self.assertRaises(
             exceptions.ConfigError,
-            databases.find_cells,
-            conf.load([ours]),
-            nova,
-            api,
+            self.find_cells,
+            f'connection = c={self.server.url("nova")}',
+        )
+        self.assertIn('no cell named c', str(error))
+        self.assertNotIn('practice', str(error))
+
+    def cell_names(self) -> list[str]:
+        return [cell.name for cell in self.find_cells('')][:2]
+
+    def find_cells(self, ours: str) -> list[cells.Cell]:
+        path = self.create_tempfiles([('ours', f'[cells]\n{ours}\n')])[0]
+        nova_conf = self.create_tempfiles([('nova', '')])[0]
+        return databases.find_cells(
+            conf.load([path]),
+            settings.read_nova([nova_conf]),
+            self.open('API', 'nova_api'),
         )
 
     def test_listed_cells(self) -> None:

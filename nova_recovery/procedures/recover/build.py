@@ -56,7 +56,7 @@ def steps(
         ),
         Step(
             'lock',
-            'lock what nova refuses to evacuate',
+            'lock what is moved by hand',
             _all(builder.lock, moved),
         ),
         Step(

@@ -49,7 +49,7 @@ def check(
 
 def _cloud(found: situation.Situation) -> Iterator[Gate]:
     if found.unreachable:
-        why = '; '.join(f'{k}: {v}' for k, v in found.unreachable.items())
+        why = '; '.join(_once_each(found.unreachable))
         yield Gate(
             'apis-reachable',
             '',
@@ -72,6 +72,13 @@ def _cloud(found: situation.Situation) -> Iterator[Gate]:
         )
     for cell, why in found.unknown_cells.items():
         yield Gate('cell-known', cell, 'advice', UNKNOWN, why)
+
+
+def _once_each(unreachable: dict[str, str]) -> Iterator[str]:
+    """``nova, cinder: why``: without Keystone all have the same reason."""
+    for why in dict.fromkeys(unreachable.values()):
+        names = [name for name, reason in unreachable.items() if reason == why]
+        yield f'{", ".join(names)}: {why}'
 
 
 def _source(
