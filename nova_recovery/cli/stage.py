@@ -21,6 +21,7 @@ from collections.abc import Sequence
 import contextlib
 import dataclasses
 import functools
+import logging
 import os
 import pwd
 import re
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
     from nova_recovery.engine import progress
     from nova_recovery.engine import session
 
+LOG = logging.getLogger(__name__)
+
 #: State of a run -> how it is said at its end.
 _ENDS = {
     'done': 'done',
@@ -88,8 +91,13 @@ class Stage:
         return show_plan.width(self.screen)
 
     def say(self, text: str | show_plan.Line = '') -> None:
-        """One line on stderr."""
-        self.screen.print(text)
+        """One line on stderr, while somebody is there to read it."""
+        try:
+            self.screen.print(text)
+        except OSError:
+            # A terminal that is gone must not hide how the run ended: the
+            # result on stdout and the exit code are still to come.
+            LOG.debug('stderr is gone, so nobody reads: %s', text)
 
     def show(self, plan: plan_module.Plan) -> None:
         """The plan on stderr."""
