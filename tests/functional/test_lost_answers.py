@@ -31,113 +31,11 @@ from nova_recovery.cloud import compute
 from nova_recovery.cloud import database
 from nova_recovery.engine import planfile
 from tests.cloud import proxy
+from tests.functional import dead_host
 from tests.functional import killing
-from tests.functional import recovered
 from tests.unit.engine import world
 
-RECOVER = (
-    '--fenced', 'PDU port 14 is off', '--shared-storage', '--target-host',
-    'host2',
-)  # fmt: skip
-
-
-class LostAnswerTest(recovered.RecoveredTest):
-    """Two servers on a dead host: one for nova, one to be moved."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        evacuated, moved = self.create_servers({
-            'evacuated': {'volumes': ['iscsi']},
-            'moved': {'volumes': ['iscsi'], 'state': 'paused'},
-        })  # fmt: skip
-        self.evacuated, self.moved = self.before([evacuated.id, moved.id])
-        self.lose_power('host1')
-        self.practice.wait_compute_down('host1')
-
-    def words(self, *servers: recovered.Before) -> tuple[str, ...]:
-        return (
-            'server', 'recover', *(one.uuid for one in servers), *RECOVER,
-            '--connector', self.connector('host2'),
-        )  # fmt: skip
-
-    def assert_both_recovered(self) -> None:
-        self.assert_recovered(self.evacuated, False, ('host2',))
-        self.assert_recovered(self.moved, True, ('host2',))
-        for one in (self.evacuated, self.moved):
-            self.assertEqual(1, len(self.state.migrations(one.uuid)))
-
-
-class TestLostCommit(LostAnswerTest):
-    """The database commits, and the connection is gone."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        port = self.practice.config.port('mariadb')
-        self.proxy = proxy.CommitProxy(port)
-        self.addCleanup(self.proxy.close)
-        load = cells.load_cells
-
-        def load_cells(*args: Any) -> list[cells.Cell]:
-            return [
-                dataclasses.replace(
-                    cell,
-                    url=sa.engine.make_url(cell.url)
-                    .set(port=self.proxy.port)
-                    .render_as_string(hide_password=False),
-                )
-                for cell in load(*args)
-            ]
-
-        self.useFixture(
-            fixtures.MonkeyPatch(
-                'nova_recovery.cloud.cells.load_cells', load_cells
-            )
-        )
-
-    def test_each_commit_once(self) -> None:
-        """Whatever the run writes into the cell: it looks, and goes on."""
-        lost: list[str] = []
-        really_set, really_write = cas.update_one, database.Database.write
-
-        def update_one(
-            connection: Any, table: Any, key: Any, seen: Any, values: Any
-        ) -> Any:
-            result = really_set(connection, table, key, seen, values)
-            what = f'{table.name}.{sorted(values)[0]}'
-            if what not in lost:
-                lost.append(what)
-                self.proxy.lose_next_commit()
-            return result
-
-        unknown = collections.Counter[str]()
-
-        def write(self_: database.Database, work: Any) -> Any:
-            try:
-                return really_write(self_, work)
-            except Exception as error:
-                unknown[type(error).__name__] += 1
-                raise
-
-        for name, value in (
-            ('nova_recovery.cloud.cas.update_one', update_one),
-            ('nova_recovery.cloud.database.Database.write', write),
-        ):
-            self.useFixture(fixtures.MonkeyPatch(name, value))
-        self.done(*self.words(self.moved), '--yes')
-        self.assertEqual(
-            [
-                'services.disabled',
-                'instances.availability_zone',
-                'block_device_mapping.attachment_id',
-                'block_device_mapping.connection_info',
-                'services.disabled_reason',
-            ],
-            lost,
-        )
-        self.assertEqual({'OutcomeUnknown': len(lost)}, unknown)
-        self.assert_recovered(self.moved, True, ('host2',))
-        self.assertEqual(1, len(self.state.migrations(self.moved.uuid)))
-        self.assert_out_of_service('host1', self.newest_run())
+MOVED = {'volumes': ['iscsi'], 'state': 'paused'}
 
 
 class Holding(proxy.GatewayTimeoutProxy):
@@ -162,8 +60,83 @@ class Holding(proxy.GatewayTimeoutProxy):
         return lost
 
 
-class TestLostResponse(LostAnswerTest):
-    """Nova carries a request out, and the proxy says 504."""
+class TestLostAnswers(dead_host.DeadHostTest):
+    wanted = {
+        'evacuated': {'volumes': ['iscsi']},
+        'moved': MOVED,
+        'committed': MOVED,
+        'late': MOVED,
+    }
+
+    def lose_commits(self) -> proxy.CommitProxy:
+        """Reach the cell's database through a proxy from now on."""
+        made = proxy.CommitProxy(self.practice.config.port('mariadb'))
+        self.addCleanup(made.close)
+        load = cells.load_cells
+
+        def load_cells(*args: Any) -> list[cells.Cell]:
+            return [
+                dataclasses.replace(
+                    cell,
+                    url=sa.engine.make_url(cell.url)
+                    .set(port=made.port)
+                    .render_as_string(hide_password=False),
+                )
+                for cell in load(*args)
+            ]
+
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'nova_recovery.cloud.cells.load_cells', load_cells
+            )
+        )
+        return made
+
+    def test_each_commit_once(self) -> None:
+        """Whatever the run writes into the cell: it looks, and goes on."""
+        between, moved = self.lose_commits(), self.server('committed')
+        lost: list[str] = []
+        really_set, really_write = cas.update_one, database.Database.write
+
+        def update_one(
+            connection: Any, table: Any, key: Any, seen: Any, values: Any
+        ) -> Any:
+            result = really_set(connection, table, key, seen, values)
+            what = f'{table.name}.{sorted(values)[0]}'
+            if what not in lost:
+                lost.append(what)
+                between.lose_next_commit()
+            return result
+
+        unknown = collections.Counter[str]()
+
+        def write(self_: database.Database, work: Any) -> Any:
+            try:
+                return really_write(self_, work)
+            except Exception as error:
+                unknown[type(error).__name__] += 1
+                raise
+
+        for name, value in (
+            ('nova_recovery.cloud.cas.update_one', update_one),
+            ('nova_recovery.cloud.database.Database.write', write),
+        ):
+            self.useFixture(fixtures.MonkeyPatch(name, value))
+        self.done(*self.words(moved), '--yes')
+        self.assertEqual(
+            [
+                'services.disabled',
+                'instances.availability_zone',
+                'block_device_mapping.attachment_id',
+                'block_device_mapping.connection_info',
+                'services.disabled_reason',
+            ],
+            lost,
+        )
+        self.assertEqual({'OutcomeUnknown': len(lost)}, unknown)
+        self.assert_recovered(moved, True, ('host2',))
+        self.assertEqual(1, len(self.state.migrations(moved.uuid)))
+        self.assert_out_of_service('host1', self.newest_run())
 
     def between(self, made: proxy.GatewayTimeoutProxy) -> None:
         """Reach nova's API through this proxy from now on."""
@@ -203,12 +176,16 @@ class TestLostResponse(LostAnswerTest):
 
         self.before_sending('start', lose)
         self.before_sending('evacuate', lose)
-        ended = self.done(*self.words(self.evacuated, self.moved), '--yes')
+        evacuated, moved = self.server('evacuated'), self.server('moved')
+        ended = self.done(*self.words(evacuated, moved), '--yes')
         self.assertEqual(2, len(sent), ended.stderr)
         posts = [path for method, path in between.requests if method == 'POST']
         # evacuate; lock, start, unlock
         self.assertEqual(1 + 3, len(posts))
-        self.assert_both_recovered()
+        self.assert_recovered(evacuated, False, ('host2',))
+        self.assert_recovered(moved, True, ('host2',))
+        for one in (evacuated, moved):
+            self.assertEqual(1, len(self.state.migrations(one.uuid)))
 
     def test_arrives_after_the_program_was_killed(self) -> None:
         """Held by a proxy, and carried out while the resume looks.
@@ -217,7 +194,8 @@ class TestLostResponse(LostAnswerTest):
         it waits as long as a proxy may hold it keeps it from sending a
         second one.
         """
-        plan = self.plan(*self.words(self.moved))
+        moved = self.server('late')
+        plan = self.plan(*self.words(moved))
         run_id = killing.create_run(
             f'sqlite:///{self.journal}', planfile.load(str(plan['file']))
         )
@@ -228,7 +206,7 @@ class TestLostResponse(LostAnswerTest):
         self.assertTrue(between.holds.wait(60))
         os.kill(pid, signal.SIGKILL)
         self.assertEqual(-signal.SIGKILL, world.ended(pid))
-        asked = self.state.actions(self.moved.uuid)
+        asked = self.state.actions(moved.uuid)
         self.assertNotIn('start', asked)
 
         settled = once.SentOnce._settled
@@ -247,4 +225,4 @@ class TestLostResponse(LostAnswerTest):
         )
         self.done('run', 'resume', run_id, '--yes')
         self.assertEqual(1, len(found))
-        self.assert_recovered(self.moved, True, ('host2',))
+        self.assert_recovered(moved, True, ('host2',))

@@ -24,23 +24,25 @@ import fixtures
 from nova_recovery.engine import planfile
 from nova_recovery import exit_codes
 from tests.functional import base
+from tests.functional import dead_host
 from tests.functional import killing
-from tests.functional import recovered
 from tests.unit.engine import world
 
 
-class TestTakeOver(recovered.RecoveredTest):
+class TestTakeOver(dead_host.DeadHostTest):
     """Journals of two controllers, and one cloud that both work on."""
+
+    wanted = {
+        name: options
+        for test in ('crash', 'frozen')
+        for name, options in (
+            (f'{test}-evacuated', {}),
+            (f'{test}-moved', {'volumes': ['iscsi'], 'state': 'paused'}),
+        )
+    }
 
     def setUp(self) -> None:
         super().setUp()
-        evacuated, moved = self.create_servers({
-            'evacuated': {},
-            'moved': {'volumes': ['iscsi'], 'state': 'paused'},
-        })  # fmt: skip
-        self.evacuated, self.moved = self.before([evacuated.id, moved.id])
-        self.lose_power('host1')
-        self.practice.wait_compute_down('host1')
         self.first = self.controller('ctl1')
         self.second = self.controller('ctl2')
 
@@ -58,15 +60,14 @@ class TestTakeOver(recovered.RecoveredTest):
 
         return recovery
 
-    def half_run(self, number: signal.Signals) -> str:
+    def half_run(self, test: str, number: signal.Signals) -> str:
         """A run of ctl1 that gets this signal when it has moved the row."""
+        self.evacuated = self.server(f'{test}-evacuated')
+        self.moved = self.server(f'{test}-moved')
         path = self.home / 'plan'
         self.first(
-            'server', 'recover', self.evacuated.uuid, self.moved.uuid,
-            '--target-host', 'host2', '--shared-storage', '--connector',
-            self.connector('host2'), '--fenced', 'PDU port 14 is off',
-            '--plan-file', path,
-        )  # fmt: skip
+            *self.words(self.evacuated, self.moved), '--plan-file', path
+        )
         with fixtures.MonkeyPatch('socket.gethostname', lambda: 'ctl1'):
             run_id = killing.create_run(
                 f'sqlite:///{self.home}/ctl1.sqlite', planfile.load(str(path))
@@ -117,7 +118,7 @@ class TestTakeOver(recovered.RecoveredTest):
 
     def test_exported_after_the_crash(self) -> None:
         """ctl2 ends it; ctl1 comes back and sends nothing."""
-        run_id = self.half_run(signal.SIGKILL)
+        run_id = self.half_run('crash', signal.SIGKILL)
         file = self.home / 'saved.run'
         self.first('run', 'export', run_id, file)
         self.take_over(run_id, file)
@@ -145,14 +146,28 @@ class TestTakeOver(recovered.RecoveredTest):
         self.assertEqual(calls, len(self.practice.cinder_calls()))
         self.assertEqual(claim, self.claim())
 
-    def test_exported_before_anything_was_done(self) -> None:
-        """An old copy of the journal knows less than the cloud.
+    def test_frozen(self) -> None:
+        """ctl1 only stood still, and ctl2 has an old copy of the journal.
 
-        What was done meanwhile is nobody's as far as ctl2 can tell: it is
-        reported, and not done again.
+        Awake, ctl1 looks at its claim and ends. What it did after the copy
+        was made is nobody's as far as ctl2 can tell: that is reported, and
+        not done again.
         """
-        run_id = self.half_run(signal.SIGKILL)
+        run_id = self.half_run('frozen', signal.SIGSTOP)
         self.take_over(run_id, self.exported_early)
+        noted = self.home / 'points'
+        done = len(killing.points(noted))
+        os.kill(self.pid, signal.SIGCONT)
+        code = world.ended(self.pid, 60)
+        self.pid = 0
+        self.assertEqual(exit_codes.REFUSED, code)
+        after = [point.what for point in killing.points(noted)[done:]]
+        self.assertEqual('bind-port: journal intent', after[0])
+        self.assertEqual([], [what for what in after if ': sent' in what])
+        self.assertEqual([], [what for what in after if 'committed' in what])
+        self.assertIn('@ctl2', self.claim())
+        self.assert_ports(self.moved.uuid, 'host1')
+
         ended = self.second('run', 'resume', run_id, '--yes', code=4)
         self.assertIn('conflict', ended.stderr)
         for one in (self.evacuated, self.moved):
@@ -160,27 +175,13 @@ class TestTakeOver(recovered.RecoveredTest):
             self.assertEqual(1, len(self.state.migrations(one.uuid)))
         asked = self.state.actions(self.evacuated.uuid)
         self.assertEqual(1, asked.count('evacuate'))
-        # and the claim stays, for there is something left to do
+        # There is something left to do, so the host stays claimed.
         self.assertIn('@ctl2', self.claim())
+        self.addCleanup(self.give_back)
 
-    def test_frozen(self) -> None:
-        """ctl1 only stood still; awake, it looks at its claim and ends."""
-        run_id = self.half_run(signal.SIGSTOP)
-        self.take_over(run_id, self.exported_early)
-        done = len(killing.points(self.home / 'points'))
-        os.kill(self.pid, signal.SIGCONT)
-        code = world.ended(self.pid, 60)
-        self.pid = 0
-        self.assertEqual(exit_codes.REFUSED, code)
-        self.assertEqual(
-            ['bind-port: journal intent'],
-            [
-                point.what
-                for point in killing.points(self.home / 'points')[done:]
-                if not point.what.startswith('run: ')
-            ][:1],
+    def give_back(self) -> None:
+        """As an operator who has looked at it: leave out what is left."""
+        self.practice.sql(
+            'nova',
+            "UPDATE services SET disabled_reason = NULL WHERE host = 'host1'",
         )
-        self.assertIn('@ctl2', self.claim())
-        self.assert_ports(self.moved.uuid, 'host1')
-        events = self.first('run', 'show', run_id, '-f', 'json').stdout
-        self.assertIn('interrupted', events)
