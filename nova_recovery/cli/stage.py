@@ -175,13 +175,7 @@ class Stage:
 
     def check_kinds(self, plan: plan_module.Plan) -> None:
         """:raises RecoveryError: a plan of another version"""
-        unknown = {item.kind for item in plan.items()} - set(self.registry)
-        if unknown:
-            raise exceptions.RecoveryError(
-                f'this version has no change called '
-                f'{", ".join(sorted(unknown))}; use the one that made the '
-                f'plan. Nothing was changed.'
-            )
+        change.check_kinds(plan, self.registry)
 
     def checked_again(
         self,

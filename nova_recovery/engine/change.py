@@ -33,6 +33,7 @@ import threading
 from typing import Any, Protocol
 
 from nova_recovery.engine import plan as plan_module
+from nova_recovery import exceptions
 
 JSON = dict[str, Any]
 
@@ -165,3 +166,17 @@ class Change(Protocol):
 #: kind -> Change; filled by nova_recovery.changes.
 Registry = dict[str, Change]
 Guard = Callable[[plan_module.Item], None]
+
+
+def check_kinds(plan: plan_module.Plan, registry: Registry) -> None:
+    """Refuse a plan with changes that this version doesn't have.
+
+    :raises RecoveryError: naming them
+    """
+    unknown = {item.kind for item in plan.items()} - set(registry)
+    if unknown:
+        raise exceptions.RecoveryError(
+            f'this version has no change called '
+            f'{", ".join(sorted(unknown))}; use the one that made the plan. '
+            f'Nothing was changed.'
+        )

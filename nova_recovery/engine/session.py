@@ -97,7 +97,7 @@ class Session:
         :raises JournalError: nothing was sent that isn't in the journal
         """
         plan = self._journal.plan(run_id)
-        self._check_kinds(plan)
+        change_module.check_kinds(plan, self._registry)
         with (
             self._journal.carrying_out(run_id) as writer,
             interruption.Interruption() as self._stop,
@@ -126,15 +126,6 @@ class Session:
                     raise error.error from error
                 raise
             return self._ended(run_id)
-
-    def _check_kinds(self, plan: plan_module.Plan) -> None:
-        unknown = {item.kind for item in plan.items()} - set(self._registry)
-        if unknown:
-            raise exceptions.RecoveryError(
-                f'this version has no change called '
-                f'{", ".join(sorted(unknown))}; use the one that made the '
-                f'plan. Nothing was changed.'
-            )
 
     def _side_by_side(
         self,
