@@ -69,14 +69,12 @@ class Cell:
     :ivar needs_attachments: its nova deletes mappings whose attachment
         cinder doesn't know, at each reboot (28.0 and later; the column
         ``instances.compute_id`` came with the same release)
-    :ivar attachments: mappings name attachments (Queens and later)
     """
 
     servers: dict[str, Server]
     mappings: tuple[Mapping, ...]
     gone: frozenset[str]
     needs_attachments: bool
-    attachments: bool
 
 
 def of_cell(
@@ -163,7 +161,6 @@ def of_cell(
         mappings=tuple(m for m in mappings if m.server not in copies),
         gone=frozenset(gone - set(live)),
         needs_attachments=cell.tables.has('instances', 'compute_id'),
-        attachments=named,
     )
 
 

@@ -59,7 +59,6 @@ class Found:
 
     situation: situation.Situation
     outside: guards.Outside
-    volume: str = ''
 
 
 def read(cloud: cloud_module.Cloud, request: Request) -> Found:

@@ -109,7 +109,6 @@ def both_sides(
         gone=frozenset(gone - set(live)),
         elsewhere=_elsewhere(cloud.databases, asked, set(cells)),
         strict=frozenset(n for n, c in cells.items() if c.needs_attachments),
-        unnamed=frozenset(n for n, c in cells.items() if not c.attachments),
         silent={name: error.reason for name, error in unknown.items()},
         disabled=tuple(cell.name for cell in cloud.databases.disabled),
     )

@@ -45,7 +45,6 @@ class Situation:
         one that is disabled or silent, or not scheduled yet
     :ivar strict: cells whose nova deletes mappings at a reboot if cinder
         doesn't know their attachment (28.0 and later)
-    :ivar unnamed: cells whose mappings name no attachments (before Queens)
     :ivar silent: cell -> why its mappings are not known
     :ivar disabled: cells that were not read because they are disabled
     """
@@ -58,7 +57,6 @@ class Situation:
     gone: frozenset[str] = frozenset()
     elsewhere: frozenset[str] = frozenset()
     strict: frozenset[str] = frozenset()
-    unnamed: frozenset[str] = frozenset()
     silent: Mapping[str, str] = dataclasses.field(default_factory=dict)
     disabled: tuple[str, ...] = ()
 
