@@ -93,7 +93,11 @@ class ReleaseServer(base.BaseChange):
     def revert(
         self, item: plan.Item, context: change.Context, past: change.Past
     ) -> str:
-        return 'stays released'
+        # What is taken back next is done under the claim again.
+        claims.claim_server(
+            cell.database(item, context), item.data['uuid'], context.marker
+        )
+        return 'claimed again'
 
 
 def _release(item: plan.Item, context: change.Context) -> str:
