@@ -71,6 +71,16 @@ class DeadHostTest(recovered.RecoveredTest):
         with futures.ThreadPoolExecutor(4) as pool:
             list(pool.map(cls.practice.delete_server, uuids))
 
+    def setUp(self) -> None:
+        super().setUp()
+        # nothing of what another test did, or failed to do, but: it is dead
+        self.practice.sql(
+            'nova',
+            'UPDATE services SET disabled = 0, disabled_reason = NULL,'
+            ' forced_down = 0 WHERE host = %s',
+            [DEAD],
+        )
+
     def server(self, name: str) -> recovered.Before:
         """What is to be brought back of one of ``wanted``."""
         return self._made[name]
