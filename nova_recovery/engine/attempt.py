@@ -194,23 +194,40 @@ class Attempt:
         self._state = states.INTENT
 
     def _send(self) -> Result:
+        # Whether something that was sent before may still come through.
+        pending, reason = self._begun, ''
         for _ in range(SENDS):
             self._ask_guard()
             self._begun = True
             try:
                 detail = self._change.apply(self._item, self, self._image)
             except exceptions.OutcomeUnknown as error:
-                observed = self._look_until_known(str(error))
+                pending, reason = True, str(error)
+                observed = self._look_until_known(reason)
                 if observed.state is not State.BEFORE:
                     return self._settle(observed)
                 continue
             except _NO as error:
-                return Result(_refused(error), str(error), begun=False)
+                return self._answered_no(error, pending)
             return self._follow(detail)
         return Result(
-            states.FAILED,
-            f'sent {SENDS} times, and it never arrived: nothing was changed',
+            states.FAILED, f'sent {SENDS} times without success: {reason}'
         )
+
+    def _answered_no(
+        self, error: exceptions.RecoveryError, pending: bool
+    ) -> Result:
+        """What a no means: nothing was changed, by what was sent now.
+
+        :param pending: the one before had no answer. It may have come
+            through meanwhile, and be what this one ran into.
+        """
+        if not pending:
+            return Result(_refused(error), str(error), begun=False)
+        observed = self._look()
+        if observed.state in (State.BEFORE, State.NEITHER):
+            return Result(_refused(error), str(error))
+        return self._settle(observed)
 
     def _ask_guard(self) -> None:
         try:

@@ -149,7 +149,8 @@ class Change(Protocol):
     ) -> str:
         """Bring the before-image back by compare-and-set; one line.
 
-        Must be repeatable: reverting what is reverted is fine.
+        Must be repeatable: reverting what is reverted, what was stopped
+        half-way, or what was never carried out is fine.
 
         :raises Conflict: somebody changed it since
         :raises NotRevertible: has no way back; says what to do instead

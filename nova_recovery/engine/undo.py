@@ -122,11 +122,13 @@ class _WayBack(attempt.Attempt):
         # a way back that was begun is simply repeated
         if self._state not in (states.DONE, states.REVERTING):
             observed = self._look()
-            if observed.state is State.BEFORE:
+            if observed.state is State.BEFORE and self._change.once:
                 return attempt.Result(
                     states.REVERTED, 'it was not carried out'
                 )
-            if observed.state is not State.AFTER:
+            # For the others BEFORE only says that it may be applied (again):
+            # it may have been stopped half-way. Their way back looks itself.
+            if observed.state not in (State.BEFORE, State.AFTER):
                 return attempt.Result(
                     states.KEPT,
                     f'not known to be done ({observed.state.value}): '

@@ -168,6 +168,48 @@ class TestOneItem(RunnerTestCase):
         self.site.run(run_id)
         self.assertEqual(states.FAILED, self.only(run_id).state)
         self.assertEqual(3, len(sent))
+        # why is told, and that nothing was changed is not known
+        self.assertEqual(
+            'sent 3 times without success: lost', self.only(run_id).detail
+        )
+        self.assertTrue(self.only(run_id).begun)
+
+    def test_a_no_because_the_first_came_through_late(self) -> None:
+        run_id = self.one()
+        sent = []
+
+        def apply(item: Any, context: Any, image: Any) -> str:
+            sent.append(item)
+            if len(sent) == 1:
+                raise exceptions.OutcomeUnknown('timed out')
+            context.cloud.add(set='s:1', to='new')
+            raise exceptions.Conflict('somebody was there first')
+
+        self.script['apply'] = apply
+        self.assertEqual(0, self.site.run(run_id).exit_code)
+        self.assertEqual(states.DONE, self.only(run_id).state)
+        # so that it can be taken back
+        self.assertTrue(self.only(run_id).begun)
+        self.site.undo(run_id)
+        self.assertEqual('old', self.site.world.value('s:1'))
+
+    def test_a_no_after_one_without_an_answer_keeps_the_first_image(
+        self,
+    ) -> None:
+        run_id = self.one()
+        answers = iter(
+            (exceptions.OutcomeUnknown('lost'), exceptions.ChangeFailed('no'))
+        )
+
+        def apply(*args: Any) -> str:
+            raise next(answers)
+
+        self.script['apply'] = apply
+        self.site.run(run_id)
+        record = self.only(run_id)
+        self.assertEqual((states.FAILED, 'no'), (record.state, record.detail))
+        self.assertTrue(record.begun)
+        self.assertEqual({'value': 'old'}, record.image)
 
     def test_doubt_is_looked_at_again_and_never_sent_again(self) -> None:
         run_id = self.one()

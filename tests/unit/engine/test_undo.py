@@ -14,6 +14,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+from unittest import mock
+
+from nova_recovery.engine import change
 from nova_recovery.engine.journal import states
 from nova_recovery import exceptions
 from nova_recovery import exit_codes
@@ -96,6 +100,37 @@ class TestUndo(test_runner.RunnerTestCase):
                 self.site.world.add(set=subject, to='new')
             self.assertEqual({'reverted': 1}, self.site.undo(run_id).counts)
             self.assertEqual('old', self.site.world.value(subject))
+
+    def test_what_was_stopped_half_way_is_taken_back_as_well(self) -> None:
+        run_id = self.one()
+
+        def apply(item: Any, context: Any, image: Any) -> str:
+            context.cloud.add(set='s:1', to='half')
+            raise RuntimeError('died on the way')
+
+        def observe(item: Any, context: Any, past: Any) -> Any:
+            # may be applied again, which is not: was never applied
+            return change.Observed(
+                change.State.BEFORE, image={'value': 'old'}
+            )
+
+        def revert(item: Any, context: Any, past: Any) -> str:
+            context.cloud.add(set='s:1', to=past.image['value'])
+            return 'set back'
+
+        self.script.update(apply=apply, observe=observe, revert=revert)
+        self.site.run(run_id)
+        self.assertEqual({'reverted': 1}, self.site.undo(run_id).counts)
+        self.assertEqual('old', self.site.world.value('s:1'))
+
+    def test_what_is_proven_not_to_be_sent_needs_no_way_back(self) -> None:
+        run_id = self.site.create(world.plan_of([world.once_item('s:1')]))
+        crash = raiser(RuntimeError('died before it was sent'))
+        with mock.patch.object(world.Once, 'apply', crash):
+            self.site.run(run_id)
+        outcome = self.site.undo(run_id)
+        self.assertEqual({'reverted': 1}, outcome.counts)
+        self.assertEqual('it was not carried out', self.only(run_id).detail)
 
     def test_an_unknown_outcome_is_tried_again_by_the_next_undo(self) -> None:
         run_id = self.run_of([world.set_item('s:1', kind='scripted')])

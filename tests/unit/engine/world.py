@@ -114,6 +114,7 @@ class Once(base.BaseChange):
     """Is sent, and takes its time; must not be sent twice."""
 
     kind = 'once'
+    once = True
 
     def observe(
         self, item: plan.Item, context: change.Context, past: Any
