@@ -84,7 +84,9 @@ class BindPort(base.BaseChange):
         )
         port = network.port(item.data['port'])
         if port.vif_type in ('unbound', 'binding_failed'):
-            raise exceptions.ChangeFailed(
+            # Not ChangeFailed, which says that nothing was changed: where
+            # it was bound before has to stay in the journal.
+            raise exceptions.RecoveryError(
                 f'neutron could not bind port {port.id} on '
                 f'{item.data["target"]}: {port.vif_type}; is its network '
                 'agent alive there? (openstack network agent list --host '

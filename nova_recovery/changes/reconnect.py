@@ -102,9 +102,9 @@ class ReconnectVolume(base.BaseChange):
             _exchange(
                 item, context, data['attachment'], new, data['connector']
             )
-        except exceptions.ChangeFailed as error:
-            # Something was done before this was refused: it goes on from
-            # there, it doesn't begin anew.
+        except (exceptions.ChangeFailed, exceptions.Conflict) as error:
+            # Something was done before this was refused: it goes on (or is
+            # taken back) from there, it doesn't begin anew.
             raise exceptions.OutcomeUnknown(str(error)) from error
         return f'connected to {data["target"]}'
 

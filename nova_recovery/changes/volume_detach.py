@@ -63,6 +63,9 @@ class DropAttachment(base.BaseChange):
     def revert(
         self, item: plan.Item, context: change.Context, past: change.Past
     ) -> str:
+        held = rows.volume(item, context).attachments
+        if any(one.id == item.data['attachment'] for one in held):
+            return 'it was not carried out'
         raise exceptions.NotRevertible(self.no_way_back(item))
 
     def no_way_back(self, item: plan.Item) -> str:

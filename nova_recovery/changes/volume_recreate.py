@@ -119,6 +119,14 @@ class RecreateAttachment(base.BaseChange):
     def revert(
         self, item: plan.Item, context: change.Context, past: change.Past
     ) -> str:
+        row = rows.mapping(item, context)
+        if row is not None and row['attachment_id'] == item.data['attachment']:
+            # It stopped before nova named the new one, and nothing of what
+            # was there is deleted before that.
+            new = _new(item, context)
+            if new is not None:
+                context.cloud.volume.delete_attachment(new)
+            return 'it was not carried out'
         raise exceptions.NotRevertible(self.no_way_back(item))
 
     def no_way_back(self, item: plan.Item) -> str:

@@ -1,0 +1,182 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Changes of several requests that stop between two of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+from unittest import mock
+
+from nova_recovery.changes import port
+from nova_recovery.changes import reconnect
+from nova_recovery.changes import volume_detach
+from nova_recovery.changes import volume_recreate
+from nova_recovery.cloud import network
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+from nova_recovery import exceptions
+from tests import base
+
+
+def item(kind: str, **data: Any) -> plan.Item:
+    return plan.Item(kind, kind, 'server:u1', 'web', {'uuid': 'u1', **data})
+
+
+class TestPort(base.TestCase):
+    ITEM = item(
+        'bind-port', port='p1', source='np-rcc54', target='np-rcc46', zone='a'
+    )
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.port = network.Port(
+            id='p1', device_id='u1', device_owner='compute:a',
+            host='np-rcc54', vnic_type='normal', vif_type='ovs', status='DOWN',
+            profile={}, addresses=(), has_resources=False,
+        )  # fmt: skip
+        self.context = mock.Mock()
+        cloud = self.context.cloud.network
+        cloud.port.side_effect = lambda uuid: self.port
+        cloud.bind.side_effect = self.bind
+
+    def bind(self, port: Any, host: str, *others: Any) -> None:
+        """No network agent is alive on the target."""
+        self.port = dataclasses.replace(
+            self.port,
+            host=host,
+            vif_type='ovs' if host == 'np-rcc54' else 'binding_failed',
+        )
+
+    def test_one_that_could_not_be_bound_goes_back_to_its_host(self) -> None:
+        binding = port.BindPort()
+        seen = binding.observe(self.ITEM, self.context, None)
+        error = self.assertRaises(
+            exceptions.RecoveryError,
+            binding.apply, self.ITEM, self.context, seen.image,
+        )  # fmt: skip
+        # that would forget the image: something was changed
+        self.assertNotIsInstance(error, exceptions.ChangeFailed)
+        past = change.Past(seen.image, {})
+        again = binding.observe(self.ITEM, self.context, past)
+        self.assertIs(change.State.BEFORE, again.state)
+        binding.revert(self.ITEM, self.context, past)
+        self.assertEqual('np-rcc54', self.port.host)
+
+
+class TestVolumes(base.TestCase):
+    """What nova and cinder have of one volume, in two dictionaries."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.mapping: dict[str, Any] = {
+            'attachment_id': 'old',
+            'connection_info': '{}',
+        }
+        self.attached = {'old': 'attached'}
+        self.context = mock.Mock()
+        self.volume = self.context.cloud.volume
+        self.volume.attachments.side_effect = lambda volume: [
+            {'id': one, 'instance': 'u1'} for one in self.attached
+        ]
+        self.volume.create_attachment.side_effect = self.create
+        self.volume.delete_attachment.side_effect = self.attached.pop
+        self.volume.attachment.side_effect = self.show
+        for target, answer in (
+            (
+                'nova_recovery.changes.reconnect._mapping',
+                lambda *args: self.mapping,
+            ),
+            ('nova_recovery.changes.reconnect._write_mapping', self.write),
+            (
+                'nova_recovery.changes.volume_rows.mapping',
+                lambda *args: self.mapping,
+            ),
+            ('nova_recovery.changes.volume_rows.volume', self.of_cinder),
+        ):
+            patch = mock.patch(target, answer)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def create(self, *args: Any) -> str:
+        self.attached['new'] = 'reserved'
+        return 'new'
+
+    def show(self, uuid: str) -> dict[str, Any]:
+        if uuid not in self.attached:
+            raise exceptions.NotFound(uuid)
+        return {'status': self.attached[uuid]}
+
+    def write(
+        self, item: Any, context: Any, attachment: str, values: Any
+    ) -> None:
+        if self.mapping['attachment_id'] != attachment:
+            raise exceptions.Conflict('the mapping is another by now')
+        self.mapping.update(values)
+
+    def of_cinder(self, *args: Any) -> Any:
+        return mock.Mock(
+            attachments=[
+                mock.Mock(id=one, server='u1', status=status)
+                for one, status in self.attached.items()
+            ]
+        )
+
+    def test_a_conflict_in_the_middle_is_no_no(self) -> None:
+        wanted = item(
+            'reconnect-volume', volume='v1', mapping=1, attachment='old',
+            device='/dev/vdb', mode='rw', connector={'host': 'np-rcc46'},
+        )  # fmt: skip
+
+        def connect(*args: Any) -> dict[str, Any]:
+            # somebody replaces nova's mapping meanwhile
+            self.mapping = {'attachment_id': 'other', 'connection_info': '{}'}
+            return {'driver_volume_type': 'iscsi'}
+
+        self.volume.connect_attachment.side_effect = connect
+        self.assertRaises(
+            exceptions.OutcomeUnknown,
+            reconnect.ReconnectVolume().apply,
+            wanted, self.context, {'known': []},
+        )  # fmt: skip
+        # for the old one is gone
+        self.assertNotIn('old', self.attached)
+
+    def test_an_attachment_that_nova_did_not_name_yet_is_dropped(
+        self,
+    ) -> None:
+        self.create()
+        wanted = item(
+            'recreate-attachment', volume='v1', mapping=1, attachment='old',
+            remove=['old'],
+        )  # fmt: skip
+        way_back = volume_recreate.RecreateAttachment()
+        past = change.Past({}, {})
+        way_back.revert(wanted, self.context, past)
+        self.assertEqual(['old'], list(self.attached))
+        self.mapping['attachment_id'] = 'new'
+        self.assertRaises(
+            exceptions.NotRevertible,
+            way_back.revert, wanted, self.context, past,
+        )  # fmt: skip
+
+    def test_an_attachment_that_is_still_there_was_not_dropped(self) -> None:
+        wanted = item('drop-attachment', volume='v1', attachment='old')
+        way_back = volume_detach.DropAttachment()
+        past = change.Past({}, {})
+        way_back.revert(wanted, self.context, past)
+        del self.attached['old']
+        self.assertRaises(
+            exceptions.NotRevertible,
+            way_back.revert, wanted, self.context, past,
+        )  # fmt: skip
