@@ -73,8 +73,15 @@ def check(
                 else targets.EVACUATE
             )
             assigned.append(targets.Assignment(server, method, '', target))
+    # What is left of the plan tells, not what was asked for: the host may
+    # have been off when it was made, or its turning off done or left out.
+    to_fence = [
+        item.data['host']
+        for item in plan.items()
+        if item.kind == 'fence-host'
+    ]
     asked = [
-        *gates.check(request, found, assigned),
+        *gates.check(request, found, assigned, to_fence),
         *_unplanned(plan, request, found, touched),
     ]
     return tuple(

@@ -51,7 +51,9 @@ def decide(
         ),
         arguments=to_arguments(request),
         steps=build.steps(request, found, assigned),
-        gates=gates.check(request, found, assigned),
+        gates=gates.check(
+            request, found, assigned, request.hosts if request.fence else ()
+        ),
         notes=tuple(_notes(request, assigned)),
         left_out=left_out,
         created_at=now,

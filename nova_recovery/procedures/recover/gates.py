@@ -17,6 +17,7 @@ Pure functions of the situation and of what is planned. Unknown refuses.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
 import datetime
@@ -34,12 +35,16 @@ def check(
     request: situation.Request,
     found: situation.Situation,
     assigned: Iterable[targets.Assignment],
+    to_fence: Collection[str],
 ) -> tuple[Gate, ...]:
-    """All gates: of the cloud, the dead hosts, the targets, the servers."""
+    """All gates: of the cloud, the dead hosts, the targets, the servers.
+
+    :param to_fence: hosts that will be turned off before anything else
+    """
     assigned = list(assigned)
     gates = [*_cloud(found)]
     for name in request.hosts:
-        gates.extend(_source(found.hosts[name], request, found))
+        gates.extend(_source(found.hosts[name], name in to_fence, found))
     gates.extend(_many_dead(request, found))
     for name in sorted({a.target for a in assigned if a.target}):
         gates.extend(_target(name, request, found, assigned))
@@ -82,12 +87,10 @@ def _once_each(unreachable: dict[str, str]) -> Iterator[str]:
 
 
 def _source(
-    host: situation.Host,
-    request: situation.Request,
-    found: situation.Situation,
+    host: situation.Host, to_fence: bool, found: situation.Situation
 ) -> Iterator[Gate]:
     yield _silent(host, found)
-    yield _fenced(host, request)
+    yield _fenced(host, to_fence)
     holder = claims.holder(host.disabled_reason)
     if holder:
         yield Gate(
@@ -143,12 +146,12 @@ def age(seconds: float) -> str:
     return f'{span} ago'
 
 
-def _fenced(host: situation.Host, request: situation.Request) -> Gate:
+def _fenced(host: situation.Host, to_fence: bool) -> Gate:
     if host.fence == 'off':
         return Gate(
             'source-fenced', host.name, 'soft', OK, host.fence_detail
         )
-    if host.fence == 'on' and request.fence:
+    if host.fence == 'on' and to_fence:
         return Gate(
             'source-fenced',
             host.name,

@@ -356,6 +356,20 @@ class AgainTest(base.TestCase):
         _, found = planned({'web': {}})
         self.assertEqual([], self.again(plan, found))
 
+    def test_on_is_excused_only_where_it_will_be_turned_off(self) -> None:
+        on = {**HOSTS, 'np-rcc54': {'fence': 'on', 'fence_detail': 'on'}}
+        off = {**HOSTS, 'np-rcc54': {'fence': 'off', 'fence_detail': 'off'}}
+        plan, found = planned({'web': {}}, on, fence=True, fenced='')
+        self.assertEqual([], self.again(plan, found))
+        refused = [('source-fenced', 'np-rcc54')]
+        # that item is over, or was left out with --skip
+        (fence,) = items(plan, 'fence-host')
+        left = plan.remaining([fence.id])
+        self.assertEqual(refused, self.again(left, found))
+        # the host was off when the plan was made, which has no such item
+        plan, _ = planned({'web': {}}, off, fence=True, fenced='')
+        self.assertEqual(refused, self.again(plan, found))
+
     def test_a_procedure_of_another_version(self) -> None:
         plan = plan_module.Plan('teleport', '', {}, ())
         self.assertRaises(
