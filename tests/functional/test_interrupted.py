@@ -27,9 +27,9 @@ import sys
 import termios
 from typing import Any
 
-from nova_recovery import exit_codes
 from nova_recovery.engine import journal as journal_module
 from nova_recovery.engine import planfile
+from nova_recovery import exit_codes
 from tests.cloud import services
 from tests.functional import dead_host
 from tests.functional import killing
