@@ -24,6 +24,9 @@ SOURCE, TARGET = 'host3', 'host2'
 
 
 class TestPlans(recovered.RecoveredTest):
+    # The plans are of all servers of the host.
+    fresh = True
+
     """For servers of a host whose nova-compute was killed."""
 
     def setUp(self) -> None:

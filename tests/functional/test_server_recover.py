@@ -203,8 +203,5 @@ class TestServerRecover(recovered.RecoveredTest):
         self.assertEqual([], self.state.guests(server.id).get(TARGET, []))
 
         restore()
-        self.done(
-            'run', 'resume', self.newest_run(), '--yes', '--again',
-            f'{server.name}=the network agent runs again',
-        )  # fmt: skip
+        self.done('run', 'resume', self.newest_run(), '--yes')
         self.assert_recovered(before, True, (TARGET,))
