@@ -22,6 +22,7 @@ imports (the databases, the engine, openstacksdk) inside ``take_action``.
 from __future__ import annotations
 
 import argparse
+import functools
 import textwrap
 from typing import Any
 from typing import TYPE_CHECKING
@@ -155,15 +156,21 @@ class RecoveryMixin(command.Command):
         """
         from nova_recovery.cloud import cloud
 
-        return cloud.Cloud(self.conf(parsed_args), self.connection)
+        conf = self.conf(parsed_args)
+        return cloud.Cloud(
+            conf, functools.partial(self.connection, conf.timeouts.api)
+        )
 
-    def connection(self) -> openstack.connection.Connection:
+    def connection(
+        self, timeout: float | None = None
+    ) -> openstack.connection.Connection:
         """Return openstacksdk's connection, logging in the first time.
 
         The unified client makes none for a command that says
         ``auth_required = False``, even with good credentials; going through
         its public hook once more, now with authentication, makes it.
 
+        :param timeout: seconds that a request may take, whoever sends it
         :raises exceptions.ApiUnavailable: credentials are missing or wrong,
             or Keystone doesn't answer
         """
@@ -176,7 +183,12 @@ class RecoveryMixin(command.Command):
             if not getattr(manager, '_auth_setup_completed', True):
                 self.auth_required = True
                 self.app.prepare_to_run_command(self)
-            manager.sdk_connection.authorize()
+            connection = manager.sdk_connection
+            # Neither novaclient nor cinderclient uses its own time-out where
+            # it is given a session, and that of the session is none.
+            if timeout is not None:
+                connection.session.timeout = float(timeout)
+            connection.authorize()
         except (
             keystone_exceptions.ClientException,
             osc_exceptions.CommandError,
@@ -185,7 +197,7 @@ class RecoveryMixin(command.Command):
             raise exceptions.ApiUnavailable(
                 f"can't log in to the cloud: {error}"
             ) from error
-        return manager.sdk_connection
+        return connection
 
 
 class RecoveryCommand(RecoveryMixin):

@@ -100,6 +100,14 @@ class ShowPlaces(base.RecoveryCommand):
         self.app.stdout.write(f'{names} {cloud.nova.instances_path}\n')
 
 
+class Patience(base.RecoveryCommand):
+    """How long a request may take, whatever client sends it."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        cloud = self.cloud(parsed_args)
+        self.app.stdout.write(f'{cloud.connection.session.timeout}\n')
+
+
 class Both:
     """What both programs are asked, with the same words."""
 
@@ -110,6 +118,7 @@ class Both:
         'example partly': PartlyList,
         'example show': Show,
         'whoami': WhoAmI,
+        'patience': Patience,
         'places': ShowPlaces,
     }
 
@@ -223,6 +232,14 @@ class Both:
             programs.Ended(exit_codes.DONE, 'u1\nu1\n', ''), ended
         )
         self.assertEqual(1, fake.logins)
+
+    def test_no_request_is_waited_for_without_end(self):
+        self._keystone()
+        own = self._file('[timeouts]\napi = 7\n')
+        ended = self.run_program(f'patience --recovery-config-file {own}')
+        self.assertEqual(
+            programs.Ended(exit_codes.DONE, '7.0\n', ''), ended
+        )
 
     def test_a_command_that_needs_no_api_does_not_log_in(self):
         fake = self._keystone()
