@@ -28,6 +28,11 @@ from openstack import exceptions as sdk_exceptions
 
 from nova_recovery import exceptions
 
+#: For what openstacksdk sends to change something: old ones repeat it after
+#: a read time-out, newer ones where clouds.yaml says so. The answer to the
+#: second one (409) would be taken for that to the first.
+SENT_ONCE = {'connect_retries': 0, 'status_code_retries': 0}
+
 
 @contextlib.contextmanager
 def reading(what: str) -> Iterator[None]:

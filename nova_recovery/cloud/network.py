@@ -96,12 +96,15 @@ class Network:
         with apis.sending(f'binding of port {port.id} to {host}'):
             if self._inactive_on(port.id, host):
                 self._connection.network.delete(
-                    f'/ports/{port.id}/bindings/{host}', timeout=self._timeout
+                    f'/ports/{port.id}/bindings/{host}',
+                    timeout=self._timeout,
+                    **apis.SENT_ONCE,
                 )
             answer = self._connection.network.put(
                 f'/ports/{port.id}',
                 json={'port': body},
                 timeout=self._timeout,
+                **apis.SENT_ONCE,
             )
             _check(answer)
 

@@ -41,8 +41,15 @@ class Placement:
         if self._version is None:
             with apis.reading('placement'):
                 data = self._connection.placement.get_endpoint_data()
-            newest = tuple(data.max_microversion) if data else (1, 0)
-            self._version = MODERN if newest >= (1, 28) else QUEENS
+            newest = data.max_microversion if data else None
+            if not newest:
+                # Not the oldest one: without generations, the allocation
+                # of somebody else would be overwritten.
+                raise exceptions.ApiUnavailable(
+                    'placement does not say which versions it speaks'
+                )
+            modern = tuple(newest) >= (1, 28)
+            self._version = MODERN if modern else QUEENS
         return self._version
 
     def ping(self) -> str:
@@ -103,6 +110,7 @@ class Placement:
                 json=payload,
                 microversion=self._microversion(),
                 timeout=self._timeout,
+                **apis.SENT_ONCE,
             )
         if 400 <= answer.status_code < 500:
             raise exceptions.ChangeFailed(f'{what}: {_errors(answer)}')
