@@ -182,11 +182,14 @@ def _move_back(
             f'of server {data["uuid"]}',
             'move it with openstack server migrate',
         )
+    # nova-compute of the target writes what it finds into power_state every
+    # ten minutes: 0, for the guest isn't there. Nobody moved on by that.
+    moved = {k: v for k, v in data['values'].items() if k != 'power_state'}
     cas.update_one(
         connection,
         database.tables['instances'],
         {'uuid': data['uuid'], 'deleted': 0},
-        data['values'],
+        moved,
         {**image['instance'], 'updated_at': timeutils.utcnow()},
     )
     connection.execute(

@@ -1,0 +1,104 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The way back of a move, where nova went on with its own work since."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest import mock
+
+import sqlalchemy as sa
+
+from nova_recovery.changes import record
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+from nova_recovery import exceptions
+from tests import base
+from tests.unit.changes import test_sql
+
+BEFORE = {
+    'host': 'np-rcc54',
+    'node': 'np-rcc54.example.org',
+    'vm_state': 'paused',
+    'power_state': 3,
+    'task_state': None,
+}
+ITEM = plan.Item(
+    'move', 'move-record', 'server:u', 'web',
+    {**test_sql.DATA, 'cell': 'cell1', 'seen': BEFORE, 'disarm': []},
+)  # fmt: skip
+
+
+class Cell(test_sql.Schema):
+    """The two tables of a cell, in memory."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            instances='id uuid host node vm_state power_state task_state '
+            'updated_at deleted',
+            migrations='id updated_at deleted uuid instance_uuid status '
+            'source_compute dest_compute migration_type',
+        )
+        self.engine = sa.create_engine(
+            'sqlite://', poolclass=sa.pool.StaticPool
+        )
+        self['instances'].metadata.create_all(self.engine)
+        self.reader = self.engine.connect
+
+    def write(self, work: Any) -> Any:
+        with self.engine.begin() as connection:
+            return work(connection)
+
+    def add(self, table: str, **values: Any) -> None:
+        self.write(lambda c: c.execute(sa.insert(self[table]).values(values)))
+
+    def set(self, **values: Any) -> None:
+        self.write(
+            lambda c: c.execute(sa.update(self['instances']).values(values))
+        )
+
+    def server(self) -> dict[str, Any]:
+        with self.reader() as connection:
+            found = connection.execute(sa.select(self['instances']))
+            return dict(found.mappings().one())
+
+
+class TestWayBack(base.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.cell = Cell()
+        self.addCleanup(self.cell.engine.dispose)
+        self.cell.add(
+            'instances', id=1, uuid=test_sql.UUID, deleted=0, **BEFORE
+        )
+        self.context = mock.Mock()
+        self.context.cloud.databases.cell.return_value = self.cell
+        self.move = record.MoveRecord()
+        seen = self.move.observe(ITEM, self.context, None)
+        self.past = change.Past(seen.image, {})
+        self.move.apply(ITEM, self.context, seen.image)
+        self.assertEqual('np-rcc46', self.cell.server()['host'])
+
+    def test_after_the_power_sync_of_the_target(self) -> None:
+        # there is no guest: its power state is unknown
+        self.cell.set(power_state=0)
+        self.move.revert(ITEM, self.context, self.past)
+        server = self.cell.server()
+        self.assertEqual(BEFORE, {name: server[name] for name in BEFORE})
+
+    def test_not_after_somebody_started_it(self) -> None:
+        self.cell.set(power_state=1, vm_state='active')
+        self.assertRaises(
+            exceptions.Conflict,
+            self.move.revert, ITEM, self.context, self.past,
+        )  # fmt: skip
