@@ -23,6 +23,7 @@ one of two writers in, on a Galera cluster too.
 from __future__ import annotations
 
 from typing import Any
+import zlib
 
 import sqlalchemy as sa
 
@@ -33,6 +34,8 @@ from nova_recovery import exceptions
 PREFIX = 'nova-recovery run='
 #: A tag that can exist once for each server: the claim itself.
 TAG = 'nova-recovery-claim'
+#: Characters of ``tags.tag``.
+LONGEST = 80
 
 
 def holder(reason: str | None) -> str | None:
@@ -221,6 +224,11 @@ def server_holder(
 def owner_tag(marker: str) -> str:
     """The tag that says whose claim it is.
 
-    ``tags.tag`` has 80 characters; the run's id comes first in a marker.
+    ``tags.tag`` has 80 characters; the run's id comes first in a marker. Of
+    a longer one the end is a checksum: the machine is named last, and two
+    that hand a run over must not have the same tag.
     """
-    return marker.replace(' ', '-')[:80]
+    tag = marker.replace(' ', '-')
+    if len(tag) <= LONGEST:
+        return tag
+    return f'{tag[: LONGEST - 9]}-{zlib.crc32(tag.encode()):08x}'
