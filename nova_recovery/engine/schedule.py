@@ -111,9 +111,14 @@ class Schedule:
         self._working = len(threads)
         for thread in threads:
             thread.start()
-        while threads and not self._over.wait(_TICK):
+        try:
+            while threads and not self._over.wait(_TICK):
+                meanwhile()
             meanwhile()
-        meanwhile()
+        except BaseException as error:
+            # Whoever is at work must not be left behind: the journal is
+            # closed next, and somebody else may take the run.
+            self._abort(error)
         for thread in threads:
             thread.join()
         if self._error:
@@ -182,3 +187,4 @@ class Schedule:
     def _abort(self, error: BaseException) -> None:
         with self._changed:
             self._error = self._error or error
+            self._changed.notify_all()

@@ -96,6 +96,30 @@ class TestSchedule(base.TestCase):
         self.assertEqual(set(begun) - {3}, set(over))
         self.assertLess(len(begun), 12)
 
+    def test_an_error_beside_them_leaves_nobody_at_work(self) -> None:
+        items = [item(str(n), f's:{n}') for n in range(99)]
+        begun, over = threading.Event(), []
+
+        def work(place: int) -> None:
+            begun.set()
+            time.sleep(0.05)
+            over.append(place)
+
+        def meanwhile() -> None:
+            begun.wait(10)
+            raise OSError('the terminal is gone')
+
+        one = schedule.Schedule(
+            items, schedule.in_order(items), {}, lambda: False
+        )
+        self.assertRaises(OSError, one.run, work, 2, meanwhile)
+        done = list(over)
+        self.assertLess(len(done), 99)
+        self.assertEqual([], [
+            thread.name for thread in threading.enumerate()
+            if thread.name.startswith('worker-')
+        ])  # fmt: skip
+
     def test_nothing_to_do_is_done_at_once(self) -> None:
         one = schedule.Schedule([], [], {}, lambda: False)
         self.assertTrue(one.run(self.fail, 4, lambda: None))
