@@ -24,10 +24,12 @@ SOURCE, TARGET = 'host3', 'host2'
 
 
 class TestPlans(recovered.RecoveredTest):
+    """For servers of a host whose nova-compute was killed."""
+
     # The plans are of all servers of the host.
     fresh = True
 
-    """For servers of a host whose nova-compute was killed."""
+    fresh = True
 
     def setUp(self) -> None:
         super().setUp()
