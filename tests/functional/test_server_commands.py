@@ -110,7 +110,9 @@ class TestServerCommands(base.FunctionalTest):
             ended = self.done(
                 'host', 'recover', 'host1', '--fenced', 'off', '--yes', code=3
             )
-            self.assertRegex(ended.stderr, r'unknown +apis-reachable +nova:')
+            self.assertRegex(
+                ended.stderr, r'unknown +apis-reachable +nova'
+            )
             self.assertEqual(0, self.state.service('host1')['disabled'])
             self.practice.start(name)
 

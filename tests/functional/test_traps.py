@@ -77,7 +77,9 @@ class TestTraps(recovered.RecoveredTest):
             used + before.row['memory_mb'],
             self.state.node(TARGET)['memory_mb_used'],
         )
-        self.assertEqual('running', self.state.guests(server.id)[TARGET])
+        self.assertEqual(
+            'running', self.state.guests(server.id).get(TARGET)
+        )
         self.assertEqual({TARGET}, set(self.state.allocations(server.id)))
 
     def test_a_request_that_waits(self) -> None:
