@@ -19,6 +19,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
 import dataclasses
+import time
 from typing import TYPE_CHECKING
 
 from nova_recovery.cli import base
@@ -88,6 +89,14 @@ class ResumeRun(base.RecoveryLister):
                 raise exceptions.Refused(
                     f'run {found.id} was undone; make a new plan'
                 )
+            # Before --again and --skip are written down: an undo that was
+            # interrupted still has to know what was begun.
+            if states.UNDO & set(found.counts):
+                raise exceptions.Refused(
+                    f'run {found.id} was undone in part: make a new plan, or '
+                    'take back the rest with: '
+                    f'{here.call("run", "undo", found.id)}'
+                )
             here.check_mine(found)
             plan = journal.plan(found.id)
             here.check_kinds(plan)
@@ -115,13 +124,19 @@ class ResumeRun(base.RecoveryLister):
                 here.say(f'Nothing is left of run {found.id}.')
                 return procedures.table(plan, items)
             cloud = self.cloud(parsed_args)
-            left = only_hard(here.checked_again(left, cloud, touched))
+            rest = left
+            left = only_hard(here.checked_again(rest, cloud, touched))
             here.say(f'What is left of run {found.id}:')
             here.show(left)
             carry_out.refuse_if_blocked(left.gates)
             here.say_decided('Sent again', again)
             here.say_decided('Left out', skip)
+            shown = time.monotonic()
             carry_out.confirm(here.asker(), parsed_args, total, left.digest)
+            if time.monotonic() - shown > carry_out.STALE:
+                left = only_hard(here.checked_again(rest, cloud, touched))
+                here.show_gates(left)
+                carry_out.refuse_if_blocked(left.gates)
             me = here.who()
             del me['command']
             for item_id, reason in again:
@@ -141,16 +156,25 @@ def chosen(
 
     :param items: those that the option can be for
     :raises UsageError: a word that means none
+    :raises Ambiguous: servers of several projects may have the same name
     """
     possible = [item for item in items if fits(item)]
     found: list[tuple[str, str]] = []
     for word in words:
         name, equals, reason = word.partition('=')
-        some = [
-            item.id
+        meant = [
+            item
             for item in possible
             if name in (item.label, item.subject.partition(':')[2])
         ]
+        subjects = dict.fromkeys(item.subject for item in meant)
+        if len(subjects) > 1:
+            raise exceptions.Ambiguous(
+                f'{option} {word}: several are called {name}; give the ID of '
+                'the one that is meant:',
+                [subject.partition(':')[2] for subject in subjects],
+            )
+        some = [item.id for item in meant]
         if not (equals and reason.strip() and some):
             raise exceptions.UsageError(
                 f'{option} {word}: give SERVER=REASON with one of: '

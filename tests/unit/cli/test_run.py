@@ -214,6 +214,38 @@ class ResumeTest(RunTestCase):
         self.assertIn('Nothing is left', ended.stderr)
         self.assertEqual(3, len(json.loads(ended.stdout)))
 
+    def test_after_a_long_question_the_gates_are_asked_again(self) -> None:
+        self.move.refuses = ()
+        self.useFixture(
+            fixtures.MonkeyPatch('nova_recovery.cli.carry_out.STALE', -1)
+        )
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'nova_recovery.cli.carry_out.confirm',
+                lambda *args: setattr(self, 'gates', (plans.PINNED,)),
+            )
+        )
+        ended = self.ended(
+            exit_codes.REFUSED, 'run', 'resume', self.run_id, '--yes'
+        )
+        self.assertIn('Refused by 1 gate.', ended.stderr)
+
+    def test_what_was_taken_back_in_part_is_not_decided_about(self) -> None:
+        journal = self.journal()
+        (number,) = [
+            item.number for item in journal.items(self.run_id)
+            if item.kind == 'claim'
+        ]  # fmt: skip
+        with journal.carrying_out(self.run_id) as writer:
+            writer.write(number, state='reverting')
+        ended = self.ended(
+            exit_codes.REFUSED, 'run', 'resume', self.run_id, '--yes',
+            '--skip', 'at3-ui02=it runs',
+        )  # fmt: skip
+        self.assertIn('run undo', ended.stderr)
+        states = {i.label: i.state for i in journal.items(self.run_id)}
+        self.assertEqual('failed', states['at3-ui02'])
+
     def test_a_run_that_was_taken_back(self) -> None:
         self.ended(0, 'run', 'undo', self.run_id, '--yes')
         ended = self.ended(

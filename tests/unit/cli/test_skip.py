@@ -79,6 +79,31 @@ class TestSkip(runs.RunsTestCase):
         self.skip(0)
         self.assertEqual(['done', 'skipped', 'done'], self.states())
 
+    def test_a_name_that_several_servers_have_means_none_of_them(
+        self,
+    ) -> None:
+        other = dataclasses.replace(
+            plans.server(2, 'reboot-server'), label=NAME, follows=()
+        )
+        steps = list(self.plan.steps)
+        steps[1] = dataclasses.replace(
+            steps[1], items=(*steps[1].items, other)
+        )
+        self.plan = dataclasses.replace(self.plan, steps=tuple(steps))
+        self.ended(4, 'host', 'recover', '--yes')
+        ended = self.run_program(
+            'run', 'resume', self.only_run(), '--skip', f'{NAME}=done',
+            '--yes',
+        )  # fmt: skip
+        self.assertEqual(1, ended.code)
+        self.assertIn(plans.UUID.format(2), ended.stderr)
+        self.assertNotIn('skipped', self.states())
+        self.ended(
+            4, 'run', 'resume', self.only_run(), '--yes',
+            '--skip', f'{plans.UUID.format(2)}=done',
+        )  # fmt: skip
+        self.assertEqual(1, self.states().count('skipped'))
+
     def test_without_a_claim_there_is_nothing_to_give_back(self) -> None:
         self.registry['claim-server'] = Changed()
         self.ended(4, 'host', 'recover', '--yes')
