@@ -109,15 +109,23 @@ class SentOnce(base.BaseChange):
     def follow(
         self, item: plan.Item, context: change.Context, past: change.Past
     ) -> str:
-        deadline = time.monotonic() + item.data['patience']
+        began = time.monotonic()
+        deadline = began + item.data['patience']
         while True:
             ours = self._ours(item, context, past)
-            if ours is None:
+            if ours is not None:
+                now = self.standing(item, context, past, ours)
+            elif time.monotonic() - began < item.data['settle']:
+                # We may read from another node of the cluster, which is a
+                # little behind.
+                now = change.Observed(
+                    change.State.UNDERWAY, 'nova has no record of it yet'
+                )
+            else:
                 raise exceptions.OutcomeUnknown(
                     f'nova has no record of the {self.action} of server '
                     f'{item.data["uuid"]}'
                 )
-            now = self.standing(item, context, past, ours)
             if now.state is change.State.AFTER:
                 return now.detail
             if now.state is change.State.NEITHER:
@@ -145,15 +153,22 @@ class SentOnce(base.BaseChange):
     def _ours(
         self, item: plan.Item, context: change.Context, past: change.Past
     ) -> JSON | None:
-        """The row of our request: the oldest new one of that name."""
+        """The row of our request: the oldest new one of that name.
+
+        Or the one with the id that nova answered, if it did: a member may
+        have asked for the same in between.
+        """
         known = set(past.image['known'])
-        for action in actions(item, context):
-            if action['action'] == self.action and (
-                action['request_id'] == past.notes.get('request_id')
-                or action['request_id'] not in known
-            ):
+        new = [
+            action
+            for action in actions(item, context)
+            if action['action'] == self.action
+            and action['request_id'] not in known
+        ]
+        for action in new:
+            if action['request_id'] == past.notes.get('request_id'):
                 return action
-        return None
+        return new[0] if new else None
 
     def _settled(
         self, item: plan.Item, context: change.Context, past: change.Past
@@ -207,8 +222,7 @@ class StartServer(SentOnce):
         return ['> started, once']
 
     def ready(self, row: JSON, item: plan.Item) -> change.Observed:
-        host = item.data.get('target')
-        if host and row['host'] != host:
+        if _moved_on(row, item):
             return change.Observed(
                 change.State.NEITHER, f'the server is on {row["host"]}'
             )
@@ -251,6 +265,10 @@ class RebootServer(SentOnce):
         return ['> hard reboot, once']
 
     def ready(self, row: JSON, item: plan.Item) -> change.Observed:
+        if _moved_on(row, item):
+            return change.Observed(
+                change.State.NEITHER, f'the server is on {row["host"]}'
+            )
         if row['vm_state'] not in self.STATES or row['task_state'] is not None:
             return change.Observed(
                 change.State.NEITHER,
@@ -272,6 +290,16 @@ class RebootServer(SentOnce):
         action: JSON,
     ) -> change.Observed:
         return _by_event(self, item, context, past, action)
+
+
+def _moved_on(row: JSON, item: plan.Item) -> bool:
+    """Whether it is on another host than the plan says.
+
+    Somebody moves it by hand, and its volumes may not be connected there
+    yet: what is stored of them is of the old host.
+    """
+    host = item.data.get('target') or item.data.get('host')
+    return bool(host) and row['host'] != host
 
 
 def require_up(

@@ -1,0 +1,104 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Requests that are sent once: whose row is whose, and when to send."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+from unittest import mock
+
+from nova_recovery.changes import once
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+from nova_recovery import exceptions
+from tests import base
+
+ACTIVE = {'host': 'np-rcc54', 'vm_state': 'active', 'task_state': None}
+STOPPED = {**ACTIVE, 'vm_state': 'stopped'}
+
+
+def item(**data: Any) -> plan.Item:
+    return plan.Item(
+        'one', 'reboot-server', 'server:u1', 'web',
+        {'uuid': 'u1', 'settle': 5, 'patience': 5, **data},
+    )  # fmt: skip
+
+
+class TestReady(base.TestCase):
+    def test_not_on_another_host_than_planned(self) -> None:
+        for kind, row in (
+            (once.RebootServer(), ACTIVE),
+            (once.StartServer(), STOPPED),
+        ):
+            for key in ('host', 'target'):
+                there = kind.ready(row, item(**{key: 'np-rcc54'}))
+                self.assertIs(change.State.BEFORE, there.state)
+                moved = kind.ready(row, item(**{key: 'np-rcc46'}))
+                self.assertIs(change.State.NEITHER, moved.state)
+                self.assertIn('np-rcc54', moved.detail)
+
+
+class TestRow(base.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.rows: list[dict[str, Any]] = []
+        self.context = mock.Mock(stopping=threading.Event())
+        for target, answer in (
+            ('actions', lambda *args: list(self.rows)),
+            ('POLL', 0.01),
+            (
+                '_by_event',
+                lambda kind, item, context, past, action: change.Observed(
+                    change.State.AFTER, action['request_id']
+                ),
+            ),
+        ):
+            patch = mock.patch.object(once, target, answer)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def add(self, request_id: str, action: str = 'reboot') -> None:
+        self.rows.append({'action': action, 'request_id': request_id})
+
+    def follow(self, **notes: str) -> str:
+        past = change.Past({'known': ['r0']}, notes)
+        return once.RebootServer().follow(item(), self.context, past)
+
+    def test_the_one_that_nova_answered_with(self) -> None:
+        self.add('r0')
+        self.add('of a member')
+        self.add('ours')
+        self.assertEqual('ours', self.follow(request_id='ours'))
+
+    def test_else_the_first_new_one(self) -> None:
+        self.add('r0')
+        self.add('other', 'stop')
+        self.add('r1')
+        self.add('r2')
+        self.assertEqual('r1', self.follow())
+        self.assertEqual('r1', self.follow(request_id='of no row'))
+
+    def test_it_may_come_a_little_later(self) -> None:
+        late = threading.Timer(0.1, self.add, ['ours'])
+        late.start()
+        self.addCleanup(late.join)
+        self.assertEqual('ours', self.follow(request_id='ours'))
+
+    def test_but_is_not_waited_for_without_end(self) -> None:
+        past = change.Past({'known': []}, {})
+        self.assertRaises(
+            exceptions.OutcomeUnknown,
+            once.RebootServer().follow,
+            item(settle=0), self.context, past,
+        )  # fmt: skip
