@@ -83,7 +83,8 @@ def _once_each(unreachable: dict[str, str]) -> Iterator[str]:
     """``nova, cinder: why``: without Keystone all have the same reason."""
     for why in dict.fromkeys(unreachable.values()):
         names = [name for name, reason in unreachable.items() if reason == why]
-        yield f'{", ".join(names)}: {why}'
+        # Each API begins its own words with its name.
+        yield f'{", ".join(names)}: {why.removeprefix(f"{names[0]}: ")}'
 
 
 def _source(

@@ -82,7 +82,8 @@ class _Server:
             wanted = targets.resources(targets.needs(server))
             zone = server.pinned_zone
             of_zone = f' of zone {zone}' if zone else ''
-            state, why = REFUSED, f'no host{of_zone} has room for {wanted}'
+            state = REFUSED
+            why = f'no usable host{of_zone} has room for {wanted}'
             if server.allocations is None:
                 state, why = UNKNOWN, 'placement was not asked for room'
             elif not server.allocations:
