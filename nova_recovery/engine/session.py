@@ -27,7 +27,6 @@ from nova_recovery.engine.journal import states
 from nova_recovery.engine import plan as plan_module
 from nova_recovery.engine import progress
 from nova_recovery.engine import schedule
-from nova_recovery import exceptions
 from nova_recovery import exit_codes
 
 WORKERS = 16
