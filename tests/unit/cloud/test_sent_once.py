@@ -56,9 +56,13 @@ class TestSentOnce(base.TestCase):
         )
         own._sdk_connection = self.connection
         one = proxy.Proxy(
-            own, service_type='placement', connect_retries=1, status_code_retries=1,
-            connect_retry_delay=0.001, status_code_retry_delay=0.001,
-        )  # fmt: skip
+            own,
+            service_type='placement',
+            connect_retries=1,
+            status_code_retries=1,
+            connect_retry_delay=0.001,
+            status_code_retry_delay=0.001,
+        )
         self.connection.placement = self.connection.network = one
 
     def answer(self, method: str, *args: Any, **kwargs: Any) -> Any:
