@@ -22,6 +22,7 @@ one of two writers in, on a Galera cluster too.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 import zlib
 
@@ -29,6 +30,7 @@ import sqlalchemy as sa
 
 from nova_recovery.cloud import cas
 from nova_recovery.cloud import database as database_module
+from nova_recovery.cloud import facts
 from nova_recovery import exceptions
 
 PREFIX = 'nova-recovery run='
@@ -208,6 +210,41 @@ def hand_over_server(
         return True
 
     return database.write(change)
+
+
+def movers(
+    database: database_module.Database, uuids: Iterable[str]
+) -> dict[str, str]:
+    """Servers that a run moves or has evacuated, while it has its claim.
+
+    The claim is on the host that they were on: the tombstone that each
+    leaves there names it until that host has cleaned up.
+
+    :returns: server uuid -> the marker of the run
+    """
+    if not database.tables.has('migrations', 'migration_type'):
+        return {}
+    migrations = database.tables['migrations']
+    services = database.tables['services']
+    query = sa.select(
+        migrations.c.instance_uuid, services.c.disabled_reason
+    ).where(
+        migrations.c.deleted == 0,
+        migrations.c.migration_type == 'evacuation',
+        migrations.c.status.in_(('accepted', 'pre-migrating', 'done')),
+        services.c.host == migrations.c.source_compute,
+        services.c.binary == 'nova-compute',
+        services.c.deleted == 0,
+        services.c.disabled_reason.like(f'{PREFIX}%'),
+    )
+    with database.reader() as connection:
+        return {
+            row[0]: row[1]
+            for batch in facts.batches(sorted(uuids))
+            for row in connection.execute(
+                query.where(migrations.c.instance_uuid.in_(batch))
+            )
+        }
 
 
 def server_holder(

@@ -14,13 +14,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 import dataclasses
-from typing import Any
 from typing import TYPE_CHECKING
 
 from nova_recovery.cloud import claims
+from nova_recovery.cloud import held
 from nova_recovery.cloud import records
 from nova_recovery.cloud import servers as servers_module
 from nova_recovery.engine.plan import Gate
@@ -36,6 +37,7 @@ PROCEDURE = 'server-reboot'
 #: What nova takes a hard reboot of (nova/compute/api.py); a stopped one is
 #: started instead.
 REBOOTS = frozenset({'active', 'paused', 'suspended', 'error'})
+SENDS = frozenset({'start-server', 'reboot-server'})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Situation:
 
     :ivar computes: host -> 'up', 'down' or 'forced down'; None: unknown
     :ivar holders: server uuid -> who claimed it
+    :ivar movers: server uuid -> whose run moves it just now
+    :ivar volumes: server uuid -> what a reboot would do to its volumes
     :ivar versions: API -> its version
     :ivar unreachable: API -> why
     """
@@ -63,10 +67,25 @@ class Situation:
     holders: dict[str, str]
     versions: dict[str, str]
     unreachable: dict[str, str]
+    movers: dict[str, str] = dataclasses.field(default_factory=dict)
+    volumes: dict[str, held.Volumes] = dataclasses.field(default_factory=dict)
 
 
 def read(cloud: cloud_module.Cloud, uuids: Sequence[str]) -> Situation:
-    """The servers and the computes that they are on."""
+    """The servers and the computes that they are on.
+
+    :raises NotFound: one of them was deleted
+    """
+    found = _live(cloud, uuids)
+    missing = set(uuids) - {server.uuid for server in found}
+    if missing:
+        raise exceptions.NotFound(f'gone: {", ".join(sorted(missing))}')
+    return _situation(cloud, found)
+
+
+def _live(
+    cloud: cloud_module.Cloud, uuids: Iterable[str]
+) -> list[records.Server]:
     found, unknown = servers_module.list_servers(
         cloud.databases, uuids=list(uuids)
     )
@@ -74,7 +93,12 @@ def read(cloud: cloud_module.Cloud, uuids: Sequence[str]) -> Situation:
     if missing:
         for error in unknown.values():
             raise error
-        raise exceptions.NotFound(f'gone: {", ".join(sorted(missing))}')
+    return found
+
+
+def _situation(
+    cloud: cloud_module.Cloud, found: list[records.Server]
+) -> Situation:
     computes: dict[str, str] | None = None
     versions: dict[str, str] = {}
     unreachable: dict[str, str] = {}
@@ -90,10 +114,25 @@ def read(cloud: cloud_module.Cloud, uuids: Sequence[str]) -> Situation:
     for server in found:
         database = cloud.databases.cell(server.cell)
         if database.tables.has('tags'):
-            held = claims.server_holder(database, server.uuid)
-            if held:
-                holders[server.uuid] = held
-    return Situation(tuple(found), computes, holders, versions, unreachable)
+            holder = claims.server_holder(database, server.uuid)
+            if holder:
+                holders[server.uuid] = holder
+    movers: dict[str, str] = {}
+    volumes: dict[str, held.Volumes] = {}
+    for cell in sorted({server.cell for server in found}):
+        database = cloud.databases.cell(cell)
+        own = [server.uuid for server in found if server.cell == cell]
+        movers |= claims.movers(database, own)
+        volumes |= held.volumes(cloud, database, own)
+    return Situation(
+        tuple(found),
+        computes,
+        holders,
+        versions,
+        unreachable,
+        movers,
+        volumes,
+    )
 
 
 def decide(request: Request, found: Situation, now: str = '') -> Plan:
@@ -142,8 +181,16 @@ def decide(request: Request, found: Situation, now: str = '') -> Plan:
 def check(
     plan: Plan, cloud: cloud_module.Cloud, touched: frozenset[str]
 ) -> tuple[Gate, ...]:
-    """The gates as they are now."""
-    return tuple(gates(read(cloud, plan.arguments['servers']), touched))
+    """The gates as they are now, of what is left of the plan.
+
+    A server that is gone is its item's matter: the others go on.
+    """
+    left = {
+        str(item.data['uuid']): None
+        for item in plan.items()
+        if item.kind in SENDS
+    }
+    return tuple(gates(_situation(cloud, _live(cloud, left)), touched))
 
 
 def _items(
@@ -191,7 +238,9 @@ def gates(found: Situation, touched: frozenset[str]) -> Iterator[Gate]:
     yield from _hosts(found)
     for server in found.servers:
         if f'server:{server.uuid}' not in touched:
-            yield from _server(server, found.holders)
+            yield from _server(server, found)
+        # What is claimed only is touched, and not rebooted yet.
+        yield from _volumes(server, found)
 
 
 def _hosts(found: Situation) -> Iterator[Gate]:
@@ -216,9 +265,7 @@ def _hosts(found: Situation) -> Iterator[Gate]:
         )
 
 
-def _server(
-    server: records.Server, holders: dict[str, Any]
-) -> Iterator[Gate]:
+def _server(server: records.Server, found: Situation) -> Iterator[Gate]:
     if server.task_state:
         yield Gate(
             'rebootable',
@@ -238,12 +285,64 @@ def _server(
             f'it is {server.vm_state}: nova starts or reboots no such server',
             'leave it out',
         )
-    if server.uuid in holders:
+    if server.uuid in found.holders:
         yield Gate(
             'unclaimed',
             server.name,
             'hard',
             'refused',
-            f'claimed: {holders[server.uuid]}',
+            f'claimed: {found.holders[server.uuid]}',
             'go on with that run: run resume',
+        )
+    if server.uuid in found.movers:
+        yield Gate(
+            'not-moved-now',
+            server.name,
+            'soft',
+            'refused',
+            f'its host is claimed: {found.movers[server.uuid]}',
+            'that run may not have connected its volumes yet, and starts it '
+            'when it has: go on with it (run resume)',
+        )
+
+
+def _volumes(server: records.Server, found: Situation) -> Iterator[Gate]:
+    """What a reboot (not a start) does to volumes that cinder doesn't know.
+
+    ``_delete_dangling_bdms`` in nova/compute/manager.py, 28.0 and later.
+    """
+    volumes = found.volumes.get(server.uuid)
+    if volumes is None or server.vm_state == 'stopped':
+        return
+    repair = f'openstack recovery volume attach {server.uuid} VOLUME'
+    if volumes.lost:
+        yield Gate(
+            'volumes-held',
+            server.name,
+            'hard',
+            'refused',
+            f'cinder has no attachment of volume {", ".join(volumes.lost)}: '
+            'the reboot would make nova forget it',
+            f'make it anew first: {repair}',
+        )
+    if volumes.unknown:
+        yield Gate(
+            'volumes-held',
+            server.name,
+            'hard',
+            'unknown',
+            f'cinder was not asked whether it holds its volumes: '
+            f'{volumes.unknown}',
+            'a reboot makes nova forget those that it does not',
+        )
+    if volumes.unnamed:
+        yield Gate(
+            'volumes-named',
+            server.name,
+            'soft',
+            'refused',
+            f'nova names no attachment of volume '
+            f'{", ".join(volumes.unnamed)}, attached before Queens: a reboot '
+            'by its own project detaches it',
+            f'name it first: {repair}',
         )

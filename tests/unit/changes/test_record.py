@@ -39,20 +39,15 @@ ITEM = plan.Item(
 )  # fmt: skip
 
 
-class Cell(test_sql.Schema):
-    """The two tables of a cell, in memory."""
+class Memory(test_sql.Schema):
+    """Tables of a database, in memory."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            instances='id uuid host node vm_state power_state task_state '
-            'updated_at deleted',
-            migrations='id updated_at deleted uuid instance_uuid status '
-            'source_compute dest_compute migration_type',
-        )
+    def __init__(self, **columns: str) -> None:
+        super().__init__(**columns)
         self.engine = sa.create_engine(
             'sqlite://', poolclass=sa.pool.StaticPool
         )
-        self['instances'].metadata.create_all(self.engine)
+        next(iter(self._tables.values())).metadata.create_all(self.engine)
         self.reader = self.engine.connect
 
     def write(self, work: Any) -> Any:
@@ -61,6 +56,18 @@ class Cell(test_sql.Schema):
 
     def add(self, table: str, **values: Any) -> None:
         self.write(lambda c: c.execute(sa.insert(self[table]).values(values)))
+
+
+class Cell(Memory):
+    """The two tables of a cell that a move writes to."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            instances='id uuid host node vm_state power_state task_state '
+            'updated_at deleted',
+            migrations='id updated_at deleted uuid instance_uuid status '
+            'source_compute dest_compute migration_type',
+        )
 
     def set(self, **values: Any) -> None:
         self.write(

@@ -10,13 +10,14 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What a claim on a server is called."""
+"""Claims: what they are called, and what they cover."""
 
 from __future__ import annotations
 
 from nova_recovery.cloud import claims
 from nova_recovery.engine.journal import records
 from tests import base
+from tests.unit.changes import test_record
 
 
 class TestOwnerTag(base.TestCase):
@@ -38,3 +39,41 @@ class TestOwnerTag(base.TestCase):
         for tag in tags:
             self.assertEqual(80, len(tag))
             self.assertTrue(tag.startswith('nova-recovery-run=1a2b3c4d-by='))
+
+
+class TestMovers(base.TestCase):
+    """A server that left its host is under the claim on that host."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.cell = test_record.Memory(
+            services='id host binary deleted disabled_reason',
+            migrations='id deleted instance_uuid migration_type status '
+            'source_compute',
+        )
+        self.addCleanup(self.cell.engine.dispose)
+        self.marker = records.marker('1a2b3c4d', 'anna', 'ctl1')
+        for number, host, reason in (
+            (1, 'np-rcc54', self.marker),
+            (2, 'np-rcc55', 'kernel update'),
+        ):
+            self.cell.add(
+                'services', id=number, host=host, binary='nova-compute',
+                deleted=0, disabled_reason=reason,
+            )  # fmt: skip
+
+    def left(self, uuid: str, host: str, status: str = 'done') -> None:
+        self.cell.add(
+            'migrations', deleted=0, instance_uuid=uuid, status=status,
+            migration_type='evacuation', source_compute=host,
+        )  # fmt: skip
+
+    def test_while_the_run_has_its_claim(self) -> None:
+        self.left('u1', 'np-rcc54')
+        self.left('u2', 'np-rcc55')
+        self.left('u3', 'np-rcc54', 'completed')
+        self.left('u4', 'np-rcc54')
+        self.assertEqual(
+            {'u1': self.marker},
+            claims.movers(self.cell, ['u1', 'u2', 'u3']),
+        )

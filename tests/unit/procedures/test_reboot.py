@@ -16,6 +16,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import fixtures
+
+from nova_recovery.cloud import held
 from nova_recovery.cloud import records
 from nova_recovery.procedures import reboot
 from tests import base
@@ -42,10 +45,16 @@ def situation(
     computes: dict[str, str] | None = UP,
     holders: dict[str, str] | None = None,
     unreachable: dict[str, str] | None = None,
+    **more: Any,
 ) -> reboot.Situation:
     """These servers on computes that are up, claimed by nobody."""
     return reboot.Situation(
-        servers, computes, holders or {}, {'nova': '2.103'}, unreachable or {}
+        servers,
+        computes,
+        holders or {},
+        {'nova': '2.103'},
+        unreachable or {},
+        **more,
     )
 
 
@@ -176,6 +185,60 @@ class GatesTest(base.TestCase):
             [('unclaimed', 'refused', 'claimed: nova-recovery-run=1a2b')],
             self.blocking(found),
         )
+
+    def test_somebody_moves_it(self) -> None:
+        found = situation(server(1), movers={'uuid-1': 'run=1a2b'})
+        self.assertEqual(
+            [('not-moved-now', 'refused', 'its host is claimed: run=1a2b')],
+            self.blocking(found),
+        )
+
+    def test_a_volume_that_the_reboot_would_make_nova_forget(self) -> None:
+        volumes = {'uuid-1': held.Volumes(lost=('v1',), unnamed=('v2',))}
+        found = situation(server(1), volumes=volumes)
+        gates = [g for g in reboot.gates(found, frozenset()) if g.blocks]
+        self.assertEqual(
+            [('volumes-held', 'hard'), ('volumes-named', 'soft')],
+            [(gate.name, gate.klass) for gate in gates],
+        )
+        # what is claimed is not rebooted yet
+        touched = frozenset({'server:uuid-1'})
+        self.assertEqual(
+            gates, [g for g in reboot.gates(found, touched) if g.blocks]
+        )
+        # a start makes nova forget nothing
+        found = situation(server(1, vm_state='stopped'), volumes=volumes)
+        self.assertEqual([], self.blocking(found))
+
+    def test_a_cinder_that_does_not_answer(self) -> None:
+        found = situation(
+            server(1), volumes={'uuid-1': held.Volumes(unknown='refused')}
+        )
+        ((name, state, _),) = self.blocking(found)
+        self.assertEqual(('volumes-held', 'unknown'), (name, state))
+
+    def test_later_only_what_is_left_is_asked_for(self) -> None:
+        asked: list[str] = []
+        gone, there = server(1), server(2)
+
+        def live(cloud: Any, uuids: Any) -> list[records.Server]:
+            asked.extend(uuids)
+            return [one for one in (there,) if one.uuid in asked]
+
+        for name, answer in (
+            ('_live', live),
+            ('_situation', lambda cloud, found: situation(*found)),
+        ):
+            self.useFixture(
+                fixtures.MonkeyPatch(
+                    f'nova_recovery.procedures.reboot.{name}', answer
+                )
+            )
+        plan = decided(situation(gone, there, server(3)))
+        left = plan.remaining(['reboot-server:uuid-3'])
+        gates = reboot.check(left, None, frozenset())  # type: ignore[arg-type]
+        self.assertEqual(['uuid-1', 'uuid-2'], asked)
+        self.assertEqual([], [gate for gate in gates if gate.blocks])
 
     def test_what_a_run_has_begun_with_is_not_asked_again(self) -> None:
         found = situation(

@@ -1,0 +1,140 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Whether cinder holds the volumes that nova has of a server.
+
+From 28.0 on, each reboot makes nova ask cinder for the attachment of every
+volume, and forget those that cinder doesn't know, the boot volume too
+(``_delete_dangling_bdms`` in nova/compute/manager.py). It never asks at a
+start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+import dataclasses
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from nova_recovery.cloud import database as database_module
+from nova_recovery.cloud import facts
+from nova_recovery.cloud import schema
+from nova_recovery import exceptions
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+
+
+@dataclasses.dataclass(frozen=True)
+class Volumes:
+    """The volumes of a server that aren't held as they should be.
+
+    :ivar lost: those whose attachment cinder doesn't have
+    :ivar unnamed: those of which nova names no attachment
+    :ivar unknown: why cinder can't tell, '' if it did
+    """
+
+    lost: tuple[str, ...] = ()
+    unnamed: tuple[str, ...] = ()
+    unknown: str = ''
+
+
+def volumes(
+    cloud: cloud_module.Cloud,
+    cell: database_module.Database,
+    servers: Collection[str],
+) -> dict[str, Volumes]:
+    """What a reboot would do to the volumes of these servers of a cell.
+
+    :returns: server uuid -> what is wrong; nothing where all is well, or
+        where nova is too old to forget a volume
+    """
+    if not cell.tables.has('instances', 'compute_id'):
+        return {}
+    mappings = _mappings(cell, servers)
+    named = {attachment for *_, attachment in mappings if attachment}
+    held: set[str] = set()
+    unknown = ''
+    try:
+        held = _held(cloud, named)
+    except exceptions.RecoveryError as error:
+        unknown = str(error)
+    of_server: dict[str, list[tuple[str, str | None]]] = {}
+    for server, volume, attachment in mappings:
+        of_server.setdefault(server, []).append((volume, attachment))
+    found: dict[str, Volumes] = {}
+    for server, own in of_server.items():
+        wrong = Volumes(
+            lost=tuple(
+                v for v, a in own if a and a not in held and not unknown
+            ),
+            unnamed=tuple(v for v, a in own if not a),
+            unknown=unknown if any(a for _, a in own) else '',
+        )
+        if wrong != Volumes():
+            found[server] = wrong
+    return found
+
+
+def _mappings(
+    cell: database_module.Database, servers: Collection[str]
+) -> list[tuple[str, str, str | None]]:
+    """(server, volume, attachment) of each live mapping, by id."""
+    table = cell.tables['block_device_mapping']
+    query = (
+        sa.select(
+            table.c.instance_uuid, table.c.volume_id, table.c.attachment_id
+        )
+        .where(schema.live(table), table.c.volume_id.is_not(None))
+        .order_by(table.c.id)
+    )
+    with cell.reader() as connection:
+        return [
+            (row[0], row[1], row[2])
+            for batch in facts.batches(sorted(servers))
+            for row in connection.execute(
+                query.where(table.c.instance_uuid.in_(batch))
+            )
+        ]
+
+
+def _held(cloud: cloud_module.Cloud, named: Collection[str]) -> set[str]:
+    """Those of the attachments that cinder has.
+
+    :raises RecoveryError: neither its database nor its API can tell
+    """
+    if not named:
+        return set()
+    cinder = cloud.databases.cinder
+    if cinder is None:
+        # As nova itself asks, one by one.
+        return {one for one in named if _known(cloud, one)}
+    table = cinder.tables['volume_attachment']
+    with cinder.reader() as connection:
+        return {
+            row[0]
+            for batch in facts.batches(sorted(named))
+            for row in connection.execute(
+                sa.select(table.c.id).where(
+                    schema.live(table), table.c.id.in_(batch)
+                )
+            )
+        }
+
+
+def _known(cloud: cloud_module.Cloud, attachment: str) -> bool:
+    try:
+        cloud.volume.attachment(attachment)
+    except exceptions.NotFound:
+        return False
+    return True

@@ -1,0 +1,92 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Volumes that a reboot would make nova forget."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest import mock
+
+from nova_recovery.cloud import held
+from nova_recovery import exceptions
+from tests import base
+from tests.unit.changes import test_record
+
+
+class TestHeld(base.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.cell = self.memory(
+            instances='id uuid compute_id',
+            block_device_mapping='id deleted instance_uuid volume_id '
+            'attachment_id',
+        )
+        self.cloud = mock.Mock()
+        self.cloud.databases.cinder = None
+        self.known = {'a1'}
+        self.cloud.volume.attachment.side_effect = self.attachment
+        for number, server, attachment in (
+            (1, 'well', 'a1'),
+            (2, 'bad', 'a2'),
+            (3, 'old', None),
+            (4, 'other', 'a4'),
+        ):
+            self.cell.add(
+                'block_device_mapping',
+                id=number,
+                deleted=0,
+                instance_uuid=server,
+                volume_id=f'v{number}',
+                attachment_id=attachment,
+            )
+
+    def memory(self, **columns: str) -> test_record.Memory:
+        found = test_record.Memory(**columns)
+        self.addCleanup(found.engine.dispose)
+        return found
+
+    def attachment(self, uuid: str) -> dict[str, Any]:
+        if uuid not in self.known:
+            raise exceptions.NotFound(uuid)
+        return {'id': uuid}
+
+    def found(self) -> dict[str, held.Volumes]:
+        return held.volumes(self.cloud, self.cell, ['well', 'bad', 'old'])
+
+    def test_what_cinder_does_not_have_is_lost(self) -> None:
+        self.assertEqual(
+            {
+                'bad': held.Volumes(lost=('v2',)),
+                'old': held.Volumes(unnamed=('v3',)),
+            },
+            self.found(),
+        )
+
+    def test_a_cinder_that_does_not_answer_is_no_cinder_without_them(
+        self,
+    ) -> None:
+        self.cloud.volume.attachment.side_effect = exceptions.ApiUnavailable(
+            'refused'
+        )
+        self.assertEqual(
+            {
+                'well': held.Volumes(unknown='refused'),
+                'bad': held.Volumes(unknown='refused'),
+                'old': held.Volumes(unnamed=('v3',)),
+            },
+            self.found(),
+        )
+
+    def test_before_28_nova_forgets_nothing(self) -> None:
+        self.cell = self.memory(instances='id uuid')
+        self.assertEqual({}, self.found())
