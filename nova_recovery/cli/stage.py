@@ -225,7 +225,9 @@ class Stage:
         from nova_recovery.engine import runner
 
         self.say(f'\nRun {run_id}')
-        one = runner.Runner(**self._session(journal, run_id, plan, cloud))
+        marker = journal.run(run_id).marker
+        guard = procedures.guard(plan, cloud, marker)
+        one = runner.Runner(**self._session(journal, cloud, guard))
         return self._end(journal, plan, one.carry_out(run_id))
 
     def undo(
@@ -241,10 +243,11 @@ class Stage:
         """
         from nova_recovery.engine import undo
 
-        one = undo.Undo(**self._session(journal, run_id, plan, cloud))
+        marker = journal.run(run_id).marker
+        guard = procedures.guard(plan, cloud, marker, undoing=True)
+        one = undo.Undo(**self._session(journal, cloud, guard))
         outcome = one.undo(run_id)
         if outcome.exit_code != exit_codes.INTERRUPTED:
-            marker = journal.run(run_id).marker
             for label in claims_of_run.give_back(plan, cloud, run_id, marker):
                 self.say(f'{label} stays disabled; its claim is given back.')
         return self._end(journal, plan, outcome)
@@ -252,9 +255,8 @@ class Stage:
     def _session(
         self,
         journal: journal_module.Journal,
-        run_id: str,
-        plan: plan_module.Plan,
         cloud: cloud_module.Cloud,
+        guard: change.Guard | None,
     ) -> dict[str, Any]:
         """What both ways through a run need."""
         return {
@@ -263,7 +265,7 @@ class Stage:
             'cloud': cloud,
             'reporter': self._reporter(),
             'workers': self._conf.runner.workers,
-            'guard': procedures.guard(plan, cloud, journal.run(run_id).marker),
+            'guard': guard,
         }
 
     def _reporter(self) -> progress.Reporter:

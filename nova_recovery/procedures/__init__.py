@@ -84,12 +84,16 @@ def table(
 
 
 def guard(
-    plan: Plan, cloud: cloud_module.Cloud, marker: str
+    plan: Plan,
+    cloud: cloud_module.Cloud,
+    marker: str,
+    undoing: bool = False,
 ) -> change.Guard | None:
     """What the runner asks before each change: is the claim still ours?
 
+    And is the dead host still silent, unless the run is taken back.
     None where the plan claims nothing.
     """
     from nova_recovery.procedures import guarding
 
-    return guarding.guard(plan, cloud, marker)
+    return guarding.guard(plan, cloud, marker, undoing)

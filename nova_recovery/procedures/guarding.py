@@ -13,7 +13,9 @@
 """The claims of a plan, looked at again before each change.
 
 So is the silence of the dead host: one that comes back in the middle of a
-run would have its guests started on two hosts.
+run would have its guests started on two hosts. Not on the way back, which is
+what is left to do then: it starts nothing, and what it returns was the
+host's.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ _CLAIMING = frozenset(
 
 
 def guard(
-    plan: Plan, cloud: cloud_module.Cloud, marker: str
+    plan: Plan, cloud: cloud_module.Cloud, marker: str, undoing: bool
 ) -> change.Guard | None:
     """See ``procedures.guard``."""
     claimed = {
@@ -52,12 +54,14 @@ def guard(
             return
         for subject in (item.subject, *item.follows):
             if subject in claimed:
-                _confirm(cloud, claimed[subject], marker)
+                _confirm(cloud, claimed[subject], marker, undoing)
 
     return confirm
 
 
-def _confirm(cloud: cloud_module.Cloud, claim: Item, marker: str) -> None:
+def _confirm(
+    cloud: cloud_module.Cloud, claim: Item, marker: str, undoing: bool
+) -> None:
     database = cloud.databases.cell(claim.data['cell'])
     if claim.kind == 'claim-server':
         held = claims.server_holder(database, claim.data['uuid'])
@@ -72,9 +76,12 @@ def _confirm(cloud: cloud_module.Cloud, claim: Item, marker: str) -> None:
             f'the claim on {claim.label} is gone; its nova-compute is now '
             f'disabled because: {row["disabled_reason"]}'
         )
+    if undoing:
+        return
     if row['report_count'] != claim.data['report_count']:
         raise exceptions.ClaimLost(
             f'{claim.label} is alive again: its nova-compute reported '
             f'{row["report_count"]} times, {claim.data["report_count"]} when '
-            'the plan was made; nothing more is done for it'
+            'the plan was made; nothing more is done for it, what was can be '
+            'taken back (run undo)'
         )

@@ -113,7 +113,11 @@ class RunsTestCase(tests_base.TestCase):
         return self.gates
 
     def guard(
-        self, plan: plan_module.Plan, cloud: Any, marker: str
+        self,
+        plan: plan_module.Plan,
+        cloud: Any,
+        marker: str,
+        undoing: bool = False,
     ) -> change.Guard:
         self.marker = marker
         return self.claim

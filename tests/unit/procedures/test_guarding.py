@@ -117,3 +117,13 @@ class GuardTest(base.TestCase):
     def test_a_dead_host_that_reports_again(self) -> None:
         self.row['report_count'] = 4712
         self.assertIn('alive again', self.lost(MOVE, CLAIM, MOVE))
+
+    def test_what_was_done_to_it_can_be_taken_back(self) -> None:
+        self.row['report_count'] = 4712
+        guard = procedures.guard(
+            plan(CLAIM, MOVE), mock.Mock(), MARKER, undoing=True
+        )
+        assert guard is not None
+        guard(MOVE)
+        self.row['disabled_reason'] = OTHER
+        self.assertRaises(exceptions.ClaimLost, guard, MOVE)
