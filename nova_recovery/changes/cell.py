@@ -64,6 +64,20 @@ def instance(
     return dict(row)
 
 
+def expect_parked(item: plan.Item, context: change.Context) -> None:
+    """What a moved server has on its new host may be taken from it.
+
+    :raises Conflict: somebody started it there, with or without us
+    """
+    row = server_row(item, context)
+    if row['vm_state'] != 'stopped' or row['task_state'] is not None:
+        raise exceptions.Conflict(
+            f'server {item.data["uuid"]} is {row["vm_state"]} on '
+            f'{row["host"]}, task {row["task_state"] or "none"}: its guest '
+            'needs that'
+        )
+
+
 def differences(
     seen: dict[str, Any], now: dict[str, Any]
 ) -> dict[str, tuple[Any, Any]]:

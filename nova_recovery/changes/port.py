@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import Any
 
 from nova_recovery.changes import base
+from nova_recovery.changes import cell
 from nova_recovery.engine import change
 from nova_recovery.engine import plan
 from nova_recovery import exceptions
@@ -27,13 +28,13 @@ JSON = change.JSON
 class BindPort(base.BaseChange):
     """One port of a moved server.
 
-    Data: uuid (of the server), port, address, source, target, zone.
+    Data: cell, uuid (of the server), port, address, source, target, zone.
     ``device_owner`` carries the availability zone, as nova writes it
     (``_update_port_binding_for_instance`` in nova/network/neutron.py).
     """
 
     kind = 'bind-port'
-    needs = frozenset({'network'})
+    needs = frozenset({'databases', 'network'})
 
     def describe(self, item: plan.Item) -> list[str]:
         return [
@@ -103,6 +104,7 @@ class BindPort(base.BaseChange):
             return 'already as it was'
         if port.host != item.data['target']:
             raise exceptions.Conflict(f'port {port.id} is on {port.host}')
+        cell.expect_parked(item, context)
         context.cloud.network.bind(
             port, image['host'], image['device_owner'], image['profile']
         )

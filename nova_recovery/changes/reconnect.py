@@ -129,6 +129,7 @@ class ReconnectVolume(base.BaseChange):
                 'recover the server on this host instead: '
                 'openstack recovery run resume',
             )
+        cell.expect_parked(item, context)
         others = _others(context, data, {named})
         back = others[0] if others else None
         if back is None:

@@ -33,6 +33,17 @@ def item(kind: str, **data: Any) -> plan.Item:
     return plan.Item(kind, kind, 'server:u1', 'web', {'uuid': 'u1', **data})
 
 
+def park(test: base.TestCase) -> dict[str, Any]:
+    """The row of a server that was moved and not started."""
+    row = {'host': 'np-rcc46', 'vm_state': 'stopped', 'task_state': None}
+    patch = mock.patch(
+        'nova_recovery.changes.cell.server_row', lambda *args: row
+    )
+    patch.start()
+    test.addCleanup(patch.stop)
+    return row
+
+
 class TestPort(base.TestCase):
     ITEM = item(
         'bind-port', port='p1', source='np-rcc54', target='np-rcc46', zone='a'
@@ -49,6 +60,7 @@ class TestPort(base.TestCase):
         cloud = self.context.cloud.network
         cloud.port.side_effect = lambda uuid: self.port
         cloud.bind.side_effect = self.bind
+        self.server = park(self)
 
     def bind(self, port: Any, host: str, *others: Any) -> None:
         """No network agent is alive on the target."""
@@ -72,6 +84,17 @@ class TestPort(base.TestCase):
         self.assertIs(change.State.BEFORE, again.state)
         binding.revert(self.ITEM, self.context, past)
         self.assertEqual('np-rcc54', self.port.host)
+
+
+    def test_a_guest_that_somebody_started_keeps_its_port(self) -> None:
+        past = change.Past({'host': 'np-rcc54'}, {})
+        self.port = dataclasses.replace(self.port, host='np-rcc46')
+        self.server['vm_state'] = 'active'
+        self.assertRaises(
+            exceptions.Conflict,
+            port.BindPort().revert, self.ITEM, self.context, past,
+        )  # fmt: skip
+        self.assertEqual('np-rcc46', self.port.host)
 
 
 class TestVolumes(base.TestCase):
@@ -131,6 +154,26 @@ class TestVolumes(base.TestCase):
                 for one, status in self.attached.items()
             ]
         )
+
+    def test_a_guest_that_somebody_started_keeps_its_volume(self) -> None:
+        server = park(self)
+        self.attached = {'new': 'attached'}
+        self.mapping['attachment_id'] = 'new'
+        wanted = item(
+            'reconnect-volume', volume='v1', mapping=1, attachment='old',
+            device='/dev/vdb', mode='rw', source='np-rcc54',
+            source_connector={'host': 'np-rcc54'},
+        )  # fmt: skip
+        past = change.Past({'known': []}, {})
+        patch = mock.patch.object(reconnect, '_connected', return_value=False)
+        patch.start()
+        self.addCleanup(patch.stop)
+        server['vm_state'] = 'active'
+        self.assertRaises(
+            exceptions.Conflict,
+            reconnect.ReconnectVolume().revert, wanted, self.context, past,
+        )  # fmt: skip
+        self.assertEqual(['new'], list(self.attached))
 
     def test_a_conflict_in_the_middle_is_no_no(self) -> None:
         wanted = item(
