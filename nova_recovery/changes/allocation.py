@@ -32,7 +32,6 @@ class MoveAllocation(base.BaseChange):
     """
 
     kind = 'move-allocation'
-    needs = frozenset({'placement'})
 
     def describe(self, item: plan.Item) -> list[str]:
         held = ', '.join(

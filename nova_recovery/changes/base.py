@@ -22,7 +22,6 @@ class BaseChange:
     """A change that is over when ``apply`` returns."""
 
     kind: str
-    needs: frozenset[str] = frozenset()
     once: bool = False
 
     def describe(self, item: plan.Item) -> list[str]:

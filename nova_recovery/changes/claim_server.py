@@ -27,7 +27,6 @@ class ClaimServer(base.BaseChange):
     """Data: cell, uuid."""
 
     kind = 'claim-server'
-    needs = frozenset({'databases'})
 
     def describe(self, item: plan.Item) -> list[str]:
         return ['+ tag nova-recovery-claim, while this run works on it']
@@ -67,7 +66,6 @@ class ReleaseServer(base.BaseChange):
     """Data: cell, uuid."""
 
     kind = 'release-server'
-    needs = frozenset({'databases'})
 
     def describe(self, item: plan.Item) -> list[str]:
         return ['- tag nova-recovery-claim']

@@ -34,7 +34,6 @@ class EvacuateServer(once.SentOnce):
     """
 
     kind = 'evacuate-server'
-    needs = frozenset({'databases', 'compute', 'placement', 'network'})
     action = 'evacuate'
 
     def describe(self, item: plan.Item) -> list[str]:

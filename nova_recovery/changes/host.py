@@ -32,7 +32,6 @@ class ClaimHost(base.BaseChange):
     """
 
     kind = 'claim-host'
-    needs = frozenset({'databases'})
 
     def describe(self, item: plan.Item) -> list[str]:
         return ['~ nova-compute disabled, claimed by this run']
@@ -108,7 +107,6 @@ class ReleaseHost(base.BaseChange):
     """
 
     kind = 'release-host'
-    needs = frozenset({'databases'})
 
     def describe(self, item: plan.Item) -> list[str]:
         return ['~ claim given back; stays disabled and forced down']
@@ -175,7 +173,6 @@ class ForceDown(base.BaseChange):
     """
 
     kind = 'force-down'
-    needs = frozenset({'databases', 'compute'})
 
     def describe(self, item: plan.Item) -> list[str]:
         return ['~ forced_down  false -> true']

@@ -30,7 +30,6 @@ class LockServer(base.BaseChange):
     """
 
     kind = 'lock-server'
-    needs = frozenset({'databases', 'compute'})
 
     def describe(self, item: plan.Item) -> list[str]:
         return ['~ locked while it is moved']
@@ -67,7 +66,6 @@ class UnlockServer(base.BaseChange):
     """Take our lock off again. Data: cell, uuid."""
 
     kind = 'unlock-server'
-    needs = frozenset({'databases', 'compute'})
 
     def describe(self, item: plan.Item) -> list[str]:
         return ['~ unlocked']

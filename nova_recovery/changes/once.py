@@ -46,7 +46,6 @@ class SentOnce(base.BaseChange):
     holds on to one), patience (seconds for the whole).
     """
 
-    needs = frozenset({'databases', 'compute'})
     once = True
     #: What nova calls the request in ``instance_actions``.
     action: str

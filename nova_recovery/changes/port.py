@@ -34,7 +34,6 @@ class BindPort(base.BaseChange):
     """
 
     kind = 'bind-port'
-    needs = frozenset({'databases', 'network'})
 
     def describe(self, item: plan.Item) -> list[str]:
         return [

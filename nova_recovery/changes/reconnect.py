@@ -53,7 +53,6 @@ class ReconnectVolume(base.BaseChange):
     """
 
     kind = 'reconnect-volume'
-    needs = frozenset({'databases', 'compute', 'volume'})
 
     def describe(self, item: plan.Item) -> list[str]:
         data = item.data

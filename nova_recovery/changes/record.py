@@ -56,7 +56,6 @@ class MoveRecord(base.BaseChange):
     """
 
     kind = 'move-record'
-    needs = frozenset({'databases'})
 
     def describe(self, item: plan.Item) -> list[str]:
         seen, values = item.data['seen'], item.data['values']

@@ -30,7 +30,6 @@ class SetStates(base.BaseChange):
     """
 
     kind = 'set-states'
-    needs = frozenset({'databases'})
 
     def describe(self, item: plan.Item) -> list[str]:
         seen, values = item.data['seen'], item.data['values']

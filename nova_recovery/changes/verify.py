@@ -36,9 +36,6 @@ class VerifyServer(base.BaseChange):
     """
 
     kind = 'verify-server'
-    needs = frozenset(
-        {'databases', 'compute', 'placement', 'network', 'volume'}
-    )
 
     def describe(self, item: plan.Item) -> list[str]:
         state = 'running' if item.data['running'] else 'stopped'

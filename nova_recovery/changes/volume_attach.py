@@ -72,7 +72,6 @@ class AttachVolume(base.BaseChange):
     """Data: cell, uuid, volume, device, tag, settle, patience."""
 
     kind = 'attach-volume'
-    needs = frozenset({'databases', 'compute'})
     once = True
 
     def describe(self, item: plan.Item) -> list[str]:

@@ -33,7 +33,6 @@ class DropAttachment(base.BaseChange):
     """
 
     kind = 'drop-attachment'
-    needs = frozenset({'databases', 'volume'})
 
     def describe(self, item: plan.Item) -> list[str]:
         return [f'- attachment {item.data["attachment"]}  by cinder']

@@ -34,7 +34,6 @@ class DropMapping(base.BaseChange):
     """
 
     kind = 'drop-mapping'
-    needs = frozenset({'databases'})
 
     def describe(self, item: plan.Item) -> list[str]:
         device = item.data['device'] or 'no device'
@@ -110,7 +109,6 @@ class LinkMapping(base.BaseChange):
     """
 
     kind = 'link-mapping'
-    needs = frozenset({'databases'})
 
     def describe(self, item: plan.Item) -> list[str]:
         return [f'~ attachment  none -> {item.data["attachment"]}']

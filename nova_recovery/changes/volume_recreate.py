@@ -47,7 +47,6 @@ class RecreateAttachment(base.BaseChange):
     """
 
     kind = 'recreate-attachment'
-    needs = frozenset({'databases', 'volume'})
 
     def describe(self, item: plan.Item) -> list[str]:
         data = item.data

@@ -45,7 +45,6 @@ class ResetVolume(base.BaseChange):
     """
 
     kind = 'reset-volume'
-    needs = frozenset({'databases'})
 
     def describe(self, item: plan.Item) -> list[str]:
         seen, values = item.data['seen'], item.data['values']

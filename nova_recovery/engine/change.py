@@ -107,9 +107,6 @@ class Change(Protocol):
     """One kind of change. Has no state; all methods may run in any thread."""
 
     kind: str
-    #: Which sides of the cloud it needs: 'databases', 'compute', 'volume',
-    #: 'placement', 'network'.
-    needs: frozenset[str]
     #: Sent at most once. Only such a change needs an operator's word to be
     #: tried again; the others look at how things stand and go on.
     once: bool
