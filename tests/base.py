@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import fixtures
 from oslotest import base
@@ -27,6 +28,21 @@ class TestCase(base.BaseTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.useFixture(CleanEnvironment())
+        _take_signals()
+
+
+def _take_signals() -> None:
+    """Let programs that a test starts be interrupted.
+
+    Who runs in the background of a shell, or under nohup, has these ignored,
+    and so have its children.
+    """
+    for number, usual in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 class CleanEnvironment(fixtures.Fixture):
