@@ -124,21 +124,6 @@ class Compute:
             )
         return [dict(server.to_dict()) for server in found]
 
-    def actions(self, uuid: str) -> list[JSON]:
-        """What was asked of a server, newest first.
-
-        :returns: action, request_id, start_time, user_id
-        """
-        with apis.reading(f'actions of server {uuid}'):
-            found = self._at_most('2.51').instance_action.list(uuid)
-        return [dict(action.to_dict()) for action in found]
-
-    def action_events(self, uuid: str, request_id: str) -> list[JSON]:
-        """What became of an action: event, result, start and finish."""
-        with apis.reading(f'action {request_id} of server {uuid}'):
-            found = self._at_most('2.51').instance_action.get(uuid, request_id)
-        return list(found.to_dict().get('events') or [])
-
     def runs(self, uuid: str) -> bool:
         """Whether the hypervisor of the server's host has it running.
 
