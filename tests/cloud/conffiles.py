@@ -239,6 +239,13 @@ def _cinder(config: settings.Settings) -> Sections:
             "osapi_volume_workers": 1,
             "quota_volumes": -1,
             "quota_gigabytes": -1,
+            "quota_backups": -1,
+            "quota_backup_gigabytes": -1,
+            "backup_manager": "cinder.backup.practice.PracticeManager",
+            "backup_driver": "cinder.backup.practice.PracticeDriver",
+            # the class reads a whole one at a time
+            "backup_file_size": 1048576,
+            "backup_native_threads_pool_size": 20,
         },
         **backends,
         "database": _database(config, "cinder"),

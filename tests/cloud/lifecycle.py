@@ -70,7 +70,7 @@ def up(config: settings.Settings) -> None:
         say("OpenStack is installed")
         conffiles.write_all(config)
         _write_clouds_yaml(config)
-        _start_infrastructure(config)
+        start_infrastructure(config)
         say("MariaDB and RabbitMQ run")
         with _once(config, "databases") as first:
             if first:
@@ -87,7 +87,7 @@ def up(config: settings.Settings) -> None:
                 )
                 say("users and endpoints created")
         launch(config, services.names(config))
-        _wait_pools(config)
+        wait_pools(config)
         say("all services run")
         with _once(config, "seed") as first:
             if first:
@@ -112,7 +112,8 @@ def _once(
     note.touch()
 
 
-def _start_infrastructure(config: settings.Settings) -> None:
+def start_infrastructure(config: settings.Settings) -> None:
+    """Start database and message bus where they are down."""
     services.daemon(config, "epmd").start()
     process.wait_for(
         lambda: process.listens(config.port("epmd")), 20, "epmd", 0.05
@@ -123,21 +124,32 @@ def _start_infrastructure(config: settings.Settings) -> None:
 
 
 def launch(
-    config: settings.Settings, names: collections.abc.Iterable[str]
+    config: settings.Settings,
+    names: collections.abc.Iterable[str],
+    options: collections.abc.Mapping[str, object] | None = None,
 ) -> None:
-    """Start those of the services that are down; wait for all of them."""
+    """Start those of the services that are down; wait for all of them.
+
+    :param options: of [DEFAULT], for the nova-computes among them
+    """
     counts = {}
     for name in names:
         daemon = services.daemon(config, name)
         if daemon.pid() is None:
             counts[name] = _reports(config, name)
             _clock_file(config, name).unlink(missing_ok=True)
-            daemon.start()
+            given = options if name.startswith("nova-compute-") else None
+            daemon.start(services.option_environment(given or {}))
     for name, before in counts.items():
         _wait_serving(config, name, before)
 
 
-def start(config: settings.Settings, name: str, clock: int = 0) -> None:
+def start(
+    config: settings.Settings,
+    name: str,
+    clock: int = 0,
+    options: collections.abc.Mapping[str, object] | None = None,
+) -> None:
     """Start one service with its clock shifted; wait until it serves."""
     if name == "mariadb":
         services.database(config).start()
@@ -147,7 +159,12 @@ def start(config: settings.Settings, name: str, clock: int = 0) -> None:
         daemon.kill()
     before = _reports(config, name)
     if daemon.pid() is None:
-        daemon.start(services.clock_environment(clock))
+        daemon.start(
+            {
+                **services.clock_environment(clock),
+                **services.option_environment(options or {}),
+            }
+        )
         _clock_file(config, name).write_text(str(clock))
         _wait_serving(config, name, before)
 
@@ -225,7 +242,7 @@ def _wait_inventories(config: settings.Settings) -> None:
     process.wait_for(all_there, 60, "the inventories of all hosts")
 
 
-def _wait_pools(config: settings.Settings) -> None:
+def wait_pools(config: settings.Settings) -> None:
     """Wait until cinder-scheduler has heard of both back ends."""
     storage = servers.connect(config).block_storage
     path = "/scheduler-stats/get_pools"
@@ -295,12 +312,12 @@ def reset(config: settings.Settings) -> None:
         raise process.CloudError("nothing was saved: run 'up' first")
     with _alone(config):
         say = _Progress()
-        _start_infrastructure(config)
+        start_infrastructure(config)
         writers = [
             name
             for name in services.names(config)
             if name.startswith("nova-compute-")
-            or name in ("nova-conductor", "cinder-volume")
+            or name in ("nova-conductor", "cinder-volume", "cinder-backup")
             or _clock(config, name)
         ]
         kill(config, writers)
@@ -310,7 +327,7 @@ def reset(config: settings.Settings) -> None:
             purged.result()
         say(f"{len(changed)} tables restored, queues purged")
         launch(config, services.names(config))
-        _wait_pools(config)
+        wait_pools(config)
         say("reset")
 
 

@@ -43,6 +43,7 @@ _DEBIAN = {
 _DRIVERS = {
     "nova_driver.py": "nova/virt/practice.py",
     "cinder_driver.py": "cinder/volume/drivers/practice.py",
+    "cinder_backup.py": "cinder/backup/practice.py",
 }
 
 

@@ -96,8 +96,8 @@ def save(config: settings.Settings) -> None:
 def restore(config: settings.Settings) -> list[str]:
     """Bring the saved state back; return the tables that had changed.
 
-    Computes, conductor and cinder-volume must be down: they would write
-    from memory what they know of the state before.
+    Computes, conductor, cinder-volume and cinder-backup must be down: they
+    would write from memory what they know of the state before.
     """
     server = services.database(config)
     saved = json.loads((_directory(config) / "checksums.json").read_text())
@@ -121,4 +121,7 @@ def restore(config: settings.Settings) -> list[str]:
             shutil.copy(copy_file, live_file)
         else:
             live_file.unlink(missing_ok=True)
+    for host in config.hosts:
+        for made in (config.console(host, ""), config.next_boot(host, "")):
+            shutil.rmtree(made, ignore_errors=True)
     return changed

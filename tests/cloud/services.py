@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import collections.abc
 import pathlib
 
 from tests.cloud import broker
@@ -32,8 +33,10 @@ APIS = {
     "nova-api": "nova.wsgi.osapi_compute",
 }
 NOVA_CONTROL = ("nova-conductor", "nova-scheduler")
-CINDER_CONTROL = ("cinder-scheduler", "cinder-volume")
+CINDER_CONTROL = ("cinder-scheduler", "cinder-volume", "cinder-backup")
 INFRASTRUCTURE = ("mariadb", "epmd", "rabbitmq")
+#: What a power loss of the site ends, besides the computes.
+LOST_WITH_SITE = ("rabbitmq", "cinder-volume")
 
 _UWSGI = (
     "--master --die-on-term --processes 1 --threads 8 --enable-threads "
@@ -104,6 +107,19 @@ def clock_environment(offset: int) -> dict[str, str]:
         # timeouts wait on the monotonic clock, which stays true
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "PYTHONPATH": str(pathlib.Path(__file__).parent / "clock"),
+    }
+
+
+def option_environment(
+    options: collections.abc.Mapping[str, object],
+) -> dict[str, str]:
+    """Return the variables that give a daemon options of [DEFAULT].
+
+    oslo.config prefers them to what configuration files have.
+    """
+    return {
+        f"OS_DEFAULT__{name.upper()}": str(value)
+        for name, value in options.items()
     }
 
 
