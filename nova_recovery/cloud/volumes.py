@@ -76,6 +76,7 @@ class Volume:
 
     :ivar age: seconds since cinder last changed it or an attachment of it,
         by the database's clock; None: unknown
+    :ivar host: the cinder-volume that has it, ``host@backend#pool``
     """
 
     id: str
@@ -87,6 +88,7 @@ class Volume:
     multiattach: bool
     age: float | None
     attachments: tuple[Attachment, ...] = ()
+    host: str | None = None
 
 
 def of_cinder(
@@ -116,6 +118,7 @@ def of_cinder(
             'attach_status',
             'migration_status',
             'multiattach',
+            'host',
             'created_at',
             'updated_at',
         )
@@ -198,6 +201,7 @@ def _volume(
         attachments=tuple(
             sorted((one for one, _ in attached), key=lambda one: one.id)
         ),
+        host=row['host'],
     )
 
 

@@ -99,7 +99,7 @@ def decide(request: pair.Request, found: pair.Found, now: str = '') -> Plan:
     """The plan; without items where the server has it already."""
     server = found.situation.servers[request.server]
     volume = found.situation.volumes[request.volume]
-    items, why = _items(request, found)
+    items, why = steps(request, found)
     return Plan(
         procedure=PROCEDURE,
         title=f'attach volume {volume.name or volume.id} to {server.name}',
@@ -123,7 +123,7 @@ def check(
     return tuple(attach_gates.gates(request, read(cloud, request), touched))
 
 
-def _items(
+def steps(
     request: pair.Request, found: pair.Found
 ) -> tuple[tuple[Step, ...], str]:
     """The steps, or why there are none."""
@@ -158,10 +158,10 @@ def _items(
         return (
             Step('link', "name cinder's attachment in nova", (item,)),
         ), ''
-    steps = []
+    several = []
     if not volume.attachments and volume.status != 'available':
         # cinder holds nothing anew that says it is held.
-        steps.append(
+        several.append(
             Step(
                 'reset',
                 'reset in cinder',
@@ -184,8 +184,8 @@ def _items(
         mode=found.mode,
         connector=found.connector,
     )
-    steps.append(Step('attach', 'make its attachment anew', (item,)))
-    return tuple(steps), ''
+    several.append(Step('attach', 'make its attachment anew', (item,)))
+    return tuple(several), ''
 
 
 def _item(

@@ -73,8 +73,7 @@ def read(cloud: cloud_module.Cloud, request: Request) -> Found:
 def decide(request: Request, found: Found, now: str = '') -> Plan:
     """The plan; without items where nothing is stale."""
     server = found.situation.servers.get(request.server)
-    wrong = _findings(request, found.situation)
-    steps = _steps(request, found.situation, wrong)
+    planned = steps(request, found.situation)
     told = '; '.join(
         f'{one.code}: {one.cause}'
         for one in policy.findings(found.situation)
@@ -85,10 +84,10 @@ def decide(request: Request, found: Found, now: str = '') -> Plan:
         title=f'detach what is stale of volume {request.volume} from '
         f'{found.situation.name(request.server)}',
         arguments=dataclasses.asdict(request),
-        steps=guards.claimed(server, found.outside, steps),
+        steps=guards.claimed(server, found.outside, planned),
         gates=tuple(gates(request, found, frozenset())),
         left_out={}
-        if steps
+        if planned
         else {request.volume: told or 'nothing of it is stale'},
         created_at=now,
     )
@@ -115,11 +114,11 @@ def _findings(
     ]
 
 
-def _steps(
-    request: Request,
-    found: situation.Situation,
-    wrong: list[situation.Finding],
+def steps(
+    request: Request, found: situation.Situation
 ) -> tuple[Step, ...]:
+    """What takes away that which is stale between these two."""
+    wrong = _findings(request, found)
     volume = found.volumes.get(request.volume)
     codes = {one.code for one in wrong}
     mappings = [
@@ -128,9 +127,9 @@ def _steps(
         if one.server == request.server
     ]
     named = {one.attachment for one in wrong if one.code in ATTACHMENTS}
-    steps = []
+    several = []
     if codes & MAPPINGS:
-        steps.append(
+        several.append(
             Step(
                 'mapping',
                 "delete nova's mapping",
@@ -151,7 +150,7 @@ def _steps(
             )
         )
     if volume is not None and named:
-        steps.append(
+        several.append(
             Step(
                 'attachment',
                 "delete cinder's attachment",
@@ -169,7 +168,7 @@ def _steps(
                 ),
             )
         )
-    return tuple(steps)
+    return tuple(several)
 
 
 def _item(

@@ -103,11 +103,11 @@ def decide(request: Request, found: Found, now: str = '') -> Plan:
     items = []
     left_out = {}
     for volume in _ordered(request, found):
-        item, why = _item(volume, found.situation)
-        if item is None:
+        one, why = of_volume(volume, found.situation)
+        if one is None:
             left_out[volume.id] = why
         else:
-            items.append(item)
+            items.append(one)
     several = 'volume' if len(items) == 1 else 'volumes'
     return Plan(
         procedure=PROCEDURE,
@@ -233,7 +233,7 @@ def _ordered(request: Request, found: Found) -> list[volumes.Volume]:
     ]
 
 
-def _item(
+def of_volume(
     volume: volumes.Volume, found: situation.Situation
 ) -> tuple[Item | None, str]:
     """The change of a volume, or why there is none."""

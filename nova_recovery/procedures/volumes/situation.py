@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 import dataclasses
+import functools
 
 from nova_recovery.cloud import mappings as nova
 from nova_recovery.cloud import volumes as cinder
@@ -76,12 +77,27 @@ class Situation:
 
     def mapped(self, volume: str) -> tuple[nova.Mapping, ...]:
         """The mappings of a volume, by id."""
-        return tuple(
-            sorted(
-                (m for m in self.mappings if m.volume == volume),
-                key=lambda m: (m.cell, m.id),
-            )
+        return self._by_volume.get(volume, ())
+
+    def alone(self, volume: str) -> Situation:
+        """The same with nothing but this volume.
+
+        What judges one volume goes through all that are there: of many it
+        is asked about each alone.
+        """
+        known = self.volumes.get(volume)
+        return dataclasses.replace(
+            self,
+            volumes={} if known is None else {volume: known},
+            mappings=self.mapped(volume),
         )
+
+    @functools.cached_property
+    def _by_volume(self) -> dict[str, tuple[nova.Mapping, ...]]:
+        found: dict[str, list[nova.Mapping]] = {}
+        for one in sorted(self.mappings, key=lambda m: (m.cell, m.id)):
+            found.setdefault(one.volume, []).append(one)
+        return {volume: tuple(some) for volume, some in found.items()}
 
 
 @dataclasses.dataclass(frozen=True)
