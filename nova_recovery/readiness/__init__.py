@@ -1,0 +1,286 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Is the site ready for guests? The extension point of that name.
+
+One probe a layer, found under ``nova_recovery.readiness``: each says what it
+saw, what it expected and the exact command that mends it. What can't be
+known is not ready.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+import contextlib
+import dataclasses
+import fnmatch
+import functools
+import threading
+from typing import Any, Protocol
+from typing import TYPE_CHECKING
+
+import stevedore
+
+from nova_recovery import exceptions
+from nova_recovery.readiness import bounded
+from nova_recovery.snapshot import reading
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+
+NAMESPACE = 'nova_recovery.readiness'
+
+#: The layers in the order in which they are shown, and mended. Those of
+#: others come after them.
+LAYERS = (
+    'database',
+    'age',
+    'bus',
+    'keystone',
+    'control',
+    'volume',
+    'compute',
+    'placement',
+    'network',
+    'clocks',
+    'quiet',
+    'local',
+)
+
+#: What must be so before the state of volumes is cleaned.
+STORAGE = frozenset({'database', 'age', 'volume'})
+
+#: What :func:`vital` asks.
+VITAL = frozenset({'volume', 'compute'})
+
+GO, NO_GO, UNKNOWN = 'go', 'no-go', 'unknown'
+
+#: Not as it should be, and it can't be while another row is red: mend that
+#: one first. Never without a red row.
+WAITS = 'waits'
+
+#: Seconds that a probe has.
+PATIENCE = 10.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line of the screen.
+
+    :ivar layer: one of :data:`LAYERS`, or one of an extension
+    :ivar subject: what was looked at, such as ``cell1`` or a host
+    :ivar state: ``go``, ``no-go`` or ``unknown``, which means no-go
+    :ivar observed: what was seen, without secrets
+    :ivar expected: what should have been
+    :ivar remedy: the command that mends it; '' with ``go``
+    :ivar behind: the rows that this one needs, as patterns such as
+        ``control/nova-conductor`` or ``database/*``. Where one of those is
+        red, that is why this one is, and it says ``waits``.
+    """
+
+    layer: str
+    subject: str
+    state: str
+    observed: str
+    expected: str = ''
+    remedy: str = ''
+    behind: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass
+class Site:
+    """What is looked at.
+
+    :ivar snapshot: how it was before; None: nothing is compared with
+    :ivar hosts: the compute hosts that matter, to the letter; None: all
+    :ivar ours: the ids of the requests that this run sent to nova: what
+        they left in nova's records is no movement of others
+    :ivar local: look at the host on which this runs too
+    :ivar brief: only what is quickly asked; see :func:`vital`
+    """
+
+    cloud: cloud_module.Cloud
+    snapshot: reading.Snapshot | None = None
+    hosts: frozenset[str] | None = None
+    ours: Callable[[], frozenset[str]] = frozenset
+    local: bool = False
+    brief: bool = False
+    memory: dict[str, Any] = dataclasses.field(
+        default_factory=dict, repr=False
+    )
+    _logging_in: Any = dataclasses.field(
+        default_factory=threading.Lock, init=False, repr=False
+    )
+
+    def covers(self, host: str | None) -> bool:
+        """Whether a compute host matters."""
+        return self.hosts is None or host in self.hosts
+
+    @contextlib.contextmanager
+    def before(self) -> Iterator[reading.Snapshot | None]:
+        """Yield the snapshot, opened for the thread that asks."""
+        if self.snapshot is None:
+            yield None
+            return
+        with reading.Snapshot(self.snapshot.path) as opened:
+            yield opened
+
+    def apis(self) -> cloud_module.Cloud:
+        """The cloud, logged in to.
+
+        The probes need it all at once, and the client logs in but once.
+
+        :raises ApiUnavailable: Keystone doesn't let us in
+        """
+        if not self._logging_in.acquire(timeout=PATIENCE):
+            raise exceptions.ApiUnavailable('login: no answer from Keystone')
+        try:
+            _ = self.cloud.connection
+        finally:
+            self._logging_in.release()
+        return self.cloud
+
+
+class Probe(Protocol):
+    """Looks at one layer. Changes nothing.
+
+    :ivar needs: what every row of the layer is behind; see :class:`Row`
+    """
+
+    needs: tuple[str, ...]
+
+    def rows(self, site: Site) -> Iterable[Row]:
+        """Yield what was seen, each row as soon as it is known.
+
+        It may raise anything: what it didn't say by then, or within ten
+        seconds, is unknown.
+        """
+
+
+def look(site: Site, layers: Collection[str] | None = None) -> list[Row]:
+    """Ask the probes, side by side; the rows in the order of the layers.
+
+    :param layers: only these; None: all
+    :raises ConfigError: there is no such layer
+    """
+    probes = load()
+    wanted = set(probes if layers is None else layers)
+    for name in sorted(wanted):
+        if name not in probes:
+            raise exceptions.ConfigError(
+                f'no layer is called {name}; there are {", ".join(probes)}'
+            )
+    found: dict[str, list[Row]] = {name: [] for name in wanted}
+    ended = bounded.each(
+        {
+            name: functools.partial(_gather, probes[name], site, found[name])
+            for name in probes
+            if name in wanted
+        },
+        PATIENCE,
+        workers=len(wanted),
+    )
+    rows = []
+    for name, end in ended.items():
+        # a copy: a probe that hangs may go on
+        seen = list(found[name])
+        if isinstance(end, BaseException):
+            seen.append(_unanswered(name, end))
+        rows += [_needing(row, probes[name].needs) for row in seen]
+    return settled(rows)
+
+
+def vital(site: Site) -> list[Row]:
+    """Ask only what may break while servers are started, and quickly.
+
+    That each nova-compute is up and each cinder-volume answers.
+    """
+    return look(dataclasses.replace(site, brief=True), VITAL)
+
+
+def red(rows: Iterable[Row]) -> list[Row]:
+    """The rows because of which the site is not ready."""
+    return [row for row in rows if row.state in (NO_GO, UNKNOWN)]
+
+
+def settled(rows: Iterable[Row]) -> list[Row]:
+    """The rows, with those that only follow from others told apart.
+
+    A row waits if one that it is behind is red or waits itself. At the
+    end of each such chain is a row that is red.
+    """
+    rows = list(rows)
+    bad = [f'{row.layer}/{row.subject}' for row in red(rows)]
+    judged = [
+        dataclasses.replace(row, state=WAITS)
+        if row.state in (NO_GO, UNKNOWN) and _explained(row, bad)
+        else row
+        for row in rows
+    ]
+    # should extensions be behind each other
+    return judged if red(judged) else rows
+
+
+def load() -> Mapping[str, Probe]:
+    """The probes by the names of their layers, in order."""
+    manager: Any = stevedore.ExtensionManager(
+        NAMESPACE, invoke_on_load=True, on_load_failure_callback=_not_loaded
+    )
+    found = {extension.name: extension.obj for extension in manager}
+    order = {name: number for number, name in enumerate(LAYERS)}
+    return {
+        name: found[name]
+        for name in sorted(
+            found, key=lambda name: (order.get(name, len(order)), name)
+        )
+    }
+
+
+def _not_loaded(manager: Any, entry: Any, error: BaseException) -> None:
+    # a probe that can't be asked is a layer that nobody looked at
+    raise exceptions.ConfigError(
+        f'{NAMESPACE}: {entry.name} can not be loaded: {error}'
+    ) from error
+
+
+def _gather(probe: Probe, site: Site, into: list[Row]) -> None:
+    for row in probe.rows(site):
+        into.append(row)
+
+
+def _unanswered(layer: str, error: BaseException) -> Row:
+    return Row(
+        layer,
+        layer,
+        UNKNOWN,
+        bounded.words(error),
+        'an answer',
+        'mend what is said above, then look again',
+    )
+
+
+def _needing(row: Row, needs: tuple[str, ...]) -> Row:
+    return dataclasses.replace(row, behind=(*row.behind, *needs))
+
+
+def _explained(row: Row, bad: Iterable[str]) -> bool:
+    own = f'{row.layer}/{row.subject}'
+    return any(
+        name != own and fnmatch.fnmatchcase(name, pattern)
+        for name in bad
+        for pattern in row.behind
+    )

@@ -1,0 +1,88 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Asking many things at once, none of which may hold the others up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Hashable
+from collections.abc import Mapping
+import queue
+import threading
+import time
+from typing import TypeVar
+
+from nova_recovery.cloud import secrets
+from nova_recovery import exceptions
+
+K = TypeVar('K', bound=Hashable)
+V = TypeVar('V')
+
+
+def each(
+    asks: Mapping[K, Callable[[], V]], seconds: float, workers: int = 16
+) -> dict[K, V | BaseException]:
+    """Ask side by side; what was answered, raised, or not answered in time.
+
+    Never waits longer, whatever hangs: a thread that doesn't return is left
+    behind, and doesn't keep the program from ending.
+
+    :returns: in the order of *asks*; ``TimeoutError`` where no answer came
+    """
+    waiting: queue.SimpleQueue[K] = queue.SimpleQueue()
+    for key in asks:
+        waiting.put(key)
+    answers: queue.SimpleQueue[tuple[K, V | BaseException]] = (
+        queue.SimpleQueue()
+    )
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.is_set():
+            try:
+                key = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                answers.put((key, asks[key]()))
+            except Exception as error:  # what it is, the caller judges
+                answers.put((key, error))
+
+    for number in range(min(workers, len(asks))):
+        threading.Thread(
+            target=work, name=f'ask-{number}', daemon=True
+        ).start()
+    found: dict[K, V | BaseException] = {}
+    deadline = time.monotonic() + seconds
+    while len(found) < len(asks):
+        try:
+            key, answer = answers.get(
+                timeout=max(0.0, deadline - time.monotonic())
+            )
+        except queue.Empty:
+            break
+        found[key] = answer
+    over.set()
+    return {
+        key: found.get(key, TimeoutError(f'no answer within {seconds:g} s'))
+        for key in asks
+    }
+
+
+def words(error: BaseException) -> str:
+    """What went wrong, in one line and without secrets."""
+    text = secrets.mask_text(' '.join(str(error).split()))
+    if isinstance(error, exceptions.RecoveryError | TimeoutError) and text:
+        return text
+    return f'{type(error).__name__}: {text}' if text else type(error).__name__
