@@ -1,0 +1,94 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+
+"""Step 2 on clouds from before Queens: the guide's UPDATE, row by row.
+
+There nova has no ``block_device_mapping.attachment_id``: what nova maps
+can't be told apart from what it lost by anything but the volume itself, and
+the guide's way, everything detached and attached again from a record, is
+the way. Which form it takes follows from the columns that are there, never
+from the name of a release:
+
+* ``L0`` (Essex): ``volumes`` in nova's own database, ``instance_id``;
+* ``L1`` (cinder Folsom to Juno): ``volumes.instance_uuid``, ``mountpoint``,
+  ``attach_time`` and, from Havana on, ``attached_host``;
+* ``M1`` (cinder Kilo to Newton): rows of ``volume_attachment``.
+
+Cleaned are live volumes in one of the statuses of attachments
+(:data:`nova_recovery.cloud.old_volumes.STALE`), of servers in the scope, and
+never a volume that its server boots from: nothing can attach that one again.
+nova's mappings go first, since nova attaches nothing that it still maps.
+
+What the engine's other steps need of a cloud (instance_actions by request,
+os-volume_attachments, diagnostics) an L0 or L1 cloud doesn't have as they
+expect it. On these, a run has the steps 1 (the record; without it nothing
+says what to attach again) and 2 (this module); the others are by hand:
+doc/source/user/old-clouds.rst says how, with the map file of step 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+import dataclasses
+from typing import TYPE_CHECKING
+
+from nova_recovery.engine.plan import Step
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import databases as databases_module
+
+
+@dataclasses.dataclass(frozen=True)
+class Cleaning:
+    """Step 2 as far as it can be done.
+
+    :ivar layout: ``L0``, ``L1`` or ``M1``
+    :ivar steps: none where nothing is stale, else one, ``clean``, with
+        number 2. Its items come in pairs, a batch of up to 1000 volumes
+        each: ``clean-mappings`` (nova) and then ``clean-volumes`` (cinder),
+        both of the subject ``volumes:FIRST-ID``, so that the second waits
+        for the first and is blocked where that failed
+    :ivar left_out: ``volume:ID`` -> why it stays as it is, of volumes in
+        the scope that somebody has to look at
+    :ivar notes: what the operator should know, lines
+    """
+
+    layout: str
+    steps: tuple[Step, ...]
+    left_out: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def layout(databases: databases_module.Databases) -> str | None:
+    """Return ``L0``, ``L1`` or ``M1``; None: legacy doesn't apply here.
+
+    :raises SchemaUnknown: cells of both kinds, or volumes that aren't found
+    :raises DatabaseUnavailable: that can't be known
+    """
+    raise NotImplementedError
+
+
+def clean(
+    databases: databases_module.Databases,
+    servers: Collection[str] | None = None,
+) -> Cleaning:
+    """Read both sides and return the step that cleans them.
+
+    :param servers: UUIDs of the scope; None is the whole cloud, with the
+        volumes whose servers are gone
+    :raises SchemaUnknown: not a legacy layout (see :func:`layout`)
+    :raises DatabaseUnavailable: a cell or cinder doesn't answer: what it
+        holds can't be left out of a reset
+    """
+    raise NotImplementedError
