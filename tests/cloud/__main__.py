@@ -45,7 +45,6 @@ def _parser() -> argparse.ArgumentParser:
         "start": "start services and wait until they serve",
         "stop": "end services by SIGTERM",
         "kill": "end services by SIGKILL",
-        "power-loss": "kill nova-compute of hosts and shut their guests off",
         "guests": "show the guests of hosts",
         "logs": "show the last lines of services' logs",
     }.items():
@@ -59,6 +58,32 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="SECONDS",
                 help="by how much the service's clock is ahead",
             )
+    loss = commands.add_parser(
+        "power-loss",
+        help="kill nova-compute of hosts, or all of the site, and the guests",
+    )
+    loss.add_argument("names", nargs="*", metavar="HOST")
+    loss.add_argument(
+        "--site",
+        action="store_true",
+        help="all hosts, cinder-volume and RabbitMQ",
+    )
+    loss.add_argument(
+        "--database", action="store_true", help="with --site: MariaDB too"
+    )
+    power_on = commands.add_parser(
+        "power-on", help="start what is down, as after a power loss"
+    )
+    power_on.add_argument(
+        "--no-compute", action="store_true", help="but no nova-compute"
+    )
+    power_on.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of [DEFAULT], for each nova-compute that is down",
+    )
     return parser
 
 
@@ -85,13 +110,22 @@ def _one_service(
             practice.stop(name)
         elif options.command == "kill":
             practice.kill(name)
-        elif options.command == "power-loss":
-            practice.power_loss(name)
         elif options.command == "guests":
             for uuid, guest in practice.guests(name).items():
                 print(f"{name} {uuid} {guest['name']} {guest['state']}")
         else:
             _logs(practice, name)
+
+
+def _power_loss(
+    practice: cloud.PracticeCloud, options: argparse.Namespace
+) -> None:
+    if options.site == bool(options.names):
+        raise process.CloudError("name hosts, or say --site")
+    if options.site:
+        practice.site_power_loss(options.database)
+    for name in options.names:
+        practice.power_loss(name)
 
 
 def main(arguments: list[str]) -> int:
@@ -109,6 +143,13 @@ def main(arguments: list[str]) -> int:
     elif options.command == "env":
         for name, value in practice.exports().items():
             print(f"export {name}={shlex.quote(value)}")
+    elif options.command == "power-loss":
+        _power_loss(practice, options)
+    elif options.command == "power-on":
+        practice.site_power_on(
+            not options.no_compute,
+            dict(option.split("=", 1) for option in options.option),
+        )
     elif options.command in ("up", "reset", "seed", "save"):
         getattr(practice, options.command)()
     else:

@@ -24,6 +24,7 @@ import openstack.connection
 from tests.cloud import broker
 from tests.cloud import lifecycle
 from tests.cloud import mariadb
+from tests.cloud import outage
 from tests.cloud import process
 from tests.cloud import saved
 from tests.cloud import seeding
@@ -87,13 +88,20 @@ class PracticeCloud:
 
     # one service or host
 
-    def start(self, service: str, clock: int = 0) -> None:
+    def start(
+        self,
+        service: str,
+        clock: int = 0,
+        options: collections.abc.Mapping[str, object] | None = None,
+    ) -> None:
         """Start a service and wait until it serves.
 
         :param clock: seconds by which the service's clock is ahead; a
             running service with another clock is started anew
+        :param options: of [DEFAULT], for a service that is down, until it
+            is started anew: ``{"resume_guests_state_on_host_boot": True}``
         """
-        lifecycle.start(self.config, service, clock)
+        lifecycle.start(self.config, service, clock, options)
 
     def stop(self, service: str) -> None:
         """End a service by SIGTERM."""
@@ -105,11 +113,28 @@ class PracticeCloud:
 
     def power_loss(self, host: str) -> None:
         """Kill a host's nova-compute and shut its guests off."""
-        self.kill(services.compute(host))
-        guests = self.guests(host)
-        for guest in guests.values():
-            guest["state"] = "shut off"
-        self.write_guests(host, guests)
+        outage.of_host(self.config, host)
+
+    def site_power_loss(self, database: bool = False) -> None:
+        """Kill all nova-computes, cinder-volume and RabbitMQ; wipe guests.
+
+        :param database: MariaDB too
+        """
+        outage.of_site(self.config, database)
+
+    def site_power_on(
+        self,
+        compute: bool = True,
+        options: collections.abc.Mapping[str, object] | None = None,
+    ) -> None:
+        """Start all that is down and wait until it serves.
+
+        :param compute: the nova-computes too; else start each one later
+        :param options: of [DEFAULT], for the nova-computes. By its own
+            defaults nova stops, within seconds, active servers whose guest
+            is off: ``{"sync_power_state_interval": -1}`` keeps it from that
+        """
+        outage.site_is_back(self.config, compute, options)
 
     def wait_compute_up(self, host: str, seconds: float = 60) -> None:
         """Wait until nova sees the compute service of a host as up."""
@@ -136,22 +161,34 @@ class PracticeCloud:
         """Return the guests that are on a host, whatever nova believes.
 
         ``{server UUID: {"name": "instance-0000000a", "state": "running" |
-        "paused" | "shut off", "volumes": {device: volume UUID}}}``
+        "paused" | "shut off", "volumes": {device: volume UUID},
+        "boots": how often it was started}}``
         """
-        try:
-            text = self.config.guests(host).read_text()
-        except FileNotFoundError:
-            return {}
-        return dict(json.loads(text))
+        return outage.guests(self.config, host)
 
     def write_guests(
         self, host: str, guests: dict[str, dict[str, typing.Any]]
     ) -> None:
         """Replace the guests of a host whose nova-compute is down."""
-        path = self.config.guests(host)
-        new = path.with_suffix(".new")
-        new.write_text(json.dumps(guests, indent=1))
-        new.replace(path)
+        outage.write_guests(self.config, host, guests)
+
+    def next_boot(
+        self,
+        server: str,
+        console: str = "",
+        error: str = "",
+        seconds: float = 0,
+    ) -> None:
+        """Tell how the next start of a server's guest goes, that one only.
+
+        :param console: what it prints in place of a login prompt
+        :param error: it fails with these words, and the guest is off
+        :param seconds: how long it takes; the guest is off meanwhile
+        """
+        how = {"console": console, "error": error, "seconds": seconds}
+        outage.next_boot(
+            self.config, server, **{k: v for k, v in how.items() if v}
+        )
 
     def cinder_calls(self) -> list[dict[str, typing.Any]]:
         """Return the calls that the storage drivers got, oldest first."""

@@ -36,7 +36,7 @@ NOVA_CONTROL = ("nova-conductor", "nova-scheduler")
 CINDER_CONTROL = ("cinder-scheduler", "cinder-volume", "cinder-backup")
 INFRASTRUCTURE = ("mariadb", "epmd", "rabbitmq")
 #: What a power loss of the site ends, besides the computes.
-LOST_WITH_SITE = ("rabbitmq", "cinder-volume")
+LOST_WITH_SITE = ("rabbitmq", "cinder-volume", "cinder-backup")
 
 _UWSGI = (
     "--master --die-on-term --processes 1 --threads 8 --enable-threads "

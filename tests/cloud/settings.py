@@ -104,6 +104,14 @@ class Settings:
         """The file in which the hypervisor of a host keeps its guests."""
         return self.var / f"compute-{host}" / "guests.json"
 
+    def console(self, host: str, server: str) -> pathlib.Path:
+        """The file with what a server's guest printed at its last start."""
+        return self.var / f"compute-{host}" / "console" / server
+
+    def next_boot(self, host: str, server: str) -> pathlib.Path:
+        """The file that tells a hypervisor how a guest's next start goes."""
+        return self.var / f"compute-{host}" / "next" / server
+
     def port(self, listener: str) -> int:
         """Return the TCP port of one of the listeners."""
         return self.base_port + LISTENERS.index(listener)

@@ -14,17 +14,24 @@
 
 Each host keeps ``guests.json`` in its state_path, so that guests outlive
 nova-compute as real guests do, and so that a test sees where a server's
-guest is, in which state, and that it is on two hosts at once:
-``{UUID: {"name": "instance-0000000a", "state": "running",
-"volumes": {"/dev/sdb": UUID}}}``.
+guest is, in which state, how often it was started, and that it is on two
+hosts at once: ``{UUID: {"name": "instance-0000000a", "state": "running",
+"volumes": {"/dev/sdb": UUID}, "boots": 1}}``.
+
+What the guest printed at its last start is in ``console/UUID``. A test tells
+how the next start goes in ``next/UUID``, a JSON object with any of
+``console``, ``error`` and ``seconds``, which only that start obeys.
 """
 
 import json
 import os
 import threading
+import time
 
 from nova.compute import power_state
 import nova.conf
+from nova import exception
+from nova.objects import diagnostics
 from nova.virt import driver
 from nova.virt import fake
 
@@ -36,6 +43,15 @@ STATES = {
     "shut off": power_state.SHUTDOWN,
 }
 NAMES = {state: name for name, state in STATES.items()}
+
+BOOTED = """\
+[    0.000000] Linux version 6.12.0 (practice)
+[    1.734211] EXT4-fs (vda1): mounted filesystem with ordered data mode.
+[    3.120114] systemd[1]: Reached target multi-user.target.
+
+Debian GNU/Linux 12 practice ttyS0
+
+practice login: """
 
 
 def _volumes(block_device_info):
@@ -56,10 +72,15 @@ class PracticeDriver(fake.FakeDriverWithoutFakeNodes):
         super().__init__(virtapi, read_only)
         self._lock = threading.Lock()
         self._volumes = {}
+        self._boots = {}
+        self._since = {}
 
     @property
     def _file(self):
         return os.path.join(CONF.state_path, "guests.json")
+
+    def _console(self, uuid):
+        return os.path.join(CONF.state_path, "console", uuid)
 
     def init_host(self, host):
         super().init_host(host)
@@ -73,6 +94,7 @@ class PracticeDriver(fake.FakeDriverWithoutFakeNodes):
                 guest["name"], STATES[guest["state"]], uuid
             )
             self._volumes[uuid] = guest["volumes"]
+            self._boots[uuid] = guest.get("boots", 1)
 
     def _save(self):
         with self._lock:
@@ -81,6 +103,7 @@ class PracticeDriver(fake.FakeDriverWithoutFakeNodes):
                     "name": guest.name,
                     "state": NAMES[guest.state],
                     "volumes": self._volumes.get(uuid, {}),
+                    "boots": self._boots.get(uuid, 0),
                 }
                 for uuid, guest in list(self.instances.items())
             }
@@ -94,16 +117,48 @@ class PracticeDriver(fake.FakeDriverWithoutFakeNodes):
         self.instances[instance.uuid].state = state
         self._save()
 
+    def _boot(self, instance):
+        """Start the guest, this time as a test wants it."""
+        uuid = instance.uuid
+        wanted = self._next_boot(uuid)
+        if wanted:
+            # what ran before has been destroyed by now
+            self._set(instance, power_state.SHUTDOWN)
+            time.sleep(wanted.get("seconds", 0))
+            if "error" in wanted:
+                raise exception.InstancePowerOnFailure(reason=wanted["error"])
+        os.makedirs(os.path.dirname(self._console(uuid)), exist_ok=True)
+        with open(self._console(uuid), "w") as console:
+            console.write(wanted.get("console", BOOTED))
+        self._boots[uuid] = self._boots.get(uuid, 0) + 1
+        self._since[uuid] = time.monotonic()
+        self._set(instance, power_state.RUNNING)
+
+    def _next_boot(self, uuid):
+        path = os.path.join(CONF.state_path, "next", uuid)
+        try:
+            with open(path) as file:
+                wanted = json.load(file)
+        except FileNotFoundError:
+            return {}
+        # at once: if we are killed meanwhile, our successor isn't slow again
+        os.remove(path)
+        return wanted
+
     def spawn(self, context, instance, *args, **kwargs):
         super().spawn(context, instance, *args, **kwargs)
         self._volumes[instance.uuid] = _volumes(
             kwargs.get("block_device_info")
         )
-        self._save()
+        if kwargs.get("power_on", True):
+            self._boot(instance)
+        else:
+            self._save()
 
     def destroy(self, context, instance, *args, **kwargs):
         super().destroy(context, instance, *args, **kwargs)
-        self._volumes.pop(instance.uuid, None)
+        for known in (self._volumes, self._boots, self._since):
+            known.pop(instance.uuid, None)
         self._save()
 
     def reboot(
@@ -115,18 +170,12 @@ class PracticeDriver(fake.FakeDriverWithoutFakeNodes):
         block_device_info=None,
         **kwargs,
     ):
-        super().reboot(
-            context,
-            instance,
-            network_info,
-            reboot_type,
-            block_device_info=block_device_info,
-            **kwargs,
-        )
         if reboot_type.lower() == "hard":
             # libvirt makes the domain anew, with nova's list of volumes
-            self._volumes[instance.uuid] = _volumes(block_device_info)
-        self._save()
+            self.power_on(context, instance, network_info, block_device_info)
+        else:
+            self.get_info(instance)
+            self._boot(instance)
 
     def power_on(
         self,
@@ -146,16 +195,8 @@ class PracticeDriver(fake.FakeDriverWithoutFakeNodes):
                 block_device_info=block_device_info,
             )
             return
-        super().power_on(
-            context,
-            instance,
-            network_info,
-            block_device_info,
-            *args,
-            **kwargs,
-        )
         self._volumes[instance.uuid] = _volumes(block_device_info)
-        self._save()
+        self._boot(instance)
 
     def resume_state_on_host_boot(
         self,
@@ -217,6 +258,26 @@ class PracticeDriver(fake.FakeDriverWithoutFakeNodes):
     def detach_interface(self, context, instance, vif):
         # unlike the parent, also for guests from before our start
         self._interfaces.pop(vif["id"], None)
+
+    def get_instance_diagnostics(self, instance):
+        # nova asks for running guests only
+        since = self._since.get(instance.uuid)
+        return diagnostics.Diagnostics(
+            state=NAMES[self.instances[instance.uuid].state],
+            driver="libvirt",
+            hypervisor="kvm",
+            hypervisor_os="practice",
+            # None: since before our start
+            uptime=None if since is None else int(time.monotonic() - since),
+            config_drive=False,
+        )
+
+    def get_console_output(self, context, instance):
+        try:
+            with open(self._console(instance.uuid), "rb") as console:
+                return console.read()
+        except FileNotFoundError:
+            return BOOTED
 
     def instance_on_disk(self, instance):
         return instance.uuid in self.instances
