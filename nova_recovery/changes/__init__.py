@@ -24,6 +24,7 @@ def registry() -> change.Registry:
     from nova_recovery.changes import claim_server
     from nova_recovery.changes import evacuate
     from nova_recovery.changes import fence
+    from nova_recovery.changes import guest_reboot
     from nova_recovery.changes import host
     from nova_recovery.changes import lock
     from nova_recovery.changes import once
@@ -44,6 +45,7 @@ def registry() -> change.Registry:
         claim_server.ReleaseServer(),
         evacuate.EvacuateServer(),
         fence.FenceHost(),
+        guest_reboot.RebootGuest(),
         host.ClaimHost(),
         host.ForceDown(),
         host.ReleaseHost(),

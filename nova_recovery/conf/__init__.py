@@ -24,6 +24,7 @@ from nova_recovery.conf import cells
 from nova_recovery.conf import default
 from nova_recovery.conf import fencing
 from nova_recovery.conf import files as files_module
+from nova_recovery.conf import guests
 from nova_recovery.conf import journal
 from nova_recovery.conf import runner
 from nova_recovery.conf import snapshot
@@ -42,6 +43,7 @@ _GROUPS = (
     fencing,
     storage,
     snapshot,
+    guests,
 )
 
 

@@ -1,0 +1,200 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Reboot a guest from inside, once, proved by its boot_id."""
+
+from __future__ import annotations
+
+import time
+
+from nova_recovery.changes import base
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+from nova_recovery import exceptions
+from nova_recovery.guests import boot
+from nova_recovery.guests import ssh
+
+JSON = change.JSON
+#: Seconds between two looks at a guest.
+POLL = 2
+
+
+class RebootGuest(base.BaseChange):
+    """``shutdown -r now`` over ssh, for the boot that was seen and no other.
+
+    The guest itself compares (see guests.boot), so a request that is sent
+    again, or that arrives late, never ends a second boot. That a boot_id is
+    still the same therefore proves that it may be sent.
+
+    Data: uuid, address, user, options, config_file (see ssh.Way), identity
+    (must the machine tell the server's UUID), and seconds: connect, answer
+    (for one ssh), reach (to be reachable at first), settle (after which a
+    guest that answers and isn't stopping was not rebooted), patience (to
+    come back).
+    """
+
+    kind = 'reboot-guest'
+    once = True
+
+    def describe(self, item: plan.Item) -> list[str]:
+        data = item.data
+        user = f'{data["user"]}@' if data['user'] else ''
+        return [
+            f'> shutdown -r now in {user}{data["address"]} ({data["why"]}), '
+            'once'
+        ]
+
+    def observe(
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past | None,
+    ) -> change.Observed:
+        if past is None:
+            return self._first_look(item, context)
+        try:
+            now = boot.look(_way(item))
+        except boot.NoAnswer as error:
+            # It may be on its way down or up: wait for it.
+            return change.Observed(change.State.UNDERWAY, str(error))
+        stranger = _stranger(item, now)
+        if stranger:
+            return change.Observed(change.State.UNKNOWN, stranger)
+        if now.boot_id != past.image['boot_id']:
+            return change.Observed(
+                change.State.AFTER, _rebooted(past.image, now)
+            )
+        if now.stopping:
+            return change.Observed(change.State.UNDERWAY, 'shuts down')
+        return change.Observed(change.State.BEFORE, image=past.image)
+
+    def apply(
+        self, item: plan.Item, context: change.Context, image: JSON
+    ) -> str:
+        said = boot.reboot(_way(item), image['boot_id'])
+        if said.code == 0:
+            return f'told to reboot (boot {image["boot_id"]})'
+        if said.code == boot.OTHER_BOOT:
+            return 'not sent: it was rebooted just now by somebody else'
+        if said.code is not None and 0 < said.code < 128:
+            raise exceptions.ChangeFailed(
+                f'shutdown was refused: {said.problem}'
+            )
+        raise exceptions.OutcomeUnknown(
+            f'the connection was lost while it was told to reboot: '
+            f'{said.problem}'
+        )
+
+    def follow(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> str:
+        began = time.monotonic()
+        deadline = began + item.data['patience']
+        still_since: float | None = None
+        while True:
+            try:
+                now = boot.look(_way(item))
+                seen = _stranger(item, now)
+            except boot.NoAnswer as error:
+                now, seen = None, str(error)
+            if now is None or seen:
+                still_since = None
+            elif now.boot_id != past.image['boot_id']:
+                took = time.monotonic() - began
+                return f'{_rebooted(past.image, now)}, {took:.0f} s'
+            elif now.stopping:
+                still_since, seen = None, 'shuts down'
+            else:
+                seen = f'still boot {now.boot_id}'
+                still_since = still_since or time.monotonic()
+                if time.monotonic() - still_since > item.data['settle']:
+                    raise exceptions.ChangeFailed(
+                        f'it was not rebooted: it answers and is {seen}'
+                    )
+            if time.monotonic() > deadline:
+                raise exceptions.OutcomeUnknown(
+                    f'it did not come back within {item.data["patience"]} s '
+                    f'({item.data["address"]}): {seen}'
+                )
+            context.progress(f'waiting for its new boot: {seen}')
+            if context.stopping.wait(POLL):
+                raise change.Interrupted
+
+    def revert(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> str:
+        raise exceptions.NotRevertible(self.no_way_back(item))
+
+    def no_way_back(self, item: plan.Item) -> str:
+        return f'the guest of {item.label} was rebooted; nothing to take back'
+
+    def _first_look(
+        self, item: plan.Item, context: change.Context
+    ) -> change.Observed:
+        """The guest may be starting still."""
+        deadline = time.monotonic() + item.data['reach']
+        while True:
+            try:
+                now = boot.look(_way(item))
+                break
+            except boot.NoAnswer as error:
+                if error.hopeless or time.monotonic() > deadline:
+                    return change.Observed(
+                        change.State.UNKNOWN,
+                        f'{item.data["address"]}: {error}',
+                    )
+                context.progress(f'waiting for it to be reachable: {error}')
+            if context.stopping.wait(POLL):
+                raise change.Interrupted
+        stranger = _stranger(item, now)
+        if stranger:
+            return change.Observed(change.State.NEITHER, stranger)
+        if now.stopping:
+            return change.Observed(
+                change.State.UNDERWAY, 'somebody else shuts it down just now'
+            )
+        return change.Observed(
+            change.State.BEFORE, image={'boot_id': now.boot_id}
+        )
+
+
+def _way(item: plan.Item) -> ssh.Way:
+    data = item.data
+    return ssh.Way(
+        address=data['address'],
+        user=data['user'],
+        options=tuple(data['options']),
+        config_file=data['config_file'],
+        connect=data['connect'],
+        limit=data['answer'],
+    )
+
+
+def _stranger(item: plan.Item, now: boot.Boot) -> str:
+    """Why this machine isn't proved to be the server, '' if it is.
+
+    Networks of several tenants may have the same addresses, and an address
+    may have been given to another server since.
+    """
+    where = item.data['address']
+    if now.machine and now.machine != item.data['uuid'].lower():
+        return f'{where} is another machine: its UUID is {now.machine}'
+    if not now.machine and item.data['identity']:
+        return (
+            f'{where} does not tell its UUID, so it may be another machine: '
+            'log in as root or with sudo, or see [guests] require_identity'
+        )
+    return ''
+
+
+def _rebooted(image: JSON, now: boot.Boot) -> str:
+    return f'rebooted: boot {image["boot_id"]} -> {now.boot_id}'

@@ -1,0 +1,132 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The options of step 5, guests rebooted from inside."""
+
+from __future__ import annotations
+
+import argparse
+
+from oslo_config import cfg
+
+from nova_recovery import exceptions
+from nova_recovery.guests import ssh
+from nova_recovery.procedures.disaster import guests
+
+
+def add_guest_options(parser: argparse.ArgumentParser) -> None:
+    """Add what ``disaster plan`` and ``disaster apply`` understand of it."""
+    group = parser.add_argument_group(
+        'guests',
+        'Which guests are rebooted from inside, and how they are reached. '
+        'Your own ssh_config, keys, jump hosts and known_hosts count.',
+    )
+    group.add_argument(
+        '--guests',
+        choices=('ssh', 'none'),
+        default='none',
+        help='Reboot guests over ssh, or list them by project for whoever '
+        'holds the keys (the default)',
+    )
+    group.add_argument(
+        '--guest',
+        metavar='<server>',
+        action='append',
+        default=[],
+        help='Reboot the guest of this server, by its name or UUID, and no '
+        'other but those named so. Repeat it for several. Without it: those '
+        'whose metadata asks for it, and those that step 4 attaches volumes '
+        'to',
+    )
+    group.add_argument(
+        '--guest-address',
+        metavar='<server>=[<user>@]<address>',
+        action='append',
+        default=[],
+        help='Reach the guest of this server there, at an address or a host '
+        'of your ssh_config. Repeat it for several',
+    )
+    group.add_argument(
+        '--guest-network',
+        metavar='<network>',
+        help='Use the addresses on this network, by its name or ID',
+    )
+    group.add_argument(
+        '--guest-user',
+        metavar='<user>',
+        help='Log in as this user, where metadata names none',
+    )
+    group.add_argument(
+        '--ssh-option',
+        metavar='<name>=<value>',
+        action='append',
+        default=[],
+        help='An option for ssh, as in ssh_config(5). Repeat it for several',
+    )
+
+
+def guest_request(
+    parsed: argparse.Namespace, conf: cfg.ConfigOpts
+) -> guests.Request:
+    """What those options and the configuration ask for.
+
+    :raises UsageError: an option that ssh is not given from here
+    """
+    own = conf.guests
+    options = (*parsed.ssh_option, *own.ssh_option)
+    ssh.check_options(options)
+    user = parsed.guest_user or own.user
+    if user:
+        ssh.check_user(user)
+    given = parsed.guest or parsed.guest_address
+    if parsed.guests == 'none' and given:
+        raise exceptions.UsageError(
+            'a guest is named, but none is to be rebooted: add --guests ssh'
+        )
+    return guests.Request(
+        ssh=parsed.guests == 'ssh',
+        servers=tuple(dict.fromkeys(parsed.guest)),
+        addresses=_addresses(parsed.guest_address),
+        network=parsed.guest_network or own.network,
+        user=user,
+        options=options,
+        config_file=own.config_file,
+        prefer=own.prefer,
+        identity=own.require_identity,
+        keys={
+            'reboot': own.reboot_key,
+            'address': own.address_key,
+            'network': own.network_key,
+            'user': own.user_key,
+        },
+        times={
+            'connect': own.connect_timeout,
+            'answer': own.answer_timeout,
+            'reach': own.reach_timeout,
+            'settle': own.settle,
+            'patience': own.return_timeout,
+        },
+    )
+
+
+def _addresses(words: list[str]) -> dict[str, str]:
+    found = {}
+    for word in words:
+        server, equals, address = word.partition('=')
+        if not (server and equals and address):
+            raise exceptions.UsageError(
+                f'--guest-address {word}: give SERVER=[USER@]ADDRESS'
+            )
+        user, at, host = address.rpartition('@')
+        ssh.check(host, user if at else None)
+        found[server] = address
+    return found

@@ -1,0 +1,104 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The addresses of servers, and what their images say they run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import Any
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from nova_recovery.cloud import database as database_module
+from nova_recovery.cloud import databases as databases_module
+from nova_recovery.cloud import facts
+from nova_recovery.cloud import schema
+from nova_recovery.procedures.disaster import guests
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+
+
+def read(
+    cloud: cloud_module.Cloud, servers: Iterable[guests.Server]
+) -> dict[str, guests.Reach]:
+    """Return what nova knows of the way to servers, by UUID.
+
+    :raises DatabaseUnavailable: a cell of theirs doesn't answer
+    """
+    by_cell: dict[str, list[str]] = {}
+    for server in servers:
+        by_cell.setdefault(server.cell, []).append(server.uuid)
+    found: dict[str, guests.Reach] = {}
+    for answer in databases_module.each(
+        [cloud.databases.cell(name) for name in by_cell],
+        lambda database: _of_cell(database, by_cell[database.name]),
+    ).values():
+        if isinstance(answer, Exception):
+            raise answer
+        found |= answer
+    return found
+
+
+def _of_cell(
+    database: database_module.Database, uuids: list[str]
+) -> dict[str, guests.Reach]:
+    instances = database.tables['instances']
+    caches = database.tables['instance_info_caches']
+    # Essex calls the column instance_id, and has the UUID in it all the same
+    key = caches.c[
+        'instance_uuid' if 'instance_uuid' in caches.c else 'instance_id'
+    ]
+    found = {}
+    with database.reader() as connection:
+        for batch in facts.batches(uuids):
+            rows = connection.execute(
+                sa.select(
+                    instances.c.uuid,
+                    instances.c.os_type,
+                    caches.c.network_info,
+                )
+                .select_from(
+                    instances.outerjoin(
+                        caches,
+                        sa.and_(key == instances.c.uuid, schema.live(caches)),
+                    )
+                )
+                .where(instances.c.uuid.in_(batch))
+                .order_by(caches.c.id)
+            )
+            for uuid, os_type, text in rows:
+                ports = facts.parsed(text, f'instance_info_caches of {uuid}')
+                found[uuid] = guests.Reach(
+                    tuple(addresses(ports)), os_type or None
+                )
+    return found
+
+
+def addresses(ports: Any) -> Iterator[guests.Address]:
+    """The addresses in a ``network_info``, in its order."""
+    for port in ports if isinstance(ports, list) else ():
+        network = port.get('network') or {}
+        name = (str(network.get('label')), str(network.get('id')))
+        for ip in _ips(network):
+            yield guests.Address(str(ip.get('address')), name)
+            for one in ip.get('floating_ips') or ():
+                yield guests.Address(str(one.get('address')), name, True)
+
+
+def _ips(network: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for subnet in network.get('subnets') or ():
+        yield from subnet.get('ips') or ()
