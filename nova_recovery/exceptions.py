@@ -124,6 +124,15 @@ class NotRevertible(RecoveryError):
         self.instead = instead
 
 
+class Paused(RecoveryError):
+    """Nothing more may be started for now; the message says why.
+
+    What is in flight comes to its end, and the run can go on later.
+    """
+
+    exit_code = exit_codes.PARTLY
+
+
 class ClaimLost(RecoveryError):
     """Somebody else works on the same thing, or took it over."""
 

@@ -23,7 +23,8 @@ ERROR = 1
 USAGE = 2
 #: A gate refused; nothing was changed.
 REFUSED = 3
-#: Some items failed, or it is in doubt whether they were carried out.
+#: Some items failed, or it is in doubt whether they were carried out; or the
+#: run paused by itself.
 PARTLY = 4
 #: Stopped by Ctrl-C or SIGHUP between two items; ``run resume`` goes on.
 INTERRUPTED = 130

@@ -110,6 +110,34 @@ def add_confirm_options(
     return group
 
 
+def add_through(parser: argparse.ArgumentParser) -> None:
+    """Add the option that stops a plan after one of the guide's steps."""
+    parser.add_argument(
+        '--through',
+        metavar='<step>',
+        type=int,
+        help='Pause when the step with this number is over; "run resume" '
+        'goes on. For plans whose steps are numbered, such as those of the '
+        'five steps after a disaster',
+    )
+
+
+def check_through(plan: plan_module.Plan, through: int | None) -> None:
+    """:raises UsageError: the plan has no step of that number"""
+    numbers = sorted({step.number for step in plan.steps} - {0})
+    if through is None or through in numbers:
+        return
+    if not numbers:
+        raise exceptions.UsageError(
+            f'--through {through}: the steps of this plan can\'t be carried '
+            'out one at a time'
+        )
+    raise exceptions.UsageError(
+        f'--through {through}: the plan has the steps '
+        + ', '.join(map(str, numbers))
+    )
+
+
 def overrides(parsed: argparse.Namespace) -> gates_module.Overrides:
     """The overrides on the command line.
 
@@ -126,16 +154,20 @@ def settle(
     parsed: argparse.Namespace,
     plan: plan_module.Plan,
     cloud: cloud_module.Cloud,
+    through: int | None = None,
 ) -> Result:
     """Show a new plan; carry it out if its gates and the operator agree.
 
     Sets the command's exit code.
 
+    :param through: pause before the first step with a higher number
     :raises Refused: a gate refused, or nobody agreed; nothing was changed
-    :raises UsageError: an override that means none of the plan's gates
+    :raises UsageError: an override that means none of the plan's gates, or
+        no step has the number
     """
     from nova_recovery.cli import stage as stage_module
 
+    check_through(plan, through)
     plan = dataclasses.replace(
         plan, gates=gates_module.apply(plan.gates, overrides(parsed))
     )
@@ -146,7 +178,7 @@ def settle(
     refuse_if_blocked(plan.gates)
     if parsed.dry_run:
         return stage.dry(plan)
-    return go_on(command, parsed, plan, cloud)
+    return go_on(command, parsed, plan, cloud, through)
 
 
 def go_on(
@@ -154,6 +186,7 @@ def go_on(
     parsed: argparse.Namespace,
     plan: plan_module.Plan,
     cloud: cloud_module.Cloud,
+    through: int | None = None,
 ) -> Result:
     """Ask for a plan that was shown and passed its gates, and run it."""
     from nova_recovery.cli import stage as stage_module
@@ -164,6 +197,7 @@ def go_on(
         return stage.nothing(plan)
     with stage.journal() as journal:
         stage.check_kinds(plan)
+        stage.say_through(through)
         shown = time.monotonic()
         confirm(stage.asker(), parsed, total, plan.digest)
         if time.monotonic() - shown > STALE:
@@ -171,7 +205,7 @@ def go_on(
             stage.show_gates(plan)
             refuse_if_blocked(plan.gates)
         run_id = journal.create_run(plan, **stage.who())
-        return stage.run(journal, run_id, plan, cloud)
+        return stage.run(journal, run_id, plan, cloud, through)
 
 
 def refuse_if_blocked(gates: Iterable[plan_module.Gate]) -> None:

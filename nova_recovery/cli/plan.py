@@ -87,6 +87,7 @@ class ApplyPlan(base.RecoveryLister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument('file', metavar='<file>', help='The plan')
+        carry_out.add_through(parser)
         group = carry_out.add_confirm_options(parser)
         group.add_argument(
             '--dry-run',
@@ -106,6 +107,7 @@ class ApplyPlan(base.RecoveryLister):
         plan = planfile.load(parsed_args.file)
         stage = stage_module.Stage(self, parsed_args)
         stage.check_kinds(plan)
+        carry_out.check_through(plan, parsed_args.through)
         cloud = self.cloud(parsed_args)
         stage.say(f'Made {wording.ago(plan.created_at)}; checking its gates …')
         plan = stage.checked_again(plan, cloud)
@@ -113,4 +115,6 @@ class ApplyPlan(base.RecoveryLister):
         carry_out.refuse_if_blocked(plan.gates)
         if parsed_args.dry_run:
             return stage.dry(plan).table
-        return carry_out.go_on(self, parsed_args, plan, cloud).table
+        return carry_out.go_on(
+            self, parsed_args, plan, cloud, parsed_args.through
+        ).table

@@ -15,6 +15,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
 import dataclasses
 import threading
 from typing import Any
@@ -23,16 +26,20 @@ from typing import TYPE_CHECKING
 from nova_recovery.cli import base
 
 if TYPE_CHECKING:
+    from nova_recovery.cli import show_plan
     from nova_recovery.cli import stage as stage_module
     from nova_recovery.engine import journal as journal_module
     from nova_recovery.engine.journal import records
+
+    #: Shows a run as it is now.
+    Tell = Callable[[records.RunRecord], None]
 
 Table = tuple[tuple[str, ...], list[tuple[Any, ...]]]
 Fields = tuple[tuple[str, ...], tuple[Any, ...]]
 
 #: Seconds between two looks at a run that is watched.
-WATCH = 1.0
-OVER = ('interrupted', 'done', 'partly', 'undone')
+WATCH = 2.0
+OVER = ('interrupted', 'paused', 'done', 'partly', 'undone')
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -113,8 +120,13 @@ class ShowRun(base.RecoveryShowOne):
         )
         parser.add_argument(
             '--watch',
-            action='store_true',
-            help='Stay until the run has ended, and tell how far it is',
+            metavar='<seconds>',
+            nargs='?',
+            type=_seconds,
+            const=WATCH,
+            help='Stay until the run has ended, and tell how far it is, every '
+            f'so many seconds (default: {WATCH:g}). Ctrl-C ends the watching, '
+            'not the run',
         )
         return parser
 
@@ -122,12 +134,13 @@ class ShowRun(base.RecoveryShowOne):
         here = stage(self, parsed_args)
         with here.journal() as journal:
             run = here.run_of(journal)
-            if parsed_args.watch:
-                run = self._watch(here, journal, run)
+            if parsed_args.watch is not None:
+                run = self._watch(here, journal, run, parsed_args.watch)
             fields = dataclasses.asdict(run)
+            fields['reason'] = reason_of(journal, run)
             self.text: list[Any] = []
             if parsed_args.formatter == 'table':
-                self._render(here, journal, run, parsed_args.items)
+                self.text = _lines(here, journal, run, parsed_args.items)
             elif parsed_args.items:
                 fields['items'] = [
                     dataclasses.asdict(item) for item in journal.items(run.id)
@@ -150,42 +163,108 @@ class ShowRun(base.RecoveryShowOne):
             screen.print(line)
         return 0
 
-    def _render(
-        self,
-        here: stage_module.Stage,
-        journal: journal_module.Journal,
-        run: records.RunRecord,
-        every: bool,
-    ) -> None:
-        from nova_recovery.cli import show_run
-
-        plan = journal.plan(run.id)
-        items = journal.items(run.id)
-        self.text = list(show_run.lines(run, plan, items, here.call, every))
-
     def _watch(
         self,
         here: stage_module.Stage,
         journal: journal_module.Journal,
         run: records.RunRecord,
+        seconds: float,
     ) -> records.RunRecord:
-        from nova_recovery.report import summary
-
-        pause, said = threading.Event(), ''
-        while run.state not in OVER:
-            text = f'{run.state}: {summary.counted(run.counts)}'
-            if text != said:
-                here.say(text)
-                said = text
-            pause.wait(WATCH)
-            run = journal.run(run.id)
-            if run.state == 'running' and not run.holder:
-                here.say(
-                    'Its process is gone. Go on with: '
-                    + here.call('run', 'resume', run.id)
-                )
-                break
+        """The run when it has ended, or when nobody wants to watch it."""
+        show = _redrawn if here.screen.is_terminal else _told
+        pause = threading.Event()
+        try:
+            with show(here, journal) as tell:
+                while run.state not in OVER:
+                    tell(run)
+                    pause.wait(seconds)
+                    run = journal.run(run.id)
+                    if run.state == 'running' and not run.holder:
+                        break
+        except KeyboardInterrupt:
+            here.say('No longer watched; the run goes on.')
+            return run
+        if run.state not in OVER:
+            here.say(
+                'Its process is gone. Go on with: '
+                + here.call('run', 'resume', run.id)
+            )
         return run
+
+
+@contextlib.contextmanager
+def _redrawn(
+    here: stage_module.Stage, journal: journal_module.Journal
+) -> Iterator[Tell]:
+    """The whole run on the terminal, in the same place each time."""
+    from rich import live
+    from rich import text
+
+    with live.Live(
+        console=here.screen, auto_refresh=False, transient=True
+    ) as drawn:
+
+        def tell(run: records.RunRecord) -> None:
+            lines = _lines(here, journal, run)
+            drawn.update(text.Text('\n').join(lines), refresh=True)
+
+        yield tell
+
+
+@contextlib.contextmanager
+def _told(
+    here: stage_module.Stage, journal: journal_module.Journal
+) -> Iterator[Tell]:
+    """A line each time that something changed, for a log."""
+    from nova_recovery.report import summary
+
+    said = ''
+
+    def tell(run: records.RunRecord) -> None:
+        nonlocal said
+        line = f'{run.state}: {summary.counted(run.counts)}'
+        if line != said:
+            here.say(line)
+            said = line
+
+    yield tell
+
+
+def _lines(
+    here: stage_module.Stage,
+    journal: journal_module.Journal,
+    run: records.RunRecord,
+    every: bool = False,
+) -> list[show_plan.Line]:
+    """The run for people."""
+    from nova_recovery.cli import show_run
+
+    plan, items = journal.plan(run.id), journal.items(run.id)
+    reason = reason_of(journal, run)
+    return list(show_run.lines(run, plan, items, here.call, reason, every))
+
+
+def reason_of(
+    journal: journal_module.Journal, run: records.RunRecord
+) -> str:
+    """Why a run paused or was interrupted, '' if it wasn't."""
+    if run.state not in ('paused', 'interrupted'):
+        return ''
+    return next(
+        (
+            event.detail
+            for event in reversed(journal.events(run.id))
+            if event.kind == run.state
+        ),
+        '',
+    )
+
+
+def _seconds(word: str) -> float:
+    seconds = float(word)
+    if not 0.1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f'{word}: 0.1 to 3600 seconds')
+    return seconds
 
 
 class ReportRun(base.RecoveryCommand):

@@ -43,7 +43,7 @@ GIVES_BACK = {
 
 
 class ResumeRun(base.RecoveryLister):
-    """Go on with a run that was interrupted, killed or partly done.
+    """Go on with a run that was interrupted, paused, killed or partly done.
 
     What is left is shown and asked for first, and the hard gates are checked
     again. What may have been sent is looked at before anything else: nothing
@@ -75,6 +75,7 @@ class ResumeRun(base.RecoveryLister):
             'the run can end without it; its claim and lock are given back. '
             'Repeat it for several',
         )
+        carry_out.add_through(parser)
         carry_out.add_confirm_options(parser)
         return parser
 
@@ -100,6 +101,7 @@ class ResumeRun(base.RecoveryLister):
             here.check_mine(found)
             plan = journal.plan(found.id)
             here.check_kinds(plan)
+            carry_out.check_through(plan, parsed_args.through)
             again = chosen(
                 journal.items(found.id, states=states.UNSURE),
                 parsed_args.again,
@@ -131,6 +133,7 @@ class ResumeRun(base.RecoveryLister):
             carry_out.refuse_if_blocked(left.gates)
             here.say_decided('Sent again', again)
             here.say_decided('Left out', skip)
+            here.say_through(parsed_args.through)
             shown = time.monotonic()
             carry_out.confirm(here.asker(), parsed_args, total, left.digest)
             if time.monotonic() - shown > carry_out.STALE:
@@ -143,7 +146,9 @@ class ResumeRun(base.RecoveryLister):
                 journal.again(found.id, item_id, reason=reason, **me)
             for item_id, reason in skip:
                 journal.skip(found.id, item_id, reason=reason, **me)
-            return here.run(journal, found.id, plan, cloud).table
+            return here.run(
+                journal, found.id, plan, cloud, parsed_args.through
+            ).table
 
 
 def chosen(

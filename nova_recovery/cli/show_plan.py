@@ -156,10 +156,10 @@ def step_lines(
     if every:
         first = total
     yield Line()
-    for number, step in enumerate(plan.steps, 1):
+    for heading, step in zip(plan.headings, plan.steps, strict=True):
         if not step.items:
             continue
-        title = f'Step {number}  {wording.clean(step.title)}'
+        title = f'{heading}  {wording.clean(step.title)}'
         subjects = [item.subject for item in step.items]
         several = wording.count(len(subjects), wording.noun_of(subjects))
         yield Line.assemble(

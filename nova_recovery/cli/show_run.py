@@ -49,6 +49,7 @@ STYLES = {
     'partly': 'bold red',
     'kept': 'bold red',
     'interrupted': 'yellow',
+    'paused': 'yellow',
     'killed': 'bold red',
     'running': 'cyan',
 }
@@ -59,11 +60,13 @@ def lines(
     plan: plan_module.Plan,
     items: Iterable[records.ItemRecord],
     call: Callable[..., str],
+    reason: str = '',
     every: bool = False,
 ) -> Iterator[Line]:
     """The run, line by line.
 
     :param call: gives another command as it is typed in this program
+    :param reason: why it was paused or interrupted
     :param every: each item, also those that went well
     """
     yield Line.assemble(
@@ -71,7 +74,7 @@ def lines(
         (run.id, 'bold cyan'),
         (f'  {wording.clean(run.title)}', 'bold'),
     )
-    for name, value in _facts(run):
+    for name, value in _facts(run, reason):
         if value:
             line = Line(f'  {name:<10} {wording.clean(value)}')
             line.stylize(
@@ -90,9 +93,10 @@ def lines(
     by_step: dict[str, list[records.ItemRecord]] = {}
     for item in items:
         by_step.setdefault(item.step, []).append(item)
-    for number, step in enumerate(plan.steps, 1):
+    for heading, step in zip(plan.headings, plan.steps, strict=True):
         if of_step := by_step.get(step.name):
-            yield from _step(number, step.title, of_step, every)
+            title = f'{heading}  {wording.clean(step.title)}'
+            yield from _step(title, of_step, every)
     yield from map(Line, ways_on(run, call))
 
 
@@ -175,10 +179,11 @@ def _more(number: int) -> Iterator[Line]:
         yield Line(f'  … and {number} more', style='dim')
 
 
-def _facts(run: records.RunRecord) -> list[tuple[str, Any]]:
+def _facts(run: records.RunRecord, reason: str) -> list[tuple[str, Any]]:
     took = wording.span(run.started_at, run.finished_at)
     return [
         ('state', f'{state_of(run)}: {summary.counted(run.counts)}'),
+        ('because', reason),
         ('held by', run.holder),
         ('procedure', run.procedure),
         ('who', f'{run.who} on {run.machine}'),
@@ -194,14 +199,13 @@ def _facts(run: records.RunRecord) -> list[tuple[str, Any]]:
 
 
 def _step(
-    number: int,
     title: str,
     items: list[records.ItemRecord],
     every: bool,
 ) -> Iterator[Line]:
     counts = collections.Counter(item.state for item in items)
     yield Line.assemble(
-        (f'Step {number}  {wording.clean(title)}', 'bold'),
+        (title, 'bold'),
         (f'  ({summary.counted(counts)})', 'dim'),
     )
     good = summary.gravity('skipped')

@@ -41,7 +41,6 @@ from nova_recovery.engine import gates as gates_module
 from nova_recovery.engine import plan as plan_module
 from nova_recovery.engine import planfile
 from nova_recovery import exceptions
-from nova_recovery import exit_codes
 from nova_recovery import procedures
 from nova_recovery.report import summary
 from nova_recovery.report import wording
@@ -63,8 +62,11 @@ _ENDS = {
     'done': 'done',
     'partly': 'partly done',
     'undone': 'taken back',
+    'paused': 'paused',
     'interrupted': 'interrupted, and nothing of it is in flight',
 }
+#: Ends after which there is more of the same to do.
+_HALTED = ('paused', 'interrupted')
 _SECRET = re.compile('--.*(password|passcode|secret|token|key)')
 
 
@@ -114,6 +116,11 @@ class Stage:
         """What the operator decided about items, each with the reason."""
         for item_id, reason in words:
             self.say(f'{what}: {item_id}  ({reason})')
+
+    def say_through(self, through: int | None) -> None:
+        """Where it will pause, if it was asked to."""
+        if through is not None:
+            self.say(f'Pauses when step {through} is over (--through).')
 
     def asker(self) -> carry_out.Asker:
         return carry_out.Asker(
@@ -217,17 +224,27 @@ class Stage:
         run_id: str,
         plan: plan_module.Plan,
         cloud: cloud_module.Cloud,
+        through: int | None = None,
     ) -> carry_out.Result:
         """Run what the journal has, from its beginning or from where it is.
 
         Sets the command's exit code.
+
+        :param through: pause before the first step with a higher number
         """
         from nova_recovery.engine import runner
 
         self.say(f'\nRun {run_id}')
         marker = journal.run(run_id).marker
         guard = procedures.guard(plan, cloud, marker)
-        one = runner.Runner(**self._session(journal, cloud, guard))
+        before = procedures.before(
+            plan, cloud, marker, lambda: requests_of(journal, run_id)
+        )
+        one = runner.Runner(
+            before=before,
+            through=through,
+            **self._session(journal, cloud, guard),
+        )
         return self._end(journal, plan, one.carry_out(run_id))
 
     def undo(
@@ -247,7 +264,7 @@ class Stage:
         guard = procedures.guard(plan, cloud, marker, undoing=True)
         one = undo.Undo(**self._session(journal, cloud, guard))
         outcome = one.undo(run_id)
-        if outcome.exit_code != exit_codes.INTERRUPTED:
+        if outcome.state not in _HALTED:
             for label in claims_of_run.give_back(plan, cloud, run_id, marker):
                 self.say(f'{label} stays disabled; its claim is given back.')
         return self._end(journal, plan, outcome)
@@ -285,11 +302,21 @@ class Stage:
         self.say()
         counts = summary.counted(outcome.counts)
         self.say(f'Run {outcome.run_id} {_ENDS[outcome.state]}: {counts}.')
+        if outcome.state == 'paused':
+            self.say(f'Paused: {outcome.reason}.')
         for line in show_run.ways_on(journal.run(outcome.run_id), self.call):
             self.say(line)
         self._command.exit_code = outcome.exit_code
         columns, rows = procedures.table(plan, journal.items(outcome.run_id))
         return carry_out.Result(columns, rows, outcome.exit_code)
+
+
+def requests_of(
+    journal: journal_module.Journal, run_id: str
+) -> frozenset[str]:
+    """The ids of the requests that the run has sent so far."""
+    found = (item.notes.get('request_id') for item in journal.items(run_id))
+    return frozenset(filter(None, found))
 
 
 def person(environ: Mapping[str, str]) -> str:

@@ -88,6 +88,7 @@ class Result:
 class Surroundings:
     """What all items of a run share.
 
+    :ivar guard: asked before each send
     :ivar stopping: waits are given up
     :ivar patience: seconds to settle an unknown outcome
     """
@@ -146,6 +147,7 @@ class Attempt:
         """Bring the item to its end and journal how it ended.
 
         :raises ClaimGone: nothing was sent
+        :raises Paused: nothing was sent, the item is as it was
         :raises JournalError: nothing was sent without its intent
         """
         return self._ended(self._go_on if self._begun else self._begin)
@@ -287,8 +289,9 @@ class Attempt:
             result = act()
         except journal_module.JournalError:
             raise
-        except ClaimGone:
-            self._journal(Result(self._record.state, '', self._begun))
+        except (ClaimGone, exceptions.Paused):
+            before = self._record
+            self._journal(Result(before.state, before.detail, self._begun))
             raise
         except change_module.Interrupted:
             state = self._state if self._begun else states.PENDING

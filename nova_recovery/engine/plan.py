@@ -61,12 +61,30 @@ class Step:
     :ivar title: the same for people
     :ivar limits: at most so many at a time for each value of a key in the
         items' data, such as ``{'target': 4}``
+    :ivar number: which step of the guide it is part of, from 1; 0: of none
+    :ivar failures: the run pauses when more than so many of its items end
+        badly (failed, conflict or doubt); None: never. Each session counts
+        anew, and not what had ended so before it.
     """
 
     name: str
     title: str
     items: tuple[Item, ...]
     limits: dict[str, int] = dataclasses.field(default_factory=dict)
+    number: int = 0
+    failures: int | None = None
+
+    @property
+    def extras(self) -> dict[str, int]:
+        """Those of its fields that plans of format 1 may lack, if set.
+
+        Only then are they in a digest, a file or the journal: a plan without
+        them is the same as ever.
+        """
+        found = {'number': self.number} if self.number else {}
+        if self.failures is not None:
+            found['failures'] = self.failures
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,6 +154,17 @@ class Plan:
         return dataclasses.replace(self, steps=steps)
 
     @property
+    def headings(self) -> tuple[str, ...]:
+        """What each step is called: by the guide's number, or its place."""
+        if any(step.number for step in self.steps):
+            return tuple(
+                f'Step {step.number}' if step.number else 'Then'
+                for step in self.steps
+            )
+        places = range(1, len(self.steps) + 1)
+        return tuple(f'Step {place}' for place in places)
+
+    @property
     def blocked(self) -> bool:
         return any(gate.blocks for gate in self.gates)
 
@@ -162,7 +191,10 @@ class Plan:
         }
         digest.update(_canonical(head))
         for step in self.steps:
-            digest.update(_canonical([step.name, step.limits]))
+            head_of_step = [step.name, step.limits]
+            if step.extras:
+                head_of_step.append(step.extras)
+            digest.update(_canonical(head_of_step))
             for item in step.items:
                 digest.update(_canonical(vars(item)))
         return digest.hexdigest()

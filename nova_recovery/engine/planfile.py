@@ -39,6 +39,8 @@ LINES_ABOVE = 1000
 #: A plan of 200,000 items has some 200 MB; what is larger is no plan.
 LARGEST = 2 * 1024**3
 MAGIC = 'nova-recovery-plan'
+#: As in ``Step.extras``.
+_LATER = ('number', 'failures')
 
 
 def to_dict(plan: plan_module.Plan) -> dict[str, Any]:
@@ -46,7 +48,7 @@ def to_dict(plan: plan_module.Plan) -> dict[str, Any]:
     return {
         **_shallow(plan),
         'steps': [
-            {**_shallow(step), 'items': [_item_dict(i) for i in step.items]}
+            {**_step_dict(step), 'items': [_item_dict(i) for i in step.items]}
             for step in plan.steps
         ],
         'gates': [_shallow(gate) for gate in plan.gates],
@@ -202,6 +204,13 @@ def _checksum(plan: plan_module.Plan) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _step_dict(step: plan_module.Step) -> dict[str, Any]:
+    body = _shallow(step)
+    for name in _LATER:
+        del body[name]
+    return {**body, **step.extras}
+
+
 def _item_dict(item: plan_module.Item) -> dict[str, Any]:
     return {**_shallow(item), 'follows': list(item.follows)}
 
@@ -227,13 +236,20 @@ def _list(value: Any) -> list[Any]:
 def _fields(
     of: Callable[..., Any], body: dict[str, Any], **ready: Any
 ) -> dict[str, Any]:
-    """The fields of a record: all of them, and no others."""
+    """The fields of a record: all of them, and no others.
+
+    But for those that came later, which are there only if they are set.
+    """
     values: dict[str, Any] = {}
     left = dict(body)
     for field in dataclasses.fields(of):  # type: ignore[arg-type]
+        if field.name in _LATER and field.name not in left:
+            continue
         value = left.pop(field.name)
         values[field.name] = ready.get(field.name, value)
-        wanted = {'str': str, 'dic': dict}.get(str(field.type)[:3])
+        wanted = {'str': str, 'dic': dict, 'int': int}.get(
+            str(field.type)[:3]
+        )
         if wanted and not isinstance(value, wanted):
             raise TypeError(f'{field.name} {value!r} is not a {wanted}')
     if left:

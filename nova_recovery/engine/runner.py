@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import threading
 from typing import Any
 
@@ -34,14 +35,29 @@ class Runner(session.Session):
 
     An item that fails keeps back the later items of its own subject, and of
     those that follow it, and nothing else.
+
+    :param before: called before each step of which something is left; Paused
+        lets the run end there, to be resumed
+    :param through: pause before the first step with a higher number
     """
 
     again = 'run resume'
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        before: Callable[[plan_module.Step], None] | None = None,
+        through: int | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(*args, **options)
+        self._before = before or (lambda step: None)
+        self._through = through
         # subject -> why nothing more is done to it
         self._stuck: dict[str, str] = {}
+        # the step it is at, and how many of it ended badly
+        self._step: plan_module.Step | None = None
+        self._bad = 0
         self._lock = threading.Lock()
 
     def carry_out(self, run_id: str) -> Outcome:
@@ -75,7 +91,20 @@ class Runner(session.Session):
         self._reporter.run_started(plan, left)
         for place, step in enumerate(plan.steps):
             found = list(self._journal.items(run.id, _TO_DO, place))
+            if found and not self._stopped():
+                self._enter(step)
             self._side_by_side(step, found)
+
+    def _enter(self, step: plan_module.Step) -> None:
+        """Pause, unless the step may begin."""
+        self._step, self._bad = step, 0
+        if self._through is not None and step.number > self._through:
+            self._pause(f'as asked: through step {self._through}')
+            return
+        try:
+            self._before(step)
+        except exceptions.Paused as error:
+            self._pause(str(error))
 
     def _do(
         self, item: plan_module.Item, record: journal_module.ItemRecord
@@ -93,6 +122,20 @@ class Runner(session.Session):
                 self._stuck.setdefault(
                     item.subject, reason or f'{item.id} is {result.state}'
                 )
+        # one that was bad before this session is nothing new
+        if result.state in states.UNSURE and record.state not in states.UNSURE:
+            self._count_bad()
+
+    def _count_bad(self) -> None:
+        with self._lock:
+            self._bad += 1
+            bad = self._bad
+        step = self._step
+        if step and step.failures is not None and bad > step.failures:
+            self._pause(
+                f'{step.title}: {bad} ended badly, and at most '
+                f'{step.failures} may'
+            )
 
     def _reason_not_to(self, item: plan_module.Item) -> str:
         with self._lock:

@@ -27,6 +27,7 @@ from nova_recovery.engine.journal import states
 from nova_recovery.engine import plan as plan_module
 from nova_recovery.engine import progress
 from nova_recovery.engine import schedule
+from nova_recovery import exceptions
 from nova_recovery import exit_codes
 
 WORKERS = 16
@@ -35,6 +36,7 @@ _EXIT_CODES = {
     states.DONE: exit_codes.DONE,
     states.UNDONE: exit_codes.DONE,
     states.PARTLY: exit_codes.PARTLY,
+    states.PAUSED: exit_codes.PARTLY,
     states.INTERRUPTED: exit_codes.INTERRUPTED,
 }
 
@@ -43,14 +45,16 @@ _EXIT_CODES = {
 class Outcome:
     """How a run stands after it was carried out or taken back.
 
-    :ivar state: of the run: done, partly, interrupted or undone
+    :ivar state: of the run: done, partly, paused, interrupted or undone
     :ivar counts: item state -> number of items, of the whole run
+    :ivar reason: why it paused, or what interrupted it
     """
 
     run_id: str
     state: str
     counts: dict[str, int]
     exit_code: int
+    reason: str = ''
 
 
 class Session:
@@ -59,7 +63,7 @@ class Session:
     :param cloud: handed to the changes
     :param workers: how many items at a time
     :param guard: called right before anything is sent; ClaimLost ends the
-        run
+        run, Paused lets what is in flight come to its end first
     :param patience: seconds to find out about an unknown outcome
     """
 
@@ -85,6 +89,9 @@ class Session:
         self._guard = guard or (lambda item: None)
         self._patience = patience
         self._stop = interruption.Interruption()
+        # why nothing more is started, and whether that was told
+        self._paused = ''
+        self._pause_told = False
         self._complete = True
         self._told = 0
 
@@ -112,7 +119,7 @@ class Session:
                 cloud=self._cloud,
                 writer=writer,
                 reporter=self._reporter,
-                guard=self._guard,
+                guard=self._ask_guard,
                 stopping=self._stop.stopping,
                 patience=self._patience,
             )
@@ -135,23 +142,51 @@ class Session:
         """Go through these items of a step, unless the run shall stop."""
         if not found:
             return
-        if self._stop.draining:
+        if self._stopped():
             self._complete = False
             return
         items = [step.items[record.position] for record in found]
         order = schedule.in_reverse if reverse else schedule.in_order
         self._reporter.step_started(step, len(items))
         complete = schedule.Schedule(
-            items, order(items), step.limits, lambda: self._stop.draining
+            items, order(items), step.limits, self._stopped
         ).run(
-            lambda place: self._do(items[place], found[place]),
+            lambda place: self._do_or_pause(items[place], found[place]),
             self._workers,
             self._meanwhile,
         )
         self._complete = self._complete and complete
 
+    def _stopped(self) -> bool:
+        return self._stop.draining or bool(self._paused)
+
+    def _pause(self, reason: str) -> None:
+        """Start nothing more; the first reason is the one that is told."""
+        self._paused = self._paused or reason
+
+    def _ask_guard(self, item: plan_module.Item) -> None:
+        if self._paused:
+            # it was looked at and written down, but not sent: it can wait
+            raise exceptions.Paused(self._paused)
+        self._guard(item)
+
+    def _do_or_pause(
+        self, item: plan_module.Item, record: journal_module.ItemRecord
+    ) -> None:
+        try:
+            self._do(item, record)
+        except exceptions.Paused as error:
+            self._complete = False
+            self._pause(str(error))
+
     def _meanwhile(self) -> None:
-        """Say it once when the operator wants to stop."""
+        """Say it once when the run shall stop."""
+        if self._paused and not self._pause_told:
+            self._pause_told = True
+            self._reporter.notice(
+                f'{self._paused}: nothing more is started, what is in flight '
+                f'comes to its end first'
+            )
         told = self._stop.draining + self._stop.stopping.is_set()
         if told > self._told:
             self._told = told
@@ -181,13 +216,16 @@ class Session:
 
     def _ended(self, run_id: str) -> Outcome:
         counts = self._journal.run(run_id).counts
-        state = self._state(counts)
+        state, reason = self._state(counts), self._stop.reason
+        if state == states.INTERRUPTED and self._paused and not reason:
+            state, reason = states.PAUSED, self._paused
         event = {
             states.INTERRUPTED: 'interrupted',
+            states.PAUSED: 'paused',
             states.UNDONE: 'undone',
         }.get(state, 'finished')
-        self._journal.set_run_state(run_id, state, event, self._stop.reason)
-        outcome = Outcome(run_id, state, counts, _EXIT_CODES[state])
+        self._journal.set_run_state(run_id, state, event, reason)
+        outcome = Outcome(run_id, state, counts, _EXIT_CODES[state], reason)
         self._reporter.finished(outcome)
         return outcome
 

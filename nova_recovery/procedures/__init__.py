@@ -18,6 +18,7 @@ functions over plain records.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterable
 from typing import Any
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from nova_recovery.engine.journal import records
     from nova_recovery.engine.plan import Gate
     from nova_recovery.engine.plan import Plan
+    from nova_recovery.engine.plan import Step
 
 
 def check_gates(
@@ -97,3 +99,19 @@ def guard(
     from nova_recovery.procedures import guarding
 
     return guarding.guard(plan, cloud, marker, undoing)
+
+
+def before(
+    plan: Plan,
+    cloud: cloud_module.Cloud,
+    marker: str,
+    ours: Callable[[], frozenset[str]],
+) -> Callable[[Step], None] | None:
+    """What the runner asks before each step of which something is left.
+
+    It raises Paused where the step may not begin now.
+
+    :param ours: the ids of the requests that the run has sent so far
+    """
+    # by plan.procedure, as in ``check_gates``: none has a word in it yet
+    return None

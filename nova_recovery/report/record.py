@@ -65,6 +65,7 @@ def of_run(
         'events': [dataclasses.asdict(e) for e in journal.events(run_id)],
         'steps': [
             {
+                'heading': heading,
                 'name': step.name,
                 'title': step.title,
                 'counts': dict(
@@ -75,7 +76,9 @@ def of_run(
                     for planned in step.items
                 ],
             }
-            for step in plan.steps
+            for heading, step in zip(
+                plan.headings, plan.steps, strict=True
+            )
         ],
     }
 

@@ -102,8 +102,8 @@ def _text(record: dict[str, Any]) -> Iterator[str]:
     yield from _section('Overridden gates', _overrides(record))
     yield from _section('Gates', _gates(record))
     yield from _section('What happened', _events(record))
-    for number, step in enumerate(record['steps'], 1):
-        heading = f'Step {number}: {step["title"]}'
+    for step in record['steps']:
+        heading = f'{step["heading"]}: {step["title"]}'
         if step['counts']:
             heading += f' ({summary.counted(step["counts"])})'
         yield from _section(heading, _items(step['items']))

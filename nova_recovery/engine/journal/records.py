@@ -34,7 +34,7 @@ class RunRecord:
     """A plan carried out, or about to be.
 
     :ivar id: eight hex digits
-    :ivar state: ready, running, interrupted, done, partly or undone
+    :ivar state: ready, running, interrupted, paused, done, partly or undone
     :ivar holder: the process that carries it out just now, or ''; running
         without one means that it was killed and can be resumed
     :ivar who: who answers for it, and from which ``machine``
@@ -97,8 +97,8 @@ class ItemRecord:
 class EventRecord:
     """Something that happened to a run as a whole.
 
-    :ivar kind: created, started, resumed, interrupted, finished, undoing,
-        undone, skipped, again, taken-over or imported
+    :ivar kind: created, started, resumed, interrupted, paused, finished,
+        undoing, undone, skipped, again, taken-over or imported
     """
 
     at: str

@@ -47,8 +47,13 @@ def plan_head(plan: plan_module.Plan) -> dict[str, Any]:
         'title': plan.title,
         'arguments': plan.arguments,
         'steps': [
-            {'name': s.name, 'title': s.title, 'limits': s.limits}
-            for s in plan.steps
+            {
+                'name': step.name,
+                'title': step.title,
+                'limits': step.limits,
+                **step.extras,
+            }
+            for step in plan.steps
         ],
         'gates': [dataclasses.asdict(gate) for gate in plan.gates],
         'notes': list(plan.notes),

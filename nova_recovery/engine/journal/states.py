@@ -55,6 +55,8 @@ UNDO = frozenset((REVERTING, REVERTED, KEPT))
 READY = 'ready'
 RUNNING = 'running'
 INTERRUPTED = 'interrupted'
+#: Stopped by itself, to be looked at: as asked, or too much went wrong.
+PAUSED = 'paused'
 PARTLY = 'partly'
 UNDONE = 'undone'
 #: A run is done or partly done, too: ``DONE`` above.

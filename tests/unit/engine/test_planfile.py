@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -25,6 +26,12 @@ from nova_recovery.engine import planfile
 from nova_recovery import exceptions
 from tests import base
 from tests.unit import plans
+
+
+OLD_DIGEST = '9660162f2df876e8d6e78c86774e92d7da4817f2d5b8b38fd5a154e9a067da59'
+OLD_CHECKSUM = (
+    '0f0486a0280a12659f397ed814b63b503c3354654e0d69dcebf8f1a360b6c8c0'
+)
 
 
 class PlanFileTest(base.TestCase):
@@ -49,6 +56,41 @@ class PlanFileTest(base.TestCase):
             plan = plans.make(servers, (plans.SILENT, plans.LOCAL_DISK))
             planfile.save(plan, str(self.path))
             self.assertEqual(plan, planfile.load(str(self.path)))
+
+    def test_a_plan_of_an_older_version_is_still_the_same(self) -> None:
+        self.save()
+        head = json.loads(self.path.read_text())
+        # as version 0.1 wrote them
+        self.assertEqual(OLD_DIGEST, head['digest'])
+        self.assertEqual(OLD_CHECKSUM, head['checksum'])
+        self.assertEqual(
+            {'name', 'title', 'limits', 'items'},
+            set(head['plan']['steps'][0]),
+        )
+
+    def test_numbers_and_limits_of_steps_come_back(self) -> None:
+        plan = plans.make(2)
+        for fields in ({'number': 3}, {'failures': 0}):
+            steps = tuple(
+                dataclasses.replace(step, **fields) for step in plan.steps
+            )
+            changed = dataclasses.replace(plan, steps=steps)
+            self.assertNotEqual(plan.digest, changed.digest)
+            planfile.save(changed, str(self.path))
+            self.assertEqual(changed, planfile.load(str(self.path)))
+
+    def test_a_number_that_is_none(self) -> None:
+        plan = plans.make(2)
+        steps = tuple(
+            dataclasses.replace(step, number=3) for step in plan.steps
+        )
+        planfile.save(
+            dataclasses.replace(plan, steps=steps), str(self.path)
+        )
+        self.edit('"number": 3', '"number": "3"')
+        self.assertIn(
+            "number '3' is not", self.load_fails(exceptions.RecoveryError)
+        )
 
     def test_a_large_plan_has_a_line_an_item(self) -> None:
         self.save(planfile.LINES_ABOVE + 1)

@@ -93,6 +93,7 @@ def record() -> dict[str, Any]:
         'steps': [
             {
                 'name': 'move',
+                'heading': 'Step 1',
                 'title': 'move what nova refuses to evacuate',
                 'counts': {'done': 1, 'failed': 1},
                 'items': [
