@@ -75,6 +75,18 @@ class Volume:
             self._client('3.0').services.list(binary='cinder-scheduler')
         return str(version)
 
+    def answers(self, backend: str) -> None:
+        """Have the cinder-volume of a back end answer.
+
+        Its capabilities are asked for: a call over the message bus, which
+        is answered by nobody else (cinder/api/contrib/capabilities.py).
+
+        :param backend: ``host@backend``, without the pool
+        :raises ApiUnavailable: it doesn't answer
+        """
+        with apis.reading(f'cinder-volume of {backend}'):
+            self._client('3.0').capabilities.get(backend)
+
     def volume(self, uuid: str) -> JSON:
         with apis.reading(f'volume {uuid}'):
             return dict(self._client('3.0').volumes.get(uuid).to_dict())
