@@ -175,6 +175,34 @@ def render_url(url: str, base: str | None) -> str:
         return url
 
 
+def render_bus_url(url: str, base: str | None) -> str:
+    """Fill the template of a cell's ``transport_url`` in, as nova does it.
+
+    nova/objects/cell_mapping.py: ``_format_url``: where the base names
+    several servers, their parts are numbered from 1.
+
+    :param base: ``[DEFAULT]transport_url``
+    """
+    if base is None or '{' not in url:
+        return url
+    try:
+        parts = _parts(base)
+        netloc = urllib.parse.urlparse(base).netloc
+        if ',' in netloc:
+            for number, one in enumerate(netloc.split(','), 1):
+                single = urllib.parse.urlparse(f'//{one}')
+                for name in ('username', 'password', 'hostname', 'port'):
+                    parts[f'{name}{number}'] = getattr(single, name)
+        return url.format(**parts)
+    except (LookupError, ValueError, AttributeError) as error:
+        # not its text: it may quote the URL
+        LOG.warning(
+            'The transport URL of a cell could not be rendered (%s)',
+            type(error).__name__,
+        )
+        return url
+
+
 def _parts(base: str) -> dict[str, object]:
     parsed = urllib.parse.urlparse(base)
     parts: dict[str, object] = {

@@ -170,6 +170,9 @@ def _of_service(
             continue
         value = getattr(read, field.name)
         name = f'[DEFAULT] {field.name}'
+        if field.name == 'bus':
+            name, value = '[DEFAULT] transport_url', read.bus.url
+            value = secrets.mask_url(value) if value else value
         if field.name in ('database', 'api_database'):
             name = f'[{field.name}] connection'
             value = secrets.mask_url(value) if value else value

@@ -106,10 +106,13 @@ class Compute:
                 return dict(service.to_dict())
         raise exceptions.NotFound(f'nova knows no nova-compute on {host}')
 
-    def services(self) -> list[JSON]:
-        """Every nova-compute, as the API tells it."""
+    def services(self, binary: str | None = 'nova-compute') -> list[JSON]:
+        """Every nova-compute, as the API tells it.
+
+        :param binary: of another service; None: of all
+        """
         with apis.reading('compute services'):
-            found = self._at_most('2.53').services.list(binary='nova-compute')
+            found = self._at_most('2.53').services.list(binary=binary)
         return [dict(service.to_dict()) for service in found]
 
     def server(self, uuid: str) -> JSON:

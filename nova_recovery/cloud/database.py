@@ -96,6 +96,19 @@ class Database:
         self._down: tuple[float, str] | None = None
         self.tables = tables.Tables(name, self.connect)
 
+    def at(self, host: str, port: int) -> Database:
+        """The same database on another server, such as of a cluster."""
+        other = Database(
+            f'{self.name} at {host}:{port}',
+            '',
+            self._connect_timeout,
+            self._read_timeout,
+        )
+        if self._url is not None:
+            other._url = self._url.set(host=host, port=port)
+        other._problem = self._problem
+        return other
+
     def __repr__(self) -> str:
         return f'<Database {self.name} {self.url}>'
 
@@ -103,6 +116,13 @@ class Database:
     def url(self) -> str:
         """Its URL with the password masked."""
         return db_url.masked(self._url) if self._url else secrets.MASK
+
+    @property
+    def server(self) -> tuple[str, int] | None:
+        """The server of its URL, address and port; None: not readable."""
+        if self._url is None:
+            return None
+        return str(self._url.host), self._url.port or 3306
 
     @property
     def user(self) -> str | None:

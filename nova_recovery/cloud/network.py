@@ -69,6 +69,18 @@ class Network:
             _check(answer)
             return [_port(p) for p in answer.json()['ports']]
 
+    def bound_to(self, host: str, limit: int) -> list[Port]:
+        """Ports of servers that are bound to a host, not more than limit."""
+        with apis.reading(f'ports of host {host}'):
+            answer = self._connection.network.get(
+                '/ports',
+                params={'binding:host_id': host, 'limit': limit},
+                timeout=self._timeout,
+            )
+            _check(answer)
+            found = [_port(p) for p in answer.json()['ports']]
+        return [p for p in found if p.device_owner.startswith('compute:')]
+
     def port(self, uuid: str) -> Port:
         with apis.reading(f'port {uuid}'):
             answer = self._connection.network.get(

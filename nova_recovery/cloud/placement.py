@@ -117,19 +117,27 @@ class Placement:
         if answer.status_code >= 500:
             raise exceptions.OutcomeUnknown(f'{what}: {_errors(answer)}')
 
+    def inventories(self, provider: str) -> dict[str, JSON]:
+        """What a provider has, by resource class.
+
+        :raises NotFound: there is no such provider
+        """
+        body = self._get(f'/resource_providers/{provider}/inventories')
+        return dict(body['inventories'])
+
     def free(self, provider: str) -> dict[str, int]:
         """Room on a provider, by resource class, as placement counts it.
 
         ``(total - reserved) * allocation_ratio - used``.
         """
-        inventories = self._get(f'/resource_providers/{provider}/inventories')
+        inventories = self.inventories(provider)
         used = self._get(f'/resource_providers/{provider}/usages')['usages']
         return {
             name: int(
                 (one['total'] - one['reserved']) * one['allocation_ratio']
             )
             - used.get(name, 0)
-            for name, one in inventories['inventories'].items()
+            for name, one in inventories.items()
         }
 
     def candidates(self, resources: dict[str, int], limit: int) -> list[str]:

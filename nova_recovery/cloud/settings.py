@@ -35,6 +35,20 @@ KOLLA_CINDER = '/etc/kolla/cinder-api/cinder.conf'
 
 _DATABASE = [cfg.StrOpt('connection', secret=True)]
 
+_TRANSPORT = cfg.StrOpt('transport_url', secret=True)
+
+# oslo.messaging's, and what they were called up to Pike
+_RABBIT = [
+    cfg.BoolOpt('ssl', default=False),
+    cfg.StrOpt('ssl_ca_file', default=''),
+    cfg.StrOpt('ssl_cert_file', default=''),
+    cfg.StrOpt('ssl_key_file', default=''),
+    cfg.BoolOpt('rabbit_use_ssl', default=False),
+    cfg.StrOpt('kombu_ssl_ca_certs', default=''),
+    cfg.StrOpt('kombu_ssl_certfile', default=''),
+    cfg.StrOpt('kombu_ssl_keyfile', default=''),
+]
+
 # What Essex to Juno called [database]connection; section names don't tell
 # capitals from small letters. As deprecated names they would be warned of.
 _OLD_CONNECTIONS = (
@@ -68,6 +82,21 @@ _CINDER = [
 
 
 @dataclasses.dataclass(frozen=True)
+class BusSettings:
+    """How a service reaches the message bus.
+
+    :ivar url: ``transport_url``; None where there is none
+    :ivar tls: whether RabbitMQ is spoken to by TLS, with these files
+    """
+
+    url: str | None = dataclasses.field(default=None, repr=False)
+    tls: bool = False
+    ca_file: str = ''
+    cert_file: str = ''
+    key_file: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
 class NovaSettings:
     """What is needed of nova.conf.
 
@@ -90,6 +119,7 @@ class NovaSettings:
     report_interval: int = 10
     default_availability_zone: str = 'nova'
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    bus: BusSettings = BusSettings()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +129,7 @@ class CinderSettings:
     files: tuple[str, ...]
     database: str | None = dataclasses.field(repr=False)
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    bus: BusSettings = BusSettings()
 
 
 def read_nova(
@@ -117,6 +148,7 @@ def read_nova(
     options = cfg.ConfigOpts()
     options.register_opts(_NOVA)
     _register_connections(options)
+    _register_bus(options)
     options.register_opts(
         [cfg.StrOpt('connection', secret=True)], group='api_database'
     )
@@ -134,6 +166,7 @@ def read_nova(
         service_down_time=values.get('service_down_time'),
         report_interval=values.get('report_interval'),
         default_availability_zone=values.get('default_availability_zone'),
+        bus=values.bus(),
         origins=values.origins,
     )
 
@@ -152,11 +185,13 @@ def read_cinder(files: Sequence[str] = ()) -> CinderSettings:
     options = cfg.ConfigOpts()
     options.register_opts(_CINDER)
     _register_connections(options)
+    _register_bus(options)
     read = _parse(options, 'cinder', files, dirs, use_env=False)
     values = _Values(options)
     return CinderSettings(
         files=read,
         database=values.connection(),
+        bus=values.bus(),
         origins=values.origins,
     )
 
@@ -182,6 +217,27 @@ class _Values:
             if value is not None:
                 return value
         return None
+
+
+    def bus(self) -> BusSettings:
+        """Return how the message bus is reached."""
+
+        def either(name: str, old: str) -> Any:
+            group = 'oslo_messaging_rabbit'
+            return self.get(name, group) or self.get(old, group)
+
+        return BusSettings(
+            url=self.get('transport_url'),
+            tls=either('ssl', 'rabbit_use_ssl'),
+            ca_file=either('ssl_ca_file', 'kombu_ssl_ca_certs'),
+            cert_file=either('ssl_cert_file', 'kombu_ssl_certfile'),
+            key_file=either('ssl_key_file', 'kombu_ssl_keyfile'),
+        )
+
+
+def _register_bus(options: cfg.ConfigOpts) -> None:
+    options.register_opt(_TRANSPORT)
+    options.register_opts(_RABBIT, group='oslo_messaging_rabbit')
 
 
 def _register_connections(options: cfg.ConfigOpts) -> None:

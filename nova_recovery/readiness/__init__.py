@@ -32,6 +32,7 @@ import functools
 import threading
 from typing import Any, Protocol
 from typing import TYPE_CHECKING
+from typing import TypeVar
 
 import stevedore
 
@@ -41,6 +42,8 @@ from nova_recovery.snapshot import reading
 
 if TYPE_CHECKING:
     from nova_recovery.cloud import cloud as cloud_module
+
+T = TypeVar('T')
 
 NAMESPACE = 'nova_recovery.readiness'
 
@@ -119,10 +122,14 @@ class Site:
     ours: Callable[[], frozenset[str]] = frozenset
     local: bool = False
     brief: bool = False
+    #: What doesn't change between two looks and is slow to find.
     memory: dict[str, Any] = dataclasses.field(
         default_factory=dict, repr=False
     )
-    _logging_in: Any = dataclasses.field(
+    _asked: dict[str, _Once] = dataclasses.field(
+        default_factory=dict, init=False, repr=False
+    )
+    _lock: Any = dataclasses.field(
         default_factory=threading.Lock, init=False, repr=False
     )
 
@@ -139,20 +146,49 @@ class Site:
         with reading.Snapshot(self.snapshot.path) as opened:
             yield opened
 
+    def once(self, name: str, ask: Callable[[], T]) -> T:
+        """Ask what several probes need, once for all of them.
+
+        An error is raised to each of them.
+        """
+        with self._lock:
+            one = self._asked.setdefault(name, _Once(ask))
+        answer: T = one.answer()
+        return answer
+
     def apis(self) -> cloud_module.Cloud:
         """The cloud, logged in to.
 
-        The probes need it all at once, and the client logs in but once.
-
         :raises ApiUnavailable: Keystone doesn't let us in
         """
-        if not self._logging_in.acquire(timeout=PATIENCE):
-            raise exceptions.ApiUnavailable('login: no answer from Keystone')
-        try:
-            _ = self.cloud.connection
-        finally:
-            self._logging_in.release()
+        self.once('login', lambda: self.cloud.connection)
         return self.cloud
+
+
+class _Once:
+    """A question whose answer, or error, is kept."""
+
+    def __init__(self, ask: Callable[[], Any]) -> None:
+        self._ask = ask
+        self._lock = threading.Lock()
+        self._kept: list[Any] = []
+        self._error: Exception | None = None
+
+    def answer(self) -> Any:
+        if not self._lock.acquire(timeout=PATIENCE):
+            raise TimeoutError(f'no answer within {PATIENCE:g} s')
+        try:
+            if self._error is not None:
+                raise self._error
+            if not self._kept:
+                try:
+                    self._kept.append(self._ask())
+                except Exception as error:
+                    self._error = error
+                    raise
+            return self._kept[0]
+        finally:
+            self._lock.release()
 
 
 class Probe(Protocol):
@@ -177,6 +213,8 @@ def look(site: Site, layers: Collection[str] | None = None) -> list[Row]:
     :param layers: only these; None: all
     :raises ConfigError: there is no such layer
     """
+    # what was asked once was so then, not now
+    site = dataclasses.replace(site)
     probes = load()
     wanted = set(probes if layers is None else layers)
     for name in sorted(wanted):

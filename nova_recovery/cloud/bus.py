@@ -1,0 +1,304 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""The message bus, as far as it can be looked at without taking part.
+
+Queues are only declared passively, which never makes one. Nothing is
+published and nothing is consumed; a queue can be purged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+import re
+import ssl
+from typing import Any
+import urllib.parse
+
+import amqp
+import amqp.exceptions
+import sqlalchemy as sa
+
+from nova_recovery.cloud import cells
+from nova_recovery.cloud import settings
+from nova_recovery import exceptions
+
+#: Seconds to connect to a server, and for each of its answers.
+PATIENCE = 3
+
+#: What oslo.messaging calls RabbitMQ, now and up to Rocky.
+SCHEMES = frozenset({'rabbit', 'kombu'})
+
+_PORTS = {True: 5671, False: 5672}
+
+
+class BusUnavailable(exceptions.RecoveryError):
+    """No server of a message bus answers, or it can't be spoken to."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Queue:
+    """A queue at one moment.
+
+    :ivar messages: that wait for a consumer
+    """
+
+    messages: int
+    consumers: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """One server of a bus."""
+
+    host: str
+    port: int
+    user: str
+    password: str = dataclasses.field(repr=False)
+
+    @property
+    def address(self) -> str:
+        host = f'[{self.host}]' if ':' in self.host else self.host
+        return f'{host}:{self.port}'
+
+
+class Bus:
+    """A message bus: the servers of one transport URL.
+
+    :param name: whose it is: a cell's name, ``nova`` or ``cinder``
+    :param setting: its URL and files; they never leave this object
+    """
+
+    def __init__(self, name: str, setting: settings.BusSettings) -> None:
+        self.name = name
+        self._setting = setting
+        self.servers: tuple[Server, ...] = ()
+        self.vhost = '/'
+        self.problem = ''
+        try:
+            self.servers, self.vhost = parse(setting.url or '', setting.tls)
+        except ValueError as error:
+            self.problem = str(error)
+
+    def __repr__(self) -> str:
+        return f'<Bus {self.name} {self.places}>'
+
+    @property
+    def places(self) -> str:
+        """Its servers and virtual host, without user and password."""
+        servers = ', '.join(server.address for server in self.servers)
+        return f'{servers} vhost {self.vhost}'
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """Equal for two names of the same bus."""
+        return (self.servers, self.vhost, self._setting.tls)
+
+    def members(self) -> dict[str, str]:
+        """What is wrong with each server, by address; '' where it answers.
+
+        :raises BusUnavailable: it can't be spoken to
+        """
+        self._check()
+        found = {}
+        for server in self.servers:
+            try:
+                self._connected(server).close()
+            except (amqp.exceptions.AMQPError, OSError) as error:
+                found[server.address] = _words(error)
+            else:
+                found[server.address] = ''
+        return found
+
+    def queues(self, names: Iterable[str]) -> dict[str, Queue | None]:
+        """Queues by name; None where there is none of that name.
+
+        :raises BusUnavailable: no server answers
+        """
+        found: dict[str, Queue | None] = {}
+        with self._connection() as connection:
+            channel = connection.channel()
+            for name in names:
+                try:
+                    found[name] = _looked_at(channel, name)
+                except amqp.exceptions.NotFound:
+                    # it closes the channel
+                    found[name] = None
+                    channel = connection.channel()
+        return found
+
+    def purge(self, name: str) -> int:
+        """Throw away what waits in a queue; how many messages that were.
+
+        :raises Conflict: it has a consumer (again); nothing was purged
+        :raises NotFound: there is no such queue
+        :raises BusUnavailable: no server answers
+        """
+        with self._connection() as connection:
+            channel = connection.channel()
+            try:
+                seen = _looked_at(channel, name)
+            except amqp.exceptions.NotFound:
+                raise exceptions.NotFound(f'no queue {name}') from None
+            if seen.consumers:
+                raise exceptions.Conflict(
+                    f'queue {name} has {seen.consumers} consumers'
+                )
+            return int(channel.queue_purge(name))
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[Any]:
+        self._check()
+        problems = []
+        for server in self.servers:
+            try:
+                connection = self._connected(server)
+            except (amqp.exceptions.AMQPError, OSError) as error:
+                problems.append(f'{server.address}: {_words(error)}')
+                continue
+            try:
+                yield connection
+            except (amqp.exceptions.AMQPError, OSError) as error:
+                raise BusUnavailable(
+                    f'message bus of {self.name}: {server.address}: '
+                    f'{_words(error)}'
+                ) from None
+            finally:
+                with contextlib.suppress(
+                    amqp.exceptions.AMQPError, OSError
+                ):
+                    connection.close()
+            return
+        raise BusUnavailable(
+            f'message bus of {self.name}: {"; ".join(problems)}'
+        )
+
+    def _check(self) -> None:
+        if self.problem:
+            raise BusUnavailable(f'message bus of {self.name}: {self.problem}')
+
+    def _connected(self, server: Server) -> Any:
+        setting = self._setting
+        secure: Any = False
+        if setting.tls:
+            secure = {
+                'ca_certs': setting.ca_file or None,
+                'certfile': setting.cert_file or None,
+                'keyfile': setting.key_file or None,
+                # as oslo.messaging: without a CA nothing is verified
+                'cert_reqs': ssl.CERT_REQUIRED
+                if setting.ca_file
+                else ssl.CERT_NONE,
+            }
+        connection = amqp.Connection(
+            host=server.address,
+            userid=server.user,
+            password=server.password,
+            virtual_host=self.vhost,
+            ssl=secure,
+            connect_timeout=PATIENCE,
+            read_timeout=PATIENCE,
+            write_timeout=PATIENCE,
+            client_properties={'connection_name': 'nova-recovery'},
+        )
+        connection.connect()
+        return connection
+
+
+def parse(url: str, tls: bool = False) -> tuple[tuple[Server, ...], str]:
+    """The servers and the virtual host of a transport URL.
+
+    oslo_messaging/transport.py: ``TransportURL.parse``:
+    ``rabbit://user:pass@host:port[,user:pass@host:port…]/virtual_host``
+
+    :raises ValueError: it is not one of RabbitMQ; without the URL, which
+        may hold a password wherever it is broken
+    """
+    if not url:
+        raise ValueError('there is no transport_url')
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:
+        raise ValueError('its transport_url can not be read') from None
+    if parts.scheme not in SCHEMES:
+        raise ValueError(
+            f'its transport_url is of {parts.scheme or "nothing known"}; '
+            'only RabbitMQ can be looked at'
+        )
+    servers = tuple(
+        _server(text, tls) for text in parts.netloc.split(',') if text
+    )
+    if not servers:
+        raise ValueError('its transport_url names no server')
+    return servers, urllib.parse.unquote(parts.path[1:]) or '/'
+
+
+def _server(text: str, tls: bool) -> Server:
+    credentials, _, place = text.rpartition('@')
+    user, _, password = credentials.partition(':')
+    match = re.fullmatch(r'\[(.+)\](?::(\d+))?|([^:\[\]]+)(?::(\d+))?', place)
+    if match is None:
+        raise ValueError('its transport_url can not be read')
+    return Server(
+        match[1] or match[3],
+        int(match[2] or match[4] or _PORTS[tls]),
+        urllib.parse.unquote(user) or 'guest',
+        urllib.parse.unquote(password) or 'guest',
+    )
+
+
+def of_nova(
+    nova: settings.NovaSettings, api: Any
+) -> dict[str, settings.BusSettings]:
+    """The bus of each enabled cell, as ``cell_mappings`` names it.
+
+    :param api: nova's API database; None on a cloud without cells
+    :raises DatabaseUnavailable: it does not answer
+    """
+    if api is None:
+        return {}
+    table = api.tables['cell_mappings']
+    query = sa.select(table).where(table.c.uuid != cells.CELL0)
+    with api.reader() as connection:
+        rows = [dict(row) for row in connection.execute(query).mappings()]
+    return {
+        row['uuid']: dataclasses.replace(
+            nova.bus,
+            url=cells.render_bus_url(row['transport_url'], nova.bus.url),
+        )
+        for row in rows
+        if not row.get('disabled')
+    }
+
+
+def _looked_at(channel: Any, name: str) -> Queue:
+    found = channel.queue_declare(queue=name, passive=True)
+    return Queue(found.message_count, found.consumer_count)
+
+
+def _words(error: BaseException) -> str:
+    """What went wrong, without what the server was told."""
+    if isinstance(error, amqp.exceptions.AccessRefused):
+        return 'access refused: user, password or virtual host are wrong'
+    if isinstance(error, amqp.exceptions.NotFound | amqp.NotAllowed):
+        return 'the virtual host is not there, or not for this user'
+    if isinstance(error, TimeoutError):
+        return 'no answer in time'
+    if isinstance(error, ConnectionRefusedError):
+        return 'refused the connection: it is down'
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return type(error).__name__
