@@ -22,6 +22,7 @@ from oslo_config import cfg
 
 from nova_recovery.conf import cells
 from nova_recovery.conf import default
+from nova_recovery.conf import disaster
 from nova_recovery.conf import fencing
 from nova_recovery.conf import files as files_module
 from nova_recovery.conf import guests
@@ -44,6 +45,7 @@ _GROUPS = (
     storage,
     snapshot,
     guests,
+    disaster,
 )
 
 

@@ -1,0 +1,174 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The options of all ``recovery disaster`` commands that say what is meant."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+import contextlib
+import datetime
+from typing import TYPE_CHECKING
+
+from nova_recovery.cli import recovering
+from nova_recovery import exceptions
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.procedures.disaster import scope as scope_module
+    from nova_recovery.procedures.disaster import wanted
+    from nova_recovery.snapshot import reading
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Which part of the cloud, and what tells how it was."""
+    group = parser.add_argument_group(
+        'scope',
+        'The whole cloud, unless something is named. Each can be repeated; '
+        'names of one sort add up, those of several narrow each other down. '
+        'All are taken to the letter.',
+    )
+    for name, noun in (
+        ('cell', 'cell'),
+        ('az', 'availability zone'),
+        ('aggregate', 'host aggregate'),
+        ('host', 'compute host'),
+        ('project', 'project, by its ID'),
+    ):
+        group.add_argument(
+            f'--{name}',
+            metavar=f'<{name}>',
+            action='append',
+            default=[],
+            help=f'Only servers of this {noun}',
+        )
+    group.add_argument(
+        '--skip-host',
+        metavar='<host>=<reason>',
+        action='append',
+        default=[],
+        help='Leave the servers of this host alone, such as one that will '
+        'not come back: see host recover',
+    )
+    parser.add_argument(
+        '--snapshot',
+        metavar='<snapshot>',
+        help='What tells how it was: a name in the configured directory, '
+        '"latest", or the path of a file (default: the databases as they '
+        'are)',
+    )
+    parser.add_argument(
+        '--since',
+        metavar='<time>',
+        type=_time,
+        help='When the power went, UTC, such as 2026-11-22T14:49: without a '
+        'snapshot it tells what nova has stopped since',
+    )
+
+
+def add_order(parser: argparse.ArgumentParser) -> None:
+    """Who comes first."""
+    parser.add_argument(
+        '--first',
+        metavar='<server>',
+        action='append',
+        default=[],
+        help='This server before all others; repeat it for several, in '
+        'their order',
+    )
+    parser.add_argument(
+        '--group-first',
+        metavar='<group>',
+        action='append',
+        default=[],
+        help='This server group, by name or UUID, before others of the same '
+        'priority; repeat it for several',
+    )
+
+
+def scope(parsed: argparse.Namespace) -> scope_module.Scope:
+    """The scope that the options name.
+
+    :raises UsageError: a skipped host without a reason
+    """
+    from nova_recovery.procedures.disaster import scope as scope_module
+
+    return scope_module.Scope(
+        cells=tuple(dict.fromkeys(parsed.cell)),
+        zones=tuple(dict.fromkeys(parsed.az)),
+        aggregates=tuple(dict.fromkeys(parsed.aggregate)),
+        hosts=tuple(dict.fromkeys(parsed.host)),
+        projects=tuple(dict.fromkeys(parsed.project)),
+        skip_hosts=recovering.pairs(parsed.skip_host, '--skip-host'),
+    )
+
+
+@contextlib.contextmanager
+def snapshot(
+    parsed: argparse.Namespace, cloud: cloud_module.Cloud
+) -> Iterator[reading.Snapshot | None]:
+    """The snapshot that was named, open; None if none was.
+
+    :raises NotFound: there is no such file
+    :raises RecoveryError: it is damaged
+    """
+    from nova_recovery.snapshot import checking
+    from nova_recovery.snapshot import reading
+    from nova_recovery.snapshot import store
+
+    if not parsed.snapshot:
+        yield None
+        return
+    path = store.resolve(cloud.conf.snapshot.directory, parsed.snapshot)
+    with reading.Snapshot(path) as found:
+        problems = checking.problems(found)
+        if problems:
+            raise exceptions.RecoveryError(
+                f'snapshot {path}: damaged: {problems[0]}'
+            )
+        yield found
+
+
+def order(
+    parsed: argparse.Namespace,
+    cloud: cloud_module.Cloud,
+    groups: dict[str, str],
+) -> wanted.Order:
+    """Who comes first, by the options and ``[disaster] priority_key``.
+
+    :param groups: UUID -> name, as the situation has them
+    :raises NotFound: no such server, or group
+    :raises Ambiguous: a name means several
+    """
+    from nova_recovery.procedures.disaster import layout
+    from nova_recovery.procedures.disaster import wanted
+
+    servers = recovering.resolve(cloud, parsed.first)
+    return wanted.Order(
+        first=tuple(dict.fromkeys(server.uuid for server in servers)),
+        key=cloud.conf.disaster.priority_key,
+        groups=tuple(layout.named_groups(groups, parsed.group_first)),
+    )
+
+
+def _time(text: str) -> datetime.datetime:
+    """A time in UTC, without a zone as the databases have them."""
+    try:
+        found = datetime.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is no time such as 2026-11-22T14:49'
+        ) from error
+    if found.tzinfo is not None:
+        found = found.astimezone(datetime.UTC).replace(tzinfo=None)
+    return found

@@ -1,0 +1,182 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Where hosts are, and which server groups there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Mapping
+import dataclasses
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from nova_recovery.cloud import schema
+from nova_recovery import exceptions
+from nova_recovery.procedures.disaster import cells
+from nova_recovery.procedures.disaster import scope
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud import database as database_module
+
+
+@dataclasses.dataclass(frozen=True)
+class Groups:
+    """Server groups.
+
+    :ivar names: UUID -> name
+    :ivar members: server -> UUID of its group
+    """
+
+    names: Mapping[str, str]
+    members: Mapping[str, str]
+
+
+def read(
+    cloud: cloud_module.Cloud,
+    services: Mapping[str, cells.Services],
+    silent: Iterable[str],
+) -> tuple[scope.Layout, Groups]:
+    """The cells, zones and aggregates of hosts; the groups of servers.
+
+    From the API database; before Ocata they are in the only cell.
+
+    :raises DatabaseUnavailable: the API database
+    """
+    databases = cloud.databases
+    zones: dict[str, str] = {}
+    aggregates: dict[str, frozenset[str]] = {}
+    names: dict[str, str] = {}
+    members: dict[str, str] = {}
+    asked = [databases.api] if databases.api is not None else [
+        cell.database
+        for cell in databases.cells
+        if cell.cell.name in services
+    ]
+    for database in asked:
+        some, named = _aggregates(database)
+        zones |= some
+        for name, hosts in named.items():
+            aggregates[name] = aggregates.get(name, frozenset()) | hosts
+        groups = _groups(database)
+        names |= groups.names
+        members |= groups.members
+    return (
+        scope.Layout(
+            cells=frozenset(cell.cell.name for cell in databases.cells),
+            hosts={
+                one.host: cell
+                for cell, some_services in services.items()
+                for one in some_services.services
+                if one.binary == cells.COMPUTE
+            },
+            zones=zones,
+            default=cloud.nova.default_availability_zone,
+            aggregates=aggregates,
+            silent=frozenset(silent),
+        ),
+        Groups(names, members),
+    )
+
+
+def named_groups(groups: Mapping[str, str], words: Iterable[str]) -> list[str]:
+    """The UUIDs of server groups that are named by UUID or by name.
+
+    :param groups: UUID -> name
+    :raises NotFound: there is none
+    :raises Ambiguous: several have that name
+    """
+    found = []
+    for word in words:
+        meant = [
+            uuid for uuid, name in groups.items() if word in (uuid, name)
+        ]
+        if not meant:
+            raise exceptions.NotFound(f'no server group {word}')
+        if len(meant) > 1:
+            raise exceptions.Ambiguous(
+                f'server group {word} is not the only one of that name',
+                sorted(meant),
+            )
+        found.append(meant[0])
+    return list(dict.fromkeys(found))
+
+
+def _aggregates(
+    database: database_module.Database,
+) -> tuple[dict[str, str], dict[str, frozenset[str]]]:
+    """Host -> zone, and aggregate -> hosts."""
+    if not database.tables.has('aggregate_hosts', 'host'):
+        return {}, {}
+    table = database.tables['aggregates']
+    members = database.tables['aggregate_hosts']
+    details = database.tables['aggregate_metadata']
+    with database.reader() as connection:
+        hosts: dict[int, set[str]] = {}
+        for aggregate, host in connection.execute(
+            sa.select(members.c.aggregate_id, members.c.host).where(
+                schema.live(members)
+            )
+        ):
+            hosts.setdefault(aggregate, set()).add(host)
+        named: dict[str, frozenset[str]] = {}
+        for number, name in connection.execute(
+            sa.select(table.c.id, table.c.name).where(schema.live(table))
+        ):
+            own = frozenset(hosts.get(number, ()))
+            named[name] = named.get(name, frozenset()) | own
+        zones = {
+            host: zone
+            for number, zone in connection.execute(
+                sa.select(details.c.aggregate_id, details.c.value).where(
+                    schema.live(details),
+                    details.c.key == 'availability_zone',
+                )
+            )
+            for host in hosts.get(number, ())
+            if zone
+        }
+    return zones, named
+
+
+def _groups(database: database_module.Database) -> Groups:
+    if not database.tables.has('instance_group_member', 'group_id'):
+        return Groups({}, {})
+    table = database.tables['instance_groups']
+    member = database.tables['instance_group_member']
+    # in a cell the column that has the UUID is called instance_id
+    server = (
+        member.c.instance_uuid
+        if 'instance_uuid' in member.c
+        else member.c.instance_id
+    )
+    with database.reader() as connection:
+        names = {
+            number: (uuid, name or '')
+            for number, uuid, name in connection.execute(
+                sa.select(table.c.id, table.c.uuid, table.c.name).where(
+                    schema.live(table)
+                )
+            )
+        }
+        members = {
+            uuid: names[number][0]
+            for uuid, number in connection.execute(
+                sa.select(server, member.c.group_id).where(
+                    schema.live(member)
+                )
+            )
+            if number in names
+        }
+    return Groups(dict(names.values()), members)

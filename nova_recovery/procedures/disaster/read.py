@@ -1,0 +1,342 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What was and what is, read in few queries.
+
+The cells are asked side by side, each in one snapshot of its database, then
+cinder, then the cells again for its volumes. A cell that is silent is in
+the answer as unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+import datetime
+from typing import Any
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from nova_recovery.cloud import databases as databases_module
+from nova_recovery.cloud import schema
+from nova_recovery import exceptions
+from nova_recovery.procedures.disaster import cells
+from nova_recovery.procedures.disaster import hosts as hosts_module
+from nova_recovery.procedures.disaster import layout as layout_module
+from nova_recovery.procedures.disaster import record
+from nova_recovery.procedures.disaster import scope as scope_module
+from nova_recovery.procedures.disaster import situation
+from nova_recovery.procedures.volumes import read as volumes_read
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud import database as database_module
+    from nova_recovery.procedures.volumes import situation as volumes_module
+    from nova_recovery.snapshot import reading
+
+
+def look(
+    cloud: cloud_module.Cloud,
+    snapshot: reading.Snapshot | None = None,
+    scope: scope_module.Scope | None = None,
+    now_hosts: Sequence[reading.Snapshot] = (),
+    since: datetime.datetime | None = None,
+    marks: Mapping[str, int] | None = None,
+    with_volumes: bool = True,
+) -> situation.Situation:
+    """What a power loss did to what is in scope, from the databases.
+
+    :param now_hosts: snapshots that hosts took of themselves since
+    :param since: when the outage was, UTC, for want of a snapshot: what was
+        asked of servers later counts as asked since
+    :param marks: those of an earlier look, which then win
+    :param with_volumes: read both sides of the volumes too
+    :raises NotFound: the scope names what isn't there
+    :raises DatabaseUnavailable: the API's database
+    :raises RecoveryError: the snapshot is damaged, or has no servers
+    """
+    scope = scope or scope_module.Scope()
+    recorded = record.read(snapshot) if snapshot else None
+    services, unknown = databases_module.divide(
+        cloud.databases.each_cell(
+            lambda cell: cells.services(cell, cloud.nova.service_down_time)
+        )
+    )
+    places, groups = layout_module.read(cloud, services, unknown)
+    meant = scope_module.hosts(scope, places)
+    asked = cells.Asked(
+        hosts=meant,
+        projects=scope.projects or None,
+        since=since,
+        marks=_marks(recorded, marks),
+        expected=_expected(recorded, scope, meant),
+    )
+    wanted = [
+        cell.database
+        for cell in cloud.databases.cells
+        if not scope.cells or cell.cell.name in scope.cells
+    ]
+    answers, silent = databases_module.divide(
+        databases_module.each(wanted, lambda cell: cells.read(cell, asked))
+    )
+    matter = scope_module.matters(scope, places, meant)
+    found = _Found(scope, places, groups, recorded, answers, asked)
+    volumes, no_volumes = None, 'not asked for'
+    if with_volumes:
+        volumes, no_volumes = _volumes(cloud, found)
+    return situation.Situation(
+        scope=scope,
+        now=max(
+            (one.now for one in answers.values()),
+            default=datetime.datetime.now(datetime.UTC).replace(tzinfo=None),
+        ),
+        recorded=recorded.about if recorded else None,
+        outage=found.outage(services, since),
+        servers=found.servers,
+        gone=found.gone,
+        new=found.new,
+        marks={name: one.mark for name, one in answers.items()},
+        marked={name: one.marked for name, one in answers.items()},
+        highest={name: one.highest for name, one in answers.items()},
+        computes={
+            one.host: one
+            for one in found.own(services)
+            if one.binary == cells.COMPUTE
+        },
+        services=(
+            *(s for s in found.own(services) if s.binary != cells.COMPUTE),
+            *_cinder_services(cloud),
+        ),
+        volumes=volumes,
+        no_volumes=no_volumes,
+        devices=found.devices,
+        groups=groups.names,
+        silent={
+            name: error.reason
+            for name, error in {**unknown, **silent}.items()
+            if name in matter or name in silent
+        },
+        disabled=tuple(cell.name for cell in cloud.databases.disabled),
+        hosts_before=hosts_module.of([snapshot] if snapshot else ()),
+        hosts_now=hosts_module.of(now_hosts),
+    )
+
+
+class _Found:
+    """The answers of the cells, put together with the snapshot."""
+
+    def __init__(
+        self,
+        scope: scope_module.Scope,
+        places: scope_module.Layout,
+        groups: layout_module.Groups,
+        recorded: record.Record | None,
+        answers: Mapping[str, cells.Answer],
+        asked: cells.Asked,
+    ) -> None:
+        self._scope, self._places = scope, places
+        self._recorded, self._asked = recorded, asked
+        known = recorded.servers if recorded else {}
+        self.servers: dict[str, situation.Server] = {}
+        self.new: frozenset[str] = frozenset()
+        devices: dict[str, tuple[situation.Device, ...]] = {}
+        new = set()
+        elsewhere: dict[str, cells.Row] = {}
+        deleted: set[str] = set()
+        for name, answer in answers.items():
+            elsewhere |= answer.elsewhere
+            deleted |= answer.deleted
+            has = recorded is not None and name in recorded.about.cells
+            for uuid, row in answer.servers.items():
+                one = known.get(uuid)
+                if has and one is None:
+                    new.add(uuid)
+                devices[uuid] = answer.devices.get(uuid, ())
+                self.servers[uuid] = cells.server(
+                    row,
+                    name,
+                    places.zone(row['host']),
+                    groups.members.get(uuid),
+                    one.before if one else None,
+                    answer,
+                )
+        self.new = frozenset(new)
+        self.gone = tuple(
+            situation.Gone(
+                uuid=uuid,
+                name=known[uuid].name,
+                cell=known[uuid].cell,
+                project=known[uuid].project,
+                before=known[uuid].before,
+                deleted=uuid in deleted,
+                host=(elsewhere[uuid]['host'] or 'no host')
+                if uuid in elsewhere
+                else None,
+            )
+            for uuid in sorted(asked.expected)
+            if uuid not in self.servers and known[uuid].cell in answers
+        )
+        if recorded is not None:
+            devices |= recorded.devices(set(self.servers))
+        self.devices = {uuid: some for uuid, some in devices.items() if some}
+
+    def own(
+        self, services: Mapping[str, cells.Services]
+    ) -> list[situation.Service]:
+        """The services of the cells, nova-compute only of the scope."""
+        hosts = self._asked.hosts
+        return [
+            one
+            for name, some in services.items()
+            if not self._scope.cells or name in self._scope.cells
+            for one in some.services
+            if hosts is None
+            or one.binary != cells.COMPUTE
+            or one.host in hosts
+        ]
+
+    def outage(
+        self,
+        services: Mapping[str, cells.Services],
+        since: datetime.datetime | None,
+    ) -> situation.Outage:
+        if since is not None:
+            return situation.Outage(since, 'given')
+        seen = [
+            one.last_seen
+            for one in self.own(services)
+            if one.binary == cells.COMPUTE
+            and one.state != situation.UP
+            and one.last_seen
+        ]
+        if seen:
+            return situation.Outage(max(seen), 'heartbeat')
+        if self._recorded is not None and self._recorded.about.taken_at:
+            return situation.Outage(self._recorded.about.taken_at, 'snapshot')
+        return situation.Outage()
+
+
+def _marks(
+    recorded: record.Record | None, given: Mapping[str, int] | None
+) -> dict[str, int]:
+    marks = {
+        cell: markers['instance_actions']
+        for cell, markers in (recorded.about.markers if recorded else {})
+        .items()
+        if 'instance_actions' in markers
+    }
+    return {**marks, **(given or {})}
+
+
+def _expected(
+    recorded: record.Record | None,
+    scope: scope_module.Scope,
+    meant: frozenset[str] | None,
+) -> frozenset[str]:
+    """The servers of the snapshot that were in the scope."""
+    if recorded is None:
+        return frozenset()
+    return frozenset(
+        uuid
+        for uuid, one in recorded.servers.items()
+        if (not scope.cells or one.cell in scope.cells)
+        and (meant is None or one.before.host in meant)
+        and (not scope.projects or one.project in scope.projects)
+    )
+
+
+def _volumes(
+    cloud: cloud_module.Cloud, found: _Found
+) -> tuple[volumes_module.Situation | None, str]:
+    """Both sides of the volumes of the scope, or why they aren't known."""
+    try:
+        if found._scope.everything:
+            return volumes_read.both_sides(cloud), ''
+        cinder = volumes_read.cinder(cloud)
+        servers = set(found.servers) | {one.uuid for one in found.gone}
+        ids = {
+            device.volume for some in found.devices.values() for device in some
+        }
+        ids |= _attached(cinder, servers)
+        return volumes_read.both_sides(cloud, ids, set(found.servers)), ''
+    except (
+        exceptions.ConfigError,
+        exceptions.DatabaseUnavailable,
+        exceptions.SchemaUnknown,
+    ) as error:
+        return None, str(error)
+
+
+def _attached(
+    cinder: database_module.Database, servers: set[str]
+) -> set[str]:
+    """The volumes that cinder has attached to servers.
+
+    Read whole: no index leads from a server to its attachments.
+    """
+    schema.require(cinder, 'volume-attachment')
+    table = cinder.tables['volume_attachment']
+    with cinder.reader() as connection:
+        return {
+            volume
+            for volume, server in connection.execute(
+                sa.select(table.c.volume_id, table.c.instance_uuid).where(
+                    schema.live(table), table.c.instance_uuid.is_not(None)
+                )
+            )
+            if server in servers
+        }
+
+
+def _cinder_services(
+    cloud: cloud_module.Cloud,
+) -> tuple[situation.Service, ...]:
+    database = cloud.databases.cinder
+    if database is None:
+        return ()
+    try:
+        return cells.services(database, cells.DOWN_TIME).services
+    except (exceptions.DatabaseUnavailable, exceptions.SchemaUnknown):
+        # told where its volumes are
+        return ()
+
+
+def running(
+    cloud: cloud_module.Cloud, servers: Sequence[situation.Server]
+) -> dict[str, bool | None]:
+    """Ask the compute of each server whether its guest runs.
+
+    :returns: UUID -> None where the compute can't tell
+    :raises ApiUnavailable: nova does not answer at all
+    """
+    from concurrent import futures
+
+    if not servers:
+        return {}
+    compute = cloud.compute
+    compute.ping()
+
+    def ask(server: situation.Server) -> Any:
+        try:
+            return compute.runs(server.uuid)
+        except exceptions.RecoveryError:
+            return None
+
+    with futures.ThreadPoolExecutor(16) as pool:
+        return dict(
+            zip(
+                (server.uuid for server in servers),
+                pool.map(ask, servers),
+                strict=True,
+            )
+        )

@@ -1,0 +1,166 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What a snapshot tells of the servers that there were."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from collections.abc import Mapping
+import dataclasses
+import datetime
+from typing import Any
+
+from nova_recovery import exceptions
+from nova_recovery.procedures.disaster import situation
+from nova_recovery.snapshot import format as format_module
+from nova_recovery.snapshot import reading
+
+_PREFIX = 'cell:'
+
+_SERVERS = """
+SELECT source, uuid, name, project_id, host, vm_state, power_state,
+task_state FROM servers WHERE hidden IS NOT 1
+"""
+
+_DEVICES = """
+SELECT d.server, d.volume, d.device_name, d.boot_index,
+d.boot_index IS NULL AND d.device_name IS (
+    -- up to Havana only the server says which one is the root
+    SELECT s.root_device_name FROM servers AS s WHERE s.uuid = d.server),
+d.tag, d.delete_on_termination, d.attachment
+FROM devices AS d WHERE d.volume IS NOT NULL
+ORDER BY d.server, length(d.device_name), d.device_name, d.volume
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """A server of the snapshot."""
+
+    name: str
+    cell: str
+    project: str
+    before: situation.Before
+
+
+class Record:
+    """The servers of a snapshot.
+
+    :ivar servers: by UUID
+    """
+
+    def __init__(
+        self,
+        about: situation.Recorded,
+        servers: Mapping[str, Known],
+        snapshot: reading.Snapshot,
+    ) -> None:
+        self.about, self.servers = about, servers
+        self._snapshot = snapshot
+
+    def devices(
+        self, servers: Collection[str]
+    ) -> dict[str, tuple[situation.Device, ...]]:
+        """The volumes of servers, of each in the order of devices.
+
+        Servers that had none, or that it doesn't know, are missing; those
+        of a cell whose devices could not be read too.
+        """
+        found: dict[str, list[situation.Device]] = {
+            uuid: [] for uuid in servers if uuid in self.servers
+        }
+        unknown = {
+            part.source
+            for part in self._snapshot.parts
+            if part.section == 'devices'
+            and part.state == format_module.UNKNOWN
+        }
+        for uuid in [
+            uuid
+            for uuid in found
+            if f'{_PREFIX}{self.servers[uuid].cell}' in unknown
+        ]:
+            del found[uuid]
+        with self._snapshot.reading():
+            for (
+                server, volume, device, index, root, tag, delete, attachment
+            ) in self._snapshot.file.execute(_DEVICES):
+                if server in found:
+                    found[server].append(
+                        situation.Device(
+                            server=server,
+                            volume=volume,
+                            device=device,
+                            root=index == 0 or bool(root),
+                            tag=tag,
+                            delete_on_termination=bool(delete),
+                            attachment=attachment,
+                        )
+                    )
+        return {server: tuple(some) for server, some in found.items()}
+
+
+def read(snapshot: reading.Snapshot) -> Record:
+    """The servers of a snapshot.
+
+    :raises RecoveryError: it is damaged, or has the servers of no cell
+    """
+    cells = frozenset(
+        part.source.removeprefix(_PREFIX)
+        for part in snapshot.parts
+        if part.section == 'servers'
+        and part.state == format_module.COMPLETE
+        and part.source.startswith(_PREFIX)
+    )
+    if not cells:
+        raise exceptions.RecoveryError(
+            f'snapshot {snapshot.path}: it has the servers of no cell'
+        )
+    with snapshot.reading():
+        servers = {
+            row[1]: Known(
+                name=row[2] or '',
+                cell=row[0].removeprefix(_PREFIX),
+                project=row[3] or '',
+                before=situation.Before(*row[4:]),
+            )
+            for row in snapshot.file.execute(_SERVERS)
+        }
+    return Record(
+        situation.Recorded(
+            path=snapshot.path,
+            taken_at=_time(snapshot.meta.get('taken_at')),
+            cells=cells,
+            markers={
+                source.name.removeprefix(_PREFIX): {
+                    table: value
+                    for table, value in source.markers.items()
+                    if isinstance(value, int)
+                }
+                for source in snapshot.sources
+                if source.kind == 'cell'
+            },
+        ),
+        servers,
+        snapshot,
+    )
+
+
+def _time(text: Any) -> datetime.datetime | None:
+    try:
+        found = datetime.datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    if found.tzinfo is None:
+        return found
+    return found.astimezone(datetime.UTC).replace(tzinfo=None)

@@ -1,0 +1,242 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A cloud after a power loss, as plain records.
+
+What was comes from a snapshot, what is from the databases. Times are UTC
+without a zone, as nova writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import dataclasses
+import datetime
+
+from nova_recovery.procedures.disaster import hosts as hosts_module
+from nova_recovery.procedures.disaster import scope as scope_module
+from nova_recovery.procedures.volumes import situation as volumes_module
+
+UP, DOWN, FORCED_DOWN, UNKNOWN = 'up', 'down', 'forced down', 'unknown'
+
+#: How it is known from which action on something happened after the outage:
+#: by the snapshot's marker, by the moment that the operator gave, or not at
+#: all (then it is the highest there is).
+BY_SNAPSHOT, BY_TIME, BY_NOW = 'snapshot', 'time', 'now'
+
+RUNNING = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Before:
+    """A server as the snapshot has it."""
+
+    host: str | None
+    vm_state: str
+    power_state: int | None
+    task_state: str | None = None
+
+    @property
+    def ran(self) -> bool:
+        return self.vm_state == 'active' and self.power_state == RUNNING
+
+
+@dataclasses.dataclass(frozen=True)
+class Action:
+    """What was asked of a server, one row of ``instance_actions``.
+
+    :ivar user: None: nova itself, such as its power sync
+    :ivar result: of its newest event, ``Success`` or ``Error``; None: it
+        has none, or is not at its end
+    """
+
+    id: int
+    action: str
+    user: str | None
+    request_id: str | None
+    result: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """A live server, as its cell has it now.
+
+    :ivar zone: the availability zone of its host
+    :ivar group: UUID of its server group
+    :ivar before: None: the snapshot doesn't have it, or there is none
+    :ivar newest: actions above the mark of its cell, oldest first
+    :ivar earlier: the newest action up to the mark; only read where a
+        server was stopped by nova itself and no snapshot tells whether it
+        ran before
+    """
+
+    uuid: str
+    name: str
+    cell: str
+    host: str | None
+    node: str | None
+    vm_state: str
+    power_state: int | None
+    task_state: str | None
+    project: str
+    zone: str
+    metadata: Mapping[str, str]
+    group: str | None
+    boots_from_volume: bool
+    before: Before | None = None
+    newest: tuple[Action, ...] = ()
+    earlier: Action | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Gone:
+    """A server of the snapshot that is no more, or out of the scope.
+
+    :ivar deleted: nova has it as deleted; False: nova has no such row
+    :ivar host: where it lives now, if it only left the scope
+    """
+
+    uuid: str
+    name: str
+    cell: str
+    project: str
+    before: Before
+    deleted: bool = False
+    host: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Service:
+    """A service of nova or cinder.
+
+    :ivar cell: ``cinder`` for cinder's
+    :ivar state: UP, DOWN, FORCED_DOWN, or UNKNOWN: it has a heartbeat of
+        the future
+    :ivar last_seen: its last heartbeat, by the clock of its own cloud
+    """
+
+    binary: str
+    host: str
+    cell: str
+    state: str
+    last_seen: datetime.datetime | None
+    disabled: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """A disk of a server that is a volume.
+
+    :ivar attachment: id in cinder
+    """
+
+    server: str
+    volume: str
+    device: str | None
+    root: bool
+    tag: str | None
+    delete_on_termination: bool
+    attachment: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Outage:
+    """When it was.
+
+    :ivar at: None: nothing tells
+    :ivar how: ``given``, ``heartbeat`` (the newest among the computes that
+        are down), ``snapshot`` (not before it was taken), ``unknown``
+    """
+
+    at: datetime.datetime | None = None
+    how: str = 'unknown'
+
+
+@dataclasses.dataclass(frozen=True)
+class Recorded:
+    """The snapshot that tells what was.
+
+    :ivar taken_at: by the clock of the machine that took it
+    :ivar cells: those whose servers it has
+    :ivar markers: cell -> table -> its highest id then
+    """
+
+    path: str
+    taken_at: datetime.datetime | None
+    cells: frozenset[str]
+    markers: Mapping[str, Mapping[str, int]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Situation:
+    """What was and what is, of a scope.
+
+    :ivar now: the database's clock
+    :ivar recorded: None: there is no snapshot
+    :ivar servers: live ones of the scope, by UUID
+    :ivar gone: of the snapshot and no longer in the scope
+    :ivar new: UUIDs of servers that the snapshot doesn't have, although it
+        has their cell
+    :ivar marks: cell -> highest id of ``instance_actions`` before the
+        outage; what is above was asked since
+    :ivar marked: cell -> BY_SNAPSHOT, BY_TIME or BY_NOW
+    :ivar highest: cell -> table -> highest id now
+    :ivar computes: nova-compute of the scope, by host
+    :ivar services: all other services of nova's cells and of cinder
+    :ivar volumes: both sides of the scope's volumes; None: not known
+    :ivar no_volumes: why they are not known
+    :ivar devices: server -> volumes that it had, by the snapshot; else that
+        it has; in the order of devices
+    :ivar groups: UUID -> name of server groups
+    :ivar silent: cell -> why it is not known what is there
+    :ivar disabled: cells that were not read because they are disabled
+    :ivar hosts_before: what hosts told of themselves in the snapshot
+    :ivar hosts_now: what they told since
+    """
+
+    scope: scope_module.Scope
+    now: datetime.datetime
+    recorded: Recorded | None = None
+    outage: Outage = Outage()
+    servers: Mapping[str, Server] = dataclasses.field(default_factory=dict)
+    gone: tuple[Gone, ...] = ()
+    new: frozenset[str] = frozenset()
+    marks: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    marked: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    highest: Mapping[str, Mapping[str, int]] = dataclasses.field(
+        default_factory=dict
+    )
+    computes: Mapping[str, Service] = dataclasses.field(default_factory=dict)
+    services: tuple[Service, ...] = ()
+    volumes: volumes_module.Situation | None = None
+    no_volumes: str = ''
+    devices: Mapping[str, tuple[Device, ...]] = dataclasses.field(
+        default_factory=dict
+    )
+    groups: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    silent: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    disabled: tuple[str, ...] = ()
+    hosts_before: Mapping[str, hosts_module.Host] = dataclasses.field(
+        default_factory=dict
+    )
+    hosts_now: Mapping[str, hosts_module.Host] = dataclasses.field(
+        default_factory=dict
+    )
+
+    def name(self, uuid: str) -> str:
+        found = self.servers.get(uuid)
+        return (found.name if found else '') or uuid
+
+    def compute(self, host: str | None) -> str:
+        """The state of nova-compute on a host."""
+        found = self.computes.get(host or '')
+        return found.state if found else UNKNOWN
