@@ -21,6 +21,7 @@ def registry() -> change.Registry:
     """Every change by its kind."""
     # Imported here: the planners need the kinds' names, not their clients.
     from nova_recovery.changes import allocation
+    from nova_recovery.changes import backup
     from nova_recovery.changes import claim_server
     from nova_recovery.changes import evacuate
     from nova_recovery.changes import fence
@@ -41,6 +42,7 @@ def registry() -> change.Registry:
 
     kinds: tuple[change.Change, ...] = (
         allocation.MoveAllocation(),
+        backup.CreateBackup(),
         claim_server.ClaimServer(),
         claim_server.ReleaseServer(),
         evacuate.EvacuateServer(),

@@ -143,3 +143,50 @@ class Volume:
     def complete_attachment(self, uuid: str) -> None:
         with apis.sending(f'completion of attachment {uuid}'):
             self._client(ATTACHMENTS).attachments.complete(uuid)
+
+    def services(self, binary: str) -> list[JSON]:
+        """The services of a kind: host, zone, status and state of each."""
+        with apis.reading(f'services {binary}'):
+            found = self._client('3.0').services.list(binary=binary)
+        return [dict(one.to_dict()) for one in found]
+
+    def backup_room(self, project: str) -> dict[str, int | None]:
+        """What the quota of a project leaves; None where it has no limit.
+
+        :returns: of ``backups`` and of ``gigabytes``
+        """
+        with apis.reading(f'quota of project {project}'):
+            quota = self._client('3.0').quotas.get(project, usage=True)
+        room: dict[str, int | None] = {}
+        for key, name in (
+            ('backups', 'backups'),
+            ('gigabytes', 'backup_gigabytes'),
+        ):
+            one = quota.to_dict()[name]
+            left = one['limit'] - one['in_use'] - one.get('reserved', 0)
+            room[key] = None if one['limit'] < 0 else left
+        return room
+
+    def create_backup(
+        self,
+        volume: str,
+        name: str,
+        description: str,
+        incremental: bool,
+        force: bool,
+    ) -> str:
+        """Ask for a backup, once; its id.
+
+        It belongs to the caller's project, whosever the volume is.
+
+        :param force: although the volume is in use
+        """
+        with apis.sending(f'backup of volume {volume}'):
+            made = self._client('3.0').backups.create(
+                volume,
+                name=name,
+                description=description,
+                incremental=incremental,
+                force=force,
+            )
+        return str(made.id)

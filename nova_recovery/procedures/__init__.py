@@ -44,6 +44,7 @@ def check_gates(
     :param touched: subjects that a run of this plan has begun to change
     :raises RecoveryError: a plan of a procedure that isn't known here
     """
+    from nova_recovery.procedures.backups import create as backup_create
     from nova_recovery.procedures import reboot
     from nova_recovery.procedures import recover
     from nova_recovery.procedures import set_states
@@ -56,6 +57,7 @@ def check_gates(
         reboot.PROCEDURE: reboot.check,
         set_states.PROCEDURE: set_states.check,
         attach.PROCEDURE: attach.check,
+        backup_create.PROCEDURE: backup_create.check,
         detach.PROCEDURE: detach.check,
         reset.PROCEDURE: reset.check,
     }

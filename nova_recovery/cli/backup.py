@@ -1,0 +1,236 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""``recovery backup …``"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import TYPE_CHECKING
+
+from nova_recovery.cli import base
+from nova_recovery.cli import carry_out
+from nova_recovery.cli import recovering
+from nova_recovery import exceptions
+from nova_recovery import exit_codes
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.procedures.backups import read
+
+_UNITS = {'': 86400, 'm': 60, 'h': 3600, 'd': 86400, 'w': 7 * 86400}
+
+
+class CheckBackup(base.RecoveryLister):
+    """List the volumes that have no good backup which is young enough.
+
+    Good is a backup that can be restored: it is available, and so are all
+    those on which it builds if it is incremental. Its age is that of the
+    data in it. Whose backup it is doesn't matter. Cinder's database is
+    read, and the cells for the names of servers; how many volumes of each
+    project lack one is told on stderr. Ends with 0 if all have one, 4 if
+    some have not, 1 if cinder's database does not answer.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        _add_scope(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+        from nova_recovery.procedures.backups import assess
+
+        cloud = self.cloud(parsed_args)
+        result = assess.assess(
+            cloud, _scope(cloud, parsed_args), parsed_args.older_than
+        )
+        for line in result.summary():
+            self.app.stderr.write(f'{line}\n')
+        if result.verdicts:
+            self.exit_code = exit_codes.PARTLY
+        return assess.COLUMNS, result.rows()
+
+
+class CreateBackup(base.RecoveryLister):
+    """Back up the volumes that "backup check" names.
+
+    Those that never had a good backup come first, then those whose newest
+    is the oldest. Each is asked for once, whatever happens, and waited for;
+    a run that was stopped goes on with "run resume". The backups belong to
+    your project and count for its quota. None is ever deleted.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        _add_scope(parser)
+        parser.add_argument(
+            '--volume',
+            metavar='<volume>',
+            action='append',
+            default=[],
+            help='Only this volume: its UUID; repeat it for several',
+        )
+        parser.add_argument(
+            '--limit',
+            metavar='<count>',
+            type=_count,
+            help='At most so many volumes, the neediest',
+        )
+        parser.add_argument(
+            '--incremental',
+            action='store_true',
+            help='Only what changed, where your project has a good backup '
+            'to build on; the others are full, and the plan says why',
+        )
+        in_use = parser.add_mutually_exclusive_group()
+        in_use.add_argument(
+            '--force',
+            dest='in_use',
+            action='store_const',
+            const='force',
+            default='refuse',
+            help='Volumes in use too; the backup of a running guest is '
+            'crash-consistent only',
+        )
+        in_use.add_argument(
+            '--skip-in-use',
+            dest='in_use',
+            action='store_const',
+            const='skip',
+            help='Leave volumes in use out',
+        )
+        parser.add_argument(
+            '--per-backend',
+            metavar='<count>',
+            type=_count,
+            default=2,
+            help='At most so many at a time of one back end of cinder '
+            '(default: 2)',
+        )
+        parser.add_argument(
+            '--everywhere',
+            metavar='<count>',
+            type=_count,
+            default=8,
+            help='At most so many at a time in the whole cloud (default: 8)',
+        )
+        parser.add_argument(
+            '--patience',
+            metavar='<time>',
+            type=_time,
+            default='1d',
+            help='How long one backup may take before it is no longer '
+            'waited for, such as 90m, 12h or 2d (default: 1d)',
+        )
+        carry_out.add_plan_options(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+        from nova_recovery.procedures.backups import create
+        from nova_recovery.procedures import clock
+
+        cloud = self.cloud(parsed_args)
+        request = create.Request(
+            scope=_scope(cloud, parsed_args, parsed_args.volume),
+            limit=parsed_args.older_than,
+            at_most=parsed_args.limit,
+            incremental=parsed_args.incremental,
+            in_use=parsed_args.in_use,
+            per_backend=parsed_args.per_backend,
+            everywhere=parsed_args.everywhere,
+            settle=cloud.conf.timeouts.settle,
+            patience=parsed_args.patience,
+        )
+        plan = create.decide(
+            request, create.read(cloud, request.scope), clock.now()
+        )
+        return carry_out.settle(self, parsed_args, plan, cloud).table
+
+
+def _add_scope(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--older-than',
+        metavar='<age>',
+        type=_time,
+        default='7d',
+        help='Volumes whose newest good backup is older than so many days, '
+        'or than 90m, 12h, 2d or 1w; 0 is every volume (default: 7d)',
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        '--project',
+        metavar='<project>',
+        help='Only volumes of this project, by its ID',
+    )
+    which.add_argument(
+        '--host',
+        metavar='<host>',
+        help='Only volumes of the servers of this host, to the letter',
+    )
+    which.add_argument(
+        '--server',
+        metavar='<server>',
+        help='Only volumes of this server, by UUID or name',
+    )
+
+
+def _scope(
+    cloud: cloud_module.Cloud,
+    parsed: argparse.Namespace,
+    volumes: list[str] | None = None,
+) -> read.Scope:
+    from nova_recovery.procedures.backups import read
+
+    ids = tuple(dict.fromkeys(_uuid(word) for word in volumes or ()))
+    if ids and (parsed.project or parsed.host or parsed.server):
+        raise exceptions.UsageError(
+            '--volume names the volumes by itself: leave --project, --host '
+            'and --server away'
+        )
+    server = None
+    if parsed.server:
+        (found,) = recovering.resolve(cloud, [parsed.server])
+        server = found.uuid
+    return read.Scope(parsed.project, parsed.host, server, ids)
+
+
+def _uuid(word: str) -> str:
+    """A volume's UUID.
+
+    :raises UsageError: it is none
+    """
+    from oslo_utils import uuidutils
+
+    if not uuidutils.is_uuid_like(word):
+        raise exceptions.UsageError(
+            f'{word!r} is no UUID of a volume; openstack volume list tells it'
+        )
+    return word.strip().lower()
+
+
+def _time(word: str) -> int:
+    """Seconds; a number alone is days."""
+    match = re.fullmatch('([0-9]{1,6})([mhdw]?)', word.strip().lower())
+    if match is None:
+        raise argparse.ArgumentTypeError(
+            f'{word!r} is no time: give days, or such as 90m, 12h, 2d or 1w'
+        )
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def _count(word: str) -> int:
+    if not re.fullmatch('[1-9][0-9]{0,5}', word):
+        raise argparse.ArgumentTypeError(
+            f'{word!r} is no count: give a whole number from 1 up'
+        )
+    return int(word)

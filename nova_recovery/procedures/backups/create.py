@@ -1,0 +1,243 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""``backup create``: plan the backups that ``backup check`` misses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import dataclasses
+from typing import Any
+from typing import TYPE_CHECKING
+
+from nova_recovery.cloud import backup_chains
+from nova_recovery.cloud import backups
+from nova_recovery.engine.plan import Gate
+from nova_recovery.engine.plan import Item
+from nova_recovery.engine.plan import Plan
+from nova_recovery.engine.plan import Step
+from nova_recovery.procedures.backups import assess
+from nova_recovery.procedures.backups import gates as gates_module
+from nova_recovery.procedures.backups import read as read_module
+from nova_recovery.procedures.volumes import read as volumes_read
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+
+PROCEDURE = 'backup-create'
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What was asked for.
+
+    :ivar limit: what is older doesn't count, seconds
+    :ivar at_most: so many volumes, the neediest; None: all
+    :ivar incremental: where there is a good backup to build on
+    :ivar in_use: what to do with volumes in use: ``refuse``, ``skip`` or
+        ``force``
+    :ivar per_backend: so many at a time of one back end
+    :ivar everywhere: so many at a time
+    :ivar settle: seconds until a request can't arrive any more
+    :ivar patience: seconds that one backup may take
+    """
+
+    scope: read_module.Scope
+    limit: int
+    at_most: int | None = None
+    incremental: bool = False
+    in_use: str = 'refuse'
+    per_backend: int = 2
+    everywhere: int = 8
+    settle: int = 60
+    patience: int = 86400
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """The volumes with their backups, and what cinder's API says.
+
+    :ivar outside: text where it says nothing
+    """
+
+    inventory: backups.Inventory
+    outside: read_module.Outside | str
+
+
+def read(cloud: cloud_module.Cloud, scope: read_module.Scope) -> Found:
+    """Read what a plan is made from.
+
+    :raises DatabaseUnavailable: cinder's; for a host or server any cell's
+    :raises NotFound: a volume, a host or a project that isn't there
+    """
+    return Found(
+        read_module.inventory(cloud, scope), read_module.outside(cloud)
+    )
+
+
+def decide(request: Request, found: Found, now: str = '') -> Plan:
+    """The plan: one backup for each volume that lacks a good one."""
+    items: list[Item] = []
+    left_out: dict[str, str] = {}
+    beyond = 0
+    wanted = assess.lacking(found.inventory, request.limit)
+    for volume, judged in wanted:
+        why = _unfit(request, volume)
+        if why:
+            left_out[volume.id] = why
+        elif request.at_most is not None and len(items) >= request.at_most:
+            beyond += 1
+        else:
+            items.append(_item(request, volume, judged, found))
+    for one in request.scope.volumes:
+        if all(volume.id != one for volume, _ in wanted):
+            left_out[one] = (
+                'it has a good backup that is young enough (--older-than 0 '
+                'makes another)'
+            )
+    several = 'volume' if len(items) == 1 else 'volumes'
+    return Plan(
+        procedure=PROCEDURE,
+        title=f'back up {len(items)} {several}',
+        arguments=_arguments(request),
+        steps=(
+            Step(
+                'back-up',
+                'back up volumes',
+                tuple(items),
+                {
+                    'backend': request.per_backend,
+                    'everywhere': request.everywhere,
+                },
+            ),
+        )
+        if items
+        else (),
+        gates=_gates(request, found, items),
+        notes=_notes(items, found, beyond),
+        left_out=left_out,
+        created_at=now,
+    )
+
+
+def check(
+    plan: Plan, cloud: cloud_module.Cloud, touched: frozenset[str]
+) -> tuple[Gate, ...]:
+    """The gates as they are now, for what the run hasn't begun with."""
+    items = [item for item in plan.items() if item.subject not in touched]
+    volumes = tuple(item.data['volume'] for item in items)
+    request = dataclasses.replace(
+        _request(plan.arguments), scope=read_module.Scope()
+    )
+    # a volume that was deleted since is its item's own matter
+    found = backups.of_cinder(volumes_read.cinder(cloud), volumes)
+    return _gates(request, Found(found, read_module.outside(cloud)), items)
+
+
+def _gates(
+    request: Request, found: Found, items: list[Item]
+) -> tuple[Gate, ...]:
+    volumes = [
+        found.inventory.volumes[item.data['volume']]
+        for item in items
+        if item.data['volume'] in found.inventory.volumes
+    ]
+    named = [
+        found.inventory.volumes[one] for one in request.scope.volumes
+    ]
+    return tuple(
+        gates_module.gates(volumes, named, request.in_use, found.outside)
+    )
+
+
+def _unfit(request: Request, volume: backups.Volume) -> str:
+    """Why cinder would not back a volume up; '' if it would."""
+    if volume.status == 'in-use':
+        skipped = request.in_use == 'skip'
+        return 'it is in use (--skip-in-use)' if skipped else ''
+    if volume.status != 'available':
+        return (
+            f'it is {volume.status}; cinder backs up what is available or '
+            'in use'
+        )
+    return ''
+
+
+def _item(
+    request: Request,
+    volume: backups.Volume,
+    judged: backup_chains.Verdict,
+    found: Found,
+) -> Item:
+    base, why = None, ''
+    if request.incremental and not isinstance(found.outside, str):
+        base, why = backup_chains.base(
+            volume,
+            found.inventory.backups.get(volume.id, ()),
+            found.outside.project,
+        )
+    return Item(
+        id=f'create-backup:{volume.id}',
+        kind='create-backup',
+        subject=f'volume:{volume.id}',
+        label=volume.name or volume.id,
+        data={
+            'volume': volume.id,
+            'size': volume.size,
+            'backend': volume.backend,
+            'everywhere': True,
+            'newest': judged.newest.id if judged.newest else None,
+            'base': base,
+            'why_full': why,
+            'force': request.in_use == 'force',
+            'settle': request.settle,
+            'patience': request.patience,
+        },
+    )
+
+
+def _notes(items: list[Item], found: Found, beyond: int) -> tuple[str, ...]:
+    notes = []
+    in_use = [
+        item
+        for item in items
+        if found.inventory.volumes[item.data['volume']].status == 'in-use'
+    ]
+    if in_use:
+        notes.append(
+            f'{len(in_use)} of them are in use. The backup of a running '
+            'guest is crash-consistent only: what the guest has not written '
+            'to its disk yet is not in it.'
+        )
+    if items and not isinstance(found.outside, str):
+        notes.append(
+            f'The backups belong to your project, {found.outside.project}, '
+            'and count for its quota; the members of the projects that have '
+            'the volumes do not see them.'
+        )
+    if beyond:
+        notes.append(f'{beyond} more volumes are for another time (--limit).')
+    return tuple(notes)
+
+
+def _arguments(request: Request) -> dict[str, Any]:
+    arguments = dataclasses.asdict(request)
+    arguments['scope']['volumes'] = list(request.scope.volumes)
+    return arguments
+
+
+def _request(arguments: Mapping[str, Any]) -> Request:
+    scope = dict(arguments['scope'])
+    scope['volumes'] = tuple(scope['volumes'])
+    return Request(
+        **{**arguments, 'scope': read_module.Scope(**scope)}
+    )

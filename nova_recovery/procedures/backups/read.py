@@ -1,0 +1,162 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Volumes and backups of a scope, and what the APIs say of services."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Mapping
+import dataclasses
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from nova_recovery.cloud import backups
+from nova_recovery.cloud import database as database_module
+from nova_recovery.cloud import databases as databases_module
+from nova_recovery.cloud import facts
+from nova_recovery.cloud import schema
+from nova_recovery.cloud import services
+from nova_recovery import exceptions
+from nova_recovery.procedures.volumes import read as volumes_read
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+
+
+@dataclasses.dataclass(frozen=True)
+class Scope:
+    """Whose volumes; all None is the whole cloud.
+
+    :ivar project: ID
+    :ivar host: compute host, to the letter
+    :ivar server: UUID
+    :ivar volumes: UUIDs; () is no limit
+    """
+
+    project: str | None = None
+    host: str | None = None
+    server: str | None = None
+    volumes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Service:
+    """A service of cinder, as its API has it.
+
+    :ivar host: of cinder-volume ``host@backend``
+    """
+
+    host: str
+    zone: str
+    enabled: bool
+    up: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Outside:
+    """What cinder's API says.
+
+    :ivar project: ID of the caller's: the backups will be its own
+    :ivar room: how many backups and how many GiB the quota of that project
+        leaves; None: no limit
+    """
+
+    backup: tuple[Service, ...]
+    volume: tuple[Service, ...]
+    project: str
+    room: Mapping[str, int | None]
+
+
+def inventory(
+    cloud: cloud_module.Cloud, scope: Scope
+) -> backups.Inventory:
+    """The volumes of a scope with their backups.
+
+    :raises DatabaseUnavailable: cinder's; for a host or server any cell's
+    :raises NotFound: a volume, a host or a project that isn't there
+    """
+    cinder = volumes_read.cinder(cloud)
+    ids: Collection[str] | None = scope.volumes or None
+    if scope.host or scope.server:
+        if scope.host:
+            services.host_mapping(cloud.databases, scope.host)
+        ids = volumes_read.of_scope(
+            cloud, volumes_read.Scope(scope.host, scope.server)
+        )
+    found = backups.of_cinder(cinder, ids, scope.project)
+    missing = sorted(set(scope.volumes) - set(found.volumes))
+    if missing:
+        raise exceptions.NotFound(
+            f'cinder has no volume {", ".join(missing)} with anything in it'
+            + (f' of project {scope.project}' if scope.project else '')
+        )
+    if scope.project and ids is None and not found.volumes:
+        raise exceptions.NotFound(
+            f'project {scope.project} has no volumes; give its ID'
+        )
+    return found
+
+
+def names(
+    cloud: cloud_module.Cloud, servers: Iterable[str]
+) -> dict[str, str]:
+    """The names of servers, by UUID; of cells that answer."""
+    wanted = sorted(set(servers))
+    if not wanted:
+        return {}
+
+    def ask(cell: database_module.Database) -> dict[str, str]:
+        table = cell.tables['instances']
+        query = sa.select(table.c.uuid, table.c.display_name).where(
+            schema.live(table)
+        )
+        found: dict[str, str] = {}
+        with cell.reader() as connection:
+            for batch in facts.batches(wanted):
+                rows = connection.execute(
+                    query.where(table.c.uuid.in_(batch))
+                )
+                found |= {uuid: name or uuid for uuid, name in rows}
+        return found
+
+    answers, _ = databases_module.divide(cloud.databases.each_cell(ask))
+    merged: dict[str, str] = {}
+    for answer in answers.values():
+        merged |= answer
+    return merged
+
+
+def outside(cloud: cloud_module.Cloud) -> Outside | str:
+    """What cinder's API says, or why it says nothing."""
+    try:
+        volume = cloud.volume
+        project = str(cloud.connection.session.get_project_id())
+        return Outside(
+            backup=tuple(map(_service, volume.services('cinder-backup'))),
+            volume=tuple(map(_service, volume.services('cinder-volume'))),
+            project=project,
+            room=volume.backup_room(project),
+        )
+    except (exceptions.ApiUnavailable, exceptions.NotFound) as error:
+        return str(error)
+
+
+def _service(row: Mapping[str, str]) -> Service:
+    return Service(
+        host=row['host'],
+        zone=row['zone'],
+        enabled=row['status'] == 'enabled',
+        up=row['state'] == 'up',
+    )
