@@ -270,6 +270,10 @@ class PracticeCloud:
         """Create a server and wait; see :func:`servers.create`."""
         return servers.create(self.config, name, **options)
 
+    def create_servers(self, name: str, count: int, host: str) -> list[str]:
+        """Create plain servers NAME-1, NAME-2 by one request; their ids."""
+        return servers.create_many(self.config, name, count, host)
+
     def delete_server(self, server: str) -> None:
         """Delete a server by UUID or name, with its volumes, and wait."""
         servers.delete(self.config, server)

@@ -291,6 +291,26 @@ class DisasterTest(base.FunctionalTest):
                 )
             )
 
+    # the recovery
+
+    def plan_file(self, *words: Any, code: int = 0) -> JSON:
+        """The plan against the snapshot, as JSON; saved in its 'file'."""
+        return self.plan(
+            'disaster', 'apply', '--snapshot', self.snapshot, *words,
+            code=code,
+        )  # fmt: skip
+
+    def apply(self, *words: Any, code: int = 0) -> base.Ended:
+        """``disaster apply`` against the snapshot, agreed to by its digest.
+
+        ``--yes`` is for small plans only.
+        """
+        made = self.plan_file(*words)
+        return self.done(
+            'plan', 'apply', made['file'], '--approve', made['digest'],
+            code=code,
+        )  # fmt: skip
+
     # afterwards
 
     def asked(self, before: Whole, now: Whole) -> list[str]:
