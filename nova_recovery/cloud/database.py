@@ -37,6 +37,7 @@ from sqlalchemy import event
 from sqlalchemy import exc
 
 from nova_recovery.cloud import db_errors
+from nova_recovery.cloud import db_server
 from nova_recovery.cloud import db_url
 from nova_recovery.cloud import secrets
 from nova_recovery.cloud import tables
@@ -108,6 +109,17 @@ class Database:
             other._url = self._url.set(host=host, port=port)
         other._problem = self._problem
         return other
+
+    def show(self, *statements: str) -> dict[str, str]:
+        """What its server says of itself; see :func:`db_server.show`.
+
+        :raises DatabaseUnavailable: it can't be asked
+        """
+        if self._url is None:
+            raise exceptions.DatabaseUnavailable(self.name, self._problem)
+        return db_server.show(
+            self.name, self._url, statements, self._connect_timeout
+        )
 
     def __repr__(self) -> str:
         return f'<Database {self.name} {self.url}>'

@@ -173,6 +173,7 @@ class Galera:
                 f"--wsrep-provider-options=gmcast.listen_addr={listen};"
                 f"ist.recv_addr=127.0.0.1:{process.free_port()}",
                 "--wsrep-node-address=127.0.0.1",
+                f"--wsrep-node-incoming-address=127.0.0.1:{port}",
                 f"--wsrep-node-name=node{node}",
                 "--wsrep-sst-method=rsync",
                 f"--wsrep-sst-receive-address=127.0.0.1:{process.free_port()}",

@@ -1,0 +1,227 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""The databases are not older than the snapshot.
+
+A restored dump that is older has forgotten servers, volumes and what was
+done since; what the hosts and the storage have is then of another time.
+Nothing may be started on such a database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+import dataclasses
+from typing import Any
+
+import sqlalchemy as sa
+
+from nova_recovery.cloud import database as database_module
+from nova_recovery.cloud import databases as databases_module
+from nova_recovery.cloud import schema
+from nova_recovery import readiness
+from nova_recovery.snapshot import cells
+from nova_recovery.snapshot import format as format_module
+from nova_recovery.snapshot import reading
+from nova_recovery.snapshot import streams
+from nova_recovery.snapshot import volumes
+
+LAYER = 'age'
+_EXPECTED = 'not older than the snapshot'
+_REMEDY = (
+    'start nothing; restore a newer dump of {schema} and replay the binary '
+    'logs up to the outage'
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Marks:
+    """What only grows in a database.
+
+    :ivar numbers: table -> its highest id, or newest time
+    :ivar reports: services.id -> (who it is, how often it reported)
+    """
+
+    numbers: Mapping[str, Any]
+    reports: Mapping[int, tuple[str, int]] = dataclasses.field(
+        default_factory=dict
+    )
+
+
+class Probe:
+    """See :class:`nova_recovery.readiness.Probe`."""
+
+    needs: tuple[str, ...] = ('database/*',)
+
+    def rows(self, site: readiness.Site) -> Iterator[readiness.Row]:
+        with site.before() as snapshot:
+            if snapshot is None:
+                # Nobody can mend that afterwards, so it doesn't block.
+                yield readiness.Row(
+                    LAYER,
+                    'databases',
+                    readiness.GO,
+                    'no snapshot was named: how old they are is not judged',
+                    _EXPECTED,
+                )
+                return
+            before = {
+                source.name: (source, _before(snapshot, source))
+                for source in snapshot.sources
+                if source.kind in ('cell', 'cinder')
+                and source.state != format_module.ABSENT
+            }
+            taken = str(snapshot.meta.get('taken_at', ''))
+        databases = _databases(site)
+        asked = databases_module.each(list(databases.values()), _now)
+        for name, (source, marks) in before.items():
+            database = databases.get(name)
+            if database is None:
+                yield _row(
+                    name,
+                    readiness.NO_GO,
+                    'it is in the snapshot, and not in the cloud now',
+                    'map the cell again: nova-manage cell_v2 create_cell',
+                )
+                continue
+            now = asked[database.name]
+            if source.state == format_module.UNKNOWN:
+                yield _row(
+                    name,
+                    readiness.UNKNOWN,
+                    f'the snapshot could not read it: {source.detail}',
+                    'name a snapshot that has it with --snapshot',
+                )
+            elif isinstance(now, Exception):
+                yield _row(
+                    name, readiness.UNKNOWN, str(now), 'mend the database'
+                )
+            else:
+                yield judge(name, marks, now, taken, database.schema or name)
+
+
+def judge(
+    name: str, before: Marks, now: Marks, taken: str, database: str
+) -> readiness.Row:
+    """Compare what only grows."""
+    older = [
+        f'{table} {_column(then)} {_shown(now.numbers.get(table))}, '
+        f'{_shown(then)} in the snapshot'
+        for table, then in before.numbers.items()
+        if then is not None and _less(now.numbers.get(table), then)
+    ]
+    lower = [
+        f'services.report_count of {who} (id {number}) '
+        f'{now.reports[number][1]}, {then} in the snapshot'
+        for number, (who, then) in sorted(before.reports.items())
+        if number in now.reports and now.reports[number][1] < then
+    ]
+    if lower:
+        more = f' and {len(lower) - 1} more' if len(lower) > 1 else ''
+        older.append(lower[0] + more)
+    if older:
+        return _row(
+            name,
+            readiness.NO_GO,
+            f'older than the snapshot of {taken}: ' + '; '.join(older),
+            _REMEDY.format(schema=database),
+        )
+    counted = ', '.join(
+        f'{table} {_shown(now.numbers.get(table))} (was {_shown(then)})'
+        for table, then in before.numbers.items()
+        if then is not None
+    )
+    return _row(name, readiness.GO, counted or 'it was empty then', '')
+
+
+def _before(
+    snapshot: reading.Snapshot, source: reading.Source
+) -> Marks:
+    return Marks(
+        numbers=source.markers,
+        reports={
+            row['id']: (f'{row["binary"]} {row["host"]}', row['report_count'])
+            for row in snapshot.rows('services', source=source.name)
+            if row['report_count'] is not None
+        },
+    )
+
+
+def _databases(
+    site: readiness.Site,
+) -> dict[str, database_module.Database]:
+    """As the sources of a snapshot are called."""
+    found = site.cloud.databases
+    named = {f'cell:{one.cell.name}': one.database for one in found.cells}
+    if found.cinder is not None:
+        named['cinder'] = found.cinder
+    return named
+
+
+def _now(database: database_module.Database) -> Marks:
+    with database.reader() as connection:
+        stream = streams.Stream('', database, connection)
+        if database.tables.has('instances', 'uuid'):
+            numbers = {
+                table: _highest(stream, table) for table in cells.MARKERS
+            }
+        else:
+            numbers = volumes.markers(stream)
+        reports: dict[int, tuple[str, int]] = {}
+        if database.tables.has('services', 'report_count'):
+            table = database.tables['services']
+            for row in connection.execute(
+                sa.select(
+                    table.c.id, table.c.binary, table.c.host,
+                    table.c.report_count,
+                ).where(schema.live(table))
+            ):
+                reports[row[0]] = (f'{row[1]} {row[2]}', row[3] or 0)
+    return Marks(numbers, reports)
+
+
+def _highest(stream: streams.Stream, table: str) -> Any:
+    """The highest id, of what ``archive_deleted_rows`` moved away too."""
+    found = [
+        number
+        for number in (
+            stream.newest(table, 'id'),
+            stream.newest(f'shadow_{table}', 'id'),
+        )
+        if number is not None
+    ]
+    return max(found, default=None)
+
+
+def _less(now: Any, then: Any) -> bool:
+    return now is None or now < then
+
+
+def _column(value: Any) -> str:
+    return 'updated_at' if isinstance(value, str) else 'id'
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return 'none'
+    return f'{value}Z' if isinstance(value, str) else str(value)
+
+
+def _row(
+    subject: str, state: str, observed: str, remedy: str
+) -> readiness.Row:
+    return readiness.Row(
+        LAYER, subject.removeprefix('cell:'), state, observed, _EXPECTED,
+        remedy,
+    )

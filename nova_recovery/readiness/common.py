@@ -1,0 +1,128 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""What several probes need, asked once for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy as sa
+
+from nova_recovery.cloud import databases as databases_module
+from nova_recovery.cloud import schema
+from nova_recovery.cloud import services
+from nova_recovery import readiness
+
+JSON = dict[str, Any]
+
+#: How many of many are named.
+_NAMED = 5
+
+
+def nova_services(site: readiness.Site) -> list[JSON]:
+    """Every service of nova, as its API tells it.
+
+    :raises ApiUnavailable: it doesn't
+    """
+    # what is asked every few sends, is asked for little
+    binary = 'nova-compute' if site.brief else None
+    return site.once(
+        'nova services', lambda: site.apis().compute.services(binary)
+    )
+
+
+def computes(site: readiness.Site) -> dict[str, JSON]:
+    """The nova-compute of each host that matters, by host."""
+    return {
+        one['host']: one
+        for one in nova_services(site)
+        if one['binary'] == 'nova-compute' and site.covers(one['host'])
+    }
+
+
+def cells_of_hosts(site: readiness.Site) -> dict[str, str]:
+    """The cell of each compute host that matters.
+
+    :raises DatabaseUnavailable: a cell doesn't answer
+    """
+
+    def ask() -> dict[str, str]:
+        databases = site.cloud.databases
+        found, silent = databases_module.divide(
+            databases.each_cell(services.compute_services)
+        )
+        for error in silent.values():
+            raise error
+        return {
+            service.host: name
+            for name, some in found.items()
+            for service in some
+            if site.covers(service.host)
+        }
+
+    return site.once('cells of hosts', ask)
+
+
+def backends(site: readiness.Site) -> list[str]:
+    """The back ends that have volumes, ``host@backend`` without pools.
+
+    A clustered one by the name of its cluster, which answers for it.
+
+    :raises DatabaseUnavailable: cinder's database doesn't answer
+    """
+
+    def ask() -> list[str]:
+        known = site.memory.get('backends')
+        if site.brief and known is not None:
+            return list(known)
+        cinder = site.cloud.databases.cinder
+        if cinder is None:
+            return []
+        table = cinder.tables['volumes']
+        columns = [table.c.host]
+        if 'cluster_name' in table.c:
+            columns.append(table.c.cluster_name)
+        query = sa.select(*columns).where(schema.live(table)).distinct()
+        with cinder.reader() as connection:
+            rows = [tuple(row) for row in connection.execute(query)]
+        found = sorted(
+            {
+                str(row[-1] or row[0]).partition('#')[0]
+                for row in rows
+                if row[0]
+            }
+        )
+        site.memory['backends'] = found
+        return found
+
+    return site.once('backends', ask)
+
+
+def many(names: Collection[str]) -> str:
+    """Names in one line: the first few of many."""
+    ordered = sorted(names)
+    shown = ', '.join(ordered[:_NAMED])
+    more = len(ordered) - _NAMED
+    return f'{shown} and {more} more' if more > 0 else shown
+
+
+def on_one_line(
+    bad: Iterable[readiness.Row], good: readiness.Row
+) -> Iterator[readiness.Row]:
+    """The rows that are not good, else the one that stands for all."""
+    rows = list(bad)
+    yield from rows or [good]

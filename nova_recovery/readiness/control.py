@@ -1,0 +1,126 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""The APIs, conductors and schedulers that everything goes through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+import functools
+from typing import Any
+
+from nova_recovery.cloud import apis
+from nova_recovery import exceptions
+from nova_recovery import readiness
+from nova_recovery.readiness import bounded
+from nova_recovery.readiness import common
+
+LAYER = 'control'
+
+#: What nova-compute and cinder-volume depend on.
+NEEDS = ('database/*', 'bus/broker *', 'keystone/*')
+
+_PATIENCE = 8.0
+
+Service = dict[str, Any]
+
+
+class Probe:
+    """See :class:`nova_recovery.readiness.Probe`."""
+
+    needs: tuple[str, ...] = NEEDS
+
+    def rows(self, site: readiness.Site) -> Iterator[readiness.Row]:
+        asks: dict[str, Callable[[], Any]] = {
+            'nova-api': functools.partial(common.nova_services, site),
+            'cinder-api': functools.partial(_cinder, site),
+            'glance-api': functools.partial(_glance, site),
+        }
+        found = bounded.each(asks, _PATIENCE)
+        for name, answer in found.items():
+            yield _api(name, answer)
+        nova = found['nova-api']
+        for binary in ('nova-conductor', 'nova-scheduler'):
+            if not isinstance(nova, BaseException):
+                yield from judge(binary, nova)
+        cinder = found['cinder-api']
+        if cinder is not None and not isinstance(cinder, BaseException):
+            yield from judge('cinder-scheduler', cinder)
+
+
+def judge(
+    binary: str, services: Iterable[Service]
+) -> Iterator[readiness.Row]:
+    """Whether one of a service is up: any of them does the work."""
+    own = [one for one in services if one['binary'] == binary]
+    up = sorted(one['host'] for one in own if one['state'] == 'up')
+    down = sorted(one['host'] for one in own if one['state'] != 'up')
+    observed = f'{len(up)} of {len(own)} up'
+    if down:
+        observed += f'; no heartbeat from {common.many(down)}'
+    yield readiness.Row(
+        LAYER,
+        binary,
+        readiness.GO if up else readiness.NO_GO,
+        observed,
+        'at least one is up',
+        ''
+        if up
+        else f'systemctl start {binary}  # on {common.many(down) or "one"}',
+        # it can't be seen without
+        (f'{LAYER}/nova-api',)
+        if binary.startswith('nova')
+        else (f'{LAYER}/cinder-api',),
+    )
+
+
+def _api(name: str, answer: Any) -> readiness.Row:
+    bad = isinstance(answer, BaseException)
+    observed = 'answers'
+    if bad:
+        observed = bounded.words(answer)
+    elif answer is None:
+        observed = 'not in the catalogue, and no cinder.conf was found'
+    return readiness.Row(
+        LAYER,
+        name,
+        readiness.UNKNOWN if bad else readiness.GO,
+        observed,
+        'answers an administrator',
+        f'systemctl restart {name}  # or the web server that runs it'
+        if bad
+        else '',
+    )
+
+
+def _cinder(site: readiness.Site) -> list[Service] | None:
+    cloud = site.apis()
+    if cloud.databases.cinder is None:
+        # a cloud without volumes has no cinder
+        return None
+    found: list[Service] = cloud.volume.services('cinder-scheduler')
+    return found
+
+
+def _glance(site: readiness.Site) -> bool:
+    """Whether images can be had: a disk whose base is gone needs one."""
+    connection = site.apis().connection
+    with apis.reading('glance'):
+        answer = connection.image.get(
+            '/images', params={'limit': 1}, timeout=readiness.PATIENCE
+        )
+    if answer.status_code >= 400:
+        raise exceptions.ApiUnavailable(f'glance: HTTP {answer.status_code}')
+    return True

@@ -1,0 +1,71 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Keystone issues tokens and knows them again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nova_recovery.cloud import apis
+from nova_recovery import exceptions
+from nova_recovery import readiness
+
+LAYER = 'keystone'
+
+
+class Probe:
+    """See :class:`nova_recovery.readiness.Probe`."""
+
+    needs: tuple[str, ...] = ('database/*',)
+
+    def rows(self, site: readiness.Site) -> Iterator[readiness.Row]:
+        state, observed = readiness.GO, 'a new token validates'
+        try:
+            _try(site)
+        except exceptions.RecoveryError as error:
+            state, observed = readiness.NO_GO, str(error)
+        yield readiness.Row(
+            LAYER,
+            'tokens',
+            state,
+            observed,
+            'a new token validates',
+            ''
+            if state == readiness.GO
+            else 'systemctl restart apache2  # or whatever runs Keystone; '
+            'then: openstack token issue',
+        )
+
+
+def _try(site: readiness.Site) -> None:
+    """:raises RecoveryError: no token, or it isn't valid"""
+    connection = site.apis().connection
+    session = connection.session
+    with apis.reading('keystone'):
+        # one that was got before says nothing about now
+        issue = getattr(session.auth, 'get_auth_ref', None)
+        token = (
+            session.get_token() if issue is None else issue(session).auth_token
+        )
+        answer = connection.identity.get(
+            '/auth/tokens',
+            headers={'X-Subject-Token': token},
+            raise_exc=False,
+            timeout=readiness.PATIENCE,
+        )
+    if answer.status_code != 200:
+        raise exceptions.ApiUnavailable(
+            f'keystone: a new token does not validate: HTTP '
+            f'{answer.status_code}'
+        )

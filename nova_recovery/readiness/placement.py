@@ -1,0 +1,129 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Placement has the inventory of each node, as nova has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+import functools
+from typing import Any
+
+from nova_recovery.cloud import databases as databases_module
+from nova_recovery.cloud import records
+from nova_recovery.cloud import services
+from nova_recovery import exceptions
+from nova_recovery import readiness
+from nova_recovery.readiness import bounded
+from nova_recovery.readiness import common
+
+LAYER = 'placement'
+_PATIENCE = 9.0
+
+#: What stands for vcpus: shared ones, and those that are pinned.
+_CPUS = ('VCPU', 'PCPU')
+
+Inventories = Mapping[str, Mapping[str, Any]]
+
+
+class Probe:
+    """See :class:`nova_recovery.readiness.Probe`."""
+
+    needs: tuple[str, ...] = ('database/*', 'keystone/*')
+
+    def rows(self, site: readiness.Site) -> Iterator[readiness.Row]:
+        answers, silent = databases_module.divide(
+            site.cloud.databases.each_cell(services.compute_nodes)
+        )
+        for error in silent.values():
+            raise error
+        nodes = [
+            node
+            for found in answers.values()
+            for node in found
+            if site.covers(node.host) and node.uuid
+        ]
+        placement = site.apis().placement
+        # a dead API is one row, not one for each node
+        placement.ping()
+        inventories = bounded.each(
+            {
+                str(node.uuid): functools.partial(
+                    placement.inventories, str(node.uuid)
+                )
+                for node in nodes
+            },
+            _PATIENCE,
+        )
+        bad = [
+            row
+            for node in nodes
+            for row in judge(node, inventories[str(node.uuid)])
+        ]
+        yield from common.on_one_line(
+            bad,
+            readiness.Row(
+                LAYER,
+                'nodes',
+                readiness.GO,
+                f'{len(nodes)} nodes have their inventory',
+                'as compute_nodes has it',
+            ),
+        )
+
+
+def judge(
+    node: records.ComputeNode,
+    found: Inventories | BaseException,
+) -> Iterator[readiness.Row]:
+    """What placement has of a node; nothing if that is right."""
+    name = node.hypervisor_hostname or node.host or str(node.uuid)
+    remedy = f'systemctl restart nova-compute  # on {node.host}: reports it'
+    state = readiness.NO_GO
+    if isinstance(found, exceptions.NotFound):
+        observed = f'no resource provider {node.uuid}'
+    elif isinstance(found, BaseException):
+        state, observed = readiness.UNKNOWN, bounded.words(found)
+        remedy = 'systemctl restart placement-api  # or its web server'
+    else:
+        wrong = differences(node, found)
+        if not wrong:
+            return
+        observed = '; '.join(wrong)
+    yield readiness.Row(
+        LAYER, name, state, observed, 'as compute_nodes has it', remedy
+    )
+
+
+def differences(
+    node: records.ComputeNode, found: Inventories
+) -> list[str]:
+    """What placement has otherwise than nova; [] where they agree."""
+    if not found:
+        return ['no inventory']
+    if any(name.startswith('CUSTOM_') for name in found) and not any(
+        name in found for name in _CPUS
+    ):
+        # a bare-metal node: only its own class
+        return []
+    wrong = []
+    cpus = [found[name]['total'] for name in _CPUS if name in found]
+    if node.vcpus is not None and sum(cpus) != node.vcpus:
+        wrong.append(f'{sum(cpus)} CPUs, compute_nodes has {node.vcpus}')
+    memory = found.get('MEMORY_MB', {}).get('total')
+    if node.memory_mb is not None and memory != node.memory_mb:
+        wrong.append(
+            f'MEMORY_MB {memory}, compute_nodes has {node.memory_mb}'
+        )
+    return wrong

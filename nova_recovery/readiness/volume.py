@@ -1,0 +1,102 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Each back end's cinder-volume is up and answers over the message bus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+import functools
+from typing import Any
+
+from nova_recovery import readiness
+from nova_recovery.readiness import bounded
+from nova_recovery.readiness import common
+from nova_recovery.readiness import control
+
+LAYER = 'volume'
+_PATIENCE = 9.0
+
+
+class Probe:
+    """See :class:`nova_recovery.readiness.Probe`."""
+
+    needs: tuple[str, ...] = (*control.NEEDS, 'control/cinder-api')
+
+    def rows(self, site: readiness.Site) -> Iterator[readiness.Row]:
+        backends = common.backends(site)
+        if not backends:
+            yield readiness.Row(
+                LAYER, 'back ends', readiness.GO, 'no volumes', ''
+            )
+            return
+        cinder = site.apis().volume
+        asked = bounded.each(
+            {
+                '': functools.partial(cinder.services, 'cinder-volume'),
+                **{
+                    name: functools.partial(cinder.answers, name)
+                    for name in backends
+                },
+            },
+            _PATIENCE,
+            workers=min(32, len(backends) + 1),
+        )
+        services = asked.pop('')
+        states: dict[str, str] = {}
+        if not isinstance(services, BaseException):
+            for one in services or ():
+                states[one['host']] = one['state']
+                if one.get('cluster'):
+                    states.setdefault(one['cluster'], one['state'])
+        yield from judge(asked, states)
+
+
+def judge(
+    answers: Mapping[str, Any], states: Mapping[str, str]
+) -> Iterator[readiness.Row]:
+    """One row for all that are well, one for each that isn't.
+
+    :param answers: back end -> None, or why it didn't answer
+    :param states: back end -> what its heartbeat says, where known
+    """
+    bad = []
+    for name, answer in answers.items():
+        state = states.get(name, 'not known')
+        if answer is None and state == 'up':
+            continue
+        observed = f'heartbeat: {state}'
+        if answer is not None:
+            observed += f'; {bounded.words(answer)}'
+        host = name.partition('@')[0]
+        bad.append(
+            readiness.Row(
+                LAYER,
+                name,
+                readiness.NO_GO if state == 'down' else readiness.UNKNOWN,
+                observed,
+                'up, and answers within 10 s',
+                f'systemctl restart cinder-volume  # on {host}',
+            )
+        )
+    yield from common.on_one_line(
+        bad,
+        readiness.Row(
+            LAYER,
+            'back ends',
+            readiness.GO,
+            f'all answer: {common.many(list(answers))}',
+            'up, and answers within 10 s',
+        ),
+    )
