@@ -32,6 +32,9 @@ from nova_recovery.procedures.disaster import wanted
 
 COMPUTE = 'nova-compute'
 
+#: They have a row for their version and send no heartbeat.
+_SILENT = frozenset({'nova-osapi_compute', 'nova-metadata'})
+
 #: Seconds without a heartbeat after which cinder calls a service down.
 DOWN_TIME = 60
 
@@ -74,6 +77,7 @@ class Asked:
     :ivar since: when the outage was, where no mark tells
     :ivar marks: cell -> highest id of an action before the outage
     :ivar expected: servers that the snapshot has
+    :ivar uuids: only these servers; None: all
     """
 
     hosts: frozenset[str] | None = None
@@ -81,6 +85,7 @@ class Asked:
     since: datetime.datetime | None = None
     marks: Mapping[str, int] = dataclasses.field(default_factory=dict)
     expected: frozenset[str] = frozenset()
+    uuids: frozenset[str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +149,7 @@ def services(
                 disabled=bool(row['disabled']),
             )
             for row in rows
+            if row['binary'] not in _SILENT
         ),
         now,
     )
@@ -290,8 +296,11 @@ class _Reader:
         query = self._instances().where(schema.live(table))
         if asked.projects is not None:
             query = query.where(table.c.project_id.in_(list(asked.projects)))
+        column, values = table.c.host, asked.hosts
+        if asked.uuids is not None:
+            column, values = table.c.uuid, asked.uuids
         rows = volumes_module.selected(
-            self._connection, query, table.c.host, asked.hosts
+            self._connection, query, column, values
         )
         return [
             row
@@ -448,6 +457,7 @@ class _Reader:
             table.c.action,
             table.c.user_id,
             table.c.request_id,
+            table.c.start_time,
         ).where(schema.live(table))
 
     def _results(self, actions: Collection[int]) -> dict[int, str | None]:
@@ -476,4 +486,5 @@ def _action(
         user=row['user_id'],
         request_id=row['request_id'],
         result=results.get(row['id']),
+        at=row['start_time'],
     )

@@ -19,12 +19,14 @@ the answer as unknown.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
 import datetime
 from typing import Any
 from typing import TYPE_CHECKING
 
+from oslo_utils import timeutils
 import sqlalchemy as sa
 
 from nova_recovery.cloud import databases as databases_module
@@ -65,71 +67,109 @@ def look(
     :raises DatabaseUnavailable: the API's database
     :raises RecoveryError: the snapshot is damaged, or has no servers
     """
-    scope = scope or scope_module.Scope()
-    recorded = record.read(snapshot) if snapshot else None
-    services, unknown = databases_module.divide(
-        cloud.databases.each_cell(
-            lambda cell: cells.services(cell, cloud.nova.service_down_time)
+    return Reader(cloud, snapshot, scope, now_hosts, since, marks).look(
+        with_volumes=with_volumes
+    )
+
+
+class Reader:
+    """Looks, several times if need be; see :func:`look`."""
+
+    def __init__(
+        self,
+        cloud: cloud_module.Cloud,
+        snapshot: reading.Snapshot | None = None,
+        scope: scope_module.Scope | None = None,
+        now_hosts: Sequence[reading.Snapshot] = (),
+        since: datetime.datetime | None = None,
+        marks: Mapping[str, int] | None = None,
+    ) -> None:
+        self._cloud, self._since = cloud, since
+        self._scope = scope or scope_module.Scope()
+        self._recorded = record.read(snapshot) if snapshot else None
+        self._marks = _marks(self._recorded, marks)
+        self._before = hosts_module.of([snapshot] if snapshot else ())
+        self._now = hosts_module.of(now_hosts)
+
+    def look(
+        self,
+        servers: Collection[str] | None = None,
+        volumes: Collection[str] | None = None,
+        with_volumes: bool = True,
+    ) -> situation.Situation:
+        """What is now, beside what was.
+
+        :param servers: of the scope only these; None: all
+        :param volumes: only these, with ``servers``
+        """
+        scope, recorded = self._scope, self._recorded
+        databases = self._cloud.databases
+        down_time = self._cloud.nova.service_down_time
+        services, unknown = databases_module.divide(
+            databases.each_cell(lambda cell: cells.services(cell, down_time))
         )
-    )
-    places, groups = layout_module.read(cloud, services, unknown)
-    meant = scope_module.hosts(scope, places)
-    asked = cells.Asked(
-        hosts=meant,
-        projects=scope.projects or None,
-        since=since,
-        marks=_marks(recorded, marks),
-        expected=_expected(recorded, scope, meant),
-    )
-    wanted = [
-        cell.database
-        for cell in cloud.databases.cells
-        if not scope.cells or cell.cell.name in scope.cells
-    ]
-    answers, silent = databases_module.divide(
-        databases_module.each(wanted, lambda cell: cells.read(cell, asked))
-    )
-    matter = scope_module.matters(scope, places, meant)
-    found = _Found(scope, places, groups, recorded, answers, asked)
-    volumes, no_volumes = None, 'not asked for'
-    if with_volumes:
-        volumes, no_volumes = _volumes(cloud, found)
-    return situation.Situation(
-        scope=scope,
-        now=max(
-            (one.now for one in answers.values()),
-            default=datetime.datetime.now(datetime.UTC).replace(tzinfo=None),
-        ),
-        recorded=recorded.about if recorded else None,
-        outage=found.outage(services, since),
-        servers=found.servers,
-        gone=found.gone,
-        new=found.new,
-        marks={name: one.mark for name, one in answers.items()},
-        marked={name: one.marked for name, one in answers.items()},
-        highest={name: one.highest for name, one in answers.items()},
-        computes={
-            one.host: one
-            for one in found.own(services)
-            if one.binary == cells.COMPUTE
-        },
-        services=(
-            *(s for s in found.own(services) if s.binary != cells.COMPUTE),
-            *_cinder_services(cloud),
-        ),
-        volumes=volumes,
-        no_volumes=no_volumes,
-        devices=found.devices,
-        groups=groups.names,
-        silent={
-            name: error.reason
-            for name, error in {**unknown, **silent}.items()
-            if name in matter or name in silent
-        },
-        disabled=tuple(cell.name for cell in cloud.databases.disabled),
-        hosts_before=hosts_module.of([snapshot] if snapshot else ()),
-        hosts_now=hosts_module.of(now_hosts),
-    )
+        places, groups = layout_module.read(self._cloud, services, unknown)
+        meant = scope_module.hosts(scope, places)
+        expected = _expected(recorded, scope, meant)
+        asked = cells.Asked(
+            hosts=meant,
+            projects=scope.projects or None,
+            since=self._since,
+            marks=self._marks,
+            expected=expected
+            if servers is None
+            else expected & frozenset(servers),
+            uuids=None if servers is None else frozenset(servers),
+        )
+        wanted = [
+            cell.database
+            for cell in databases.cells
+            if not scope.cells or cell.cell.name in scope.cells
+        ]
+        answers, silent = databases_module.divide(
+            databases_module.each(wanted, lambda cell: cells.read(cell, asked))
+        )
+        matter = scope_module.matters(scope, places, meant)
+        found = _Found(scope, places, groups, recorded, answers, asked)
+        both: volumes_module.Situation | None = None
+        no_volumes = 'not asked for'
+        if with_volumes:
+            both, no_volumes = _volumes(self._cloud, found, volumes)
+        own = found.own(services)
+        return situation.Situation(
+            scope=scope,
+            now=max(
+                (one.now for one in answers.values()),
+                default=timeutils.utcnow(),
+            ),
+            recorded=recorded.about if recorded else None,
+            outage=_outage(own, self._since, recorded),
+            servers=found.servers,
+            gone=found.gone,
+            new=found.new,
+            marks={name: one.mark for name, one in answers.items()},
+            marked={name: one.marked for name, one in answers.items()},
+            highest={name: one.highest for name, one in answers.items()},
+            computes={
+                one.host: one for one in own if one.binary == cells.COMPUTE
+            },
+            services=(
+                *(one for one in own if one.binary != cells.COMPUTE),
+                *_cinder_services(self._cloud),
+            ),
+            volumes=both,
+            no_volumes=no_volumes,
+            devices=found.devices,
+            groups=groups.names,
+            silent={
+                name: error.reason
+                for name, error in {**unknown, **silent}.items()
+                if name in matter or name in silent
+            },
+            disabled=tuple(cell.name for cell in databases.disabled),
+            hosts_before=self._before,
+            hosts_now=self._now,
+        )
 
 
 class _Found:
@@ -144,8 +184,8 @@ class _Found:
         answers: Mapping[str, cells.Answer],
         asked: cells.Asked,
     ) -> None:
-        self._scope, self._places = scope, places
-        self._recorded, self._asked = recorded, asked
+        self._scope, self._asked = scope, asked
+        self.everything = scope.everything
         known = recorded.servers if recorded else {}
         self.servers: dict[str, situation.Server] = {}
         self.new: frozenset[str] = frozenset()
@@ -205,25 +245,26 @@ class _Found:
             or one.host in hosts
         ]
 
-    def outage(
-        self,
-        services: Mapping[str, cells.Services],
-        since: datetime.datetime | None,
-    ) -> situation.Outage:
-        if since is not None:
-            return situation.Outage(since, 'given')
-        seen = [
-            one.last_seen
-            for one in self.own(services)
-            if one.binary == cells.COMPUTE
-            and one.state != situation.UP
-            and one.last_seen
-        ]
-        if seen:
-            return situation.Outage(max(seen), 'heartbeat')
-        if self._recorded is not None and self._recorded.about.taken_at:
-            return situation.Outage(self._recorded.about.taken_at, 'snapshot')
-        return situation.Outage()
+
+def _outage(
+    services: Sequence[situation.Service],
+    since: datetime.datetime | None,
+    recorded: record.Record | None,
+) -> situation.Outage:
+    if since is not None:
+        return situation.Outage(since, 'given')
+    seen = [
+        one.last_seen
+        for one in services
+        if one.binary == cells.COMPUTE
+        and one.state != situation.UP
+        and one.last_seen
+    ]
+    if seen:
+        return situation.Outage(max(seen), 'heartbeat')
+    if recorded is not None and recorded.about.taken_at:
+        return situation.Outage(recorded.about.taken_at, 'snapshot')
+    return situation.Outage()
 
 
 def _marks(
@@ -256,11 +297,13 @@ def _expected(
 
 
 def _volumes(
-    cloud: cloud_module.Cloud, found: _Found
+    cloud: cloud_module.Cloud, found: _Found, only: Collection[str] | None
 ) -> tuple[volumes_module.Situation | None, str]:
     """Both sides of the volumes of the scope, or why they aren't known."""
     try:
-        if found._scope.everything:
+        if only is not None:
+            return volumes_read.both_sides(cloud, only, found.servers), ''
+        if found.everything:
             return volumes_read.both_sides(cloud), ''
         cinder = volumes_read.cinder(cloud)
         servers = set(found.servers) | {one.uuid for one in found.gone}
@@ -268,7 +311,7 @@ def _volumes(
             device.volume for some in found.devices.values() for device in some
         }
         ids |= _attached(cinder, servers)
-        return volumes_read.both_sides(cloud, ids, set(found.servers)), ''
+        return volumes_read.both_sides(cloud, ids, found.servers), ''
     except (
         exceptions.ConfigError,
         exceptions.DatabaseUnavailable,

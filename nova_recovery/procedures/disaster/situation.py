@@ -57,6 +57,7 @@ class Action:
     :ivar user: None: nova itself, such as its power sync
     :ivar result: of its newest event, ``Success`` or ``Error``; None: it
         has none, or is not at its end
+    :ivar at: by the clock of the API's host
     """
 
     id: int
@@ -64,6 +65,7 @@ class Action:
     user: str | None
     request_id: str | None
     result: str | None = None
+    at: datetime.datetime | None = None
 
 
 @dataclasses.dataclass(frozen=True)

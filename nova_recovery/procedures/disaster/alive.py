@@ -1,0 +1,145 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Whether a server that is to run does, as far as anything tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import dataclasses
+import datetime
+
+from nova_recovery.procedures.disaster import hosts as hosts_module
+from nova_recovery.procedures.disaster import situation
+from nova_recovery.procedures.disaster import wanted
+from nova_recovery.procedures.disaster.situation import Server
+
+#: It runs; it is being started; it doesn't; nothing since the outage tells.
+UP, STARTING, DOWN, UNPROVEN = 'up', 'starting', 'down', 'unproven'
+
+#: Tasks that end with a guest that runs.
+_STARTING = frozenset(
+    {
+        'powering-on',
+        'reboot_pending',
+        'reboot_pending_hard',
+        'reboot_started',
+        'reboot_started_hard',
+        'rebooting',
+        'rebooting_hard',
+    }
+)
+_BROUGHT_UP = frozenset({'reboot', 'start', 'evacuate', 'rebuild'})
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """What is said of a server, and what says it."""
+
+    state: str
+    why: str
+
+
+def judge(
+    found: situation.Situation,
+    server: Server,
+    runs: Mapping[str, bool | None] | None = None,
+) -> Judgement:
+    """Whether a server of W runs.
+
+    :param runs: what computes said when they were asked
+    """
+    told = (runs or {}).get(server.uuid)
+    if told is not None:
+        if told:
+            return Judgement(UP, f'{server.host} runs it')
+        return Judgement(DOWN, f'{server.host} does not run it')
+    compute = found.compute(server.host)
+    if compute in (situation.DOWN, situation.FORCED_DOWN):
+        return Judgement(DOWN, f'nova-compute on {server.host} is {compute}')
+    if server.task_state in _STARTING:
+        return Judgement(STARTING, f'its task is {server.task_state}')
+    seen = _seen(found, server)
+    if seen is not None:
+        return seen
+    if server.vm_state != 'active':
+        synced = wanted.by_sync(server)
+        by = " by nova's power sync" if synced else ''
+        return Judgement(DOWN, f'it is {_word(server.vm_state)}{by}')
+    if server.power_state not in (situation.RUNNING, None):
+        return Judgement(
+            DOWN, f'its guest is off (power state {server.power_state})'
+        )
+    last = _brought_up(server)
+    if last is not None:
+        what = f'{last.action} since the outage ({last.request_id})'
+        if last.result == 'Success':
+            return Judgement(UP, what)
+        if last.result == 'Error':
+            return Judgement(DOWN, f'{what} failed')
+        return Judgement(STARTING, f'{what} is not at its end')
+    return Judgement(
+        UNPROVEN, 'nova says that it runs, and nothing since proves it'
+    )
+
+
+def trusted(
+    found: situation.Situation, host: str | None
+) -> hosts_module.Host | None:
+    """What a host told of itself after the outage; None: nothing."""
+    told = found.hosts_now.get(host or '')
+    if told is None or older(found, told):
+        return None
+    return told
+
+
+def older(found: situation.Situation, told: hosts_module.Host) -> bool:
+    """Whether a host told it before the outage."""
+    taken = _time(told.taken_at)
+    return bool(taken and found.outage.at and taken < found.outage.at)
+
+
+def _seen(
+    found: situation.Situation, server: Server
+) -> Judgement | None:
+    """By what its host told of itself, unless something was asked since."""
+    told = trusted(found, server.host)
+    if told is None or told.domains is None:
+        return None
+    taken, last = _time(told.taken_at), _brought_up(server)
+    if last and last.at and (taken is None or last.at > taken):
+        return None
+    domain = told.domains.get(server.uuid)
+    if domain is not None and domain.runs:
+        return Judgement(UP, f'{server.host} runs it')
+    state = f'has it {domain.state}' if domain else 'does not have it'
+    return Judgement(DOWN, f'{server.host} {state}')
+
+
+def _brought_up(server: Server) -> situation.Action | None:
+    return next(
+        (a for a in reversed(server.newest) if a.action in _BROUGHT_UP), None
+    )
+
+
+def _word(vm_state: str) -> str:
+    return 'in error' if vm_state == 'error' else vm_state
+
+
+def _time(text: str) -> datetime.datetime | None:
+    try:
+        found = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if found.tzinfo is None:
+        return found
+    return found.astimezone(datetime.UTC).replace(tzinfo=None)

@@ -1,0 +1,170 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""``disaster assess``: what the power loss did, twice seen."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Sequence
+import dataclasses
+import datetime
+from typing import Any
+from typing import TYPE_CHECKING
+
+from nova_recovery.procedures.disaster import alive
+from nova_recovery.procedures.disaster import finding as finding_module
+from nova_recovery.procedures.disaster import findings
+from nova_recovery.procedures.disaster import read
+from nova_recovery.procedures.disaster import scope as scope_module
+from nova_recovery.procedures.disaster import situation
+from nova_recovery.procedures.disaster import wanted as wanted_module
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.snapshot import reading
+
+COLUMNS = (
+    'Code',
+    'Severity',
+    'Subject',
+    'Name',
+    'Host',
+    'Project',
+    'Cause',
+    'Fix',
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Assessment:
+    """What was found.
+
+    :ivar found: the situation of the first look
+    :ivar answer: the servers that are to run, and the others
+    :ivar findings: those that a second look confirmed, the gravest first
+    """
+
+    found: situation.Situation
+    answer: wanted_module.Answer
+    findings: tuple[finding_module.Finding, ...]
+
+    @property
+    def consistent(self) -> bool:
+        """Nothing but notes."""
+        return all(
+            one.severity == finding_module.NOTE for one in self.findings
+        )
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        return [
+            (
+                one.code,
+                one.severity,
+                one.subject,
+                one.name,
+                one.host,
+                one.project,
+                one.cause,
+                one.fix,
+            )
+            for one in self.findings
+        ]
+
+    def summary(self) -> str:
+        """One line: when, how much of it is down, and what was found."""
+        states = collections.Counter(
+            alive.judge(self.found, one.server).state
+            for one in self.answer.servers
+        )
+        told = ', '.join(
+            f'{states[state]} {state}'
+            for state in (
+                alive.DOWN, alive.STARTING, alive.UNPROVEN, alive.UP
+            )
+            if states[state]
+        )
+        down = sum(
+            one.state != situation.UP for one in self.found.computes.values()
+        )
+        counts = collections.Counter(one.severity for one in self.findings)
+        found = ', '.join(
+            f'{counts[name]} {name}'
+            for name in finding_module.SEVERITIES
+            if counts[name]
+        )
+        silent = len(self.found.silent)
+        return (
+            f'{_outage(self.found.outage)}'
+            f'{f"{silent} cells silent; " if silent else ""}'
+            f'{down} of {len(self.found.computes)} computes down; '
+            f'{len(self.answer.servers)} of {len(self.found.servers)} '
+            f'servers are to run{f" ({told})" if told else ""}; findings: '
+            f'{found or "none"}.'
+        )
+
+
+def assess(
+    cloud: cloud_module.Cloud,
+    snapshot: reading.Snapshot | None = None,
+    scope: scope_module.Scope | None = None,
+    now_hosts: Sequence[reading.Snapshot] = (),
+    since: datetime.datetime | None = None,
+) -> Assessment:
+    """Compare what was with what is, and again where they differ.
+
+    :raises NotFound: the scope names what isn't there
+    :raises DatabaseUnavailable: the API's database
+    :raises RecoveryError: the snapshot is damaged, or has no servers
+    """
+    reader = read.Reader(cloud, snapshot, scope, now_hosts, since)
+    found = reader.look()
+    answer = wanted_module.wanted(found)
+    first = findings.findings(found, answer)
+    doubtful = [one for one in first if one.severity != finding_module.NOTE]
+    again: set[tuple[str, ...]] = set()
+    if doubtful:
+        # What is in work when it is read differs between two snapshots.
+        volumes = {one.volume for one in doubtful if one.volume}
+        servers = {one.server for one in doubtful if one.server}
+        later = reader.look(servers, volumes)
+        again = {
+            findings.same(one)
+            for one in findings.findings(later, wanted_module.wanted(later))
+        }
+    return Assessment(
+        found,
+        answer,
+        tuple(
+            findings.sort(
+                [
+                    one
+                    for one in first
+                    if one.severity == finding_module.NOTE
+                    or findings.same(one) in again
+                ]
+            )
+        ),
+    )
+
+
+def _outage(outage: situation.Outage) -> str:
+    if outage.at is None:
+        return ''
+    words = {
+        'given': 'the power went {0}',
+        'heartbeat': 'the power went about {0} (last heartbeat)',
+        'snapshot': 'the snapshot was taken {0}',
+    }
+    at = f'{outage.at:%Y-%m-%dT%H:%M:%S}Z'
+    text = words[outage.how].format(at)
+    return f'{text[0].upper()}{text[1:]}; '

@@ -1,0 +1,54 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""One thing that a power loss did, or that stands in the way."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from nova_recovery.procedures.volumes import situation as volumes
+
+#: To go on as it is may lose a disk, or run a guest twice.
+DANGER = volumes.DANGER
+#: What the outage left, and the procedure mends.
+STALE = volumes.STALE
+#: To know; nothing is to be done with it here.
+NOTE = volumes.NOTE
+SEVERITIES = volumes.SEVERITIES
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One finding.
+
+    :ivar code: stable, such as ``SRV-DOWN``
+    :ivar severity: DANGER, STALE or NOTE
+    :ivar subject: such as ``server:UUID``, ``host:np-rcc4``
+    :ivar cause: in words, the most likely one
+    :ivar name: what people call the subject
+    :ivar host: the compute host concerned, '' if none is
+    :ivar fix: the one safe command, to be typed as it is; '': none is safe
+    :ivar server: UUID, '' where none is concerned
+    :ivar volume: the same
+    """
+
+    code: str
+    severity: str
+    subject: str
+    cause: str
+    name: str = ''
+    project: str = ''
+    host: str = ''
+    fix: str = ''
+    server: str = ''
+    volume: str = ''

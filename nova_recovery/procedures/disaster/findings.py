@@ -1,0 +1,387 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What the power loss did, each thing with a cause and one safe fix.
+
+Pure functions over what was and what is.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator
+
+from nova_recovery.procedures.disaster import alive
+from nova_recovery.procedures.disaster import on_hosts
+from nova_recovery.procedures.disaster import situation
+from nova_recovery.procedures.disaster import wanted as wanted_module
+from nova_recovery.procedures.disaster.finding import DANGER
+from nova_recovery.procedures.disaster.finding import Finding
+from nova_recovery.procedures.disaster.finding import NOTE
+from nova_recovery.procedures.disaster.finding import STALE
+from nova_recovery.procedures.volumes import policy
+
+_REBOOT = 'openstack recovery server reboot'
+_ATTACH = 'openstack recovery volume attach'
+
+
+def findings(
+    found: situation.Situation, answer: wanted_module.Answer
+) -> list[Finding]:
+    """Everything that is not as it was, or not as it should be.
+
+    :param answer: what ``wanted.wanted`` says of the situation
+    """
+    return [
+        *_snapshot(found),
+        *_cells(found),
+        *_services(found),
+        *_wanted(found, answer),
+        *_left(found, answer),
+        *_gone(found),
+        *_volumes(found),
+        *_lost_mappings(found),
+        *on_hosts.findings(found, answer),
+    ]
+
+
+def _snapshot(found: situation.Situation) -> Iterator[Finding]:
+    recorded = found.recorded
+    if recorded is None:
+        more = (
+            f'what nova stopped since {found.outage.at:%Y-%m-%dT%H:%M:%S}Z '
+            'counts as having run'
+            if found.outage.how == 'given'
+            else 'what nova has stopped by itself can not be told from what '
+            'its owner stopped (--since tells)'
+        )
+        yield Finding(
+            'SNAP-NONE',
+            NOTE,
+            'snapshot',
+            f'there is none: what ran is what the databases say; {more}',
+        )
+        return
+    at, taken = found.outage.at, recorded.taken_at
+    if at and taken and found.outage.how != 'snapshot' and taken > at:
+        yield Finding(
+            'SNAP-LATE',
+            DANGER,
+            'snapshot',
+            f'it was taken {taken:%Y-%m-%dT%H:%M:%S}Z, after the power went '
+            f'({at:%Y-%m-%dT%H:%M:%S}Z): what nova stopped in between passes '
+            'for stopped on purpose',
+            name=recorded.path,
+            fix='openstack recovery snapshot list',
+        )
+    for cell in sorted(set(found.marks) - recorded.cells):
+        yield Finding(
+            'SNAP-PART',
+            STALE,
+            f'cell:{cell}',
+            'the snapshot does not have its servers: of them, what ran is '
+            'what the database says',
+            name=cell,
+        )
+
+
+def _cells(found: situation.Situation) -> Iterator[Finding]:
+    for cell, why in found.silent.items():
+        yield Finding(
+            'CELL-SILENT',
+            DANGER,
+            f'cell:{cell}',
+            f'its database does not answer ({why}): what ran there is not '
+            'known, and not judged',
+            name=cell,
+            fix='openstack recovery config check',
+        )
+    for cell in found.disabled:
+        yield Finding(
+            'CELL-DISABLED',
+            NOTE,
+            f'cell:{cell}',
+            'it is disabled, and was not read',
+            name=cell,
+        )
+    markers = found.recorded.markers if found.recorded else {}
+    for cell, highest in found.highest.items():
+        behind = [
+            f'{table} {highest[table]} < {number}'
+            for table, number in sorted(markers.get(cell, {}).items())
+            if highest.get(table, number) < number
+        ]
+        if behind:
+            yield Finding(
+                'CELL-OLDER',
+                DANGER,
+                f'cell:{cell}',
+                'its database is older than the snapshot: the highest ids '
+                f'are lower than they were ({", ".join(behind)})',
+                name=cell,
+                fix='openstack recovery disaster assess --ready',
+            )
+
+
+def _services(found: situation.Situation) -> Iterator[Finding]:
+    for one in (*found.computes.values(), *found.services):
+        compute = one.host if one.host in found.computes else ''
+        code = 'HOST' if one is found.computes.get(one.host) else 'SVC'
+        subject = (
+            f'host:{one.host}'
+            if code == 'HOST'
+            else f'service:{one.binary}@{one.host}'
+        )
+        seen = f'{one.last_seen:%Y-%m-%dT%H:%M:%S}Z' if one.last_seen else ''
+        disabled = '; it is disabled' if one.disabled else ''
+        skipped = found.scope.skip_hosts.get(compute, '')
+        if one.state == situation.FORCED_DOWN:
+            yield Finding(
+                'HOST-FORCED',
+                NOTE,
+                subject,
+                'nova-compute was forced down by somebody: its servers may '
+                'have been evacuated, and nothing is sent there',
+                name=one.host,
+                fix=f'openstack recovery server list --host {one.host}',
+            )
+        elif one.state == situation.DOWN:
+            yield Finding(
+                f'{code}-DOWN',
+                NOTE if one.disabled or skipped else STALE,
+                subject,
+                f'{one.binary} sent no heartbeat since {seen or "ever"}'
+                f'{disabled}{f"; skipped: {skipped}" if skipped else ""}',
+                name=one.host,
+                fix=f'systemctl start {one.binary}',
+                host=compute,
+            )
+        elif one.state == situation.UNKNOWN:
+            yield Finding(
+                f'{code}-CLOCK',
+                STALE,
+                subject,
+                f'the last heartbeat of {one.binary} is of the future '
+                f'({seen}): a clock is wrong, and whether it is up is not '
+                'known',
+                name=one.host,
+                fix='chronyc tracking',
+                host=compute,
+            )
+
+
+def _wanted(
+    found: situation.Situation, answer: wanted_module.Answer
+) -> Iterator[Finding]:
+    unproven: dict[str, int] = collections.Counter()
+    for one in answer.servers:
+        server = one.server
+        judged = alive.judge(found, server)
+        if judged.state in (alive.DOWN, alive.STARTING):
+            up = found.compute(server.host) == situation.UP
+            yield _of(
+                server,
+                'SRV-DOWN',
+                STALE,
+                f'{judged.why}; {one.why}',
+                fix=f'{_REBOOT} {server.uuid}'
+                if up and not server.task_state
+                else '',
+            )
+        elif judged.state == alive.UNPROVEN:
+            unproven[server.host or ''] += 1
+        if server.task_state and judged.state != alive.STARTING:
+            yield _of(
+                server,
+                'SRV-TASK',
+                STALE,
+                f'its task is {server.task_state}: nova-compute takes that '
+                'up or clears it when it starts',
+                fix=f'openstack recovery server show {server.uuid}',
+            )
+        if one.moved and server.before:
+            yield _of(
+                server,
+                'SRV-MOVED',
+                NOTE,
+                f'it is on {server.host}, and was on {server.before.host}',
+            )
+    for host, count in sorted(unproven.items()):
+        yield Finding(
+            'SRV-UNPROVEN',
+            NOTE,
+            f'host:{host}',
+            f'nova says that {count} servers run there, as before, and '
+            'nothing since the outage proves it',
+            name=host,
+            host=host,
+            fix=f'openstack recovery disaster status --host {host}',
+        )
+
+
+def _left(
+    found: situation.Situation, answer: wanted_module.Answer
+) -> Iterator[Finding]:
+    for uuid, why in answer.left.items():
+        server = found.servers.get(uuid)
+        if server is None:
+            continue
+        if uuid in answer.doubtful:
+            yield _of(
+                server,
+                'SRV-UNCLEAR',
+                STALE,
+                f'{why}: it is left alone',
+                fix=f'openstack server event list {uuid}',
+            )
+        elif server.host in found.scope.skip_hosts:
+            yield _of(
+                server,
+                'SRV-SKIPPED',
+                NOTE,
+                why,
+                fix=f'openstack recovery host recover {server.host}',
+            )
+        else:
+            yield _of(server, 'SRV-OFF', NOTE, f'{why}: it stays as it is')
+    for uuid in sorted(found.new):
+        yield _of(
+            found.servers[uuid], 'SRV-NEW', NOTE, 'the snapshot has no such'
+        )
+
+
+def _gone(found: situation.Situation) -> Iterator[Finding]:
+    for one in found.gone:
+        code, severity = 'SRV-LOST', DANGER
+        cause = (
+            'nova has no record of it, not even a deleted one: the database '
+            'is older than the snapshot, or was purged'
+        )
+        if one.host:
+            code, severity = 'SRV-MOVED', NOTE
+            cause = (
+                f'it is on {one.host}, which is not asked for, and was on '
+                f'{one.before.host}'
+            )
+        elif one.deleted:
+            code, severity = 'SRV-GONE', NOTE
+            cause = 'it was deleted since the snapshot'
+        yield Finding(
+            code,
+            severity,
+            f'server:{one.uuid}',
+            cause,
+            name=one.name,
+            project=one.project,
+            host=one.before.host or '',
+            server=one.uuid,
+        )
+
+
+def _volumes(found: situation.Situation) -> Iterator[Finding]:
+    if found.volumes is None:
+        yield Finding(
+            'VOL-UNKNOWN',
+            DANGER,
+            'volumes',
+            f'they were not compared: {found.no_volumes}',
+            fix='openstack recovery config check',
+        )
+        return
+    for one in policy.findings(found.volumes):
+        server = found.servers.get(one.server)
+        of = f' (server {server.name or one.server})' if server else ''
+        volume = found.volumes.volumes.get(one.volume)
+        yield Finding(
+            one.code,
+            one.severity,
+            f'volume:{one.volume}',
+            f'{one.cause}{of}',
+            name=volume.name if volume else '',
+            project=(volume.project or '') if volume else '',
+            host=(server.host or '') if server else '',
+            fix=one.fix,
+            server=one.server,
+            volume=one.volume,
+        )
+
+
+def _lost_mappings(found: situation.Situation) -> Iterator[Finding]:
+    """Volumes that servers had by the snapshot, and nova maps no more."""
+    if found.volumes is None or found.recorded is None:
+        return
+    mapped = {(m.server, m.volume) for m in found.volumes.mappings}
+    for uuid, devices in found.devices.items():
+        server = found.servers.get(uuid)
+        if server is None or server.cell in found.silent:
+            continue
+        asked = {a.action for a in server.newest}
+        for device in devices:
+            if (uuid, device.volume) in mapped:
+                continue
+            if 'detach_volume' in asked and not device.root:
+                # which volume it was of, nova does not write down
+                continue
+            there = device.volume in found.volumes.volumes
+            yield Finding(
+                'VOL-UNMAPPED',
+                DANGER if device.root else STALE,
+                f'volume:{device.volume}',
+                (
+                    f'server {server.name or uuid} had it as '
+                    f'{device.device or "a disk"}, and nova maps it no more'
+                    + ('; it booted from it' if device.root else '')
+                    + ('' if there else '; cinder has no such volume')
+                ),
+                name=server.name,
+                project=server.project,
+                host=server.host or '',
+                fix=f'{_ATTACH} {uuid} {device.volume}'
+                if there and not device.root
+                else '',
+                server=uuid,
+                volume=device.volume,
+            )
+
+
+def _of(
+    server: situation.Server,
+    code: str,
+    severity: str,
+    cause: str,
+    fix: str = '',
+) -> Finding:
+    return Finding(
+        code,
+        severity,
+        f'server:{server.uuid}',
+        cause,
+        name=server.name,
+        project=server.project,
+        host=server.host or '',
+        fix=fix,
+        server=server.uuid,
+    )
+
+
+def sort(some: list[Finding]) -> list[Finding]:
+    """The gravest first, what is about one thing together."""
+    rank = {DANGER: 0, STALE: 1, NOTE: 2}
+    return sorted(
+        some, key=lambda one: (rank[one.severity], one.code, one.subject)
+    )
+
+
+def same(one: Finding) -> tuple[str, str, str, str]:
+    """What makes it the same finding at a second look."""
+    return one.code, one.subject, one.server, one.host
+

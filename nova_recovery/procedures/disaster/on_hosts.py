@@ -1,0 +1,297 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What hosts have, beside what nova and cinder say that they have.
+
+Hosts tell it in snapshot files of their own (``snapshot create --local``).
+A file from before the outage tells nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import re
+
+from oslo_utils import uuidutils
+
+from nova_recovery.procedures.disaster import alive
+from nova_recovery.procedures.disaster import hosts
+from nova_recovery.procedures.disaster import situation
+from nova_recovery.procedures.disaster import wanted
+from nova_recovery.procedures.disaster.finding import DANGER
+from nova_recovery.procedures.disaster.finding import Finding
+from nova_recovery.procedures.disaster.finding import NOTE
+from nova_recovery.procedures.disaster.finding import STALE
+
+_TELL = 'openstack recovery snapshot create --local --no-api'
+_REBOOT = 'openstack recovery server reboot'
+
+#: What differs each time that rules are written out: counters, handles,
+#: the time.
+_VOLATILE = re.compile(
+    r'\[\d+:\d+\]|counter packets \d+ bytes \d+|-c \d+ \d+|# handle \d+'
+)
+
+#: How many lines of rules are quoted.
+QUOTED = 1
+
+
+def findings(
+    found: situation.Situation, answer: wanted.Answer
+) -> Iterator[Finding]:
+    """What differs between a host, nova and cinder."""
+    if not found.hosts_now:
+        return
+    up = {
+        one.uuid
+        for one in answer.servers
+        if alive.judge(found, one.server).state == alive.UP
+    }
+    wanted_ones = {one.uuid for one in answer.servers}
+    for name in sorted(found.computes):
+        told = found.hosts_now.get(name)
+        if told is None:
+            yield _of(name, 'HOST-UNSEEN', NOTE, 'no file tells of it', _TELL)
+        elif alive.older(found, told):
+            yield _of(
+                name,
+                'HOST-OLD',
+                STALE,
+                f'its file was made {told.taken_at}, before the power went: '
+                'it is not used',
+                _TELL,
+            )
+        else:
+            before = found.hosts_before.get(name)
+            if before is not None:
+                yield from _sessions(found, before, told, wanted_ones, up)
+                yield from _rules(before, told)
+            yield from _domains(found, told, wanted_ones)
+
+
+def _sessions(
+    found: situation.Situation,
+    before: hosts.Host,
+    now: hosts.Host,
+    wanted_ones: set[str],
+    up: set[str],
+) -> Iterator[Finding]:
+    if before.sessions is None:
+        return
+    if now.sessions is None:
+        yield _of(
+            now.name,
+            'SES-UNKNOWN',
+            STALE,
+            'its file does not tell its iSCSI sessions',
+            _TELL,
+        )
+        return
+    there = {session.key for session in now.sessions}
+    for session in before.sessions:
+        if session.key in there:
+            continue
+        server = found.servers.get(session.server or '')
+        fix, severity = '', STALE
+        if server is None:
+            why, severity = 'nothing in scope uses it now', NOTE
+        elif server.host != now.name:
+            why, severity = f'its server is on {server.host} now', NOTE
+        elif server.uuid in up:
+            why = 'its server runs without it'
+            fix = f'{_REBOOT} {server.uuid}'
+        elif server.uuid in wanted_ones:
+            why, severity = 'the start of its server makes it again', NOTE
+        else:
+            why, severity = 'its server is to stay off', NOTE
+        yield Finding(
+            'SES-GONE',
+            severity,
+            f'session:{session.target}@{session.portal}',
+            f'{now.name} had it'
+            f'{f", lun {session.lun}" if session.lun is not None else ""}'
+            f'{f", volume {session.volume}" if session.volume else ""}; '
+            f'{why}',
+            name=server.name if server else '',
+            project=server.project if server else '',
+            host=now.name,
+            fix=fix,
+            server=server.uuid if server else '',
+        )
+
+
+def _rules(before: hosts.Host, now: hosts.Host) -> Iterator[Finding]:
+    if before.rules is None:
+        return
+    if now.rules is None:
+        yield _of(
+            now.name,
+            'RULES-UNKNOWN',
+            STALE,
+            'its file does not tell its packet filter',
+            _TELL,
+        )
+        return
+    for tool, text in before.rules.items():
+        there = set(_lines(now.rules.get(tool, '')))
+        missing = [line for line in _lines(text) if line not in there]
+        if missing:
+            quoted = '; '.join(missing[:QUOTED])
+            yield Finding(
+                'RULES-GONE',
+                STALE,
+                f'rules:{now.name}:{tool}',
+                f'{len(missing)} rules were not made again, such as: '
+                f'{quoted}; those of guests come with them, the rest with '
+                'the L2 agent of the host',
+                name=tool,
+                host=now.name,
+                fix='systemctl restart neutron-openvswitch-agent',
+            )
+
+
+def _lines(text: str) -> list[str]:
+    """The rules in a dump, without what differs each time."""
+    plain = (_VOLATILE.sub('', line).strip() for line in text.splitlines())
+    return [
+        ' '.join(line.split())
+        for line in dict.fromkeys(plain)
+        if line and not line.startswith('#') and line not in ('COMMIT', '}')
+    ]
+
+
+def _domains(
+    found: situation.Situation, told: hosts.Host, wanted_ones: set[str]
+) -> Iterator[Finding]:
+    if told.domains is None:
+        yield _of(
+            told.name,
+            'DOM-UNKNOWN',
+            STALE,
+            'its file does not tell its guests',
+            _TELL,
+        )
+        return
+    mapped: dict[str, set[str]] = {}
+    for mapping in found.volumes.mappings if found.volumes else ():
+        mapped.setdefault(mapping.server, set()).add(mapping.volume)
+    deleted = {one.uuid for one in found.gone if one.deleted}
+    for uuid, domain in told.domains.items():
+        server = found.servers.get(uuid)
+        if not domain.runs:
+            continue
+        if server is None:
+            if uuid in deleted:
+                yield Finding(
+                    'DOM-LEFT',
+                    STALE,
+                    f'server:{uuid}',
+                    f'{told.name} runs it, although it was deleted',
+                    name=domain.name,
+                    host=told.name,
+                    server=uuid,
+                )
+            continue
+        if server.host != told.name:
+            if server.task_state != 'migrating':
+                yield _server(
+                    server,
+                    'DOM-TWICE',
+                    DANGER,
+                    f'{told.name} runs it, and nova has it on '
+                    f'{server.host or "no host"}: started there, it would '
+                    'run twice on the same disks',
+                    told.name,
+                )
+            continue
+        if uuid not in wanted_ones:
+            yield _server(
+                server,
+                'DOM-UNASKED',
+                STALE,
+                f'{told.name} runs it, and for nova it is '
+                f"{server.vm_state}: nova's power sync stops it",
+                told.name,
+            )
+        if found.volumes is not None and not server.task_state:
+            yield from _disks(
+                found, server, domain, mapped.get(uuid, set())
+            )
+
+
+def _disks(
+    found: situation.Situation,
+    server: situation.Server,
+    domain: hosts.Domain,
+    mapped: set[str],
+) -> Iterator[Finding]:
+    """The disks of a guest that runs, beside nova's mappings."""
+    for volume in sorted(mapped - domain.disks):
+        yield _server(
+            server,
+            'DISK-MISSING',
+            DANGER,
+            f'nova maps volume {volume}, and its guest runs without it',
+            server.host or '',
+            volume,
+            f'{_REBOOT} {server.uuid}',
+        )
+    for serial in sorted(domain.disks - mapped):
+        if not uuidutils.is_uuid_like(serial):
+            continue
+        known = found.volumes.volumes.get(serial) if found.volumes else None
+        others = sorted(
+            {a.server for a in known.attachments if a.server} - {server.uuid}
+            if known
+            else ()
+        )
+        yield _server(
+            server,
+            'DISK-CROSSED' if others else 'DISK-EXTRA',
+            DANGER,
+            f'its guest has volume {serial}, which nova does not map to it'
+            + (f'; cinder has it attached to {", ".join(others)}'
+               if others else ''),
+            server.host or '',
+            serial,
+        )
+
+
+def _server(
+    server: situation.Server,
+    code: str,
+    severity: str,
+    cause: str,
+    host: str,
+    volume: str = '',
+    fix: str = '',
+) -> Finding:
+    return Finding(
+        code,
+        severity,
+        f'server:{server.uuid}',
+        cause,
+        name=server.name,
+        project=server.project,
+        host=host,
+        fix=fix,
+        server=server.uuid,
+        volume=volume,
+    )
+
+
+def _of(
+    host: str, code: str, severity: str, cause: str, fix: str
+) -> Finding:
+    return Finding(
+        code, severity, f'host:{host}', cause, name=host, host=host, fix=fix
+    )
