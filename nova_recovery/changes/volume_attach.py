@@ -35,6 +35,8 @@ from nova_recovery.engine import plan
 from nova_recovery import exceptions
 
 JSON = change.JSON
+#: The first that takes delete_on_termination.
+DELETES = '2.79'
 
 
 class ServerVolumes(compute.Compute):
@@ -46,15 +48,23 @@ class ServerVolumes(compute.Compute):
         return cls(other._session, other._endpoint, other._timeout)
 
     def attach(
-        self, uuid: str, volume: str, device: str | None, tag: str | None
+        self,
+        uuid: str,
+        volume: str,
+        device: str | None,
+        tag: str | None,
+        delete_on_termination: bool = False,
     ) -> None:
         """Attach; sent once.
 
-        Never 2.101 and later, which answer before anything is done.
+        Never 2.101 and later, which answer before anything is done. A nova
+        before 2.79 attaches none that is deleted with its server.
 
         :raises ChangeFailed: refused, such as with 400 "already attached"
         """
         options: JSON = {}
+        if delete_on_termination and self.speaks(DELETES):
+            options['delete_on_termination'] = True
         if tag:
             if not self.speaks('2.49'):
                 raise exceptions.ChangeFailed(
@@ -63,13 +73,16 @@ class ServerVolumes(compute.Compute):
                 )
             options['tag'] = tag
         with apis.sending(f'attach of volume {volume} to server {uuid}'):
-            self._at_most('2.79').volumes.create_server_volume(
+            self._at_most(DELETES).volumes.create_server_volume(
                 uuid, volume, device, **options
             )
 
 
 class AttachVolume(base.BaseChange):
-    """Data: cell, uuid, volume, device, tag, settle, patience."""
+    """Data: cell, uuid, volume, device, tag, settle, patience.
+
+    And delete_on_termination, where the volume is to go with its server.
+    """
 
     kind = 'attach-volume'
     once = True
@@ -77,7 +90,11 @@ class AttachVolume(base.BaseChange):
     def describe(self, item: plan.Item) -> list[str]:
         data = item.data
         tag = f'  tag {data["tag"]}' if data['tag'] else ''
-        return [f'> attached, once  {data["device"] or "next device"}{tag}']
+        deleted = '  deleted with it' if _deleted(item) else ''
+        return [
+            f'> attached, once  {data["device"] or "next device"}'
+            f'{tag}{deleted}'
+        ]
 
     def observe(
         self,
@@ -111,7 +128,11 @@ class AttachVolume(base.BaseChange):
         nova = ServerVolumes.of(context.cloud.compute)
         try:
             nova.attach(
-                data['uuid'], data['volume'], data['device'], data['tag']
+                data['uuid'],
+                data['volume'],
+                data['device'],
+                data['tag'],
+                _deleted(item),
             )
         except exceptions.ChangeFailed as error:
             if rows.mapping(item, context) is None:
@@ -133,7 +154,7 @@ class AttachVolume(base.BaseChange):
                     f'nova gave up: {once.fault(item, context, past)}'
                 )
             if now.state is change.State.AFTER:
-                return now.detail
+                return now.detail + _not_kept(item, context)
             if time.monotonic() > deadline:
                 raise exceptions.OutcomeUnknown(
                     f'under way for {item.data["patience"]} s: {now.detail}'
@@ -183,6 +204,18 @@ class AttachVolume(base.BaseChange):
                 'mapping',
             )
         return change.Observed(change.State.BEFORE, image=past.image)
+
+
+def _deleted(item: plan.Item) -> bool:
+    return bool(item.data.get('delete_on_termination'))
+
+
+def _not_kept(item: plan.Item, context: change.Context) -> str:
+    """What an old nova could not be asked for."""
+    row = rows.mapping(item, context)
+    if _deleted(item) and row is not None and not row['delete_on_termination']:
+        return '; not deleted with the server, as it was: nova is too old'
+    return ''
 
 
 def _mapped(

@@ -258,6 +258,29 @@ def server_holder(
     return next((tag for tag in found if tag != TAG), TAG)
 
 
+def server_holders(
+    database: database_module.Database, uuids: Iterable[str]
+) -> dict[str, str]:
+    """The tag of whoever claimed each server, of those that are claimed."""
+    tags = database.tables['tags']
+    found: dict[str, str] = {}
+    claimed = set()
+    with database.reader() as connection:
+        for batch in facts.batches(sorted(uuids)):
+            for uuid, tag in connection.execute(
+                sa.select(tags.c.resource_id, tags.c.tag).where(
+                    tags.c.resource_id.in_(batch),
+                    tags.c.tag.like('nova-recovery%'),
+                )
+            ):
+                if tag == TAG:
+                    claimed.add(uuid)
+                    found.setdefault(uuid, TAG)
+                else:
+                    found[uuid] = tag
+    return {uuid: found[uuid] for uuid in claimed}
+
+
 def owner_tag(marker: str) -> str:
     """The tag that says whose claim it is.
 

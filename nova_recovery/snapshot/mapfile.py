@@ -17,6 +17,7 @@ Without root volumes, as nothing can attach one again as root.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from collections.abc import Iterator
 import dataclasses
 import re
@@ -36,7 +37,7 @@ _DEVICE = re.compile(r'/dev/[\w/.-]+')
 NAMED = 20
 
 _ATTACHED = """
-SELECT d.volume, d.server, d.device_name FROM devices AS d
+SELECT d.volume, d.server, d.device_name, d.source FROM devices AS d
 WHERE d.volume IS NOT NULL AND d.boot_index IS NOT 0
 AND d.device_name IS NOT (
     -- up to Havana only the server says which one is the root
@@ -59,12 +60,19 @@ class Line:
     device: str
 
 
-def lines(snapshot: reading.Snapshot) -> Iterator[str]:
+def lines(
+    snapshot: reading.Snapshot, sources: Collection[str] | None = None
+) -> Iterator[str]:
     """The lines for all data volumes, by server, in the order of devices.
 
+    :param sources: only what these have, such as ``cell:cell1``; None: all
     :raises RecoveryError: the snapshot has no whole record of them
     """
-    parts = [p for p in snapshot.parts if p.section == 'devices']
+    parts = [
+        p
+        for p in snapshot.parts
+        if p.section == 'devices' and (sources is None or p.source in sources)
+    ]
     unknown = [p for p in parts if p.state == format_module.UNKNOWN]
     if unknown or not parts:
         raise exceptions.RecoveryError(
@@ -72,8 +80,11 @@ def lines(snapshot: reading.Snapshot) -> Iterator[str]:
             + ''.join(f' of {p.source} ({p.detail})' for p in unknown)
         )
     with snapshot.reading():
-        for volume, server, device in snapshot.file.execute(_ATTACHED):
-            yield f'{volume} {server} {device or "auto"}\n'
+        for volume, server, device, source in snapshot.file.execute(
+            _ATTACHED
+        ):
+            if sources is None or source in sources:
+                yield f'{volume} {server} {device or "auto"}\n'
 
 
 def load(path: str) -> list[Line]:

@@ -1,0 +1,156 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Save the relations between servers and volumes, before they are changed.
+
+The first step of the guide: a snapshot of everything as it is now, and
+beside it the guide's own file ``volume instance mountpoint``. Both are named
+by the run and are none of the snapshots that expire.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Any
+
+from nova_recovery.changes import base
+from nova_recovery.engine import change
+from nova_recovery.engine import files
+from nova_recovery.engine import plan
+from nova_recovery import exceptions
+from nova_recovery.snapshot import checking
+from nova_recovery.snapshot import format as format_module
+from nova_recovery.snapshot import mapfile
+from nova_recovery.snapshot import reading
+
+JSON = change.JSON
+#: Without these a relation could be lost.
+_OF_A_CELL = frozenset({'servers', 'devices'})
+_OF_CINDER = frozenset({'volumes', 'attachments'})
+
+
+class RecordRelations(base.BaseChange):
+    """Data: cells (those that must be whole in it), servers (how many ran).
+
+    wanted and marks are there for whoever reads the plan or the journal:
+    the servers that ran, and the highest id of ``instance_actions`` of each
+    cell before the outage.
+    """
+
+    kind = 'record-relations'
+
+    def describe(self, item: plan.Item) -> list[str]:
+        return [
+            '+ a snapshot of the cloud as it is now, and its map file '
+            '(volume instance mountpoint)',
+            f'= {len(item.data["wanted"])} servers ran before',
+        ]
+
+    def observe(
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past | None,
+    ) -> change.Observed:
+        if past is None:
+            return change.Observed(change.State.BEFORE)
+        notes = past.notes
+        if notes.get('map') and all(
+            os.path.exists(notes[name]) for name in ('snapshot', 'map')
+        ):
+            return change.Observed(change.State.AFTER, _told(notes))
+        return change.Observed(change.State.BEFORE, image=past.image)
+
+    def apply(
+        self, item: plan.Item, context: change.Context, image: JSON
+    ) -> str:
+        conf = context.cloud.conf.snapshot
+        stem = os.path.join(conf.directory, f'disaster-{context.run_id}')
+        snapshot, map_file = f'{stem}.snapshot', f'{stem}.map'
+        # A killed run may have left it: it stands under its name only when
+        # it is whole.
+        if not os.path.exists(snapshot):
+            _take(context, snapshot)
+        sources = {f'cell:{cell}' for cell in item.data['cells']}
+        with reading.Snapshot(snapshot) as found:
+            _require(found, sources)
+            files.write(map_file, mapfile.lines(found, sources))
+        notes = {
+            'snapshot': snapshot,
+            'snapshot_sha256': _checksum(snapshot),
+            'map': map_file,
+            'map_sha256': _checksum(map_file),
+        }
+        context.note(**notes)
+        return _told(notes)
+
+    def revert(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> str:
+        return 'the record is kept'
+
+
+def _take(context: change.Context, path: str) -> None:
+    # The one thing that a change and a command do alike; a procedure only
+    # because it reads.
+    from nova_recovery.procedures import snapshot as procedure
+
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise exceptions.ChangeFailed(
+            f"{os.path.dirname(path)}: can't be made: {error.strerror}"
+        ) from error
+    procedure.take(
+        context.cloud,
+        procedure.Request(path=path),
+        lambda section, rows: context.progress(f'{section}: {rows} rows'),
+    )
+
+
+def _require(found: reading.Snapshot, sources: set[str]) -> None:
+    """Refuse a record with holes, and take it away so that it can be anew.
+
+    :raises ChangeFailed: naming them
+    """
+    holes = [
+        f'{part.section} of {part.source}: {part.detail}'
+        for part in found.unknown
+        if (part.section in _OF_A_CELL and part.source in sources)
+        or (part.section in _OF_CINDER and part.source == 'cinder')
+    ]
+    missing = sources - {
+        part.source
+        for part in found.parts
+        if part.section == 'devices'
+        and part.state != format_module.UNKNOWN
+    }
+    holes += [f'{source} is not in it' for source in sorted(missing)]
+    holes += checking.problems(found)
+    if holes:
+        os.unlink(found.path)
+        raise exceptions.ChangeFailed(
+            f'the record is not whole: {"; ".join(holes[:5])}'
+        )
+
+
+def _told(notes: JSON) -> str:
+    return (
+        f'{notes["snapshot"]} (sha256 {notes["snapshot_sha256"][:12]}…), '
+        f'{notes["map"]} (sha256 {notes["map_sha256"][:12]}…)'
+    )
+
+
+def _checksum(path: str) -> Any:
+    with open(path, 'rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
