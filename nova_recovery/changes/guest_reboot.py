@@ -17,6 +17,7 @@ from __future__ import annotations
 import time
 
 from nova_recovery.changes import base
+from nova_recovery.changes import once
 from nova_recovery.engine import change
 from nova_recovery.engine import plan
 from nova_recovery import exceptions
@@ -24,16 +25,19 @@ from nova_recovery.guests import boot
 from nova_recovery.guests import ssh
 
 JSON = change.JSON
-#: Seconds between two looks at a guest.
+#: Seconds between two looks at a guest, and between those at one that is
+#: long gone: failed logins get addresses banned.
 POLL = 2
+SELDOM = 15
 
 
 class RebootGuest(base.BaseChange):
     """``shutdown -r now`` over ssh, for the boot that was seen and no other.
 
-    The guest itself compares (see guests.boot), so a request that is sent
-    again, or that arrives late, never ends a second boot. That a boot_id is
-    still the same therefore proves that it may be sent.
+    The guest itself compares (see guests.boot), so a request that arrives
+    late, or was sent again, never ends a second boot. A request is proven
+    not to have come through if the guest answers as the same boot, without
+    shutting down, for as long as ``settle`` says.
 
     Data: uuid, address, user, options, config_file (see ssh.Way), identity
     (must the machine tell the server's UUID), and seconds: connect, answer
@@ -61,20 +65,20 @@ class RebootGuest(base.BaseChange):
     ) -> change.Observed:
         if past is None:
             return self._first_look(item, context)
-        try:
-            now = boot.look(_way(item))
-        except boot.NoAnswer as error:
-            # It may be on its way down or up: wait for it.
-            return change.Observed(change.State.UNDERWAY, str(error))
-        stranger = _stranger(item, now)
-        if stranger:
-            return change.Observed(change.State.UNKNOWN, stranger)
-        if now.boot_id != past.image['boot_id']:
+        settled = time.monotonic() + item.data['settle']
+        while True:
+            seen = _standing(item, past.image)
+            if seen.state is not change.State.BEFORE:
+                return seen
+            if time.monotonic() > settled:
+                break
+            context.progress('making sure that nothing is on its way')
+            if context.stopping.wait(POLL):
+                raise change.Interrupted
+        if past.notes.get('accepted'):
             return change.Observed(
-                change.State.AFTER, _rebooted(past.image, now)
+                change.State.NEITHER, _not_rebooted(item, seen.detail)
             )
-        if now.stopping:
-            return change.Observed(change.State.UNDERWAY, 'shuts down')
         return change.Observed(change.State.BEFORE, image=past.image)
 
     def apply(
@@ -82,6 +86,7 @@ class RebootGuest(base.BaseChange):
     ) -> str:
         said = boot.reboot(_way(item), image['boot_id'])
         if said.code == 0:
+            context.note(accepted=True)
             return f'told to reboot (boot {image["boot_id"]})'
         if said.code == boot.OTHER_BOOT:
             return 'not sent: it was rebooted just now by somebody else'
@@ -99,34 +104,27 @@ class RebootGuest(base.BaseChange):
     ) -> str:
         began = time.monotonic()
         deadline = began + item.data['patience']
-        still_since: float | None = None
+        same_since: float | None = None
         while True:
-            try:
-                now = boot.look(_way(item))
-                seen = _stranger(item, now)
-            except boot.NoAnswer as error:
-                now, seen = None, str(error)
-            if now is None or seen:
-                still_since = None
-            elif now.boot_id != past.image['boot_id']:
-                took = time.monotonic() - began
-                return f'{_rebooted(past.image, now)}, {took:.0f} s'
-            elif now.stopping:
-                still_since, seen = None, 'shuts down'
-            else:
-                seen = f'still boot {now.boot_id}'
-                still_since = still_since or time.monotonic()
-                if time.monotonic() - still_since > item.data['settle']:
-                    raise exceptions.ChangeFailed(
-                        f'it was not rebooted: it answers and is {seen}'
-                    )
-            if time.monotonic() > deadline:
-                raise exceptions.OutcomeUnknown(
-                    f'it did not come back within {item.data["patience"]} s '
-                    f'({item.data["address"]}): {seen}'
+            seen = _standing(item, past.image)
+            now = time.monotonic()
+            if seen.state is change.State.AFTER:
+                return f'{seen.detail}, {now - began:.0f} s'
+            if seen.state is not change.State.BEFORE:
+                same_since = None
+            elif now - (same_since or now) > item.data['settle']:
+                raise exceptions.ChangeFailed(
+                    _not_rebooted(item, seen.detail)
                 )
-            context.progress(f'waiting for its new boot: {seen}')
-            if context.stopping.wait(POLL):
+            else:
+                same_since = same_since or now
+            if now > deadline:
+                raise exceptions.OutcomeUnknown(
+                    f'it did not come back within {item.data["patience"]} s; '
+                    f'{item.data["address"]}: {seen.detail}'
+                )
+            context.progress(f'waiting for its new boot: {seen.detail}')
+            if context.stopping.wait(min(POLL + (now - began) / 20, SELDOM)):
                 raise change.Interrupted
 
     def revert(
@@ -179,6 +177,31 @@ def _way(item: plan.Item) -> ssh.Way:
     )
 
 
+def _standing(item: plan.Item, image: JSON) -> change.Observed:
+    """One look at a guest that may have been told to reboot.
+
+    BEFORE: it still is the same boot, and doesn't shut down.
+    """
+    try:
+        now = boot.look(_way(item))
+    except boot.NoAnswer as error:
+        # down, on its way up, or gone: only waiting tells
+        return change.Observed(change.State.UNDERWAY, str(error))
+    stranger = _stranger(item, now)
+    if stranger:
+        return change.Observed(change.State.UNKNOWN, stranger)
+    if now.boot_id != image['boot_id']:
+        return change.Observed(
+            change.State.AFTER,
+            f'rebooted: boot {image["boot_id"]} -> {now.boot_id}',
+        )
+    if now.stopping:
+        return change.Observed(change.State.UNDERWAY, 'it shuts down')
+    return change.Observed(
+        change.State.BEFORE, f'still boot {now.boot_id}'
+    )
+
+
 def _stranger(item: plan.Item, now: boot.Boot) -> str:
     """Why this machine isn't proved to be the server, '' if it is.
 
@@ -196,5 +219,8 @@ def _stranger(item: plan.Item, now: boot.Boot) -> str:
     return ''
 
 
-def _rebooted(image: JSON, now: boot.Boot) -> str:
-    return f'rebooted: boot {image["boot_id"]} -> {now.boot_id}'
+def _not_rebooted(item: plan.Item, seen: str) -> str:
+    return (
+        f'it answers and did not reboot within {item.data["settle"]} s: '
+        f'{seen}; {once.again(item)}'
+    )
