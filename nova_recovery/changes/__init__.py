@@ -27,11 +27,15 @@ def registry() -> change.Registry:
     from nova_recovery.changes import fence
     from nova_recovery.changes import guest_reboot
     from nova_recovery.changes import host
+    from nova_recovery.changes import legacy_mappings
+    from nova_recovery.changes import legacy_volumes
     from nova_recovery.changes import lock
     from nova_recovery.changes import once
     from nova_recovery.changes import port
     from nova_recovery.changes import reconnect
     from nova_recovery.changes import record
+    from nova_recovery.changes import relations
+    from nova_recovery.changes import restart
     from nova_recovery.changes import states
     from nova_recovery.changes import verify
     from nova_recovery.changes import volume_attach
@@ -39,6 +43,7 @@ def registry() -> change.Registry:
     from nova_recovery.changes import volume_mapping
     from nova_recovery.changes import volume_recreate
     from nova_recovery.changes import volume_reset
+    from nova_recovery.changes import watch_boot
 
     kinds: tuple[change.Change, ...] = (
         allocation.MoveAllocation(),
@@ -51,6 +56,8 @@ def registry() -> change.Registry:
         host.ClaimHost(),
         host.ForceDown(),
         host.ReleaseHost(),
+        legacy_mappings.CleanMappings(),
+        legacy_volumes.CleanVolumes(),
         lock.LockServer(),
         lock.UnlockServer(),
         once.RebootServer(),
@@ -58,6 +65,8 @@ def registry() -> change.Registry:
         port.BindPort(),
         reconnect.ReconnectVolume(),
         record.MoveRecord(),
+        relations.RecordRelations(),
+        restart.RestartServer(),
         states.SetStates(),
         verify.VerifyServer(),
         volume_attach.AttachVolume(),
@@ -66,5 +75,6 @@ def registry() -> change.Registry:
         volume_mapping.LinkMapping(),
         volume_recreate.RecreateAttachment(),
         volume_reset.ResetVolume(),
+        watch_boot.WatchBoot(),
     )
     return {one.kind: one for one in kinds}

@@ -1,0 +1,214 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+
+"""nova's half of the guide's reset: what it maps ends."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from nova_recovery.changes import legacy_rows as legacy
+from nova_recovery.cloud import bulk
+from nova_recovery.cloud import database as database_module
+from nova_recovery.cloud import old_volumes
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+from nova_recovery import exceptions
+
+_TABLE = 'block_device_mapping'
+LIVE = bulk.Selection(_TABLE, 'id', ('volume_id',), 'deleted = 0')
+
+
+class CleanMappings(legacy.CleanRows):
+    """nova's mappings of some volumes, soft-deleted as nova does it.
+
+    Data: rows are mapping and volume.
+    """
+
+    kind = 'clean-mappings'
+
+    def describe(self, item: plan.Item) -> list[str]:
+        return [f'- {item.label}, soft-deleted in nova']
+
+    def standing(
+        self, item: plan.Item, context: change.Context, rows: Sequence[str]
+    ) -> tuple[int, int, set[str]]:
+        live = _live(item, context, rows)
+        return len(live), len(rows) - len(live), set()
+
+    def apply(
+        self,
+        item: plan.Item,
+        context: change.Context,
+        image: legacy.JSON,
+    ) -> str:
+        layout = legacy.layout(item, context)
+        nova = legacy.nova(item, context)
+        rows = bulk.lines(item.data['rows'])
+        stale = _stale(legacy.cinder(item, context), layout, _volumes(rows))
+        deleted = old_volumes.deleted(nova, _TABLE)
+        at = legacy.at(image)
+
+        def write(connection: sa.engine.Connection) -> str:
+            keys = [bulk.key(r) for r in rows]
+            found = bulk.rows(
+                connection, LIVE, bulk.among('id', keys), lock=True
+            )
+            if not found:
+                return 'nova maps none of them any more'
+            left = legacy.changed(rows, found)
+            # what cinder has otherwise by now is as little ours here
+            left |= {
+                bulk.key(r) for r in rows if bulk.field(r, 1) not in stale
+            }
+            ids = legacy.to_write(item, context, rows, left)
+            legacy.update(
+                connection,
+                f"{_TABLE} SET deleted = {deleted}, deleted_at = '{at}'",
+                f'{bulk.among("id", ids)} AND deleted = 0',
+                len(ids),
+            )
+            return legacy.written(len(ids), left)
+
+        return str(nova.write(write))
+
+    def revert(
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past,
+    ) -> str:
+        """A mapping comes back where cinder has its volume as before."""
+        layout = legacy.layout(item, context)
+        rows = legacy.ours(item, past)
+        if not rows:
+            return legacy.reverted(0, ())
+        volumes = _volumes(rows)
+        held = _held(legacy.cinder(item, context), layout, volumes)
+        by_us = (
+            f"deleted <> 0 AND deleted_at = '{legacy.at(past.image)}'"
+        )
+        ended = bulk.Selection(
+            _TABLE, 'id', ('volume_id', layout.mapped_by), by_us
+        )
+
+        def write(connection: sa.engine.Connection) -> str:
+            keys = [bulk.key(r) for r in rows]
+            now = bulk.rows(
+                connection, ended, bulk.among('id', keys), lock=True
+            )
+            live = bulk.rows(
+                connection,
+                LIVE,
+                bulk.among('volume_id', volumes),
+                lock=True,
+            )
+            as_before = set(live).intersection(rows)
+            # attached again meanwhile: one mapping is enough
+            again = {bulk.field(r, 1) for r in live}
+            back = []
+            for row in now:
+                mapping, volume, server = row.split(bulk.SEPARATOR)
+                holders = held.get(volume, frozenset())
+                if volume not in again and holders & {server, bulk.NULL}:
+                    back.append(mapping)
+            if back:
+                legacy.update(
+                    connection,
+                    f'{_TABLE} SET deleted = 0, deleted_at = NULL',
+                    f'{bulk.among("id", back)} AND {by_us}',
+                    len(back),
+                )
+            others = set(keys).difference(back)
+            return legacy.reverted(
+                len(back), others - {bulk.key(r) for r in as_before}
+            )
+
+        return str(legacy.nova(item, context).write(write))
+
+
+def still_mapped(item: plan.Item, context: change.Context) -> set[str]:
+    """The volumes of an item that nova maps as the plan saw it.
+
+    Where the change before was not carried out for them, cinder's side must
+    stay too: a mapping of an available volume is worse than a stale one.
+    """
+    ids = item.data['mappings'].split()
+    live = _live(item, context, ids)
+    return {bulk.field(r, 1) for r in live}
+
+
+def _live(
+    item: plan.Item, context: change.Context, rows: Sequence[str]
+) -> list[str]:
+    if not rows:
+        return []
+    with legacy.nova(item, context).connect() as connection:
+        return bulk.rows(
+            connection, LIVE, bulk.among('id', [bulk.key(r) for r in rows])
+        )
+
+
+def _volumes(rows: Sequence[str]) -> list[str]:
+    return sorted({bulk.field(r, 1) for r in rows})
+
+
+def _stale(
+    cinder: database_module.Database,
+    layout: old_volumes.Layout,
+    volumes: Sequence[str],
+) -> set[str]:
+    """Those of the volumes that cinder still has as stale."""
+    selection = bulk.Selection('volumes', 'id', (), layout.stale)
+    with cinder.connect() as connection:
+        return set(
+            bulk.rows(connection, selection, bulk.among('id', volumes))
+        )
+
+
+def _held(
+    cinder: database_module.Database,
+    layout: old_volumes.Layout,
+    volumes: Sequence[str],
+) -> dict[str, Collection[str]]:
+    """The servers that cinder has each volume for, of those it has stale.
+
+    ``~`` stands for one that it has for nobody in particular.
+    """
+    if layout.server is not None:
+        selection = bulk.Selection(
+            'volumes', 'id', (layout.server,), layout.stale
+        )
+        with cinder.connect() as connection:
+            return {
+                bulk.key(r): {bulk.field(r, 1)}
+                for r in bulk.rows(
+                    connection, selection, bulk.among('id', volumes)
+                )
+            }
+    found = {one: {bulk.NULL} for one in _stale(cinder, layout, volumes)}
+    with cinder.connect() as connection:
+        for row in bulk.rows(
+            connection,
+            old_volumes.ATTACHMENTS,
+            bulk.among('volume_id', volumes),
+        ):
+            volume = bulk.field(row, 1)
+            if volume in found:
+                found[volume] -= {bulk.NULL}
+                found[volume].add(bulk.field(row, 3))
+    return found

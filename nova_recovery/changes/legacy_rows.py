@@ -1,0 +1,198 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+
+"""What the two halves of the guide's reset have in common.
+
+Each is one transaction, in which the rows are locked, compared with what
+the plan saw, and only those that are so are written. The plan has them as
+they were; what was left alone is noted in the journal before the transaction
+ends. So the journal always tells which rows are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from collections.abc import Sequence
+
+from oslo_utils import timeutils
+import sqlalchemy as sa
+
+from nova_recovery.changes import base
+from nova_recovery.cloud import bulk
+from nova_recovery.cloud import database as database_module
+from nova_recovery.cloud import old_volumes
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+from nova_recovery import exceptions
+
+JSON = change.JSON
+State = change.State
+#: How many rows a line for people names; all are in the notes.
+_NAMED = 5
+
+
+class CleanRows(base.BaseChange):
+    """A batch of rows.
+
+    Data: layout, cell, rows (:mod:`nova_recovery.cloud.bulk`) as they were.
+    """
+
+    def observe(
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past | None,
+    ) -> change.Observed:
+        layout(item, context)
+        if past is None:
+            # Each row is compared under its lock; what is seen before that
+            # may have changed by then.
+            now = timeutils.utcnow().isoformat(' ', 'seconds')
+            return change.Observed(State.BEFORE, image={'at': now})
+        rows = ours(item, past)
+        before, after, changed = self.standing(item, context, rows)
+        if before:
+            # All or nothing: what is as we would leave it was made so by
+            # others, and stays theirs.
+            return change.Observed(State.BEFORE, image=past.image)
+        if after or not rows:
+            left = changed.union(past.notes.get('left', ()))
+            return change.Observed(State.AFTER, written(after, left))
+        return change.Observed(
+            State.NEITHER, f'changed since the plan: {_named(changed)}'
+        )
+
+    def standing(
+        self, item: plan.Item, context: change.Context, rows: Sequence[str]
+    ) -> tuple[int, int, set[str]]:
+        """How many rows are as before and as after; the others' keys."""
+        raise NotImplementedError
+
+
+def layout(item: plan.Item, context: change.Context) -> old_volumes.Layout:
+    """The layout of this cloud, which is the item's.
+
+    :raises ChangeFailed: it isn't
+    """
+    found = old_volumes.of(context.cloud.databases)
+    if found is None or found.name != item.data['layout']:
+        raise exceptions.ChangeFailed(
+            f'this plan is for a schema of layout {item.data["layout"]}, and '
+            f'here is {found.name if found else "a later one"}'
+        )
+    return found
+
+
+def cinder(
+    item: plan.Item, context: change.Context
+) -> database_module.Database:
+    """The database with the volumes."""
+    return old_volumes.database(
+        context.cloud.databases, layout(item, context), item.data['cell']
+    )
+
+
+def nova(
+    item: plan.Item, context: change.Context
+) -> database_module.Database:
+    """The database with the mappings."""
+    found: database_module.Database = context.cloud.databases.cell(
+        item.data['cell']
+    )
+    return found
+
+
+def ours(item: plan.Item, past: change.Past) -> list[str]:
+    """The rows that we wrote, or are about to."""
+    left = set(past.notes.get('left', ()))
+    rows = bulk.lines(item.data['rows'])
+    return [r for r in rows if bulk.key(r) not in left] if left else rows
+
+
+def changed(rows: Sequence[str], now: Sequence[str]) -> set[str]:
+    """The keys of rows that are no longer as they were."""
+    if rows == now:
+        return set()
+    return {bulk.key(r) for r in set(rows).difference(now)}
+
+
+def to_write(
+    item: plan.Item,
+    context: change.Context,
+    rows: Sequence[str],
+    left: Collection[str],
+) -> list[str]:
+    """The keys that are written, after the others are noted.
+
+    :raises Conflict: none is
+    """
+    ids = [bulk.key(r) for r in rows]
+    if left:
+        ids = [one for one in ids if one not in left]
+        context.note(left=sorted(left))
+    if not ids:
+        raise exceptions.Conflict(
+            f'{item.label}: all changed since the plan; nothing was written'
+        )
+    return ids
+
+
+def update(
+    connection: sa.engine.Connection,
+    what: str,
+    where: str,
+    count: int | None = None,
+) -> None:
+    """Carry out an UPDATE.
+
+    :raises Conflict: another number of rows than so many was matched
+    """
+    done = connection.exec_driver_sql(
+        f'UPDATE {what} WHERE {where}'  # nosec B608
+    )
+    if count is not None and done.rowcount != count:
+        raise exceptions.Conflict(
+            f'{done.rowcount} rows instead of {count} were matched; nothing '
+            'was written'
+        )
+
+
+def at(image: JSON) -> str:
+    """When we wrote, as it stands in what we soft-deleted."""
+    return str(timeutils.parse_isotime(image['at']).replace(tzinfo=None))
+
+
+def written(count: int, left: Collection[str]) -> str:
+    """What was done, one line."""
+    if not left:
+        return f'{count} rows'
+    return (
+        f'{count} rows; {len(left)} changed since the plan and were left as '
+        f'they are: {_named(left)}'
+    )
+
+
+def reverted(count: int, others: Collection[str]) -> str:
+    """What was taken back, one line."""
+    if not others:
+        return f'{count} rows as they were'
+    return (
+        f'{count} rows as they were; {len(others)} changed since and were '
+        f'left as they are: {_named(others)}'
+    )
+
+
+def _named(keys: Collection[str]) -> str:
+    some = ', '.join(sorted(keys)[:_NAMED])
+    return some if len(keys) <= _NAMED else f'{some} …'

@@ -1,0 +1,271 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+
+"""Cinder's half of the guide's reset: nobody has these volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from nova_recovery.changes import legacy_mappings
+from nova_recovery.changes import legacy_rows as legacy
+from nova_recovery.cloud import bulk
+from nova_recovery.cloud import old_volumes
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+
+_MODE = "`key` = 'attached_mode'"
+
+
+class CleanVolumes(legacy.CleanRows):
+    """Cinder's rows of some volumes, and their attachments.
+
+    Data: rows are volumes with their columns, in the order of ``columns``;
+    mappings, ids that nova must no longer have; attachments, rows of these.
+    """
+
+    kind = 'clean-volumes'
+
+    def describe(self, item: plan.Item) -> list[str]:
+        return [f'~ {item.label}  -> available, detached']
+
+    def standing(
+        self, item: plan.Item, context: change.Context, rows: Sequence[str]
+    ) -> tuple[int, int, set[str]]:
+        layout = legacy.layout(item, context)
+        if not rows:
+            return 0, 0, set()
+        keys = [bulk.key(r) for r in rows]
+        with legacy.cinder(item, context).connect() as connection:
+            now = bulk.rows(
+                connection,
+                layout.volumes('deleted = 0'),
+                bulk.among('id', keys),
+            )
+        before = {bulk.key(r) for r in set(now).intersection(rows)}
+        after = _cleaned(layout, now)
+        return len(before), len(after), set(keys) - before - after
+
+    def apply(
+        self,
+        item: plan.Item,
+        context: change.Context,
+        image: legacy.JSON,
+    ) -> str:
+        layout = legacy.layout(item, context)
+        rows = bulk.lines(item.data['rows'])
+        attachments = bulk.lines(item.data['attachments'])
+        mapped = legacy_mappings.still_mapped(item, context)
+
+        def write(connection: sa.engine.Connection) -> str:
+            keys = [bulk.key(r) for r in rows]
+            found = bulk.rows(
+                connection,
+                layout.volumes(layout.stale),
+                bulk.among('id', keys),
+                lock=True,
+            )
+            left = legacy.changed(rows, found) | mapped
+            if layout.name == 'M1':
+                now = _attachments(connection, keys)
+                left |= {
+                    bulk.field(r, 1) for r in set(now) ^ set(attachments)
+                }
+            ids = legacy.to_write(item, context, rows, left)
+            _clean(connection, layout, ids, attachments, legacy.at(image))
+            return legacy.written(len(ids), left)
+
+        return str(legacy.cinder(item, context).write(write))
+
+    def revert(
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past,
+    ) -> str:
+        layout = legacy.layout(item, context)
+        rows = legacy.ours(item, past)
+        if not rows:
+            return legacy.reverted(0, ())
+        attachments = bulk.lines(item.data['attachments'])
+        at = legacy.at(past.image)
+
+        def write(connection: sa.engine.Connection) -> str:
+            keys = [bulk.key(r) for r in rows]
+            now = bulk.rows(
+                connection,
+                layout.volumes('deleted = 0'),
+                bulk.among('id', keys),
+                lock=True,
+            )
+            back = _cleaned(layout, now)
+            if layout.name == 'M1':
+                back -= _attached_again(connection, keys, attachments, at)
+            before = [r for r in rows if bulk.key(r) in back]
+            if before:
+                _restore_volumes(connection, layout, before)
+                _restore_attachments(
+                    connection,
+                    [r for r in attachments if bulk.field(r, 1) in back],
+                )
+                _restore_modes(connection, layout, sorted(back), at)
+            as_before = {bulk.key(r) for r in set(now).intersection(rows)}
+            return legacy.reverted(
+                len(back), set(keys) - back - as_before
+            )
+
+        return str(legacy.cinder(item, context).write(write))
+
+
+def _cleaned(layout: old_volumes.Layout, now: Sequence[str]) -> set[str]:
+    """The keys of those rows that are as we leave them."""
+    found = set()
+    for row in now:
+        key = bulk.key(row)
+        if row == layout.cleaned(key):
+            found.add(key)
+    return found
+
+
+def _clean(
+    connection: sa.engine.Connection,
+    layout: old_volumes.Layout,
+    ids: list[str],
+    attachments: list[str],
+    at: str,
+) -> None:
+    """Write what the guide's UPDATE, as the schema allows it, writes."""
+    legacy.update(
+        connection,
+        f'volumes SET {layout.clean}',
+        # on Galera a lock guards nothing against another node
+        f'{bulk.among("id", ids)} AND {layout.stale}',
+        len(ids),
+    )
+    cleaned = set(ids)
+    ended = [
+        bulk.key(r) for r in attachments if bulk.field(r, 1) in cleaned
+    ]
+    if ended:
+        # as volume_detached of cinder/db/sqlalchemy/api.py
+        legacy.update(
+            connection,
+            f"volume_attachment SET deleted = 1, deleted_at = '{at}',"
+            f" detach_time = '{at}', attach_status = 'detached'",
+            f'{bulk.among("id", ended)} AND deleted = 0',
+            len(ended),
+        )
+    if layout.modes:
+        legacy.update(
+            connection,
+            f"volume_admin_metadata SET deleted = 1, deleted_at = '{at}'",
+            f'{bulk.among("volume_id", ids)} AND {_MODE} AND deleted = 0',
+        )
+
+
+def _attachments(
+    connection: sa.engine.Connection, volumes: list[str]
+) -> list[str]:
+    return bulk.rows(
+        connection,
+        old_volumes.ATTACHMENTS,
+        bulk.among('volume_id', volumes),
+        lock=True,
+    )
+
+
+def _attached_again(
+    connection: sa.engine.Connection,
+    volumes: list[str],
+    attachments: list[str],
+    at: str,
+) -> set[str]:
+    """Volumes whose attachments are no longer as we left them."""
+    found = {bulk.field(r, 1) for r in _attachments(connection, volumes)}
+    if not attachments:
+        return found
+    ended = bulk.Selection(
+        'volume_attachment',
+        'id',
+        ('volume_id',),
+        f"deleted = 1 AND deleted_at = '{at}'",
+    )
+    ours = {
+        bulk.key(r)
+        for r in bulk.rows(
+            connection,
+            ended,
+            bulk.among('id', [bulk.key(r) for r in attachments]),
+            lock=True,
+        )
+    }
+    return found | {
+        bulk.field(r, 1) for r in attachments if bulk.key(r) not in ours
+    }
+
+
+def _restore_volumes(
+    connection: sa.engine.Connection,
+    layout: old_volumes.Layout,
+    rows: list[str],
+) -> None:
+    # A row at a time, since each has values of its own; all are locked, and
+    # were compared.
+    names = [f'_{name}' for name in ('id', *layout.columns)]
+    table = sa.table('volumes', *map(sa.column, ('id', *layout.columns)))
+    connection.execute(
+        sa.update(table)
+        .where(table.c.id == sa.bindparam('_id'))
+        .values({name: sa.bindparam(f'_{name}') for name in layout.columns}),
+        [dict(zip(names, bulk.fields(row), strict=True)) for row in rows],
+    )
+
+
+def _restore_attachments(
+    connection: sa.engine.Connection, rows: list[str]
+) -> None:
+    by_status: dict[str | None, list[str]] = {}
+    for row in rows:
+        key, _volume, status, *_more = bulk.fields(row)
+        by_status.setdefault(status, []).append(str(key))
+    names = ('id', 'deleted', 'deleted_at', 'detach_time', 'attach_status')
+    table = sa.table('volume_attachment', *map(sa.column, names))
+    for status, ids in by_status.items():
+        connection.execute(
+            sa.update(table)
+            .where(table.c.id.in_(ids))
+            .values(
+                deleted=0,
+                deleted_at=None,
+                detach_time=None,
+                attach_status=status,
+            )
+        )
+
+
+def _restore_modes(
+    connection: sa.engine.Connection,
+    layout: old_volumes.Layout,
+    volumes: list[str],
+    at: str,
+) -> None:
+    if layout.modes:
+        legacy.update(
+            connection,
+            'volume_admin_metadata SET deleted = 0, deleted_at = NULL',
+            f'{bulk.among("volume_id", volumes)} AND {_MODE}'
+            f" AND deleted = 1 AND deleted_at = '{at}'",
+        )

@@ -1,0 +1,223 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+
+"""Very many rows as text, put together by the server.
+
+A driver takes longer for a row than the server for a page of them: here a
+page is one value, a line a row, and one comparison of two texts tells
+whether a thousand rows are as they were seen.
+
+A line is the key and the columns with ``|`` between, ``~`` for NULL. Texts
+with these characters, or a line feed, are found by counting; a row that has
+one is *odd*: it is given with ``?`` in their place, and named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import dataclasses
+import re
+from typing import Any
+
+import sqlalchemy as sa
+
+SEPARATOR = '|'
+NULL = '~'
+#: Rows a page. Larger ones are not faster.
+PAGE = 2000
+#: MySQL's own limit is 1024; the largest packet bounds it as well.
+_LONGEST = 16 * 1024**2
+
+_ODD = re.compile(r'[|~\n]')
+_KEYS = re.compile(r"[0-9A-Za-z'_,-]*")
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """Columns of some rows of a table.
+
+    :ivar key: of the primary key; never NULL
+    :ivar columns: those after it
+    :ivar where: further conditions, SQL without parameters or percent signs
+    """
+
+    table: str
+    key: str
+    columns: tuple[str, ...]
+    where: str = ''
+
+    def statement(self, where: str, tail: str = '') -> str:
+        """Count, NULLs and text of the rows with *where*, in one row."""
+        names = ', '.join(f'`{n}`' for n in (self.key, *self.columns))
+        return (
+            f'SELECT {self._sums()} FROM '  # nosec B608
+            f'(SELECT {names} FROM `{self.table}`'
+            f' WHERE {self._both(where)}{tail}) AS page'
+        )
+
+    def locking(self, where: str) -> str:
+        """The same, where the rows are locked: of no derived table."""
+        return (
+            f'SELECT {self._sums()} FROM `{self.table}`'  # nosec B608
+            f' WHERE {self._both(where)} FOR UPDATE'
+        )
+
+    def plainly(self, where: str, tail: str = '') -> str:
+        """The rows themselves, as text."""
+        names = ', '.join(
+            f'CAST(`{n}` AS CHAR)' for n in (self.key, *self.columns)
+        )
+        return (
+            f'SELECT {names} FROM `{self.table}`'  # nosec B608
+            f' WHERE {self._both(where)}{tail}'
+        )
+
+    def _sums(self) -> str:
+        fields = ', '.join(
+            [
+                f"'{SEPARATOR}', `{self.key}`",
+                *(f"IFNULL(`{n}`, '{NULL}')" for n in self.columns),
+            ]
+        )
+        nulls = ' + '.join(f'(`{n}` IS NULL)' for n in self.columns) or '0'
+        return (
+            f'COUNT(*), SUM({nulls}), MAX(`{self.key}`),'
+            f" GROUP_CONCAT(CONCAT_WS({fields}) SEPARATOR '\n')"
+        )
+
+    def _both(self, where: str) -> str:
+        return ' AND '.join(filter(None, (where, self.where))) or '1 = 1'
+
+
+def prepare(connection: sa.engine.Connection) -> None:
+    """Let this session give long texts."""
+    connection.exec_driver_sql(
+        f'SET SESSION group_concat_max_len = {_LONGEST}'
+    )
+
+
+def read(
+    connection: sa.engine.Connection, selection: Selection
+) -> tuple[list[str], set[str]]:
+    """Return all rows in the order of the key, and the keys of odd ones."""
+    prepare(connection)
+    lines: list[str] = []
+    odd: set[str] = set()
+    tail = f' ORDER BY `{selection.key}` LIMIT {PAGE}'
+    where: str = ''
+    last: tuple[Any, ...] = ()
+    while True:
+        count, nulls, highest, text = connection.exec_driver_sql(
+            selection.statement(where, tail), last
+        ).one()
+        if not count:
+            return lines, odd
+        if _plain(selection, count, nulls, text):
+            lines += text.split('\n')
+        else:
+            page, named = _rendered(
+                connection.exec_driver_sql(
+                    selection.plainly(where, tail), last
+                ).all()
+            )
+            lines += page
+            odd |= named
+        if count < PAGE:
+            return lines, odd
+        where, last = f'`{selection.key}` > %s', (highest,)
+
+
+def among(column: str, keys: Sequence[str]) -> str:
+    """The condition that a column is one of these keys.
+
+    As text of the statement: a thousand parameters take longer than the
+    query itself.
+
+    :raises ValueError: they can't be keys
+    """
+    text = "','".join(keys)
+    if not keys or not _KEYS.fullmatch(text) or text.count("'") != 2 * (
+        len(keys) - 1
+    ):
+        raise ValueError(f'no keys for {column}')
+    return f"`{column}` IN ('{text}')"
+
+
+def rows(
+    connection: sa.engine.Connection,
+    selection: Selection,
+    where: str,
+    lock: bool = False,
+) -> list[str]:
+    """Return the lines of some rows; odd ones with their marks replaced.
+
+    :param where: from :func:`among`
+    :param lock: until the transaction ends
+    """
+    prepare(connection)
+    statement = (
+        selection.locking(where) if lock else selection.statement(where)
+    )
+    count, nulls, _highest, text = connection.exec_driver_sql(statement).one()
+    if not count:
+        return []
+    if _plain(selection, count, nulls, text):
+        return str(text).split('\n')
+    tail = ' FOR UPDATE' if lock else ''
+    return _rendered(
+        connection.exec_driver_sql(selection.plainly(where, tail)).all()
+    )[0]
+
+
+def fields(line: str) -> list[str | None]:
+    """Return the values of a line."""
+    return [None if one == NULL else one for one in line.split(SEPARATOR)]
+
+
+def key(line: str) -> str:
+    """Return the key of a line."""
+    return line.partition(SEPARATOR)[0]
+
+
+def field(line: str, number: int) -> str:
+    """Return a value of a line as it stands there; 0 is the key."""
+    return line.split(SEPARATOR)[number]
+
+
+def lines(text: str) -> list[str]:
+    """Return the lines of a text; none of an empty one."""
+    return text.split('\n') if text else []
+
+
+def _plain(selection: Selection, count: Any, nulls: Any, text: str) -> bool:
+    """Whether every mark in a text is one of ours; and all rows are there."""
+    return (
+        text.count('\n') == count - 1
+        and text.count(SEPARATOR) == count * len(selection.columns)
+        and text.count(NULL) == int(nulls)
+    )
+
+
+def _rendered(found: Sequence[Any]) -> tuple[list[str], set[str]]:
+    lines, odd = [], set()
+    for row in found:
+        values = [NULL if value is None else str(value) for value in row]
+        told = [
+            value if given is None else _ODD.sub('?', value)
+            for value, given in zip(values, row, strict=True)
+        ]
+        if told != values:
+            odd.add(told[0])
+        lines.append(SEPARATOR.join(told))
+    return lines, odd

@@ -1,0 +1,196 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+
+"""Where volumes are, and who has them, before nova knew attachments."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from sqlalchemy.dialects import mysql
+
+from nova_recovery.cloud import bulk
+from nova_recovery.cloud import database as database_module
+from nova_recovery.cloud import databases as databases_module
+from nova_recovery.cloud import schema
+from nova_recovery import exceptions
+
+#: Statuses that say that a server has the volume, or is about to. No other
+#: status is of attachments, and none of the others is ever overwritten.
+STALE = (
+    'attaching',
+    'detaching',
+    'error_attaching',
+    'error_detaching',
+    'in-use',
+)
+_NOT_MIGRATING = "('', 'none', 'success', 'error')"
+
+#: Of a volume that nobody has.
+FREE = {'status': 'available', 'attach_status': 'detached'}
+#: What says where a volume is attached, as far as the schema has it; after
+#: the server itself.
+_WHERE = ('mountpoint', 'attach_time', 'attached_host')
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """What is where.
+
+    :ivar name: ``L0``, ``L1`` or ``M1``
+    :ivar server: the column of ``volumes`` with the server; None in M1
+    :ivar cleared: columns of ``volumes`` that become NULL, the server first
+    :ivar migrating: ``volumes.migration_status`` is there
+    :ivar modes: ``volume_admin_metadata`` is there, with ``attached_mode``
+    :ivar mapped_by: the column of ``block_device_mapping`` with the server
+    """
+
+    name: str
+    server: str | None
+    cleared: tuple[str, ...]
+    migrating: bool
+    modes: bool
+    mapped_by: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of ``volumes`` that are compared and written."""
+        return (*FREE, *self.cleared)
+
+    @property
+    def stale(self) -> str:
+        """The condition for volumes that may be cleaned."""
+        statuses = "', '".join(STALE)
+        found = f"deleted = 0 AND status IN ('{statuses}')"
+        if self.migrating:
+            found += f" AND IFNULL(migration_status, '') IN {_NOT_MIGRATING}"
+        return found
+
+    @property
+    def clean(self) -> str:
+        """The assignments that clean a volume."""
+        return ', '.join(
+            [
+                *(f"{name} = '{value}'" for name, value in FREE.items()),
+                *(f'{name} = NULL' for name in self.cleared),
+            ]
+        )
+
+    def cleaned(self, key: str) -> str:
+        """The line of a volume that was cleaned."""
+        return bulk.SEPARATOR.join(
+            [key, *FREE.values(), *(bulk.NULL for _ in self.cleared)]
+        )
+
+    def volumes(self, where: str) -> bulk.Selection:
+        """The columns that are compared and written."""
+        return bulk.Selection('volumes', 'id', self.columns, where)
+
+    def mappings(self) -> bulk.Selection:
+        """What is compared of nova's live mappings."""
+        return bulk.Selection(
+            'block_device_mapping', 'id', ('volume_id',), 'deleted = 0'
+        )
+
+
+#: What is compared of the attachments of M1. The status is all that is
+#: lost when they are deleted.
+ATTACHMENTS = bulk.Selection(
+    'volume_attachment',
+    'id',
+    ('volume_id', 'attach_status', 'instance_uuid'),
+    'deleted = 0',
+)
+
+
+def of(databases: databases_module.Databases) -> Layout | None:
+    """Return the layout; None where nova knows attachments.
+
+    :raises SchemaUnknown: cells of both kinds, or no volumes anywhere
+    :raises DatabaseUnavailable: that can't be known
+    """
+    answers = {
+        known.cell.name: _kind(known.database) for known in databases.cells
+    }
+    kinds = set(answers.values())
+    if kinds == {'modern'} or not kinds:
+        return None
+    if len(kinds) > 1:
+        raise exceptions.SchemaUnknown(
+            'the cells have schemas of different ages: '
+            + ', '.join(f'{n} ({k})' for n, k in sorted(answers.items()))
+        )
+    if kinds == {'essex'}:
+        if len(answers) > 1:
+            raise exceptions.SchemaUnknown('Essex had no cells')
+        return _on_volumes('L0', databases.cells[0].database, 'instance_id')
+    cinder = databases.cinder
+    if cinder is None:
+        raise exceptions.ConfigError(
+            'the volumes of this cloud are in cinder: give its cinder.conf '
+            'with --cinder-config-file'
+        )
+    if cinder.tables.has('volume_attachment', 'volume_id'):
+        return Layout(
+            name='M1',
+            server=None,
+            cleared=(),
+            migrating=cinder.tables.has('volumes', 'migration_status'),
+            modes=cinder.tables.has('volume_admin_metadata', 'key'),
+            mapped_by='instance_uuid',
+        )
+    schema.require(cinder, 'volume-instance')
+    return _on_volumes('L1', cinder, 'instance_uuid')
+
+
+def database(
+    databases: databases_module.Databases, layout: Layout, cell: str
+) -> database_module.Database:
+    """Return the database with the volumes."""
+    if layout.name == 'L0':
+        return databases.cell(cell)
+    assert databases.cinder is not None
+    return databases.cinder
+
+
+def deleted(database: database_module.Database, table: str) -> str:
+    """Return what soft-deletes a row: its id, or 1 where it's a boolean."""
+    column = database.tables[table].c.deleted
+    return '1' if isinstance(column.type, mysql.TINYINT) else 'id'
+
+
+def _kind(cell: database_module.Database) -> str:
+    table = 'block_device_mapping'
+    if cell.tables.has(table, 'attachment_id'):
+        return 'modern'
+    if cell.tables.has(table, 'instance_uuid'):
+        return 'before attachments'
+    schema.require(cell, 'servers', 'volumes-in-nova')
+    return 'essex'
+
+
+def _on_volumes(
+    name: str, database: database_module.Database, server: str
+) -> Layout:
+    return Layout(
+        name=name,
+        server=server,
+        cleared=(
+            server,
+            *(one for one in _WHERE if database.tables.has('volumes', one)),
+        ),
+        migrating=database.tables.has('volumes', 'migration_status'),
+        modes=database.tables.has('volume_admin_metadata', 'key'),
+        mapped_by='instance_id' if name == 'L0' else 'instance_uuid',
+    )
