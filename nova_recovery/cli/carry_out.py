@@ -74,7 +74,14 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
         metavar='<file>',
         help='Save the plan there and stop; "plan apply" carries it out',
     )
-    group.add_argument(
+    add_override(group)
+
+
+def add_override(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup,
+) -> None:
+    """Add the option that takes gates upon the operator."""
+    parser.add_argument(
         '--override',
         metavar=f'<{gates_module.FORM}>',
         action='append',

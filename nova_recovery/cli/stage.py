@@ -238,7 +238,10 @@ class Stage:
         marker = journal.run(run_id).marker
         guard = procedures.guard(plan, cloud, marker)
         before = procedures.before(
-            plan, cloud, marker, lambda: requests_of(journal, run_id)
+            plan,
+            cloud,
+            lambda: requests_of(journal, run_id),
+            lambda: {i.id: i.state for i in journal.items(run_id)},
         )
         one = runner.Runner(
             before=before,

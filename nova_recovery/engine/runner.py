@@ -101,6 +101,8 @@ class Runner(session.Session):
         if self._through is not None and step.number > self._through:
             self._pause(f'as asked: through step {self._through}')
             return
+        # what ended is in the journal by now, for whoever looks there
+        self._surroundings.writer.flush()
         try:
             self._before(step)
         except exceptions.Paused as error:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 from typing import TYPE_CHECKING
 
@@ -48,11 +49,13 @@ def check_gates(
     from nova_recovery.procedures import reboot
     from nova_recovery.procedures import recover
     from nova_recovery.procedures import set_states
+    from nova_recovery.procedures.disaster import planning
     from nova_recovery.procedures.volumes import attach
     from nova_recovery.procedures.volumes import detach
     from nova_recovery.procedures.volumes import reset
 
     checks = {
+        'disaster': planning.check,
         'host-recover': recover.check,
         reboot.PROCEDURE: reboot.check,
         set_states.PROCEDURE: set_states.check,
@@ -77,11 +80,14 @@ def table(
 
     :param items: what the journal has; None: the plan was not carried out
     """
+    from nova_recovery.procedures.disaster import outcome as of_disaster
     from nova_recovery.procedures.recover import outcome
     from nova_recovery.report import summary
 
     if plan.procedure == 'host-recover':
         return outcome.table(plan, items)
+    if plan.procedure == 'disaster':
+        return of_disaster.table(plan, items)
     if items is None:
         return summary.of_plan(plan)
     return summary.of_items(items)
@@ -100,20 +106,28 @@ def guard(
     """
     from nova_recovery.procedures import guarding
 
+    if plan.procedure == 'disaster':
+        from nova_recovery.procedures.disaster import guard as of_disaster
+
+        return of_disaster.guard(plan, cloud, marker, undoing)
     return guarding.guard(plan, cloud, marker, undoing)
 
 
 def before(
     plan: Plan,
     cloud: cloud_module.Cloud,
-    marker: str,
     ours: Callable[[], frozenset[str]],
+    states_of: Callable[[], Mapping[str, str]],
 ) -> Callable[[Step], None] | None:
     """What the runner asks before each step of which something is left.
 
     It raises Paused where the step may not begin now.
 
     :param ours: the ids of the requests that the run has sent so far
+    :param states_of: item id -> its state, as the journal has it
     """
-    # by plan.procedure, as in ``check_gates``: none has a word in it yet
+    if plan.procedure == 'disaster':
+        from nova_recovery.procedures.disaster import before as of_disaster
+
+        return of_disaster.Before(plan, cloud, ours, states_of)
     return None

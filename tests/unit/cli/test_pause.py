@@ -133,7 +133,7 @@ class PauseTest(runs.RunsTestCase):
     def test_the_procedure_has_a_word_before_each_step(self) -> None:
         seen = []
 
-        def before(plan, cloud, marker, ours):  # type: ignore[no-untyped-def]
+        def before(plan, cloud, ours, states_of):  # type: ignore[no-untyped-def]
             def check(step: plan_module.Step) -> None:
                 seen.append((step.name, ours()))
                 if step.name == 'move':

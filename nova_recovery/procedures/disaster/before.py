@@ -1,0 +1,226 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What is asked before each step: may it begin now?
+
+Step 1 is whole before anything is changed. Step 2 needs the storage, step 3
+and each of its waves the whole site, and servers whose volumes are held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+import contextlib
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from nova_recovery.cloud import databases as databases_module
+from nova_recovery.cloud import facts
+from nova_recovery.cloud import schema
+from nova_recovery.engine.journal import states
+from nova_recovery.engine.plan import Item
+from nova_recovery.engine.plan import Plan
+from nova_recovery.engine.plan import Step
+from nova_recovery import exceptions
+from nova_recovery.procedures.disaster import decide
+from nova_recovery.procedures.disaster import request as request_module
+from nova_recovery.procedures.volumes import policy
+from nova_recovery.procedures.volumes import read as volumes_read
+from nova_recovery.procedures.volumes import situation as volumes_module
+from nova_recovery import readiness
+from nova_recovery.snapshot import reading
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud import database as database_module
+
+#: How many rows or servers a message names.
+NAMED = 5
+#: Old clouds are cleaned while everything is off.
+_LEGACY = frozenset({'database', 'age'})
+_ATTACH = readiness.STORAGE | readiness.VITAL
+
+
+class Before:
+    """Asked before each step of a plan.
+
+    :param ours: ids of the requests that the run sent
+    :param states_of: item id -> its state, as the journal has it now
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        cloud: cloud_module.Cloud,
+        ours: Callable[[], frozenset[str]],
+        states_of: Callable[[], Mapping[str, str]],
+    ) -> None:
+        self._plan, self._cloud = plan, cloud
+        self._ours, self._states_of = ours, states_of
+        self._request = request_module.of(plan.arguments)
+
+    def __call__(self, step: Step) -> None:
+        """Return if the step may begin.
+
+        :raises Paused: with what is in the way, and how to go on
+        """
+        if step.number < decide.CLEAN:
+            return
+        now = self._states_of()
+        self._recorded(now)
+        if step.number == decide.CLEAN:
+            old = any(item.kind.startswith('clean-') for item in step.items)
+            self._ready(_LEGACY if old else readiness.STORAGE, now)
+        elif step.number == decide.RESTART:
+            self._ready(None, now)
+            self._held(step, now)
+        elif step.number == decide.REATTACH:
+            self._ready(_ATTACH, now)
+
+    def _recorded(self, now: Mapping[str, str]) -> None:
+        """The record and the claims are whole, or left out by somebody."""
+        missing = [
+            item
+            for step in self._plan.steps
+            if step.number == decide.RECORD
+            for item in step.items
+            if now.get(item.id) not in states.GOOD
+        ]
+        if missing:
+            raise exceptions.Paused(
+                'step 1 is not complete, and nothing is changed before: '
+                + _several(f'{item.label} ({item.kind})' for item in missing)
+                + '; leave a server out with run resume --skip SERVER=REASON'
+            )
+
+    def _ready(
+        self, layers: frozenset[str] | None, now: Mapping[str, str]
+    ) -> None:
+        with contextlib.ExitStack() as stack:
+            snapshot = None
+            if self._request.snapshot:
+                snapshot = stack.enter_context(
+                    reading.Snapshot(self._request.snapshot)
+                )
+            site = readiness.Site(
+                self._cloud,
+                snapshot,
+                frozenset(self._hosts(now)),
+                self._ours,
+            )
+            red = readiness.red(readiness.look(site, layers))
+        if red:
+            raise exceptions.Paused(
+                'the site is not ready: '
+                + _several(told(row) for row in red)
+                + '; openstack recovery disaster assess --ready shows it all, '
+                'with what mends it'
+            )
+
+    def _hosts(self, now: Mapping[str, str]) -> Iterable[str]:
+        """The hosts of what is still to be done."""
+        return {
+            item.data['host']
+            for item in self._plan.items()
+            if item.data.get('host') and now.get(item.id) not in states.FINAL
+        }
+
+    def _held(self, step: Step, now: Mapping[str, str]) -> None:
+        """No server starts without a disk, nor makes nova forget one."""
+        servers = {
+            item.data['uuid']: item
+            for item in step.items
+            if item.kind == 'restart-server'
+            and now.get(item.id) not in states.FINAL
+        }
+        # what is not done to one of these keeps its server back anyway
+        unfinished = {
+            item.data['volume']
+            for one in self._plan.steps
+            if one.number == decide.CLEAN
+            for item in one.items
+            if 'volume' in item.data and now.get(item.id) not in states.GOOD
+        }
+        wrong = [
+            one
+            for one in dangers(self._cloud, servers)
+            if one.volume not in unfinished
+        ]
+        if wrong:
+            raise exceptions.Paused(
+                'a reboot would lose a volume: '
+                + _several(
+                    f'{servers[one.server].label}: volume {one.volume}: '
+                    f'{one.code}: {one.cause}'
+                    + (f'; mend it with {one.fix}' if one.fix else '')
+                    for one in wrong
+                )
+                + '; or leave the server out with run resume --skip '
+                'SERVER=REASON'
+            )
+
+
+def told(row: readiness.Row) -> str:
+    """A row of the screen in one line."""
+    return f'{row.layer} {row.subject}: {row.observed}'
+
+
+def dangers(
+    cloud: cloud_module.Cloud, servers: Mapping[str, Item]
+) -> list[volumes_module.Finding]:
+    """What makes a reboot of these servers dangerous, as it is now."""
+    if not servers or cloud.databases.cinder is None:
+        return []
+    cells = {item.data['cell'] for item in servers.values()}
+    volumes: set[str] = set()
+    for answer in databases_module.each(
+        [cloud.databases.cell(name) for name in sorted(cells)],
+        lambda database: _mapped(database, servers),
+    ).values():
+        if isinstance(answer, Exception):
+            raise exceptions.Paused(str(answer)) from answer
+        volumes |= answer
+    if not volumes:
+        return []
+    found = volumes_read.both_sides(cloud, sorted(volumes))
+    return [
+        one
+        for one in policy.findings(found)
+        if one.severity == volumes_module.DANGER and one.server in servers
+    ]
+
+
+def _mapped(
+    database: database_module.Database, servers: Iterable[str]
+) -> set[str]:
+    table = database.tables['block_device_mapping']
+    query = sa.select(table.c.volume_id).where(
+        schema.live(table), table.c.volume_id.is_not(None)
+    )
+    with database.reader() as connection:
+        return {
+            row[0]
+            for batch in facts.batches(sorted(servers))
+            for row in connection.execute(
+                query.where(table.c.instance_uuid.in_(batch))
+            )
+        }
+
+
+def _several(words: Iterable[str]) -> str:
+    every = list(words)
+    more = len(every) - NAMED
+    text = '; '.join(every[:NAMED])
+    return f'{text}; and {more} more' if more > 0 else text

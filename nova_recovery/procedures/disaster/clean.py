@@ -1,0 +1,247 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Step 2: only what is inconsistent of volumes, each thing by itself.
+
+What mends a single volume by hand (``recovery volume reset``, ``attach``
+and ``detach-stale``) mends it here, under the same gates: a volume for which
+one of them refuses is left as it is, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+import dataclasses
+
+from nova_recovery.engine.plan import Gate
+from nova_recovery.engine.plan import Item
+from nova_recovery.procedures.disaster import found as found_module
+from nova_recovery.procedures.disaster import request as request_module
+from nova_recovery.procedures.volumes import attach
+from nova_recovery.procedures.volumes import attach_gates
+from nova_recovery.procedures.volumes import detach
+from nova_recovery.procedures.volumes import pair
+from nova_recovery.procedures.volumes import policy
+from nova_recovery.procedures.volumes import reset
+from nova_recovery.procedures.volumes import situation
+from nova_recovery.procedures.volumes import states
+
+#: Gates of single volumes that are asked here for the plan as a whole, or
+#: at the time of sending. A host may still be off when its volumes are
+#: cleaned: cinder needs only its connector.
+_ELSEWHERE = frozenset({'cells-read', 'host-up', 'unclaimed'})
+
+
+@dataclasses.dataclass(frozen=True)
+class Cleaned:
+    """What step 2 does, and what it doesn't.
+
+    :ivar items: those of one volume in order
+    :ivar left: volume -> why it stays as it is
+    :ivar danger: server -> why it must not be rebooted
+    :ivar touched: server -> its volumes that are cleaned
+    :ivar free: volumes that are available afterwards
+    """
+
+    items: tuple[Item, ...] = ()
+    left: dict[str, str] = dataclasses.field(default_factory=dict)
+    danger: dict[str, str] = dataclasses.field(default_factory=dict)
+    touched: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    free: frozenset[str] = frozenset()
+
+
+def plan(
+    request: request_module.Request,
+    found: found_module.Found,
+    alone: Iterable[str] = (),
+) -> Cleaned:
+    """Decide for each volume with a finding.
+
+    :param alone: servers that must be left alone, and so their volumes
+    """
+    both = found.situation.volumes
+    if both is None:
+        return Cleaned()
+    wrong: dict[str, list[situation.Finding]] = {}
+    for one in policy.findings(both):
+        wrong.setdefault(one.volume, []).append(one)
+    alone = frozenset(alone)
+    items: list[Item] = []
+    result = Cleaned()
+    free = set()
+    for volume, some in wrong.items():
+        planned, why = _of_volume(request, found, volume, some, alone)
+        items += planned
+        if planned:
+            for server in sorted({one.server for one in some if one.server}):
+                result.touched.setdefault(server, []).append(volume)
+            if _free_after(both, volume, planned):
+                free.add(volume)
+            continue
+        told = '; '.join(f'{one.code}: {one.cause}' for one in some)
+        if why:
+            told = f'{told}; {why}'
+        result.left[volume] = told
+        for one in some:
+            if one.severity == situation.DANGER and one.server:
+                way = f'; {one.fix}' if one.fix else ''
+                result.danger.setdefault(
+                    one.server, f'volume {volume}: {told}{way}'
+                )
+    return dataclasses.replace(
+        result, items=tuple(items), free=frozenset(free)
+    )
+
+
+def _of_volume(
+    request: request_module.Request,
+    found: found_module.Found,
+    volume: str,
+    wrong: list[situation.Finding],
+    alone: frozenset[str],
+) -> tuple[list[Item], str]:
+    """The changes of a volume, or why there are none."""
+    both = found.situation.volumes
+    assert both is not None  # nosec B101 - the caller looked
+    if any(one.severity == situation.NOTE for one in wrong):
+        return [], 'left to cinder; look again when it is done'
+    if any(one.server in alone for one in wrong):
+        return [], 'its server is left alone'
+    # a gate of many volumes goes through all that are there
+    one_volume = both.alone(volume)
+    remedies = {one.remedy for one in wrong}
+    if remedies == {'attach'}:
+        return _attached(request, found, one_volume, wrong)
+    if remedies == {'reset'}:
+        return _reset(one_volume, volume)
+    if remedies == {'detach-stale'}:
+        return _detached(found, one_volume, wrong)
+    if '' in remedies:
+        return [], 'there is no safe way by a command'
+    return [], 'mend one after the other by hand'
+
+
+def _attached(
+    request: request_module.Request,
+    found: found_module.Found,
+    both: situation.Situation,
+    wrong: list[situation.Finding],
+) -> tuple[list[Item], str]:
+    """Cinder's attachment is made anew under nova's mapping, or linked."""
+    items: list[Item] = []
+    for one in wrong:
+        asked = pair.Request(
+            server=one.server,
+            volume=one.volume,
+            settle=request.settle,
+            patience=request.patience,
+        )
+        kept = found.connections.get(
+            (one.server, one.volume), found_module.Connection()
+        )
+        seen = pair.Found(
+            both,
+            found.outside(one.server),
+            None if kept.connector is None else dict(kept.connector),
+            kept.mode,
+        )
+        why = _refused(attach_gates.gates(asked, seen, frozenset()))
+        if why:
+            return [], why
+        steps, why = attach.steps(asked, seen)
+        if why:
+            return [], why
+        items += [
+            dataclasses.replace(item, id=f'{item.id}:{one.server}')
+            for step in steps
+            for item in step.items
+        ]
+    return items, ''
+
+
+def _reset(
+    both: situation.Situation, volume: str
+) -> tuple[list[Item], str]:
+    """Cinder's row says what is so."""
+    asked = reset.Request((volume,))
+    why = _refused(reset.gates(asked, reset.Found(both), frozenset()))
+    if why:
+        return [], why
+    item, why = reset.of_volume(both.volumes[volume], both)
+    if item is None:
+        return [], why
+    return [
+        dataclasses.replace(
+            item,
+            follows=tuple(
+                f'server:{server}'
+                for server in sorted(
+                    {m.server for m in both.mapped(volume)}
+                    & set(both.servers)
+                )
+            ),
+        )
+    ], ''
+
+
+def _detached(
+    found: found_module.Found,
+    both: situation.Situation,
+    wrong: list[situation.Finding],
+) -> tuple[list[Item], str]:
+    """What neither side needs goes, by cinder itself."""
+    items: list[Item] = []
+    if any(one.code == 'VOL-LOST' for one in wrong):
+        # Perhaps the volume was lost with a database: nothing to be decided
+        # for many servers at once.
+        return [], 'to be decided by hand'
+    for one in wrong:
+        asked = detach.Request(one.server, one.volume)
+        seen = detach.Found(both, found.outside(one.server))
+        why = _refused(detach.gates(asked, seen, frozenset()))
+        if why:
+            return [], why
+        planned = {item.id for item in items}
+        items += [
+            item
+            for step in detach.steps(asked, both)
+            for item in step.items
+            if item.id not in planned
+        ]
+    return items, ''
+
+
+def _refused(gates: Iterable[Gate]) -> str:
+    """Why a gate of a single volume refuses, '' if none does."""
+    for gate in gates:
+        if gate.blocks and gate.name not in _ELSEWHERE:
+            return gate.observed
+    return ''
+
+
+def _free_after(
+    both: situation.Situation, volume: str, planned: list[Item]
+) -> bool:
+    """Whether nothing holds the volume once it is cleaned."""
+    dropped = set()
+    for item in planned:
+        if item.kind == 'reset-volume':
+            return bool(item.data['values']['status'] == 'available')
+        if item.kind == 'drop-attachment':
+            dropped.add(item.data['attachment'])
+    known = both.volumes.get(volume)
+    return (
+        known is not None
+        and not states.untouchable(known)
+        and {one.id for one in known.attachments} <= dropped
+        and bool(dropped)
+    )

@@ -1,0 +1,387 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The five steps, decided. Pure functions of what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+
+from nova_recovery.engine.plan import Item
+from nova_recovery.engine.plan import Plan
+from nova_recovery.engine.plan import Step
+from nova_recovery.procedures.disaster import clean
+from nova_recovery.procedures.disaster import found as found_module
+from nova_recovery.procedures.disaster import gates
+from nova_recovery.procedures.disaster import guests
+from nova_recovery.procedures.disaster import layout
+from nova_recovery.procedures.disaster import notes
+from nova_recovery.procedures.disaster import reattach
+from nova_recovery.procedures.disaster import request as request_module
+from nova_recovery.procedures.disaster import situation
+from nova_recovery.procedures.disaster import wanted
+from nova_recovery.procedures.disaster import waves
+
+PROCEDURE = 'disaster'
+RECORD, CLEAN, RESTART, REATTACH, GUESTS = 1, 2, 3, 4, 5
+RECORDS = 'record:relations'
+
+
+@dataclasses.dataclass(frozen=True)
+class Decided:
+    """What becomes of everything.
+
+    :ivar running: W without those that can't be restarted, in order
+    :ivar left: server -> why it is left alone
+    """
+
+    answer: wanted.Answer
+    running: tuple[wanted.Wanted, ...]
+    left: Mapping[str, str]
+    cleaned: clean.Cleaned
+    again: reattach.Again
+    chosen: guests.Chosen
+
+
+def decide(
+    request: request_module.Request, found: found_module.Found, now: str = ''
+) -> Plan:
+    """The plan.
+
+    :raises NotFound: a server group that isn't there
+    :raises UsageError: ``--max-failures`` is no number and no share
+    """
+    decided = _decided(request, found)
+    steps = _steps(request, found, decided)
+    total = len(decided.running)
+    return Plan(
+        procedure=PROCEDURE,
+        title=f'bring {total} {"server" if total == 1 else "servers"} of '
+        f'{request.scope.words()} back',
+        arguments=request.plain(),
+        steps=steps if any(step.items for step in steps) else (),
+        gates=tuple(
+            gates.gates(request, found, touches(steps), frozenset())
+        ),
+        notes=tuple(notes.notes(request, found, decided)),
+        left_out=_left_out(found, decided),
+        created_at=now,
+    )
+
+
+def _decided(
+    request: request_module.Request, found: found_module.Found
+) -> Decided:
+    here = found.situation
+    answer = wanted.wanted(here, _order(request, here))
+    left = dict(answer.left)
+    alone = {
+        uuid
+        for uuid, server in here.servers.items()
+        if server.host in here.scope.skip_hosts
+    }
+    for uuid, what in found.migrating.items():
+        if uuid in here.servers:
+            alone.add(uuid)
+            left[uuid] = f'its {what} has no end: see it through first'
+    if found.legacy is not None:
+        cleaned = clean.Cleaned(
+            items=tuple(
+                item for step in found.legacy.steps for item in step.items
+            )
+        )
+    else:
+        cleaned = clean.plan(request, found, alone)
+    running = []
+    for one in answer.servers:
+        if one.uuid in alone:
+            continue
+        if one.uuid in cleaned.danger:
+            left[one.uuid] = cleaned.danger[one.uuid]
+            continue
+        running.append(one)
+    again = reattach.plan(
+        request,
+        found,
+        cleaned,
+        {one.uuid for one in running},
+        alone | set(cleaned.danger),
+    )
+    chosen = guests.items(
+        [one.server for one in running],
+        request.guests,
+        found.reach,
+        {item.data['uuid'] for item in again.items},
+    )
+    return Decided(answer, tuple(running), left, cleaned, again, chosen)
+
+
+def _order(
+    request: request_module.Request, here: situation.Situation
+) -> wanted.Order:
+    return wanted.Order(
+        first=request.first,
+        key=request.priority_key,
+        groups=tuple(layout.named_groups(here.groups, request.groups_first)),
+    )
+
+
+def _steps(
+    request: request_module.Request,
+    found: found_module.Found,
+    decided: Decided,
+) -> tuple[Step, ...]:
+    """All five, empty ones too: each can be the last one for now."""
+    everywhere = {'everywhere': request.everywhere}
+    claims = _claims(found, decided)
+    return (
+        Step(
+            'record',
+            'record what belongs together',
+            (_record(found, decided),),
+            number=RECORD,
+            failures=0,
+        ),
+        Step(
+            'claim',
+            'claim the servers',
+            _of_claims('claim-server', claims, (RECORDS,)),
+            number=RECORD,
+            failures=0,
+        ),
+        Step(
+            'clean',
+            'clean what is stale of volumes',
+            decided.cleaned.items,
+            number=CLEAN,
+        ),
+        *_restarts(request, found, decided),
+        Step(
+            'attach',
+            'attach volumes again',
+            decided.again.items,
+            everywhere,
+            number=REATTACH,
+        ),
+        Step(
+            guests.NAME,
+            guests.TITLE,
+            decided.chosen.items,
+            {'host': request.per_host, **everywhere},
+            number=GUESTS,
+        ),
+        Step(
+            'release',
+            'give the claims back',
+            _of_claims('release-server', claims),
+        ),
+    )
+
+
+def _record(found: found_module.Found, decided: Decided) -> Item:
+    here = found.situation
+    cells = {server.cell for server in here.servers.values()}
+    return Item(
+        id='record-relations:disaster',
+        kind='record-relations',
+        subject=RECORDS,
+        label='the cloud as it is now',
+        data={
+            'cells': sorted(cells),
+            'wanted': [one.uuid for one in decided.answer.servers],
+            'marks': dict(here.marks),
+            'marked': dict(here.marked),
+            'dump': None
+            if found.dump is None
+            else {'path': found.dump.path, 'sha256': found.dump.sha256},
+        },
+    )
+
+
+def _claims(
+    found: found_module.Found, decided: Decided
+) -> list[situation.Server]:
+    """The servers that something is done to, where claims can be kept."""
+    uuids = {one.uuid: None for one in decided.running}
+    for item in (*decided.cleaned.items, *decided.again.items):
+        for subject in item.follows:
+            kind, _, uuid = subject.partition(':')
+            if kind == 'server':
+                uuids[uuid] = None
+    here = found.situation.servers
+    return [
+        here[uuid]
+        for uuid in uuids
+        if uuid in here and here[uuid].cell in found.claimable
+    ]
+
+
+def _of_claims(
+    kind: str,
+    servers: Iterable[situation.Server],
+    follows: tuple[str, ...] = (),
+) -> tuple[Item, ...]:
+    return tuple(
+        Item(
+            id=f'{kind}:{server.uuid}',
+            kind=kind,
+            subject=f'server:{server.uuid}',
+            label=server.name or server.uuid,
+            data={'uuid': server.uuid, 'cell': server.cell},
+            follows=follows,
+        )
+        for server in servers
+    )
+
+
+def _restarts(
+    request: request_module.Request,
+    found: found_module.Found,
+    decided: Decided,
+) -> list[Step]:
+    """A step for the canaries and for each wave, at least an empty one."""
+    title = 'reboot or start'
+    here = found.situation
+    running = {one.uuid: one for one in decided.running}
+    mapped = waves.by_server(here.volumes)
+    known = here.volumes.volumes if here.volumes else {}
+    kinds = {
+        uuid: waves.kinds_of(
+            one.server,
+            (
+                known[volume].host if volume in known else None
+                for volume in mapped.get(uuid, ())
+            ),
+        )
+        for uuid, one in running.items()
+    }
+    steps = []
+    for wave in waves.divide(list(running), kinds, request.wave_size):
+        some = [running[uuid] for uuid in wave.servers]
+        steps.append(
+            Step(
+                wave.name,
+                f'{title}, {wave.title}',
+                _wave(request, found, decided, some),
+                {
+                    'host': request.per_host,
+                    'everywhere': request.everywhere,
+                },
+                number=RESTART,
+                failures=0
+                if wave.canary
+                else request_module.failures(
+                    request.max_failures, len(some)
+                ),
+            )
+        )
+    return steps or [Step('restart', title, (), number=RESTART)]
+
+
+def _wave(
+    request: request_module.Request,
+    found: found_module.Found,
+    decided: Decided,
+    some: Sequence[wanted.Wanted],
+) -> tuple[Item, ...]:
+    """Each server, then each console: who waits for one starts none."""
+    restarts = []
+    boots = []
+    for one in some:
+        server = one.server
+        subject = f'server:{server.uuid}'
+        before = server.before
+        restarts.append(
+            Item(
+                id=f'restart-server:{server.uuid}',
+                kind='restart-server',
+                subject=subject,
+                label=server.name or server.uuid,
+                data={
+                    'uuid': server.uuid,
+                    'cell': server.cell,
+                    'host': server.host,
+                    'project': server.project,
+                    'was': before.vm_state if before else 'not recorded',
+                    'why': one.why,
+                    'mark': found.situation.marks.get(server.cell, 0),
+                    'settle': request.settle,
+                    'patience': request.patience,
+                    'everywhere': True,
+                },
+                follows=_volumes(decided.cleaned.touched, server.uuid),
+            )
+        )
+        boots.append(
+            Item(
+                id=f'watch-boot:{server.uuid}',
+                kind='watch-boot',
+                subject=f'boot:{server.uuid}',
+                label=server.name or server.uuid,
+                data={
+                    'uuid': server.uuid,
+                    'cell': server.cell,
+                    'host': server.host,
+                    'seconds': request.console_wait,
+                },
+                follows=(subject,),
+            )
+        )
+    return (*restarts, *boots)
+
+
+def _volumes(
+    touched: Mapping[str, Collection[str]], uuid: str
+) -> tuple[str, ...]:
+    """A server follows the volumes that are cleaned before it starts."""
+    return tuple(f'volume:{volume}' for volume in touched.get(uuid, ()))
+
+
+def touches(steps: Iterable[Step]) -> list[str]:
+    """The servers that the steps do something to, in their order."""
+    return list(
+        {
+            str(item.data['uuid']): None
+            for step in steps
+            for item in step.items
+            if item.data.get('uuid')
+        }
+    )
+
+
+def _left_out(
+    found: found_module.Found, decided: Decided
+) -> dict[str, str]:
+    here = found.situation
+    left = {
+        f'server:{uuid}': f'{here.name(uuid)}: {why}'
+        for uuid, why in decided.left.items()
+    }
+    left |= {
+        f'volume:{volume}': why
+        for volume, why in decided.cleaned.left.items()
+    }
+    left |= {
+        f'attach:{volume}:{server}': f'{here.name(server)}: {why}'
+        for (volume, server), why in decided.again.left.items()
+    }
+    left |= {
+        f'guest:{uuid}': f'{here.name(uuid)}: {why}'
+        for uuid, why in decided.chosen.left.items()
+    }
+    if found.legacy is not None:
+        left |= found.legacy.left_out
+    return left

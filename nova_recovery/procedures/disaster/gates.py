@@ -1,0 +1,288 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What must hold before the first step.
+
+Whether the site is ready for guests is no gate of the plan: it may be made
+while hosts are still off, and is asked before the steps (``before``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from collections.abc import Iterator
+
+from nova_recovery.engine.plan import Gate
+from nova_recovery.procedures.disaster import found as found_module
+from nova_recovery.procedures.disaster import request as request_module
+from nova_recovery.procedures.disaster import situation
+from nova_recovery import readiness
+
+
+def gates(
+    request: request_module.Request,
+    found: found_module.Found,
+    servers: Collection[str],
+    touched: frozenset[str],
+    dump: str = '',
+) -> Iterator[Gate]:
+    """What must hold.
+
+    :param servers: UUIDs of those that something is (still) done to
+    :param touched: subjects that the run has begun with
+    :param dump: the checksum of the dump when the plan was made; '' when it
+        is being made
+    """
+    yield _apis(found)
+    yield from _cells(found.situation)
+    yield from _volumes_known(found)
+    yield from _snapshot(found)
+    yield from _age(found)
+    if not touched:
+        yield _dump(found, dump)
+    yield from _storage(found.situation)
+    for uuid in servers:
+        if f'server:{uuid}' not in touched:
+            yield from _server(found, uuid)
+
+
+def _apis(found: found_module.Found) -> Gate:
+    if found.unreachable:
+        return Gate(
+            'apis-reachable',
+            '',
+            'hard',
+            'unknown',
+            '; '.join(f'{k}: {v}' for k, v in found.unreachable.items()),
+            'openstack recovery disaster assess --ready tells what is missing',
+        )
+    return Gate(
+        'apis-reachable',
+        '',
+        'hard',
+        'ok',
+        ', '.join(f'{k} {v}' for k, v in found.versions.items()),
+    )
+
+
+def _cells(here: situation.Situation) -> Iterator[Gate]:
+    for cell, why in sorted(here.silent.items()):
+        yield Gate(
+            'cells-read',
+            cell,
+            'hard',
+            'unknown',
+            f'what ran there is not known: {why}',
+            'bring its database back first, or leave it out: name the other '
+            'cells with --cell',
+        )
+    for cell in here.disabled:
+        yield Gate(
+            'cells-read',
+            cell,
+            'soft',
+            'unknown',
+            'it is disabled and was not read: a server of it may have a '
+            'volume that looks stale',
+            'enable the cell, or override if it has no servers',
+        )
+
+
+def _volumes_known(found: found_module.Found) -> Iterator[Gate]:
+    here = found.situation
+    if here.volumes is None and found.legacy is None and here.servers:
+        yield Gate(
+            'volumes-known',
+            '',
+            'hard',
+            'unknown',
+            f'nothing is known of volumes: {here.no_volumes}',
+            'a reboot makes nova forget volumes that cinder does not hold',
+        )
+
+
+def _snapshot(found: found_module.Found) -> Iterator[Gate]:
+    here = found.situation
+    recorded = here.recorded
+    if recorded is None:
+        yield Gate(
+            'snapshot-given',
+            '',
+            'advice',
+            'refused',
+            'there is no snapshot from before: what ran is told by the '
+            'databases alone, and what nova forgot since by nothing',
+            'give one with --snapshot',
+        )
+        return
+    name = recorded.path
+    if found.holes:
+        yield Gate(
+            'snapshot-whole',
+            name,
+            'soft',
+            'refused',
+            f'it has holes: {"; ".join(found.holes[:3])}',
+            'take an older one that is whole with --snapshot',
+        )
+    else:
+        yield Gate('snapshot-whole', name, 'soft', 'ok', 'it has everything')
+    outage = here.outage
+    taken = recorded.taken_at
+    if outage.at is None or taken is None or outage.how == 'snapshot':
+        return
+    if taken > outage.at:
+        yield Gate(
+            'snapshot-older',
+            name,
+            'soft',
+            'refused',
+            f'it was taken at {taken:%Y-%m-%d %H:%M:%S}Z, and the power was '
+            f'lost at {outage.at:%Y-%m-%d %H:%M:%S}Z: it tells what was '
+            'left, not what was',
+            'take one from before with --snapshot',
+        )
+    else:
+        yield Gate(
+            'snapshot-older',
+            name,
+            'soft',
+            'ok',
+            f'taken {_span((outage.at - taken).total_seconds())} before the '
+            'outage',
+        )
+
+
+def _age(found: found_module.Found) -> Iterator[Gate]:
+    if found.age is None:
+        return
+    red = readiness.red(found.age)
+    for row in red:
+        yield Gate(
+            'database-not-older',
+            row.subject,
+            'hard',
+            'refused' if row.state == readiness.NO_GO else 'unknown',
+            f'{row.observed}; expected: {row.expected}',
+            row.remedy,
+        )
+    if not red:
+        yield Gate(
+            'database-not-older',
+            '',
+            'hard',
+            'ok',
+            'no database is older than the snapshot',
+        )
+
+
+def _dump(found: found_module.Found, planned: str) -> Gate:
+    """Whether there is a way back that isn't ours."""
+    dump, outage = found.dump, found.situation.outage
+    how = (
+        'dump the databases now, and name the file: --dump FILE (a snapshot '
+        'is no dump)'
+    )
+
+    def refused(observed: str, state: str = 'refused') -> Gate:
+        return Gate('dump-named', '', 'soft', state, observed, how)
+
+    if dump is None:
+        return refused('no dump of the databases is named')
+    if dump.problem or dump.modified is None:
+        return refused(f"{dump.path}: can't be read: {dump.problem}")
+    if not dump.size:
+        return refused(f'{dump.path}: it is empty')
+    if planned and planned != dump.sha256:
+        return refused(
+            f'{dump.path}: it is not the one that the plan was made with '
+            f'(sha256 {dump.sha256[:12]}…)'
+        )
+    if outage.at is None:
+        return refused(
+            f'{dump.path}: when the power was lost is not known, nor whether '
+            'it is younger',
+            'unknown',
+        )
+    if dump.modified < outage.at:
+        return refused(
+            f'{dump.path}: written at {dump.modified:%Y-%m-%d %H:%M:%S}Z, '
+            f'before the outage at {outage.at:%Y-%m-%d %H:%M:%S}Z'
+        )
+    return Gate(
+        'dump-named',
+        '',
+        'soft',
+        'ok',
+        f'{dump.path}, {dump.size} bytes, sha256 {dump.sha256[:12]}…',
+    )
+
+
+def _storage(here: situation.Situation) -> Iterator[Gate]:
+    """What cinder mends itself when it starts is not seen before."""
+    down = sorted(
+        service.host
+        for service in here.services
+        if service.binary == 'cinder-volume'
+        and not service.disabled
+        and service.state != situation.UP
+    )
+    if down:
+        yield Gate(
+            'storage-up',
+            '',
+            'advice',
+            'refused',
+            f'cinder-volume is not up: {", ".join(down[:5])}',
+            'what it does to its volumes when it starts is not seen yet: '
+            'start it, wait two minutes, and plan again',
+        )
+
+
+def _server(found: found_module.Found, uuid: str) -> Iterator[Gate]:
+    name = found.situation.name(uuid)
+    if uuid in found.holders:
+        yield Gate(
+            'unclaimed',
+            name,
+            'hard',
+            'refused',
+            f'claimed: {found.holders[uuid]}',
+            'go on with that run: run resume',
+        )
+    if uuid in found.movers:
+        yield Gate(
+            'not-moved-now',
+            name,
+            'soft',
+            'refused',
+            f'its host is claimed: {found.movers[uuid]}',
+            'that run may not have connected its volumes yet, and starts it '
+            'when it has: go on with it (run resume)',
+        )
+    if uuid in found.migrating:
+        yield Gate(
+            'no-migration',
+            name,
+            'hard',
+            'refused',
+            f'its {found.migrating[uuid]} has no end',
+            'see it through first, or make a new plan, which leaves it out',
+        )
+
+
+def _span(seconds: float) -> str:
+    if seconds < 120:
+        return f'{seconds:.0f} s'
+    if seconds < 7200:
+        return f'{seconds / 60:.0f} min'
+    return f'{seconds / 3600:.0f} h'

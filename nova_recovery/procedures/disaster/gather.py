@@ -1,0 +1,321 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Asking the cloud for all that a plan is decided on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+import contextlib
+import dataclasses
+import datetime
+import hashlib
+import os
+from typing import Any
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from nova_recovery.cloud import attachments
+from nova_recovery.cloud import claims
+from nova_recovery.cloud import facts
+from nova_recovery.cloud import schema
+from nova_recovery import exceptions
+from nova_recovery.procedures.disaster import found as found_module
+from nova_recovery.procedures.disaster import guest_reach
+from nova_recovery.procedures.disaster import legacy
+from nova_recovery.procedures.disaster import read
+from nova_recovery.procedures.disaster import request as request_module
+from nova_recovery.procedures.disaster import situation
+from nova_recovery.procedures.recover import describe
+from nova_recovery.procedures.volumes import guards
+from nova_recovery.procedures.volumes import policy
+from nova_recovery.procedures.volumes import read as volumes_read
+from nova_recovery.procedures.volumes import situation as volumes_module
+from nova_recovery import readiness
+from nova_recovery.snapshot import mapfile
+from nova_recovery.snapshot import reading
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud import database as database_module
+
+#: Sections of a snapshot without which it doesn't tell what was.
+SECTIONS = frozenset({'servers', 'devices', 'volumes', 'attachments'})
+Progress = Callable[[str], None]
+
+
+def read_all(
+    cloud: cloud_module.Cloud,
+    request: request_module.Request,
+    progress: Progress = lambda text: None,
+    marks: Mapping[str, int] | None = None,
+    with_dump: bool = True,
+) -> found_module.Found:
+    """Everything that is known.
+
+    :param marks: those of the plan, when its gates are asked again
+    :param with_dump: look at the dump too, which takes as long as reading it
+    :raises RecoveryError: see ``read.look``; or the map file has broken
+        lines, which are named by their numbers
+    """
+    lines = None
+    if request.map_file:
+        lines = tuple(mapfile.load(request.map_file))
+    with contextlib.ExitStack() as stack:
+        snapshot = None
+        if request.snapshot:
+            snapshot = stack.enter_context(
+                reading.Snapshot(request.snapshot)
+            )
+        progress('reading what was and what is …')
+        here = read.look(
+            cloud, snapshot, request.scope, since=_since(request), marks=marks
+        )
+        age = None
+        if snapshot is not None:
+            site = readiness.Site(cloud, snapshot, frozenset(here.computes))
+            age = tuple(readiness.look(site, {'age'}))
+        holes = _holes(snapshot, here)
+    cleaning = _legacy(cloud, here)
+    if lines is not None:
+        here = _with_volumes(cloud, here, {line.volume for line in lines})
+    dump = None
+    if request.dump and with_dump:
+        progress(f'reading {request.dump} for its checksum …')
+        dump = read_dump(request.dump)
+    versions, unreachable = _apis(cloud, here)
+    wrong = [] if here.volumes is None else policy.findings(here.volumes)
+    return _of_cells(
+        cloud,
+        found_module.Found(
+            situation=here,
+            versions=versions,
+            unreachable=unreachable,
+            runs=_runs(cloud, here, wrong, unreachable),
+            connections=_connections(cloud, here, wrong),
+            age=age,
+            holes=holes,
+            dump=dump,
+            lines=lines,
+            reach=guest_reach.read(cloud, here.servers.values())
+            if request.guests.ssh
+            else {},
+            legacy=cleaning,
+        ),
+    )
+
+
+def _since(request: request_module.Request) -> datetime.datetime | None:
+    if request.since is None:
+        return None
+    return datetime.datetime.fromisoformat(request.since)
+
+
+def _holes(
+    snapshot: reading.Snapshot | None, here: situation.Situation
+) -> tuple[str, ...]:
+    """What the snapshot doesn't tell of the cells that are in scope."""
+    if snapshot is None:
+        return ()
+    sources = {f'cell:{cell}' for cell in here.marks} | {'cinder'}
+    return tuple(
+        f'{part.section} of {part.source}: {part.detail}'
+        for part in snapshot.unknown
+        if part.section in SECTIONS and part.source in sources
+    )
+
+
+def _legacy(
+    cloud: cloud_module.Cloud, here: situation.Situation
+) -> legacy.Cleaning | None:
+    """Step 2 of a cloud from before Queens."""
+    if legacy.layout(cloud.databases) is None:
+        return None
+    servers = None if here.scope.everything else set(here.servers)
+    return legacy.clean(cloud.databases, servers)
+
+
+def _with_volumes(
+    cloud: cloud_module.Cloud, here: situation.Situation, ids: set[str]
+) -> situation.Situation:
+    """The same, with these volumes too."""
+    both = here.volumes
+    if both is None or ids <= set(both.volumes):
+        return here
+    more = volumes_read.both_sides(
+        cloud, sorted(ids - set(both.volumes)), set(here.servers)
+    )
+    return dataclasses.replace(
+        here,
+        volumes=dataclasses.replace(
+            both,
+            volumes={**both.volumes, **more.volumes},
+            mappings=(*both.mappings, *more.mappings),
+            servers={**both.servers, **more.servers},
+            gone=(both.gone | more.gone)
+            - set(both.servers)
+            - set(more.servers),
+            elsewhere=both.elsewhere | more.elsewhere,
+        ),
+    )
+
+
+def _apis(
+    cloud: cloud_module.Cloud, here: situation.Situation
+) -> tuple[dict[str, str], dict[str, str]]:
+    versions: dict[str, str] = {}
+    unreachable: dict[str, str] = {}
+    asked: dict[str, Callable[[], str]] = {
+        'nova': lambda: cloud.compute.ping()
+    }
+    if here.volumes is not None and here.volumes.volumes:
+        asked['cinder'] = lambda: cloud.volume.ping()
+    for name, ping in asked.items():
+        try:
+            versions[name] = ping()
+        except exceptions.RecoveryError as error:
+            unreachable[name] = str(error)
+    return versions, unreachable
+
+
+def _runs(
+    cloud: cloud_module.Cloud,
+    here: situation.Situation,
+    wrong: Iterable[volumes_module.Finding],
+    unreachable: Mapping[str, str],
+) -> dict[str, bool]:
+    """Whether the guests run whose volumes would be taken and given back."""
+    asked = {
+        one.server: here.servers[one.server]
+        for one in wrong
+        if one.remedy in ('attach', 'detach-stale')
+        and one.server in here.servers
+        and here.servers[one.server].vm_state not in guards.OFF
+        and here.compute(here.servers[one.server].host) == situation.UP
+    }
+    if 'nova' in unreachable:
+        return {}
+    answers = read.running(cloud, list(asked.values()))
+    return {
+        uuid: runs for uuid, runs in answers.items() if runs is not None
+    }
+
+
+def _connections(
+    cloud: cloud_module.Cloud,
+    here: situation.Situation,
+    wrong: Iterable[volumes_module.Finding],
+) -> dict[found_module.Pair, found_module.Connection]:
+    """How to connect what cinder doesn't hold, as it kept it.
+
+    The row of a deleted attachment stays in cinder's database.
+    """
+    both, database = here.volumes, cloud.databases.cinder
+    lost = [one for one in wrong if one.remedy == 'attach']
+    if both is None or database is None or not lost:
+        return {}
+    named: dict[found_module.Pair, str | None] = {}
+    for one in lost:
+        for mapping in both.mapped(one.volume):
+            if mapping.server == one.server:
+                named[one.server, one.volume] = mapping.attachment
+    kept: dict[str, dict[str, Any]] = {}
+    for batch in facts.batches(sorted({a for a in named.values() if a})):
+        kept |= attachments.connectors(database, batch)
+    hosts = {both.servers[server].host for server, _ in named}
+    known = attachments.of_hosts(database, sorted(h for h in hosts if h))
+    found = {}
+    for pair, attachment in named.items():
+        host = both.servers[pair[0]].host
+        old = kept.get(attachment or '', {})
+        connector = old.get('connector')
+        if connector is None or connector.get('host') != host:
+            connector = known.get(host or '')
+        found[pair] = found_module.Connection(
+            connector, 'ro' if old.get('mode') == 'ro' else 'rw'
+        )
+    return found
+
+
+def _of_cells(
+    cloud: cloud_module.Cloud, found: found_module.Found
+) -> found_module.Found:
+    """The claims and migrations of the servers."""
+    by_cell: dict[str, list[str]] = {}
+    for server in found.situation.servers.values():
+        by_cell.setdefault(server.cell, []).append(server.uuid)
+    holders: dict[str, str] = {}
+    movers: dict[str, str] = {}
+    migrating: dict[str, str] = {}
+    claimable = set()
+    for cell, uuids in by_cell.items():
+        database = cloud.databases.cell(cell)
+        if database.tables.has('tags'):
+            claimable.add(cell)
+            holders |= claims.server_holders(database, uuids)
+        movers |= claims.movers(database, uuids)
+        migrating |= _migrating(database, uuids)
+    return dataclasses.replace(
+        found,
+        holders=holders,
+        movers=movers,
+        migrating=migrating,
+        claimable=frozenset(claimable),
+    )
+
+
+def _migrating(
+    database: database_module.Database, uuids: Iterable[str]
+) -> dict[str, str]:
+    """Migrations that are not over: their hosts are not what they seem."""
+    if not database.tables.has('migrations', 'migration_type'):
+        return {}
+    table = database.tables['migrations']
+    query = sa.select(
+        table.c.instance_uuid,
+        table.c.migration_type,
+        table.c.status,
+        table.c.source_compute,
+        table.c.dest_compute,
+    ).where(schema.live(table), table.c.status.not_in(describe.OVER))
+    with database.reader() as connection:
+        return {
+            row[0]: f'{row[1]} {row[3]} -> {row[4]}, which is {row[2]},'
+            for batch in facts.batches(sorted(uuids))
+            for row in connection.execute(
+                query.where(table.c.instance_uuid.in_(batch))
+            )
+        }
+
+
+def read_dump(path: str) -> found_module.Dump:
+    """A file that is said to be a dump; what is wrong with it is told."""
+    path = os.path.abspath(path)
+    try:
+        with open(path, 'rb') as file:
+            about = os.fstat(file.fileno())
+            checksum = hashlib.file_digest(file, 'sha256').hexdigest()
+    except OSError as error:
+        return found_module.Dump(
+            path, problem=error.strerror or str(error)
+        )
+    return found_module.Dump(
+        path,
+        datetime.datetime.fromtimestamp(
+            about.st_mtime, datetime.UTC
+        ).replace(tzinfo=None, microsecond=0),
+        about.st_size,
+        checksum,
+    )

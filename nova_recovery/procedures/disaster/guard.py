@@ -1,0 +1,94 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What is asked before each request: is the claim still ours?
+
+And does the storage still answer, and the compute: not before each one, but
+often enough that a wave stops within ten servers.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from nova_recovery.engine import change
+from nova_recovery.engine.plan import Item
+from nova_recovery.engine.plan import Plan
+from nova_recovery import exceptions
+from nova_recovery.procedures.disaster import before
+from nova_recovery.procedures import guarding
+from nova_recovery import readiness
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+
+#: Requests that need the whole site.
+SENDS = frozenset({'restart-server', 'attach-volume'})
+#: An answer counts for so many seconds, and so many requests.
+SECONDS = 3.0
+REQUESTS = 8
+
+
+def guard(
+    plan: Plan, cloud: cloud_module.Cloud, marker: str, undoing: bool
+) -> change.Guard | None:
+    """See ``procedures.guard``."""
+    claims = guarding.guard(plan, cloud, marker, undoing)
+    if undoing:
+        return claims
+    site = Vital(cloud)
+
+    def ask(item: Item) -> None:
+        if claims is not None:
+            claims(item)
+        if item.kind in SENDS:
+            site.ask(item)
+
+    return ask
+
+
+class Vital:
+    """Whether what every start needs is still there."""
+
+    def __init__(self, cloud: cloud_module.Cloud) -> None:
+        self._cloud = cloud
+        self._lock = threading.Lock()
+        self._looked = 0.0
+        # how many requests were let through since
+        self._since = REQUESTS
+
+    def ask(self, item: Item) -> None:
+        """Return if a request may be sent.
+
+        Whoever asks while it is being looked waits for the answer.
+
+        :raises Paused: something is gone
+        """
+        with self._lock:
+            old = time.monotonic() - self._looked > SECONDS
+            if old or self._since >= REQUESTS:
+                self._look(item)
+                self._looked = time.monotonic()
+                self._since = 0
+            self._since += 1
+
+    def _look(self, item: Item) -> None:
+        hosts = frozenset({item.data['host']} - {None})
+        site = readiness.Site(self._cloud, hosts=hosts)
+        red = readiness.red(readiness.vital(site))
+        if red:
+            raise exceptions.Paused(
+                'in the middle of it: '
+                + '; '.join(before.told(row) for row in red[: before.NAMED])
+            )

@@ -1,0 +1,99 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What an operator should know before such a plan is carried out."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nova_recovery.procedures.disaster import found as found_module
+from nova_recovery.procedures.disaster import request as request_module
+from nova_recovery.procedures.disaster import situation
+
+if TYPE_CHECKING:
+    from nova_recovery.procedures.disaster import decide
+
+
+def notes(
+    request: request_module.Request,
+    found: found_module.Found,
+    decided: decide.Decided,
+) -> Iterator[str]:
+    """Lines, the most important first."""
+    here = found.situation
+    yield from _warnings(found, decided)
+    moved = [one for one in decided.running if one.moved]
+    if moved:
+        some = ', '.join(one.server.name or one.uuid for one in moved[:5])
+        yield (
+            f'{len(moved)} are on another host than in the snapshot and are '
+            f'restarted where they are now: {some}'
+        )
+    if here.new:
+        yield (
+            f'{len(here.new)} servers are younger than the snapshot: whether '
+            'they ran is told by the databases.'
+        )
+    down = sorted(
+        {one.server.host or '' for one in decided.running}
+        - {h for h, s in here.computes.items() if s.state == situation.UP}
+    )
+    if down:
+        yield (
+            f'nova-compute is not up on {len(down)} hosts that step 3 '
+            f'needs: {", ".join(down[:5])}. Step 3 waits for them; one that '
+            'will not come back is left out with --skip-host HOST=REASON.'
+        )
+    yield from _skipped(here)
+    if decided.again.kept:
+        yield (
+            f'{decided.again.kept} data volumes of the record are attached '
+            'as they were.'
+        )
+    yield from decided.chosen.notes
+    if found.legacy is not None:
+        yield from found.legacy.notes
+
+
+def _warnings(
+    found: found_module.Found, decided: decide.Decided
+) -> Iterator[str]:
+    """Those of the guide, where they apply."""
+    if decided.running:
+        yield (
+            'Each server is rebooted or started once. Do not reboot one a '
+            'second time by hand while its file systems are checked: its '
+            'console log tells. What did not come up is sent again only with '
+            'run resume --again SERVER=REASON.'
+        )
+    if found.legacy is not None:
+        yield (
+            'Before Liberty a compute that starts destroys guests whose '
+            'host was changed meanwhile: data loss. Start nova-compute only '
+            'where servers are on the host that the database says.'
+        )
+
+
+def _skipped(here: situation.Situation) -> Iterator[str]:
+    """Whose servers are left to another command."""
+    servers = collections.Counter(
+        server.host for server in here.servers.values()
+    )
+    for host, reason in sorted(here.scope.skip_hosts.items()):
+        yield (
+            f'{host} is skipped ({reason}): its {servers[host]} servers can '
+            f'be recovered elsewhere with openstack recovery host recover '
+            f'{host}'
+        )

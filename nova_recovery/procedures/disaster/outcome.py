@@ -1,0 +1,175 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What became of each server, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from typing import TYPE_CHECKING
+
+from nova_recovery.engine.plan import Item
+from nova_recovery.engine.plan import Plan
+from nova_recovery.report import summary
+from nova_recovery.report import wording
+
+if TYPE_CHECKING:
+    from nova_recovery.engine.journal import records
+
+COLUMNS = (
+    'Server',
+    'ID',
+    'Project',
+    'Host',
+    'Was',
+    'Action',
+    'State',
+    'Console',
+    'Volumes',
+    'Detail',
+)
+#: What is done to volumes, in a word.
+_VOLUMES = {
+    'attach-volume': 'attached',
+    'drop-attachment': 'detached',
+    'drop-mapping': 'unmapped',
+    'link-mapping': 'linked',
+    'recreate-attachment': 'attached anew',
+    'reset-volume': 'reset',
+}
+_GOOD = ('done', 'already')
+
+
+def table(
+    plan: Plan, items: Iterable[records.ItemRecord] | None
+) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """A row for each server, in the order in which they come back.
+
+    Then what is done to other servers' volumes, and what is left out.
+
+    :param items: what the journal has of them; None: only planned
+    """
+    ends = None if items is None else {item.id: item for item in items}
+    rows: dict[str, _Row] = {}
+    for item in plan.items():
+        if item.kind == 'restart-server':
+            rows[item.subject] = _Row(item)
+    others: dict[str, _Row] = {}
+    for item in plan.items():
+        end = None if ends is None else ends.get(item.id)
+        for subject in _servers(item):
+            row = rows.get(subject)
+            if row is None and item.kind in _VOLUMES:
+                row = others.setdefault(subject, _Row(item))
+            if row is not None:
+                row.add(item, end, ends is None)
+    found = [row.cells() for row in (*rows.values(), *others.values())]
+    found += [
+        _left(subject, why)
+        for subject, why in plan.left_out.items()
+        if subject.startswith('server:')
+    ]
+    return COLUMNS, found
+
+
+class _Row:
+    """One server, put together from its items."""
+
+    def __init__(self, item: Item) -> None:
+        data = item.data
+        self._own = item.kind == 'restart-server'
+        self._name = item.label if self._own else ''
+        self._uuid = str(data.get('uuid') or '')
+        self._project = str(data.get('project') or '')
+        self._host = str(data.get('host') or '')
+        self._was = str(data.get('was') or '')
+        self._action = ''
+        self._console = ''
+        self._volumes: dict[str, int] = {}
+        self._states: list[tuple[str, str]] = []
+
+    def add(
+        self, item: Item, end: records.ItemRecord | None, planned: bool
+    ) -> None:
+        """Take what became of an item."""
+        state = 'planned' if planned else (end.state if end else 'pending')
+        detail = (end.detail if end else '') or ''
+        if item.kind == 'restart-server':
+            image = (end.image if end else None) or {}
+            self._action = str(image.get('action') or 'reboot or start')
+            if state == 'already':
+                self._action = 'none'
+        elif item.kind == 'watch-boot':
+            # only what it is classed as; the rest is in the journal
+            self._console = detail.partition(':')[0] or state
+            if state in (*_GOOD, 'blocked'):
+                return
+        elif item.kind in _VOLUMES:
+            if state in (*_GOOD, 'planned'):
+                word = _VOLUMES[item.kind]
+                self._volumes[word] = self._volumes.get(word, 0) + 1
+        if item.kind == 'claim-server' and state in (*_GOOD, 'planned'):
+            return
+        self._states.append((state, detail))
+
+    def cells(self) -> tuple[Any, ...]:
+        """The row of the table."""
+        # of equals the first: a claim that is given back tells nothing
+        state, detail = min(
+            self._states, key=lambda one: summary.gravity(one[0])
+        )
+        volumes = ', '.join(
+            f'{number} {word}' for word, number in self._volumes.items()
+        )
+        return tuple(
+            wording.clean(text)
+            for text in (
+                self._name,
+                self._uuid,
+                self._project,
+                self._host,
+                self._was,
+                self._action,
+                state,
+                self._console,
+                volumes,
+                detail,
+            )
+        )
+
+
+def _servers(item: Item) -> list[str]:
+    """The servers that an item is about."""
+    kind, _, uuid = item.subject.partition(':')
+    if kind == 'server':
+        return [item.subject]
+    if kind in ('boot', 'guest'):
+        return [f'server:{uuid}']
+    return [one for one in item.follows if one.startswith('server:')]
+
+
+def _left(subject: str, why: str) -> tuple[Any, ...]:
+    name, _, reason = why.partition(': ')
+    uuid = subject.partition(':')[2]
+    return (
+        wording.clean(name),
+        uuid,
+        '',
+        '',
+        '',
+        'none',
+        'left out',
+        '',
+        '',
+        wording.clean(reason),
+    )

@@ -1,0 +1,67 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A plan made, and its gates asked again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nova_recovery.engine.plan import Gate
+from nova_recovery.engine.plan import Plan
+from nova_recovery.procedures import clock
+from nova_recovery.procedures.disaster import decide
+from nova_recovery.procedures.disaster import gates
+from nova_recovery.procedures.disaster import gather
+from nova_recovery.procedures.disaster import request as request_module
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+
+
+def make_plan(
+    cloud: cloud_module.Cloud,
+    request: request_module.Request,
+    progress: gather.Progress = lambda text: None,
+) -> Plan:
+    """Read the cloud and decide.
+
+    :raises RecoveryError: see ``gather.read_all`` and ``decide.decide``
+    """
+    found = gather.read_all(cloud, request, progress)
+    return decide.decide(request, found, clock.now())
+
+
+def check(
+    plan: Plan, cloud: cloud_module.Cloud, touched: frozenset[str]
+) -> tuple[Gate, ...]:
+    """The gates of a plan, or of what is left of one, as they are now.
+
+    :param touched: subjects that the run has begun to change
+    """
+    request = request_module.of(plan.arguments)
+    record = next(
+        (i.data for i in plan.items() if i.kind == 'record-relations'), {}
+    )
+    found = gather.read_all(
+        cloud,
+        request,
+        marks=record.get('marks'),
+        # what a run has begun with is no longer gated by it
+        with_dump=not touched,
+    )
+    planned = (record.get('dump') or {}).get('sha256', '')
+    return tuple(
+        gates.gates(
+            request, found, decide.touches(plan.steps), touched, planned
+        )
+    )

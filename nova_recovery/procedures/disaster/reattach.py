@@ -1,0 +1,209 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Step 4: data volumes that nova has lost are attached again.
+
+By the record, or by the map file where one is given: then by nothing else.
+Never a root volume, which no API can attach as such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from collections.abc import Iterable
+import dataclasses
+
+from nova_recovery.engine.plan import Item
+from nova_recovery.procedures.disaster import clean
+from nova_recovery.procedures.disaster import found as found_module
+from nova_recovery.procedures.disaster import request as request_module
+from nova_recovery.procedures.disaster import situation
+from nova_recovery.procedures.volumes import attach_gates
+from nova_recovery.procedures.volumes import states
+
+#: What a member asks for to take a volume away; nova records no volume.
+DETACH = 'detach_volume'
+
+
+@dataclasses.dataclass(frozen=True)
+class Again:
+    """What step 4 does.
+
+    :ivar items: by server, those of one server in the order of devices
+    :ivar left: (volume, server) -> why it is not attached again
+    :ivar kept: how many of the record are attached as they were
+    """
+
+    items: tuple[Item, ...] = ()
+    left: dict[found_module.Pair, str] = dataclasses.field(
+        default_factory=dict
+    )
+    kept: int = 0
+
+
+def plan(
+    request: request_module.Request,
+    found: found_module.Found,
+    cleaned: clean.Cleaned,
+    running: Collection[str],
+    alone: Collection[str],
+) -> Again:
+    """Decide for each volume of the record, or of the map file.
+
+    :param running: servers that run again by then
+    :param alone: servers that must be left alone
+    """
+    items: list[Item] = []
+    left: dict[found_module.Pair, str] = {}
+    kept = 0
+    before: dict[str, str] = {}
+    wished = _wished(found)
+    for device in wished:
+        pair = (device.volume, device.server)
+        if _has(found, device):
+            kept += 1
+            continue
+        why = _reason_not_to(found, cleaned, device, running, alone)
+        if why:
+            left[pair] = why
+            continue
+        follows = [f'server:{device.server}']
+        if device.server in before:
+            # the guest sees them in the order in which they come
+            follows.append(f'volume:{before[device.server]}')
+        before[device.server] = device.volume
+        items.append(_item(request, found, device, tuple(follows)))
+    return Again(tuple(items), left, kept)
+
+
+def _wished(found: found_module.Found) -> Iterable[situation.Device]:
+    """The volumes in the order in which they are attached."""
+    here = found.situation
+    recorded = {
+        (one.volume, one.server): one
+        for some in here.devices.values()
+        for one in some
+    }
+    if found.lines is None:
+        if here.recorded is None:
+            return []
+        return [
+            one
+            for some in here.devices.values()
+            for one in some
+            if not one.root
+        ]
+    made = []
+    for line in found.lines:
+        was = recorded.get((line.volume, line.server))
+        made.append(
+            situation.Device(
+                server=line.server,
+                volume=line.volume,
+                device=None if line.device == 'auto' else line.device,
+                root=was.root if was else False,
+                tag=was.tag if was else None,
+                delete_on_termination=bool(was and was.delete_on_termination),
+                attachment=None,
+            )
+        )
+    return sorted(made, key=_device_order)
+
+
+def _device_order(one: situation.Device) -> tuple[str, bool, int, str]:
+    device = one.device or ''
+    return one.server, not device, len(device), device
+
+
+def _has(found: found_module.Found, device: situation.Device) -> bool:
+    """Whether nova has it for the server; what is wrong then is step 2's."""
+    both = found.situation.volumes
+    return both is not None and any(
+        one.server == device.server for one in both.mapped(device.volume)
+    )
+
+
+def _reason_not_to(
+    found: found_module.Found,
+    cleaned: clean.Cleaned,
+    device: situation.Device,
+    running: Collection[str],
+    alone: Collection[str],
+) -> str:
+    here = found.situation
+    server = here.servers.get(device.server)
+    both = here.volumes
+    if server is None:
+        return 'its server is gone, or not asked for'
+    if device.server in alone:
+        return 'its server is left alone'
+    if device.root:
+        return 'the server booted from it, and nova attaches no boot volume'
+    if both is None:
+        return f'nothing is known of volumes: {here.no_volumes}'
+    volume = both.volumes.get(device.volume)
+    if volume is None:
+        return 'cinder has no such volume'
+    why = states.untouchable(volume)
+    if why:
+        return why
+    if found.lines is None and any(
+        action.action == DETACH and action.result != 'Error'
+        for action in server.newest
+    ):
+        return (
+            'a volume of its server was detached on purpose since the '
+            f'snapshot: openstack recovery volume attach {device.server} '
+            f'{device.volume}, if it was another one'
+        )
+    if device.server not in running and (
+        server.vm_state not in attach_gates.ATTACHES or server.task_state
+    ):
+        return f'its server is {server.vm_state}'
+    others = [m.server for m in both.mapped(device.volume)]
+    if others and not volume.multiattach:
+        return f'nova maps it for server {here.name(others[0])}'
+    if volume.status == 'available' or device.volume in cleaned.free:
+        return ''
+    if volume.multiattach and volume.status == 'in-use':
+        return ''
+    return f'it is {volume.status} and {volume.attach_status}'
+
+
+def _item(
+    request: request_module.Request,
+    found: found_module.Found,
+    device: situation.Device,
+    follows: tuple[str, ...],
+) -> Item:
+    server = found.situation.servers[device.server]
+    both = found.situation.volumes
+    known = both.volumes.get(device.volume) if both else None
+    return Item(
+        id=f'attach-volume:{device.volume}:{device.server}',
+        kind='attach-volume',
+        subject=f'volume:{device.volume}',
+        label=(known.name if known else '') or device.volume,
+        data={
+            'uuid': device.server,
+            'cell': server.cell,
+            'host': server.host,
+            'volume': device.volume,
+            'device': device.device,
+            'tag': device.tag,
+            'delete_on_termination': device.delete_on_termination,
+            'settle': request.settle,
+            'patience': request.patience,
+            'everywhere': True,
+        },
+        follows=follows,
+    )
