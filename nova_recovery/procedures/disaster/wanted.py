@@ -225,11 +225,11 @@ def _stays(found: situation.Situation, server: Server) -> str:
     if not server.host:
         return f'it is {server.vm_state}, on no host'
     synced = by_sync(server)
-    if server.task_state in ENDING and synced is None:
-        return f'its task is {server.task_state}, which somebody asked for'
     last = last_power(server.newest)
     if last is not None and last is not synced and last.action in ENDS:
         return f'{last.action} was asked for since ({last.request_id})'
+    if server.task_state in ENDING and synced is None:
+        return f'its task is {server.task_state}, which somebody asked for'
     return ''
 
 

@@ -1,0 +1,238 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A cloud after a power loss, by names that a person can read.
+
+What a scenario doesn't say is as usual: cell1 with np-rcc4, whose
+nova-compute is up; a server is active there, ran in the snapshot, and
+nothing was asked of it since. ``before: null`` is a server that the
+snapshot doesn't have, ``record: false`` no snapshot at all.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from nova_recovery.procedures.disaster import hosts
+from nova_recovery.procedures.disaster import scope
+from nova_recovery.procedures.disaster import situation
+from tests.unit.procedures.volumes import situations as volumes
+
+JSON = dict[str, Any]
+HOST = 'np-rcc4'
+#: The power went an hour before now, the snapshot is of the night.
+NOW = datetime.datetime(2026, 11, 22, 15, 49)
+OUTAGE = datetime.datetime(2026, 11, 22, 14, 49)
+TAKEN = datetime.datetime(2026, 11, 22, 3, 0)
+MARK = 1000
+
+
+def make(
+    servers: JSON | None = None,
+    computes: JSON | None = None,
+    **others: Any,
+) -> situation.Situation:
+    """A situation.
+
+    :param servers: name -> fields; ``newest`` is a list of [action, user]
+        or [action, user, result]
+    :param computes: host -> state
+    :param others: ``outage`` is its ``how``; ``volumes`` as
+        ``volumes.situations`` has them, with ``mappings`` and servers of
+        their own names; ``devices`` server -> volume -> fields; ``hosts``
+        and ``hosts_before`` host -> fields
+    """
+    recorded = others.pop('record', True)
+    given = {
+        name: _server(name, fields or {}, recorded)
+        for name, fields in (servers or {}).items()
+    }
+    computes = computes if computes is not None else {HOST: 'up'}
+    how = others.pop('outage', 'given')
+    both = others.pop('volumes', {})
+    new = others.pop('new', None)
+    return situation.Situation(
+        scope=scope.of(others.pop('scope', {})),
+        now=NOW,
+        recorded=situation.Recorded(
+            '/var/lib/nova-recovery/snapshots/night.snapshot',
+            _time(others.pop('taken', TAKEN)),
+            frozenset(others.pop('recorded', ['cell1'])),
+            others.pop('markers', {}),
+        )
+        if recorded
+        else None,
+        outage=situation.Outage(
+            OUTAGE if how not in ('unknown', 'snapshot') else None, how
+        ),
+        servers=given,
+        gone=tuple(
+            _gone(name, fields or {})
+            for name, fields in others.pop('gone', {}).items()
+        ),
+        new=frozenset(
+            new
+            if new is not None
+            else [u for u, s in given.items() if recorded and not s.before]
+        ),
+        marks=others.pop('marks', {'cell1': MARK}),
+        computes={
+            host: _service('nova-compute', host, fields)
+            for host, fields in computes.items()
+        },
+        services=tuple(
+            _service(*name.split('@'), fields)
+            for name, fields in others.pop('services', {}).items()
+        ),
+        volumes=volumes.make(
+            both,
+            {
+                name: {
+                    'vm_state': one.vm_state,
+                    'host': one.host,
+                    'task_state': one.task_state,
+                }
+                for name, one in given.items()
+            },
+        )
+        if both is not None
+        else None,
+        devices={
+            server: tuple(
+                _device(server, volume, fields or {})
+                for volume, fields in some.items()
+            )
+            for server, some in others.pop('devices', {}).items()
+        },
+        hosts_before={
+            name: _host(name, fields, TAKEN)
+            for name, fields in others.pop('hosts_before', {}).items()
+        },
+        hosts_now={
+            name: _host(name, fields, NOW)
+            for name, fields in others.pop('hosts', {}).items()
+        },
+        disabled=tuple(others.pop('disabled', ())),
+        **others,
+    )
+
+
+def _server(name: str, fields: JSON, recorded: bool) -> situation.Server:
+    fields = dict(fields)
+    before = fields.pop('before', {})
+    newest = tuple(
+        _action(MARK + 1 + number, *one)
+        for number, one in enumerate(fields.pop('newest', ()))
+    )
+    earlier = fields.pop('earlier', None)
+    usual: JSON = {
+        'name': name,
+        'cell': 'cell1',
+        'host': HOST,
+        'node': HOST,
+        'vm_state': 'active',
+        'power_state': 1,
+        'task_state': None,
+        'project': 'demo',
+        'zone': 'nova',
+        'metadata': {},
+        'group': None,
+        'boots_from_volume': False,
+    }
+    return situation.Server(
+        uuid=name,
+        **{**usual, **fields},
+        before=_before(before)
+        if recorded and before is not None
+        else None,
+        newest=newest,
+        earlier=_action(MARK - 1, *earlier) if earlier else None,
+    )
+
+
+def _before(fields: JSON) -> situation.Before:
+    usual: JSON = {'host': HOST, 'vm_state': 'active', 'power_state': 1}
+    return situation.Before(**{**usual, **fields})
+
+
+def _action(
+    number: int,
+    action: str,
+    user: str | None,
+    result: str | None = 'Success',
+    at: Any = None,
+) -> situation.Action:
+    return situation.Action(
+        number, action, user, f'req-{number}', result, _time(at)
+    )
+
+
+def _gone(name: str, fields: JSON) -> situation.Gone:
+    fields = dict(fields)
+    usual: JSON = {'name': name, 'cell': 'cell1', 'project': 'demo'}
+    before = _before(fields.pop('before', {}))
+    return situation.Gone(uuid=name, **{**usual, **fields}, before=before)
+
+
+def _service(binary: str, host: str, fields: Any) -> situation.Service:
+    if isinstance(fields, str):
+        fields = {'state': fields}
+    usual: JSON = {
+        'cell': 'cell1',
+        'last_seen': NOW if fields.get('state', 'up') == 'up' else OUTAGE,
+        'state': 'up',
+    }
+    return situation.Service(binary=binary, host=host, **{**usual, **fields})
+
+
+def _device(server: str, volume: str, fields: JSON) -> situation.Device:
+    usual: JSON = {
+        'device': '/dev/vda' if fields.get('root') else '/dev/vdb',
+        'root': False,
+        'tag': None,
+        'delete_on_termination': False,
+        'attachment': None,
+    }
+    return situation.Device(
+        server=server, volume=volume, **{**usual, **fields}
+    )
+
+
+def _host(
+    name: str, fields: JSON, taken: datetime.datetime
+) -> hosts.Host:
+    """``domains``: server -> [state, disks…]; ``sessions``: a list."""
+    domains, sessions = fields.get('domains', {}), fields.get('sessions', [])
+    return hosts.Host(
+        name=name,
+        taken_at=f'{_time(fields.get("taken", taken))}Z',
+        domains=None
+        if domains is None
+        else {
+            server: hosts.Domain(server, words[0], frozenset(words[1:]))
+            for server, words in domains.items()
+        },
+        sessions=None
+        if sessions is None
+        else tuple(
+            hosts.Session(**{'lun': 0, 'state': 'LOGGED IN', **one})
+            for one in sessions
+        ),
+        rules=fields.get('rules', {}),
+    )
+
+
+def _time(value: Any) -> Any:
+    if isinstance(value, str):
+        return datetime.datetime.fromisoformat(value)
+    return value
