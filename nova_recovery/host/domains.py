@@ -133,6 +133,20 @@ def disks(xml: str) -> dict[str, str]:
     return found
 
 
+def files(xml: str) -> list[str]:
+    """The files of the disks that are no volumes, which have no serial.
+
+    :raises HostError: it is no XML
+    """
+    return [
+        source.attrib['file']
+        for disk in _parsed(xml).iter('disk')
+        if disk.get('device', 'disk') == 'disk' and not disk.findtext('serial')
+        for source in disk.findall('source')
+        if source.get('file')
+    ]
+
+
 def _text(value: str) -> str:
     return _KEY.sub(rf'\1{MASK}', _URL.sub(rf'\1:{MASK}@', value))
 

@@ -81,7 +81,8 @@ def agents(
     :param before: those of the snapshot; None: there is none, then every
         agent that is switched on has to be alive
     """
-    alive, dead = {}, {}
+    alive: dict[str, Agent] = {}
+    dead: dict[str, Agent] = {}
     for agent in now:
         if site.covers(agent['host']):
             (alive if agent['alive'] else dead)[_agent(agent)] = agent

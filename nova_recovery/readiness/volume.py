@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 import functools
@@ -42,21 +43,16 @@ class Probe:
             )
             return
         cinder = site.apis().volume
-        asked = bounded.each(
-            {
-                '': functools.partial(cinder.services, 'cinder-volume'),
-                **{
-                    name: functools.partial(cinder.answers, name)
-                    for name in backends
-                },
-            },
-            _PATIENCE,
-            workers=min(32, len(backends) + 1),
-        )
+        asks: dict[str, Callable[[], Any]] = {
+            '': functools.partial(cinder.services, 'cinder-volume'),
+        }
+        for name in backends:
+            asks[name] = functools.partial(cinder.answers, name)
+        asked = bounded.each(asks, _PATIENCE, workers=min(32, len(asks)))
         services = asked.pop('')
         states: dict[str, str] = {}
         if not isinstance(services, BaseException):
-            for one in services or ():
+            for one in services:
                 states[one['host']] = one['state']
                 if one.get('cluster'):
                     states.setdefault(one['cluster'], one['state'])

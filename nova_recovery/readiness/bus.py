@@ -1,0 +1,293 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""The message bus is there, and so are those who listen to it.
+
+What waits in ``compute.HOST`` of a host that is down would be carried out
+when it returns: reboots and stops that were sent before or during the
+outage, over what the recovery did meanwhile. It is purged by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+import dataclasses
+import functools
+from typing import Any
+
+from nova_recovery.cloud import bus as bus_module
+from nova_recovery.cloud import settings
+from nova_recovery import exceptions
+from nova_recovery import readiness
+from nova_recovery.readiness import bounded
+from nova_recovery.readiness import common
+
+LAYER = 'bus'
+_PATIENCE = 8.0
+
+Queues = Mapping[str, bus_module.Queue | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """A queue that somebody has to listen to.
+
+    :ivar who: the row of the service that does, ``layer/subject``
+    :ivar program: what is started for it
+    :ivar host: of a nova-compute; None: of another service
+    """
+
+    queue: str
+    who: str
+    program: str
+    host: str | None = None
+
+
+class Probe:
+    """See :class:`nova_recovery.readiness.Probe`."""
+
+    needs: tuple[str, ...] = ()
+
+    def rows(self, site: readiness.Site) -> Iterator[readiness.Row]:
+        try:
+            buses = of_cloud(site)
+        except exceptions.DatabaseUnavailable as error:
+            yield readiness.Row(
+                LAYER,
+                'cells',
+                readiness.UNKNOWN,
+                str(error),
+                'the transport_url of each cell',
+                'mend the API database, then look again',
+                ('database/*',),
+            )
+            return
+        wanted = _wanted(site, buses)
+        asked = bounded.each(
+            {
+                names: functools.partial(
+                    _ask, bus, [one.queue for one in wanted.get(names, ())]
+                )
+                for names, bus in buses.items()
+            },
+            _PATIENCE,
+        )
+        bad: list[readiness.Row] = []
+        seen = 0
+        for names, bus in buses.items():
+            answer = asked[names]
+            if isinstance(answer, BaseException):
+                yield reached(names, bus, bounded.words(answer))
+                continue
+            members, queues = answer
+            yield reached(names, bus, members)
+            own = wanted.get(names, ())
+            seen += len(own)
+            bad += judge(own, queues)
+        yield from common.on_one_line(
+            bad,
+            _row(
+                'queues',
+                readiness.GO,
+                f'{seen} queues are listened to, or empty',
+                'listened to; empty where the host is down',
+            ),
+        )
+
+
+def of_cloud(site: readiness.Site) -> dict[str, bus_module.Bus]:
+    """The buses, each once, by the names of those who use it.
+
+    :returns: ``cell1, cinder, nova`` -> the bus
+    :raises DatabaseUnavailable: the cells are not known
+    """
+    cloud = site.cloud
+    cinder = settings.read_cinder(cloud.conf.cinder_config_file)
+    used: dict[str, settings.BusSettings] = {}
+    databases = cloud.databases
+    of_cells = bus_module.of_nova(cloud.nova, databases.api)
+    for known in databases.cells:
+        used[known.cell.name] = of_cells.get(known.cell.uuid, cloud.nova.bus)
+    if cloud.nova.bus.url or not used:
+        used['nova'] = cloud.nova.bus
+    if databases.cinder is not None:
+        used['cinder'] = cinder.bus
+    same: dict[Any, list[tuple[str, bus_module.Bus]]] = {}
+    for name, setting in used.items():
+        bus = bus_module.Bus(name, setting)
+        # what can't be read is not the same as what else can't be
+        key = bus.identity if not bus.problem else name
+        same.setdefault(key, []).append((name, bus))
+    return {
+        ', '.join(name for name, _ in some): some[0][1]
+        for some in same.values()
+    }
+
+
+def bus_of(
+    buses: Mapping[str, bus_module.Bus], name: str
+) -> tuple[str, bus_module.Bus] | None:
+    """The bus that a cell, ``nova`` or ``cinder`` uses."""
+    for names, bus in buses.items():
+        if name in names.split(', '):
+            return names, bus
+    return None
+
+
+def compute_queue(host: str) -> str:
+    """The queue of a nova-compute (``topic.server`` in oslo.messaging)."""
+    return f'compute.{host}'
+
+
+def reached(
+    names: str, bus: bus_module.Bus, members: Mapping[str, str] | str
+) -> readiness.Row:
+    """Whether a bus is there.
+
+    :param members: what is wrong with each of its servers, '' if nothing;
+        or why none could be asked
+    """
+    if isinstance(members, str):
+        down, up, observed = ['its servers'], [], members
+        state = readiness.UNKNOWN
+    else:
+        down = [address for address, why in members.items() if why]
+        up = [address for address, why in members.items() if not why]
+        state = readiness.GO if up else readiness.NO_GO
+        observed = '; '.join(
+            f'{address}: {why or "answers"}'
+            for address, why in members.items()
+        )
+    remedy = ''
+    if state != readiness.GO:
+        remedy = f'systemctl start rabbitmq-server  # on {common.many(down)}'
+        if bus.problem:
+            remedy = 'give the nova.conf and cinder.conf of a controller'
+    return _row(
+        f'broker {names}', state, observed, 'it answers AMQP', remedy
+    )
+
+
+def judge(
+    wanted: Iterable[Wanted], queues: Queues
+) -> Iterator[readiness.Row]:
+    """The queues that nobody listens to, and should or holds a message."""
+    for one in wanted:
+        queue = queues[one.queue]
+        if queue is not None and queue.consumers:
+            continue
+        if one.host is not None and queue is not None and queue.messages:
+            yield _row(
+                f'queue {one.queue}',
+                readiness.NO_GO,
+                f'{queue.messages} messages wait, and nobody listens: '
+                f'{one.host} would carry them out when it returns',
+                'empty while the host is down',
+                'openstack recovery disaster assess --ready --purge',
+            )
+            continue
+        observed = 'nobody listens to it'
+        if queue is None:
+            observed = 'there is no such queue'
+        host = f'  # on {one.host}' if one.host else ''
+        yield dataclasses.replace(
+            _row(
+                f'queue {one.queue}',
+                readiness.NO_GO,
+                observed,
+                f'{one.program} listens to it',
+                f'systemctl restart {one.program}{host}',
+            ),
+            behind=(one.who,),
+        )
+
+
+def waiting(
+    site: readiness.Site, hosts: Collection[str]
+) -> dict[str, tuple[str, bus_module.Queue]]:
+    """What waits for nova-computes that don't listen.
+
+    :returns: host -> name of the cell, and its queue
+    :raises RecoveryError: it can't be known
+    """
+    buses = of_cloud(site)
+    by_bus: dict[str, list[tuple[str, str]]] = {}
+    for host, cell in common.cells_of_hosts(site).items():
+        place = bus_of(buses, cell)
+        if host in hosts and place is not None:
+            by_bus.setdefault(place[0], []).append((host, cell))
+    found = {}
+    for names, some in by_bus.items():
+        queues = buses[names].queues(compute_queue(h) for h, _ in some)
+        for host, cell in some:
+            queue = queues[compute_queue(host)]
+            if queue is not None and queue.messages and not queue.consumers:
+                found[host] = (cell, queue)
+    return found
+
+
+def _wanted(
+    site: readiness.Site, buses: Mapping[str, bus_module.Bus]
+) -> dict[str, list[Wanted]]:
+    """The queues that matter, by the names of their bus."""
+    found: dict[str, list[Wanted]] = {names: [] for names in buses}
+
+    def want(user: str, one: Wanted) -> None:
+        place = bus_of(buses, user)
+        if place is not None and one not in found[place[0]]:
+            found[place[0]].append(one)
+
+    for cell in site.cloud.databases.cells:
+        want(
+            cell.cell.name,
+            Wanted('conductor', 'control/nova-conductor', 'nova-conductor'),
+        )
+    want(
+        'nova',
+        Wanted('scheduler', 'control/nova-scheduler', 'nova-scheduler'),
+    )
+    for name in common.backends(site):
+        want(
+            'cinder',
+            Wanted(f'cinder-volume.{name}', f'volume/{name}', 'cinder-volume'),
+        )
+    for host, cell_name in common.cells_of_hosts(site).items():
+        want(
+            cell_name,
+            Wanted(
+                compute_queue(host), f'compute/{host}', 'nova-compute', host
+            ),
+        )
+    return found
+
+
+def _ask(
+    bus: bus_module.Bus, names: Collection[str]
+) -> tuple[dict[str, str], Queues]:
+    members = bus.members()
+    if not any(why == '' for why in members.values()):
+        return members, {name: None for name in names}
+    return members, bus.queues(names)
+
+
+def _row(
+    subject: str,
+    state: str,
+    observed: str,
+    expected: str,
+    remedy: str = '',
+) -> readiness.Row:
+    return readiness.Row(LAYER, subject, state, observed, expected, remedy)

@@ -1,0 +1,205 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""The clocks of databases, APIs and this host are within a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+import datetime
+from email import utils as email_utils
+import functools
+import time
+from typing import Any
+
+from nova_recovery.cloud import clock
+from nova_recovery.cloud import database as database_module
+from nova_recovery import exceptions
+from nova_recovery import readiness
+from nova_recovery.readiness import bounded
+from nova_recovery.readiness import common
+
+LAYER = 'clocks'
+_PATIENCE = 8.0
+
+#: Seconds that two clocks may be apart.
+APART = 1.0
+
+#: Databases and HTTP tell whole seconds. Asked so often, so far apart, the
+#: answers leave a tenth of a second of doubt and the time that they take.
+SAMPLES, EVERY = 10, 0.1
+
+#: service types in the catalogue, and the rows that say whether they answer
+_APIS = {
+    'identity': 'keystone/*',
+    'compute': 'control/nova-api',
+    'block-storage': 'control/cinder-api',
+    'image': 'control/glance-api',
+    'network': 'network/*',
+    'placement': 'placement/*',
+}
+
+Range = tuple[float, float]
+
+
+class Probe:
+    """See :class:`nova_recovery.readiness.Probe`."""
+
+    needs: tuple[str, ...] = ('database/*', 'keystone/*')
+
+    def rows(self, site: readiness.Site) -> Iterator[readiness.Row]:
+        asks: dict[str, Callable[[], datetime.datetime]] = {}
+        behind: dict[str, tuple[str, ...]] = {}
+        for database in _databases(site):
+            asks[f'database {database.name}'] = functools.partial(
+                clock.database_now, database
+            )
+        for kind, row in _APIS.items():
+            ask = _api(site, kind)
+            if ask is not None:
+                asks[f'{kind} API'] = ask
+                behind[f'{kind} API'] = (row,)
+        yield from judge(
+            bounded.each(
+                {
+                    name: functools.partial(measured, ask)
+                    for name, ask in asks.items()
+                },
+                _PATIENCE,
+                workers=len(asks),
+            ),
+            behind,
+        )
+
+
+def measured(ask: Callable[[], datetime.datetime]) -> Range:
+    """By how many seconds a clock is ahead of ours: at least, at most.
+
+    :param ask: asks the other clock, which tells whole seconds
+    """
+    low, high = float('-inf'), float('inf')
+    for number in range(SAMPLES):
+        if number:
+            time.sleep(EVERY)
+        before = time.time()
+        theirs = ask().timestamp()
+        after = time.time()
+        low, high = narrowed((low, high), theirs, before, after)
+    return low, high
+
+
+def narrowed(
+    known: Range, theirs: float, before: float, after: float
+) -> Range:
+    """What is known of an offset after one more answer.
+
+    Theirs was between the second that it told and the next one, at some
+    moment between before and after of ours.
+    """
+    return max(known[0], theirs - after), min(known[1], theirs + 1 - before)
+
+
+def judge(
+    found: Mapping[str, Range | BaseException],
+    behind: Mapping[str, tuple[str, ...]],
+) -> Iterator[readiness.Row]:
+    """One row if all clocks are near ours, else one for each that isn't."""
+    expected = f'within {APART:g} s of this host'
+    bad = []
+    for name, answer in found.items():
+        if isinstance(answer, BaseException):
+            bad.append(
+                readiness.Row(
+                    LAYER,
+                    name,
+                    readiness.UNKNOWN,
+                    bounded.words(answer),
+                    expected,
+                    'mend what does not answer',
+                    behind.get(name, ()),
+                )
+            )
+            continue
+        low, high = answer
+        middle = (low + high) / 2
+        # one that was set while it was asked has no range
+        if abs(middle) > APART or low > high + APART:
+            bad.append(
+                readiness.Row(
+                    LAYER,
+                    name,
+                    readiness.NO_GO,
+                    f'{abs(middle):.1f} s '
+                    + ('ahead of' if middle > 0 else 'behind')
+                    + ' this host',
+                    expected,
+                    'chronyc makestep  # there, or here if all others agree',
+                )
+            )
+    offsets = [
+        abs(answer[0] + answer[1]) / 2
+        for answer in found.values()
+        if not isinstance(answer, BaseException)
+    ]
+    yield from common.on_one_line(
+        bad,
+        readiness.Row(
+            LAYER,
+            'all',
+            readiness.GO,
+            f'{len(found)} clocks, at most {max(offsets, default=0):.1f} s '
+            'from this host',
+            expected,
+        ),
+    )
+
+
+def _databases(
+    site: readiness.Site,
+) -> Iterable[database_module.Database]:
+    """One on each server."""
+    found = site.cloud.databases
+    every = (found.api, *(c.database for c in found.cells), found.cinder)
+    by_server: dict[Any, database_module.Database] = {}
+    for database in every:
+        if database is not None:
+            by_server.setdefault(database.server, database)
+    return by_server.values()
+
+
+def _api(
+    site: readiness.Site, kind: str
+) -> Callable[[], datetime.datetime] | None:
+    """Asks an API for its time, without a token; None: there is no such."""
+    connection = site.apis().connection
+    proxy = getattr(connection, kind.replace('-', '_'), None)
+    url = proxy.get_endpoint() if proxy is not None else None
+    if not url:
+        return None
+
+    def now() -> datetime.datetime:
+        answer = connection.session.get(
+            url,
+            authenticated=False,
+            raise_exc=False,
+            connect_retries=0,
+            timeout=_PATIENCE,
+        )
+        if 'Date' not in answer.headers:
+            raise exceptions.ApiUnavailable('it tells no time')
+        return email_utils.parsedate_to_datetime(answer.headers['Date'])
+
+    return now
