@@ -124,7 +124,7 @@ def _decided(
         [one.server for one in running],
         request.guests,
         found.reach,
-        {item.data['uuid'] for item in again.items},
+        again.items,
     )
     return Decided(answer, tuple(running), left, cleaned, again, chosen)
 

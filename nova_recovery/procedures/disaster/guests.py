@@ -16,7 +16,7 @@ Used by the planner in this order::
 
     request = guest_options.guest_request(parsed, cloud.conf)
     reach = guest_reach.read(cloud, servers)    # {} unless request.ssh
-    chosen = guests.items(servers, request, reach, attached)
+    chosen = guests.items(servers, request, reach, items_of_step_4)
 
 ``chosen.items`` is step 5 (``Step(NAME, TITLE, chosen.items, limits)``;
 their data has ``host`` and ``everywhere`` for limits), ``chosen.left`` names
@@ -138,23 +138,29 @@ def items(
     servers: Sequence[Server],
     request: Request,
     reach: Mapping[str, Reach] | None = None,
-    attached: Collection[str] = (),
+    attached: Sequence[Item] = (),
 ) -> Chosen:
     """What step 5 does with the servers that the plan brings back.
 
     :param reach: by UUID, of ``guest_reach.read``
-    :param attached: UUIDs of those that step 4 attaches volumes to
+    :param attached: what step 4 does; a guest waits for its own volumes
     :raises Ambiguous: a name that several of them have
     """
-    asked, left = _asked(servers, request, attached)
+    volumes: dict[str, list[str]] = {}
+    for one in attached:
+        volumes.setdefault(one.data['uuid'], []).append(one.subject)
+    asked, left = _asked(servers, request, volumes)
     if not request.ssh:
         return Chosen((), left, tuple(_listed(asked)))
     made = []
     for server in asked:
         try:
-            made.append(_item(server, request, (reach or {}).get(server.uuid)))
+            item = _item(server, request, (reach or {}).get(server.uuid))
         except _NoWayIn as error:
             left[server.uuid] = f'not rebooted from inside: {error}'
+            continue
+        waits = (*item.follows, *volumes.get(server.uuid, ()))
+        made.append(dataclasses.replace(item, follows=waits))
     return Chosen(tuple(made), left)
 
 
