@@ -25,6 +25,8 @@ import functools
 import time
 from typing import Any
 
+from keystoneauth1 import adapter
+
 from nova_recovery.cloud import clock
 from nova_recovery.cloud import database as database_module
 from nova_recovery import exceptions
@@ -186,7 +188,8 @@ def _api(
     """Asks an API for its time, without a token; None: there is no such."""
     connection = site.apis().connection
     proxy = getattr(connection, kind.replace('-', '_'), None)
-    url = proxy.get_endpoint() if proxy is not None else None
+    # the proxy of Keystone has another method of that name
+    url = proxy and adapter.Adapter.get_endpoint(proxy)
     if not url:
         return None
 
