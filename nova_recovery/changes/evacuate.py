@@ -54,7 +54,9 @@ class EvacuateServer(once.SentOnce):
             )
         return change.Observed(change.State.BEFORE)
 
-    def send(self, item: plan.Item, context: change.Context) -> str:
+    def send(
+        self, item: plan.Item, context: change.Context, image: JSON
+    ) -> str:
         return str(
             context.cloud.compute.evacuate(
                 item.data['uuid'], item.data['target']

@@ -28,7 +28,6 @@ import sqlalchemy as sa
 
 from nova_recovery.changes import base
 from nova_recovery.changes import cell
-from nova_recovery.cloud import database as database_module
 from nova_recovery.engine import change
 from nova_recovery.engine import plan
 from nova_recovery import exceptions
@@ -36,6 +35,13 @@ from nova_recovery import exceptions
 JSON = change.JSON
 #: Seconds between two looks at something under way.
 POLL = 0.5
+#: What was asked for -> the event of nova-compute that ends it.
+EVENTS = {
+    'start': 'compute_start_instance',
+    'reboot': 'compute_reboot_instance',
+    'evacuate': 'compute_rebuild_instance',
+    'rebuild': 'compute_rebuild_instance',
+}
 
 
 class SentOnce(base.BaseChange):
@@ -49,16 +55,26 @@ class SentOnce(base.BaseChange):
     once = True
     #: What nova calls the request in ``instance_actions``.
     action: str
-    #: The event of nova-compute that ends it, None if others tell.
-    event: str | None = None
 
     def ready(self, row: JSON, item: plan.Item) -> change.Observed:
         """Whether the request makes sense for a server in this state."""
         raise NotImplementedError
 
-    def send(self, item: plan.Item, context: change.Context) -> str:
+    def send(
+        self, item: plan.Item, context: change.Context, image: JSON
+    ) -> str:
         """Send the request, once; its id."""
         raise NotImplementedError
+
+    def asked(self, image: JSON) -> str:
+        """The action, where it depends on what the server was before."""
+        return self.action
+
+    def look(
+        self, item: plan.Item, context: change.Context
+    ) -> change.Observed:
+        """Whether it may be sent, before anything was."""
+        return self.ready(cell.server_row(item, context), item)
 
     def standing(
         self,
@@ -67,8 +83,34 @@ class SentOnce(base.BaseChange):
         past: change.Past,
         action: JSON,
     ) -> change.Observed:
-        """What became of our request, whose row is ``action``."""
-        raise NotImplementedError
+        """What became of our request, whose row is ``action``.
+
+        Judged by the event that nova-compute records when it is done.
+        """
+        database = cell.database(item, context)
+        with database.reader() as connection:
+            row = cell.instance(connection, database, item.data['uuid'])
+        result = result_of(item, context, action)
+        if result == 'error':
+            if self.ready(row, item).state is change.State.AFTER:
+                # Somebody mended it since.
+                return change.Observed(change.State.AFTER, 'runs by now')
+            reason = fault(item, context, past)
+            return change.Observed(
+                change.State.NEITHER,
+                f'{action["action"]} failed on {row["host"]}: '
+                f'{reason or "see the log of nova-compute"}; {again(item)}',
+            )
+        if result and row['task_state'] is None:
+            return change.Observed(
+                change.State.AFTER,
+                f'{row["vm_state"]} on {row["host"]} '
+                f'({action["request_id"]})',
+            )
+        return change.Observed(
+            change.State.UNDERWAY,
+            row['task_state'] or 'waiting for nova-compute',
+        )
 
     def observe(
         self,
@@ -77,14 +119,15 @@ class SentOnce(base.BaseChange):
         past: change.Past | None,
     ) -> change.Observed:
         if past is None:
-            row = cell.server_row(item, context)
-            seen = self.ready(row, item)
+            seen = self.look(item, context)
             if seen.state is not change.State.BEFORE:
                 return seen
+            row = cell.server_row(item, context)
             known = [a['request_id'] for a in actions(item, context)]
             return change.Observed(
                 change.State.BEFORE,
                 image={
+                    **seen.image,
                     'known': known,
                     'newest_migration': newest(item, context, 'migrations'),
                     'newest_fault': newest(item, context, 'instance_faults'),
@@ -101,7 +144,7 @@ class SentOnce(base.BaseChange):
     def apply(
         self, item: plan.Item, context: change.Context, image: JSON
     ) -> str:
-        request_id = self.send(item, context)
+        request_id = self.send(item, context, image)
         context.note(request_id=request_id)
         return f'sent ({request_id})'
 
@@ -122,8 +165,8 @@ class SentOnce(base.BaseChange):
                 )
             else:
                 raise exceptions.OutcomeUnknown(
-                    f'nova has no record of the {self.action} of server '
-                    f'{item.data["uuid"]}'
+                    f'nova has no record of the {self.asked(past.image)} of '
+                    f'server {item.data["uuid"]}'
                 )
             if now.state is change.State.AFTER:
                 return now.detail
@@ -131,8 +174,9 @@ class SentOnce(base.BaseChange):
                 raise exceptions.ChangeFailed(now.detail)
             if time.monotonic() > deadline:
                 raise exceptions.OutcomeUnknown(
-                    f'{self.action} of server {item.data["uuid"]} is under '
-                    f'way for {item.data["patience"]} s: {now.detail}'
+                    f'{self.asked(past.image)} of server '
+                    f'{item.data["uuid"]} is under way for '
+                    f'{item.data["patience"]} s: {now.detail}'
                 )
             context.progress(now.detail)
             if context.stopping.wait(POLL):
@@ -157,11 +201,11 @@ class SentOnce(base.BaseChange):
         Or the one with the id that nova answered, if it did: a member may
         have asked for the same in between.
         """
-        known = set(past.image['known'])
+        known, asked = set(past.image['known']), self.asked(past.image)
         new = [
             action
             for action in actions(item, context)
-            if action['action'] == self.action
+            if action['action'] == asked
             and action['request_id'] not in known
         ]
         for action in new:
@@ -193,17 +237,23 @@ class SentOnce(base.BaseChange):
                 return change.Observed(
                     change.State.UNKNOWN,
                     f'the server is {row["task_state"]} and nova has no '
-                    f'record of our {self.action}',
+                    f'record of our {self.asked(past.image)}',
                 )
             if time.monotonic() > deadline:
                 break
             context.progress('making sure that nothing is on its way')
             if context.stopping.wait(POLL):
                 raise change.Interrupted
-        seen = self.ready(cell.server_row(item, context), item)
-        if seen.state is change.State.BEFORE:
-            return change.Observed(change.State.BEFORE, image=past.image)
-        return seen
+        seen = self.look(item, context)
+        if seen.state is not change.State.BEFORE:
+            return seen
+        if not seen.image.items() <= past.image.items():
+            return change.Observed(
+                change.State.NEITHER,
+                f'it needs a {self.asked(seen.image)} by now, which is not '
+                f'what was to be sent; {again(item)}',
+            )
+        return change.Observed(change.State.BEFORE, image=past.image)
 
 
 class StartServer(SentOnce):
@@ -215,13 +265,12 @@ class StartServer(SentOnce):
 
     kind = 'start-server'
     action = 'start'
-    event = 'compute_start_instance'
 
     def describe(self, item: plan.Item) -> list[str]:
         return ['> started, once']
 
     def ready(self, row: JSON, item: plan.Item) -> change.Observed:
-        if _moved_on(row, item):
+        if moved_on(row, item):
             return change.Observed(
                 change.State.NEITHER, f'the server is on {row["host"]}'
             )
@@ -235,19 +284,12 @@ class StartServer(SentOnce):
             )
         return change.Observed(change.State.BEFORE)
 
-    def send(self, item: plan.Item, context: change.Context) -> str:
+    def send(
+        self, item: plan.Item, context: change.Context, image: JSON
+    ) -> str:
         compute = context.cloud.compute
         require_up(compute, item, context)
         return str(compute.start(item.data['uuid']))
-
-    def standing(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past,
-        action: JSON,
-    ) -> change.Observed:
-        return _by_event(self, item, context, past, action)
 
 
 class RebootServer(SentOnce):
@@ -255,7 +297,6 @@ class RebootServer(SentOnce):
 
     kind = 'reboot-server'
     action = 'reboot'
-    event = 'compute_reboot_instance'
 
     #: States in which nova takes a hard reboot (nova/compute/api.py).
     STATES = frozenset({'active', 'paused', 'suspended', 'error'})
@@ -264,7 +305,7 @@ class RebootServer(SentOnce):
         return ['> hard reboot, once']
 
     def ready(self, row: JSON, item: plan.Item) -> change.Observed:
-        if _moved_on(row, item):
+        if moved_on(row, item):
             return change.Observed(
                 change.State.NEITHER, f'the server is on {row["host"]}'
             )
@@ -276,22 +317,15 @@ class RebootServer(SentOnce):
             )
         return change.Observed(change.State.BEFORE)
 
-    def send(self, item: plan.Item, context: change.Context) -> str:
+    def send(
+        self, item: plan.Item, context: change.Context, image: JSON
+    ) -> str:
         compute = context.cloud.compute
         require_up(compute, item, context)
         return str(compute.reboot_hard(item.data['uuid']))
 
-    def standing(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past,
-        action: JSON,
-    ) -> change.Observed:
-        return _by_event(self, item, context, past, action)
 
-
-def _moved_on(row: JSON, item: plan.Item) -> bool:
+def moved_on(row: JSON, item: plan.Item) -> bool:
     """Whether it is on another host than the plan says.
 
     Somebody moves it by hand, and its volumes may not be connected there
@@ -310,12 +344,18 @@ def require_up(
     host returns, perhaps days later.
     """
     host = cell.server_row(item, context)['host']
-    service = compute.service(host)
-    if service['state'] != 'up' or service.get('forced_down'):
+    state = compute_state(compute, host)
+    if state != 'up':
         raise exceptions.ChangeFailed(
-            f'nova-compute on {host} is {service["state"]}; the request '
-            'would wait in the message bus until it returns: not sent'
+            f'nova-compute on {host} is {state}; the request would wait in '
+            'the message bus until it returns: not sent'
         )
+
+
+def compute_state(compute: Any, host: str) -> str:
+    """``up``, ``down`` or ``forced down``."""
+    service = compute.service(host)
+    return 'forced down' if service.get('forced_down') else service['state']
 
 
 def actions(item: plan.Item, context: change.Context) -> list[JSON]:
@@ -325,7 +365,10 @@ def actions(item: plan.Item, context: change.Context) -> list[JSON]:
     with database.reader() as connection:
         found = connection.execute(
             sa.select(
-                table.c.id, table.c.action, table.c.request_id
+                table.c.id,
+                table.c.action,
+                table.c.request_id,
+                table.c.user_id,
             )
             .where(table.c.instance_uuid == item.data['uuid'])
             .order_by(table.c.id)
@@ -333,56 +376,26 @@ def actions(item: plan.Item, context: change.Context) -> list[JSON]:
         return [dict(row) for row in found]
 
 
-def _by_event(
-    kind: SentOnce,
-    item: plan.Item,
-    context: change.Context,
-    past: change.Past,
-    action: JSON,
-) -> change.Observed:
-    """Judge by the event that nova-compute records when it is done."""
+def result_of(
+    item: plan.Item, context: change.Context, action: JSON
+) -> str:
+    """How the event that ends an action ended: success, error, '' so far.
+
+    An interrupted reboot that nova-compute carries on has a second event.
+    """
     database = cell.database(item, context)
-    with database.reader() as connection:
-        row = cell.instance(connection, database, item.data['uuid'])
-        event = _event(connection, database, action['id'], kind.event)
-    result = event.get('result')
-    if result and result.lower() == 'error':
-        if kind.ready(row, item).state is change.State.AFTER:
-            # Somebody mended it since.
-            return change.Observed(change.State.AFTER, 'runs by now')
-        return change.Observed(
-            change.State.NEITHER,
-            f'{kind.action} failed on {row["host"]}: '
-            f'{fault(item, context, past) or "see the log of nova-compute"}'
-            f'; {again(item)}',
-        )
-    if result and row['task_state'] is None:
-        return change.Observed(
-            change.State.AFTER,
-            f'{row["vm_state"]} on {row["host"]} ({action["request_id"]})',
-        )
-    return change.Observed(
-        change.State.UNDERWAY, row['task_state'] or 'waiting for nova-compute'
-    )
-
-
-def _event(
-    connection: sa.engine.Connection,
-    database: database_module.Database,
-    action_id: int,
-    name: str | None,
-) -> JSON:
     table = database.tables['instance_actions_events']
-    row = (
-        connection.execute(
-            sa.select(table.c.result, table.c.event)
-            .where(table.c.action_id == action_id, table.c.event == name)
+    with database.reader() as connection:
+        result = connection.execute(
+            sa.select(table.c.result)
+            .where(
+                table.c.action_id == action['id'],
+                table.c.event == EVENTS.get(action['action']),
+            )
             .order_by(table.c.id.desc())
-        )
-        .mappings()
-        .first()
-    )
-    return dict(row) if row else {}
+            .limit(1)
+        ).scalar()
+    return str(result or '').lower()
 
 
 def again(item: plan.Item) -> str:

@@ -141,6 +141,26 @@ class Compute:
                 return False
         return True
 
+    def console(self, uuid: str, lines: int) -> str | None:
+        """The end of what the guest wrote to its serial console.
+
+        :returns: None where the server has no log of it: none is kept
+            (404, ConsoleNotAvailable), it isn't ready yet (409), or the
+            driver has none (501)
+        """
+        with apis.reading(f'console log of server {uuid}'):
+            try:
+                return str(
+                    self._client('2.1').servers.get_console_output(
+                        uuid, lines
+                    )
+                    or ''
+                )
+            except nova_exceptions.ClientException as error:
+                if error.code in (404, 409, 501):
+                    return None
+                raise
+
     # What is sent
 
     def force_down(self, service: JSON, down: bool) -> None:

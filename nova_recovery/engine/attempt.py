@@ -125,6 +125,7 @@ class Attempt:
         self._begun = record.begun
         self._image = record.image if record.begun else {}
         self._notes = dict(record.notes) if record.begun else {}
+        self.again = not record.begun and bool(record.notes.get('again'))
         self.cloud = surroundings.cloud
         self.run_id = surroundings.run_id
         self.marker = surroundings.marker

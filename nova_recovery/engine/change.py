@@ -88,6 +88,9 @@ class Context(Protocol):
     run_id: str
     #: 'nova-recovery run=… by=…': what a claim in the cloud says.
     marker: str
+    #: An operator said that it shall be sent although it may have been
+    #: before: what was asked for so far counts for nothing.
+    again: bool
     #: Set when the operator pressed Ctrl-C: a wait may end early with
     #: ``Interrupted``; a send in flight is finished.
     stopping: threading.Event

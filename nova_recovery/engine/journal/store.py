@@ -179,7 +179,12 @@ class Journal(reading.Reading):
             run_id,
             item_id,
             states.UNSURE,
-            {'state': states.PENDING, 'begun': False},
+            {
+                'state': states.PENDING,
+                'begun': False,
+                # for ``Context.again``; the next intent clears it
+                'notes': records.pack({'again': True}),
+            },
             _event('again', who, machine, f'{item_id}: {reason}'),
         )
 

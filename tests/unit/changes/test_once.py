@@ -57,16 +57,20 @@ class TestRow(base.TestCase):
         for target, answer in (
             ('actions', lambda *args: list(self.rows)),
             ('POLL', 0.01),
-            (
-                '_by_event',
-                lambda kind, item, context, past, action: change.Observed(
-                    change.State.AFTER, action['request_id']
-                ),
-            ),
         ):
-            patch = mock.patch.object(once, target, answer)
-            patch.start()
-            self.addCleanup(patch.stop)
+            self.patch(once, target, answer)
+        self.patch(
+            once.SentOnce,
+            'standing',
+            lambda change_, item, context, past, action: change.Observed(
+                change.State.AFTER, action['request_id']
+            ),
+        )
+
+    def patch(self, where: Any, name: str, answer: Any) -> None:
+        patch = mock.patch.object(where, name, answer)
+        patch.start()
+        self.addCleanup(patch.stop)
 
     def add(self, request_id: str, action: str = 'reboot') -> None:
         self.rows.append({'action': action, 'request_id': request_id})

@@ -40,12 +40,13 @@ ITEM = plan.Item(
 
 
 class Memory(test_sql.Schema):
-    """Tables of a database, in memory."""
+    """Tables of a database, in memory; in a file for several threads."""
 
-    def __init__(self, **columns: str) -> None:
+    def __init__(self, file: str = '', **columns: str) -> None:
         super().__init__(**columns)
         self.engine = sa.create_engine(
-            'sqlite://', poolclass=sa.pool.StaticPool
+            f'sqlite:///{file}',
+            poolclass=sa.pool.NullPool if file else sa.pool.StaticPool,
         )
         next(iter(self._tables.values())).metadata.create_all(self.engine)
         self.reader = self.engine.connect

@@ -200,7 +200,7 @@ def plan_of(*steps: list[plan.Item], limits: Any = None) -> plan.Plan:
 
 
 @functools.cache
-def _empty_journal() -> bytes:
+def empty_journal() -> bytes:
     with tempfile.TemporaryDirectory() as directory:
         path = pathlib.Path(directory) / 'journal.sqlite'
         journal_module.Journal.open(f'sqlite:///{path}').close()
@@ -222,7 +222,7 @@ class Site:
         self.url = f'sqlite:///{path}'
         if not path.exists():
             # making one takes as long as ten runs
-            path.write_bytes(_empty_journal())
+            path.write_bytes(empty_journal())
 
     def open(self) -> journal_module.Journal:
         return self.journal_class.open(self.url)

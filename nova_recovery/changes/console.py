@@ -1,0 +1,207 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""What the serial console tells of a guest's last boot.
+
+Texts of firmware, boot loaders, initramfs-tools, dracut, systemd, fsck and
+Windows, as they write them. Pure: the log is text.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from oslo_utils import strutils
+
+from nova_recovery.engine import printable
+
+BOOTED = 'booted'
+DISK = 'waiting for a disk'
+EMERGENCY = 'emergency mode'
+FSCK = 'fsck'
+NO_DEVICE = 'no boot device'
+PANIC = 'panic'
+SILENT = 'silent'
+
+#: A line is shown up to here.
+_LONGEST = 200
+_ESCAPES = re.compile(r'\x1b(\[[0-9;?]*[ -/]*[@-~]|[()][0-9A-Z]|[=>])')
+
+#: How far a boot is. A line of an earlier stage begins another boot; so does
+#: one that a boot has once only.
+_STAGES = (
+    (0, re.compile(r'SeaBIOS \(version'), True),
+    (0, re.compile(r'BdsDxe: |UEFI firmware \(version'), False),
+    (1, re.compile(r'Booting from (Hard|DVD|CD|ROM|Floppy)'), False),
+    (2, re.compile(r'GRUB loading|Welcome to GRUB|GNU GRUB'), False),
+    (3, re.compile(r'\bLinux version \d|Computer is booting, SAC'), True),
+)
+_KERNEL = 3
+
+
+def _any(*patterns: str) -> re.Pattern[str]:
+    return re.compile('|'.join(patterns))
+
+
+_TELLING = (
+    (
+        PANIC,
+        _any(
+            r'(?<!end )Kernel panic - not syncing',
+            r'VFS: Unable to mount root fs',
+            r'^panic: ',
+            r'\*\*\* STOP: 0x',
+            r'INACCESSIBLE_BOOT_DEVICE',
+            r'BLUESCREEN',
+        ),
+    ),
+    (
+        NO_DEVICE,
+        _any(
+            r'(?i:no boot(able)? (device|medium|disk))',
+            r'Boot failed: (not a bootable disk|could not read)',
+            r'(?i:(missing operating system|operating system not found))',
+            r'An operating system wasn.t found',
+            r'BdsDxe: No bootable option',
+            r'UEFI Interactive Shell',
+            r'BOOTMGR is (missing|compressed)|NTLDR is missing',
+            r'grub rescue>',
+            r'error: (no such (device|partition|disk)|unknown filesystem)',
+            r'Minimal BASH-like line editing',
+        ),
+    ),
+    (
+        DISK,
+        _any(
+            r'Gave up waiting for root',
+            r'dracut-initqueue.* timeout',
+            r'Timed out waiting for device',
+            r'A start job is running for (/dev/|dev-|.*/dev/disk/)',
+            r'ALERT!.* does not exist',
+            r'Waiting for root (file ?system|device)',
+            r'\(initramfs\)',
+            # a floppy drive that isn't there says so in each boot
+            r'I/O error,? (on )?dev (?!fd|sr)',
+            r'rejecting I/O to offline device',
+        ),
+    ),
+    (
+        EMERGENCY,
+        _any(
+            r'You are in (emergency|rescue) mode',
+            r'Give root password for (system )?maintenance',
+            r'Press Enter for (system )?maintenance',
+            r'root account is locked',
+            r'Entering emergency mode',
+            r'Reached target (Emergency|Rescue|emergency|rescue)',
+            r'Started (Emergency|Rescue) Shell',
+            r'initramfs emergency recovery shell',
+            r'^(dracut|switch_root):/#',
+            r'Enter full pathname of shell',
+        ),
+    ),
+    (
+        FSCK,
+        _any(
+            r'UNEXPECTED INCONSISTENCY',
+            r'File System Check on /dev/.*( / |no limit)',
+            r'(Checking in progress|fsck).*\d+(\.\d+)? ?% complete',
+            r'/dev/\S+: [|=\s/\\-]+\d+(\.\d+)? ?%',
+            r'contains a file system with errors, check forced',
+            r'fsck.* (exited|failed|terminated) with (exit |error )?'
+            r'(status code|status|code):? ([2-9]|\d\d)',
+            r'(Scanning and repairing drive|CHKDSK)',
+        ),
+    ),
+    (
+        BOOTED,
+        _any(
+            r'\blogin: *$',
+            r'Reached target (Multi-User|Graphical|multi-user|graphical)',
+            r'Cloud-init v.* finished at',
+            r'The CMD command is now available',
+        ),
+    ),
+)
+#: Lines that tell less than one of the same class before them.
+_WEAK = re.compile(
+    r'^(\(initramfs\)|dracut:/#|grub rescue>)\s*$|^fsck exited with'
+)
+#: What a guest went through before it gave up tells more than that it did.
+_CAUSES = (DISK, FSCK)
+
+
+class Seen(NamedTuple):
+    """:ivar line: the line that tells it, printable; '' if none does"""
+
+    what: str
+    line: str
+
+
+def classify(text: str) -> Seen:
+    """How far the last boot in a console log came.
+
+    The last telling line decides. A guest that has booted stays so, whatever
+    its kernel says later, unless it panics.
+
+    :returns: the class and its line; with ``silent`` the last line that
+        there is
+    """
+    seen, cause, last = Seen(SILENT, ''), '', ''
+    stage = -1
+    for line in _lines(text):
+        last = line
+        new = _stage(line)
+        if new is not None:
+            reached, once = new
+            if reached < stage or (reached == stage and once):
+                seen, cause = Seen(SILENT, ''), ''
+            if reached == _KERNEL and seen.what == NO_DEVICE:
+                # the firmware found one at last
+                seen = Seen(SILENT, '')
+            stage = reached
+        what = _class_of(line)
+        if what is None or (seen.what == BOOTED and what != PANIC):
+            continue
+        if what == seen.what and _WEAK.search(line):
+            continue
+        if what in _CAUSES:
+            cause = line
+        seen = Seen(what, line)
+    if seen.what == SILENT:
+        return Seen(SILENT, _shown(last))
+    told = cause if seen.what == EMERGENCY and cause else seen.line
+    return Seen(seen.what, _shown(told))
+
+
+def _lines(text: str) -> list[str]:
+    plain = _ESCAPES.sub('', text)
+    return [line for line in re.split('[\r\n]+', plain) if line.strip()]
+
+
+def _stage(line: str) -> tuple[int, bool] | None:
+    for stage, pattern, once in _STAGES:
+        if pattern.search(line):
+            return stage, once
+    return None
+
+
+def _class_of(line: str) -> str | None:
+    for what, pattern in _TELLING:
+        if pattern.search(line):
+            return what
+    return None
+
+
+def _shown(line: str) -> str:
+    clean = strutils.mask_password(printable.clean(line.strip()))
+    return clean if len(clean) <= _LONGEST else clean[:_LONGEST] + '…'

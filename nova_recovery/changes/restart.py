@@ -1,0 +1,263 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""A server that ran before an outage is brought back, exactly once.
+
+Whoever did it already, it isn't done again: nova itself
+(``resume_guests_state_on_host_boot``), a reboot that the outage interrupted
+and that nova-compute carries on, a colleague, or its owner. So the
+hypervisor is asked first, then what was asked for since the outage.
+"""
+
+from __future__ import annotations
+
+import time
+
+from nova_recovery.changes import cell
+from nova_recovery.changes import once
+from nova_recovery.cloud import held
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+
+JSON = change.JSON
+#: Requests that start a guest, and those that leave it at rest.
+STARTS = frozenset({'start', 'reboot', 'evacuate', 'rebuild'})
+RESTS = frozenset({'stop', 'pause', 'suspend', 'shelve'})
+#: Tasks that end by themselves; after an outage nova-compute carries them on
+#: when it starts (``_init_instance`` in nova/compute/manager.py).
+PASSING = frozenset(
+    {
+        'rebooting',
+        'reboot_pending',
+        'reboot_started',
+        'rebooting_hard',
+        'reboot_pending_hard',
+        'reboot_started_hard',
+        'powering-on',
+        'powering-off',
+        'rebuilding',
+        'rebuild_block_device_mapping',
+        'rebuild_spawning',
+    }
+)
+
+
+class RestartServer(once.SentOnce):
+    """Start or hard reboot, whichever the server needs when it is sent.
+
+    Data: as SentOnce, and host; mark, the highest ``instance_actions.id`` of
+    the cell before the outage: what is above it was asked for since.
+    """
+
+    kind = 'restart-server'
+
+    def describe(self, item: plan.Item) -> list[str]:
+        return ['> started, or rebooted hard, once, if it does not run']
+
+    def asked(self, image: JSON) -> str:
+        return str(image['action'])
+
+    def no_way_back(self, item: plan.Item) -> str:
+        return 'it runs; openstack server stop stops it'
+
+    def look(
+        self, item: plan.Item, context: change.Context
+    ) -> change.Observed:
+        """What it needs, once nothing is under way any more.
+
+        What others asked for is waited for here, since it isn't ours to be
+        journaled.
+        """
+        began = time.monotonic()
+        while True:
+            seen, seconds = self._look(item, context)
+            if seen.state is not change.State.UNDERWAY:
+                return seen
+            if time.monotonic() - began > seconds:
+                return change.Observed(
+                    change.State.UNKNOWN,
+                    f'{seen.detail}, for {seconds} s; {once.again(item)}',
+                )
+            context.progress(seen.detail)
+            if context.stopping.wait(once.POLL):
+                raise change.Interrupted
+
+    def _look(
+        self, item: plan.Item, context: change.Context
+    ) -> tuple[change.Observed, float]:
+        """How it stands, and how long that may go on if it is UNDERWAY."""
+        patience = float(item.data['patience'])
+        row = cell.server_row(item, context)
+        if once.moved_on(row, item):
+            return _neither(f'the server is on {row["host"]}'), patience
+        task = row['task_state']
+        if task in PASSING:
+            detail = f'it is {task}, which is not ours'
+            return change.Observed(change.State.UNDERWAY, detail), patience
+        if task is not None:
+            detail = f'the server is {row["vm_state"]}, task {task}'
+            return _neither(detail), patience
+        compute = context.cloud.compute
+        state = once.compute_state(compute, row['host'])
+        if state != 'up':
+            # Asked for a guest on it, nova would wait for an answer.
+            detail = f'nova-compute on {row["host"]} is {state}'
+            return change.Observed(change.State.UNKNOWN, detail), patience
+        runs = compute.runs(item.data['uuid'])
+        newest = None if context.again else _newest(item, context)
+        if runs:
+            return _running(row, newest), patience
+        if newest:
+            return self._of_others(item, context, row, newest)
+        return self._needs(item, context, row), patience
+
+    def _of_others(
+        self,
+        item: plan.Item,
+        context: change.Context,
+        row: JSON,
+        newest: JSON,
+    ) -> tuple[change.Observed, float]:
+        """What became of what was asked for since, with the guest off."""
+        settle = float(item.data['settle'])
+        what = f'{newest["action"]} ({newest["request_id"]})'
+        if newest['action'] in RESTS:
+            detail = f'somebody asked for its {what} since'
+            return _neither(f'{detail}; {_anyway(item)}'), settle
+        result = once.result_of(item, context, newest)
+        if not result:
+            # Its task is over, so its end is about to be recorded. If it
+            # never is, nova-compute died in the middle.
+            detail = f'waiting for the end of a {what}'
+            return change.Observed(change.State.UNDERWAY, detail), settle
+        if result == 'error':
+            any_fault = change.Past({'newest_fault': 0}, {})
+            reason = once.fault(item, context, any_fault)
+            detail = f'a {what} failed since: {reason or "see nova-compute"}'
+            return _neither(f'{detail}; {once.again(item)}'), settle
+        detail = f'it does not run, after a {what} that went well'
+        return _neither(f'{detail}; {_anyway(item)}'), settle
+
+    def _needs(
+        self, item: plan.Item, context: change.Context, row: JSON
+    ) -> change.Observed:
+        """What to send to a server whose guest is off."""
+        if row['vm_state'] == 'stopped':
+            action = 'start'
+        elif row['vm_state'] in once.RebootServer.STATES:
+            action = 'reboot'
+        else:
+            return _neither(f'the server is {row["vm_state"]}')
+        uuid = item.data['uuid']
+        volumes = held.volumes(
+            context.cloud, cell.database(item, context), [uuid]
+        ).get(uuid, held.Volumes())
+        repair = f'see openstack recovery volume attach {uuid} VOLUME'
+        if volumes.lost:
+            return _neither(
+                f'cinder has no attachment of volume '
+                f'{", ".join(volumes.lost)}, which nova might forget: {repair}'
+            )
+        if volumes.unnamed:
+            return _neither(
+                f'nova names no attachment of volume '
+                f'{", ".join(volumes.unnamed)}: {repair}'
+            )
+        if volumes.unknown:
+            return change.Observed(
+                change.State.UNKNOWN,
+                f'cinder was not asked for its volumes: {volumes.unknown}',
+            )
+        return change.Observed(
+            change.State.BEFORE, image={'action': action}
+        )
+
+    def send(
+        self, item: plan.Item, context: change.Context, image: JSON
+    ) -> str:
+        compute = context.cloud.compute
+        once.require_up(compute, item, context)
+        if image['action'] == 'start':
+            return str(compute.start(item.data['uuid']))
+        return str(compute.reboot_hard(item.data['uuid']))
+
+    def standing(
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past,
+        action: JSON,
+    ) -> change.Observed:
+        """As nova-compute recorded it, and as the hypervisor says."""
+        row = cell.server_row(item, context)
+        what = f'{action["action"]} ({action["request_id"]})'
+        result = once.result_of(item, context, action)
+        if not result or (result != 'error' and row['task_state']):
+            return change.Observed(
+                change.State.UNDERWAY,
+                row['task_state'] or 'waiting for nova-compute',
+            )
+        if context.cloud.compute.runs(item.data['uuid']):
+            return change.Observed(
+                change.State.AFTER, f'runs on {row["host"]}: {what}'
+            )
+        if result == 'error':
+            reason = once.fault(item, context, past) or 'see nova-compute'
+            return _neither(
+                f'{what} failed on {row["host"]}: {reason}; '
+                f'{once.again(item)}'
+            )
+        return _neither(
+            f'{what} went well, says nova-compute on {row["host"]}, but the '
+            f'guest does not run; {once.again(item)}'
+        )
+
+
+def _newest(item: plan.Item, context: change.Context) -> JSON | None:
+    """The newest request since the outage that starts or rests a guest.
+
+    None after nova itself stopped it: its power sync (a stop by nobody) has
+    seen that the guest is off, whatever was asked for before.
+    """
+    found = [
+        action
+        for action in once.actions(item, context)
+        if action['id'] > item.data['mark']
+        and action['action'] in STARTS | RESTS
+    ]
+    if not found:
+        return None
+    newest = found[-1]
+    by_nova = newest['action'] == 'stop' and newest['user_id'] is None
+    return None if by_nova else newest
+
+
+def _running(row: JSON, newest: JSON | None) -> change.Observed:
+    if row['vm_state'] == 'stopped':
+        return _neither(
+            'its guest runs, but nova has it as stopped, and its power sync '
+            'will stop it'
+        )
+    how = ''
+    if newest and newest['action'] in STARTS:
+        how = f': {newest["action"]} ({newest["request_id"]})'
+    return change.Observed(change.State.AFTER, f'runs already{how}')
+
+
+def _anyway(item: plan.Item) -> str:
+    return (
+        'if it shall run nevertheless: run resume … --again '
+        f'{item.label}=REASON'
+    )
+
+
+def _neither(detail: str) -> change.Observed:
+    return change.Observed(change.State.NEITHER, detail)

@@ -1,0 +1,115 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Watch a guest come up on its serial console. Changes nothing."""
+
+from __future__ import annotations
+
+import time
+
+from nova_recovery.changes import base
+from nova_recovery.changes import console
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+from nova_recovery import exceptions
+
+JSON = change.JSON
+#: Seconds between two looks: at first, and at most.
+FIRST, SLOWEST = 1.0, 10.0
+#: Lines of the log that are asked for: of a whole boot with its services.
+LINES = 1000
+#: Seconds after which an empty log stays empty: most systems don't write to
+#: a serial console at all.
+EMPTY = 30.0
+#: These won't come up by themselves, if it stays with that for so long: the
+#: firmware may try another disk, and a kernel that panicked starts anew.
+STAYS = 5.0
+_OVER = frozenset({console.PANIC, console.NO_DEVICE, console.EMERGENCY})
+_WHAT_TO_DO = {
+    console.DISK: 'see that its volumes are attached and that its host '
+    'reaches their storage',
+    console.EMERGENCY: 'log in on its console (openstack console url show '
+    '{uuid})',
+    console.FSCK: 'leave it alone while it checks; where it asks for an '
+    'answer, give it on its console (openstack console url show {uuid})',
+    console.NO_DEVICE: 'see that its boot volume is attached and has what '
+    'it should',
+    console.PANIC: 'see that its disks are there; its console has the rest '
+    '(openstack console log show {uuid})',
+}
+
+
+class WatchBoot(base.BaseChange):
+    """Wait until the guest has booted, or tell why it doesn't.
+
+    It is never restarted for that.
+
+    Data: uuid, host, seconds (how long it may take). The subject is
+    ``boot:UUID``, so that what is done to the server goes on without it.
+    """
+
+    kind = 'watch-boot'
+
+    def describe(self, item: plan.Item) -> list[str]:
+        return [f'? comes up within {item.data["seconds"]} s, by its console']
+
+    def observe(
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past | None,
+    ) -> change.Observed:
+        return change.Observed(change.State.BEFORE)
+
+    def apply(
+        self, item: plan.Item, context: change.Context, image: JSON
+    ) -> str:
+        seen = self._watch(item, context)
+        if seen.what == console.BOOTED:
+            return seen.what
+        if seen.what == console.SILENT:
+            last = f': {seen.line}' if seen.line else ''
+            return f'{seen.what}{last}'
+        todo = _WHAT_TO_DO[seen.what].format(uuid=item.data['uuid'])
+        raise exceptions.ChangeFailed(f'{seen.what}: {seen.line}; {todo}')
+
+    def revert(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> str:
+        return 'nothing was changed'
+
+    def _watch(
+        self, item: plan.Item, context: change.Context
+    ) -> console.Seen:
+        began, pause = time.monotonic(), FIRST
+        before: console.Seen | None = None
+        since = began
+        while True:
+            text = context.cloud.compute.console(item.data['uuid'], LINES)
+            if text is None:
+                return console.Seen(console.SILENT, 'nova keeps no log of it')
+            seen = console.classify(text)
+            now = time.monotonic()
+            if seen != before:
+                before, since = seen, now
+            stays = seen.what in _OVER and now - since >= STAYS
+            if seen.what == console.BOOTED or stays:
+                return seen
+            seconds = float(item.data['seconds'])
+            if not text.strip():
+                seconds = min(seconds, EMPTY)
+            left = began + seconds - now
+            if left <= 0:
+                return seen
+            context.progress(f'{seen.what}: {seen.line}')
+            if context.stopping.wait(min(pause, left)):
+                raise change.Interrupted
+            pause = min(2 * pause, SLOWEST)
