@@ -126,5 +126,11 @@ class Rows:
         assert number is not None
         return number
 
+    def sql(self, statement: str, values: Any = None) -> list[dict[str, Any]]:
+        """Carry out one statement; return its rows."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            return list(cursor.fetchall())
+
     def close(self) -> None:
         self._connection.close()

@@ -98,6 +98,10 @@ class LegacyCase:
 
     def setUp(self) -> None:
         super().setUp()
+        self.nova_rows = dbserver.Rows(self.nova)
+        self.rows = dbserver.Rows(self.cinder)
+        self.addCleanup(self.nova_rows.close)
+        self.addCleanup(self.rows.close)
         self.empty()
         self.names: dict[str, Any] = {}
         self.fill()
@@ -133,34 +137,19 @@ class LegacyCase:
     # rows
 
     def empty(self) -> None:
-        connection = dbserver.shared().connect(self.nova)
-        with connection, connection.cursor() as cursor:
-            cursor.execute('SET foreign_key_checks = 0')
-            for db, tables in self.tables():
-                for table in tables:
-                    cursor.execute(f'DELETE FROM {db}.{table}')
-            cursor.execute(f'DROP TABLE IF EXISTS {self.cinder}.guide')
+        for rows, table in self.tables():
+            rows.sql(f'DELETE FROM {table}')
+        self.rows.sql('DROP TABLE IF EXISTS guide')
 
-    def tables(self) -> Iterator[tuple[str, list[str]]]:
-        """All that step 2 might touch, by database."""
-        for db, tables in (
-            (self.nova, ('block_device_mapping', 'instances')),
-            (
-                self.cinder,
-                ('volumes', 'volume_attachment', 'volume_admin_metadata'),
-            ),
-        ):
-            known = {
-                next(iter(row.values()))
-                for row in dbserver.shared().sql(db, 'SHOW TABLES')
-            }
-            yield db, [one for one in tables if one in known]
+    def tables(self) -> Iterator[tuple[dbserver.Rows, str]]:
+        """All that step 2 might touch."""
+        for table in ('block_device_mapping', 'instances'):
+            yield self.nova_rows, table
+        for table in ('volumes', 'volume_attachment', 'volume_admin_metadata'):
+            if self.rows.has(table, 'id'):
+                yield self.rows, table
 
     def fill(self) -> None:
-        self.nova_rows = dbserver.Rows(self.nova)
-        self.rows = dbserver.Rows(self.cinder)
-        self.addCleanup(self.nova_rows.close)
-        self.addCleanup(self.rows.close)
         for uuid, number in NUMBERS.items():
             self.nova_rows.add_server(
                 uuid,
@@ -274,16 +263,12 @@ class LegacyCase:
 
     def everything(self) -> dict[str, dict[Any, dict[str, Any]]]:
         """table -> id -> row."""
-        found = {}
-        for db, tables in self.tables():
-            for table in tables:
-                found[table] = {
-                    row['id']: row
-                    for row in dbserver.shared().sql(
-                        db, f'SELECT * FROM {table}'
-                    )
-                }
-        return found
+        return {
+            table: {
+                row['id']: row for row in rows.sql(f'SELECT * FROM {table}')
+            }
+            for rows, table in self.tables()
+        }
 
     def of_volumes(
         self, rows: dict[str, dict[Any, dict[str, Any]]], ids: set[Any]
@@ -389,27 +374,21 @@ class LegacyCase:
     def check_volumes(
         self, volumes: dict[Any, dict[str, Any]], eligible: set[Any]
     ) -> None:
-        dbserver.shared().sql(
-            self.cinder,
-            'CREATE TABLE guide AS SELECT * FROM volumes WHERE 1 = 0',
+        self.rows.sql('CREATE TABLE guide AS SELECT * FROM volumes WHERE 1 = 0',
         )
         for row in self.before['volumes'].values():
             # as it was before any of this
             names = ', '.join(f'`{name}`' for name in row)
             marks = ', '.join(['%s'] * len(row))
-            dbserver.shared().sql(
-                self.cinder,
-                f'INSERT INTO guide ({names}) VALUES ({marks})',
+            self.rows.sql(f'INSERT INTO guide ({names}) VALUES ({marks})',
                 list(row.values()),
             )
         for statement in self.guide():
-            dbserver.shared().sql(
-                self.cinder, statement.replace('volumes', 'guide')
+            self.rows.sql(statement.replace('volumes', 'guide')
             )
         guide = {
             row['id']: row
-            for row in dbserver.shared().sql(
-                self.cinder, 'SELECT * FROM guide'
+            for row in self.rows.sql('SELECT * FROM guide'
             )
         }
         for one in eligible:
@@ -532,9 +511,7 @@ class LegacyCase:
     def test_a_row_that_changed_is_left_alone_and_named(self) -> None:
         made = self.plan(WEB)
         flipped = self.id_of('in-use web')
-        dbserver.shared().sql(
-            self.cinder,
-            "UPDATE volumes SET status = 'error_deleting' WHERE id = %s",
+        self.rows.sql("UPDATE volumes SET status = 'error_deleting' WHERE id = %s",
             [flipped],
         )
         before = self.everything()
@@ -556,15 +533,13 @@ class LegacyCase:
         class Flips(type(mappings)):
             def apply(self, *args: Any) -> str:
                 done = super().apply(*args)
-                dbserver.shared().sql(
-                    cinder,
-                    "UPDATE volumes SET status = 'error_deleting'"
+                rows.sql("UPDATE volumes SET status = 'error_deleting'"
                     ' WHERE id = %s',
                     [flipped],
                 )
                 return done
 
-        cinder = self.cinder
+        rows = self.rows
         run = self.start(self.plan(WEB))
         self.carry_out(run, **{'clean-mappings': Flips()})
         row = self.everything()['volumes'][flipped]
@@ -596,9 +571,7 @@ class LegacyCase:
         else:
             change = f"status = 'in-use', {self.server_column} = %s"
             values = [named, taken]
-        dbserver.shared().sql(
-            self.cinder,
-            f'UPDATE volumes SET {change} WHERE id = %s',
+        self.rows.sql(f'UPDATE volumes SET {change} WHERE id = %s',
             values,
         )
         theirs = self.of_volumes(self.everything(), {taken})
@@ -658,9 +631,7 @@ class JunoTest(LegacyCase, base.TestCase):
     def test_being_migrated_or_of_a_host_stays(self) -> None:
         self.volume('moving', 'in-use', WEB, migration_status='migrating')
         self.volume('of a host', 'in-use', None, mapped=False)
-        dbserver.shared().sql(
-            self.cinder,
-            "UPDATE volumes SET attached_host = 'backup1' WHERE id = %s",
+        self.rows.sql("UPDATE volumes SET attached_host = 'backup1' WHERE id = %s",
             [self.id_of('of a host')],
         )
         before = self.everything()
