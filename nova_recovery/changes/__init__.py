@@ -32,6 +32,7 @@ def registry() -> change.Registry:
     from nova_recovery.changes import lock
     from nova_recovery.changes import once
     from nova_recovery.changes import port
+    from nova_recovery.changes import purge_queue
     from nova_recovery.changes import reconnect
     from nova_recovery.changes import record
     from nova_recovery.changes import relations
@@ -63,6 +64,7 @@ def registry() -> change.Registry:
         once.RebootServer(),
         once.StartServer(),
         port.BindPort(),
+        purge_queue.PurgeQueue(),
         reconnect.ReconnectVolume(),
         record.MoveRecord(),
         relations.RecordRelations(),

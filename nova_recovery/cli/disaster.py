@@ -18,6 +18,7 @@ import argparse
 import contextlib
 
 from nova_recovery.cli import base
+from nova_recovery.cli import disaster_ready
 from nova_recovery.cli import disaster_scope
 from nova_recovery.cli import recovering
 from nova_recovery import exit_codes
@@ -56,6 +57,7 @@ class AssessDisaster(base.RecoveryLister):
             help='Only findings of this code, such as SRV-DOWN; repeat it '
             'for several',
         )
+        disaster_ready.add_options(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
@@ -63,6 +65,9 @@ class AssessDisaster(base.RecoveryLister):
         from nova_recovery.snapshot import reading
 
         cloud = self.cloud(parsed_args)
+        disaster_ready.check_options(parsed_args)
+        if parsed_args.ready:
+            return disaster_ready.show(self, parsed_args, cloud)
         with contextlib.ExitStack() as stack:
             result = assess.assess(
                 cloud,

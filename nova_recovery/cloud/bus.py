@@ -21,11 +21,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 import contextlib
 import dataclasses
 import re
 import ssl
 from typing import Any
+from typing import TYPE_CHECKING
 import urllib.parse
 
 import amqp
@@ -35,6 +37,10 @@ import sqlalchemy as sa
 from nova_recovery.cloud import cells
 from nova_recovery.cloud import settings
 from nova_recovery import exceptions
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud import database as database_module
 
 #: Seconds to connect to a server, and for each of its answers.
 PATIENCE = 3
@@ -260,28 +266,64 @@ def _server(text: str, tls: bool) -> Server:
     )
 
 
-def of_nova(
-    nova: settings.NovaSettings, api: Any
-) -> dict[str, settings.BusSettings]:
-    """The bus of each enabled cell, as ``cell_mappings`` names it.
+def of_cloud(cloud: cloud_module.Cloud) -> dict[str, Bus]:
+    """The buses, each once, by the names of those who use it.
 
-    :param api: nova's API database; None on a cloud without cells
-    :raises DatabaseUnavailable: it does not answer
+    :returns: ``cell1, nova, cinder`` -> the bus
+    :raises DatabaseUnavailable: the cells are not known
     """
+    cinder = settings.read_cinder(cloud.conf.cinder_config_file)
+    databases = cloud.databases
+    used: dict[str, settings.BusSettings] = {}
+    of_cells = _of_cells(cloud.nova, databases.api)
+    for known in databases.cells:
+        used[known.cell.name] = of_cells.get(known.cell.uuid, cloud.nova.bus)
+    if cloud.nova.bus.url or not used:
+        used['nova'] = cloud.nova.bus
+    if databases.cinder is not None:
+        used['cinder'] = cinder.bus
+    same: dict[Any, list[tuple[str, Bus]]] = {}
+    for name, setting in used.items():
+        bus = Bus(name, setting)
+        # what can't be read is not the same as what else can't be
+        key = name if bus.problem else bus.identity
+        same.setdefault(key, []).append((name, bus))
+    return {
+        ', '.join(name for name, _ in some): some[0][1]
+        for some in same.values()
+    }
+
+
+def bus_of(buses: Mapping[str, Bus], name: str) -> tuple[str, Bus] | None:
+    """The bus that a cell, ``nova`` or ``cinder`` uses."""
+    for names, bus in buses.items():
+        if name in names.split(', '):
+            return names, bus
+    return None
+
+
+def compute_queue(host: str) -> str:
+    """The queue of a nova-compute (``topic.server`` in oslo.messaging)."""
+    return f'compute.{host}'
+
+
+def _of_cells(
+    nova: settings.NovaSettings, api: database_module.Database | None
+) -> dict[str, settings.BusSettings]:
+    """The bus of each cell by its UUID, as ``cell_mappings`` names it."""
     if api is None:
         return {}
     table = api.tables['cell_mappings']
-    query = sa.select(table).where(table.c.uuid != cells.CELL0)
+    query = sa.select(table.c.uuid, table.c.transport_url).where(
+        table.c.uuid != cells.CELL0
+    )
     with api.reader() as connection:
-        rows = [dict(row) for row in connection.execute(query).mappings()]
-    return {
-        row['uuid']: dataclasses.replace(
-            nova.bus,
-            url=cells.render_bus_url(row['transport_url'], nova.bus.url),
-        )
-        for row in rows
-        if not row.get('disabled')
-    }
+        return {
+            row[0]: dataclasses.replace(
+                nova.bus, url=cells.render_bus_url(row[1], nova.bus.url)
+            )
+            for row in connection.execute(query)
+        }
 
 
 def _looked_at(channel: Any, name: str) -> Queue:

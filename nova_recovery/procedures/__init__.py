@@ -46,6 +46,7 @@ def check_gates(
     :raises RecoveryError: a plan of a procedure that isn't known here
     """
     from nova_recovery.procedures.backups import create as backup_create
+    from nova_recovery.procedures import bus_purge
     from nova_recovery.procedures import reboot
     from nova_recovery.procedures import recover
     from nova_recovery.procedures import set_states
@@ -61,6 +62,7 @@ def check_gates(
         set_states.PROCEDURE: set_states.check,
         attach.PROCEDURE: attach.check,
         backup_create.PROCEDURE: backup_create.check,
+        bus_purge.PROCEDURE: bus_purge.check,
         detach.PROCEDURE: detach.check,
         reset.PROCEDURE: reset.check,
     }

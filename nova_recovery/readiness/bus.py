@@ -26,10 +26,8 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 import dataclasses
 import functools
-from typing import Any
 
 from nova_recovery.cloud import bus as bus_module
-from nova_recovery.cloud import settings
 from nova_recovery import exceptions
 from nova_recovery import readiness
 from nova_recovery.readiness import bounded
@@ -63,7 +61,7 @@ class Probe:
 
     def rows(self, site: readiness.Site) -> Iterator[readiness.Row]:
         try:
-            buses = of_cloud(site)
+            buses = bus_module.of_cloud(site.cloud)
         except exceptions.DatabaseUnavailable as error:
             yield readiness.Row(
                 LAYER,
@@ -106,50 +104,6 @@ class Probe:
                 'listened to; empty where the host is down',
             ),
         )
-
-
-def of_cloud(site: readiness.Site) -> dict[str, bus_module.Bus]:
-    """The buses, each once, by the names of those who use it.
-
-    :returns: ``cell1, cinder, nova`` -> the bus
-    :raises DatabaseUnavailable: the cells are not known
-    """
-    cloud = site.cloud
-    cinder = settings.read_cinder(cloud.conf.cinder_config_file)
-    used: dict[str, settings.BusSettings] = {}
-    databases = cloud.databases
-    of_cells = bus_module.of_nova(cloud.nova, databases.api)
-    for known in databases.cells:
-        used[known.cell.name] = of_cells.get(known.cell.uuid, cloud.nova.bus)
-    if cloud.nova.bus.url or not used:
-        used['nova'] = cloud.nova.bus
-    if databases.cinder is not None:
-        used['cinder'] = cinder.bus
-    same: dict[Any, list[tuple[str, bus_module.Bus]]] = {}
-    for name, setting in used.items():
-        bus = bus_module.Bus(name, setting)
-        # what can't be read is not the same as what else can't be
-        key = bus.identity if not bus.problem else name
-        same.setdefault(key, []).append((name, bus))
-    return {
-        ', '.join(name for name, _ in some): some[0][1]
-        for some in same.values()
-    }
-
-
-def bus_of(
-    buses: Mapping[str, bus_module.Bus], name: str
-) -> tuple[str, bus_module.Bus] | None:
-    """The bus that a cell, ``nova`` or ``cinder`` uses."""
-    for names, bus in buses.items():
-        if name in names.split(', '):
-            return names, bus
-    return None
-
-
-def compute_queue(host: str) -> str:
-    """The queue of a nova-compute (``topic.server`` in oslo.messaging)."""
-    return f'compute.{host}'
 
 
 def reached(
@@ -215,30 +169,6 @@ def judge(
         )
 
 
-def waiting(
-    site: readiness.Site, hosts: Collection[str]
-) -> dict[str, tuple[str, bus_module.Queue]]:
-    """What waits for nova-computes that don't listen.
-
-    :returns: host -> name of the cell, and its queue
-    :raises RecoveryError: it can't be known
-    """
-    buses = of_cloud(site)
-    by_bus: dict[str, list[tuple[str, str]]] = {}
-    for host, cell in common.cells_of_hosts(site).items():
-        place = bus_of(buses, cell)
-        if host in hosts and place is not None:
-            by_bus.setdefault(place[0], []).append((host, cell))
-    found = {}
-    for names, some in by_bus.items():
-        queues = buses[names].queues(compute_queue(h) for h, _ in some)
-        for host, cell in some:
-            queue = queues[compute_queue(host)]
-            if queue is not None and queue.messages and not queue.consumers:
-                found[host] = (cell, queue)
-    return found
-
-
 def _wanted(
     site: readiness.Site, buses: Mapping[str, bus_module.Bus]
 ) -> dict[str, list[Wanted]]:
@@ -246,7 +176,7 @@ def _wanted(
     found: dict[str, list[Wanted]] = {names: [] for names in buses}
 
     def want(user: str, one: Wanted) -> None:
-        place = bus_of(buses, user)
+        place = bus_module.bus_of(buses, user)
         if place is not None and one not in found[place[0]]:
             found[place[0]].append(one)
 
@@ -268,7 +198,10 @@ def _wanted(
         want(
             cell_name,
             Wanted(
-                compute_queue(host), f'compute/{host}', 'nova-compute', host
+                bus_module.compute_queue(host),
+                f'compute/{host}',
+                'nova-compute',
+                host,
             ),
         )
     return found

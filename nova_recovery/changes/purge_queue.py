@@ -1,0 +1,110 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Throw away what waits in the queue of a nova-compute that is down."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from nova_recovery.changes import base
+from nova_recovery.cloud import bus as bus_module
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+from nova_recovery import exceptions
+
+JSON = change.JSON
+
+
+class PurgeQueue(base.BaseChange):
+    """Data: cell, queue, host, service_id, report_count, messages.
+
+    Refused once somebody listens to the queue or the host reports again:
+    then its messages are carried out, and nothing is left to purge.
+    """
+
+    kind = 'purge-queue'
+
+    def describe(self, item: plan.Item) -> list[str]:
+        return [
+            f'- {item.data["messages"]} messages of queue '
+            f'{item.data["queue"]}, for good'
+        ]
+
+    def observe(
+        self,
+        item: plan.Item,
+        context: change.Context,
+        past: change.Past | None,
+    ) -> change.Observed:
+        name = item.data['queue']
+        queue = _bus(item, context).queues([name])[name]
+        if queue is None or (not queue.messages and not queue.consumers):
+            return change.Observed(change.State.AFTER, 'nothing waits in it')
+        if queue.consumers:
+            return change.Observed(
+                change.State.NEITHER,
+                f'{queue.consumers} listen to it: they carry it out',
+            )
+        alive = _alive(item, context)
+        if alive:
+            return change.Observed(change.State.NEITHER, alive)
+        return change.Observed(
+            change.State.BEFORE,
+            f'{queue.messages} messages',
+            {'messages': queue.messages},
+        )
+
+    def apply(
+        self, item: plan.Item, context: change.Context, image: JSON
+    ) -> str:
+        purged = _bus(item, context).purge(item.data['queue'])
+        return f'{purged} messages thrown away'
+
+    def revert(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> str:
+        raise exceptions.NotRevertible(self.no_way_back(item))
+
+    def no_way_back(self, item: plan.Item) -> str:
+        return (
+            f'what waited in {item.data["queue"]} is gone; ask nova again '
+            'for what is still wanted'
+        )
+
+
+def _bus(item: plan.Item, context: change.Context) -> bus_module.Bus:
+    """The bus of the cell, as it is configured now.
+
+    :raises NotFound: the cell is gone
+    """
+    buses = bus_module.of_cloud(context.cloud)
+    found = bus_module.bus_of(buses, item.data['cell'])
+    if found is None:
+        raise exceptions.NotFound(f'no message bus of {item.data["cell"]}')
+    return found[1]
+
+
+def _alive(item: plan.Item, context: change.Context) -> str:
+    """Why the host's nova-compute is not down; '' if it is."""
+    database = context.cloud.databases.cell(item.data['cell'])
+    table = database.tables['services']
+    with database.reader() as connection:
+        count = connection.execute(
+            sa.select(table.c.report_count).where(
+                table.c.id == item.data['service_id']
+            )
+        ).scalar()
+    if count != item.data['report_count']:
+        return f'nova-compute of {item.data["host"]} reports again'
+    return ''

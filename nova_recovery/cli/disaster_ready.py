@@ -1,0 +1,200 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""``recovery disaster assess --ready``: is the site ready for guests?"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from nova_recovery.cli import base
+from nova_recovery.cli import carry_out
+from nova_recovery.cli import disaster_scope
+from nova_recovery.cli import recovering
+from nova_recovery import exceptions
+from nova_recovery import exit_codes
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery import readiness
+
+COLUMNS = ('Layer', 'State', 'Subject', 'Observed', 'Expected', 'Mend')
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What ``assess`` does instead, when asked whether the site is ready."""
+    group = parser.add_argument_group(
+        'readiness',
+        'Not what the outage did, but whether guests can be started: one '
+        'line for each layer, and what mends it. Ends with 0 if all is go, '
+        'else with 3.',
+    )
+    group.add_argument(
+        '--ready',
+        action='store_true',
+        help='Tell whether the site is ready',
+    )
+    group.add_argument(
+        '--local',
+        action='store_true',
+        help='With --ready: look at the compute host too on which this runs; '
+        'compared with what "snapshot create --local" saw there',
+    )
+    group.add_argument(
+        '--purge',
+        action='store_true',
+        help='With --ready: first throw away, for good, what waits in the '
+        'queues of nova-computes that are down. The plan is shown before',
+    )
+    carry_out.add_plan_options(parser)
+
+
+def check_options(parsed: argparse.Namespace) -> None:
+    """:raises UsageError: options that mean nothing without others"""
+    if not parsed.ready and (parsed.local or parsed.purge):
+        raise exceptions.UsageError('--local and --purge go with --ready')
+    if not parsed.purge and (
+        parsed.dry_run
+        or parsed.plan_file
+        or parsed.override
+        or parsed.yes
+        or parsed.approve
+    ):
+        raise exceptions.UsageError(
+            'only --purge changes something: --dry-run, --plan-file, '
+            '--override, --yes and --approve go with it'
+        )
+
+
+def show(
+    command: base.RecoveryMixin,
+    parsed: argparse.Namespace,
+    cloud: cloud_module.Cloud,
+) -> recovering.Table:
+    """The screen; sets the command's exit code.
+
+    With ``--purge`` the queues are purged before, and with ``--dry-run`` or
+    ``--plan-file`` there is but the plan of that.
+    """
+    from nova_recovery import readiness
+
+    hosts = _hosts(command, parsed, cloud)
+    if parsed.purge:
+        result = _purge(command, parsed, cloud, hosts)
+        if parsed.dry_run or parsed.plan_file or command.exit_code:
+            return result.table
+    with disaster_scope.snapshot(parsed, cloud) as snapshot:
+        site = readiness.Site(cloud, snapshot, hosts, local=parsed.local)
+        rows = readiness.look(site, _layers(parsed, cloud))
+    command.app.stderr.write(f'{summary(rows)}\n')
+    if readiness.red(rows):
+        command.exit_code = exit_codes.REFUSED
+    return COLUMNS, [
+        (
+            row.layer,
+            row.state,
+            row.subject,
+            row.observed,
+            row.expected,
+            row.remedy,
+        )
+        for row in rows
+    ]
+
+
+def summary(rows: list[readiness.Row]) -> str:
+    """The verdict, in one line."""
+    from nova_recovery import readiness
+
+    red = readiness.red(rows)
+    if not red:
+        return 'Ready.'
+    counted = [
+        f'{count} {state}'
+        for state in (readiness.NO_GO, readiness.UNKNOWN)
+        if (count := sum(row.state == state for row in red))
+    ]
+    waiting = sum(row.state == readiness.WAITS for row in rows)
+    if waiting:
+        counted.append(f'{waiting} that wait for these')
+    return f'Not ready: {", ".join(counted)}.'
+
+
+def _purge(
+    command: base.RecoveryMixin,
+    parsed: argparse.Namespace,
+    cloud: cloud_module.Cloud,
+    hosts: frozenset[str] | None,
+) -> carry_out.Result:
+    from nova_recovery.procedures import bus_purge
+    from nova_recovery.procedures import clock
+
+    plan = bus_purge.decide(
+        bus_purge.read(cloud, hosts),
+        hosts,
+        cloud.nova.service_down_time,
+        clock.now(),
+    )
+    return carry_out.settle(command, parsed, plan, cloud)
+
+
+def _layers(
+    parsed: argparse.Namespace, cloud: cloud_module.Cloud
+) -> frozenset[str] | None:
+    """All, but on a compute host, whose nova.conf leads to no database."""
+    if parsed.local and not (
+        cloud.nova.api_database
+        or cloud.nova.database
+        or cloud.conf.cells.connection
+    ):
+        return frozenset({'local'})
+    return None
+
+
+def _hosts(
+    command: base.RecoveryMixin,
+    parsed: argparse.Namespace,
+    cloud: cloud_module.Cloud,
+) -> frozenset[str] | None:
+    """The compute hosts that are meant, None: all.
+
+    A database that is down is what this is to show: then all are meant.
+    """
+    from nova_recovery.cloud import databases as databases_module
+    from nova_recovery.procedures.disaster import cells
+    from nova_recovery.procedures.disaster import layout
+    from nova_recovery.procedures.disaster import scope as scope_module
+
+    scope = disaster_scope.scope(parsed)
+    if not (scope.by_host or scope.cells or scope.skip_hosts):
+        return None
+    down_time = cloud.nova.service_down_time
+    try:
+        services, silent = databases_module.divide(
+            cloud.databases.each_cell(
+                lambda cell: cells.services(cell, down_time)
+            )
+        )
+        places, _groups = layout.read(cloud, services, silent)
+    except exceptions.DatabaseUnavailable as error:
+        command.log.warning('%s: all hosts are looked at', error)
+        return None
+    meant = scope_module.hosts(scope, places)
+    if meant is None:
+        meant = frozenset(places.hosts)
+    if scope.cells:
+        meant = frozenset(
+            host for host in meant if places.hosts.get(host) in scope.cells
+        )
+    return meant - set(scope.skip_hosts)

@@ -1,0 +1,205 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Throw away what waits for nova-computes that are down, by exact name.
+
+Their queues outlive them, and what nova sent meanwhile is carried out when
+they return: a stop over a server that was just started, a second reboot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from collections.abc import Iterator
+import dataclasses
+import datetime
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from nova_recovery.cloud import bus as bus_module
+from nova_recovery.cloud import databases as databases_module
+from nova_recovery.cloud import records
+from nova_recovery.cloud import services
+from nova_recovery.engine.plan import Gate
+from nova_recovery.engine.plan import Item
+from nova_recovery.engine.plan import Plan
+from nova_recovery.engine.plan import Step
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud import database as database_module
+
+PROCEDURE = 'bus-purge'
+
+
+@dataclasses.dataclass(frozen=True)
+class Waiting:
+    """A queue in which messages wait for a nova-compute.
+
+    :ivar age: seconds since the host reported, by the database's clock;
+        None: it never did
+    """
+
+    service: records.Service
+    queue: bus_module.Queue
+    age: float | None
+
+    @property
+    def name(self) -> str:
+        return bus_module.compute_queue(self.service.host)
+
+
+def read(
+    cloud: cloud_module.Cloud, hosts: Collection[str] | None = None
+) -> list[Waiting]:
+    """The queues of nova-computes in which messages wait.
+
+    Also those that somebody listens to: it is the gates that tell.
+
+    :param hosts: only of these, to the letter; None: of all
+    :raises DatabaseUnavailable: a cell doesn't answer
+    :raises BusUnavailable: a message bus doesn't
+    """
+    answers, silent = databases_module.divide(
+        cloud.databases.each_cell(_services)
+    )
+    for error in silent.values():
+        raise error
+    buses = bus_module.of_cloud(cloud)
+    found = []
+    for cell, (own, now) in answers.items():
+        place = bus_module.bus_of(buses, cell)
+        wanted = {
+            bus_module.compute_queue(one.host): one
+            for one in own
+            if hosts is None or one.host in hosts
+        }
+        if place is None or not wanted:
+            continue
+        for name, queue in place[1].queues(wanted).items():
+            if queue is not None and queue.messages:
+                service = wanted[name]
+                seen = service.last_seen_up or service.updated_at
+                found.append(
+                    Waiting(
+                        service,
+                        queue,
+                        (now - seen).total_seconds() if seen else None,
+                    )
+                )
+    return found
+
+
+def decide(
+    found: Collection[Waiting],
+    hosts: Collection[str] | None,
+    down_time: int,
+    now: str = '',
+) -> Plan:
+    """One change for each queue.
+
+    :param hosts: what was asked for; None: all
+    :param down_time: ``service_down_time`` of nova
+    """
+    items = tuple(_item(one) for one in _dead(found))
+    several = 'queue' if len(items) == 1 else 'queues'
+    return Plan(
+        procedure=PROCEDURE,
+        title=f'purge {len(items)} {several} of hosts that are down',
+        arguments={'hosts': None if hosts is None else sorted(hosts)},
+        steps=(Step('purge', 'purge the queues', items),) if items else (),
+        gates=tuple(_gates(found, down_time, frozenset())),
+        notes=(
+            'There is no way back: what is purged was asked of hosts while '
+            'they were down, and has to be asked again where it is still '
+            'wanted. A server that was being built or deleted there keeps '
+            'its task state until nova-compute starts.',
+        )
+        if items
+        else (),
+        created_at=now,
+    )
+
+
+def check(
+    plan: Plan, cloud: cloud_module.Cloud, touched: frozenset[str]
+) -> tuple[Gate, ...]:
+    """The gates as they are now."""
+    hosts = {item.data['host'] for item in plan.items()}
+    return tuple(
+        _gates(read(cloud, hosts), cloud.nova.service_down_time, touched)
+    )
+
+
+def _gates(
+    found: Collection[Waiting], down_time: int, touched: frozenset[str]
+) -> Iterator[Gate]:
+    for one in _dead(found):
+        if _subject(one) in touched:
+            continue
+        if one.age is None or one.age > down_time:
+            last = 'never' if one.age is None else f'{one.age:.0f} s ago'
+            yield Gate(
+                'host-down',
+                one.service.host,
+                'hard',
+                'ok',
+                f'nobody listens to {one.name}; it reported {last}',
+            )
+        else:
+            yield Gate(
+                'host-down',
+                one.service.host,
+                'hard',
+                'refused',
+                f'nova-compute reported {one.age:.0f} s ago',
+                f'wait until it is down ({down_time} s), or let it work: '
+                'it will listen again',
+            )
+
+
+def _dead(found: Collection[Waiting]) -> list[Waiting]:
+    """Those that nobody listens to; the others are being worked off."""
+    return [one for one in found if not one.queue.consumers]
+
+
+def _item(one: Waiting) -> Item:
+    return Item(
+        id=f'purge-queue:{one.service.cell}:{one.name}',
+        kind='purge-queue',
+        subject=_subject(one),
+        label=one.name,
+        data={
+            'cell': one.service.cell,
+            'queue': one.name,
+            'host': one.service.host,
+            'service_id': one.service.id,
+            'report_count': one.service.report_count,
+            'messages': one.queue.messages,
+        },
+    )
+
+
+def _subject(one: Waiting) -> str:
+    return f'queue:{one.service.cell}:{one.name}'
+
+
+def _services(
+    database: database_module.Database,
+) -> tuple[list[records.Service], datetime.datetime]:
+    with database.connect() as connection:
+        now = connection.execute(
+            sa.select(sa.func.utc_timestamp())
+        ).scalar_one()
+    return services.compute_services(database), now
