@@ -87,15 +87,15 @@ def guest_request(
     user = parsed.guest_user or own.user
     if user:
         ssh.check_user(user)
-    given = parsed.guest or parsed.guest_address
-    if parsed.guests == 'none' and given:
+    addresses = _addresses(parsed.guest_address)
+    if parsed.guests == 'none' and (parsed.guest or addresses):
         raise exceptions.UsageError(
             'a guest is named, but none is to be rebooted: add --guests ssh'
         )
     return guests.Request(
         ssh=parsed.guests == 'ssh',
         servers=tuple(dict.fromkeys(parsed.guest)),
-        addresses=_addresses(parsed.guest_address),
+        addresses=addresses,
         network=parsed.guest_network or own.network,
         user=user,
         options=options,

@@ -42,7 +42,7 @@ LOOK = (
     + _BEGIN
     + f'echo "boot_id $(cat {_BOOT})"; '
     + 'for f in /sys/class/dmi/id/product_uuid /proc/device-tree/vm,uuid; '
-    'do test -e $f && echo "machine $($s cat $f)"; done; '
+    'do echo "machine $($s cat $f 2>/dev/null)"; done; '
     'echo "state $(systemctl is-system-running 2>/dev/null)"'
     + "'"
 )

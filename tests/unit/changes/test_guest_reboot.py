@@ -1,0 +1,239 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A guest told to reboot: when it is sent, and what its silence means."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+from unittest import mock
+
+from nova_recovery.changes import guest_reboot
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+from nova_recovery import exceptions
+from nova_recovery.guests import boot
+from nova_recovery.guests import ssh
+from tests import base
+
+UUID = '3f57699a-e773-4650-a443-b4b37eed5a06'
+OLD = boot.Boot('old', UUID)
+NEW = boot.Boot('new', UUID)
+STOPPING = boot.Boot('old', UUID, True)
+STRANGER = boot.Boot('new', '00000000-e773-4650-a443-b4b37eed5a06')
+SILENT = boot.NoAnswer('Connection refused')
+CLOSED = boot.NoAnswer('Permission denied', hopeless=True)
+State = change.State
+
+
+def item(**data: Any) -> plan.Item:
+    return plan.Item(
+        'one', 'reboot-guest', f'guest:{UUID}', 'web',
+        {
+            'uuid': UUID, 'address': '10.0.0.5', 'why': 'fixed, net',
+            'user': None, 'options': [], 'config_file': None,
+            'identity': True, 'connect': 1, 'answer': 5, 'reach': 0.05,
+            'settle': 0.05, 'patience': 0.3, **data,
+        },
+    )  # fmt: skip
+
+
+class RebootTestCase(base.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.change = guest_reboot.RebootGuest()
+        self.context = mock.Mock(stopping=threading.Event())
+        for target, name, answer in (
+            (guest_reboot, 'POLL', 0.01),
+            (guest_reboot, 'SELDOM', 0.01),
+            (boot, 'look', self.look),
+            (boot, 'reboot', self.reboot),
+        ):
+            patch = mock.patch.object(target, name, answer)
+            patch.start()
+            self.addCleanup(patch.stop)
+        #: The answers to looks; the last one for ever.
+        self.answers: list[boot.Boot | boot.NoAnswer] = []
+        self.said = ssh.Said(0)
+        self.sent: list[str] = []
+
+    def look(self, way: ssh.Way) -> boot.Boot:
+        answer = self.answers[0]
+        if len(self.answers) > 1:
+            self.answers.pop(0)
+        if isinstance(answer, boot.NoAnswer):
+            raise answer
+        return answer
+
+    def reboot(self, way: ssh.Way, boot_id: str) -> ssh.Said:
+        self.sent.append(boot_id)
+        return self.said
+
+    def observe(
+        self,
+        *answers: boot.Boot | boot.NoAnswer,
+        past: change.Past | None = None,
+        **data: Any,
+    ) -> change.Observed:
+        self.answers = list(answers)
+        return self.change.observe(item(**data), self.context, past)
+
+    def past(self, **notes: Any) -> change.Past:
+        return change.Past({'boot_id': 'old'}, notes)
+
+
+class TestFirstLook(RebootTestCase):
+    def test_the_boot_is_written_down(self) -> None:
+        seen = self.observe(OLD)
+        self.assertEqual(
+            (State.BEFORE, {'boot_id': 'old'}), (seen.state, seen.image)
+        )
+
+    def test_a_guest_that_is_starting_is_waited_for(self) -> None:
+        seen = self.observe(SILENT, SILENT, OLD, reach=5)
+        self.assertIs(State.BEFORE, seen.state)
+
+    def test_one_that_stays_silent_is_named(self) -> None:
+        seen = self.observe(SILENT)
+        self.assertIs(State.UNKNOWN, seen.state)
+        self.assertEqual('10.0.0.5: Connection refused', seen.detail)
+
+    def test_a_key_that_does_not_open_is_not_tried_again(self) -> None:
+        seen = self.observe(CLOSED, OLD, reach=5)
+        self.assertIs(State.UNKNOWN, seen.state)
+
+    def test_another_machine_at_this_address_is_left_alone(self) -> None:
+        seen = self.observe(STRANGER)
+        self.assertIs(State.NEITHER, seen.state)
+        self.assertIn('is another machine', seen.detail)
+        self.assertIs(
+            State.NEITHER, self.observe(STRANGER, identity=False).state
+        )
+
+    def test_a_machine_that_does_not_say_which_it_is(self) -> None:
+        nameless = boot.Boot('old')
+        self.assertIs(State.NEITHER, self.observe(nameless).state)
+        self.assertIs(
+            State.BEFORE, self.observe(nameless, identity=False).state
+        )
+
+    def test_somebody_else_shuts_it_down(self) -> None:
+        self.assertIs(State.UNDERWAY, self.observe(STOPPING).state)
+
+    def test_the_operator_need_not_wait(self) -> None:
+        self.context.stopping.set()
+        self.assertRaises(
+            change.Interrupted, self.observe, SILENT, reach=60
+        )
+
+
+class TestAfterACrash(RebootTestCase):
+    def test_another_boot_is_done(self) -> None:
+        seen = self.observe(NEW, past=self.past())
+        self.assertEqual(
+            (State.AFTER, 'rebooted: boot old -> new'),
+            (seen.state, seen.detail),
+        )
+
+    def test_the_same_boot_that_stays_may_be_told(self) -> None:
+        seen = self.observe(OLD, past=self.past())
+        self.assertEqual(
+            (State.BEFORE, {'boot_id': 'old'}), (seen.state, seen.image)
+        )
+
+    def test_a_request_on_its_way_is_seen_while_it_settles(self) -> None:
+        for next_, state in (
+            (NEW, State.AFTER),
+            (STOPPING, State.UNDERWAY),
+            (SILENT, State.UNDERWAY),
+        ):
+            seen = self.observe(OLD, OLD, next_, past=self.past(), settle=5)
+            self.assertIs(state, seen.state)
+
+    def test_what_it_agreed_to_and_did_not_do_is_for_a_person(self) -> None:
+        seen = self.observe(OLD, past=self.past(accepted=True))
+        self.assertIs(State.NEITHER, seen.state)
+        self.assertIn('--again web=REASON', seen.detail)
+
+    def test_another_machine_proves_nothing(self) -> None:
+        seen = self.observe(STRANGER, past=self.past())
+        self.assertIs(State.UNKNOWN, seen.state)
+
+
+class TestSending(RebootTestCase):
+    def apply(self, *said: Any, **more: Any) -> str:
+        self.said = ssh.Said(*said, **more)
+        return self.change.apply(item(), self.context, {'boot_id': 'old'})
+
+    def test_it_names_the_boot_that_it_is_for(self) -> None:
+        self.assertEqual('told to reboot (boot old)', self.apply(0))
+        self.assertEqual(['old'], self.sent)
+        self.context.note.assert_called_once_with(accepted=True)
+
+    def test_another_boot_by_now(self) -> None:
+        self.assertIn('by somebody else', self.apply(boot.OTHER_BOOT))
+        self.context.note.assert_not_called()
+
+    def test_a_refusal_is_no_reboot(self) -> None:
+        error = self.assertRaises(
+            exceptions.ChangeFailed,
+            self.apply, 1, err='sudo: a password is required\n',
+        )  # fmt: skip
+        self.assertEqual(
+            'shutdown was refused: sudo: a password is required', str(error)
+        )
+
+    def test_a_session_that_ends_without_an_answer_says_nothing(self) -> None:
+        for code in (None, ssh.FAILED, 143):
+            self.assertRaises(exceptions.OutcomeUnknown, self.apply, code)
+
+
+class TestFollowing(RebootTestCase):
+    def follow(
+        self, *answers: boot.Boot | boot.NoAnswer, **data: Any
+    ) -> str:
+        self.answers = list(answers)
+        return self.change.follow(item(**data), self.context, self.past())
+
+    def test_until_it_is_another_boot(self) -> None:
+        self.assertEqual(
+            'rebooted: boot old -> new, 0 s',
+            self.follow(OLD, STOPPING, SILENT, CLOSED, NEW),
+        )
+
+    def test_one_that_goes_on_as_if_nothing_was_said(self) -> None:
+        error = self.assertRaises(
+            exceptions.ChangeFailed, self.follow, OLD, patience=30
+        )
+        self.assertIn('did not reboot within 0.05 s', str(error))
+
+    def test_one_that_takes_its_time_to_stop(self) -> None:
+        """All the while its boot is the same, which is no refusal."""
+        slow = [OLD, *[STOPPING] * 20, SILENT, NEW]
+        self.assertIn('new', self.follow(*slow, patience=30))
+
+    def test_one_that_does_not_come_back(self) -> None:
+        error = self.assertRaises(
+            exceptions.OutcomeUnknown, self.follow, STOPPING, SILENT
+        )
+        self.assertEqual(
+            'it did not come back within 0.3 s; 10.0.0.5: '
+            'Connection refused',
+            str(error),
+        )
+
+    def test_another_machine_that_took_the_address(self) -> None:
+        error = self.assertRaises(
+            exceptions.OutcomeUnknown, self.follow, STRANGER
+        )
+        self.assertIn('is another machine', str(error))
