@@ -16,12 +16,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
+from typing import TYPE_CHECKING
 
 from nova_recovery.cli import base
 from nova_recovery.cli import disaster_ready
 from nova_recovery.cli import disaster_scope
 from nova_recovery.cli import recovering
+from nova_recovery.cli import run as run_module
+from nova_recovery import exceptions
 from nova_recovery import exit_codes
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.procedures.disaster import status as status_module
 
 
 class AssessDisaster(base.RecoveryLister):
@@ -95,3 +103,111 @@ class AssessDisaster(base.RecoveryLister):
         return assess.COLUMNS, [
             row for row in result.rows() if not codes or row[0] in codes
         ]
+
+
+class StatusDisaster(base.RecoveryLister):
+    """Tell who is still down: servers that are to run and do not.
+
+    By project, priority and minutes. It looks at the cloud, not at a
+    journal, so that what somebody else brought up is up; computes are asked
+    about servers of which nothing else tells whether they run. Ends with 0
+    if all are up, 4 if some are not, 1 if a cell does not answer.
+
+    Example: openstack recovery disaster status --run 3f2a -f csv
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        disaster_scope.add_options(parser)
+        disaster_scope.add_order(parser)
+        parser.add_argument(
+            '--run',
+            metavar='<run>',
+            help='The servers of this run, in its scope',
+        )
+        parser.add_argument(
+            '--no-api',
+            action='store_true',
+            help='Databases only: ask no compute',
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+        from nova_recovery.procedures.disaster import status
+
+        cloud = self.cloud(parsed_args)
+        if parsed_args.run:
+            result = self._of_run(parsed_args, cloud)
+        else:
+            result = self._of_scope(parsed_args, cloud)
+        self.app.stderr.write(f'{result.summary()}\n')
+        if result.unasked:
+            self.log.warning('computes were not asked: %s', result.unasked)
+        if result.rows:
+            self.exit_code = exit_codes.PARTLY
+        for name, why in result.found.silent.items():
+            self.log.error(
+                'database of %s unavailable: %s; what ran there is not known',
+                name,
+                why,
+            )
+            self.exit_code = exit_codes.ERROR
+        return status.COLUMNS, result.table()
+
+    def _of_scope(
+        self, parsed_args: argparse.Namespace, cloud: cloud_module.Cloud
+    ) -> status_module.Status:
+        from nova_recovery.procedures.disaster import read
+        from nova_recovery.procedures.disaster import status
+
+        with disaster_scope.snapshot(parsed_args, cloud) as snapshot:
+            found = read.look(
+                cloud,
+                snapshot,
+                disaster_scope.scope(parsed_args),
+                since=parsed_args.since,
+                with_volumes=False,
+            )
+        order = disaster_scope.order(parsed_args, cloud, found.groups)
+        return status.status(
+            cloud, found, order, ask=not parsed_args.no_api
+        )
+
+    def _of_run(
+        self, parsed_args: argparse.Namespace, cloud: cloud_module.Cloud
+    ) -> status_module.Status:
+        from nova_recovery.procedures.disaster import read
+        from nova_recovery.procedures.disaster import request
+        from nova_recovery.procedures.disaster import status
+
+        if not disaster_scope.scope(parsed_args).everything:
+            raise exceptions.UsageError('--run has a scope of its own')
+        with run_module.stage(self, parsed_args).journal() as journal:
+            plan = journal.plan(journal.run(parsed_args.run).id)
+        if plan.procedure != 'disaster':
+            raise exceptions.UsageError(
+                f'run {parsed_args.run} is no disaster apply but '
+                f'{plan.procedure}'
+            )
+        asked = request.of(plan.arguments)
+        servers = status.planned(plan)
+        if not parsed_args.snapshot:
+            parsed_args.snapshot = asked.snapshot
+        with disaster_scope.snapshot(parsed_args, cloud) as snapshot:
+            found = read.look(
+                cloud,
+                snapshot,
+                dataclasses.replace(asked.scope, skip_hosts={}),
+                since=parsed_args.since
+                or (asked.since and disaster_scope.time(asked.since))
+                or None,
+                marks=status.marks(servers.values()),
+                with_volumes=False,
+            )
+        return status.status(
+            cloud,
+            found,
+            status.order(asked),
+            servers,
+            ask=not parsed_args.no_api,
+        )

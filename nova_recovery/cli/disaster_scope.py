@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from collections.abc import Mapping
 import contextlib
 import datetime
 from typing import TYPE_CHECKING
@@ -70,7 +71,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--since',
         metavar='<time>',
-        type=_time,
+        type=time,
         help='When the power went, UTC, such as 2026-11-22T14:49: without a '
         'snapshot it tells what nova has stopped since',
     )
@@ -142,7 +143,7 @@ def snapshot(
 def order(
     parsed: argparse.Namespace,
     cloud: cloud_module.Cloud,
-    groups: dict[str, str],
+    groups: Mapping[str, str],
 ) -> wanted.Order:
     """Who comes first, by the options and ``[disaster] priority_key``.
 
@@ -161,7 +162,7 @@ def order(
     )
 
 
-def _time(text: str) -> datetime.datetime:
+def time(text: str) -> datetime.datetime:
     """A time in UTC, without a zone as the databases have them."""
     try:
         found = datetime.datetime.fromisoformat(text)

@@ -20,7 +20,6 @@ import datetime
 
 from nova_recovery.procedures.disaster import hosts as hosts_module
 from nova_recovery.procedures.disaster import situation
-from nova_recovery.procedures.disaster import wanted
 from nova_recovery.procedures.disaster.situation import Server
 
 #: It runs; it is being started; it doesn't; nothing since the outage tells.
@@ -43,10 +42,14 @@ _BROUGHT_UP = frozenset({'reboot', 'start', 'evacuate', 'rebuild'})
 
 @dataclasses.dataclass(frozen=True)
 class Judgement:
-    """What is said of a server, and what says it."""
+    """What is said of a server, and what says it.
+
+    :ivar obvious: what W says of it tells the same
+    """
 
     state: str
     why: str
+    obvious: bool = False
 
 
 def judge(
@@ -72,12 +75,10 @@ def judge(
     if seen is not None:
         return seen
     if server.vm_state != 'active':
-        synced = wanted.by_sync(server)
-        by = " by nova's power sync" if synced else ''
-        return Judgement(DOWN, f'it is {_word(server.vm_state)}{by}')
+        return Judgement(DOWN, f'it is {_word(server.vm_state)}', True)
     if server.power_state not in (situation.RUNNING, None):
         return Judgement(
-            DOWN, f'its guest is off (power state {server.power_state})'
+            DOWN, f'its guest is off (power state {server.power_state})', True
         )
     last = _brought_up(server)
     if last is not None:

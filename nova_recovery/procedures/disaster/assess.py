@@ -102,14 +102,14 @@ class Assessment:
             for name in finding_module.SEVERITIES
             if counts[name]
         )
-        silent = len(self.found.silent)
+        silent = ', '.join(self.found.silent)
         return (
             f'{_outage(self.found.outage)}'
-            f'{f"{silent} cells silent; " if silent else ""}'
+            f'{f"silent: {silent}; " if silent else ""}'
             f'{down} of {len(self.found.computes)} computes down; '
             f'{len(self.answer.servers)} of {len(self.found.servers)} '
             f'servers are to run{f" ({told})" if told else ""}; findings: '
-            f'{found or "none"}.'
+            f'{found or "none"}'
         )
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterator
+import dataclasses
 
 from nova_recovery.procedures.disaster import alive
 from nova_recovery.procedures.disaster import on_hosts
@@ -41,16 +42,33 @@ def findings(
 
     :param answer: what ``wanted.wanted`` says of the situation
     """
+    return _safe(
+        [
+            *_snapshot(found),
+            *_cells(found),
+            *_services(found),
+            *_wanted(found, answer),
+            *_left(found, answer),
+            *_gone(found),
+            *_volumes(found),
+            *_lost_mappings(found),
+            *on_hosts.findings(found, answer),
+        ]
+    )
+
+
+def _safe(some: list[Finding]) -> list[Finding]:
+    """Without a reboot of what first needs something else."""
+    dangers: dict[str, set[str]] = {}
+    for one in some:
+        if one.server and one.severity == DANGER:
+            dangers.setdefault(one.server, set()).add(one.code)
     return [
-        *_snapshot(found),
-        *_cells(found),
-        *_services(found),
-        *_wanted(found, answer),
-        *_left(found, answer),
-        *_gone(found),
-        *_volumes(found),
-        *_lost_mappings(found),
-        *on_hosts.findings(found, answer),
+        dataclasses.replace(one, fix='')
+        if one.fix.startswith(_REBOOT)
+        and dangers.get(one.server, set()) - {one.code}
+        else one
+        for one in some
     ]
 
 
@@ -192,7 +210,7 @@ def _wanted(
                 server,
                 'SRV-DOWN',
                 STALE,
-                f'{judged.why}; {one.why}',
+                one.why if judged.obvious else f'{one.why}; {judged.why}',
                 fix=f'{_REBOOT} {server.uuid}'
                 if up and not server.task_state
                 else '',
@@ -220,8 +238,8 @@ def _wanted(
             'SRV-UNPROVEN',
             NOTE,
             f'host:{host}',
-            f'nova says that {count} servers run there, as before, and '
-            'nothing since the outage proves it',
+            f'nova says that servers run there ({count}), and nothing since '
+            'the outage proves it',
             name=host,
             host=host,
             fix=f'openstack recovery disaster status --host {host}',

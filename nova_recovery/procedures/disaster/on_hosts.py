@@ -74,7 +74,7 @@ def findings(
             before = found.hosts_before.get(name)
             if before is not None:
                 yield from _sessions(found, before, told, wanted_ones, up)
-                yield from _rules(before, told)
+                yield from _rules(found, before, told)
             yield from _domains(found, told, wanted_ones)
 
 
@@ -129,7 +129,9 @@ def _sessions(
         )
 
 
-def _rules(before: hosts.Host, now: hosts.Host) -> Iterator[Finding]:
+def _rules(
+    found: situation.Situation, before: hosts.Host, now: hosts.Host
+) -> Iterator[Finding]:
     if before.rules is None:
         return
     if now.rules is None:
@@ -141,6 +143,7 @@ def _rules(before: hosts.Host, now: hosts.Host) -> Iterator[Finding]:
             _TELL,
         )
         return
+    agent = found.agents.get(now.name)
     for tool, text in before.rules.items():
         there = set(_lines(now.rules.get(tool, '')))
         missing = [line for line in _lines(text) if line not in there]
@@ -155,7 +158,7 @@ def _rules(before: hosts.Host, now: hosts.Host) -> Iterator[Finding]:
                 'the L2 agent of the host',
                 name=tool,
                 host=now.name,
-                fix='systemctl restart neutron-openvswitch-agent',
+                fix=f'systemctl restart {agent}' if agent else '',
             )
 
 

@@ -22,8 +22,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
+from concurrent import futures
 import datetime
-from typing import Any
 from typing import TYPE_CHECKING
 
 from oslo_utils import timeutils
@@ -45,6 +45,10 @@ if TYPE_CHECKING:
     from nova_recovery.cloud import database as database_module
     from nova_recovery.procedures.volumes import situation as volumes_module
     from nova_recovery.snapshot import reading
+
+
+#: How many computes are asked at a time.
+SIDE_BY_SIDE = 16
 
 
 def look(
@@ -167,6 +171,7 @@ class Reader:
                 if name in matter or name in silent
             },
             disabled=tuple(cell.name for cell in databases.disabled),
+            agents=recorded.agents if recorded else {},
             hosts_before=self._before,
             hosts_now=self._now,
         )
@@ -360,22 +365,21 @@ def running(
     """Ask the compute of each server whether its guest runs.
 
     :returns: UUID -> None where the compute can't tell
-    :raises ApiUnavailable: nova does not answer at all
+    :raises ApiUnavailable: nova doesn't answer at all
     """
-    from concurrent import futures
-
     if not servers:
         return {}
     compute = cloud.compute
     compute.ping()
 
-    def ask(server: situation.Server) -> Any:
+    def ask(server: situation.Server) -> bool | None:
         try:
             return compute.runs(server.uuid)
         except exceptions.RecoveryError:
+            # it was deleted, or its compute doesn't answer
             return None
 
-    with futures.ThreadPoolExecutor(16) as pool:
+    with futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         return dict(
             zip(
                 (server.uuid for server in servers),

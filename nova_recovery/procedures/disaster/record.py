@@ -43,6 +43,17 @@ ORDER BY d.server, length(d.device_name), d.device_name, d.volume
 """
 
 
+#: agent_type of those that make the packet filter of a host.
+_L2 = frozenset(
+    {
+        'Linux bridge agent',
+        'OVN Controller agent',
+        'OVN Controller Gateway agent',
+        'Open vSwitch agent',
+    }
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Known:
     """A server of the snapshot."""
@@ -67,6 +78,15 @@ class Record:
     ) -> None:
         self.about, self.servers = about, servers
         self._snapshot = snapshot
+
+    @property
+    def agents(self) -> dict[str, str]:
+        """Host -> the program that makes its packet filter."""
+        return {
+            str(row['host']): str(row['binary'])
+            for row in self._snapshot.rows('agents')
+            if row['agent_type'] in _L2 and row['binary']
+        }
 
     def devices(
         self, servers: Collection[str]

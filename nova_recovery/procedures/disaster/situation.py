@@ -201,6 +201,7 @@ class Situation:
     :ivar groups: UUID -> name of server groups
     :ivar silent: cell -> why it is not known what is there
     :ivar disabled: cells that were not read because they are disabled
+    :ivar agents: host -> its L2 agent, as the snapshot has them
     :ivar hosts_before: what hosts told of themselves in the snapshot
     :ivar hosts_now: what they told since
     """
@@ -227,6 +228,7 @@ class Situation:
     groups: Mapping[str, str] = dataclasses.field(default_factory=dict)
     silent: Mapping[str, str] = dataclasses.field(default_factory=dict)
     disabled: tuple[str, ...] = ()
+    agents: Mapping[str, str] = dataclasses.field(default_factory=dict)
     hosts_before: Mapping[str, hosts_module.Host] = dataclasses.field(
         default_factory=dict
     )
