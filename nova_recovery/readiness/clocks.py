@@ -11,7 +11,12 @@
 # under the License.
 
 
-"""The clocks of databases, APIs and this host are within a second."""
+"""The clocks of databases, APIs and this host are within a second.
+
+An API tells the time in the ``Date`` of its answers, unless it is served by
+a program that sends none. Of the services without an API there are their
+heartbeats, which can't be of the future.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +31,11 @@ import time
 from typing import Any
 
 from keystoneauth1 import adapter
+import sqlalchemy as sa
 
 from nova_recovery.cloud import clock
 from nova_recovery.cloud import database as database_module
-from nova_recovery import exceptions
+from nova_recovery.cloud import schema
 from nova_recovery import readiness
 from nova_recovery.readiness import bounded
 from nova_recovery.readiness import common
@@ -55,6 +61,7 @@ _APIS = {
 }
 
 Range = tuple[float, float]
+Clock = Callable[[], datetime.datetime | None]
 
 
 class Probe:
@@ -63,9 +70,10 @@ class Probe:
     needs: tuple[str, ...] = ('database/*', 'keystone/*')
 
     def rows(self, site: readiness.Site) -> Iterator[readiness.Row]:
-        asks: dict[str, Callable[[], datetime.datetime]] = {}
+        asks: dict[str, Clock] = {}
         behind: dict[str, tuple[str, ...]] = {}
-        for database in _databases(site):
+        databases = list(_databases(site))
+        for database in databases:
             asks[f'database {database.name}'] = functools.partial(
                 clock.database_now, database
             )
@@ -74,33 +82,33 @@ class Probe:
             if ask is not None:
                 asks[f'{kind} API'] = ask
                 behind[f'{kind} API'] = (row,)
+        measures = {
+            name: functools.partial(measured, ask)
+            for name, ask in asks.items()
+        }
         yield from judge(
-            bounded.each(
-                {
-                    name: functools.partial(measured, ask)
-                    for name, ask in asks.items()
-                },
-                _PATIENCE,
-                workers=len(asks),
-            ),
-            behind,
+            bounded.each(measures, _PATIENCE, workers=len(measures)), behind
         )
+        for database in _with_services(site):
+            yield from ahead(database.name, _ahead(database))
 
 
-def measured(ask: Callable[[], datetime.datetime]) -> Range:
+def measured(ask: Clock) -> Range | None:
     """By how many seconds a clock is ahead of ours: at least, at most.
 
-    :param ask: asks the other clock, which tells whole seconds
+    :param ask: asks the other clock, which tells whole seconds, or None
     """
-    low, high = float('-inf'), float('inf')
+    known = float('-inf'), float('inf')
     for number in range(SAMPLES):
         if number:
             time.sleep(EVERY)
         before = time.time()
-        theirs = ask().timestamp()
+        theirs = ask()
         after = time.time()
-        low, high = narrowed((low, high), theirs, before, after)
-    return low, high
+        if theirs is None:
+            return None
+        known = narrowed(known, theirs.timestamp(), before, after)
+    return known
 
 
 def narrowed(
@@ -115,7 +123,7 @@ def narrowed(
 
 
 def judge(
-    found: Mapping[str, Range | BaseException],
+    found: Mapping[str, Range | None | BaseException],
     behind: Mapping[str, tuple[str, ...]],
 ) -> Iterator[readiness.Row]:
     """One row if all clocks are near ours, else one for each that isn't."""
@@ -135,6 +143,8 @@ def judge(
                 )
             )
             continue
+        if answer is None:
+            continue
         low, high = answer
         middle = (low + high) / 2
         # one that was set while it was asked has no range
@@ -151,22 +161,73 @@ def judge(
                     'chronyc makestep  # there, or here if all others agree',
                 )
             )
-    offsets = [
+    told = [
         abs(answer[0] + answer[1]) / 2
         for answer in found.values()
-        if not isinstance(answer, BaseException)
+        if isinstance(answer, tuple)
     ]
+    observed = (
+        f'{len(told)} clocks, at most {max(told, default=0):.1f} s from this '
+        'host'
+    )
+    if len(told) < len(found):
+        mute = [name for name, answer in found.items() if answer is None]
+        observed += f'; no time is told by {common.many(mute)}'
     yield from common.on_one_line(
         bad,
-        readiness.Row(
-            LAYER,
-            'all',
-            readiness.GO,
-            f'{len(found)} clocks, at most {max(offsets, default=0):.1f} s '
-            'from this host',
-            expected,
-        ),
+        readiness.Row(LAYER, 'all', readiness.GO, observed, expected),
     )
+
+
+def ahead(
+    database: str, found: Mapping[str, float]
+) -> Iterator[readiness.Row]:
+    """Services whose heartbeat is of the future, if there are any.
+
+    :param found: service -> seconds
+    """
+    # times of a database are rounded to a second
+    wrong = {who: by for who, by in found.items() if by > APART + 1}
+    if wrong:
+        worst = max(wrong, key=lambda who: wrong[who])
+        yield readiness.Row(
+            LAYER,
+            f'heartbeats {database}',
+            readiness.NO_GO,
+            f'{common.many(wrong)}: up to {wrong[worst]:.0f} s ahead of the '
+            'database',
+            f'within {APART:g} s of the database',
+            f'chronyc makestep  # on {worst.rpartition(" ")[2]}',
+        )
+
+
+def _ahead(database: database_module.Database) -> dict[str, float]:
+    table = database.tables['services']
+    beats = [
+        table.c[name]
+        for name in ('last_seen_up', 'updated_at')
+        if name in table.c
+    ]
+    query = sa.select(table.c.binary, table.c.host, *beats).where(
+        schema.live(table)
+    )
+    with database.reader() as connection:
+        now = connection.execute(
+            sa.select(sa.func.utc_timestamp())
+        ).scalar_one()
+        return {
+            f'{row[0]} {row[1]}': (max(seen) - now).total_seconds()
+            for row in connection.execute(query)
+            if (seen := [beat for beat in row[2:] if beat is not None])
+        }
+
+
+def _with_services(
+    site: readiness.Site,
+) -> Iterable[database_module.Database]:
+    found = site.cloud.databases
+    every = (*(c.database for c in found.cells), found.cinder)
+    return [database for database in every if database is not None]
 
 
 def _databases(
@@ -182,9 +243,7 @@ def _databases(
     return by_server.values()
 
 
-def _api(
-    site: readiness.Site, kind: str
-) -> Callable[[], datetime.datetime] | None:
+def _api(site: readiness.Site, kind: str) -> Clock | None:
     """Asks an API for its time, without a token; None: there is no such."""
     connection = site.apis().connection
     proxy = getattr(connection, kind.replace('-', '_'), None)
@@ -193,7 +252,7 @@ def _api(
     if not url:
         return None
 
-    def now() -> datetime.datetime:
+    def now() -> datetime.datetime | None:
         answer = connection.session.get(
             url,
             authenticated=False,
@@ -201,8 +260,7 @@ def _api(
             connect_retries=0,
             timeout=_PATIENCE,
         )
-        if 'Date' not in answer.headers:
-            raise exceptions.ApiUnavailable('it tells no time')
-        return email_utils.parsedate_to_datetime(answer.headers['Date'])
+        told = answer.headers.get('Date')
+        return email_utils.parsedate_to_datetime(told) if told else None
 
     return now

@@ -88,6 +88,7 @@ class Probe:
                 problem,
                 'every database is known',
                 'mend the API database, then look again',
+                ('database/API*',),
             )
         servers = _servers(databases)
         asked = bounded.each(
