@@ -331,10 +331,9 @@ def _wave(
                 kind='watch-boot',
                 subject=f'boot:{server.uuid}',
                 label=server.name or server.uuid,
+                # no host: while it boots, the next one may be started
                 data={
                     'uuid': server.uuid,
-                    'cell': server.cell,
-                    'host': server.host,
                     'seconds': request.console_wait,
                 },
                 follows=(subject,),

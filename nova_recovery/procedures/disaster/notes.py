@@ -73,16 +73,17 @@ def _warnings(
     """Those of the guide, where they apply."""
     if decided.running:
         yield (
-            'Each server is rebooted or started once. Do not reboot one a '
-            'second time by hand while its file systems are checked: its '
-            'console log tells. What did not come up is sent again only with '
-            'run resume --again SERVER=REASON.'
+            'Each server is rebooted or started once. One that stops while it '
+            'boots may be waiting for a volume that comes back in step 4, or '
+            'checks its file systems: do not reboot it a second time. Only '
+            'run resume --again SERVER=REASON sends again.'
         )
     if found.legacy is not None:
         yield (
-            'Before Liberty a compute that starts destroys guests whose '
-            'host was changed meanwhile: data loss. Start nova-compute only '
-            'where servers are on the host that the database says.'
+            'Data may be lost on Liberty and earlier: nova-compute destroys '
+            'guests of servers that are not on its host by the database. See '
+            'that destroy_after_evacuate is set as it should be before it '
+            'starts.'
         )
 
 

@@ -110,9 +110,10 @@ class _Row:
             if state == 'already':
                 self._action = 'none'
         elif item.kind == 'watch-boot':
-            # only what it is classed as; the rest is in the journal
-            self._console = detail.partition(':')[0] or state
+            # what it is classed as
+            self._console = detail.partition(':')[0]
             if state in (*_GOOD, 'blocked'):
+                self._console = self._console if state in _GOOD else ''
                 return
         elif item.kind in _VOLUMES:
             if state in (*_GOOD, 'planned'):
