@@ -80,7 +80,7 @@ def judge(
         return Judgement(
             DOWN, f'its guest is off (power state {server.power_state})', True
         )
-    last = _brought_up(server)
+    last = brought_up(server)
     if last is not None:
         what = f'{last.action} since the outage ({last.request_id})'
         if last.result == 'Success':
@@ -116,7 +116,7 @@ def _seen(
     told = trusted(found, server.host)
     if told is None or told.domains is None:
         return None
-    taken, last = _time(told.taken_at), _brought_up(server)
+    taken, last = _time(told.taken_at), brought_up(server)
     if last and last.at and (taken is None or last.at > taken):
         return None
     domain = told.domains.get(server.uuid)
@@ -126,7 +126,8 @@ def _seen(
     return Judgement(DOWN, f'{server.host} {state}')
 
 
-def _brought_up(server: Server) -> situation.Action | None:
+def brought_up(server: Server) -> situation.Action | None:
+    """The newest that was to bring it up since the outage."""
     return next(
         (a for a in reversed(server.newest) if a.action in _BROUGHT_UP), None
     )

@@ -205,16 +205,7 @@ def _wanted(
         server = one.server
         judged = alive.judge(found, server)
         if judged.state in (alive.DOWN, alive.STARTING):
-            up = found.compute(server.host) == situation.UP
-            yield _of(
-                server,
-                'SRV-DOWN',
-                STALE,
-                one.why if judged.obvious else f'{one.why}; {judged.why}',
-                fix=f'{_REBOOT} {server.uuid}'
-                if up and not server.task_state
-                else '',
-            )
+            yield _down(found, one, judged)
         elif judged.state == alive.UNPROVEN:
             unproven[server.host or ''] += 1
         if server.task_state and judged.state != alive.STARTING:
@@ -244,6 +235,25 @@ def _wanted(
             host=host,
             fix=f'openstack recovery disaster status --host {host}',
         )
+
+
+def _down(
+    found: situation.Situation,
+    one: wanted_module.Wanted,
+    judged: alive.Judgement,
+) -> Finding:
+    server = one.server
+    cause = one.why if judged.obvious else f'{one.why}; {judged.why}'
+    sent = alive.brought_up(server)
+    if sent is not None and str(sent.request_id) not in cause:
+        cause += f'; {sent.action} since the outage ({sent.request_id})'
+    fix = ''
+    if sent is not None:
+        # the guide: never a second time
+        fix = f'openstack server event show {server.uuid} {sent.request_id}'
+    elif found.compute(server.host) == situation.UP and not server.task_state:
+        fix = f'{_REBOOT} {server.uuid}'
+    return _of(server, 'SRV-DOWN', STALE, cause, fix)
 
 
 def _left(

@@ -91,7 +91,7 @@ def make(
             for host, fields in computes.items()
         },
         services=tuple(
-            _service(*name.split('@'), fields)
+            _service(name.partition('@')[0], name.partition('@')[2], fields)
             for name, fields in others.pop('services', {}).items()
         ),
         volumes=volumes.make(
