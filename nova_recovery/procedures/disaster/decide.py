@@ -34,6 +34,7 @@ from nova_recovery.procedures.disaster import request as request_module
 from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures.disaster import wanted
 from nova_recovery.procedures.disaster import waves
+from nova_recovery.report import wording
 
 PROCEDURE = 'disaster'
 RECORD, CLEAN, RESTART, REATTACH, GUESTS = 1, 2, 3, 4, 5
@@ -67,12 +68,15 @@ def decide(
     decided = _decided(request, found)
     steps = _steps(request, found, decided)
     total = len(decided.running)
+    # a record alone brings nobody anything
+    if not any(step.items for step in steps[1:]):
+        steps = ()
     return Plan(
         procedure=PROCEDURE,
-        title=f'bring {total} {"server" if total == 1 else "servers"} of '
+        title=f'bring {wording.count(total, "server")} of '
         f'{request.scope.words()} back',
         arguments=request.plain(),
-        steps=steps if any(step.items for step in steps) else (),
+        steps=steps,
         gates=tuple(
             gates.gates(request, found, touches(steps), frozenset())
         ),

@@ -128,14 +128,16 @@ def _snapshot(found: found_module.Found) -> Iterator[Gate]:
     if found.holes:
         yield Gate(
             'snapshot-whole',
-            name,
+            '',
             'soft',
             'refused',
-            f'it has holes: {"; ".join(found.holes[:3])}',
+            f'{name}: it has holes: {"; ".join(found.holes[:3])}',
             'take an older one that is whole with --snapshot',
         )
     else:
-        yield Gate('snapshot-whole', name, 'soft', 'ok', 'it has everything')
+        yield Gate(
+            'snapshot-whole', '', 'soft', 'ok', f'{name}: nothing is missing'
+        )
     outage = here.outage
     taken = recorded.taken_at
     if outage.at is None or taken is None or outage.how == 'snapshot':
@@ -143,7 +145,7 @@ def _snapshot(found: found_module.Found) -> Iterator[Gate]:
     if taken > outage.at:
         yield Gate(
             'snapshot-older',
-            name,
+            '',
             'soft',
             'refused',
             f'it was taken at {taken:%Y-%m-%d %H:%M:%S}Z, and the power was '
@@ -154,7 +156,7 @@ def _snapshot(found: found_module.Found) -> Iterator[Gate]:
     else:
         yield Gate(
             'snapshot-older',
-            name,
+            '',
             'soft',
             'ok',
             f'taken {_span((outage.at - taken).total_seconds())} before the '

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from nova_recovery.procedures.disaster import found as found_module
 from nova_recovery.procedures.disaster import request as request_module
 from nova_recovery.procedures.disaster import situation
+from nova_recovery.report import wording
 
 if TYPE_CHECKING:
     from nova_recovery.procedures.disaster import decide
@@ -38,13 +39,13 @@ def notes(
     if moved:
         some = ', '.join(one.server.name or one.uuid for one in moved[:5])
         yield (
-            f'{len(moved)} are on another host than in the snapshot and are '
-            f'restarted where they are now: {some}'
+            f'{wording.count(len(moved), "server")} moved since the snapshot, '
+            f'to be restarted where they are now: {some}'
         )
     if here.new:
         yield (
-            f'{len(here.new)} servers are younger than the snapshot: whether '
-            'they ran is told by the databases.'
+            f'{wording.count(len(here.new), "server")} younger than the '
+            'snapshot: whether they ran is told by the databases.'
         )
     down = sorted(
         {one.server.host or '' for one in decided.running}
@@ -52,15 +53,15 @@ def notes(
     )
     if down:
         yield (
-            f'nova-compute is not up on {len(down)} hosts that step 3 '
-            f'needs: {", ".join(down[:5])}. Step 3 waits for them; one that '
+            f'nova-compute is not up on {wording.count(len(down), "host")} '
+            f'that step 3 needs: {", ".join(down[:5])}. Step 3 waits for them; one that '
             'will not come back is left out with --skip-host HOST=REASON.'
         )
     yield from _skipped(here)
     if decided.again.kept:
         yield (
-            f'{decided.again.kept} data volumes of the record are attached '
-            'as they were.'
+            f'{wording.count(decided.again.kept, "data volume")} of the '
+            'record attached as they were.'
         )
     yield from decided.chosen.notes
     if found.legacy is not None:
@@ -94,7 +95,7 @@ def _skipped(here: situation.Situation) -> Iterator[str]:
     )
     for host, reason in sorted(here.scope.skip_hosts.items()):
         yield (
-            f'{host} is skipped ({reason}): its {servers[host]} servers can '
-            f'be recovered elsewhere with openstack recovery host recover '
-            f'{host}'
+            f'{host} is skipped ({reason}), with '
+            f'{wording.count(servers[host], "server")}, to be recovered '
+            f'elsewhere: openstack recovery host recover {host}'
         )

@@ -66,15 +66,18 @@ def plan(
     left: dict[found_module.Pair, str] = {}
     kept = 0
     before: dict[str, str] = {}
-    wished = _wished(found)
-    for device in wished:
+    numbers = {
+        (line.volume, line.server): f'line {line.number} of the map file: '
+        for line in found.lines or ()
+    }
+    for device in _wished(found):
         pair = (device.volume, device.server)
         if _has(found, device):
             kept += 1
             continue
         why = _reason_not_to(found, cleaned, device, running, alone)
         if why:
-            left[pair] = why
+            left[pair] = f'{numbers[pair]}{why}' if pair in numbers else why
             continue
         follows = [f'server:{device.server}']
         if device.server in before:

@@ -1,0 +1,204 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Each scenario folder: what a power loss left, and the plan of it.
+
+``situation.yaml`` is as in ``situations``; what else was found stands under
+``found``. ``plan.txt`` is what an operator reads; see ``tests.unit.golden``
+for how it is written anew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import pathlib
+from typing import Any
+from unittest import mock
+
+import fixtures
+import yaml
+
+from nova_recovery import changes
+from nova_recovery.cli import show_plan
+from nova_recovery.engine import gates as gates_module
+from nova_recovery.engine import plan as plan_module
+from nova_recovery import procedures
+from nova_recovery.procedures.disaster import decide
+from nova_recovery.procedures.disaster import found as found_module
+from nova_recovery.procedures.disaster import guests
+from nova_recovery.procedures.disaster import planning
+from nova_recovery.procedures.disaster import request as request_module
+from nova_recovery.procedures.disaster import scope
+from nova_recovery import readiness
+from nova_recovery.snapshot import mapfile
+from tests import base
+from tests.unit import golden
+from tests.unit.procedures.disaster import situations
+
+JSON = dict[str, Any]
+FOLDERS = pathlib.Path(__file__).parents[3] / 'scenarios' / 'disaster'
+#: Whatever was lost, it can't have been in it.
+DUMP = {'modified': '2026-11-22T15:00', 'size': 5, 'sha256': 'ab' * 32}
+
+
+def load(
+    folder: pathlib.Path,
+) -> tuple[request_module.Request, found_module.Found, list[str]]:
+    """What was asked for, what was found, the overrides."""
+    asked = yaml.safe_load((folder / 'request.yaml').read_text()) or {}
+    given = yaml.safe_load((folder / 'situation.yaml').read_text()) or {}
+    words = asked.pop('override', [])
+    area = asked.pop('scope', {})
+    more = given.pop('found', {})
+    request = request_module.Request(
+        scope=scope.of(area),
+        guests=guests.Request(**asked.pop('guests', {})),
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in asked.items()
+        },
+    )
+    return request, _found(given | {'scope': area}, more), words
+
+
+def _found(given: JSON, more: JSON) -> found_module.Found:
+    here = situations.make(**given)
+    gone = frozenset(more.pop('deleted', ()))
+    if gone and here.volumes:
+        here = dataclasses.replace(
+            here, volumes=dataclasses.replace(here.volumes, gone=gone)
+        )
+    dump = more.pop('dump', DUMP)
+    if dump is not None:
+        dump = {**DUMP, **dump}
+        dump['modified'] = datetime.datetime.fromisoformat(dump['modified'])
+        dump = found_module.Dump('/backup/nova.sql', **dump)
+    lines = more.pop('lines', None)
+    age = more.pop('age', [])
+    return found_module.Found(
+        situation=here,
+        versions=more.pop('versions', {'nova': '2.104', 'cinder': '3.71'}),
+        claimable=frozenset({'cell1'}),
+        connections={
+            tuple(pair.split()): found_module.Connection(connector)
+            for pair, connector in more.pop('connections', {}).items()
+        },
+        holes=tuple(more.pop('holes', ())),
+        age=tuple(readiness.Row(*row) for row in age)
+        if here.recorded
+        else None,
+        dump=dump,
+        lines=None
+        if lines is None
+        else tuple(mapfile.Line(*line) for line in lines),
+        **more,
+    )
+
+
+def shown(plan: plan_module.Plan) -> str:
+    """The plan on a screen of 100 columns."""
+    lines = show_plan.lines(plan, changes.registry(), 100, every=True)
+    text = '\n'.join(line.plain for line in lines) + '\n'
+    for digest in (plan.digest, plan.digest[: show_plan.SHORT]):
+        text = text.replace(digest, '…')
+    return text
+
+
+class ScenarioTest(base.TestCase):
+    """One test for each folder; they are added below."""
+
+    def check(self, folder: pathlib.Path) -> None:
+        request, found, words = load(folder)
+        plan = decide.decide(request, found)
+        overrides = gates_module.parse_overrides(words)
+        gates = gates_module.apply(plan.gates, overrides)
+        plan = dataclasses.replace(plan, gates=gates)
+        golden.compare(self, folder / 'plan.txt', shown(plan))
+        self.check_is_plain_data(plan, request)
+        self.check_what_refused_it_still_refuses(plan, found)
+        self.check_the_order(plan)
+        self.check_it_is_claimed(plan, found)
+
+    def check_is_plain_data(
+        self, plan: plan_module.Plan, request: request_module.Request
+    ) -> None:
+        for item in plan.items():
+            self.assertEqual(item.data, json.loads(json.dumps(item.data)))
+            self.assertIn(item.kind, changes.registry())
+        ids = [item.id for item in plan.items()]
+        self.assertEqual(sorted(set(ids)), sorted(ids))
+        self.assertEqual(
+            request,
+            request_module.of(json.loads(json.dumps(plan.arguments))),
+        )
+
+    def check_what_refused_it_still_refuses(
+        self, plan: plan_module.Plan, found: found_module.Found
+    ) -> None:
+        """The gates of an unchanged cloud, asked again."""
+        with fixtures.MonkeyPatch(
+            f'{planning.__name__}.gather.read_all',
+            lambda *arguments, **options: found,
+        ):
+            now = procedures.check_gates(plan, mock.Mock())
+        again = gates_module.again(now, plan.gates)
+        self.assertCountEqual(plan.gates, again)
+
+    def check_the_order(self, plan: plan_module.Plan) -> None:
+        """The guide's; a server follows its volumes, and they follow it."""
+        numbers = [step.number for step in plan.steps if step.number]
+        self.assertEqual(sorted(numbers), numbers)
+        if plan.steps:
+            self.assertEqual({1, 2, 3, 4, 5}, set(numbers))
+        place = {item.id: n for n, item in enumerate(plan.items())}
+        restarts = [i for i in plan.items() if i.kind == 'restart-server']
+        for item in restarts:
+            for other in plan.items():
+                if other.subject in item.follows:
+                    self.assertLess(
+                        place[other.id]
+                        if other.kind != 'attach-volume'
+                        else -1,
+                        place[item.id],
+                    )
+
+    def check_it_is_claimed(
+        self, plan: plan_module.Plan, found: found_module.Found
+    ) -> None:
+        """What is done to a live server is done under a claim."""
+        claimed = {
+            i.subject for i in plan.items() if i.kind == 'claim-server'
+        }
+        for item in plan.items():
+            for subject in (item.subject, *item.follows):
+                kind, _, uuid = subject.partition(':')
+                if kind == 'server' and uuid in found.situation.servers:
+                    self.assertIn(subject, claimed)
+        released = {
+            i.subject for i in plan.items() if i.kind == 'release-server'
+        }
+        self.assertEqual(claimed, released)
+
+
+def _add_tests() -> None:
+    for folder in sorted(FOLDERS.iterdir()):
+
+        def test(self: ScenarioTest, folder: pathlib.Path = folder) -> None:
+            self.check(folder)
+
+        test.__doc__ = None
+        setattr(ScenarioTest, f'test_{folder.name}', test)
+
+
+_add_tests()
