@@ -21,6 +21,7 @@ now and was not there when the intent was written. Never by clocks.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 import time
 from typing import Any
 
@@ -49,7 +50,8 @@ class SentOnce(base.BaseChange):
 
     Data: cell, uuid, settle (seconds until a request without a row can't
     come through any more: the longest time that a proxy or a web server
-    holds on to one), patience (seconds for the whole).
+    holds on to one), patience (seconds for the whole); perhaps mark, the
+    newest ``instance_actions.id`` of the server when it was planned.
     """
 
     once = True
@@ -71,10 +73,35 @@ class SentOnce(base.BaseChange):
         return self.action
 
     def look(
-        self, item: plan.Item, context: change.Context
+        self,
+        item: plan.Item,
+        context: change.Context,
+        known: Collection[str] = (),
     ) -> change.Observed:
-        """Whether it may be sent, before anything was."""
-        return self.ready(cell.server_row(item, context), item)
+        """Whether it may be sent, before anything was.
+
+        A start or reboot since the plan may be of this very run, of which
+        an older copy is carried out elsewhere (``run export``).
+
+        :param known: ids of requests that were there when it was decided
+        """
+        seen = self.ready(cell.server_row(item, context), item)
+        if seen.state is not change.State.BEFORE or context.again:
+            return seen
+        mark = item.data.get('mark')
+        for action in actions(item, context) if mark is not None else ():
+            if (
+                action['id'] > mark
+                and action['action'] in ('start', 'reboot')
+                and action['request_id'] not in known
+            ):
+                return change.Observed(
+                    change.State.NEITHER,
+                    f'somebody asked for its {action["action"]} '
+                    f'({action["request_id"]}) since this was planned; '
+                    f'{anyway(item)}',
+                )
+        return seen
 
     def standing(
         self,
@@ -244,7 +271,7 @@ class SentOnce(base.BaseChange):
             context.progress('making sure that nothing is on its way')
             if context.stopping.wait(POLL):
                 raise change.Interrupted
-        seen = self.look(item, context)
+        seen = self.look(item, context, past.image['known'])
         if seen.state is not change.State.BEFORE:
             return seen
         if not seen.image.items() <= past.image.items():
@@ -403,6 +430,14 @@ def again(item: plan.Item) -> str:
     return f'once that is mended: run resume … --again {item.label}=REASON'
 
 
+def anyway(item: plan.Item) -> str:
+    """The same for one that others have been at."""
+    return (
+        'if it shall be sent nevertheless: run resume … --again '
+        f'{item.label}=REASON'
+    )
+
+
 def newest(item: plan.Item, context: change.Context, table: str) -> int:
     """The highest id that a table has for the item's server, 0 if none."""
     database = cell.database(item, context)
@@ -419,7 +454,11 @@ def newest(item: plan.Item, context: change.Context, table: str) -> int:
 def fault(
     item: plan.Item, context: change.Context, past: change.Past
 ) -> str:
-    """The fault that nova recorded since our request, '' if none."""
+    """The fault that nova recorded since our request, '' if none.
+
+    But for those that come of asking whether a guest runs: nova takes its
+    own "no" to diagnostics for a fault of the server.
+    """
     database = cell.database(item, context)
     table = database.tables['instance_faults']
     with database.reader() as connection:
@@ -428,6 +467,7 @@ def fault(
             .where(
                 table.c.instance_uuid == item.data['uuid'],
                 table.c.id > past.image['newest_fault'],
+                table.c.message.not_like('%Cannot get_diagnostics%'),
             )
             .order_by(table.c.id.desc())
             .limit(1)

@@ -19,6 +19,7 @@ hypervisor is asked first, then what was asked for since the outage.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 import time
 
 from nova_recovery.changes import cell
@@ -69,7 +70,10 @@ class RestartServer(once.SentOnce):
         return 'it runs; openstack server stop stops it'
 
     def look(
-        self, item: plan.Item, context: change.Context
+        self,
+        item: plan.Item,
+        context: change.Context,
+        known: Collection[str] = (),
     ) -> change.Observed:
         """What it needs, once nothing is under way any more.
 
@@ -78,7 +82,7 @@ class RestartServer(once.SentOnce):
         """
         began = time.monotonic()
         while True:
-            seen, seconds = self._look(item, context)
+            seen, seconds = self._look(item, context, known)
             if seen.state is not change.State.UNDERWAY:
                 return seen
             if time.monotonic() - began > seconds:
@@ -91,7 +95,10 @@ class RestartServer(once.SentOnce):
                 raise change.Interrupted
 
     def _look(
-        self, item: plan.Item, context: change.Context
+        self,
+        item: plan.Item,
+        context: change.Context,
+        known: Collection[str],
     ) -> tuple[change.Observed, float]:
         """How it stands, and how long that may go on if it is UNDERWAY."""
         patience = float(item.data['patience'])
@@ -112,7 +119,7 @@ class RestartServer(once.SentOnce):
             detail = f'nova-compute on {row["host"]} is {state}'
             return change.Observed(change.State.UNKNOWN, detail), patience
         runs = compute.runs(item.data['uuid'])
-        newest = None if context.again else _newest(item, context)
+        newest = None if context.again else _newest(item, context, known)
         if runs:
             return _running(row, newest), patience
         if newest:
@@ -131,7 +138,7 @@ class RestartServer(once.SentOnce):
         what = f'{newest["action"]} ({newest["request_id"]})'
         if newest['action'] in RESTS:
             detail = f'somebody asked for its {what} since'
-            return _neither(f'{detail}; {_anyway(item)}'), settle
+            return _neither(f'{detail}; {once.anyway(item)}'), settle
         result = once.result_of(item, context, newest)
         if not result:
             # Its task is over, so its end is about to be recorded. If it
@@ -144,7 +151,7 @@ class RestartServer(once.SentOnce):
             detail = f'a {what} failed since: {reason or "see nova-compute"}'
             return _neither(f'{detail}; {once.again(item)}'), settle
         detail = f'it does not run, after a {what} that went well'
-        return _neither(f'{detail}; {_anyway(item)}'), settle
+        return _neither(f'{detail}; {once.anyway(item)}'), settle
 
     def _needs(
         self, item: plan.Item, context: change.Context, row: JSON
@@ -205,7 +212,9 @@ class RestartServer(once.SentOnce):
                 change.State.UNDERWAY,
                 row['task_state'] or 'waiting for nova-compute',
             )
-        if context.cloud.compute.runs(item.data['uuid']):
+        # Asking makes a fault, and an operator shall see the one that counts.
+        broken = result == 'error' and row['vm_state'] == 'error'
+        if not broken and context.cloud.compute.runs(item.data['uuid']):
             return change.Observed(
                 change.State.AFTER, f'runs on {row["host"]}: {what}'
             )
@@ -221,7 +230,9 @@ class RestartServer(once.SentOnce):
         )
 
 
-def _newest(item: plan.Item, context: change.Context) -> JSON | None:
+def _newest(
+    item: plan.Item, context: change.Context, known: Collection[str]
+) -> JSON | None:
     """The newest request since the outage that starts or rests a guest.
 
     None after nova itself stopped it: its power sync (a stop by nobody) has
@@ -232,6 +243,7 @@ def _newest(item: plan.Item, context: change.Context) -> JSON | None:
         for action in once.actions(item, context)
         if action['id'] > item.data['mark']
         and action['action'] in STARTS | RESTS
+        and action['request_id'] not in known
     ]
     if not found:
         return None
@@ -250,13 +262,6 @@ def _running(row: JSON, newest: JSON | None) -> change.Observed:
     if newest and newest['action'] in STARTS:
         how = f': {newest["action"]} ({newest["request_id"]})'
     return change.Observed(change.State.AFTER, f'runs already{how}')
-
-
-def _anyway(item: plan.Item) -> str:
-    return (
-        'if it shall run nevertheless: run resume … --again '
-        f'{item.label}=REASON'
-    )
 
 
 def _neither(detail: str) -> change.Observed:

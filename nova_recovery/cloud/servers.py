@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -72,6 +73,24 @@ def list_servers(
 
     known, unknown = databases_module.divide(databases.each_cell(ask))
     return [one for found in known.values() for one in found], unknown
+
+
+def newest_actions(
+    database: database_module.Database, uuids: Collection[str]
+) -> dict[str, int]:
+    """The highest ``instance_actions.id`` of each server that has one."""
+    table = database.tables['instance_actions']
+    query = sa.select(
+        table.c.instance_uuid, sa.func.max(table.c.id)
+    ).group_by(table.c.instance_uuid)
+    with database.reader() as connection:
+        return {
+            row[0]: int(row[1])
+            for batch in facts_module.batches(sorted(uuids))
+            for row in connection.execute(
+                query.where(table.c.instance_uuid.in_(batch))
+            )
+        }
 
 
 def find(databases: databases_module.Databases, text: str) -> records.Server:

@@ -58,6 +58,7 @@ class Situation:
     :ivar holders: server uuid -> who claimed it
     :ivar movers: server uuid -> whose run moves it just now
     :ivar volumes: server uuid -> what a reboot would do to its volumes
+    :ivar marks: server uuid -> the newest of what was asked of it
     :ivar versions: API -> its version
     :ivar unreachable: API -> why
     """
@@ -69,6 +70,7 @@ class Situation:
     unreachable: dict[str, str]
     movers: dict[str, str] = dataclasses.field(default_factory=dict)
     volumes: dict[str, held.Volumes] = dataclasses.field(default_factory=dict)
+    marks: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 def read(cloud: cloud_module.Cloud, uuids: Sequence[str]) -> Situation:
@@ -119,11 +121,13 @@ def _situation(
                 holders[server.uuid] = holder
     movers: dict[str, str] = {}
     volumes: dict[str, held.Volumes] = {}
+    marks: dict[str, int] = {}
     for cell in sorted({server.cell for server in found}):
         database = cloud.databases.cell(cell)
         own = [server.uuid for server in found if server.cell == cell]
         movers |= claims.movers(database, own)
         volumes |= held.volumes(cloud, database, own)
+        marks |= servers_module.newest_actions(database, own)
     return Situation(
         tuple(found),
         computes,
@@ -132,6 +136,7 @@ def _situation(
         unreachable,
         movers,
         volumes,
+        marks,
     )
 
 
@@ -161,6 +166,7 @@ def decide(request: Request, found: Situation, now: str = '') -> Plan:
                         else 'reboot-server',
                         [server],
                         request,
+                        mark=found.marks.get(server.uuid, 0),
                     )
                 ),
                 limits,
@@ -194,7 +200,10 @@ def check(
 
 
 def _items(
-    kind: str, servers: Sequence[records.Server], request: Request
+    kind: str,
+    servers: Sequence[records.Server],
+    request: Request,
+    **more: int,
 ) -> tuple[Item, ...]:
     return tuple(
         Item(
@@ -208,6 +217,7 @@ def _items(
                 'host': server.host,
                 'settle': request.settle,
                 'patience': request.patience,
+                **more,
             },
         )
         for server in servers
@@ -285,22 +295,32 @@ def _server(server: records.Server, found: Situation) -> Iterator[Gate]:
             f'it is {server.vm_state}: nova starts or reboots no such server',
             'leave it out',
         )
-    if server.uuid in found.holders:
+    yield from claimed(server, found.holders, found.movers)
+
+
+def claimed(
+    server: records.Server, holders: dict[str, str], movers: dict[str, str]
+) -> Iterator[Gate]:
+    """Whether somebody works on the server already.
+
+    :param holders: see Situation, as the movers
+    """
+    if server.uuid in holders:
         yield Gate(
             'unclaimed',
             server.name,
             'hard',
             'refused',
-            f'claimed: {found.holders[server.uuid]}',
+            f'claimed: {holders[server.uuid]}',
             'go on with that run: run resume',
         )
-    if server.uuid in found.movers:
+    if server.uuid in movers:
         yield Gate(
             'not-moved-now',
             server.name,
             'soft',
             'refused',
-            f'its host is claimed: {found.movers[server.uuid]}',
+            f'its host is claimed: {movers[server.uuid]}',
             'that run may not have connected its volumes yet, and starts it '
             'when it has: go on with it (run resume)',
         )

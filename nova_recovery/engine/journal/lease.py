@@ -108,6 +108,14 @@ def claim(connection: sa.engine.Connection, run_id: str, journal: str) -> None:
         raise exceptions.NotFound(
             f'no run {run_id!r} in the journal {journal}'
         )
+    check_free(connection, run_id)
+
+
+def check_free(connection: sa.engine.Connection, run_id: str) -> None:
+    """Refuse a run that a living process holds.
+
+    :raises RunLocked: naming the holder
+    """
     row = connection.execute(
         sa.select(
             _runs.c.holder,

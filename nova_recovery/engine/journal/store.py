@@ -247,9 +247,12 @@ class Journal(reading.Reading):
     def export(self, run_id: str, path: str | pathlib.Path) -> None:
         """Write all of a run to one new file, mode 0600.
 
+        :raises RunLocked: it is carried out just now: the copy would be
+            an old one before it is read
         :raises JournalError: the file exists, or can't be written
         """
         with self._read() as connection, connection.begin():
+            lease.check_free(connection, run_id)
             export.export(connection, run_id, pathlib.Path(path))
 
     def import_(self, path: str | pathlib.Path) -> str:

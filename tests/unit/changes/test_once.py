@@ -73,7 +73,10 @@ class TestRow(base.TestCase):
         self.addCleanup(patch.stop)
 
     def add(self, request_id: str, action: str = 'reboot') -> None:
-        self.rows.append({'action': action, 'request_id': request_id})
+        number = len(self.rows) + 1
+        self.rows.append(
+            {'id': number, 'action': action, 'request_id': request_id}
+        )
 
     def follow(self, **notes: str) -> str:
         past = change.Past({'known': ['r0']}, notes)
@@ -92,6 +95,33 @@ class TestRow(base.TestCase):
         self.add('r2')
         self.assertEqual('r1', self.follow())
         self.assertEqual('r1', self.follow(request_id='of no row'))
+
+    def first_look(self, again: bool = False, **data: Any) -> Any:
+        self.context.again = again
+        row = {**ACTIVE, 'power_state': 1}
+        self.patch(once.cell, 'server_row', lambda *args: row)
+        self.patch(once, 'newest', lambda *args: 0)
+        return once.RebootServer().observe(item(**data), self.context, None)
+
+    def test_not_after_a_reboot_since_the_plan(self) -> None:
+        """By an older copy of the run, carried out on another machine."""
+        self.add('r1')
+        self.assertIs(change.State.BEFORE, self.first_look(mark=1).state)
+        self.add('r2', 'stop')
+        self.assertIs(change.State.BEFORE, self.first_look(mark=1).state)
+        self.add('r3')
+        seen = self.first_look(mark=1)
+        self.assertIs(change.State.NEITHER, seen.state)
+        self.assertIn('its reboot (r3) since this was planned', seen.detail)
+
+    def test_but_by_the_operators_word(self) -> None:
+        self.add('r1')
+        seen = self.first_look(again=True, mark=0)
+        self.assertIs(change.State.BEFORE, seen.state)
+
+    def test_plans_of_before_have_no_mark(self) -> None:
+        self.add('r1')
+        self.assertIs(change.State.BEFORE, self.first_look().state)
 
     def test_it_may_come_a_little_later(self) -> None:
         late = threading.Timer(0.1, self.add, ['ours'])

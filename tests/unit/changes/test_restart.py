@@ -59,6 +59,7 @@ class Nova:
         self.on = False
         self.state = 'up'
         self.sent: list[str] = []
+        self.faults = 0
         #: what nova-compute does with a request
         self.fate = self.well
         self.cloud = mock.Mock()
@@ -73,7 +74,17 @@ class Nova:
     def runs(self, uuid: str) -> bool:
         if self.state != 'up':
             raise AssertionError('asked for a guest of a dead host')
+        if not self.on:
+            # nova takes its own answer for a fault
+            self.fault('Cannot get_diagnostics while the instance is off')
         return self.on
+
+    def fault(self, message: str) -> None:
+        self.faults += 1
+        self.cell.add(
+            'instance_faults', id=self.faults, instance_uuid='u1',
+            message=message,
+        )  # fmt: skip
 
     def take(self, action: str) -> str:
         self.sent.append(action)
@@ -112,10 +123,7 @@ class Nova:
 
     def badly(self, action: dict[str, Any]) -> str:
         self.set(vm_state='error', task_state=None)
-        self.cell.add(
-            'instance_faults', id=action['id'], instance_uuid='u1',
-            message='no such volume',
-        )  # fmt: skip
+        self.fault('no such volume')
         return self.ended(action, 'Error')
 
     def set(self, **values: Any) -> None:
@@ -335,6 +343,7 @@ class TestOurs(RestartTest):
         self.nova.fate = self.nova.badly
         self.carry_out()
         self.nova.on = True
+        self.nova.set(vm_state='active')
         self.check('done', 'runs on np-rcc54', ['reboot'])
 
     def test_nova_says_success_and_the_guest_is_off(self) -> None:

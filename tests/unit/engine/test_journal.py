@@ -371,6 +371,18 @@ class TestTransfer(JournalTestCase):
         kinds = [event.kind for event in self.other.events(self.run_id)]
         self.assertEqual(['created', 'imported'], kinds)
 
+    def test_not_while_it_is_carried_out(self) -> None:
+        """The copy would not know what is sent after it was made."""
+        path = self.directory / 'stale.jsonl'
+        with self.journal.carrying_out(self.run_id):
+            error = self.assertRaises(
+                journal_module.RunLocked,
+                self.journal.export, self.run_id, path,
+            )  # fmt: skip
+        self.assertIn(f'carried out by pid {os.getpid()}', str(error))
+        self.assertFalse(path.exists())
+        self.journal.export(self.run_id, path)
+
     def test_not_twice(self) -> None:
         error = self.assertRaises(
             journal_module.JournalError, self.journal.import_, self.file

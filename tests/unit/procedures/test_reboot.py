@@ -91,6 +91,13 @@ class PlanTest(base.TestCase):
         self.assertEqual(30, item.data['settle'])
         self.assertEqual(300, item.data['patience'])
 
+    def test_what_was_asked_before_is_known_to_be_old(self) -> None:
+        plan = decided(
+            situation(server(1), server(2), marks={'uuid-1': 42})
+        )
+        (step,) = [one for one in plan.steps if one.name == 'reboot']
+        self.assertEqual([42, 0], [i.data['mark'] for i in step.items])
+
     def test_the_order_of_the_databases_is_of_no_account(self) -> None:
         servers = [server(1), server(2), server(3)]
         request = reboot.Request(tuple(one.uuid for one in servers))
