@@ -1,0 +1,230 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""What is asked before each step and before each request."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+from unittest import mock
+
+import fixtures
+
+from nova_recovery.engine import plan as plan_module
+from nova_recovery import exceptions
+from nova_recovery import procedures
+from nova_recovery.procedures.disaster import before
+from nova_recovery.procedures.disaster import decide
+from nova_recovery.procedures.disaster import guard
+from nova_recovery.procedures.volumes import situation as volumes_module
+from nova_recovery import readiness
+from tests import base
+from tests.unit.procedures.disaster import test_scenarios
+
+RED = readiness.Row('volume', 'ctl@lvm', readiness.NO_GO, 'it is down')
+DANGER = volumes_module.Finding(
+    'VOL-UNLINKED', volumes_module.DANGER, 'data', 'available', 'web', 'lost'
+)
+NOW = 'nova_recovery.procedures.disaster.guard.time.monotonic'
+
+
+def scenario(name: str) -> plan_module.Plan:
+    """The plan of a scenario."""
+    request, found, _ = test_scenarios.load(test_scenarios.FOLDERS / name)
+    plan = decide.decide(request, found)
+    # there is no such file
+    return dataclasses.replace(
+        plan, arguments={**plan.arguments, 'snapshot': None}
+    )
+
+
+class BeforeTest(base.TestCase):
+    """The steps of a plan, one after the other.
+
+    :ivar states: item id -> its state in the journal
+    :ivar rows: what readiness says
+    :ivar layers: what was looked at
+    :ivar wrong: what would lose a volume
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.plan = scenario('volumes_that_nova_lost')
+        self.states = {item.id: 'pending' for item in self.plan.items()}
+        self.rows: list[readiness.Row] = []
+        self.wrong: list[volumes_module.Finding] = []
+        self.layers: list[Any] = []
+        self.sites: list[readiness.Site] = []
+
+        def look(site: readiness.Site, layers: Any) -> list[readiness.Row]:
+            self.layers.append(layers)
+            self.sites.append(site)
+            return self.rows
+
+        for name, answer in (
+            ('readiness.look', look),
+            ('dangers', lambda cloud, servers: self.wrong),
+        ):
+            self.useFixture(
+                fixtures.MonkeyPatch(f'{before.__name__}.{name}', answer)
+            )
+
+    def ask(self, name: str) -> None:
+        asked = procedures.before(
+            self.plan, mock.Mock(), frozenset, lambda: self.states
+        )
+        assert asked is not None
+        (step,) = [one for one in self.plan.steps if one.name == name]
+        asked(step)
+
+    def end(self, number: int, state: str = 'done') -> None:
+        """Let the items of a step of the guide have ended."""
+        for step in self.plan.steps:
+            if step.number == number:
+                for item in step.items:
+                    self.states[item.id] = state
+
+    def refused(self, name: str) -> str:
+        return str(self.assertRaises(exceptions.Paused, self.ask, name))
+
+    def test_the_first_step_begins_whatever_the_site_is_like(self) -> None:
+        self.rows = [RED]
+        self.ask('record')
+        self.ask('claim')
+        self.assertEqual([], self.layers)
+
+    def test_nothing_is_changed_before_the_first_step_is_whole(self) -> None:
+        self.end(1)
+        self.states['claim-server:web'] = 'conflict'
+        told = self.refused('clean')
+        self.assertIn('web (claim-server)', told)
+        self.assertEqual([], self.layers)
+
+    def test_what_somebody_left_out_is_not_missing(self) -> None:
+        self.end(1)
+        self.states['claim-server:web'] = 'skipped'
+        self.ask('clean')
+
+    def test_the_second_step_waits_for_the_storage(self) -> None:
+        self.end(1)
+        self.ask('clean')
+        self.assertEqual([readiness.STORAGE], self.layers)
+        self.rows = [RED]
+        self.assertIn('volume ctl@lvm: it is down', self.refused('clean'))
+
+    def test_the_third_step_waits_for_the_whole_site(self) -> None:
+        self.end(1)
+        self.ask('canary')
+        self.assertEqual([None], self.layers)
+        self.assertEqual(frozenset({'np-rcc4'}), self.sites[0].hosts)
+        self.rows = [RED]
+        self.assertIn('assess --ready', self.refused('canary'))
+
+    def test_a_host_of_which_nothing_is_left_need_not_be_up(self) -> None:
+        self.states = dict.fromkeys(self.states, 'skipped')
+        self.ask('canary')
+        self.assertEqual(frozenset(), self.sites[0].hosts)
+
+    def test_no_server_starts_that_would_lose_a_volume(self) -> None:
+        self.end(1)
+        self.end(2)
+        self.wrong = [DANGER]
+        told = self.refused('canary')
+        self.assertIn('web: volume data: VOL-UNLINKED: lost', told)
+        self.assertIn('run resume --skip', told)
+
+    def test_what_the_second_step_left_keeps_back_its_server_only(
+        self,
+    ) -> None:
+        self.end(1)
+        self.end(2, 'failed')
+        self.wrong = [
+            dataclasses.replace(DANGER, volume='stale')
+        ]
+        self.ask('canary')
+
+    def test_volumes_are_attached_while_storage_and_computes_are_there(
+        self,
+    ) -> None:
+        self.end(1)
+        self.ask('attach')
+        self.assertEqual(
+            [readiness.STORAGE | readiness.VITAL], self.layers
+        )
+
+
+class VitalTest(base.TestCase):
+    """How often it is looked whether the storage is still there."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.now = 100.0
+        self.looks = 0
+        self.rows: list[readiness.Row] = []
+        self.item = plan_module.Item(
+            'restart-server:web',
+            'restart-server',
+            'server:web',
+            'web',
+            {'host': 'np-rcc4'},
+        )
+
+        def vital(site: readiness.Site) -> list[readiness.Row]:
+            self.looks += 1
+            return self.rows
+
+        self.useFixture(
+            fixtures.MonkeyPatch(f'{guard.__name__}.readiness.vital', vital)
+        )
+        self.useFixture(fixtures.MonkeyPatch(NOW, lambda: self.now))
+        plan = plan_module.Plan('disaster', '', {}, ())
+        asked = procedures.guard(plan, mock.Mock(), 'marker')
+        assert asked is not None
+        self.ask = asked
+
+    def test_an_answer_counts_for_eight_requests(self) -> None:
+        for _ in range(8):
+            self.ask(self.item)
+        self.assertEqual(1, self.looks)
+        self.ask(self.item)
+        self.assertEqual(2, self.looks)
+
+    def test_an_answer_counts_for_three_seconds(self) -> None:
+        self.ask(self.item)
+        self.now += 2.9
+        self.ask(self.item)
+        self.assertEqual(1, self.looks)
+        self.now += 0.2
+        self.ask(self.item)
+        self.assertEqual(2, self.looks)
+
+    def test_a_storage_that_died_stops_the_wave_within_ten(self) -> None:
+        self.ask(self.item)
+        self.rows = [RED]
+        sent = 0
+        while sent < 10:
+            try:
+                self.ask(self.item)
+            except exceptions.Paused as error:
+                self.assertIn('ctl@lvm: it is down', str(error))
+                break
+            sent += 1
+        self.assertLess(sent, 10)
+        # and nothing is let through on the strength of that answer
+        self.assertRaises(exceptions.Paused, self.ask, self.item)
+
+    def test_a_claim_is_made_whatever_the_storage_does(self) -> None:
+        self.rows = [RED]
+        self.ask(
+            plan_module.Item('release-server:web', 'release-server', 'x', '')
+        )
+        self.assertEqual(0, self.looks)

@@ -1,0 +1,91 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Waves, and how many of one may fail."""
+
+from __future__ import annotations
+
+from nova_recovery import exceptions
+from nova_recovery.procedures.disaster import request as request_module
+from nova_recovery.procedures.disaster import waves
+from tests import base
+from tests.unit.procedures.disaster import situations
+
+
+def kinds(**given: str) -> dict[str, frozenset[str]]:
+    return {name: frozenset(text.split()) for name, text in given.items()}
+
+
+class WavesTest(base.TestCase):
+    def test_one_canary_for_each_kind(self) -> None:
+        found = waves.divide(
+            ['a', 'b', 'c', 'd'],
+            kinds(a='ceph', b='lvm', c='ceph', d='ceph'),
+            50,
+        )
+        self.assertEqual(['canary', 'wave-1'], [one.name for one in found])
+        self.assertEqual(('b', 'd'), found[0].servers)
+        self.assertTrue(found[0].canary)
+        self.assertEqual(('a', 'c'), found[1].servers)
+
+    def test_a_server_of_two_kinds_shows_both(self) -> None:
+        found = waves.canaries(
+            ['a', 'b', 'c'], kinds(a='local', b='lvm', c='local lvm')
+        )
+        self.assertEqual({'c'}, found)
+
+    def test_waves_are_of_at_most_that_many_servers(self) -> None:
+        names = [f's{number:03}' for number in range(101)]
+        found = waves.divide(names, dict.fromkeys(names, frozenset('x')), 50)
+        self.assertEqual([1, 50, 50], [len(one.servers) for one in found])
+        self.assertEqual('wave 2 of 2', found[-1].title)
+        self.assertEqual(
+            names, sorted(name for one in found for name in one.servers)
+        )
+
+    def test_no_server_no_wave(self) -> None:
+        self.assertEqual([], waves.divide([], {}, 50))
+
+    def test_a_pool_is_no_back_end_of_its_own(self) -> None:
+        server = situations.make({'web': None}).servers['web']
+        self.assertEqual(
+            frozenset(
+                {
+                    'ctl@ceph, boots from image',
+                    'local disk, boots from image',
+                }
+            ),
+            waves.kinds_of(server, ['ctl@ceph#fast', 'ctl@ceph#slow']),
+        )
+
+    def test_a_volume_of_nobody_is_a_kind_of_its_own(self) -> None:
+        server = situations.make(
+            {'web': {'boots_from_volume': True}}
+        ).servers['web']
+        self.assertEqual(
+            frozenset({'unknown, boots from volume'}),
+            waves.kinds_of(server, [None]),
+        )
+
+
+class FailuresTest(base.TestCase):
+    def test_a_share_is_rounded_down(self) -> None:
+        self.assertEqual(2, request_module.failures('5%', 50))
+        self.assertEqual(0, request_module.failures('5%', 19))
+
+    def test_a_number_is_for_any_wave(self) -> None:
+        self.assertEqual(3, request_module.failures('3', 10))
+
+    def test_what_is_neither_is_refused(self) -> None:
+        for text in ('many', '-1', '101%', '5.5%', ''):
+            self.assertRaises(
+                exceptions.UsageError, request_module.failures, text, 10
+            )
