@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 
 from oslo_config import cfg
 
@@ -25,11 +26,7 @@ from nova_recovery.procedures.disaster import guests
 
 def add_guest_options(parser: argparse.ArgumentParser) -> None:
     """Add what ``disaster plan`` and ``disaster apply`` understand of it."""
-    group = parser.add_argument_group(
-        'guests',
-        'Which guests are rebooted from inside, and how they are reached. '
-        'Your own ssh_config, keys, jump hosts and known_hosts count.',
-    )
+    group = add_way_options(parser)
     group.add_argument(
         '--guests',
         choices=('ssh', 'none'),
@@ -46,6 +43,17 @@ def add_guest_options(parser: argparse.ArgumentParser) -> None:
         'other but those named so. Repeat it for several. Without it: those '
         'whose metadata asks for it, and those that step 4 attaches volumes '
         'to',
+    )
+
+
+def add_way_options(
+    parser: argparse.ArgumentParser,
+) -> argparse._ArgumentGroup:
+    """Add how guests are reached; return the group of the options."""
+    group = parser.add_argument_group(
+        'guests',
+        'Guests that are rebooted from inside, and how they are reached. '
+        'Your own ssh_config, keys, jump hosts and known_hosts count.',
     )
     group.add_argument(
         '--guest-address',
@@ -72,13 +80,33 @@ def add_guest_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help='An option for ssh, as in ssh_config(5). Repeat it for several',
     )
+    return group
 
 
 def guest_request(
     parsed: argparse.Namespace, conf: cfg.ConfigOpts
 ) -> guests.Request:
-    """What those options and the configuration ask for.
+    """What ``add_guest_options`` and the configuration ask for.
 
+    :raises UsageError: an option that ssh is not given from here
+    """
+    request = way_request(parsed, conf, parsed.guest, parsed.guests == 'ssh')
+    if not request.ssh and (request.servers or request.addresses):
+        raise exceptions.UsageError(
+            'a guest is named, but none is to be rebooted: add --guests ssh'
+        )
+    return request
+
+
+def way_request(
+    parsed: argparse.Namespace,
+    conf: cfg.ConfigOpts,
+    servers: Iterable[str],
+    ssh_wanted: bool = True,
+) -> guests.Request:
+    """What ``add_way_options`` and the configuration ask for.
+
+    :param servers: names or UUIDs
     :raises UsageError: an option that ssh is not given from here
     """
     own = conf.guests
@@ -87,15 +115,10 @@ def guest_request(
     user = parsed.guest_user or own.user
     if user:
         ssh.check_user(user)
-    addresses = _addresses(parsed.guest_address)
-    if parsed.guests == 'none' and (parsed.guest or addresses):
-        raise exceptions.UsageError(
-            'a guest is named, but none is to be rebooted: add --guests ssh'
-        )
     return guests.Request(
-        ssh=parsed.guests == 'ssh',
-        servers=tuple(dict.fromkeys(parsed.guest)),
-        addresses=addresses,
+        ssh=ssh_wanted,
+        servers=tuple(dict.fromkeys(servers)),
+        addresses=_addresses(parsed.guest_address),
         network=parsed.guest_network or own.network,
         user=user,
         options=options,

@@ -48,6 +48,7 @@ def check_gates(
     from nova_recovery.procedures.backups import create as backup_create
     from nova_recovery.procedures import bus_purge
     from nova_recovery.procedures import reboot
+    from nova_recovery.procedures import reboot_guests
     from nova_recovery.procedures import recover
     from nova_recovery.procedures import set_states
     from nova_recovery.procedures.disaster import planning
@@ -59,6 +60,7 @@ def check_gates(
         'disaster': planning.check,
         'host-recover': recover.check,
         reboot.PROCEDURE: reboot.check,
+        reboot_guests.PROCEDURE: reboot_guests.check,
         set_states.PROCEDURE: set_states.check,
         attach.PROCEDURE: attach.check,
         backup_create.PROCEDURE: backup_create.check,

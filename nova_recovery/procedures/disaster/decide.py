@@ -190,7 +190,9 @@ def _steps(
         Step(
             'release',
             'give the claims back',
-            _of_claims('release-server', claims),
+            _releases(
+                claims, (*decided.again.items, *decided.chosen.items)
+            ),
         ),
     )
 
@@ -248,6 +250,24 @@ def _of_claims(
             follows=follows,
         )
         for server in servers
+    )
+
+
+def _releases(
+    servers: Iterable[situation.Server], items: Iterable[Item]
+) -> tuple[Item, ...]:
+    """A claim is kept while something of its server is left to be done.
+
+    :param items: those of other subjects
+    """
+    left: dict[str, list[str]] = {}
+    for item in items:
+        left.setdefault(item.data['uuid'], []).append(item.subject)
+    return tuple(
+        dataclasses.replace(
+            one, follows=tuple(left.get(one.data['uuid'], ()))
+        )
+        for one in _of_claims('release-server', servers)
     )
 
 

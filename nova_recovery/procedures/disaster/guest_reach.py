@@ -88,6 +88,28 @@ def _of_cell(
     return found
 
 
+def metadata(
+    database: database_module.Database, uuids: list[str]
+) -> dict[str, dict[str, str]]:
+    """Return what the owners of servers wrote on them, by UUID."""
+    found: dict[str, dict[str, str]] = {uuid: {} for uuid in uuids}
+    if not database.tables.has('instance_metadata', 'instance_uuid'):
+        return found
+    table = database.tables['instance_metadata']
+    with database.reader() as connection:
+        for batch in facts.batches(uuids):
+            rows = connection.execute(
+                sa.select(
+                    table.c.instance_uuid, table.c.key, table.c.value
+                ).where(
+                    table.c.instance_uuid.in_(batch), schema.live(table)
+                )
+            )
+            for uuid, key, value in rows:
+                found[uuid][key] = value or ''
+    return found
+
+
 def addresses(ports: Any) -> Iterator[guests.Address]:
     """The addresses in a ``network_info``, in its order."""
     for port in ports if isinstance(ports, list) else ():

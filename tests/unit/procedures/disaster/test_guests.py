@@ -15,7 +15,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import types
 from typing import Any
+
+import sqlalchemy as sa
 
 from nova_recovery.engine import plan
 from nova_recovery import exceptions
@@ -279,3 +283,71 @@ class TestNetworkInfo(base.TestCase):
     def test_nothing_in_the_cache(self) -> None:
         for ports in (None, [], {}, [{}], [{'network': {}}]):
             self.assertEqual([], list(guest_reach.addresses(ports)))
+
+    def test_read_from_the_database_of_the_cell(self) -> None:
+        metadata = sa.MetaData()
+        sa.Table(
+            'instances', metadata, sa.Column('uuid', sa.Text),
+            sa.Column('os_type', sa.Text),
+        )  # fmt: skip
+        sa.Table(
+            'instance_info_caches', metadata, sa.Column('id', sa.Integer),
+            sa.Column('instance_uuid', sa.Text),
+            sa.Column('network_info', sa.Text),
+            sa.Column('deleted', sa.Integer),
+        )  # fmt: skip
+        engine = sa.create_engine(
+            'sqlite://',
+            poolclass=sa.pool.StaticPool,
+            connect_args={'check_same_thread': False},
+        )
+        self.addCleanup(engine.dispose)
+        info = json.dumps(
+            [
+                {
+                    'network': {
+                        'id': 'n1',
+                        'label': 'demo-net',
+                        'subnets': [{'ips': [{'address': '10.0.0.5'}]}],
+                    }
+                }
+            ]
+        )
+        with engine.begin() as connection:
+            metadata.create_all(connection)
+            connection.execute(
+                metadata.tables['instances'].insert(),
+                [
+                    {'uuid': 'u1', 'os_type': 'linux'},
+                    {'uuid': 'u2', 'os_type': None},
+                    {'uuid': 'u3', 'os_type': 'windows'},
+                    {'uuid': 'other', 'os_type': None},
+                ],
+            )
+            connection.execute(
+                metadata.tables['instance_info_caches'].insert(),
+                [
+                    {'id': n, 'instance_uuid': uuid, 'network_info': text,
+                     'deleted': deleted}
+                    for n, uuid, text, deleted in (
+                        (1, 'u1', info, 0),
+                        (2, 'u1', '[]', 2),
+                        (3, 'u2', 'broken', 0),
+                    )
+                ],
+            )  # fmt: skip
+        cell = types.SimpleNamespace(
+            name='cell1', tables=metadata.tables, reader=engine.connect
+        )
+        cloud: Any = types.SimpleNamespace(
+            databases=types.SimpleNamespace(cell=lambda name: cell)
+        )
+        servers = [Server(f'u{n}', f'web{n}') for n in (1, 2, 3)]
+        self.assertEqual(
+            {
+                'u1': guests.Reach((FIXED,), 'linux'),
+                'u2': guests.Reach(),
+                'u3': guests.Reach((), 'windows'),
+            },
+            guest_reach.read(cloud, servers),
+        )

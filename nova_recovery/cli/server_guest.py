@@ -1,0 +1,64 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""``recovery server reboot-guest``"""
+
+from __future__ import annotations
+
+import argparse
+
+from nova_recovery.cli import base
+from nova_recovery.cli import carry_out
+from nova_recovery.cli import guest_options
+from nova_recovery.cli import recovering
+from nova_recovery.cli import server as server_module
+
+
+class RebootGuest(base.RecoveryLister):
+    """Reboot guests from inside, over ssh, each exactly once.
+
+    "shutdown -r now" is sent by your own ssh, with your ssh_config, keys,
+    jump hosts and known_hosts, to a guest that proves to be the server, and
+    its new boot_id is waited for. Nobody is asked for a password::
+
+        openstack recovery server reboot-guest at3-ui02 --guest-user debian
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            'servers',
+            metavar='<server>',
+            nargs='+',
+            help=server_module.ANY_NAME,
+        )
+        guest_options.add_way_options(parser)
+        carry_out.add_plan_options(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+        from nova_recovery.procedures import clock
+        from nova_recovery.procedures import reboot_guests
+
+        cloud = self.cloud(parsed_args)
+        found = {
+            server.uuid: server
+            for server in recovering.resolve(cloud, parsed_args.servers)
+        }
+        request = guest_options.way_request(parsed_args, cloud.conf, found)
+        plan = reboot_guests.decide(
+            request,
+            reboot_guests.read(cloud, found.values()),
+            cloud.conf.runner.per_target,
+            clock.now(),
+        )
+        return carry_out.settle(self, parsed_args, plan, cloud).table
