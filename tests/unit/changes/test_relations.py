@@ -1,0 +1,129 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""The record of what belongs together, as a change."""
+
+from __future__ import annotations
+
+import hashlib
+import pathlib
+import types
+from typing import Any
+
+import fixtures
+
+from nova_recovery.changes import relations
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+from nova_recovery import exceptions
+from tests import base
+from tests.unit.snapshot import files
+
+ITEM = plan.Item(
+    'record-relations:disaster',
+    'record-relations',
+    'record:relations',
+    'the cloud as it is now',
+    {'cells': ['cell1'], 'wanted': [files.WEB], 'marks': {'cell1': 7}},
+)
+
+
+class RecordRelationsTest(base.TestCase):
+    """Where a snapshot of the practice cloud would be taken.
+
+    :ivar unknown: sections that can't be read
+    :ivar taken: how often one was taken
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        self.unknown: list[str] = []
+        self.taken = 0
+        self.notes: dict[str, Any] = {}
+        self.change = relations.RecordRelations()
+        conf = types.SimpleNamespace(
+            snapshot=types.SimpleNamespace(directory=str(self.folder / 's'))
+        )
+        self.context: Any = types.SimpleNamespace(
+            cloud=types.SimpleNamespace(conf=conf),
+            run_id='1a2b3c4d',
+            note=self.notes.update,
+            progress=lambda text: None,
+        )
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'nova_recovery.procedures.snapshot.take', self.take
+            )
+        )
+
+    def take(self, cloud: Any, request: Any, progress: Any) -> str:
+        self.taken += 1
+        known = ('servers', 'devices', 'volumes', 'attachments')
+        rows: dict[str, list[dict[str, Any]]] = {
+            name: [] for name in known if name not in self.unknown
+        }
+        if 'devices' in rows:
+            rows['devices'].append(
+                {
+                    'server': files.WEB,
+                    'volume': files.VOLUME,
+                    'device_name': '/dev/vdb',
+                }
+            )
+        return files.write(request.path, rows, unknown=self.unknown)
+
+    def observed(self) -> change.State:
+        past = change.Past({}, self.notes) if self.notes else None
+        return self.change.observe(ITEM, self.context, past).state
+
+    def test_a_snapshot_and_its_map_beside_it(self) -> None:
+        self.assertIs(change.State.BEFORE, self.observed())
+        self.change.apply(ITEM, self.context, {})
+        snapshot = self.folder / 's' / 'disaster-1a2b3c4d.snapshot'
+        map_file = self.folder / 's' / 'disaster-1a2b3c4d.map'
+        self.assertEqual(str(snapshot), self.notes['snapshot'])
+        self.assertEqual(
+            f'{files.VOLUME} {files.WEB} /dev/vdb\n', map_file.read_text()
+        )
+        self.assertEqual(
+            hashlib.sha256(map_file.read_bytes()).hexdigest(),
+            self.notes['map_sha256'],
+        )
+        self.assertEqual(0o600, map_file.stat().st_mode & 0o777)
+        self.assertIs(change.State.AFTER, self.observed())
+
+    def test_a_run_that_was_killed_takes_no_second_one(self) -> None:
+        self.change.apply(ITEM, self.context, {})
+        self.change.apply(ITEM, self.context, {})
+        self.assertEqual(1, self.taken)
+
+    def test_a_record_that_is_gone_is_made_again(self) -> None:
+        self.change.apply(ITEM, self.context, {})
+        pathlib.Path(self.notes['map']).unlink()
+        self.assertIs(change.State.BEFORE, self.observed())
+
+    def test_a_record_with_a_hole_is_none(self) -> None:
+        self.unknown = ['devices']
+        error = self.assertRaises(
+            exceptions.ChangeFailed, self.change.apply, ITEM, self.context, {}
+        )
+        self.assertIn('devices of cell:cell1', str(error))
+        self.assertEqual({}, self.notes)
+        self.unknown = []
+        self.change.apply(ITEM, self.context, {})
+        self.assertEqual(2, self.taken)
+
+    def test_the_record_stays_when_the_rest_is_taken_back(self) -> None:
+        self.change.apply(ITEM, self.context, {})
+        past = change.Past({}, self.notes)
+        self.change.revert(ITEM, self.context, past)
+        self.assertTrue(pathlib.Path(self.notes['snapshot']).exists())
