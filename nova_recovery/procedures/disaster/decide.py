@@ -28,6 +28,7 @@ from nova_recovery.procedures.disaster import found as found_module
 from nova_recovery.procedures.disaster import gates
 from nova_recovery.procedures.disaster import guests
 from nova_recovery.procedures.disaster import layout
+from nova_recovery.procedures.disaster import legacy
 from nova_recovery.procedures.disaster import notes
 from nova_recovery.procedures.disaster import reattach
 from nova_recovery.procedures.disaster import request as request_module
@@ -102,13 +103,8 @@ def _decided(
             alone.add(uuid)
             left[uuid] = f'its {what} has no end: see it through first'
     if found.legacy is not None:
-        cleaned = clean.Cleaned(
-            items=tuple(
-                item for step in found.legacy.steps for item in step.items
-            )
-        )
-    else:
-        cleaned = clean.plan(request, found, alone)
+        return _before_queens(found.legacy, answer, left)
+    cleaned = clean.plan(request, found, alone)
     running = []
     for one in answer.servers:
         if one.uuid in alone:
@@ -131,6 +127,26 @@ def _decided(
         again.items,
     )
     return Decided(answer, tuple(running), left, cleaned, again, chosen)
+
+
+def _before_queens(
+    cleaning: legacy.Cleaning, answer: wanted.Answer, left: dict[str, str]
+) -> Decided:
+    """The record and the guide's UPDATE; the rest is the operator's.
+
+    What the other steps ask of nova and cinder these don't answer.
+    """
+    items = tuple(i for step in cleaning.steps for i in step.items)
+    for one in answer.servers:
+        left[one.uuid] = 'to be rebooted by hand, and its volumes attached'
+    return Decided(
+        answer,
+        (),
+        left,
+        clean.Cleaned(items=items),
+        reattach.Again(),
+        guests.Chosen(),
+    )
 
 
 def _order(
@@ -166,12 +182,7 @@ def _steps(
             number=RECORD,
             failures=0,
         ),
-        Step(
-            'clean',
-            'clean what is stale of volumes',
-            decided.cleaned.items,
-            number=CLEAN,
-        ),
+        *_cleaning(found, decided),
         *_restarts(request, found, decided),
         Step(
             'attach',

@@ -25,6 +25,7 @@ from nova_recovery.engine.plan import Gate
 from nova_recovery.procedures.disaster import found as found_module
 from nova_recovery.procedures.disaster import request as request_module
 from nova_recovery.procedures.disaster import situation
+from nova_recovery.procedures import others
 from nova_recovery import readiness
 
 
@@ -42,7 +43,8 @@ def gates(
     :param dump: the checksum of the dump when the plan was made; '' when it
         is being made
     """
-    yield _apis(found)
+    if found.legacy is None:
+        yield _apis(found)
     yield from _cells(found.situation)
     yield from _volumes_known(found)
     yield from _snapshot(found)
@@ -252,25 +254,7 @@ def _storage(here: situation.Situation) -> Iterator[Gate]:
 
 def _server(found: found_module.Found, uuid: str) -> Iterator[Gate]:
     name = found.situation.name(uuid)
-    if uuid in found.holders:
-        yield Gate(
-            'unclaimed',
-            name,
-            'hard',
-            'refused',
-            f'claimed: {found.holders[uuid]}',
-            'go on with that run: run resume',
-        )
-    if uuid in found.movers:
-        yield Gate(
-            'not-moved-now',
-            name,
-            'soft',
-            'refused',
-            f'its host is claimed: {found.movers[uuid]}',
-            'that run may not have connected its volumes yet, and starts it '
-            'when it has: go on with it (run resume)',
-        )
+    yield from others.gates(uuid, name, found.holders, found.movers)
     if uuid in found.migrating:
         yield Gate(
             'no-migration',

@@ -95,7 +95,10 @@ def read_all(
     if request.dump and with_dump:
         progress(f'reading {request.dump} for its checksum …')
         dump = read_dump(request.dump)
-    versions, unreachable = _apis(cloud, here)
+    versions: dict[str, str] = {}
+    unreachable: dict[str, str] = {}
+    if cleaning is None:
+        versions, unreachable = _apis(cloud, here)
     wrong = [] if here.volumes is None else policy.findings(here.volumes)
     return _of_cells(
         cloud,

@@ -86,6 +86,11 @@ def _warnings(
             'that destroy_after_evacuate is set as it should be before it '
             'starts.'
         )
+        yield (
+            'This cloud is from before Queens: only the steps 1 and 2 are '
+            'done here. Reboot its servers and attach the volumes again by '
+            'hand, from the map file of step 1.'
+        )
 
 
 def _skipped(here: situation.Situation) -> Iterator[str]:

@@ -61,16 +61,20 @@ def table(
     """
     ends = None if items is None else {item.id: item for item in items}
     rows: dict[str, _Row] = {}
+    names: dict[str, str] = {}
     for item in plan.items():
         if item.kind == 'restart-server':
-            rows[item.subject] = _Row(item)
+            rows[item.subject] = _Row(item, item.label)
+        elif item.kind == 'claim-server':
+            names[item.subject] = item.label
     others: dict[str, _Row] = {}
     for item in plan.items():
         end = None if ends is None else ends.get(item.id)
         for subject in _servers(item):
             row = rows.get(subject)
             if row is None and item.kind in _VOLUMES:
-                row = others.setdefault(subject, _Row(item))
+                name = names.get(subject, '')
+                row = others.setdefault(subject, _Row(item, name))
             if row is not None:
                 row.add(item, end, ends is None)
     found = [row.cells() for row in (*rows.values(), *others.values())]
@@ -85,10 +89,9 @@ def table(
 class _Row:
     """One server, put together from its items."""
 
-    def __init__(self, item: Item) -> None:
+    def __init__(self, item: Item, name: str) -> None:
         data = item.data
-        self._own = item.kind == 'restart-server'
-        self._name = item.label if self._own else ''
+        self._name = name
         self._uuid = str(data.get('uuid') or '')
         self._project = str(data.get('project') or '')
         self._host = str(data.get('host') or '')
