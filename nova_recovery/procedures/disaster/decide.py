@@ -208,6 +208,21 @@ def _steps(
     )
 
 
+def _cleaning(
+    found: found_module.Found, decided: Decided
+) -> tuple[Step, ...]:
+    if found.legacy is not None and found.legacy.steps:
+        return found.legacy.steps
+    return (
+        Step(
+            'clean',
+            'clean what is stale of volumes',
+            decided.cleaned.items,
+            number=CLEAN,
+        ),
+    )
+
+
 def _record(found: found_module.Found, decided: Decided) -> Item:
     here = found.situation
     cells = {server.cell for server in here.servers.values()}
