@@ -67,7 +67,7 @@ def judge(
             return Judgement(UP, f'{server.host} runs it')
         return Judgement(DOWN, f'{server.host} does not run it')
     compute = found.compute(server.host)
-    if compute in (situation.DOWN, situation.FORCED_DOWN):
+    if compute in situation.NOT_UP:
         return Judgement(DOWN, f'nova-compute on {server.host} is {compute}')
     if server.task_state in _STARTING:
         return Judgement(STARTING, f'its task is {server.task_state}')

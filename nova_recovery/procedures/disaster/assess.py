@@ -130,31 +130,52 @@ def assess(
     found = reader.look()
     answer = wanted_module.wanted(found)
     first = findings.findings(found, answer)
-    doubtful = [one for one in first if one.severity != finding_module.NOTE]
-    again: set[tuple[str, ...]] = set()
-    if doubtful:
-        # What is in work when it is read differs between two snapshots.
-        volumes = {one.volume for one in doubtful if one.volume}
-        servers = {one.server for one in doubtful if one.server}
-        later = reader.look(servers, volumes)
-        again = {
-            findings.same(one)
-            for one in findings.findings(later, wanted_module.wanted(later))
-        }
+    confirmed = _confirmed(reader, found, first)
     return Assessment(
-        found,
-        answer,
-        tuple(
-            findings.sort(
-                [
-                    one
-                    for one in first
-                    if one.severity == finding_module.NOTE
-                    or findings.same(one) in again
-                ]
-            )
-        ),
+        found, answer, tuple(findings.sort([*_notes(first), *confirmed]))
     )
+
+
+def _notes(
+    first: Sequence[finding_module.Finding],
+) -> list[finding_module.Finding]:
+    return [one for one in first if one.severity == finding_module.NOTE]
+
+
+def _confirmed(
+    reader: read.Reader,
+    found: situation.Situation,
+    first: Sequence[finding_module.Finding],
+) -> list[finding_module.Finding]:
+    """Those of the findings that are there at a second look too.
+
+    What is in work when it is read differs between two snapshots.
+    """
+    doubtful = [one for one in first if one.severity != finding_module.NOTE]
+    if not doubtful:
+        return []
+    # that its host is down says all of a server
+    by_host = {
+        one
+        for one in doubtful
+        if one.code == findings.DOWN
+        and found.compute(one.host) in situation.NOT_UP
+    }
+    others = [one for one in doubtful if one not in by_host]
+    later = reader.look(
+        {one.server for one in others if one.server},
+        {one.volume for one in others if one.volume},
+    )
+    again = {
+        findings.same(one)
+        for one in findings.findings(later, wanted_module.wanted(later))
+    }
+    return [
+        one
+        for one in doubtful
+        if findings.same(one) in again
+        or (one in by_host and later.compute(one.host) in situation.NOT_UP)
+    ]
 
 
 def _outage(outage: situation.Outage) -> str:

@@ -31,6 +31,9 @@ from nova_recovery.procedures.disaster.finding import NOTE
 from nova_recovery.procedures.disaster.finding import STALE
 from nova_recovery.procedures.volumes import policy
 
+#: The code of a server that is to run and does not.
+DOWN = 'SRV-DOWN'
+
 _REBOOT = 'openstack recovery server reboot'
 _ATTACH = 'openstack recovery volume attach'
 
@@ -253,7 +256,7 @@ def _down(
         fix = f'openstack server event show {server.uuid} {sent.request_id}'
     elif found.compute(server.host) == situation.UP and not server.task_state:
         fix = f'{_REBOOT} {server.uuid}'
-    return _of(server, 'SRV-DOWN', STALE, cause, fix)
+    return _of(server, DOWN, STALE, cause, fix)
 
 
 def _left(

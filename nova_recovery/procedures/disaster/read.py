@@ -47,6 +47,16 @@ if TYPE_CHECKING:
     from nova_recovery.snapshot import reading
 
 
+#: Both sides of volumes; None: not known, and why.
+Both = tuple['volumes_module.Situation | None', str]
+
+#: Why volumes may not be known, when everything else is.
+_NO_VOLUMES = (
+    exceptions.ConfigError,
+    exceptions.DatabaseUnavailable,
+    exceptions.SchemaUnknown,
+)
+
 #: How many computes are asked at a time.
 SIDE_BY_SIDE = 16
 
@@ -106,6 +116,22 @@ class Reader:
         :param servers: of the scope only these; None: all
         :param volumes: only these, with ``servers``
         """
+        with futures.ThreadPoolExecutor(1) as beside:
+            # of the whole cloud there is nothing to wait for
+            both = (
+                beside.submit(_both_sides, self._cloud, None, ())
+                if with_volumes and self._scope.everything and servers is None
+                else None
+            )
+            return self._look(servers, volumes, with_volumes, both)
+
+    def _look(
+        self,
+        servers: Collection[str] | None,
+        volumes: Collection[str] | None,
+        with_volumes: bool,
+        beside: futures.Future[Both] | None,
+    ) -> situation.Situation:
         scope, recorded = self._scope, self._recorded
         databases = self._cloud.databases
         down_time = self._cloud.nova.service_down_time
@@ -135,10 +161,11 @@ class Reader:
         )
         matter = scope_module.matters(scope, places, meant)
         found = _Found(scope, places, groups, recorded, answers, asked)
-        both: volumes_module.Situation | None = None
-        no_volumes = 'not asked for'
-        if with_volumes:
-            both, no_volumes = _volumes(self._cloud, found, volumes)
+        both: Both = None, 'not asked for'
+        if beside is not None:
+            both = beside.result()
+        elif with_volumes:
+            both = _of_scope(self._cloud, found, volumes)
         own = found.own(services)
         return situation.Situation(
             scope=scope,
@@ -161,8 +188,8 @@ class Reader:
                 *(one for one in own if one.binary != cells.COMPUTE),
                 *_cinder_services(self._cloud),
             ),
-            volumes=both,
-            no_volumes=no_volumes,
+            volumes=both[0],
+            no_volumes=both[1],
             devices=found.devices,
             groups=groups.names,
             silent={
@@ -190,7 +217,6 @@ class _Found:
         asked: cells.Asked,
     ) -> None:
         self._scope, self._asked = scope, asked
-        self.everything = scope.everything
         known = recorded.servers if recorded else {}
         self.servers: dict[str, situation.Server] = {}
         self.new: frozenset[str] = frozenset()
@@ -301,27 +327,29 @@ def _expected(
     )
 
 
-def _volumes(
+def _of_scope(
     cloud: cloud_module.Cloud, found: _Found, only: Collection[str] | None
-) -> tuple[volumes_module.Situation | None, str]:
-    """Both sides of the volumes of the scope, or why they aren't known."""
+) -> Both:
+    """Both sides of the volumes of the scope, or of some of them."""
+    if only is not None:
+        return _both_sides(cloud, only, found.servers)
+    ids = {device.volume for some in found.devices.values() for device in some}
+    servers = set(found.servers) | {one.uuid for one in found.gone}
     try:
-        if only is not None:
-            return volumes_read.both_sides(cloud, only, found.servers), ''
-        if found.everything:
-            return volumes_read.both_sides(cloud), ''
-        cinder = volumes_read.cinder(cloud)
-        servers = set(found.servers) | {one.uuid for one in found.gone}
-        ids = {
-            device.volume for some in found.devices.values() for device in some
-        }
-        ids |= _attached(cinder, servers)
-        return volumes_read.both_sides(cloud, ids, found.servers), ''
-    except (
-        exceptions.ConfigError,
-        exceptions.DatabaseUnavailable,
-        exceptions.SchemaUnknown,
-    ) as error:
+        ids |= _attached(volumes_read.cinder(cloud), servers)
+    except _NO_VOLUMES as error:
+        return None, str(error)
+    return _both_sides(cloud, ids, found.servers)
+
+
+def _both_sides(
+    cloud: cloud_module.Cloud,
+    ids: Collection[str] | None,
+    servers: Collection[str],
+) -> Both:
+    try:
+        return volumes_read.both_sides(cloud, ids, servers), ''
+    except _NO_VOLUMES as error:
         return None, str(error)
 
 

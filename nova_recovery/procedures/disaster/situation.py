@@ -27,6 +27,8 @@ from nova_recovery.procedures.disaster import scope as scope_module
 from nova_recovery.procedures.volumes import situation as volumes_module
 
 UP, DOWN, FORCED_DOWN, UNKNOWN = 'up', 'down', 'forced down', 'unknown'
+#: Nothing that is sent there is carried out.
+NOT_UP = frozenset({DOWN, FORCED_DOWN})
 
 #: How it is known from which action on something happened after the outage:
 #: by the snapshot's marker, by the moment that the operator gave, or not at
