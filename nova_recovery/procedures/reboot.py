@@ -29,6 +29,7 @@ from nova_recovery.engine.plan import Item
 from nova_recovery.engine.plan import Plan
 from nova_recovery.engine.plan import Step
 from nova_recovery import exceptions
+from nova_recovery.procedures import others
 
 if TYPE_CHECKING:
     from nova_recovery.cloud import cloud as cloud_module
@@ -295,35 +296,9 @@ def _server(server: records.Server, found: Situation) -> Iterator[Gate]:
             f'it is {server.vm_state}: nova starts or reboots no such server',
             'leave it out',
         )
-    yield from claimed(server, found.holders, found.movers)
-
-
-def claimed(
-    server: records.Server, holders: dict[str, str], movers: dict[str, str]
-) -> Iterator[Gate]:
-    """Whether somebody works on the server already.
-
-    :param holders: see Situation, as the movers
-    """
-    if server.uuid in holders:
-        yield Gate(
-            'unclaimed',
-            server.name,
-            'hard',
-            'refused',
-            f'claimed: {holders[server.uuid]}',
-            'go on with that run: run resume',
-        )
-    if server.uuid in movers:
-        yield Gate(
-            'not-moved-now',
-            server.name,
-            'soft',
-            'refused',
-            f'its host is claimed: {movers[server.uuid]}',
-            'that run may not have connected its volumes yet, and starts it '
-            'when it has: go on with it (run resume)',
-        )
+    yield from others.gates(
+        server.uuid, server.name, found.holders, found.movers
+    )
 
 
 def _volumes(server: records.Server, found: Situation) -> Iterator[Gate]:

@@ -32,7 +32,7 @@ from nova_recovery.engine.plan import Plan
 from nova_recovery.engine.plan import Step
 from nova_recovery.procedures.disaster import guest_reach
 from nova_recovery.procedures.disaster import guests
-from nova_recovery.procedures import reboot
+from nova_recovery.procedures import others
 
 if TYPE_CHECKING:
     from nova_recovery.cloud import cloud as cloud_module
@@ -187,7 +187,9 @@ def _gates(found: Situation, touched: frozenset[str]) -> tuple[Gate, ...]:
                 )
             )
         if f'server:{server.uuid}' not in touched:
-            gates += reboot.claimed(server, found.holders, found.movers)
+            gates += others.gates(
+                server.uuid, server.name, found.holders, found.movers
+            )
     return tuple(gates)
 
 

@@ -27,6 +27,7 @@ from nova_recovery.engine.plan import Gate
 from nova_recovery.engine.plan import Item
 from nova_recovery.engine.plan import Step
 from nova_recovery import exceptions
+from nova_recovery.procedures import others
 from nova_recovery.procedures.volumes import situation
 from nova_recovery.procedures.volumes import states
 
@@ -47,6 +48,7 @@ class Outside:
         unknown
     :ivar runs: whether the hypervisor has the guest running; None: unknown
     :ivar holder: who claimed the server
+    :ivar mover: whose run moves it just now
     :ivar claimable: its cell can hold claims
     :ivar unreachable: API -> why
     """
@@ -56,6 +58,7 @@ class Outside:
     holder: str | None = None
     claimable: bool = False
     unreachable: dict[str, str] = dataclasses.field(default_factory=dict)
+    mover: str | None = None
 
 
 def outside(
@@ -69,6 +72,7 @@ def outside(
     holder = (
         claims.server_holder(database, server.uuid) if claimable else None
     )
+    mover = claims.movers(database, [server.uuid]).get(server.uuid)
     compute, runs = None, None
     unreachable: dict[str, str] = {}
     try:
@@ -85,7 +89,7 @@ def outside(
                 runs = cloud.compute.runs(server.uuid)
     except exceptions.RecoveryError as error:
         unreachable['nova'] = str(error)
-    return Outside(compute, runs, holder, claimable, unreachable)
+    return Outside(compute, runs, holder, claimable, unreachable, mover)
 
 
 def off(server: nova.Server, seen: Outside) -> bool | None:
@@ -180,14 +184,12 @@ def unclaimed(
 
     :param touched: subjects that the run has begun with
     """
-    if seen.holder and f'server:{server.uuid}' not in touched:
-        yield Gate(
-            'unclaimed',
+    if f'server:{server.uuid}' not in touched:
+        yield from others.gates(
+            server.uuid,
             server.name,
-            'hard',
-            'refused',
-            f'claimed: {seen.holder}',
-            'go on with that run: run resume',
+            {server.uuid: seen.holder} if seen.holder else {},
+            {server.uuid: seen.mover} if seen.mover else {},
         )
 
 

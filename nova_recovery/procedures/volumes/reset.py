@@ -26,12 +26,14 @@ from collections.abc import Sequence
 import dataclasses
 from typing import TYPE_CHECKING
 
+from nova_recovery.cloud import claims
 from nova_recovery.cloud import volumes
 from nova_recovery.engine.plan import Gate
 from nova_recovery.engine.plan import Item
 from nova_recovery.engine.plan import Plan
 from nova_recovery.engine.plan import Step
 from nova_recovery import exceptions
+from nova_recovery.procedures import others
 from nova_recovery.procedures.volumes import guards
 from nova_recovery.procedures.volumes import policy
 from nova_recovery.procedures.volumes import read as read_module
@@ -64,12 +66,17 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """The volumes, and of orphans' servers what the APIs say."""
+    """The volumes, and of orphans' servers what the APIs say.
+
+    :ivar movers: server uuid -> whose run moves it just now, of all servers
+        that one of the volumes is of
+    """
 
     situation: situation.Situation
     servers: dict[str, guards.Outside] = dataclasses.field(
         default_factory=dict
     )
+    movers: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def read(cloud: cloud_module.Cloud, ids: Sequence[str]) -> Found:
@@ -95,7 +102,33 @@ def read(cloud: cloud_module.Cloud, ids: Sequence[str]) -> Found:
             for uuid in sorted(orphaned)
             if uuid in found.servers
         },
+        _movers(cloud, ids, found),
     )
+
+
+def _movers(
+    cloud: cloud_module.Cloud,
+    ids: Sequence[str],
+    found: situation.Situation,
+) -> dict[str, str]:
+    by_cell: dict[str, set[str]] = {}
+    for one in ids:
+        for uuid in _servers_of(found.volumes[one], found):
+            cell = found.servers[uuid].cell
+            by_cell.setdefault(cell, set()).add(uuid)
+    movers: dict[str, str] = {}
+    for cell, uuids in by_cell.items():
+        movers |= claims.movers(cloud.databases.cell(cell), uuids)
+    return movers
+
+
+def _servers_of(
+    volume: volumes.Volume, found: situation.Situation
+) -> list[str]:
+    """The live servers that have it, on either side."""
+    mapped = {mapping.server for mapping in found.mapped(volume.id)}
+    held = {one.server for one in volume.attachments if one.server}
+    return sorted((mapped | held) & set(found.servers))
 
 
 def decide(request: Request, found: Found, now: str = '') -> Plan:
@@ -172,6 +205,9 @@ def _gates(
     if not wrong:
         return
     yield guards.settled(volume)
+    for uuid in _servers_of(volume, found.situation):
+        name = found.situation.servers[uuid].name
+        yield from others.gates(uuid, name, {}, found.movers)
     for one in wrong:
         if one.code == 'VOL-ORPHAN':
             yield from _orphan(one, found)

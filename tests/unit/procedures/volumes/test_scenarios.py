@@ -148,23 +148,50 @@ class ScenarioTest(base.TestCase):
 
 
 class ClaimTest(base.TestCase):
-    def gates(self, touched: frozenset[str]) -> set[str]:
-        folder = FOLDERS / 'attach_what_nova_lost'
-        _, request, found, _ = load(folder)
-        found = dataclasses.replace(
-            found, outside=dataclasses.replace(found.outside, holder='run=x')
-        )
+    def gates(
+        self,
+        touched: frozenset[str] = frozenset(),
+        scenario: str = 'attach_what_nova_lost',
+        **outside: str,
+    ) -> set[str]:
+        module, request, found, _ = load(FOLDERS / scenario)
+        if module is reset:
+            found = dataclasses.replace(
+                found, movers={'web': outside['mover']}
+            )
+        else:
+            found = dataclasses.replace(
+                found, outside=dataclasses.replace(found.outside, **outside)
+            )
+        gates = attach_gates.gates if module is attach else module.gates
         return {
             gate.name
-            for gate in attach_gates.gates(request, found, touched)
+            for gate in gates(request, found, touched)
             if gate.blocks
         }
 
     def test_somebody_else_works_on_the_server(self) -> None:
-        self.assertEqual({'unclaimed'}, self.gates(frozenset()))
+        self.assertEqual({'unclaimed'}, self.gates(holder='run=x'))
 
     def test_a_run_that_was_killed_after_its_claim_goes_on(self) -> None:
-        self.assertEqual(set(), self.gates(frozenset({'server:web'})))
+        touched = frozenset({'server:web'})
+        self.assertEqual(
+            set(), self.gates(touched, holder='run=x', mover='run=y')
+        )
+
+    def test_a_run_that_moves_the_server_has_its_volumes_in_hand(
+        self,
+    ) -> None:
+        for scenario in (
+            'attach_what_nova_lost',
+            'detach_what_a_replayed_message_left',
+            'reset_after_a_failed_export',
+        ):
+            with self.subTest(scenario):
+                self.assertIn(
+                    'not-moved-now',
+                    self.gates(scenario=scenario, mover='run=y'),
+                )
 
 
 def _add_tests() -> None:
