@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from concurrent import futures
 import contextlib
 import dataclasses
 import re
@@ -119,15 +120,20 @@ class Bus:
         :raises BusUnavailable: it can't be spoken to
         """
         self._check()
-        found = {}
-        for server in self.servers:
+
+        def ask(server: Server) -> str:
             try:
                 self._connected(server).close()
             except (amqp.exceptions.AMQPError, OSError) as error:
-                found[server.address] = _words(error)
-            else:
-                found[server.address] = ''
-        return found
+                return _words(error)
+            return ''
+
+        with futures.ThreadPoolExecutor(len(self.servers)) as pool:
+            answers = pool.map(ask, self.servers)
+            return {
+                server.address: answer
+                for server, answer in zip(self.servers, answers, strict=True)
+            }
 
     def queues(self, names: Iterable[str]) -> dict[str, Queue | None]:
         """Queues by name; None where there is none of that name.
@@ -272,16 +278,31 @@ def of_cloud(cloud: cloud_module.Cloud) -> dict[str, Bus]:
     :returns: ``cell1, nova, cinder`` -> the bus
     :raises DatabaseUnavailable: the cells are not known
     """
-    cinder = settings.read_cinder(cloud.conf.cinder_config_file)
     databases = cloud.databases
-    used: dict[str, settings.BusSettings] = {}
     of_cells = _of_cells(cloud.nova, databases.api)
-    for known in databases.cells:
-        used[known.cell.name] = of_cells.get(known.cell.uuid, cloud.nova.bus)
-    if cloud.nova.bus.url or not used:
-        used['nova'] = cloud.nova.bus
-    if databases.cinder is not None:
+    used = {
+        known.cell.name: of_cells.get(known.cell.uuid, cloud.nova.bus)
+        for known in databases.cells
+    }
+    return _each_once({**used, **_of_files(cloud)})
+
+
+def of_files(cloud: cloud_module.Cloud) -> dict[str, Bus]:
+    """Those that nova.conf and cinder.conf name, for want of databases."""
+    return _each_once(_of_files(cloud))
+
+
+def _of_files(
+    cloud: cloud_module.Cloud,
+) -> dict[str, settings.BusSettings]:
+    cinder = settings.read_cinder(cloud.conf.cinder_config_file)
+    used = {'nova': cloud.nova.bus}
+    if cinder.database:
         used['cinder'] = cinder.bus
+    return used
+
+
+def _each_once(used: Mapping[str, settings.BusSettings]) -> dict[str, Bus]:
     same: dict[Any, list[tuple[str, Bus]]] = {}
     for name, setting in used.items():
         bus = Bus(name, setting)

@@ -36,6 +36,7 @@ from typing import TypeVar
 
 import stevedore
 
+from nova_recovery.cloud import apis
 from nova_recovery import exceptions
 from nova_recovery.readiness import bounded
 from nova_recovery.snapshot import reading
@@ -161,7 +162,12 @@ class Site:
 
         :raises ApiUnavailable: Keystone doesn't let us in
         """
-        self.once('login', lambda: self.cloud.connection)
+
+        def log_in() -> None:
+            with apis.reading('keystone'):
+                _ = self.cloud.connection
+
+        self.once('login', log_in)
         return self.cloud
 
 

@@ -19,12 +19,15 @@ from collections.abc import Callable
 from collections.abc import Hashable
 from collections.abc import Mapping
 import queue
+import re
 import threading
 import time
 from typing import TypeVar
 
 from nova_recovery.cloud import secrets
 from nova_recovery import exceptions
+
+_INSIDE = re.compile(r': HTTPS?ConnectionPool\(.*$')
 
 K = TypeVar('K', bound=Hashable)
 V = TypeVar('V')
@@ -83,6 +86,15 @@ def each(
 def words(error: BaseException) -> str:
     """What went wrong, in one line and without secrets."""
     text = secrets.mask_text(' '.join(str(error).split()))
+    # requests writes a line around each of the reasons of the one below
+    text = _INSIDE.sub(_inside, text)
     if isinstance(error, exceptions.RecoveryError | TimeoutError) and text:
         return text
     return f'{type(error).__name__}: {text}' if text else type(error).__name__
+
+
+def _inside(match: re.Match[str]) -> str:
+    for word in ('refused', 'timed out', 'unreachable', 'not known'):
+        if word in match.group():
+            return f': {word}'
+    return ': no connection'

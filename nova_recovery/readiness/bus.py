@@ -20,7 +20,6 @@ outage, over what the recovery did meanwhile. It is purged by name.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -61,7 +60,7 @@ class Probe:
 
     def rows(self, site: readiness.Site) -> Iterator[readiness.Row]:
         try:
-            buses = bus_module.of_cloud(site.cloud)
+            looked = look(site)
         except exceptions.DatabaseUnavailable as error:
             yield readiness.Row(
                 LAYER,
@@ -69,32 +68,20 @@ class Probe:
                 readiness.UNKNOWN,
                 str(error),
                 'the transport_url of each cell',
-                'mend the API database, then look again',
+                'mend the database, then look again',
                 ('database/*',),
             )
+            yield from _reached(bus_module.of_files(site.cloud))
             return
-        wanted = _wanted(site, buses)
-        asked = bounded.each(
-            {
-                names: functools.partial(
-                    _ask, bus, [one.queue for one in wanted.get(names, ())]
-                )
-                for names, bus in buses.items()
-            },
-            _PATIENCE,
-        )
+        yield from _reached(looked.buses)
         bad: list[readiness.Row] = []
         seen = 0
-        for names, bus in buses.items():
-            answer = asked[names]
-            if isinstance(answer, BaseException):
-                yield reached(names, bus, bounded.words(answer))
+        for names, queues in looked.queues.items():
+            if isinstance(queues, BaseException):
+                # the broker's own row says so
                 continue
-            members, queues = answer
-            yield reached(names, bus, members)
-            own = wanted.get(names, ())
-            seen += len(own)
-            bad += judge(own, queues)
+            seen += len(queues)
+            bad += judge(looked.wanted[names], queues)
         yield from common.on_one_line(
             bad,
             _row(
@@ -104,6 +91,79 @@ class Probe:
                 'listened to; empty where the host is down',
             ),
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class Looked:
+    """What was seen of the buses, by the names of those who use them.
+
+    :ivar wanted: the queues that matter
+    :ivar queues: those as they are, or why they can't be seen
+    """
+
+    buses: Mapping[str, bus_module.Bus]
+    wanted: Mapping[str, list[Wanted]]
+    queues: Mapping[str, Queues | BaseException]
+
+
+def look(site: readiness.Site) -> Looked:
+    """Look at the queues, once for all probes.
+
+    :raises DatabaseUnavailable: the cells are not known
+    """
+
+    def ask() -> Looked:
+        buses = bus_module.of_cloud(site.cloud)
+        wanted = _wanted(site, buses)
+        return Looked(
+            buses,
+            wanted,
+            bounded.each(
+                {
+                    names: functools.partial(
+                        bus.queues, [one.queue for one in wanted[names]]
+                    )
+                    for names, bus in buses.items()
+                },
+                _PATIENCE / 2,
+            ),
+        )
+
+    return site.once('queues', ask)
+
+
+def unheard(site: readiness.Site, who: str) -> str:
+    """The queue that a service should listen to, and nobody does; else ''.
+
+    To send it a request would only leave a message there, and wait in vain.
+
+    :param who: the service as its row is named, ``layer/subject``
+    """
+    looked = look(site)
+    for names, wanted in looked.wanted.items():
+        queues = looked.queues[names]
+        if isinstance(queues, BaseException):
+            continue
+        for one in wanted:
+            if one.who == who:
+                queue = queues[one.queue]
+                if queue is None or not queue.consumers:
+                    return one.queue
+    return ''
+
+
+def _reached(
+    buses: Mapping[str, bus_module.Bus],
+) -> Iterator[readiness.Row]:
+    members = bounded.each(
+        {names: bus.members for names, bus in buses.items()}, _PATIENCE / 2
+    )
+    for names, bus in buses.items():
+        answer = members[names]
+        if isinstance(answer, BaseException):
+            yield reached(names, bus, bounded.words(answer))
+        else:
+            yield reached(names, bus, answer)
 
 
 def reached(
@@ -189,6 +249,9 @@ def _wanted(
         'nova',
         Wanted('scheduler', 'control/nova-scheduler', 'nova-scheduler'),
     )
+    if site.cloud.databases.cinder is not None:
+        binary = 'cinder-scheduler'
+        want('cinder', Wanted(binary, f'control/{binary}', binary))
     for name in common.backends(site):
         want(
             'cinder',
@@ -205,15 +268,6 @@ def _wanted(
             ),
         )
     return found
-
-
-def _ask(
-    bus: bus_module.Bus, names: Collection[str]
-) -> tuple[dict[str, str], Queues]:
-    members = bus.members()
-    if not any(why == '' for why in members.values()):
-        return members, {name: None for name in names}
-    return members, bus.queues(names)
 
 
 def _row(

@@ -33,6 +33,7 @@ from typing import Any
 from keystoneauth1 import adapter
 import sqlalchemy as sa
 
+from nova_recovery.cloud import apis
 from nova_recovery.cloud import clock
 from nova_recovery.cloud import database as database_module
 from nova_recovery.cloud import schema
@@ -77,11 +78,10 @@ class Probe:
             asks[f'database {database.name}'] = functools.partial(
                 clock.database_now, database
             )
+        connection = site.apis().connection
         for kind, row in _APIS.items():
-            ask = _api(site, kind)
-            if ask is not None:
-                asks[f'{kind} API'] = ask
-                behind[f'{kind} API'] = (row,)
+            asks[f'{kind} API'] = functools.partial(_api_now, connection, kind)
+            behind[f'{kind} API'] = (row,)
         measures = {
             name: functools.partial(measured, ask)
             for name, ask in asks.items()
@@ -243,16 +243,17 @@ def _databases(
     return by_server.values()
 
 
-def _api(site: readiness.Site, kind: str) -> Clock | None:
-    """Asks an API for its time, without a token; None: there is no such."""
-    connection = site.apis().connection
-    proxy = getattr(connection, kind.replace('-', '_'), None)
-    # the proxy of Keystone has another method of that name
-    url = proxy and adapter.Adapter.get_endpoint(proxy)
-    if not url:
-        return None
+def _api_now(connection: Any, kind: str) -> datetime.datetime | None:
+    """The time by an API's clock, asked without a token.
 
-    def now() -> datetime.datetime | None:
+    None where it tells none, or where there is no such API.
+    """
+    with apis.reading(kind):
+        proxy = getattr(connection, kind.replace('-', '_'))
+        # the proxy of Keystone has another method of that name
+        url = adapter.Adapter.get_endpoint(proxy)
+        if not url:
+            return None
         answer = connection.session.get(
             url,
             authenticated=False,
@@ -260,7 +261,5 @@ def _api(site: readiness.Site, kind: str) -> Clock | None:
             connect_retries=0,
             timeout=_PATIENCE,
         )
-        told = answer.headers.get('Date')
-        return email_utils.parsedate_to_datetime(told) if told else None
-
-    return now
+    told = answer.headers.get('Date')
+    return email_utils.parsedate_to_datetime(told) if told else None

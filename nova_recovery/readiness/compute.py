@@ -26,13 +26,15 @@ import sqlalchemy as sa
 from nova_recovery.cloud import database as database_module
 from nova_recovery.cloud import databases as databases_module
 from nova_recovery.cloud import schema
+from nova_recovery import exceptions
 from nova_recovery import readiness
 from nova_recovery.readiness import bounded
+from nova_recovery.readiness import bus
 from nova_recovery.readiness import common
 from nova_recovery.readiness import control
 
 LAYER = 'compute'
-_PATIENCE = 9.0
+_PATIENCE = 8.0
 _EXPECTED = 'up, and answers within 10 s'
 
 
@@ -52,14 +54,19 @@ class Probe:
     def rows(self, site: readiness.Site) -> Iterator[readiness.Row]:
         computes = common.computes(site)
         up = {host for host, one in computes.items() if one['state'] == 'up'}
-        answers: dict[str, Any] = {}
+        deaf = {host: bus.unheard(site, f'{LAYER}/{host}') for host in up}
+        answers: dict[str, Any] = {
+            host: exceptions.ApiUnavailable(f'nobody listens to {queue}')
+            for host, queue in deaf.items()
+            if queue
+        }
         if not site.brief:
             nova = site.apis().compute
-            answers = bounded.each(
+            answers |= bounded.each(
                 {
                     host: functools.partial(nova.runs, server)
                     for host, server in _one_server_each(site).items()
-                    if host in up
+                    if host in up and not deaf[host]
                 },
                 _PATIENCE,
                 workers=32,

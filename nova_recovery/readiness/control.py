@@ -25,6 +25,7 @@ from nova_recovery.cloud import apis
 from nova_recovery import exceptions
 from nova_recovery import readiness
 from nova_recovery.readiness import bounded
+from nova_recovery.readiness import bus
 from nova_recovery.readiness import common
 
 LAYER = 'control'
@@ -54,31 +55,38 @@ class Probe:
         nova = found['nova-api']
         for binary in ('nova-conductor', 'nova-scheduler'):
             if not isinstance(nova, BaseException):
-                yield from judge(binary, nova)
+                yield judge(binary, nova, _queue(site, binary))
         cinder = found['cinder-api']
         if cinder is not None and not isinstance(cinder, BaseException):
-            yield from judge('cinder-scheduler', cinder)
+            binary = 'cinder-scheduler'
+            yield judge(binary, cinder, _queue(site, binary))
 
 
 def judge(
-    binary: str, services: Iterable[Service]
-) -> Iterator[readiness.Row]:
-    """Whether one of a service is up: any of them does the work."""
+    binary: str, services: Iterable[Service], unheard: str = ''
+) -> readiness.Row:
+    """Whether one of a service is up: any of them does the work.
+
+    :param unheard: its queue, if nobody listens to that
+    """
     own = [one for one in services if one['binary'] == binary]
     up = sorted(one['host'] for one in own if one['state'] == 'up')
     down = sorted(one['host'] for one in own if one['state'] != 'up')
     observed = f'{len(up)} of {len(own)} up'
     if down:
         observed += f'; no heartbeat from {common.many(down)}'
-    yield readiness.Row(
+    if unheard:
+        # a heartbeat is a minute old before it says so
+        observed += f'; nobody listens to {unheard}'
+    good = up and not unheard
+    hosts = common.many([*up, *down]) or 'one host'
+    return readiness.Row(
         LAYER,
         binary,
-        readiness.GO if up else readiness.NO_GO,
+        readiness.GO if good else readiness.NO_GO,
         observed,
-        'at least one is up',
-        ''
-        if up
-        else f'systemctl start {binary}  # on {common.many(down) or "one"}',
+        'at least one is up and listens',
+        '' if good else f'systemctl restart {binary}  # on {hosts}',
         # it can't be seen without
         (f'{LAYER}/nova-api',)
         if binary.startswith('nova')
@@ -103,6 +111,10 @@ def _api(name: str, answer: Any) -> readiness.Row:
         if bad
         else '',
     )
+
+
+def _queue(site: readiness.Site, binary: str) -> str:
+    return bus.unheard(site, f'{LAYER}/{binary}')
 
 
 def _cinder(site: readiness.Site) -> list[Service] | None:

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from nova_recovery.cloud import apis
 from nova_recovery import exceptions
 from nova_recovery import readiness
+from nova_recovery.readiness import bounded
 
 LAYER = 'keystone'
 
@@ -34,7 +35,7 @@ class Probe:
         try:
             _try(site)
         except exceptions.RecoveryError as error:
-            state, observed = readiness.NO_GO, str(error)
+            state, observed = readiness.NO_GO, bounded.words(error)
         yield readiness.Row(
             LAYER,
             'tokens',

@@ -23,6 +23,7 @@ import functools
 from typing import Any
 
 from nova_recovery.cloud import network
+from nova_recovery import exceptions
 from nova_recovery import readiness
 from nova_recovery.readiness import bounded
 from nova_recovery.readiness import common
@@ -40,6 +41,8 @@ SAMPLE = 100
 #: neutron_lib: ``VIF_TYPE_UNBOUND``, ``VIF_TYPE_BINDING_FAILED``).
 _BROKEN = frozenset({'', 'unbound', 'binding_failed'})
 
+_RESTART = 'systemctl restart neutron-server  # or its web server'
+
 #: An agent: id, host, binary, type, alive, admin_state_up.
 Agent = Mapping[str, Any]
 
@@ -52,10 +55,21 @@ class Probe:
     def rows(self, site: readiness.Site) -> Iterator[readiness.Row]:
         connection = site.apis().connection
         columns = format_module.SECTIONS['agents'].columns
-        now = [
-            dict(zip(columns, row, strict=True))
-            for row in snapshot_apis.agents(connection, _PATIENCE)
-        ]
+        try:
+            now = [
+                dict(zip(columns, row, strict=True))
+                for row in snapshot_apis.agents(connection, _PATIENCE)
+            ]
+        except exceptions.RecoveryError as error:
+            yield readiness.Row(
+                LAYER,
+                'neutron API',
+                readiness.UNKNOWN,
+                bounded.words(error),
+                'it answers',
+                _RESTART,
+            )
+            return
         before: list[Agent] | None = None
         bound: dict[str, tuple[str, str]] = {}
         with site.before() as snapshot:
@@ -141,7 +155,7 @@ def bindings(
                     host,
                     readiness.UNKNOWN,
                     bounded.words(found),
-                    'systemctl restart neutron-server',
+                    _RESTART,
                 )
             )
             continue

@@ -34,6 +34,8 @@ _PATIENCE = 9.0
 #: What stands for vcpus: shared ones, and those that are pinned.
 _CPUS = ('VCPU', 'PCPU')
 
+_RESTART = 'systemctl restart placement-api  # or its web server'
+
 Inventories = Mapping[str, Mapping[str, Any]]
 
 
@@ -55,8 +57,19 @@ class Probe:
             if site.covers(node.host) and node.uuid
         ]
         placement = site.apis().placement
-        # a dead API is one row, not one for each node
-        placement.ping()
+        try:
+            # a dead API is one row, not one for each node
+            placement.ping()
+        except exceptions.RecoveryError as error:
+            yield readiness.Row(
+                LAYER,
+                'placement API',
+                readiness.UNKNOWN,
+                bounded.words(error),
+                'it answers',
+                _RESTART,
+            )
+            return
         inventories = bounded.each(
             {
                 str(node.uuid): functools.partial(
@@ -95,7 +108,7 @@ def judge(
         observed = f'no resource provider {node.uuid}'
     elif isinstance(found, BaseException):
         state, observed = readiness.UNKNOWN, bounded.words(found)
-        remedy = 'systemctl restart placement-api  # or its web server'
+        remedy = _RESTART
     else:
         wrong = differences(node, found)
         if not wrong:

@@ -21,13 +21,15 @@ from collections.abc import Mapping
 import functools
 from typing import Any
 
+from nova_recovery import exceptions
 from nova_recovery import readiness
 from nova_recovery.readiness import bounded
+from nova_recovery.readiness import bus
 from nova_recovery.readiness import common
 from nova_recovery.readiness import control
 
 LAYER = 'volume'
-_PATIENCE = 9.0
+_PATIENCE = 8.0
 
 
 class Probe:
@@ -46,10 +48,18 @@ class Probe:
         asks: dict[str, Callable[[], Any]] = {
             '': functools.partial(cinder.services, 'cinder-volume'),
         }
+        deaf: dict[str, Any] = {}
         for name in backends:
-            asks[name] = functools.partial(cinder.answers, name)
+            queue = bus.unheard(site, f'{LAYER}/{name}')
+            if queue:
+                deaf[name] = exceptions.ApiUnavailable(
+                    f'nobody listens to {queue}'
+                )
+            else:
+                asks[name] = functools.partial(cinder.answers, name)
         asked = bounded.each(asks, _PATIENCE, workers=min(32, len(asks)))
         services = asked.pop('')
+        asked |= deaf
         states: dict[str, str] = {}
         if not isinstance(services, BaseException):
             for one in services:
