@@ -18,6 +18,7 @@ from collections.abc import Callable
 from collections.abc import Mapping
 import contextlib
 import io
+import json
 import os
 import pathlib
 import signal
@@ -36,19 +37,44 @@ from nova_recovery.engine import plan
 from nova_recovery.engine import progress
 from nova_recovery.engine import runner
 from nova_recovery.procedures.disaster import guests
+from nova_recovery import shell
 from tests import base
+from tests.functional import dbserver
 from tests.functional import killing
 from tests.guests import guest as guest_module
 from tests.guests import image as image_module
+from tests.unit.cli import programs
 from tests.unit.engine import world
 
 TIMES = {'connect': 3, 'answer': 10, 'reach': 20, 'settle': 6, 'patience': 60}
 KIND = guest_reboot.RebootGuest.kind
+NOVA = 'guests_nova'
+#: ssh_config leads from here to a port of loopback.
+FLOATING = '203.0.113.5'
+NETWORK_INFO = [
+    {
+        'network': {
+            'id': '9a1f6d5e-0000-4c1f-9d2b-1b8b1c1f9a11',
+            'label': 'demo-net',
+            'subnets': [
+                {
+                    'ips': [
+                        {
+                            'address': '10.0.2.15',
+                            'floating_ips': [{'address': FLOATING}],
+                        }
+                    ]
+                }
+            ],
+        }
+    }
+]
 
 
 class TestGuests(base.TestCase):
     """One guest ends its sessions before it goes, the other vanishes."""
 
+    commands: ClassVar[Mapping[str, Any]] = {}
     home: ClassVar[pathlib.Path]
     image: ClassVar[image_module.Image]
     polite: ClassVar[guest_module.Guest]
@@ -92,7 +118,7 @@ class TestGuests(base.TestCase):
             f'[127.0.0.1]:{cls.polite.port} {" ".join(other)}\n'
         )
         (cls.home / 'config').write_text(f"""
-Host polite never-seen changed-key wrong-key
+Host polite never-seen changed-key wrong-key {FLOATING}
   HostName 127.0.0.1
   Port {cls.polite.port}
 Host vanishing
@@ -299,6 +325,54 @@ Host *
         self.vanishing.wait_booted(len(self.before['vanishing'][0]) + 1)
         self.assertEqual(0, self.carry_out(run_id))
         self.assert_rebooted_once(run_id, self.vanishing)
+
+    # the command of its own
+
+    def command(self, *words: str) -> programs.Ended:
+        """A cloud that is one database, with the polite guest's server."""
+        dbserver.load(NOVA, 'nova34-nova')
+        rows = dbserver.Rows(NOVA)
+        rows.add_server(self.polite.uuid, 'np-rcc54', 'at3-ui02')
+        rows.add(
+            'instance_info_caches',
+            instance_uuid=self.polite.uuid,
+            network_info=json.dumps(NETWORK_INFO),
+            deleted=0,
+        )
+        rows.add(
+            'instance_metadata',
+            instance_uuid=self.polite.uuid,
+            key='recovery_user',
+            value='root',
+            deleted=0,
+        )
+        rows.close()
+        (self.directory / 'nova.conf').write_text('[DEFAULT]\n')
+        conf_file = self.directory / 'nova-recovery.conf'
+        conf_file.write_text(
+            f'[DEFAULT]\nnova_config_file = {self.directory}/nova.conf\n'
+            f'[cells]\nconnection = cell1={dbserver.shared().url(NOVA)}\n'
+            f'[journal]\nconnection = {self.url}\n'
+            f'[guests]\nconfig_file = {self.home}/config\n'
+        )
+        return programs.run(
+            self, shell.Shell, '',
+            [*words, '--recovery-config-file', str(conf_file)],
+        )  # fmt: skip
+
+    def test_by_hand(self) -> None:
+        ended = self.command('server', 'reboot-guest', 'at3-ui02', '--yes')
+        self.assertEqual(0, ended.code, ended.stderr)
+        self.assertIn(
+            f'shutdown -r now in root@{FLOATING} (floating, demo-net), once',
+            ended.stderr,
+        )
+        boots = self.polite.boots()
+        self.assertEqual(len(self.before['polite'][0]) + 1, len(boots))
+        self.assertIn(f'{boots[-2]} -> {boots[-1]}', ended.stdout)
+        self.assertEqual(self.before['polite'][1] + 1, self.polite.asked())
+        tags = dbserver.shared().sql(NOVA, 'SELECT tag FROM tags')
+        self.assertNotIn('nova-recovery', str(tags))
 
     # a program that dies
 
