@@ -202,7 +202,7 @@ def go_on(
     total = sum(1 for _ in plan.items())
     if not total:
         return stage.nothing(plan)
-    with stage.journal() as journal:
+    with stage.journal(make=True) as journal:
         stage.check_kinds(plan)
         stage.say_through(through)
         shown = time.monotonic()

@@ -24,6 +24,7 @@ from typing import Any
 from typing import TYPE_CHECKING
 
 from nova_recovery.cli import base
+from nova_recovery import exceptions
 
 if TYPE_CHECKING:
     from nova_recovery.cli import show_plan
@@ -78,8 +79,13 @@ class ListRun(base.RecoveryLister):
         from nova_recovery.cli import show_run
         from nova_recovery.report import wording
 
-        with stage(self, parsed_args).journal() as journal:
-            runs = journal.runs(limit=parsed_args.limit)
+        here = stage(self, parsed_args)
+        runs: list[records.RunRecord] = []
+        try:
+            with here.journal() as journal:
+                runs = journal.runs(limit=parsed_args.limit)
+        except exceptions.NotFound as error:
+            here.say(str(error))
         return (
             'ID',
             'Procedure',

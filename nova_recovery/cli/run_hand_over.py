@@ -51,7 +51,7 @@ class ImportRun(base.RecoveryCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         here = run.stage(self, parsed_args)
-        with here.journal() as journal:
+        with here.journal(make=True) as journal:
             run_id = journal.import_(parsed_args.file)
         here.say(
             f'Make it yours, so that the other controller sends nothing '

@@ -134,12 +134,19 @@ class Stage:
         return shlex.join([*program, *words])
 
     @contextlib.contextmanager
-    def journal(self) -> Iterator[journal_module.Journal]:
-        """The journal that is configured; closed at the end."""
+    def journal(self, make: bool = False) -> Iterator[journal_module.Journal]:
+        """The journal that is configured; closed at the end.
+
+        :param make: for a new run: make one where there is none
+        :raises NotFound: there is none
+        """
         from nova_recovery.engine import journal as journal_module
 
         url = self._conf.journal.connection
-        with contextlib.closing(journal_module.Journal.open(url)) as journal:
+        opened = journal_module.Journal
+        with contextlib.closing(
+            opened.open(url) if make else opened.open_existing(url)
+        ) as journal:
             yield journal
 
     def run_of(self, journal: journal_module.Journal) -> records.RunRecord:

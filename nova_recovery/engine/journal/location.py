@@ -45,13 +45,7 @@ def open_engine(url: str) -> sa.engine.Engine:
 
     :raises JournalError: naming the place and what is wrong with it
     """
-    try:
-        place = sa.engine.make_url(url)
-    except sa.exc.ArgumentError:
-        raise errors.JournalError(
-            '[journal] connection is not a database URL; write '
-            'sqlite:////PATH or mysql+pymysql://USER:PASSWORD@HOST/DATABASE'
-        ) from None
+    place = _place(url)
     with reported(name(place)):
         if place.get_backend_name() == 'sqlite':
             engine = _open_sqlite(place)
@@ -64,6 +58,28 @@ def open_engine(url: str) -> sa.engine.Engine:
             )
         _bring_up_to_date(engine)
     return engine
+
+
+def exists(url: str) -> bool:
+    """Whether there is anything to open; a server's is taken to be there.
+
+    :raises JournalError: as ``open_engine``
+    """
+    place = _place(url)
+    if place.get_backend_name() != 'sqlite' or not place.database:
+        return True
+    with reported(name(place)):
+        return pathlib.Path(place.database).exists()
+
+
+def _place(url: str) -> sa.engine.URL:
+    try:
+        return sa.engine.make_url(url)
+    except sa.exc.ArgumentError:
+        raise errors.JournalError(
+            '[journal] connection is not a database URL; write '
+            'sqlite:////PATH or mysql+pymysql://USER:PASSWORD@HOST/DATABASE'
+        ) from None
 
 
 def name(place: sa.engine.URL) -> str:

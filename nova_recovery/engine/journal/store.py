@@ -61,6 +61,17 @@ class Journal(reading.Reading):
         """
         return cls(location.open_engine(url))
 
+    @classmethod
+    def open_existing(cls, url: str) -> Journal:
+        """The journal at a database URL, to read what runs there are.
+
+        :raises NotFound: nobody has made one yet
+        """
+        if not location.exists(url):
+            place = location.name(sa.engine.make_url(url))
+            raise exceptions.NotFound(f'no runs: there is no journal {place}')
+        return cls.open(url)
+
     def close(self) -> None:
         self._engine.dispose()
 

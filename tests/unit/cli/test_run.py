@@ -315,6 +315,16 @@ class UndoTest(RunTestCase):
 
 
 class LookTest(RunTestCase):
+    def test_looking_makes_no_journal(self) -> None:
+        path = self.folder / 'journal.sqlite'
+        ended = self.ended(0, 'run', 'list', '-f', 'json')
+        self.assertEqual([], json.loads(ended.stdout))
+        self.assertIn(f'no runs: there is no journal {path}', ended.stderr)
+        for words in (('show', 'x'), ('resume', 'x'), ('undo', 'x')):
+            ended = self.ended(exit_codes.ERROR, 'run', *words)
+            self.assertIn('no runs: ', ended.stderr)
+        self.assertFalse(path.exists())
+
     def test_list(self) -> None:
         run_id = self.recover()
         ended = self.ended(0, 'run', 'list', '-f', 'json')
@@ -377,6 +387,7 @@ class LookTest(RunTestCase):
             )
 
     def test_an_empty_journal(self) -> None:
+        self.journal()
         self.assertEqual(
             [], json.loads(self.ended(0, 'run', 'list', '-f', 'json').stdout)
         )
