@@ -25,6 +25,7 @@ one is *odd*: it is given with ``?`` in their place, and named.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Sequence
 import dataclasses
 import re
@@ -57,30 +58,25 @@ class Selection:
     columns: tuple[str, ...]
     where: str = ''
 
-    def statement(self, where: str, tail: str = '') -> str:
-        """Count, NULLs and text of the rows with *where*, in one row."""
-        names = ', '.join(f'`{n}`' for n in (self.key, *self.columns))
-        return (
-            f'SELECT {self._sums()} FROM '  # nosec B608
-            f'(SELECT {names} FROM `{self.table}`'
-            f' WHERE {self._both(where)}{tail}) AS page'
-        )
+    def statement(self, where: str) -> str:
+        """Count, NULLs and text of the rows with *where*, in one row.
 
-    def locking(self, where: str) -> str:
-        """The same, where the rows are locked: of no derived table."""
+        No derived table and no order: these would be written to a temporary
+        table first.
+        """
         return (
             f'SELECT {self._sums()} FROM `{self.table}`'  # nosec B608
-            f' WHERE {self._both(where)} FOR UPDATE'
+            f' WHERE {self._both(where)}'
         )
 
-    def plainly(self, where: str, tail: str = '') -> str:
+    def plainly(self, where: str) -> str:
         """The rows themselves, as text."""
         names = ', '.join(
             f'CAST(`{n}` AS CHAR)' for n in (self.key, *self.columns)
         )
         return (
             f'SELECT {names} FROM `{self.table}`'  # nosec B608
-            f' WHERE {self._both(where)}{tail}'
+            f' WHERE {self._both(where)}'
         )
 
     def _sums(self) -> str:
@@ -92,7 +88,7 @@ class Selection:
         )
         nulls = ' + '.join(f'(`{n}` IS NULL)' for n in self.columns) or '0'
         return (
-            f'COUNT(*), SUM({nulls}), MAX(`{self.key}`),'
+            f'COUNT(*), SUM({nulls}),'
             f" GROUP_CONCAT(CONCAT_WS({fields}) SEPARATOR '\n')"
         )
 
@@ -110,32 +106,59 @@ def prepare(connection: sa.engine.Connection) -> None:
 def read(
     connection: sa.engine.Connection, selection: Selection
 ) -> tuple[list[str], set[str]]:
-    """Return all rows in the order of the key, and the keys of odd ones."""
+    """Return the lines of all rows, and the keys of odd ones."""
     prepare(connection)
     lines: list[str] = []
     odd: set[str] = set()
-    tail = f' ORDER BY `{selection.key}` LIMIT {PAGE}'
+    for where, bounds in _pages(connection, selection):
+        page, named = _page(connection, selection, where, bounds)
+        lines += page
+        odd |= named
+    return lines, odd
+
+
+def _pages(
+    connection: sa.engine.Connection, selection: Selection
+) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Conditions, with their values, that cut a table by its key."""
+    key = f'`{selection.key}`'
     where: str = ''
     last: tuple[Any, ...] = ()
     while True:
-        count, nulls, highest, text = connection.exec_driver_sql(
-            selection.statement(where, tail), last
-        ).one()
-        if not count:
-            return lines, odd
-        if _plain(selection, count, nulls, text):
-            lines += text.split('\n')
-        else:
-            page, named = _rendered(
-                connection.exec_driver_sql(
-                    selection.plainly(where, tail), last
-                ).all()
-            )
-            lines += page
-            odd |= named
-        if count < PAGE:
-            return lines, odd
-        where, last = f'`{selection.key}` > %s', (highest,)
+        end = connection.exec_driver_sql(
+            f'SELECT {key} FROM `{selection.table}`'  # nosec B608
+            + (f' WHERE {where}' if where else '')
+            + f' ORDER BY {key} LIMIT {PAGE - 1}, 1',
+            last,
+        ).scalar()
+        if end is None:
+            yield where, last
+            return
+        both = ' AND '.join(filter(None, (where, f'{key} <= %s')))
+        yield both, (*last, end)
+        where, last = f'{key} > %s', (end,)
+
+
+def _page(
+    connection: sa.engine.Connection,
+    selection: Selection,
+    where: str,
+    values: tuple[Any, ...] = (),
+    tail: str = '',
+) -> tuple[list[str], set[str]]:
+    """The lines of some rows, and the keys of odd ones."""
+    count, nulls, text = connection.exec_driver_sql(
+        selection.statement(where) + tail, values
+    ).one()
+    if not count:
+        return [], set()
+    if _plain(selection, count, nulls, text):
+        return text.split('\n'), set()
+    return _rendered(
+        connection.exec_driver_sql(
+            selection.plainly(where) + tail, values
+        ).all()
+    )
 
 
 def among(column: str, keys: Sequence[str]) -> str:
@@ -166,18 +189,8 @@ def rows(
     :param lock: until the transaction ends
     """
     prepare(connection)
-    statement = (
-        selection.locking(where) if lock else selection.statement(where)
-    )
-    count, nulls, _highest, text = connection.exec_driver_sql(statement).one()
-    if not count:
-        return []
-    if _plain(selection, count, nulls, text):
-        return str(text).split('\n')
     tail = ' FOR UPDATE' if lock else ''
-    return _rendered(
-        connection.exec_driver_sql(selection.plainly(where, tail)).all()
-    )[0]
+    return _page(connection, selection, where, tail=tail)[0]
 
 
 def fields(line: str) -> list[str | None]:

@@ -82,6 +82,9 @@ class MariaDB:
                 "--no-defaults",
                 *self._user,
                 f"--datadir={self.data}",
+                # a server that starts deletes the temporary tables that it
+                # finds: each its own place for them
+                f"--tmpdir={self.data}",
                 # relative to datadir: a socket's path must be short
                 "--socket=sock",
                 "--bind-address=127.0.0.1",
