@@ -172,9 +172,9 @@ def _hosts(
     A database that is down is what this is to show: then all are meant.
     """
     from nova_recovery.cloud import databases as databases_module
-    from nova_recovery.procedures.disaster import cells
     from nova_recovery.procedures.disaster import layout
     from nova_recovery.procedures.disaster import scope as scope_module
+    from nova_recovery.procedures.disaster import services as services_module
 
     scope = disaster_scope.scope(parsed)
     if not (scope.by_host or scope.cells or scope.skip_hosts):
@@ -183,7 +183,7 @@ def _hosts(
     try:
         services, silent = databases_module.divide(
             cloud.databases.each_cell(
-                lambda cell: cells.services(cell, down_time)
+                lambda cell: services_module.read(cell, down_time)
             )
         )
         places, _groups = layout.read(cloud, services, silent)

@@ -14,78 +14,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from collections.abc import Mapping
-from collections.abc import Sequence
 import dataclasses
 import datetime
-from typing import Any
 
 import sqlalchemy as sa
 
 from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import facts
 from nova_recovery.cloud import schema
-from nova_recovery.cloud import volumes as volumes_module
+from nova_recovery.procedures.disaster import cell_rows
 from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures.disaster import wanted
 
-COMPUTE = 'nova-compute'
-
-#: They have a row for their version and send no heartbeat.
-_SILENT = frozenset({'nova-osapi_compute', 'nova-metadata'})
-
-#: Seconds without a heartbeat after which cinder calls a service down.
-DOWN_TIME = 60
-
 #: Tables that only grow: lower numbers than before mean an older database.
 COUNTED = ('instances', 'instance_actions', 'migrations')
-
-Row = Mapping[str, Any]
-
-_COLUMNS = (
-    'id',
-    'uuid',
-    'display_name',
-    'host',
-    'node',
-    'vm_state',
-    'power_state',
-    'task_state',
-    'project_id',
-    'availability_zone',
-    'root_device_name',
-    'hidden',
-    'deleted',
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class Services:
-    """The services of a database, by its own clock."""
-
-    services: tuple[situation.Service, ...]
-    now: datetime.datetime
-
-
-@dataclasses.dataclass(frozen=True)
-class Asked:
-    """What is asked of each cell.
-
-    :ivar hosts: only servers on these; None: on all
-    :ivar projects: only those of these; None: of all
-    :ivar since: when the outage was, where no mark tells
-    :ivar marks: cell -> highest id of an action before the outage
-    :ivar expected: servers that the snapshot has
-    :ivar uuids: only these servers; None: all
-    """
-
-    hosts: frozenset[str] | None = None
-    projects: Sequence[str] | None = None
-    since: datetime.datetime | None = None
-    marks: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    expected: frozenset[str] = frozenset()
-    uuids: frozenset[str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,8 +43,8 @@ class Answer:
     mark: int
     marked: str
     highest: Mapping[str, int]
-    servers: Mapping[str, Row]
-    elsewhere: Mapping[str, Row]
+    servers: Mapping[str, cell_rows.Row]
+    elsewhere: Mapping[str, cell_rows.Row]
     deleted: frozenset[str]
     metadata: Mapping[str, Mapping[str, str]]
     devices: Mapping[str, tuple[situation.Device, ...]]
@@ -110,72 +52,7 @@ class Answer:
     earlier: Mapping[str, situation.Action]
 
 
-def services(
-    database: database_module.Database, down_time: int
-) -> Services:
-    """The services of nova in a cell, or of cinder in its database.
-
-    Up or down as nova's and cinder's own APIs judge it, by the age of the
-    last heartbeat, with the database's clock for that of the API.
-    """
-    table = database.tables['services']
-    query = sa.select(
-        *(
-            table.c[name]
-            for name in (
-                'host',
-                'binary',
-                'disabled',
-                'forced_down',
-                'last_seen_up',
-                'updated_at',
-                'created_at',
-            )
-            if name in table.c
-        )
-    ).where(schema.live(table))
-    with database.reader() as connection:
-        now = connection.execute(sa.select(sa.func.utc_timestamp())).scalar()
-        rows = connection.execute(query).mappings().all()
-    assert isinstance(now, datetime.datetime)
-    return Services(
-        tuple(
-            situation.Service(
-                binary=row['binary'] or '',
-                host=row['host'] or '',
-                cell=database.name,
-                state=_state(row, now, down_time),
-                last_seen=_seen(row),
-                disabled=bool(row['disabled']),
-            )
-            for row in rows
-            if row['binary'] not in _SILENT
-        ),
-        now,
-    )
-
-
-def _seen(row: Any) -> datetime.datetime | None:
-    # as nova/servicegroup/drivers/db.py and cinder/objects/service.py
-    seen = (
-        row.get('last_seen_up') or row['updated_at'] or row['created_at']
-    )
-    return seen if isinstance(seen, datetime.datetime) else None
-
-
-def _state(row: Any, now: datetime.datetime, down_time: int) -> str:
-    if row.get('forced_down'):
-        return situation.FORCED_DOWN
-    seen = _seen(row)
-    if seen is None:
-        return situation.DOWN
-    age = (now - seen).total_seconds()
-    if age < -down_time:
-        return situation.UNKNOWN
-    return situation.UP if age <= down_time else situation.DOWN
-
-
-def read(cell: database_module.Database, asked: Asked) -> Answer:
+def read(cell: database_module.Database, asked: cell_rows.Asked) -> Answer:
     """The servers of a scope in a cell, and what was asked of them since.
 
     :raises DatabaseUnavailable: it doesn't answer
@@ -183,7 +60,7 @@ def read(cell: database_module.Database, asked: Asked) -> Answer:
     """
     schema.require(cell, 'servers')
     with cell.reader() as connection:
-        reader = _Reader(cell, connection)
+        reader = cell_rows.Reader(cell, connection)
         now = connection.execute(sa.select(sa.func.utc_timestamp())).scalar()
         assert isinstance(now, datetime.datetime)
         mark, marked = reader.mark(asked)
@@ -222,7 +99,7 @@ def read(cell: database_module.Database, asked: Asked) -> Answer:
 
 
 def server(
-    row: Row,
+    row: cell_rows.Row,
     cell: str,
     zone: str,
     group: str | None,
@@ -250,241 +127,4 @@ def server(
         before=before,
         newest=answer.actions.get(uuid, ()),
         earlier=answer.earlier.get(uuid),
-    )
-
-
-class _Reader:
-    """One cell, in one snapshot."""
-
-    def __init__(
-        self,
-        cell: database_module.Database,
-        connection: sa.engine.Connection,
-    ) -> None:
-        self._cell, self._connection = cell, connection
-
-    def mark(self, asked: Asked) -> tuple[int, str]:
-        """The highest id of an action before the outage; how it is known."""
-        given = asked.marks.get(self._cell.name)
-        if given is not None:
-            return given, situation.BY_SNAPSHOT
-        if asked.since is not None and self._cell.tables.has(
-            'instance_actions', 'start_time'
-        ):
-            table = self._cell.tables['instance_actions']
-            found = self._connection.execute(
-                # backwards, no further than the outage
-                sa.select(table.c.id)
-                .where(table.c.start_time < asked.since)
-                .order_by(table.c.id.desc())
-                .limit(1)
-            ).scalar()
-            return int(found or 0), situation.BY_TIME
-        return self.highest('instance_actions'), situation.BY_NOW
-
-    def highest(self, name: str) -> int:
-        if not self._cell.tables.has(name, 'id'):
-            return 0
-        table = self._cell.tables[name]
-        found = self._connection.execute(
-            sa.select(sa.func.max(table.c.id))
-        ).scalar()
-        return int(found or 0)
-
-    def servers(self, asked: Asked) -> list[Row]:
-        table = self._cell.tables['instances']
-        query = self._instances().where(schema.live(table))
-        if asked.projects is not None:
-            query = query.where(table.c.project_id.in_(list(asked.projects)))
-        column, values = table.c.host, asked.hosts
-        if asked.uuids is not None:
-            column, values = table.c.uuid, asked.uuids
-        rows = volumes_module.selected(
-            self._connection, query, column, values
-        )
-        return [
-            row
-            for row in rows
-            # MySQL compares without regard to case or trailing blanks
-            if (asked.hosts is None or row['host'] in asked.hosts)
-            and not row.get('hidden')
-        ]
-
-    def by_uuid(self, uuids: Collection[str]) -> list[Row]:
-        """Live or deleted."""
-        table = self._cell.tables['instances']
-        return list(
-            volumes_module.selected(
-                self._connection, self._instances(), table.c.uuid, uuids
-            )
-        )
-
-    def _instances(self) -> Any:
-        table = self._cell.tables['instances']
-        return sa.select(
-            *(table.c[name] for name in _COLUMNS if name in table.c)
-        )
-
-    def metadata(
-        self, servers: Collection[str]
-    ) -> dict[str, dict[str, str]]:
-        found: dict[str, dict[str, str]] = {}
-        if not self._cell.tables.has('instance_metadata', 'instance_uuid'):
-            return found
-        table = self._cell.tables['instance_metadata']
-        query = sa.select(
-            table.c.instance_uuid, table.c.key, table.c.value
-        ).where(schema.live(table))
-        for row in volumes_module.selected(
-            self._connection, query, table.c.instance_uuid, servers
-        ):
-            own = found.setdefault(row['instance_uuid'], {})
-            own[row['key']] = row['value'] or ''
-        return found
-
-    def devices(
-        self, servers: Mapping[str, Row]
-    ) -> dict[str, tuple[situation.Device, ...]]:
-        """The volumes of each server, in the order of devices."""
-        table = self._cell.tables['block_device_mapping']
-        by_uuid = 'instance_uuid' in table.c
-        # Essex: by the id of the server, of which a volume's is no UUID
-        column = table.c.instance_uuid if by_uuid else table.c.instance_id
-        owners: dict[Any, str] = {
-            uuid if by_uuid else row['id']: uuid
-            for uuid, row in servers.items()
-        }
-        query = sa.select(
-            column.label('owner'),
-            *(
-                table.c[name]
-                for name in (
-                    'volume_id',
-                    'device_name',
-                    'boot_index',
-                    'tag',
-                    'delete_on_termination',
-                    'attachment_id',
-                )
-                if name in table.c
-            ),
-        ).where(schema.live(table), table.c.volume_id.is_not(None))
-        found: dict[str, list[situation.Device]] = {}
-        for row in volumes_module.selected(
-            self._connection, query, column, owners
-        ):
-            uuid = owners[row['owner']]
-            root = servers[uuid].get('root_device_name')
-            found.setdefault(uuid, []).append(
-                situation.Device(
-                    server=uuid,
-                    volume=str(row['volume_id']),
-                    device=row['device_name'],
-                    root=row['boot_index'] == 0
-                    if row.get('boot_index') is not None
-                    # up to Havana only the server says it
-                    else root is not None and row['device_name'] == root,
-                    tag=row.get('tag'),
-                    delete_on_termination=bool(row['delete_on_termination']),
-                    attachment=row.get('attachment_id'),
-                )
-            )
-        return {
-            uuid: tuple(
-                sorted(
-                    some,
-                    key=lambda one: (
-                        len(one.device or ''),
-                        one.device or '',
-                        one.volume,
-                    ),
-                )
-            )
-            for uuid, some in found.items()
-        }
-
-    def actions(
-        self, mark: int, servers: Collection[str]
-    ) -> dict[str, tuple[situation.Action, ...]]:
-        """What was asked of servers above the mark, oldest first."""
-        if not self._cell.tables.has('instance_actions', 'request_id'):
-            return {}
-        table = self._cell.tables['instance_actions']
-        rows = (
-            self._connection.execute(
-                self._select_actions().where(table.c.id > mark)
-            )
-            .mappings()
-            .all()
-        )
-        own = [row for row in rows if row['instance_uuid'] in servers]
-        results = self._results([row['id'] for row in own])
-        found: dict[str, list[situation.Action]] = {}
-        for row in sorted(own, key=lambda row: int(row['id'])):
-            found.setdefault(row['instance_uuid'], []).append(
-                _action(row, results)
-            )
-        return {uuid: tuple(some) for uuid, some in found.items()}
-
-    def earlier(
-        self, mark: int, servers: Collection[str]
-    ) -> dict[str, situation.Action]:
-        """The newest up to the mark that has to do with running."""
-        if not servers:
-            return {}
-        table = self._cell.tables['instance_actions']
-        found: dict[str, situation.Action] = {}
-        for row in sorted(
-            volumes_module.selected(
-                self._connection,
-                self._select_actions().where(
-                    table.c.id <= mark,
-                    table.c.action.in_(sorted(wanted.STARTS | wanted.ENDS)),
-                ),
-                table.c.instance_uuid,
-                servers,
-            ),
-            key=lambda row: int(row['id']),
-        ):
-            found[row['instance_uuid']] = _action(row, {})
-        return found
-
-    def _select_actions(self) -> Any:
-        table = self._cell.tables['instance_actions']
-        return sa.select(
-            table.c.id,
-            table.c.instance_uuid,
-            table.c.action,
-            table.c.user_id,
-            table.c.request_id,
-            table.c.start_time,
-        ).where(schema.live(table))
-
-    def _results(self, actions: Collection[int]) -> dict[int, str | None]:
-        if not self._cell.tables.has('instance_actions_events', 'action_id'):
-            return {}
-        table = self._cell.tables['instance_actions_events']
-        query = sa.select(
-            table.c.id, table.c.action_id, table.c.result
-        ).where(schema.live(table))
-        found: dict[int, tuple[int, str | None]] = {}
-        for batch in facts.batches(sorted(actions)):
-            for number, action, result in self._connection.execute(
-                query.where(table.c.action_id.in_(batch))
-            ):
-                if number > found.get(action, (0, None))[0]:
-                    found[action] = (number, result)
-        return {action: result for action, (_, result) in found.items()}
-
-
-def _action(
-    row: Any, results: Mapping[int, str | None]
-) -> situation.Action:
-    return situation.Action(
-        id=row['id'],
-        action=row['action'] or '',
-        user=row['user_id'],
-        request_id=row['request_id'],
-        result=results.get(row['id']),
-        at=row['start_time'],
     )

@@ -23,8 +23,8 @@ import sqlalchemy as sa
 
 from nova_recovery.cloud import schema
 from nova_recovery import exceptions
-from nova_recovery.procedures.disaster import cells
 from nova_recovery.procedures.disaster import scope
+from nova_recovery.procedures.disaster import services as services_module
 
 if TYPE_CHECKING:
     from nova_recovery.cloud import cloud as cloud_module
@@ -45,7 +45,7 @@ class Groups:
 
 def read(
     cloud: cloud_module.Cloud,
-    services: Mapping[str, cells.Services],
+    services: Mapping[str, services_module.Services],
     silent: Iterable[str],
 ) -> tuple[scope.Layout, Groups]:
     """The cells, zones and aggregates of hosts; the groups of servers.
@@ -79,7 +79,7 @@ def read(
                 one.host: cell
                 for cell, some_services in services.items()
                 for one in some_services.services
-                if one.binary == cells.COMPUTE
+                if one.binary == services_module.COMPUTE
             },
             zones=zones,
             default=cloud.nova.default_availability_zone,

@@ -27,35 +27,23 @@ import datetime
 from typing import TYPE_CHECKING
 
 from oslo_utils import timeutils
-import sqlalchemy as sa
 
 from nova_recovery.cloud import databases as databases_module
-from nova_recovery.cloud import schema
 from nova_recovery import exceptions
+from nova_recovery.procedures.disaster import cell_rows
 from nova_recovery.procedures.disaster import cells
 from nova_recovery.procedures.disaster import hosts as hosts_module
 from nova_recovery.procedures.disaster import layout as layout_module
 from nova_recovery.procedures.disaster import record
 from nova_recovery.procedures.disaster import scope as scope_module
+from nova_recovery.procedures.disaster import services as services_module
 from nova_recovery.procedures.disaster import situation
-from nova_recovery.procedures.volumes import read as volumes_read
+from nova_recovery.procedures.disaster import storage
 
 if TYPE_CHECKING:
     from nova_recovery.cloud import cloud as cloud_module
-    from nova_recovery.cloud import database as database_module
-    from nova_recovery.procedures.volumes import situation as volumes_module
     from nova_recovery.snapshot import reading
 
-
-#: Both sides of volumes; None: not known, and why.
-Both = tuple['volumes_module.Situation | None', str]
-
-#: Why volumes may not be known, when everything else is.
-_NO_VOLUMES = (
-    exceptions.ConfigError,
-    exceptions.DatabaseUnavailable,
-    exceptions.SchemaUnknown,
-)
 
 #: How many computes are asked at a time.
 SIDE_BY_SIDE = 16
@@ -119,7 +107,7 @@ class Reader:
         with futures.ThreadPoolExecutor(1) as beside:
             # of the whole cloud there is nothing to wait for
             both = (
-                beside.submit(_both_sides, self._cloud, None, ())
+                beside.submit(storage.both_sides, self._cloud, None, ())
                 if with_volumes and self._scope.everything and servers is None
                 else None
             )
@@ -130,18 +118,15 @@ class Reader:
         servers: Collection[str] | None,
         volumes: Collection[str] | None,
         with_volumes: bool,
-        beside: futures.Future[Both] | None,
+        beside: futures.Future[storage.Both] | None,
     ) -> situation.Situation:
         scope, recorded = self._scope, self._recorded
         databases = self._cloud.databases
-        down_time = self._cloud.nova.service_down_time
-        services, unknown = databases_module.divide(
-            databases.each_cell(lambda cell: cells.services(cell, down_time))
-        )
+        services, unknown = services_module.of_cells(self._cloud)
         places, groups = layout_module.read(self._cloud, services, unknown)
         meant = scope_module.hosts(scope, places)
         expected = _expected(recorded, scope, meant)
-        asked = cells.Asked(
+        asked = cell_rows.Asked(
             hosts=meant,
             projects=scope.projects or None,
             since=self._since,
@@ -161,11 +146,17 @@ class Reader:
         )
         matter = scope_module.matters(scope, places, meant)
         found = _Found(scope, places, groups, recorded, answers, asked)
-        both: Both = None, 'not asked for'
+        both: storage.Both = None, 'not asked for'
         if beside is not None:
             both = beside.result()
         elif with_volumes:
-            both = _of_scope(self._cloud, found, volumes)
+            both = storage.of_servers(
+                self._cloud,
+                found.servers,
+                [one.uuid for one in found.gone],
+                found.devices,
+                volumes,
+            )
         own = found.own(services)
         return situation.Situation(
             scope=scope,
@@ -182,11 +173,13 @@ class Reader:
             marked={name: one.marked for name, one in answers.items()},
             highest={name: one.highest for name, one in answers.items()},
             computes={
-                one.host: one for one in own if one.binary == cells.COMPUTE
+                one.host: one
+                for one in own
+                if one.binary == services_module.COMPUTE
             },
             services=(
-                *(one for one in own if one.binary != cells.COMPUTE),
-                *_cinder_services(self._cloud),
+                *(one for one in own if one.binary != services_module.COMPUTE),
+                *services_module.of_cinder(self._cloud),
             ),
             volumes=both[0],
             no_volumes=both[1],
@@ -214,7 +207,7 @@ class _Found:
         groups: layout_module.Groups,
         recorded: record.Record | None,
         answers: Mapping[str, cells.Answer],
-        asked: cells.Asked,
+        asked: cell_rows.Asked,
     ) -> None:
         self._scope, self._asked = scope, asked
         known = recorded.servers if recorded else {}
@@ -222,7 +215,7 @@ class _Found:
         self.new: frozenset[str] = frozenset()
         devices: dict[str, tuple[situation.Device, ...]] = {}
         new = set()
-        elsewhere: dict[str, cells.Row] = {}
+        elsewhere: dict[str, cell_rows.Row] = {}
         deleted: set[str] = set()
         for name, answer in answers.items():
             elsewhere |= answer.elsewhere
@@ -262,7 +255,7 @@ class _Found:
         self.devices = {uuid: some for uuid, some in devices.items() if some}
 
     def own(
-        self, services: Mapping[str, cells.Services]
+        self, services: Mapping[str, services_module.Services]
     ) -> list[situation.Service]:
         """The services of the cells, nova-compute only of the scope."""
         hosts = self._asked.hosts
@@ -272,7 +265,7 @@ class _Found:
             if not self._scope.cells or name in self._scope.cells
             for one in some.services
             if hosts is None
-            or one.binary != cells.COMPUTE
+            or one.binary != services_module.COMPUTE
             or one.host in hosts
         ]
 
@@ -287,7 +280,7 @@ def _outage(
     seen = [
         one.last_seen
         for one in services
-        if one.binary == cells.COMPUTE
+        if one.binary == services_module.COMPUTE
         and one.state != situation.UP
         and one.last_seen
     ]
@@ -325,66 +318,6 @@ def _expected(
         and (meant is None or one.before.host in meant)
         and (not scope.projects or one.project in scope.projects)
     )
-
-
-def _of_scope(
-    cloud: cloud_module.Cloud, found: _Found, only: Collection[str] | None
-) -> Both:
-    """Both sides of the volumes of the scope, or of some of them."""
-    if only is not None:
-        return _both_sides(cloud, only, found.servers)
-    ids = {device.volume for some in found.devices.values() for device in some}
-    servers = set(found.servers) | {one.uuid for one in found.gone}
-    try:
-        ids |= _attached(volumes_read.cinder(cloud), servers)
-    except _NO_VOLUMES as error:
-        return None, str(error)
-    return _both_sides(cloud, ids, found.servers)
-
-
-def _both_sides(
-    cloud: cloud_module.Cloud,
-    ids: Collection[str] | None,
-    servers: Collection[str],
-) -> Both:
-    try:
-        return volumes_read.both_sides(cloud, ids, servers), ''
-    except _NO_VOLUMES as error:
-        return None, str(error)
-
-
-def _attached(
-    cinder: database_module.Database, servers: set[str]
-) -> set[str]:
-    """The volumes that cinder has attached to servers.
-
-    Read whole: no index leads from a server to its attachments.
-    """
-    schema.require(cinder, 'volume-attachment')
-    table = cinder.tables['volume_attachment']
-    with cinder.reader() as connection:
-        return {
-            volume
-            for volume, server in connection.execute(
-                sa.select(table.c.volume_id, table.c.instance_uuid).where(
-                    schema.live(table), table.c.instance_uuid.is_not(None)
-                )
-            )
-            if server in servers
-        }
-
-
-def _cinder_services(
-    cloud: cloud_module.Cloud,
-) -> tuple[situation.Service, ...]:
-    database = cloud.databases.cinder
-    if database is None:
-        return ()
-    try:
-        return cells.services(database, cells.DOWN_TIME).services
-    except (exceptions.DatabaseUnavailable, exceptions.SchemaUnknown):
-        # told where its volumes are
-        return ()
 
 
 def running(

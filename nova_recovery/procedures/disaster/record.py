@@ -162,13 +162,13 @@ def read(snapshot: reading.Snapshot) -> Record:
             taken_at=_time(snapshot.meta.get('taken_at')),
             cells=cells,
             markers={
+                # a table that was empty has no highest id
                 source.name.removeprefix(_PREFIX): {
-                    table: value
+                    table: int(value or 0)
                     for table, value in source.markers.items()
-                    if isinstance(value, int)
                 }
                 for source in snapshot.sources
-                if source.kind == 'cell'
+                if source.kind == 'cell' and source.markers
             },
         ),
         servers,

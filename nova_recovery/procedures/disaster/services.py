@@ -1,0 +1,138 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The services of nova and of cinder, and which of them are up."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from typing import Any
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from nova_recovery.cloud import database as database_module
+from nova_recovery.cloud import databases as databases_module
+from nova_recovery.cloud import schema
+from nova_recovery import exceptions
+from nova_recovery.procedures.disaster import situation
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud import cloud as cloud_module
+
+COMPUTE = 'nova-compute'
+
+#: They have a row for their version and send no heartbeat.
+_SILENT = frozenset({'nova-osapi_compute', 'nova-metadata'})
+
+#: Seconds without a heartbeat after which cinder calls a service down.
+DOWN_TIME = 60
+
+
+@dataclasses.dataclass(frozen=True)
+class Services:
+    """The services of a database, by its own clock."""
+
+    services: tuple[situation.Service, ...]
+    now: datetime.datetime
+
+
+def of_cells(
+    cloud: cloud_module.Cloud,
+) -> tuple[dict[str, Services], dict[str, exceptions.DatabaseUnavailable]]:
+    """What each cell has, and the cells that don't answer."""
+    down_time = cloud.nova.service_down_time
+    return databases_module.divide(
+        cloud.databases.each_cell(lambda cell: read(cell, down_time))
+    )
+
+
+def of_cinder(
+    cloud: cloud_module.Cloud,
+) -> tuple[situation.Service, ...]:
+    """Cinder's; none where its database doesn't answer.
+
+    That it doesn't is told where its volumes are.
+    """
+    database = cloud.databases.cinder
+    if database is None:
+        return ()
+    try:
+        return read(database, DOWN_TIME).services
+    except (exceptions.DatabaseUnavailable, exceptions.SchemaUnknown):
+        return ()
+
+
+def read(
+    database: database_module.Database, down_time: int
+) -> Services:
+    """The services of nova in a cell, or of cinder in its database.
+
+    Up or down as nova's and cinder's own APIs judge it, by the age of the
+    last heartbeat, with the database's clock for that of the API.
+    """
+    table = database.tables['services']
+    query = sa.select(
+        *(
+            table.c[name]
+            for name in (
+                'host',
+                'binary',
+                'disabled',
+                'forced_down',
+                'last_seen_up',
+                'updated_at',
+                'created_at',
+            )
+            if name in table.c
+        )
+    ).where(schema.live(table))
+    with database.reader() as connection:
+        now = connection.execute(sa.select(sa.func.utc_timestamp())).scalar()
+        rows = connection.execute(query).mappings().all()
+    assert isinstance(now, datetime.datetime)
+    return Services(
+        tuple(
+            situation.Service(
+                binary=row['binary'] or '',
+                host=row['host'] or '',
+                cell=database.name,
+                state=_state(row, now, down_time),
+                last_seen=_seen(row),
+                disabled=bool(row['disabled']),
+            )
+            for row in rows
+            if row['binary'] not in _SILENT
+        ),
+        now,
+    )
+
+
+def _seen(row: Any) -> datetime.datetime | None:
+    # as nova/servicegroup/drivers/db.py and cinder/objects/service.py
+    seen = (
+        row.get('last_seen_up') or row['updated_at'] or row['created_at']
+    )
+    return seen if isinstance(seen, datetime.datetime) else None
+
+
+def _state(row: Any, now: datetime.datetime, down_time: int) -> str:
+    if row.get('forced_down'):
+        return situation.FORCED_DOWN
+    seen = _seen(row)
+    if seen is None:
+        return situation.DOWN
+    age = (now - seen).total_seconds()
+    if age < -down_time:
+        return situation.UNKNOWN
+    return situation.UP if age <= down_time else situation.DOWN
