@@ -32,8 +32,8 @@ from nova_recovery.readiness import bounded
 
 LAYER = 'database'
 
-#: Seconds for a server, and then for the members that it names.
-_PATIENCE = 4.5
+#: Seconds for a server and the members that it names.
+_PATIENCE = 9.0
 
 _VARIABLES = (
     'read_only',
@@ -90,23 +90,26 @@ class Probe:
                 'mend the API database, then look again',
                 ('database/API*',),
             )
-        servers = _servers(databases)
-        asked = bounded.each(
-            {
-                server.subject: functools.partial(_ask, server.database)
-                for server in servers
-            },
-            _PATIENCE,
-        )
-        for server in servers:
-            answer = asked[server.subject]
-            members: Answers = {}
-            if isinstance(answer, dict) and is_galera(answer):
-                members = _members(server, answer)
-            said: Mapping[str, str] | str = (
-                _why(answer) if isinstance(answer, BaseException) else answer
+        yield from asked(_servers(databases))
+
+
+def asked(servers: Sequence[Server]) -> Iterator[readiness.Row]:
+    """Ask servers, and the members that they name, side by side."""
+    answers = bounded.each(
+        {
+            server.subject: functools.partial(_with_members, server)
+            for server in servers
+        },
+        _PATIENCE,
+    )
+    for server in servers:
+        answer = answers[server.subject]
+        if isinstance(answer, BaseException):
+            yield from judge(
+                server.subject, server.address, _why(answer), {}
             )
-            yield from judge(server.subject, server.address, said, members)
+        else:
+            yield from judge(server.subject, server.address, *answer)
 
 
 def judge(
@@ -366,18 +369,24 @@ def _servers(databases: Iterable[database_module.Database]) -> list[Server]:
     ]
 
 
-def _members(server: Server, answer: Mapping[str, str]) -> Answers:
-    told = addresses(answer, split(server.address)[1])
+def _with_members(server: Server) -> tuple[Mapping[str, str], Answers]:
+    """What a server says, and each member of its cluster.
+
+    :raises DatabaseUnavailable: the server doesn't answer
+    """
+    answer = _ask(server.database)
+    if not is_galera(answer):
+        return answer, {}
     found = bounded.each(
         {
             address: functools.partial(
                 _ask, server.database.at(*split(address))
             )
-            for address in told
+            for address in addresses(answer, split(server.address)[1])
         },
-        _PATIENCE,
+        _PATIENCE / 2,
     )
-    return {
+    return answer, {
         address: _why(said) if isinstance(said, BaseException) else said
         for address, said in found.items()
     }

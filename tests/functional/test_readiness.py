@@ -1,0 +1,376 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Is the site ready for guests? Asked of the practice cloud and of Galera."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+import subprocess
+import time
+from typing import Any
+
+from nova_recovery.cloud import database as database_module
+from nova_recovery import readiness
+from nova_recovery.readiness import database as database_probe
+from tests import base as tests_base
+from tests.cloud import galera
+from tests.cloud import process
+from tests.cloud import services
+from tests.functional import base
+
+JSON = dict[str, Any]
+
+#: What is killed, and the only rows that may be red then.
+STOPPED = (
+    ('placement', {'placement/placement API'}),
+    ('neutron-api', {'network/neutron API'}),
+    ('glance-api', {'control/glance-api'}),
+    ('cinder-api', {'control/cinder-api'}),
+    ('nova-api', {'control/nova-api'}),
+    ('nova-conductor', {'control/nova-conductor'}),
+    ('nova-scheduler', {'control/nova-scheduler'}),
+    ('cinder-scheduler', {'control/cinder-scheduler'}),
+    ('cinder-volume', {'volume/volumes@iscsi', 'volume/volumes@rbd'}),
+    ('nova-compute-host2', {'compute/host2'}),
+    ('keystone', {'keystone/tokens'}),
+    ('rabbitmq', {'bus/broker cell1, nova, cinder'}),
+    ('mariadb', {'database/API, cinder'}),
+)
+
+#: Seconds in which there is a screen, whatever is dead; with the start of
+#: the client.
+PATIENCE = 15
+
+
+class ReadinessTest(base.FunctionalTest):
+    """What ``disaster assess --ready`` says."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        # whatever other tests did to servers just now
+        self.configure(disaster__quiet=0)
+
+    def ready(self, *words: Any) -> tuple[int, list[JSON]]:
+        """The exit code and the rows."""
+        began = time.monotonic()
+        ended = self.recovery(
+            'disaster', 'assess', '--ready', *words, '-f', 'json'
+        )
+        self.assertLess(time.monotonic() - began, PATIENCE, ended.stderr)
+        self.assertNotIn('Traceback', ended.stderr)
+        self.assertIn(ended.code, (0, 3), ended.stderr)
+        return ended.code, json.loads(ended.stdout)
+
+    def red(self, *words: Any) -> dict[str, JSON]:
+        """What is not ready, by ``layer/subject``."""
+        code, rows = self.ready(*words)
+        found = {
+            f'{row["Layer"]}/{row["Subject"]}': row
+            for row in rows
+            if row['State'] in (readiness.NO_GO, readiness.UNKNOWN)
+        }
+        self.assertEqual(3 if found else 0, code, rows)
+        for row in found.values():
+            self.assertTrue(row['Observed'], row)
+            self.assertTrue(row['Expected'], row)
+            self.assertTrue(row['Mend'], row)
+        return found
+
+    def snapshot(self, *words: Any) -> pathlib.Path:
+        path = self.home / f'{len(list(self.home.iterdir()))}.snapshot'
+        self.done('snapshot', 'create', '--file', path, *words)
+        return path
+
+    def when_all_is_go(self, *words: Any) -> None:
+        """Wait for heartbeats of what was just started."""
+        self.wait_for(
+            lambda: not self.red(*words), 'the practice cloud to be ready', 90
+        )
+
+
+class TestPracticeCloud(ReadinessTest):
+    def test_each_layer_that_is_stopped_turns_exactly_its_row_red(
+        self,
+    ) -> None:
+        snapshot = self.snapshot()
+        self.when_all_is_go('--snapshot', snapshot)
+        _, rows = self.ready('--snapshot', snapshot)
+        self.assertEqual(
+            set(readiness.LAYERS) - {'local'}, {row['Layer'] for row in rows}
+        )
+        for service, expected in STOPPED:
+            with self.subTest(service):
+                self.practice.kill(service)
+                try:
+                    self.assertEqual(
+                        expected, set(self.red('--snapshot', snapshot))
+                    )
+                finally:
+                    self.practice.start(service)
+                    self.when_all_is_go('--snapshot', snapshot)
+
+    def test_a_database_that_is_read_only(self) -> None:
+        self.addCleanup(
+            self.practice.sql, 'mysql', 'SET GLOBAL read_only = OFF'
+        )
+        self.practice.sql('mysql', 'SET GLOBAL read_only = ON')
+        red = self.red()
+        self.assertIn('database/API, cell1, cinder', red)
+        row = red['database/API, cell1, cinder']
+        self.assertIn('read_only = ON', row['Observed'])
+        self.assertIn('SET GLOBAL read_only = OFF', row['Mend'])
+
+    def test_secrets_are_not_shown(self) -> None:
+        self.practice.kill('rabbitmq')
+        try:
+            ended = self.recovery('disaster', 'assess', '--ready')
+        finally:
+            self.practice.start('rabbitmq')
+            self.when_all_is_go()
+        self.assertIn('broker', ended.stdout)
+        for secret in (
+            self.practice.config.admin_password,
+            'guest:',
+            self.practice.database_url('nova').split('@')[0],
+        ):
+            self.assertNotIn(secret, ended.stdout + ended.stderr)
+
+
+class TestAge(ReadinessTest):
+    def test_a_database_restored_from_an_older_dump(self) -> None:
+        server = self.create_server('aged', host='host2')
+        old = self._copies('nova', 'cinder')
+        # something happens after the dump, and the snapshot knows
+        self.admin.compute.stop_server(server.id)
+        self.admin.compute.wait_for_server(server, 'SHUTOFF', wait=60)
+        volume = self.admin.block_storage.create_volume(size=1, name='aged')
+        self.addCleanup(self.admin.block_storage.delete_volume, volume)
+        self.admin.block_storage.wait_for_status(volume, 'available', wait=60)
+        snapshot = self.snapshot()
+        self.assertEqual({}, self.red('--snapshot', snapshot))
+
+        self.configure(
+            disaster__quiet=0,
+            cells__connection=f'cell1={self.practice.database_url(old[0])}',
+            DEFAULT__cinder_config_file=self._cinder_conf(old[1]),
+        )
+        red = self.red('--snapshot', snapshot)
+        for name, tables in (
+            ('age/cell1', ('instance_actions', 'services.report_count')),
+            ('age/cinder', ('volumes',)),
+        ):
+            self.assertIn(name, red)
+            self.assertEqual('no-go', red[name]['State'])
+            self.assertIn('older than the snapshot', red[name]['Observed'])
+            for table in tables:
+                self.assertIn(table, red[name]['Observed'])
+        # by their numbers, then and now
+        seen = re.search(
+            r'instance_actions id (\d+), (\d+) in the snapshot',
+            red['age/cell1']['Observed'],
+        )
+        assert seen is not None
+        self.assertLess(int(seen[1]), int(seen[2]))
+        highest = self.practice.sql(
+            'nova', 'SELECT max(id) AS id FROM instance_actions'
+        )[0]['id']
+        self.assertEqual(highest, int(seen[2]))
+
+    def test_without_a_snapshot_it_does_not_block(self) -> None:
+        _, rows = self.ready()
+        (age,) = [row for row in rows if row['Layer'] == 'age']
+        self.assertEqual('go', age['State'])
+        self.assertIn('no snapshot', age['Observed'])
+
+    def _copies(self, *names: str) -> list[str]:
+        """Dump databases and restore them under other names."""
+        database = self.practice.database
+        made = []
+        for name in names:
+            copy = f'{name}_old'
+            dump = subprocess.run(
+                ['mariadb-dump', *database.client_options, name],
+                capture_output=True,
+                check=True,
+            ).stdout
+            for statement in ('DROP DATABASE IF EXISTS', 'CREATE DATABASE'):
+                database.sql('mysql', f'{statement} {copy}')
+            self.addCleanup(database.sql, 'mysql', f'DROP DATABASE {copy}')
+            subprocess.run(
+                ['mariadb', *database.client_options, copy],
+                input=dump,
+                check=True,
+            )
+            made.append(copy)
+        return made
+
+    def _cinder_conf(self, database: str) -> pathlib.Path:
+        """cinder.conf with another database."""
+        path = self.home / 'cinder.conf'
+        path.write_text(
+            re.sub(
+                r'/cinder\?',
+                f'/{database}?',
+                pathlib.Path(self.practice.cinder_config_file()).read_text(),
+            )
+        )
+        return path
+
+
+class TestQueues(ReadinessTest):
+    def test_what_waits_for_a_dead_host_is_purged_by_name(self) -> None:
+        two, three = self.create_servers(
+            {'two': {'host': 'host2'}, 'three': {'host': 'host3'}}
+        )
+        self.addCleanup(self._settle, [two.id, three.id])
+        for host in ('host2', 'host3'):
+            self.kill_compute(host)
+        for server in (two, three):
+            # nova takes both for alive: the request is accepted, and waits
+            self.admin.compute.reboot_server(server.id, 'HARD')
+        self.wait_for(
+            lambda: self._depth('host2') and self._depth('host3'),
+            'the requests to wait in the queues',
+        )
+        red = self.red()
+        for host in ('host2', 'host3'):
+            row = red[f'bus/queue compute.{host}']
+            self.assertIn('1 messages wait', row['Observed'])
+            self.assertIn('--purge', row['Mend'])
+
+        purge = ('disaster', 'assess', '--ready', '--purge', '--yes')
+        refused = self.recovery(*purge, '--host', 'host2')
+        self.assertEqual(3, refused.code, refused.stderr)
+        self.assertIn('host-down', refused.stderr)
+        self.assertEqual(1, self._depth('host2'))
+
+        self.practice.wait_compute_down('host2')
+        shown = self.recovery(*purge[:-1], '--host', 'host2', '--dry-run')
+        self.assertEqual(0, shown.code, shown.stderr)
+        self.assertIn('There is no way back', shown.stderr)
+        self.assertEqual(1, self._depth('host2'))
+
+        purged = self.recovery(*purge, '--host', 'host2', '-f', 'json')
+        self.assertIn('1 messages thrown away', purged.stderr)
+        self.assertNotIn(
+            'queue compute.host2',
+            [row['Subject'] for row in json.loads(purged.stdout)],
+        )
+        self.assertEqual(0, self._depth('host2'))
+        self.assertEqual(1, self._depth('host3'))
+        run = self.newest_run()
+        items = self.answer('run', 'show', run)
+        self.assertIn('compute.host2', json.dumps(items))
+        self.assertNotIn('compute.host3', json.dumps(items))
+        undone = self.recovery('run', 'undo', run, '--yes')
+        self.assertNotEqual(0, undone.code)
+        self.assertIn('is gone', undone.stderr)
+
+    def test_a_host_that_listens_is_not_purged(self) -> None:
+        self.create_server('own', host='host2')
+        ended = self.done('disaster', 'assess', '--ready', '--purge', '--yes')
+        self.assertIn('nothing', ended.stderr.lower())
+
+    def _depth(self, host: str) -> int | None:
+        return self.practice.queue_depth(f'compute.{host}')
+
+    def _settle(self, servers: list[str]) -> None:
+        """Wait for what the computes do with half-done reboots."""
+        self.practice.purge_queue('compute.host3')
+        for host in ('host2', 'host3'):
+            self.practice.start(services.compute(host))
+        for server in servers:
+            self.wait_for(
+                lambda server=server: not self.admin.compute.get_server(
+                    server
+                ).task_state,
+                f'server {server} to settle',
+                90,
+            )
+
+
+class TestGalera(tests_base.TestCase):
+    """A real cluster of three; needs no cloud."""
+
+    cluster: galera.Galera
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        cls.cluster = galera.Galera()
+        cls.addClassCleanup(cls.cluster.stop)
+        cls.cluster.start()
+
+    def test_members_that_are_cut_off(self) -> None:
+        cluster = self.cluster
+        (row,) = self._rows(cluster, 1)
+        self.assertEqual(readiness.GO, row.state, row)
+        for node in galera.NODES:
+            self.assertIn(str(cluster.port(node)), row.observed)
+
+        cluster.sql(3, None, 'SET GLOBAL read_only = ON')
+        (row,) = self._rows(cluster, 1)
+        self.assertEqual(readiness.NO_GO, row.state, row)
+        self.assertIn(f':{cluster.port(3)}', row.subject)
+        self.assertIn('read_only = ON', row.observed)
+        cluster.sql(3, None, 'SET GLOBAL read_only = OFF')
+
+        self._cut_off(cluster, 3)
+        process.wait_for(
+            lambda: cluster.size(1) == 2, 60, 'two to go on alone'
+        )
+        (row,) = self._rows(cluster, 1)
+        self.assertEqual(readiness.NO_GO, row.state, row)
+        self.assertIn('2 of 3 members', row.observed)
+        # whoever is led to the one that is cut off
+        process.wait_for(
+            lambda: cluster.size(3) == 1, 60, 'one to be alone'
+        )
+        (row,) = self._rows(cluster, 3)
+        self.assertEqual(readiness.NO_GO, row.state, row)
+        self.assertIn('non-Primary', row.observed)
+
+        self._cut_off(cluster, 2)
+        process.wait_for(
+            lambda: cluster.size(1) == 1, 60, 'the last to be alone'
+        )
+        for node in galera.NODES:
+            (row,) = self._rows(cluster, node)
+            self.assertEqual(readiness.NO_GO, row.state, row)
+            self.assertIn('wsrep_ready = OFF', row.observed)
+            self.assertIn('pc.bootstrap', row.remedy)
+
+        cluster.kill_node(1)
+        (row,) = self._rows(cluster, 1)
+        self.assertEqual(readiness.UNKNOWN, row.state, row)
+
+    def _cut_off(self, cluster: galera.Galera, node: int) -> None:
+        # it hears and is heard no more, but goes on running
+        cluster.sql(
+            node,
+            None,
+            "SET GLOBAL wsrep_provider_options = 'gmcast.isolate=1'",
+        )
+
+    def _rows(
+        self, cluster: galera.Galera, node: int
+    ) -> list[readiness.Row]:
+        server = database_probe.Server(
+            ('cell1',),
+            f'127.0.0.1:{cluster.port(node)}',
+            database_module.Database('cell1', cluster.url(node, 'mysql')),
+        )
+        return list(database_probe.asked([server]))
