@@ -67,6 +67,7 @@ _ENDS = {
 }
 #: Ends after which there is more of the same to do.
 _HALTED = ('paused', 'interrupted')
+_REQUEST = re.compile(r'req-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 _SECRET = re.compile('--.*(password|passcode|secret|token|key)')
 
 
@@ -324,9 +325,18 @@ class Stage:
 def requests_of(
     journal: journal_module.Journal, run_id: str
 ) -> frozenset[str]:
-    """The ids of the requests that the run has sent so far."""
-    found = (item.notes.get('request_id') for item in journal.items(run_id))
-    return frozenset(filter(None, found))
+    """The ids of the requests that the run has sent so far.
+
+    One whose answer was lost is known by the row that nova has of it, which
+    is told in the item's words.
+    """
+    found: set[str] = set()
+    for item in journal.items(run_id):
+        if item.notes.get('request_id'):
+            found.add(item.notes['request_id'])
+        elif item.begun:
+            found.update(_REQUEST.findall(item.detail or ''))
+    return frozenset(found)
 
 
 def person(environ: Mapping[str, str]) -> str:
