@@ -109,7 +109,7 @@ class RebootGuest(base.BaseChange):
             seen = _standing(item, past.image)
             now = time.monotonic()
             if seen.state is change.State.AFTER:
-                return f'{seen.detail}, {now - began:.0f} s'
+                return seen.detail
             if seen.state is not change.State.BEFORE:
                 same_since = None
             elif now - (same_since or now) > item.data['settle']:

@@ -207,7 +207,7 @@ class TestFollowing(RebootTestCase):
 
     def test_until_it_is_another_boot(self) -> None:
         self.assertEqual(
-            'rebooted: boot old -> new, 0 s',
+            'rebooted: boot old -> new',
             self.follow(OLD, STOPPING, SILENT, CLOSED, NEW),
         )
 
