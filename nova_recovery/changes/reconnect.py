@@ -14,29 +14,17 @@
 
 What a host-bound protocol (iSCSI with initiator rights, Fibre Channel,
 NVMe-oF …) stored for the dead host must never be used on another: its LUN
-may be another tenant's there. So cinder is asked for new connection data,
-in the only order that loses nothing on the way:
-
-1. a new attachment, reserved, beside the old one;
-2. nova's mapping names the new one (a reboot of nova 28 and later deletes
-   mappings whose attachment cinder doesn't know);
-3. the old one is deleted: cinder unmaps the dead host. It lets us, since
-   nova names another (CVE-2023-2088);
-4. the new one is connected. Only now: two connected ones are refused;
-5. nova's mapping gets the connection data;
-6. the attachment is completed.
+may be another tenant's there. So cinder is asked for new connection data, in
+the order of ``volume_exchange``, which loses nothing on the way.
 """
 
 from __future__ import annotations
 
-import json
-
-import sqlalchemy as sa
-
 from nova_recovery.changes import base
 from nova_recovery.changes import cell
+from nova_recovery.changes import volume_exchange
+from nova_recovery.changes import volume_rows as rows
 from nova_recovery.cloud import attachments
-from nova_recovery.cloud import cas
 from nova_recovery.engine import change
 from nova_recovery.engine import plan
 from nova_recovery import exceptions
@@ -98,8 +86,13 @@ class ReconnectVolume(base.BaseChange):
                 data['volume'], data['uuid'], data['mode']
             )
         try:
-            _exchange(
-                item, context, data['attachment'], new, data['connector']
+            volume_exchange.exchange(
+                item,
+                context,
+                data['attachment'],
+                new,
+                [data['attachment']],
+                data['connector'],
             )
         except (exceptions.ChangeFailed, exceptions.Conflict) as error:
             # Something was done before this was refused: it goes on (or is
@@ -135,89 +128,20 @@ class ReconnectVolume(base.BaseChange):
             back = context.cloud.volume.create_attachment(
                 data['volume'], data['uuid'], data['mode']
             )
-        _exchange(item, context, named, back, data['source_connector'])
+        volume_exchange.exchange(
+            item, context, named, back, [named], data['source_connector']
+        )
         return f'connected to {data["source"]} again'
 
 
-def _exchange(
-    item: plan.Item,
-    context: change.Context,
-    old: str,
-    new: str,
-    connector: JSON,
-) -> None:
-    """Steps 2 to 6; each looks first, so that they can be repeated."""
-    volume, data = context.cloud.volume, item.data
-    mapping = _mapping(item, context)
-    if mapping['attachment_id'] == old:
-        _write_mapping(item, context, old, {'attachment_id': new})
-    elif mapping['attachment_id'] != new:
-        raise exceptions.Conflict(
-            f'mapping of volume {data["volume"]} names attachment '
-            f'{mapping["attachment_id"]} now'
-        )
-    try:
-        volume.attachment(old)
-    except exceptions.NotFound:
-        pass
-    else:
-        volume.delete_attachment(old)
-    found = volume.attachment(new)
-    info = found.get('connection_info') or {}
-    if not info.get('driver_volume_type'):
-        info = volume.connect_attachment(
-            new, {**connector, 'mountpoint': data['device']}
-        )
-    stored: JSON = {
-        'driver_volume_type': info['driver_volume_type'],
-        'data': {k: v for k, v in info.items() if k != 'driver_volume_type'},
-        'serial': data['volume'],
-    }
-    if volume.volume(data['volume']).get('multiattach'):
-        stored['multiattach'] = True
-    _write_mapping(
-        item, context, new, {'connection_info': json.dumps(stored)}
-    )
-    if found.get('status') != 'attached':
-        volume.complete_attachment(new)
-
-
 def _mapping(item: plan.Item, context: change.Context) -> JSON:
-    database = cell.database(item, context)
-    table = database.tables['block_device_mapping']
-    with database.reader() as connection:
-        row = (
-            connection.execute(
-                sa.select(table).where(
-                    table.c.id == item.data['mapping'], table.c.deleted == 0
-                )
-            )
-            .mappings()
-            .first()
-        )
+    row = rows.mapping(item, context)
     if row is None:
         raise exceptions.Conflict(
             f'server {item.data["uuid"]} no longer has volume '
             f'{item.data["volume"]}'
         )
-    return dict(row)
-
-
-def _write_mapping(
-    item: plan.Item, context: change.Context, attachment: str, values: JSON
-) -> None:
-    database = cell.database(item, context)
-
-    def write(connection: sa.engine.Connection) -> None:
-        cas.update_one(
-            connection,
-            database.tables['block_device_mapping'],
-            {'id': item.data['mapping'], 'deleted': 0},
-            {'attachment_id': attachment},
-            values,
-        )
-
-    database.write(write)
+    return row
 
 
 def _others(

@@ -23,59 +23,15 @@ message bus, and its replay leaves a mapping that no API repairs.
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from nova_recovery.changes import base
 from nova_recovery.changes import once
 from nova_recovery.changes import volume_rows as rows
-from nova_recovery.cloud import apis
-from nova_recovery.cloud import compute
 from nova_recovery.engine import change
 from nova_recovery.engine import plan
 from nova_recovery import exceptions
 
 JSON = change.JSON
-#: The first that takes delete_on_termination.
-DELETES = '2.79'
-
-
-class ServerVolumes(compute.Compute):
-    """nova's volume attachments."""
-
-    @classmethod
-    def of(cls, other: compute.Compute) -> ServerVolumes:
-        """The same nova, through the same session."""
-        return cls(other._session, other._endpoint, other._timeout)
-
-    def attach(
-        self,
-        uuid: str,
-        volume: str,
-        device: str | None,
-        tag: str | None,
-        delete_on_termination: bool = False,
-    ) -> None:
-        """Attach; sent once.
-
-        Never 2.101 and later, which answer before anything is done. A nova
-        before 2.79 attaches none that is deleted with its server.
-
-        :raises ChangeFailed: refused, such as with 400 "already attached"
-        """
-        options: JSON = {}
-        if delete_on_termination and self.speaks(DELETES):
-            options['delete_on_termination'] = True
-        if tag:
-            if not self.speaks('2.49'):
-                raise exceptions.ChangeFailed(
-                    f'volume {volume}: this nova takes no tag (2.49 is '
-                    'needed)'
-                )
-            options['tag'] = tag
-        with apis.sending(f'attach of volume {volume} to server {uuid}'):
-            self._at_most(DELETES).volumes.create_server_volume(
-                uuid, volume, device, **options
-            )
 
 
 class AttachVolume(base.BaseChange):
@@ -125,9 +81,8 @@ class AttachVolume(base.BaseChange):
     ) -> str:
         data = item.data
         once.require_up(context.cloud.compute, item, context)
-        nova = ServerVolumes.of(context.cloud.compute)
         try:
-            nova.attach(
+            request_id = context.cloud.compute.attach_volume(
                 data['uuid'],
                 data['volume'],
                 data['device'],
@@ -140,7 +95,7 @@ class AttachVolume(base.BaseChange):
             # Already attached, says nova: not to be sent again, but looked
             # at.
             raise exceptions.OutcomeUnknown(str(error)) from error
-        context.note(accepted=True)
+        context.note(accepted=True, request_id=request_id)
         return 'accepted'
 
     def follow(
@@ -222,7 +177,7 @@ def _mapped(
     item: plan.Item, context: change.Context
 ) -> change.Observed | None:
     """How far the attach is, None if nova has no mapping."""
-    row: dict[str, Any] | None = rows.mapping(item, context)
+    row = rows.mapping(item, context)
     if row is None:
         return None
     found = rows.volume(item, context)

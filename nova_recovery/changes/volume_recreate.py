@@ -13,23 +13,13 @@
 
 """Make the attachment anew that a mapping of nova's has lost.
 
-The order of ``changes.reconnect``, for a server that stays where it is:
-
-1. a new attachment, reserved;
-2. nova's mapping names it (a reboot of nova 28 and later deletes mappings
-   whose attachment cinder doesn't know);
-3. what cinder has of the old one is deleted, which it allows now that nova
-   names another (CVE-2023-2088);
-4. the new one is connected. Only now: two connected ones are refused;
-5. nova's mapping gets the connection data;
-6. the attachment is completed.
+In the order of ``volume_exchange``, for a server that stays where it is.
 """
 
 from __future__ import annotations
 
-import json
-
 from nova_recovery.changes import base
+from nova_recovery.changes import volume_exchange
 from nova_recovery.changes import volume_rows as rows
 from nova_recovery.engine import change
 from nova_recovery.engine import plan
@@ -102,7 +92,14 @@ class RecreateAttachment(base.BaseChange):
                 data['volume'], data['uuid'], data['mode']
             )
         try:
-            self._exchange(item, context, new)
+            volume_exchange.exchange(
+                item,
+                context,
+                data['attachment'],
+                new,
+                data['remove'],
+                data['connector'],
+            )
         except exceptions.ChangeFailed as error:
             # Something was done before this was refused: it goes on from
             # there, it doesn't begin anew.
@@ -134,56 +131,6 @@ class RecreateAttachment(base.BaseChange):
             'is nothing to go back to; to take it from the server: openstack '
             f'server remove volume {item.data["uuid"]} {item.data["volume"]}'
         )
-
-    def _exchange(
-        self, item: plan.Item, context: change.Context, new: str
-    ) -> None:
-        """Steps 2 to 6; each looks first, so that they can be repeated."""
-        volume, data = context.cloud.volume, item.data
-        row = rows.mapping(item, context)
-        if row is None or row['attachment_id'] not in (
-            data['attachment'],
-            new,
-        ):
-            raise exceptions.Conflict(
-                f'the mapping of volume {data["volume"]} is no longer as it '
-                'was seen'
-            )
-        if row['attachment_id'] != new:
-            rows.update_mapping(
-                item,
-                context,
-                {'deleted': 0, 'attachment_id': data['attachment']},
-                {'attachment_id': new},
-            )
-        held = _own(item, context)
-        for one in data['remove']:
-            if one in held:
-                volume.delete_attachment(one)
-        found = volume.attachment(new)
-        info = found.get('connection_info') or {}
-        if not info.get('driver_volume_type'):
-            connector = dict(data['connector'])
-            if data['device']:
-                connector['mountpoint'] = data['device']
-            info = volume.connect_attachment(new, connector)
-        stored: JSON = {
-            'driver_volume_type': info['driver_volume_type'],
-            'data': {
-                k: v for k, v in info.items() if k != 'driver_volume_type'
-            },
-            'serial': data['volume'],
-        }
-        if volume.volume(data['volume']).get('multiattach'):
-            stored['multiattach'] = True
-        rows.update_mapping(
-            item,
-            context,
-            {'deleted': 0, 'attachment_id': new},
-            {'connection_info': json.dumps(stored)},
-        )
-        if found.get('status') != 'attached':
-            volume.complete_attachment(new)
 
 
 def _own(item: plan.Item, context: change.Context) -> dict[str, str]:

@@ -207,6 +207,39 @@ class Compute:
         with apis.sending(f'start of server {uuid}'):
             return _request_id(self._client('2.1').servers.start(uuid))
 
+    def attach_volume(
+        self,
+        uuid: str,
+        volume: str,
+        device: str | None,
+        tag: str | None,
+        delete_on_termination: bool = False,
+    ) -> str:
+        """Attach; sent once.
+
+        Never 2.101 and later, which answer before anything is done. A nova
+        before 2.79 attaches none that is deleted with its server.
+
+        :returns: the request id
+        :raises ChangeFailed: refused, such as with 400 "already attached"
+        """
+        options: JSON = {}
+        if delete_on_termination and self.speaks('2.79'):
+            options['delete_on_termination'] = True
+        if tag:
+            if not self.speaks('2.49'):
+                raise exceptions.ChangeFailed(
+                    f'volume {volume}: this nova takes no tag (2.49 is '
+                    'needed)'
+                )
+            options['tag'] = tag
+        with apis.sending(f'attach of volume {volume} to server {uuid}'):
+            return _request_id(
+                self._at_most('2.79').volumes.create_server_volume(
+                    uuid, volume, device, **options
+                )
+            )
+
     def reboot_hard(self, uuid: str) -> str:
         with apis.sending(f'hard reboot of server {uuid}'):
             return _request_id(

@@ -20,7 +20,7 @@ from typing import Any
 
 import fixtures
 
-from nova_recovery.changes import volume_attach
+from nova_recovery.cloud import compute
 from tests.cloud import servers
 from tests.cloud import services
 from tests.functional import base
@@ -197,17 +197,17 @@ class TestVolumes(base.FunctionalTest):
         """Somebody attaches it between our look and our request."""
         server = self.create_server(host=HOST)
         volume = self.new_volume()
-        real = volume_attach.ServerVolumes.attach
+        real = compute.Compute.attach_volume
         sent: list[str] = []
 
-        def attach(nova: Any, *words: Any) -> None:
+        def attach(nova: Any, *words: Any) -> str:
             sent.append('once')
             real(nova, *words)
-            real(nova, *words)
+            return real(nova, *words)
 
         self.useFixture(
             fixtures.MonkeyPatch(
-                'nova_recovery.changes.volume_attach.ServerVolumes.attach',
+                'nova_recovery.cloud.compute.Compute.attach_volume',
                 attach,
             )
         )
@@ -293,8 +293,7 @@ class TestVolumes(base.FunctionalTest):
             raise KeyboardInterrupt
 
         patch = fixtures.MonkeyPatch(
-            'nova_recovery.changes.volume_recreate.RecreateAttachment.'
-            '_exchange',
+            'nova_recovery.changes.volume_exchange.exchange',
             killed,
         )
         with patch:

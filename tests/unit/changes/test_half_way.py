@@ -116,11 +116,7 @@ class TestVolumes(base.TestCase):
         self.volume.delete_attachment.side_effect = self.attached.pop
         self.volume.attachment.side_effect = self.show
         for target, answer in (
-            (
-                'nova_recovery.changes.reconnect._mapping',
-                lambda *args: self.mapping,
-            ),
-            ('nova_recovery.changes.reconnect._write_mapping', self.write),
+            ('nova_recovery.changes.volume_rows.update_mapping', self.write),
             (
                 'nova_recovery.changes.volume_rows.mapping',
                 lambda *args: self.mapping,
@@ -141,9 +137,9 @@ class TestVolumes(base.TestCase):
         return {'status': self.attached[uuid]}
 
     def write(
-        self, item: Any, context: Any, attachment: str, values: Any
+        self, item: Any, context: Any, seen: Any, values: Any
     ) -> None:
-        if self.mapping['attachment_id'] != attachment:
+        if self.mapping['attachment_id'] != seen['attachment_id']:
             raise exceptions.Conflict('the mapping is another by now')
         self.mapping.update(values)
 
