@@ -25,7 +25,6 @@ what an API that died in between leaves behind.
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from nova_recovery.changes import base
 from nova_recovery.changes import volume_rows
@@ -74,7 +73,7 @@ class CreateBackup(base.BaseChange):
     ) -> change.Observed:
         if past is not None:
             return self._standing(item, context, past)
-        before = self._ready(item, context)
+        before = self._ready(item, self._look(item, context))
         if before is not None:
             return before
         known = [row['id'] for row in _named(item, context)]
@@ -99,13 +98,20 @@ class CreateBackup(base.BaseChange):
     ) -> str:
         began = time.monotonic()
         while True:
+            waited = time.monotonic() - began
             row = _ours(item, context, past)
-            now = _judged(row, past)
+            # we may read from another node of the cluster, which is a
+            # little behind
+            if row is None and waited < item.data['settle']:
+                now = change.Observed(
+                    change.State.UNDERWAY, 'cinder has no record of it yet'
+                )
+            else:
+                now = _now(row, past)
             if now.state is change.State.AFTER:
                 return now.detail
             if now.state is change.State.NEITHER:
                 raise exceptions.ChangeFailed(now.detail)
-            waited = time.monotonic() - began
             if waited > item.data['patience']:
                 raise exceptions.OutcomeUnknown(
                     f'{now.detail} for {backup_chains.duration(waited)}; look '
@@ -134,17 +140,21 @@ class CreateBackup(base.BaseChange):
             'backup delete'
         )
 
-    def _ready(
+    def _look(
         self, item: plan.Item, context: change.Context
+    ) -> backups.Inventory:
+        uuid = item.data['volume']
+        found = backups.of_cinder(volume_rows.cinder(context), [uuid])
+        if uuid not in found.volumes:
+            raise exceptions.NotFound(f'volume {uuid} was deleted')
+        return found
+
+    def _ready(
+        self, item: plan.Item, found: backups.Inventory
     ) -> change.Observed | None:
         """Why a backup makes no sense (any more); None if it does."""
         data = item.data
-        found = backups.of_cinder(
-            volume_rows.cinder(context), [data['volume']]
-        )
-        volume = found.volumes.get(data['volume'])
-        if volume is None:
-            raise exceptions.NotFound(f'volume {data["volume"]} was deleted')
+        volume = found.volumes[data['volume']]
         mine = found.backups.get(volume.id, ())
         newest = backup_chains.judge(mine, found.now, 0).newest
         if newest is not None and newest.id != data['newest']:
@@ -176,22 +186,25 @@ class CreateBackup(base.BaseChange):
         deadline = time.monotonic() + item.data['settle']
         while True:
             row = _ours(item, context, past)
-            if row is not None or past.notes.get('backup'):
-                return _judged(row, past)
+            if row is not None:
+                return _now(row, past)
             if time.monotonic() > deadline:
                 break
             context.progress('making sure that nothing is on its way')
             if context.stopping.wait(POLL):
                 raise change.Interrupted
-        ready = self._ready(item, context)
+        if past.notes.get('backup'):
+            return _now(None, past)
+        found = self._look(item, context)
+        ready = self._ready(item, found)
         if ready is None:
             return change.Observed(change.State.BEFORE, image=past.image)
-        if ready.state is change.State.AFTER:
-            return ready
-        return change.Observed(
-            change.State.UNKNOWN,
-            f'cinder has no backup of ours, and {ready.detail}',
-        )
+        if found.volumes[item.data['volume']].status == 'backing-up':
+            return change.Observed(
+                change.State.UNKNOWN,
+                'the volume is backing-up and cinder has no backup of ours',
+            )
+        return ready
 
 
 def _named(item: plan.Item, context: change.Context) -> list[JSON]:
@@ -214,16 +227,16 @@ def _ours(
     return new[0] if new else None
 
 
-def _judged(row: Any, past: change.Past) -> change.Observed:
+def _now(row: JSON | None, past: change.Past) -> change.Observed:
+    """How our backup stands."""
     if row is None:
-        made = past.notes.get('backup')
+        made = past.notes.get('backup', '')
         return change.Observed(
-            change.State.NEITHER,
-            f'backup {made} was deleted' if made else 'there is no backup',
+            change.State.NEITHER, f'backup {made} was deleted'
         )
-    told = f'backup {row["id"]} is {row["status"]}'
     if row['status'] in backups.SOUND:
         return change.Observed(change.State.AFTER, f'backup {row["id"]}')
+    told = f'backup {row["id"]} is {row["status"]}'
     if row['status'] == 'creating':
         where = f' on {row["host"]}' if row['host'] else ''
         return change.Observed(change.State.UNDERWAY, told + where)

@@ -152,7 +152,7 @@ class CreateBackup(base.RecoveryLister):
             patience=parsed_args.patience,
         )
         plan = create.decide(
-            request, create.read(cloud, request.scope), clock.now()
+            request, create.read(cloud, request), clock.now()
         )
         return carry_out.settle(self, parsed_args, plan, cloud).table
 

@@ -132,7 +132,7 @@ def assess(
 
     :raises DatabaseUnavailable: cinder's; for a host or server any cell's
     """
-    found = read.inventory(cloud, scope)
+    found = read.inventory(cloud, scope, limit)
     without = lacking(found, limit)
     return Assessment(
         tuple(
@@ -141,11 +141,7 @@ def assess(
                 key=lambda pair: _place(pair[0]),
             )
         ),
-        dict(
-            collections.Counter(
-                volume.project or '' for volume in found.volumes.values()
-            )
-        ),
+        dict(found.counts),
         read.names(cloud, (s for v, _ in without for s in v.servers)),
         limit,
     )

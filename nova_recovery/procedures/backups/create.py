@@ -73,15 +73,16 @@ class Found:
     outside: read_module.Outside | str
 
 
-def read(cloud: cloud_module.Cloud, scope: read_module.Scope) -> Found:
+def read(cloud: cloud_module.Cloud, request: Request) -> Found:
     """Read what a plan is made from.
 
     :raises DatabaseUnavailable: cinder's; for a host or server any cell's
     :raises NotFound: a volume, a host or a project that isn't there
     """
-    return Found(
-        read_module.inventory(cloud, scope), read_module.outside(cloud)
+    found = read_module.inventory(
+        cloud, request.scope, request.limit, whole=request.incremental
     )
+    return Found(found, read_module.outside(cloud))
 
 
 def decide(request: Request, found: Found, now: str = '') -> Plan:

@@ -80,10 +80,15 @@ class Outside:
 
 
 def inventory(
-    cloud: cloud_module.Cloud, scope: Scope
+    cloud: cloud_module.Cloud,
+    scope: Scope,
+    limit: float,
+    whole: bool = False,
 ) -> backups.Inventory:
-    """The volumes of a scope with their backups.
+    """The volumes of a scope that may lack a good backup, and backups.
 
+    :param limit: what is older doesn't count, seconds
+    :param whole: all backups of these volumes
     :raises DatabaseUnavailable: cinder's; for a host or server any cell's
     :raises NotFound: a volume, a host or a project that isn't there
     """
@@ -95,14 +100,17 @@ def inventory(
         ids = volumes_read.of_scope(
             cloud, volumes_read.Scope(scope.host, scope.server)
         )
-    found = backups.of_cinder(cinder, ids, scope.project)
+    if ids is None:
+        found = backups.lacking(cinder, limit, scope.project, whole)
+    else:
+        found = backups.of_cinder(cinder, ids)
     missing = sorted(set(scope.volumes) - set(found.volumes))
     if missing:
         raise exceptions.NotFound(
-            f'cinder has no volume {", ".join(missing)} with anything in it'
-            + (f' of project {scope.project}' if scope.project else '')
+            f'cinder has no volume {", ".join(missing)}, or nothing is in it '
+            'yet'
         )
-    if scope.project and ids is None and not found.volumes:
+    if scope.project and not found.counts:
         raise exceptions.NotFound(
             f'project {scope.project} has no volumes; give its ID'
         )
