@@ -22,17 +22,19 @@ from nova_recovery.engine import plan
 JSON = change.JSON
 
 
-class LockServer(base.BaseChange):
-    """Lock; planned only for servers that aren't locked already.
+class _Locking(base.BaseChange):
+    """What lock and unlock have in common. Data: cell, uuid.
 
-    Data: cell, uuid. An administrator's lock stops members, not other
-    administrators: the claim on the host is for those.
+    An administrator's lock stops members, not other administrators: the
+    claim on the host is for those.
     """
 
-    kind = 'lock-server'
+    #: Whether the server is locked afterwards.
+    locks: bool
+    word: str
 
     def describe(self, item: plan.Item) -> list[str]:
-        return ['~ locked while it is moved']
+        return [f'~ {self.word}']
 
     def observe(
         self,
@@ -40,53 +42,56 @@ class LockServer(base.BaseChange):
         context: change.Context,
         past: change.Past | None,
     ) -> change.Observed:
-        row = cell.server_row(item, context)
-        if row['locked']:
+        if _locked(item, context) is self.locks:
             # Before the first intent this is somebody else's lock, which
             # protects just as well.
-            return change.Observed(change.State.AFTER, 'locked')
-        return change.Observed(change.State.BEFORE, image={'locked': False})
+            return change.Observed(change.State.AFTER, self.word)
+        return change.Observed(
+            change.State.BEFORE, image={'locked': not self.locks}
+        )
+
+
+class LockServer(_Locking):
+    """Lock; planned only for servers that aren't locked already."""
+
+    kind = 'lock-server'
+    locks, word = True, 'locked'
+
+    def describe(self, item: plan.Item) -> list[str]:
+        return ['~ locked while it is moved']
 
     def apply(
         self, item: plan.Item, context: change.Context, image: JSON
     ) -> str:
         context.cloud.compute.lock(item.data['uuid'], context.marker)
-        return 'locked'
+        return self.word
 
     def revert(
         self, item: plan.Item, context: change.Context, past: change.Past
     ) -> str:
-        if not cell.server_row(item, context)['locked']:
+        if not _locked(item, context):
             return 'already unlocked'
         context.cloud.compute.unlock(item.data['uuid'])
         return 'unlocked'
 
 
-class UnlockServer(base.BaseChange):
-    """Take our lock off again. Data: cell, uuid."""
+class UnlockServer(_Locking):
+    """Take our lock off again."""
 
     kind = 'unlock-server'
-
-    def describe(self, item: plan.Item) -> list[str]:
-        return ['~ unlocked']
-
-    def observe(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past | None,
-    ) -> change.Observed:
-        if not cell.server_row(item, context)['locked']:
-            return change.Observed(change.State.AFTER, 'unlocked')
-        return change.Observed(change.State.BEFORE, image={'locked': True})
+    locks, word = False, 'unlocked'
 
     def apply(
         self, item: plan.Item, context: change.Context, image: JSON
     ) -> str:
         context.cloud.compute.unlock(item.data['uuid'])
-        return 'unlocked'
+        return self.word
 
     def revert(
         self, item: plan.Item, context: change.Context, past: change.Past
     ) -> str:
         return 'stays unlocked'
+
+
+def _locked(item: plan.Item, context: change.Context) -> bool:
+    return bool(cell.server_row(item, context)['locked'])
