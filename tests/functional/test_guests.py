@@ -36,6 +36,7 @@ from nova_recovery.engine import journal as journal_module
 from nova_recovery.engine import plan
 from nova_recovery.engine import progress
 from nova_recovery.engine import runner
+from nova_recovery.guests import ssh
 from nova_recovery.procedures.disaster import guests
 from nova_recovery import shell
 from tests import base
@@ -252,6 +253,16 @@ Host *
         thread.start()
         self.addCleanup(thread.join)
         return thread
+
+    def test_openssh_tells_what_the_operator_has_set(self) -> None:
+        way = ssh.Way('polite', config_file=str(self.home / 'config'))
+        known = ssh.configured(way)
+        self.assertEqual(str(self.polite.port), known['port'])
+        words = ' '.join(ssh.command(way, 'true', known))
+        self.assertNotIn('ServerAlive', words)
+        self.assertIn('ConnectTimeout=10', words)
+        bare = ssh.configured(ssh.Way('polite', config_file='/dev/null'))
+        self.assertEqual('0', bare['serveraliveinterval'])
 
     # how it goes
 

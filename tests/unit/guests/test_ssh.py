@@ -137,18 +137,6 @@ class TestCommand(base.TestCase):
         self.assertNotIn('-l', words)
         self.assertNotIn('-i', words)
 
-    def test_what_openssh_itself_makes_of_it(self) -> None:
-        home = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
-        config = home / 'config'
-        config.write_text('Host web\n  ServerAliveInterval 9\n  Port 77\n')
-        way = ssh.Way('web', config_file=str(config))
-        known = ssh.configured(way)
-        self.assertEqual('77', known['port'])
-        self.assertEqual('9', known['serveraliveinterval'])
-        bare = ssh.configured(ssh.Way('other', config_file=str(config)))
-        self.assertEqual('0', bare['serveraliveinterval'])
-        self.assertIn('ConnectTimeout=10', ssh.command(way, 'true', known))
-
 
 class TestRun(base.TestCase):
     def test_words_arrive_as_they_are(self) -> None:

@@ -1,0 +1,79 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""server reboot-guest: the plan, and what speaks against it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nova_recovery.engine.plan import Plan
+from nova_recovery.procedures.disaster import guests
+from nova_recovery.procedures import reboot_guests
+from tests import base
+from tests.unit.procedures import rows
+
+TIMES = {'connect': 1, 'answer': 2, 'reach': 3, 'settle': 4, 'patience': 5}
+REACH = guests.Reach((guests.Address('10.0.0.5', ('demo-net', 'n1')),))
+
+
+def decided(reach: guests.Reach = REACH, **values: Any) -> Plan:
+    found = {'holders': {}, 'movers': {}}
+    for name in list(found):
+        found[name] = values.pop(name, {})
+    server = rows.server(**{'vm_state': 'active', **values})
+    request = guests.Request(
+        ssh=True, servers=(server.uuid,), keys={'user': 'recovery_user'},
+        times=TIMES,
+    )  # fmt: skip
+    return reboot_guests.decide(
+        request,
+        reboot_guests.Situation(
+            servers=(server,),
+            metadata={server.uuid: {'recovery_user': 'debian'}},
+            reach={server.uuid: reach},
+            **found,
+        ),
+        per_host=3,
+    )
+
+
+class TestPlan(base.TestCase):
+    def test_the_claim_is_kept_while_the_guest_is_in_doubt(self) -> None:
+        plan = decided()
+        claim, guest, release = plan.items()
+        self.assertEqual(
+            ['claim-server', 'reboot-guest', 'release-server'],
+            [item.kind for item in plan.items()],
+        )
+        self.assertEqual('debian', guest.data['user'])
+        self.assertEqual((claim.subject,), guest.follows)
+        self.assertEqual((guest.subject,), release.follows)
+        self.assertEqual({'host': 3}, plan.steps[1].limits)
+        self.assertFalse(plan.blocked)
+
+    def test_no_way_in(self) -> None:
+        plan = decided(guests.Reach())
+        self.assertEqual([], list(plan.items()))
+        (why,) = plan.left_out.values()
+        self.assertIn('it has no address', why)
+
+    def test_what_refuses_it(self) -> None:
+        for name, values in (
+            ('guest-runs', {'vm_state': 'stopped'}),
+            ('guest-runs', {'task_state': 'rebooting'}),
+            ('unclaimed', {'holders': {rows.UUID: 'run=1 by=anna'}}),
+            ('not-moved-now', {'movers': {rows.UUID: 'run=1 by=anna'}}),
+        ):
+            plan = decided(**values)
+            self.assertTrue(plan.blocked)
+            self.assertEqual([name], [gate.name for gate in plan.gates])
