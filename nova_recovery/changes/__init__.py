@@ -30,9 +30,9 @@ def registry() -> change.Registry:
     from nova_recovery.changes import legacy_mappings
     from nova_recovery.changes import legacy_volumes
     from nova_recovery.changes import lock
-    from nova_recovery.changes import once
     from nova_recovery.changes import port
     from nova_recovery.changes import purge_queue
+    from nova_recovery.changes import reboot
     from nova_recovery.changes import reconnect
     from nova_recovery.changes import record
     from nova_recovery.changes import relations
@@ -61,8 +61,8 @@ def registry() -> change.Registry:
         legacy_volumes.CleanVolumes(),
         lock.LockServer(),
         lock.UnlockServer(),
-        once.RebootServer(),
-        once.StartServer(),
+        reboot.RebootServer(),
+        reboot.StartServer(),
         port.BindPort(),
         purge_queue.PurgeQueue(),
         reconnect.ReconnectVolume(),

@@ -17,6 +17,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from nova_recovery.changes import cell
+from nova_recovery.changes import history
 from nova_recovery.changes import once
 from nova_recovery.engine import change
 from nova_recovery.engine import plan
@@ -89,17 +90,17 @@ class EvacuateServer(once.SentOnce):
             )
         status = migration['status'] if migration else 'accepted'
         if status in ('error', 'failed', 'cancelled'):
+            reason = history.fault(item, context, past)
             return change.Observed(
                 change.State.NEITHER,
-                f'evacuation {status}: '
-                f'{once.fault(item, context, past) or "see the log of nova"}'
-                f'; {once.again(item)}',
+                f'evacuation {status}: {reason or "see the log of nova"}; '
+                f'{once.again(item)}',
             )
         if row['host'] == item.data['source']:
             if row['vm_state'] == 'error' and row['task_state'] is None:
                 # The scheduler or the API gave up before there was a
                 # migration that could tell.
-                reason = once.fault(item, context, past)
+                reason = history.fault(item, context, past)
                 return change.Observed(
                     change.State.NEITHER, f'evacuation failed: {reason}'
                 )

@@ -25,10 +25,9 @@ from collections.abc import Collection
 import time
 from typing import Any
 
-import sqlalchemy as sa
-
 from nova_recovery.changes import base
 from nova_recovery.changes import cell
+from nova_recovery.changes import history
 from nova_recovery.engine import change
 from nova_recovery.engine import plan
 from nova_recovery import exceptions
@@ -36,13 +35,6 @@ from nova_recovery import exceptions
 JSON = change.JSON
 #: Seconds between two looks at something under way.
 POLL = 0.5
-#: What was asked for -> the event of nova-compute that ends it.
-EVENTS = {
-    'start': 'compute_start_instance',
-    'reboot': 'compute_reboot_instance',
-    'evacuate': 'compute_rebuild_instance',
-    'rebuild': 'compute_rebuild_instance',
-}
 
 
 class SentOnce(base.BaseChange):
@@ -89,7 +81,9 @@ class SentOnce(base.BaseChange):
         if seen.state is not change.State.BEFORE or context.again:
             return seen
         mark = item.data.get('mark')
-        for action in actions(item, context) if mark is not None else ():
+        if mark is None:
+            return seen
+        for action in history.actions(item, context):
             if (
                 action['id'] > mark
                 and action['action'] in ('start', 'reboot')
@@ -117,12 +111,12 @@ class SentOnce(base.BaseChange):
         database = cell.database(item, context)
         with database.reader() as connection:
             row = cell.instance(connection, database, item.data['uuid'])
-        result = result_of(item, context, action)
+        result = history.result_of(item, context, action)
         if result == 'error':
             if self.ready(row, item).state is change.State.AFTER:
                 # Somebody mended it since.
                 return change.Observed(change.State.AFTER, 'runs by now')
-            reason = fault(item, context, past)
+            reason = history.fault(item, context, past)
             return change.Observed(
                 change.State.NEITHER,
                 f'{action["action"]} failed on {row["host"]}: '
@@ -150,14 +144,18 @@ class SentOnce(base.BaseChange):
             if seen.state is not change.State.BEFORE:
                 return seen
             row = cell.server_row(item, context)
-            known = [a['request_id'] for a in actions(item, context)]
+            asked = history.actions(item, context)
             return change.Observed(
                 change.State.BEFORE,
                 image={
                     **seen.image,
-                    'known': known,
-                    'newest_migration': newest(item, context, 'migrations'),
-                    'newest_fault': newest(item, context, 'instance_faults'),
+                    'known': [action['request_id'] for action in asked],
+                    'newest_migration': history.newest(
+                        item, context, 'migrations'
+                    ),
+                    'newest_fault': history.newest(
+                        item, context, 'instance_faults'
+                    ),
                     'vm_state': row['vm_state'],
                     'power_state': row['power_state'],
                     'host': row['host'],
@@ -231,7 +229,7 @@ class SentOnce(base.BaseChange):
         known, asked = set(past.image['known']), self.asked(past.image)
         new = [
             action
-            for action in actions(item, context)
+            for action in history.actions(item, context)
             if action['action'] == asked
             and action['request_id'] not in known
         ]
@@ -283,75 +281,6 @@ class SentOnce(base.BaseChange):
         return change.Observed(change.State.BEFORE, image=past.image)
 
 
-class StartServer(SentOnce):
-    """Start a server that was moved; nova-compute defines it anew.
-
-    ``os-start`` is a compare-and-set itself: nova refuses it with 409
-    unless the server is stopped and without a task.
-    """
-
-    kind = 'start-server'
-    action = 'start'
-
-    def describe(self, item: plan.Item) -> list[str]:
-        return ['> started, once']
-
-    def ready(self, row: JSON, item: plan.Item) -> change.Observed:
-        if moved_on(row, item):
-            return change.Observed(
-                change.State.NEITHER, f'the server is on {row["host"]}'
-            )
-        if row['vm_state'] == 'active' and row['task_state'] is None:
-            return change.Observed(change.State.AFTER, 'runs already')
-        if row['vm_state'] != 'stopped' or row['task_state'] is not None:
-            return change.Observed(
-                change.State.NEITHER,
-                f'the server is {row["vm_state"]}, '
-                f'task {row["task_state"] or "none"}',
-            )
-        return change.Observed(change.State.BEFORE)
-
-    def send(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
-        compute = context.cloud.compute
-        require_up(compute, item, context)
-        return str(compute.start(item.data['uuid']))
-
-
-class RebootServer(SentOnce):
-    """Hard reboot, or start if it is stopped; exactly once."""
-
-    kind = 'reboot-server'
-    action = 'reboot'
-
-    #: States in which nova takes a hard reboot (nova/compute/api.py).
-    STATES = frozenset({'active', 'paused', 'suspended', 'error'})
-
-    def describe(self, item: plan.Item) -> list[str]:
-        return ['> hard reboot, once']
-
-    def ready(self, row: JSON, item: plan.Item) -> change.Observed:
-        if moved_on(row, item):
-            return change.Observed(
-                change.State.NEITHER, f'the server is on {row["host"]}'
-            )
-        if row['vm_state'] not in self.STATES or row['task_state'] is not None:
-            return change.Observed(
-                change.State.NEITHER,
-                f'the server is {row["vm_state"]}, '
-                f'task {row["task_state"] or "none"}',
-            )
-        return change.Observed(change.State.BEFORE)
-
-    def send(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
-        compute = context.cloud.compute
-        require_up(compute, item, context)
-        return str(compute.reboot_hard(item.data['uuid']))
-
-
 def moved_on(row: JSON, item: plan.Item) -> bool:
     """Whether it is on another host than the plan says.
 
@@ -385,46 +314,6 @@ def compute_state(compute: Any, host: str) -> str:
     return 'forced down' if service.get('forced_down') else service['state']
 
 
-def actions(item: plan.Item, context: change.Context) -> list[JSON]:
-    """Everything that was asked of the item's server, oldest first."""
-    database = cell.database(item, context)
-    table = database.tables['instance_actions']
-    with database.reader() as connection:
-        found = connection.execute(
-            sa.select(
-                table.c.id,
-                table.c.action,
-                table.c.request_id,
-                table.c.user_id,
-            )
-            .where(table.c.instance_uuid == item.data['uuid'])
-            .order_by(table.c.id)
-        ).mappings()
-        return [dict(row) for row in found]
-
-
-def result_of(
-    item: plan.Item, context: change.Context, action: JSON
-) -> str:
-    """How the event that ends an action ended: success, error, '' so far.
-
-    An interrupted reboot that nova-compute carries on has a second event.
-    """
-    database = cell.database(item, context)
-    table = database.tables['instance_actions_events']
-    with database.reader() as connection:
-        result = connection.execute(
-            sa.select(table.c.result)
-            .where(
-                table.c.action_id == action['id'],
-                table.c.event == EVENTS.get(action['action']),
-            )
-            .order_by(table.c.id.desc())
-            .limit(1)
-        ).scalar()
-    return str(result or '').lower()
-
-
 def again(item: plan.Item) -> str:
     """How an operator who knows the reason has a request sent again."""
     return f'once that is mended: run resume … --again {item.label}=REASON'
@@ -436,40 +325,3 @@ def anyway(item: plan.Item) -> str:
         'if it shall be sent nevertheless: run resume … --again '
         f'{item.label}=REASON'
     )
-
-
-def newest(item: plan.Item, context: change.Context, table: str) -> int:
-    """The highest id that a table has for the item's server, 0 if none."""
-    database = cell.database(item, context)
-    rows = database.tables[table]
-    with database.reader() as connection:
-        found = connection.execute(
-            sa.select(sa.func.max(rows.c.id)).where(
-                rows.c.instance_uuid == item.data['uuid']
-            )
-        ).scalar()
-    return int(found or 0)
-
-
-def fault(
-    item: plan.Item, context: change.Context, past: change.Past
-) -> str:
-    """The fault that nova recorded since our request, '' if none.
-
-    But for those that come of asking whether a guest runs: nova takes its
-    own "no" to diagnostics for a fault of the server.
-    """
-    database = cell.database(item, context)
-    table = database.tables['instance_faults']
-    with database.reader() as connection:
-        message = connection.execute(
-            sa.select(table.c.message)
-            .where(
-                table.c.instance_uuid == item.data['uuid'],
-                table.c.id > past.image['newest_fault'],
-                table.c.message.not_like('%Cannot get_diagnostics%'),
-            )
-            .order_by(table.c.id.desc())
-            .limit(1)
-        ).scalar()
-    return ' '.join(str(message or '').split())

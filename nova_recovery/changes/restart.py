@@ -23,7 +23,9 @@ from collections.abc import Collection
 import time
 
 from nova_recovery.changes import cell
+from nova_recovery.changes import history
 from nova_recovery.changes import once
+from nova_recovery.changes import reboot
 from nova_recovery.cloud import held
 from nova_recovery.engine import change
 from nova_recovery.engine import plan
@@ -139,7 +141,7 @@ class RestartServer(once.SentOnce):
         if newest['action'] in RESTS:
             detail = f'somebody asked for its {what} since'
             return _neither(f'{detail}; {once.anyway(item)}'), settle
-        result = once.result_of(item, context, newest)
+        result = history.result_of(item, context, newest)
         if not result:
             # Its task is over, so its end is about to be recorded. If it
             # never is, nova-compute died in the middle.
@@ -147,7 +149,7 @@ class RestartServer(once.SentOnce):
             return change.Observed(change.State.UNDERWAY, detail), settle
         if result == 'error':
             any_fault = change.Past({'newest_fault': 0}, {})
-            reason = once.fault(item, context, any_fault)
+            reason = history.fault(item, context, any_fault)
             detail = f'a {what} failed since: {reason or "see nova-compute"}'
             return _neither(f'{detail}; {once.again(item)}'), settle
         detail = f'it does not run, after a {what} that went well'
@@ -159,7 +161,7 @@ class RestartServer(once.SentOnce):
         """What to send to a server whose guest is off."""
         if row['vm_state'] == 'stopped':
             action = 'start'
-        elif row['vm_state'] in once.RebootServer.STATES:
+        elif row['vm_state'] in reboot.RebootServer.STATES:
             action = 'reboot'
         else:
             return _neither(f'the server is {row["vm_state"]}')
@@ -206,7 +208,7 @@ class RestartServer(once.SentOnce):
         """As nova-compute recorded it, and as the hypervisor says."""
         row = cell.server_row(item, context)
         what = f'{action["action"]} ({action["request_id"]})'
-        result = once.result_of(item, context, action)
+        result = history.result_of(item, context, action)
         if not result or (result != 'error' and row['task_state']):
             return change.Observed(
                 change.State.UNDERWAY,
@@ -219,7 +221,7 @@ class RestartServer(once.SentOnce):
                 change.State.AFTER, f'runs on {row["host"]}: {what}'
             )
         if result == 'error':
-            reason = once.fault(item, context, past) or 'see nova-compute'
+            reason = history.fault(item, context, past) or 'see nova-compute'
             return _neither(
                 f'{what} failed on {row["host"]}: {reason}; '
                 f'{once.again(item)}'
@@ -240,7 +242,7 @@ def _newest(
     """
     found = [
         action
-        for action in once.actions(item, context)
+        for action in history.actions(item, context)
         if action['id'] > item.data['mark']
         and action['action'] in STARTS | RESTS
         and action['request_id'] not in known

@@ -25,6 +25,7 @@ from __future__ import annotations
 import time
 
 from nova_recovery.changes import base
+from nova_recovery.changes import history
 from nova_recovery.changes import once
 from nova_recovery.changes import volume_rows as rows
 from nova_recovery.engine import change
@@ -63,7 +64,7 @@ class AttachVolume(base.BaseChange):
                 return change.Observed(
                     change.State.NEITHER, 'nova maps it by now'
                 )
-            image = {'newest_fault': once.newest(
+            image = {'newest_fault': history.newest(
                 item, context, 'instance_faults'
             )}
             found = rows.volume(item, context)
@@ -106,7 +107,7 @@ class AttachVolume(base.BaseChange):
             now = _mapped(item, context)
             if now is None:
                 raise exceptions.ChangeFailed(
-                    f'nova gave up: {once.fault(item, context, past)}'
+                    f'nova gave up: {history.fault(item, context, past)}'
                 )
             if now.state is change.State.AFTER:
                 return now.detail + _not_kept(item, context)
@@ -143,7 +144,7 @@ class AttachVolume(base.BaseChange):
             if past.notes.get('accepted'):
                 return change.Observed(
                     change.State.NEITHER,
-                    f'nova gave up: {once.fault(item, context, past)}',
+                    f'nova gave up: {history.fault(item, context, past)}',
                 )
             if time.monotonic() > deadline:
                 break

@@ -18,7 +18,9 @@ import threading
 from typing import Any
 from unittest import mock
 
+from nova_recovery.changes import history
 from nova_recovery.changes import once
+from nova_recovery.changes import reboot
 from nova_recovery.engine import change
 from nova_recovery.engine import plan
 from nova_recovery import exceptions
@@ -38,8 +40,8 @@ def item(**data: Any) -> plan.Item:
 class TestReady(base.TestCase):
     def test_not_on_another_host_than_planned(self) -> None:
         for kind, row in (
-            (once.RebootServer(), ACTIVE),
-            (once.StartServer(), STOPPED),
+            (reboot.RebootServer(), ACTIVE),
+            (reboot.StartServer(), STOPPED),
         ):
             for key in ('host', 'target'):
                 there = kind.ready(row, item(**{key: 'np-rcc54'}))
@@ -54,11 +56,8 @@ class TestRow(base.TestCase):
         super().setUp()
         self.rows: list[dict[str, Any]] = []
         self.context = mock.Mock(stopping=threading.Event())
-        for target, answer in (
-            ('actions', lambda *args: list(self.rows)),
-            ('POLL', 0.01),
-        ):
-            self.patch(once, target, answer)
+        self.patch(once, 'POLL', 0.01)
+        self.patch(history, 'actions', lambda *args: list(self.rows))
         self.patch(
             once.SentOnce,
             'standing',
@@ -80,7 +79,7 @@ class TestRow(base.TestCase):
 
     def follow(self, **notes: str) -> str:
         past = change.Past({'known': ['r0']}, notes)
-        return once.RebootServer().follow(item(), self.context, past)
+        return reboot.RebootServer().follow(item(), self.context, past)
 
     def test_the_one_that_nova_answered_with(self) -> None:
         self.add('r0')
@@ -100,8 +99,8 @@ class TestRow(base.TestCase):
         self.context.again = again
         row = {**ACTIVE, 'power_state': 1}
         self.patch(once.cell, 'server_row', lambda *args: row)
-        self.patch(once, 'newest', lambda *args: 0)
-        return once.RebootServer().observe(item(**data), self.context, None)
+        self.patch(history, 'newest', lambda *args: 0)
+        return reboot.RebootServer().observe(item(**data), self.context, None)
 
     def test_not_after_a_reboot_since_the_plan(self) -> None:
         """By an older copy of the run, carried out on another machine."""
@@ -133,6 +132,6 @@ class TestRow(base.TestCase):
         past = change.Past({'known': []}, {})
         self.assertRaises(
             exceptions.OutcomeUnknown,
-            once.RebootServer().follow,
+            reboot.RebootServer().follow,
             item(settle=0), self.context, past,
         )  # fmt: skip

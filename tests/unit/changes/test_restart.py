@@ -23,6 +23,7 @@ from unittest import mock
 
 import sqlalchemy as sa
 
+from nova_recovery.changes import history
 from nova_recovery.changes import once
 from nova_recovery.changes import restart
 from nova_recovery.engine import journal as journal_module
@@ -111,7 +112,7 @@ class Nova:
         self.cell.add(
             'instance_actions_events',
             action_id=action['id'],
-            event=once.EVENTS.get(action['action']),
+            event=history.EVENTS.get(action['action']),
             result=result,
         )
         return str(action['request_id'])

@@ -1,0 +1,90 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Start and hard reboot of a server, each sent once."""
+
+from __future__ import annotations
+
+from nova_recovery.changes import once
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+
+JSON = change.JSON
+
+
+class StartServer(once.SentOnce):
+    """Start a server that was moved; nova-compute defines it anew.
+
+    ``os-start`` is a compare-and-set itself: nova refuses it with 409
+    unless the server is stopped and without a task.
+    """
+
+    kind = 'start-server'
+    action = 'start'
+
+    def describe(self, item: plan.Item) -> list[str]:
+        return ['> started, once']
+
+    def ready(self, row: JSON, item: plan.Item) -> change.Observed:
+        if once.moved_on(row, item):
+            return change.Observed(
+                change.State.NEITHER, f'the server is on {row["host"]}'
+            )
+        if row['vm_state'] == 'active' and row['task_state'] is None:
+            return change.Observed(change.State.AFTER, 'runs already')
+        if row['vm_state'] != 'stopped' or row['task_state'] is not None:
+            return change.Observed(
+                change.State.NEITHER,
+                f'the server is {row["vm_state"]}, '
+                f'task {row["task_state"] or "none"}',
+            )
+        return change.Observed(change.State.BEFORE)
+
+    def send(
+        self, item: plan.Item, context: change.Context, image: JSON
+    ) -> str:
+        compute = context.cloud.compute
+        once.require_up(compute, item, context)
+        return str(compute.start(item.data['uuid']))
+
+
+class RebootServer(once.SentOnce):
+    """Hard reboot, or start if it is stopped; exactly once."""
+
+    kind = 'reboot-server'
+    action = 'reboot'
+
+    #: States in which nova takes a hard reboot (nova/compute/api.py).
+    STATES = frozenset({'active', 'paused', 'suspended', 'error'})
+
+    def describe(self, item: plan.Item) -> list[str]:
+        return ['> hard reboot, once']
+
+    def ready(self, row: JSON, item: plan.Item) -> change.Observed:
+        if once.moved_on(row, item):
+            return change.Observed(
+                change.State.NEITHER, f'the server is on {row["host"]}'
+            )
+        if row['vm_state'] not in self.STATES or row['task_state'] is not None:
+            return change.Observed(
+                change.State.NEITHER,
+                f'the server is {row["vm_state"]}, '
+                f'task {row["task_state"] or "none"}',
+            )
+        return change.Observed(change.State.BEFORE)
+
+    def send(
+        self, item: plan.Item, context: change.Context, image: JSON
+    ) -> str:
+        compute = context.cloud.compute
+        once.require_up(compute, item, context)
+        return str(compute.reboot_hard(item.data['uuid']))
