@@ -1,0 +1,196 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Which backup is ours, and when one is asked for."""
+
+from __future__ import annotations
+
+import datetime
+import threading
+from typing import Any
+from unittest import mock
+
+from nova_recovery.changes import backup
+from nova_recovery.cloud import backups
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+from nova_recovery import exceptions
+from tests import base
+
+NOW = datetime.datetime(2026, 5, 4, 12)
+State = change.State
+
+
+class TestBackup(base.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        #: What cinder has: id -> row.
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.status = 'available'
+        self.known: tuple[backups.Backup, ...] = ()
+        self.context = mock.Mock(
+            run_id='r1', stopping=threading.Event(), marker='who'
+        )
+        for name, answer in (
+            ('of_run', lambda *args: list(self.rows.values())),
+            ('state', lambda cinder, uuid: self.rows.get(uuid)),
+            ('of_cinder', lambda *args: self.inventory()),
+        ):
+            self.patch(backups, name, answer)
+        self.patch(backup, 'POLL', 0.01)
+
+    def patch(self, where: Any, name: str, answer: Any) -> None:
+        patch = mock.patch.object(where, name, answer)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def inventory(self) -> backups.Inventory:
+        volume = backups.Volume('v', 'v', 'p', self.status, 1, 'b')
+        return backups.Inventory({'v': volume}, {'v': self.known}, NOW)
+
+    def good(self, name: str, **given: Any) -> backups.Backup:
+        return backups.Backup(
+            **{
+                'id': name,
+                'volume': 'v',
+                'project': 'ours',
+                'status': 'available',
+                'parent': None,
+                'taken': NOW,
+                'size': 1,
+                **given,
+            }
+        )
+
+    def add(self, uuid: str, status: str, reason: str = '') -> None:
+        self.rows[uuid] = {
+            'id': uuid, 'status': status, 'fail_reason': reason, 'host': 'h',
+        }  # fmt: skip
+
+    def item(self, **data: Any) -> plan.Item:
+        values = {
+            'volume': 'v', 'size': 1, 'force': False, 'base': None,
+            'why_full': '', 'newest': None, 'settle': 0, 'patience': 5,
+        }  # fmt: skip
+        return plan.Item(
+            'one', 'create-backup', 'volume:v', 'v', {**values, **data}
+        )
+
+    def look(self, past: change.Past | None, **data: Any) -> change.Observed:
+        return backup.CreateBackup().observe(
+            self.item(**data), self.context, past
+        )
+
+    def follow(self, notes: dict[str, str], **data: Any) -> str:
+        past = change.Past({'known': []}, notes)
+        return backup.CreateBackup().follow(
+            self.item(**data), self.context, past
+        )
+
+    # before it is sent
+
+    def test_what_is_there_already_is_not_ours(self) -> None:
+        self.add('earlier', 'error')
+        seen = self.look(None)
+        self.assertIs(State.BEFORE, seen.state)
+        past = change.Past(seen.image, {})
+        self.assertIs(State.BEFORE, self.look(past).state)
+        self.add('new', 'available')
+        seen = self.look(past)
+        self.assertEqual((State.AFTER, 'backup new'), (seen.state, seen.detail))
+
+    def test_only_in_a_state_that_was_agreed_to(self) -> None:
+        self.status = 'in-use'
+        self.assertIs(State.NEITHER, self.look(None).state)
+        self.assertIs(State.BEFORE, self.look(None, force=True).state)
+        self.status = 'backing-up'
+        self.assertIs(State.NEITHER, self.look(None, force=True).state)
+
+    def test_not_where_somebody_was_quicker(self) -> None:
+        self.known = (self.good('theirs'),)
+        self.assertIs(State.AFTER, self.look(None).state)
+        self.assertIs(State.BEFORE, self.look(None, newest='theirs').state)
+
+    def test_not_on_what_broke_since_the_plan(self) -> None:
+        full = self.good('full')
+        self.known = (full,)
+        on_it = {'base': 'full', 'newest': 'full'}
+        self.assertIs(State.BEFORE, self.look(None, **on_it).state)
+        for known in ((), (self.good('full', status='error_deleting'),)):
+            self.known = known
+            seen = self.look(None, **on_it)
+            self.assertIs(State.NEITHER, seen.state)
+            self.assertIn('no longer good', seen.detail)
+
+    # after it was sent, perhaps
+
+    def test_what_became_of_it(self) -> None:
+        past = change.Past({'known': []}, {'backup': 'b'})
+        for status, state in (
+            ('creating', State.UNDERWAY),
+            ('available', State.AFTER),
+            ('restoring', State.AFTER),
+            ('error', State.NEITHER),
+            ('deleting', State.NEITHER),
+        ):
+            self.add('b', status, 'no room')
+            self.assertIs(state, self.look(past).state, status)
+        self.add('b', 'error', 'no room')
+        self.assertIn('no room', self.look(past).detail)
+        self.rows.clear()
+        self.assertIn('was deleted', self.look(past).detail)
+
+    def test_an_api_that_died_half_way(self) -> None:
+        """The volume is marked and there is no backup: nobody may know."""
+        past = change.Past({'known': []}, {})
+        self.status = 'backing-up'
+        self.assertIs(State.UNKNOWN, self.look(past).state)
+
+    def test_waits_while_it_may_still_arrive(self) -> None:
+        past = change.Past({'known': []}, {})
+        late = threading.Timer(0.1, self.add, ['ours', 'creating'])
+        late.start()
+        self.addCleanup(late.join)
+        self.assertIs(State.UNDERWAY, self.look(past, settle=5).state)
+
+    def test_follow_reads_from_a_node_that_is_behind(self) -> None:
+        late = threading.Timer(0.1, self.add, ['b', 'available'])
+        late.start()
+        self.addCleanup(late.join)
+        self.assertEqual(
+            'backup b', self.follow({'backup': 'b'}, settle=5)
+        )
+
+    def test_follow_ends(self) -> None:
+        self.add('b', 'error', 'no room')
+        failed = self.assertRaises(
+            exceptions.ChangeFailed, self.follow, {'backup': 'b'}
+        )
+        self.assertIn('no room', str(failed))
+        self.add('b', 'creating')
+        self.assertRaises(
+            exceptions.OutcomeUnknown, self.follow, {'backup': 'b'},
+            patience=0,
+        )  # fmt: skip
+
+    def test_no_backup_is_ever_deleted(self) -> None:
+        past = change.Past({'known': []}, {'backup': 'b'})
+        kind = backup.CreateBackup()
+        self.assertEqual(
+            'there is no backup', kind.revert(self.item(), self.context, past)
+        )
+        self.add('b', 'available')
+        refused = self.assertRaises(
+            exceptions.NotRevertible,
+            kind.revert, self.item(), self.context, past,
+        )  # fmt: skip
+        self.assertIn('openstack volume backup delete b', str(refused))

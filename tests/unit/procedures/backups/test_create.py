@@ -1,0 +1,168 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What is backed up, in which order, and what refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+from typing import Any
+
+from nova_recovery.cloud import backups
+from nova_recovery.engine import plan as plan_module
+from nova_recovery.procedures.backups import create
+from nova_recovery.procedures.backups import read
+from tests import base
+
+NOW = datetime.datetime(2026, 5, 4, 12)
+UP = read.Service('volumes', 'nova', enabled=True, up=True)
+OUTSIDE = read.Outside(
+    backup=(UP,),
+    volume=(dataclasses.replace(UP, host='volumes@lvm'),),
+    project='ours',
+    room={'backups': None, 'gigabytes': None},
+)
+
+
+def volume(name: str, **given: Any) -> backups.Volume:
+    return backups.Volume(
+        **{
+            'id': name,
+            'name': name,
+            'project': 'theirs',
+            'status': 'available',
+            'size': 10,
+            'backend': 'volumes@lvm',
+            'zone': 'nova',
+            **given,
+        }
+    )
+
+
+def backup(of: str, days: int) -> backups.Backup:
+    return backups.Backup(
+        f'of-{of}-{days}', of, 'ours', 'available', None,
+        NOW - datetime.timedelta(days=days), 10,
+    )  # fmt: skip
+
+
+class TestCreate(base.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.volumes: list[backups.Volume] = []
+        self.backups: dict[str, tuple[backups.Backup, ...]] = {}
+        self.outside: read.Outside | str = OUTSIDE
+
+    def plan(self, **given: Any) -> plan_module.Plan:
+        request = create.Request(
+            **{'scope': read.Scope(), 'limit': 7 * 86400, **given}
+        )
+        found = backups.Inventory(
+            {one.id: one for one in self.volumes}, self.backups, NOW
+        )
+        return create.decide(request, create.Found(found, self.outside))
+
+    def names(self, **given: Any) -> list[str]:
+        return [item.label for item in self.plan(**given).items()]
+
+    def blocking(self, **given: Any) -> dict[str, str]:
+        """Gate -> subject, of those that don't let the plan pass."""
+        gates = self.plan(**given).gates
+        return {gate.name: gate.subject for gate in gates if gate.blocks}
+
+    def test_the_neediest_first(self) -> None:
+        self.volumes = [volume(n) for n in ('young', 'old', 'older', 'never')]
+        self.backups = {
+            'young': (backup('young', 1),),
+            'old': (backup('old', 8),),
+            'older': (backup('older', 80),),
+        }
+        self.assertEqual(['never', 'older', 'old'], self.names())
+        self.assertEqual(['never', 'older'], self.names(at_most=2))
+        self.assertIn('1 more', ' '.join(self.plan(at_most=2).notes))
+        self.assertEqual(['never', 'older'], self.names(limit=8 * 86400))
+
+    def test_limits_are_by_back_end_and_everywhere(self) -> None:
+        self.volumes = [volume('a')]
+        (step,) = self.plan(per_backend=3, everywhere=5).steps
+        self.assertEqual({'backend': 3, 'everywhere': 5}, step.limits)
+        for key in step.limits:
+            self.assertIn(key, step.items[0].data)
+
+    def test_in_use(self) -> None:
+        self.volumes = [volume('a'), volume('used', status='in-use')]
+        self.assertIn('not-in-use', self.blocking())
+        forced = self.plan(in_use='force')
+        self.assertFalse(forced.blocked)
+        self.assertIn('crash-consistent', ' '.join(forced.notes))
+        self.assertTrue(all(i.data['force'] for i in forced.items()))
+        skipped = self.plan(in_use='skip')
+        self.assertFalse(skipped.blocked)
+        self.assertEqual({'used'}, set(skipped.left_out))
+
+    def test_a_state_that_cinder_refuses(self) -> None:
+        self.volumes = [volume('a'), volume('broken', status='error')]
+        self.assertEqual({}, self.blocking())
+        self.assertIn('it is error', self.plan().left_out['broken'])
+        named = read.Scope(volumes=('broken',))
+        self.assertEqual(
+            {'volume-state': 'broken'}, self.blocking(scope=named)
+        )
+
+    def test_incremental_where_there_is_a_full_one(self) -> None:
+        self.volumes = [volume('has'), volume('new')]
+        self.backups = {'has': (backup('has', 9),)}
+        new, has = self.plan(incremental=True).items()
+        self.assertEqual('of-has-9', has.data['base'])
+        self.assertIsNone(new.data['base'])
+        self.assertIn('none to build on', new.data['why_full'])
+        self.assertEqual(
+            [None, None], [item.data['base'] for item in self.plan().items()]
+        )
+
+    def test_services(self) -> None:
+        self.volumes = [volume('a'), volume('b', zone='other')]
+        self.assertEqual({'backup-service': 'other'}, self.blocking())
+        self.volumes = [volume('a')]
+        changed: dict[str, Any]
+        for changed in ({'up': False}, {'enabled': False}):
+            self.outside = dataclasses.replace(
+                OUTSIDE, backup=(dataclasses.replace(UP, **changed),)
+            )
+            self.assertEqual({'backup-service': 'nova'}, self.blocking())
+        for known in ((), (dataclasses.replace(UP, up=False),)):
+            self.outside = dataclasses.replace(OUTSIDE, volume=known)
+            self.assertEqual({'back-end-up': 'volumes@lvm'}, self.blocking())
+        self.outside = 'cinder does not answer'
+        self.assertEqual({'cinder-answers': ''}, self.blocking())
+
+    def test_quota(self) -> None:
+        self.volumes = [volume('a'), volume('b')]
+        for room, short in (
+            ({'backups': 2, 'gigabytes': 20}, False),
+            ({'backups': 1, 'gigabytes': None}, True),
+            ({'backups': None, 'gigabytes': 19}, True),
+        ):
+            self.outside = dataclasses.replace(OUTSIDE, room=room)
+            self.assertEqual(short, 'quota' in self.blocking())
+
+    def test_arguments_are_enough_to_check_again(self) -> None:
+        self.volumes = [volume('a')]
+        scope = read.Scope(project='p', volumes=('a',))
+        plan = self.plan(scope=scope, in_use='skip', at_most=4)
+        arguments = json.loads(json.dumps(plan.arguments))
+        self.assertEqual(
+            create.Request(scope, 7 * 86400, 4, in_use='skip'),
+            create._request(arguments),
+        )
