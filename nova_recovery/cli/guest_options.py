@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
-
-from oslo_config import cfg
+from typing import TYPE_CHECKING
 
 from nova_recovery import exceptions
-from nova_recovery.guests import ssh
-from nova_recovery.procedures.disaster import guests
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+    from nova_recovery.procedures.disaster import guests
 
 
 def add_guest_options(parser: argparse.ArgumentParser) -> None:
@@ -109,6 +111,9 @@ def way_request(
     :param servers: names or UUIDs
     :raises UsageError: an option that ssh is not given from here
     """
+    from nova_recovery.guests import ssh
+    from nova_recovery.procedures.disaster import guests
+
     own = conf.guests
     options = (*parsed.ssh_option, *own.ssh_option)
     ssh.check_options(options)
@@ -142,6 +147,8 @@ def way_request(
 
 
 def _addresses(words: list[str]) -> dict[str, str]:
+    from nova_recovery.guests import ssh
+
     found = {}
     for word in words:
         server, equals, address = word.partition('=')
