@@ -19,8 +19,9 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from concurrent import futures
 import dataclasses
-import pathlib
 from typing import Any
+
+import fixtures
 
 from tests.cloud import cloud
 from tests.cloud import servers
@@ -206,15 +207,33 @@ class DisasterTest(base.FunctionalTest):
 
     def setUp(self) -> None:
         super().setUp()
+        # Nothing of these tests is under way when it is looked at.
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'nova_recovery.procedures.volumes.states.SETTLE', -3600
+            )
+        )
         self.snapshot = self.home / 'cloud.snapshot'
-        self.configure(snapshot__directory=self.home)
+        # Whatever others do lies back when the next command is typed.
+        self.configure(snapshot__directory=self.home, disaster__quiet=1)
 
     # before
 
-    def take_snapshot(self) -> pathlib.Path:
+    def take_snapshot(self) -> None:
         """The whole cloud, before anything happens to it."""
         self.done('snapshot', 'create', '--file', self.snapshot)
-        return self.snapshot
+        (now,) = self.practice.sql('nova', 'SELECT UTC_TIMESTAMP() AS t')
+        # An outage is known by the last sign of life, which must not seem
+        # older than the snapshot.
+        self.wait_for(
+            lambda: not self.practice.sql(
+                'nova',
+                "SELECT id FROM services WHERE `binary` = 'nova-compute'"
+                ' AND deleted = 0 AND last_seen_up <= %s',
+                [now['t']],
+            ),
+            'a sign of life of each host',
+        )
 
     def everything(self) -> dict[str, Whole]:
         """Every server of the cloud by its name."""
@@ -224,13 +243,18 @@ class DisasterTest(base.FunctionalTest):
         found = look(self.practice, [row['uuid'] for row in rows])
         return {one.name: one for one in found}
 
-    def attach(self, uuid: str, kind: str, **options: Any) -> str:
-        """Attach a new volume by nova and wait; its id.
+    def attach(
+        self, uuid: str, kind: str, volume: str = '', **options: Any
+    ) -> str:
+        """Attach a volume by nova and wait; its id.
 
+        :param kind: of a new volume, where none is given
         :param options: of the request: device, tag, delete_on_termination
         """
         owner = self.practice.connection('admin', 'demo')
-        volume = servers.create_volume(owner, f'{kind}-{uuid[:8]}', kind)
+        volume = volume or servers.create_volume(
+            owner, f'{kind}-{uuid[:8]}', kind
+        )
         body = {'volumeId': volume, **options}
         servers.call(
             self.admin.compute,
@@ -240,8 +264,13 @@ class DisasterTest(base.FunctionalTest):
             microversion='2.90',
         )
         self.wait_for(
-            lambda: self.cinder(volume)['status'] == 'in-use',
-            f'volume {volume} in use',
+            lambda: [
+                one
+                for one in self.state.attachments(volume)
+                if one['instance_uuid'] == uuid
+                and one['attach_status'] == 'attached'
+            ],
+            f'volume {volume} at server {uuid}',
         )
         return volume
 
@@ -295,20 +324,25 @@ class DisasterTest(base.FunctionalTest):
 
     def plan_file(self, *words: Any, code: int = 0) -> JSON:
         """The plan against the snapshot, as JSON; saved in its 'file'."""
+        dump = self.home / 'dump.sql'
+        dump.write_text('-- made after the outage\n')
         return self.plan(
-            'disaster', 'apply', '--snapshot', self.snapshot, *words,
-            code=code,
+            'disaster', 'plan', '--snapshot', self.snapshot, '--dump', dump,
+            *words, code=code,
         )  # fmt: skip
 
-    def apply(self, *words: Any, code: int = 0) -> base.Ended:
-        """``disaster apply`` against the snapshot, agreed to by its digest.
+    def apply(
+        self, *words: Any, through: int | None = None, code: int = 0
+    ) -> base.Ended:
+        """Plan it, and carry the plan out, agreed to by its digest.
 
         ``--yes`` is for small plans only.
         """
         made = self.plan_file(*words)
+        more = () if through is None else ('--through', through)
         return self.done(
-            'plan', 'apply', made['file'], '--approve', made['digest'],
-            code=code,
+            'disaster', 'apply', made['file'], '--approve', made['digest'],
+            *more, code=code,
         )  # fmt: skip
 
     # afterwards

@@ -35,6 +35,7 @@ from typing import Any
 import openstack
 
 from nova_recovery import changes
+from nova_recovery.cli import stage
 from nova_recovery.cloud import apis
 from nova_recovery.cloud import cas
 from nova_recovery.cloud import cloud as cloud_module
@@ -87,8 +88,8 @@ class Watch:
         self._times: dict[str, int] = {}
         self._tables: list[str] = []
 
-    def reached(self, what: str) -> None:
-        subject, kind = self._now
+    def reached(self, what: str, now: tuple[str, str] | None = None) -> None:
+        subject, kind = now or self._now
         what = f'{kind}: {_UUID.sub("", what)}'
         dies = what in self._deadly.get(subject, ()) and (
             (subject, what) not in self._dead
@@ -103,7 +104,7 @@ class Watch:
     # where the points are
 
     def install(self) -> None:
-        """Watch this process; there is no way back."""
+        """Watch what changes the cloud, in this process, for good."""
         # named as what is replaced
         really_sending, really_set = apis.sending, cas.update_one
         really_write = database.Database.write
@@ -140,12 +141,9 @@ class Watch:
             submit = journal_module.Writer.write
 
             def _commit(self, group: dict[int, dict[str, Any]]) -> None:
+                watch.committing(group)
                 super()._commit(group)
-                for number, values in group.items():
-                    watch._now = watch._kinds[number]
-                    watch.reached(
-                        f'journal {values.get("state", ",".join(values))}'
-                    )
+                watch.committed(group)
 
         class Journal(journal_module.Journal):
             writer_class = Writer
@@ -156,10 +154,24 @@ class Watch:
                 name = change.__qualname__.split('.')[1]
                 watch._times[name] = watch._times.get(name, 0) + 1
                 watch._now = ('run', 'run')
-                watch.reached(f'journal {name} {watch._times[name]}')
+                watch.reached(
+                    f'journal {name} {watch._times[name]}', ('run', 'run')
+                )
                 return result
 
         return Journal
+
+    def committing(self, group: dict[int, dict[str, Any]]) -> None:
+        """Called before the journal has it; no point, unless overridden."""
+
+    def committed(
+        self, group: dict[int, dict[str, Any]], when: str = 'journal'
+    ) -> None:
+        for number, values in group.items():
+            self._now = self._kinds[number]
+            self.reached(
+                f'{when} {values.get("state", ",".join(values))}', self._now
+            )
 
     def learn(self, journal: journal_module.Journal, run_id: str) -> None:
         """Learn which items the run has."""
@@ -214,6 +226,12 @@ def carry_out(
         reporter=progress.PlainReporter(io.StringIO()),
         workers=workers,
         guard=procedures.guard(plan, where, journal.run(run_id).marker),
+        before=procedures.before(
+            plan,
+            where,
+            lambda: stage.requests_of(journal, run_id),
+            lambda: {i.id: i.state for i in journal.items(run_id)},
+        ),
     )
     try:
         return one.carry_out(run_id).exit_code

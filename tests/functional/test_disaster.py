@@ -1,0 +1,77 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""The whole site loses its power, and everything comes back as it was."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from tests.functional import disaster
+
+
+class TestDisaster(disaster.DisasterTest):
+    """Every nova-compute, cinder-volume, the message bus and the database."""
+
+    def test_five_steps(self) -> None:
+        """Begun while the hosts are still off, carried on when they are up.
+
+        Each server that ran is started once, with the volumes, devices and
+        tags that it had; whoever looks again finds nothing to do.
+        """
+        names = {one.name: one.uuid for one in self.everything().values()}
+        self.attach(
+            names['at3-ui07'],
+            'rbd',
+            device='/dev/sdk',
+            tag='db',
+            delete_on_termination=True,
+        )
+        self.attach(names['at3-ui07'], 'iscsi', device='/dev/sdj', tag='log')
+        before = self.everything()
+        self.take_snapshot()
+
+        self.lose_power(database=True)
+        self.power_on(compute=False)
+        ended = self.apply(code=4)
+        self.assertRegex(ended.stderr, 'paused')
+        # the third one has no servers
+        for host in ('host1', 'host2'):
+            self.assertRegex(ended.stderr, f'(?s)not ready.*{host}')
+            self.assertEqual(0, self.state.queued(host))
+        self.assertEqual(
+            [one.actions for one in before.values()],
+            [one.actions for one in self.everything().values()],
+        )
+        down = {row['Name'] for row in self.down()}
+        self.assertEqual(
+            {one.name for one in before.values() if one.ran}, down
+        )
+
+        self.power_on()
+        self.wait_up()
+        self.done('run', 'resume', self.newest_run(), '--yes')
+        self.assert_back(before.values())
+        self.assertEqual([], self.down())
+
+        after = self.everything()
+        self.apply()
+        self.assertEqual(after, self.everything())
+
+    def down(self) -> list[dict[str, str]]:
+        """Who is still down, as a spreadsheet gets it."""
+        ended = self.recovery(
+            'disaster', 'status', '--snapshot', self.snapshot, '-f', 'csv'
+        )
+        return list(csv.DictReader(io.StringIO(ended.stdout)))
