@@ -106,7 +106,8 @@ class TestBackup(base.TestCase):
         self.assertIs(State.BEFORE, self.look(past).state)
         self.add('new', 'available')
         seen = self.look(past)
-        self.assertEqual((State.AFTER, 'backup new'), (seen.state, seen.detail))
+        self.assertIs(State.AFTER, seen.state)
+        self.assertEqual('backup new', seen.detail)
 
     def test_only_in_a_state_that_was_agreed_to(self) -> None:
         self.status = 'in-use'

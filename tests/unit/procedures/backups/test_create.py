@@ -135,11 +135,9 @@ class TestCreate(base.TestCase):
         self.volumes = [volume('a'), volume('b', zone='other')]
         self.assertEqual({'backup-service': 'other'}, self.blocking())
         self.volumes = [volume('a')]
-        changed: dict[str, Any]
-        for changed in ({'up': False}, {'enabled': False}):
-            self.outside = dataclasses.replace(
-                OUTSIDE, backup=(dataclasses.replace(UP, **changed),)
-            )
+        for up, enabled in ((False, True), (True, False)):
+            one = dataclasses.replace(UP, up=up, enabled=enabled)
+            self.outside = dataclasses.replace(OUTSIDE, backup=(one,))
             self.assertEqual({'backup-service': 'nova'}, self.blocking())
         for known in ((), (dataclasses.replace(UP, up=False),)):
             self.outside = dataclasses.replace(OUTSIDE, volume=known)
