@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Sequence
+import itertools
 import shlex
 import sys
 from typing import TextIO
@@ -37,6 +38,8 @@ FIRST_OF_LARGE = 3
 LARGE = 100
 #: So many gates of a name tell each what can be done.
 FEW = 3
+#: Of one step of the guide, in a large plan.
+WAVES = 4
 
 _STYLES = {
     'ok': 'green',
@@ -156,20 +159,40 @@ def step_lines(
     if every:
         first = total
     yield Line()
-    for heading, step in zip(plan.headings, plan.steps, strict=True):
-        if not step.items:
-            continue
-        title = f'{heading}  {wording.clean(step.title)}'
-        subjects = [item.subject for item in step.items]
-        several = wording.count(len(subjects), wording.noun_of(subjects))
-        yield Line.assemble(
-            (title, 'bold'),
-            (f'  ({several})' if len(subjects) > 1 else '', 'dim'),
-        )
-        yield from _items(step.items[:first], registry, columns)
-        yield from _more(len(subjects) - first, '  ')
+    named = [
+        (heading, step)
+        for heading, step in zip(plan.headings, plan.steps, strict=True)
+        if step.items
+    ]
+    for number, group in itertools.groupby(named, lambda one: one[1].number):
+        alike = list(group)
+        # Of hundreds of waves the first ones show what they are like.
+        whole = every or not number or total <= LARGE
+        some = alike if whole else alike[:WAVES]
+        for heading, step in some:
+            yield from _step(heading, step, first, registry, columns)
+        if len(alike) > len(some):
+            further = wording.count(len(alike) - len(some), 'step')
+            yield Line(f'… and {further} like these', style='dim')
     if not total:
         yield Line('Nothing to do.')
+
+
+def _step(
+    heading: str,
+    step: plan_module.Step,
+    first: int,
+    registry: change.Registry,
+    columns: int,
+) -> Iterator[Line]:
+    subjects = [item.subject for item in step.items]
+    several = wording.count(len(subjects), wording.noun_of(subjects))
+    yield Line.assemble(
+        (f'{heading}  {wording.clean(step.title)}', 'bold'),
+        (f'  ({several})' if len(subjects) > 1 else '', 'dim'),
+    )
+    yield from _items(step.items[:first], registry, columns)
+    yield from _more(len(subjects) - first, '  ')
 
 
 def _items(

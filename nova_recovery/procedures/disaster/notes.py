@@ -54,8 +54,9 @@ def notes(
     if down:
         yield (
             f'nova-compute is not up on {wording.count(len(down), "host")} '
-            f'that step 3 needs: {", ".join(down[:5])}. Step 3 waits for them; one that '
-            'will not come back is left out with --skip-host HOST=REASON.'
+            f'that step 3 needs: {", ".join(down[:5])}. Step 3 waits for them; '
+            'one that will not come back is left out with --skip-host '
+            'HOST=REASON.'
         )
     yield from _skipped(here)
     if decided.again.kept:

@@ -73,6 +73,23 @@ class ShowPlanTest(base.TestCase):
         text = self.golden('large_plan.txt', plans.make(2345, many_gates()))
         self.assertLess(text.count('\n'), 50)
 
+    def test_of_many_waves_the_first_ones(self) -> None:
+        step = plans.make(60).steps[1]
+        waves = tuple(
+            dataclasses.replace(
+                step, name=f'w{n}', title=f'wave {n}', number=3
+            )
+            for n in range(1, 9)
+        )
+        last = dataclasses.replace(step, title='release')
+        plan = plans.without(plans.make(1), steps=(*waves, last))
+        text = self.shown(plan)
+        self.assertIn('wave 4', text)
+        self.assertNotIn('wave 5', text)
+        self.assertIn('… and 4 steps like these', text)
+        self.assertIn('Then  release', text)
+        self.assertIn('wave 8', self.shown(plan, every=True))
+
     def test_every_item_on_request(self) -> None:
         text = self.shown(plans.make(2345, many_gates()), every=True)
         self.assertIn('at3-ui2345', text)
