@@ -22,14 +22,14 @@ from collections.abc import Iterator
 import dataclasses
 
 from nova_recovery.procedures.disaster import alive
-from nova_recovery.procedures.disaster import on_hosts
-from nova_recovery.procedures.disaster import on_site
-from nova_recovery.procedures.disaster import situation
-from nova_recovery.procedures.disaster import wanted as wanted_module
 from nova_recovery.procedures.disaster.finding import DANGER
 from nova_recovery.procedures.disaster.finding import Finding
 from nova_recovery.procedures.disaster.finding import NOTE
 from nova_recovery.procedures.disaster.finding import STALE
+from nova_recovery.procedures.disaster import on_hosts
+from nova_recovery.procedures.disaster import on_site
+from nova_recovery.procedures.disaster import situation
+from nova_recovery.procedures.disaster import wanted as wanted_module
 from nova_recovery.procedures.volumes import policy
 
 #: The code of a server that is to run and does not.

@@ -24,13 +24,13 @@ import re
 from oslo_utils import uuidutils
 
 from nova_recovery.procedures.disaster import alive
-from nova_recovery.procedures.disaster import hosts
-from nova_recovery.procedures.disaster import situation
-from nova_recovery.procedures.disaster import wanted
 from nova_recovery.procedures.disaster.finding import DANGER
 from nova_recovery.procedures.disaster.finding import Finding
 from nova_recovery.procedures.disaster.finding import NOTE
 from nova_recovery.procedures.disaster.finding import STALE
+from nova_recovery.procedures.disaster import hosts
+from nova_recovery.procedures.disaster import situation
+from nova_recovery.procedures.disaster import wanted
 
 _TELL = 'openstack recovery snapshot create --local --no-api'
 _REBOOT = 'openstack recovery server reboot'

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures.disaster.finding import DANGER
 from nova_recovery.procedures.disaster.finding import Finding
 from nova_recovery.procedures.disaster.finding import NOTE
 from nova_recovery.procedures.disaster.finding import STALE
+from nova_recovery.procedures.disaster import situation
 
 
 def findings(found: situation.Situation) -> Iterator[Finding]:

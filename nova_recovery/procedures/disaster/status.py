@@ -93,8 +93,8 @@ class Status:
         of = f' ({told}) of {_number(projects, "project")}' if told else ''
         silent = ', '.join(self.found.silent)
         return (
-            f'{len(self.rows)} of {_number(self.total, "server")} that are '
-            f'to run are not up{of}{_since(self.found)}'
+            f'not up: {len(self.rows)} of {_number(self.total, "server")} '
+            f'to run{of}{_since(self.found)}'
             f'{f"; silent: {silent}" if silent else ""}'
         )
 

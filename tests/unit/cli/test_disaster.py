@@ -1,0 +1,250 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""disaster assess and status as they are typed."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import json
+from typing import Any
+from unittest import mock
+
+import fixtures
+
+from nova_recovery.cli import disaster
+from nova_recovery.engine import plan as plan_module
+from nova_recovery import exit_codes
+from nova_recovery.procedures.disaster import finding
+from nova_recovery.procedures.disaster import request as request_module
+from nova_recovery.procedures.disaster import scope
+from tests.unit.cli import runs
+from tests.unit.procedures.disaster import situations
+from tests.unit.snapshot import files
+
+
+class DisasterTestCase(runs.RunsTestCase):
+    """What is found is ``found``; what was asked for is in ``asked``."""
+
+    commands = {  # noqa: RUF012 - as in the class that it is of
+        'disaster assess': disaster.AssessDisaster,
+        'disaster status': disaster.StatusDisaster,
+    }
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.found = situations.make({'web': {'vm_state': 'error'}})
+        self.asked: list[Any] = []
+        self.cloud = mock.Mock()
+        self.cloud.conf.disaster.priority_key = 'recovery_priority'
+        self.cloud.conf.snapshot.directory = str(self.folder)
+        for name, value in (
+            (
+                'nova_recovery.procedures.disaster.read.Reader.__init__',
+                lambda *given: self.init(*given),
+            ),
+            (
+                'nova_recovery.procedures.disaster.read.Reader.look',
+                lambda reader, *given, **more: self.found,
+            ),
+            (
+                'nova_recovery.cli.base.RecoveryMixin.cloud',
+                lambda command, parsed: self.cloud,
+            ),
+        ):
+            self.useFixture(fixtures.MonkeyPatch(name, value))
+
+    def init(self, reader: Any, cloud: Any, *given: Any) -> None:
+        self.asked.append(given)
+
+    def rows(self, code: int, *words: str) -> list[dict[str, Any]]:
+        ended = self.ended(code, 'disaster', *words, '-f', 'json')
+        self.stderr = ended.stderr
+        found: list[dict[str, Any]] = json.loads(ended.stdout)
+        return found
+
+
+class AssessTest(DisasterTestCase):
+    def test_the_summary_and_the_findings(self) -> None:
+        (row,) = self.rows(exit_codes.PARTLY, 'assess')
+        self.assertEqual(
+            ('SRV-DOWN', finding.STALE, 'server:web', 'np-rcc4'),
+            (row['Code'], row['Severity'], row['Subject'], row['Host']),
+        )
+        self.assertEqual('openstack recovery server reboot web', row['Fix'])
+        self.assertIn('1 of 1 servers are to run (1 down)', self.stderr)
+
+    def test_nothing_but_notes(self) -> None:
+        self.found = situations.make({'web': None})
+        (row,) = self.rows(exit_codes.DONE, 'assess')
+        self.assertEqual('SRV-UNPROVEN', row['Code'])
+
+    def test_a_silent_cell(self) -> None:
+        self.found = situations.make({}, silent={'cell2': 'no answer'})
+        (row,) = self.rows(exit_codes.ERROR, 'assess')
+        self.assertEqual('CELL-SILENT', row['Code'])
+        self.assertIn('database of cell2 unavailable', self.stderr)
+
+    def test_only_some_codes(self) -> None:
+        self.assertEqual(
+            [], self.rows(exit_codes.PARTLY, 'assess', '--code', 'SVC-DOWN')
+        )
+
+    def test_the_scope(self) -> None:
+        self.rows(
+            exit_codes.PARTLY,
+            *('assess', '--cell', 'c1', '--cell', 'c2', '--az', 'east'),
+            *('--aggregate', 'fast', '--host', 'np-rcc4'),
+            *('--project', 'p', '--skip-host', 'np-rcc6=its=board'),
+            *('--since', '2026-11-22T15:49+01:00'),
+        )
+        ((snapshot, asked, hosts, since),) = self.asked
+        self.assertEqual(
+            scope.Scope(
+                cells=('c1', 'c2'),
+                zones=('east',),
+                aggregates=('fast',),
+                hosts=('np-rcc4',),
+                projects=('p',),
+                skip_hosts={'np-rcc6': 'its=board'},
+            ),
+            asked,
+        )
+        self.assertEqual(datetime.datetime(2026, 11, 22, 14, 49), since)
+        self.assertEqual((None, []), (snapshot, hosts))
+
+    def test_words_that_mean_nothing(self) -> None:
+        for words in (
+            ('--skip-host', 'np-rcc6'),
+            ('--since', 'yesterday'),
+            ('--skip-host', 'a=b', '--skip-host', 'a=c'),
+        ):
+            ended = self.run_program('disaster', 'assess', *words)
+            self.assertEqual(exit_codes.USAGE, ended.code, ended.stderr)
+            self.assertEqual([], self.asked)
+
+    def test_snapshots(self) -> None:
+        path = files.write(
+            str(self.folder / '2026-11-22T03-00-00Z.snapshot'),
+            {'servers': [{'uuid': 'web'}]},
+        )
+        host = files.write(
+            str(self.folder / 'np-rcc4.snapshot'), {}, 'host:np-rcc4'
+        )
+        self.rows(
+            exit_codes.PARTLY,
+            *('assess', '--snapshot', 'latest', '--hosts', host),
+        )
+        ((snapshot, _scope, hosts, _since),) = self.asked
+        self.assertEqual(path, snapshot.path)
+        self.assertEqual([host], [one.path for one in hosts])
+
+    def test_a_damaged_snapshot(self) -> None:
+        path = files.write(
+            str(self.folder / 'a.snapshot'), {'servers': [{'uuid': 'web'}]}
+        )
+        with open(path, 'r+b') as file:
+            text = file.read().replace(b'web', b'wob')
+            file.seek(0)
+            file.write(text)
+        ended = self.ended(
+            exit_codes.ERROR, 'disaster', 'assess', '--snapshot', path
+        )
+        self.assertIn('damaged', ended.stderr)
+        self.assertEqual([], self.asked)
+
+
+class StatusTest(DisasterTestCase):
+    def test_who_is_down(self) -> None:
+        (row,) = self.rows(exit_codes.PARTLY, 'status')
+        self.assertEqual(
+            {
+                'Project': 'demo',
+                'Priority': 100,
+                'Minutes': 60,
+                'State': 'down',
+                'ID': 'web',
+                'Name': 'web',
+                'Host': 'np-rcc4',
+                'Why': 'it is in error',
+            },
+            row,
+        )
+
+    def test_as_csv(self) -> None:
+        ended = self.ended(
+            exit_codes.PARTLY, 'disaster', 'status', '-f', 'csv'
+        )
+        (row,) = csv.DictReader(io.StringIO(ended.stdout))
+        self.assertEqual(('web', '60'), (row['Name'], row['Minutes']))
+
+    def test_all_are_up(self) -> None:
+        self.found = situations.make({'web': {'newest': [['start', 'a']]}})
+        self.assertEqual([], self.rows(exit_codes.DONE, 'status'))
+
+    def test_a_silent_cell(self) -> None:
+        self.found = situations.make({}, silent={'cell2': 'no answer'})
+        self.assertEqual([], self.rows(exit_codes.ERROR, 'status'))
+
+    def test_nobody_can_be_asked(self) -> None:
+        self.found = situations.make({'web': None})
+        (row,) = self.rows(exit_codes.PARTLY, 'status', '--no-api')
+        self.assertEqual('unproven', row['State'])
+        self.assertEqual([], self.cloud.compute.mock_calls)
+
+    def run_of(self, procedure: str) -> str:
+        request = request_module.Request(
+            scope=scope.Scope(hosts=('np-rcc4',)),
+            since='2026-11-22T14:49:00',
+        )
+        data = {'uuid': 'web', 'cell': 'cell1', 'mark': 7}
+        item = plan_module.Item(
+            'restart-server:web', 'restart-server', 'server:web', 'web', data
+        )
+        return self.journal().create_run(
+            plan_module.Plan(
+                procedure,
+                'bring it back',
+                request.plain(),
+                (plan_module.Step('restart', 'restart', (item,)),),
+            ),
+            who='anna',
+            machine='here',
+            command='disaster apply',
+        )
+
+    def test_those_of_a_run(self) -> None:
+        self.found = situations.make(
+            {'web': {'vm_state': 'error'}, 'other': {'vm_state': 'error'}}
+        )
+        run = self.run_of('disaster')
+        (row,) = self.rows(exit_codes.PARTLY, 'status', '--run', run[:8])
+        self.assertEqual('web', row['ID'])
+        ((_snapshot, asked, _hosts, since, marks),) = self.asked
+        self.assertEqual(('np-rcc4',), asked.hosts)
+        self.assertEqual(datetime.datetime(2026, 11, 22, 14, 49), since)
+        self.assertEqual({'cell1': 7}, marks)
+
+    def test_a_run_of_something_else(self) -> None:
+        run = self.run_of('host-recover')
+        ended = self.ended(
+            exit_codes.USAGE, 'disaster', 'status', '--run', run
+        )
+        self.assertIn('host-recover', ended.stderr)
+
+    def test_a_run_has_a_scope_of_its_own(self) -> None:
+        self.ended(
+            exit_codes.USAGE,
+            *('disaster', 'status', '--run', 'x', '--host', 'np-rcc4'),
+        )
