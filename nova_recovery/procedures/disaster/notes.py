@@ -54,7 +54,7 @@ def notes(
     if down:
         yield (
             f'nova-compute is not up on {wording.count(len(down), "host")} '
-            f'that step 3 needs: {", ".join(down[:5])}. Step 3 waits for them; '
+            f'that step 3 needs: {", ".join(down[:5])}. It waits for them; '
             'one that will not come back is left out with --skip-host '
             'HOST=REASON.'
         )
