@@ -59,15 +59,28 @@ class CleanMappings(legacy.CleanRows):
         layout = legacy.layout(item, context)
         nova = legacy.nova(item, context)
         rows = bulk.lines(item.data['rows'])
-        stale = _stale(legacy.cinder(item, context), layout, _volumes(rows))
+        volumes = _volumes(rows)
+        stale = _stale(legacy.cinder(item, context), layout, volumes)
         deleted = old_volumes.deleted(nova, _TABLE)
-        at = legacy.at(image)
+        what = (
+            f"{_TABLE} SET deleted = {deleted},"
+            f" deleted_at = '{legacy.at(image)}'"
+        )
 
-        def write(connection: sa.engine.Connection) -> str:
-            keys = [bulk.key(r) for r in rows]
-            found = bulk.rows(
-                connection, LIVE, bulk.among('id', keys), lock=True
+        among = bulk.among('id', [bulk.key(r) for r in rows])
+
+        def at_once(connection: sa.engine.Connection) -> str:
+            if len(stale) != len(volumes):
+                raise legacy.Differs('cinder has some otherwise by now')
+            # That it is live is all there is to compare: nova never gives
+            # a mapping another volume or server.
+            legacy.update(
+                connection, what, f'{among} AND deleted = 0', len(rows)
             )
+            return legacy.written(len(rows), ())
+
+        def apart(connection: sa.engine.Connection) -> str:
+            found = bulk.rows(connection, LIVE, among, lock=True)
             if not found:
                 return 'nova maps none of them any more'
             left = legacy.changed(rows, found)
@@ -78,13 +91,13 @@ class CleanMappings(legacy.CleanRows):
             ids = legacy.to_write(item, context, rows, left)
             legacy.update(
                 connection,
-                f"{_TABLE} SET deleted = {deleted}, deleted_at = '{at}'",
+                what,
                 f'{bulk.among("id", ids)} AND deleted = 0',
                 len(ids),
             )
             return legacy.written(len(ids), left)
 
-        return str(nova.write(write))
+        return legacy.write(nova, at_once, apart)
 
     def revert(
         self,
@@ -148,8 +161,13 @@ def still_mapped(item: plan.Item, context: change.Context) -> set[str]:
     stay too: a mapping of an available volume is worse than a stale one.
     """
     ids = item.data['mappings'].split()
-    live = _live(item, context, ids)
-    return {bulk.field(r, 1) for r in live}
+    if not ids:
+        return set()
+    among = bulk.among('id', ids)
+    with legacy.nova(item, context).connect() as connection:
+        if not bulk.count(connection, LIVE, among):
+            return set()
+        return {bulk.field(r, 1) for r in bulk.rows(connection, LIVE, among)}
 
 
 def _live(
@@ -174,10 +192,11 @@ def _stale(
 ) -> set[str]:
     """Those of the volumes that cinder still has as stale."""
     selection = bulk.Selection('volumes', 'id', (), layout.stale)
+    among = bulk.among('id', volumes)
     with cinder.connect() as connection:
-        return set(
-            bulk.rows(connection, selection, bulk.among('id', volumes))
-        )
+        if bulk.count(connection, selection, among) == len(volumes):
+            return set(volumes)
+        return set(bulk.rows(connection, selection, among))
 
 
 def _held(

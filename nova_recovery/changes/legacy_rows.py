@@ -22,6 +22,7 @@ ends. So the journal always tells which rows are ours.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Sequence
 
@@ -40,6 +41,26 @@ JSON = change.JSON
 State = change.State
 #: How many rows a line for people names; all are in the notes.
 _NAMED = 5
+
+
+class Differs(exceptions.Conflict):
+    """Some row isn't as the plan saw it, and none was written."""
+
+
+def write(
+    database: database_module.Database,
+    at_once: Callable[[sa.engine.Connection], str],
+    apart: Callable[[sa.engine.Connection], str],
+) -> str:
+    """Write all rows of an item by one statement; if any differs, the others.
+
+    :param at_once: raises Differs
+    :param apart: locks and looks at each
+    """
+    try:
+        return database.write(at_once)
+    except Differs:
+        return database.write(apart)
 
 
 class CleanRows(base.BaseChange):
@@ -156,13 +177,13 @@ def update(
 ) -> None:
     """Carry out an UPDATE.
 
-    :raises Conflict: another number of rows than so many was matched
+    :raises Differs: another number of rows than so many was matched
     """
     done = connection.exec_driver_sql(
         f'UPDATE {what} WHERE {where}'  # nosec B608
     )
     if count is not None and done.rowcount != count:
-        raise exceptions.Conflict(
+        raise Differs(
             f'{done.rowcount} rows instead of {count} were matched; nothing '
             'was written'
         )

@@ -27,14 +27,14 @@ from nova_recovery.cloud import old_volumes
 from nova_recovery.engine import change
 from nova_recovery.engine import plan
 
-_MODE = "`key` = 'attached_mode'"
 
 
 class CleanVolumes(legacy.CleanRows):
     """Cinder's rows of some volumes, and their attachments.
 
     Data: rows are volumes with their columns, in the order of ``columns``;
-    mappings, ids that nova must no longer have; attachments, rows of these.
+    mappings, ids that nova must no longer have; attachments, rows of these;
+    modes, ids of admin metadata.
     """
 
     kind = 'clean-volumes'
@@ -70,13 +70,27 @@ class CleanVolumes(legacy.CleanRows):
         attachments = bulk.lines(item.data['attachments'])
         mapped = legacy_mappings.still_mapped(item, context)
 
-        def write(connection: sa.engine.Connection) -> str:
-            keys = [bulk.key(r) for r in rows]
+        keys = [bulk.key(r) for r in rows]
+        selection = layout.volumes(layout.stale)
+        exactly = selection.exactly(item.data['rows'])
+        at = legacy.at(image)
+
+        def at_once(connection: sa.engine.Connection) -> str:
+            if mapped or not exactly:
+                raise legacy.Differs('nova still maps some')
+            _clean_volumes(connection, layout, keys, f' AND {exactly}')
+            if layout.name == 'M1':
+                if set(_attachments(connection, keys)) != set(attachments):
+                    raise legacy.Differs('other attachments')
+                _clean_attachments(connection, attachments, at)
+            if item.data['modes']:
+                ids = item.data['modes'].split()
+                _clean_modes(connection, bulk.among('id', ids), at)
+            return legacy.written(len(keys), ())
+
+        def apart(connection: sa.engine.Connection) -> str:
             found = bulk.rows(
-                connection,
-                layout.volumes(layout.stale),
-                bulk.among('id', keys),
-                lock=True,
+                connection, selection, bulk.among('id', keys), lock=True
             )
             left = legacy.changed(rows, found) | mapped
             if layout.name == 'M1':
@@ -85,10 +99,17 @@ class CleanVolumes(legacy.CleanRows):
                     bulk.field(r, 1) for r in set(now) ^ set(attachments)
                 }
             ids = legacy.to_write(item, context, rows, left)
-            _clean(connection, layout, ids, attachments, legacy.at(image))
+            _clean_volumes(connection, layout, ids)
+            _clean_attachments(
+                connection,
+                [r for r in attachments if bulk.field(r, 1) not in left],
+                at,
+            )
+            if item.data['modes']:
+                _clean_modes(connection, bulk.among('volume_id', ids), at)
             return legacy.written(len(ids), left)
 
-        return str(legacy.cinder(item, context).write(write))
+        return legacy.write(legacy.cinder(item, context), at_once, apart)
 
     def revert(
         self,
@@ -121,7 +142,7 @@ class CleanVolumes(legacy.CleanRows):
                     connection,
                     [r for r in attachments if bulk.field(r, 1) in back],
                 )
-                _restore_modes(connection, layout, sorted(back), at)
+                _restore_modes(connection, item, sorted(back), at)
             as_before = {bulk.key(r) for r in set(now).intersection(rows)}
             return legacy.reverted(
                 len(back), set(keys) - back - as_before
@@ -140,40 +161,45 @@ def _cleaned(layout: old_volumes.Layout, now: Sequence[str]) -> set[str]:
     return found
 
 
-def _clean(
+def _clean_volumes(
     connection: sa.engine.Connection,
     layout: old_volumes.Layout,
     ids: list[str],
-    attachments: list[str],
-    at: str,
+    exactly: str = '',
 ) -> None:
     """Write what the guide's UPDATE, as the schema allows it, writes."""
     legacy.update(
         connection,
         f'volumes SET {layout.clean}',
         # on Galera a lock guards nothing against another node
-        f'{bulk.among("id", ids)} AND {layout.stale}',
+        f'{bulk.among("id", ids)} AND {layout.stale}{exactly}',
         len(ids),
     )
-    cleaned = set(ids)
-    ended = [
-        bulk.key(r) for r in attachments if bulk.field(r, 1) in cleaned
-    ]
-    if ended:
-        # as volume_detached of cinder/db/sqlalchemy/api.py
+
+
+def _clean_attachments(
+    connection: sa.engine.Connection, attachments: list[str], at: str
+) -> None:
+    """As volume_detached of cinder/db/sqlalchemy/api.py."""
+    if attachments:
+        ids = [bulk.key(r) for r in attachments]
         legacy.update(
             connection,
             f"volume_attachment SET deleted = 1, deleted_at = '{at}',"
             f" detach_time = '{at}', attach_status = 'detached'",
-            f'{bulk.among("id", ended)} AND deleted = 0',
-            len(ended),
+            f'{bulk.among("id", ids)} AND deleted = 0',
+            len(ids),
         )
-    if layout.modes:
-        legacy.update(
-            connection,
-            f"volume_admin_metadata SET deleted = 1, deleted_at = '{at}'",
-            f'{bulk.among("volume_id", ids)} AND {_MODE} AND deleted = 0',
-        )
+
+
+def _clean_modes(
+    connection: sa.engine.Connection, among: str, at: str
+) -> None:
+    legacy.update(
+        connection,
+        f"volume_admin_metadata SET deleted = 1, deleted_at = '{at}'",
+        f'{among} AND {old_volumes.MODES.where}',
+    )
 
 
 def _attachments(
@@ -258,14 +284,15 @@ def _restore_attachments(
 
 def _restore_modes(
     connection: sa.engine.Connection,
-    layout: old_volumes.Layout,
+    item: plan.Item,
     volumes: list[str],
     at: str,
 ) -> None:
-    if layout.modes:
+    ids = item.data['modes'].split()
+    if ids:
         legacy.update(
             connection,
             'volume_admin_metadata SET deleted = 0, deleted_at = NULL',
-            f'{bulk.among("volume_id", volumes)} AND {_MODE}'
+            f'{bulk.among("id", ids)} AND {bulk.among("volume_id", volumes)}'
             f" AND deleted = 1 AND deleted_at = '{at}'",
         )

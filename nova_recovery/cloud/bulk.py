@@ -41,6 +41,7 @@ PAGE = 2000
 _LONGEST = 16 * 1024**2
 
 _ODD = re.compile(r'[|~\n]')
+_PLAIN = re.compile(r'[0-9A-Za-z|~/:._ \n-]+')
 _KEYS = re.compile(r"[0-9A-Za-z'_,-]*")
 
 
@@ -79,17 +80,32 @@ class Selection:
             f' WHERE {self._both(where)}'
         )
 
-    def _sums(self) -> str:
+    def exactly(self, text: str) -> str:
+        """The condition for rows that are as these lines say, or ''.
+
+        '' where a line has what would have to be quoted. Use it beside
+        :func:`among`, which finds the rows.
+        """
+        if not _PLAIN.fullmatch(text):
+            return ''
+        listed = text.replace('\n', "','")
+        # to the letter, as no collation of a column compares
+        return f"BINARY {self._line()} IN ('{listed}')"
+
+    def _line(self) -> str:
         fields = ', '.join(
             [
-                f"'{SEPARATOR}', `{self.key}`",
+                f'`{self.key}`',
                 *(f"IFNULL(`{n}`, '{NULL}')" for n in self.columns),
             ]
         )
+        return f"CONCAT_WS('{SEPARATOR}', {fields})"
+
+    def _sums(self) -> str:
         nulls = ' + '.join(f'(`{n}` IS NULL)' for n in self.columns) or '0'
         return (
             f'COUNT(*), SUM({nulls}),'
-            f" GROUP_CONCAT(CONCAT_WS({fields}) SEPARATOR '\n')"
+            f" GROUP_CONCAT({self._line()} SEPARATOR '\n')"
         )
 
     def _both(self, where: str) -> str:
@@ -191,6 +207,21 @@ def rows(
     prepare(connection)
     tail = ' FOR UPDATE' if lock else ''
     return _page(connection, selection, where, tail=tail)[0]
+
+
+def count(
+    connection: sa.engine.Connection, selection: Selection, where: str
+) -> int:
+    """Return how many rows there are.
+
+    :param where: from :func:`among`
+    """
+    return int(
+        connection.exec_driver_sql(
+            f'SELECT COUNT(*) FROM `{selection.table}`'  # nosec B608
+            f' WHERE {where} AND {selection.where}'
+        ).scalar_one()
+    )
 
 
 def fields(line: str) -> list[str | None]:

@@ -113,6 +113,15 @@ ATTACHMENTS = bulk.Selection(
     'deleted = 0',
 )
 
+#: Says how a volume was attached, as long as it is; cinder soft-deletes it
+#: with the attachment. Other admin metadata stays.
+MODES = bulk.Selection(
+    'volume_admin_metadata',
+    'id',
+    ('volume_id',),
+    "deleted = 0 AND `key` = 'attached_mode'",
+)
+
 
 def of(databases: databases_module.Databases) -> Layout | None:
     """Return the layout; None where nova knows attachments.

@@ -251,6 +251,9 @@ def ours(
 
     with tempfile.TemporaryDirectory(dir=folder) as name:
         path = pathlib.Path(name)
+        # modules that are imported when first needed
+        changes.registry()
+        journal_module.Journal.open(f'sqlite:///{path}/other.sqlite').close()
         with timed('plan'):
             cleaning = legacy.clean(cloud.databases)
             plan = plan_module.Plan(

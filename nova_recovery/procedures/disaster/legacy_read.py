@@ -1,0 +1,156 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+
+"""Both sides of a cloud from before Queens, a line a row."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from nova_recovery.cloud import bulk
+from nova_recovery.cloud import database as database_module
+from nova_recovery.cloud import databases as databases_module
+from nova_recovery.cloud import old_volumes
+from nova_recovery.cloud import schema
+from nova_recovery import exceptions
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """What nova has (:mod:`nova_recovery.cloud.bulk`).
+
+    :ivar servers: live ones: id, uuid, root_device_name
+    :ivar mappings: live ones of volumes: id, volume, server as the layout
+        names it, device and, where the schema has it, boot_index
+    """
+
+    servers: list[str]
+    mappings: list[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Volumes:
+    """What cinder has, or nova's own volume service.
+
+    :ivar rows: live ones that aren't available: id, the layout's columns
+        and, where the schema has it, migration_status
+    :ivar odd: ids of those whose row no line can hold
+    :ivar attachments: live ones: id, volume, attach_status, server, host,
+        device
+    :ivar modes: of admin metadata, live attached_mode: id, volume
+    """
+
+    rows: list[str]
+    odd: frozenset[str] = frozenset()
+    attachments: list[str] = dataclasses.field(default_factory=list)
+    modes: list[str] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """Both sides, each of one moment."""
+
+    layout: old_volumes.Layout
+    cells: dict[str, Cell]
+    volumes: Volumes
+
+
+_ATTACHMENTS = dataclasses.replace(
+    old_volumes.ATTACHMENTS,
+    columns=(*old_volumes.ATTACHMENTS.columns, 'attached_host', 'mountpoint'),
+)
+
+
+def read(databases: databases_module.Databases) -> Found:
+    """Read both sides, side by side.
+
+    :raises SchemaUnknown: not a legacy layout
+    :raises DatabaseUnavailable: a cell or cinder doesn't answer
+    """
+    layout = old_volumes.of(databases)
+    if layout is None:
+        raise exceptions.SchemaUnknown(
+            'this nova knows attachments: its volumes are repaired one by '
+            'one, never reset wholesale'
+        )
+    cells = [known.database for known in databases.cells]
+    holder = old_volumes.database(databases, layout, cells[0].name)
+
+    def ask(
+        database: database_module.Database,
+    ) -> tuple[Cell | None, Volumes | None]:
+        with database.reader() as connection:
+            cell = volumes = None
+            if database in cells:
+                cell = Cell(
+                    bulk.read(connection, _servers(database))[0],
+                    bulk.read(connection, _mappings(database, layout))[0],
+                )
+            if database is holder:
+                rows, odd = bulk.read(connection, _volumes(layout))
+                volumes = Volumes(
+                    rows,
+                    frozenset(odd),
+                    bulk.read(connection, _ATTACHMENTS)[0]
+                    if layout.server is None
+                    else [],
+                    bulk.read(connection, old_volumes.MODES)[0]
+                    if layout.modes
+                    else [],
+                )
+            return cell, volumes
+
+    answers, unknown = databases_module.divide(
+        databases_module.each([*{*cells, holder}], ask)
+    )
+    for error in unknown.values():
+        raise error
+    return Found(
+        layout,
+        {name: cell for name, (cell, _) in answers.items() if cell},
+        next(volumes for _, volumes in answers.values() if volumes),
+    )
+
+
+def _servers(database: database_module.Database) -> bulk.Selection:
+    schema.require(database, 'servers')
+    return bulk.Selection(
+        'instances', 'id', ('uuid', 'root_device_name'), 'deleted = 0'
+    )
+
+
+def _mappings(
+    database: database_module.Database, layout: old_volumes.Layout
+) -> bulk.Selection:
+    columns = ['volume_id', layout.mapped_by, 'device_name']
+    # the device tells before Havana
+    if database.tables.has('block_device_mapping', 'boot_index'):
+        columns.append('boot_index')
+    return bulk.Selection(
+        'block_device_mapping',
+        'id',
+        tuple(columns),
+        'deleted = 0 AND volume_id IS NOT NULL',
+    )
+
+
+def _volumes(layout: old_volumes.Layout) -> bulk.Selection:
+    selection = layout.volumes(
+        "deleted = 0 AND IFNULL(status, '') <> 'available'"
+    )
+    if layout.migrating:
+        return dataclasses.replace(
+            selection, columns=(*selection.columns, 'migration_status')
+        )
+    return selection
