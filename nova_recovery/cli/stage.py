@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
 import dataclasses
+import datetime
 import functools
 import logging
 import os
@@ -67,6 +68,9 @@ _ENDS = {
 }
 #: Ends after which there is more of the same to do.
 _HALTED = ('paused', 'interrupted')
+#: Whose requests count as ours besides those of the run itself.
+RECENT = datetime.timedelta(hours=1)
+RECENT_RUNS = 20
 _REQUEST = re.compile(r'req-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 _SECRET = re.compile('--.*(password|passcode|secret|token|key)')
 
@@ -245,10 +249,11 @@ class Stage:
         self.say(f'\nRun {run_id}')
         marker = journal.run(run_id).marker
         guard = procedures.guard(plan, cloud, marker)
+        earlier = requests_of_others(journal, run_id)
         before = procedures.before(
             plan,
             cloud,
-            lambda: requests_of(journal, run_id),
+            lambda: earlier | requests_of(journal, run_id),
             lambda: {i.id: i.state for i in journal.items(run_id)},
         )
         one = runner.Runner(
@@ -320,6 +325,22 @@ class Stage:
         self._command.exit_code = outcome.exit_code
         columns, rows = procedures.table(plan, journal.items(outcome.run_id))
         return carry_out.Result(columns, rows, outcome.exit_code)
+
+
+def requests_of_others(
+    journal: journal_module.Journal, run_id: str
+) -> frozenset[str]:
+    """The same of those runs that ended within the last hour.
+
+    What we did ourselves a minute ago is nobody else at work.
+    """
+    now = datetime.datetime.now(datetime.UTC)
+    found: set[str] = set()
+    for run in journal.runs(limit=RECENT_RUNS):
+        ended = wording.moment(run.finished_at)
+        if run.id != run_id and ended and now - ended < RECENT:
+            found |= requests_of(journal, run.id)
+    return frozenset(found)
 
 
 def requests_of(

@@ -1,0 +1,79 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Which of nova's requests are a run's own."""
+
+from __future__ import annotations
+
+import datetime
+import types
+from typing import Any
+
+from nova_recovery.cli import stage
+from tests import base
+
+SENT = 'req-44ae8660-305b-451d-aae0-862102e1aee5'
+LOST = 'req-7758dca8-0d7c-41fc-a0c7-9fb51f7aea49'
+OTHER = 'req-37f9c00d-0f9a-404f-8f1e-32c7f21a0944'
+
+
+def item(
+    notes: Any = None, detail: str = '', begun: bool = True
+) -> types.SimpleNamespace:
+    return types.SimpleNamespace(
+        notes=notes or {}, detail=detail, begun=begun
+    )
+
+
+def ago(**span: int) -> str:
+    """A moment as the journal writes it."""
+    now = datetime.datetime.now(datetime.UTC)
+    return (now - datetime.timedelta(**span)).strftime('%Y-%m-%dT%H:%M:%SZ')
+
+
+class RequestsTest(base.TestCase):
+    """A journal of three runs.
+
+    :ivar ended: run -> when
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ended = {'now': '', 'before': ago(minutes=2), 'old': ago(days=1)}
+        self.items: dict[str, list[Any]] = {
+            'now': [], 'before': [], 'old': []
+        }  # fmt: skip
+        self.journal: Any = types.SimpleNamespace(
+            items=lambda run_id: self.items[run_id],
+            runs=lambda limit: [
+                types.SimpleNamespace(id=name, finished_at=ended)
+                for name, ended in self.ended.items()
+            ],
+        )
+
+    def test_what_was_answered_and_what_was_found(self) -> None:
+        self.items['now'] = [
+            item({'request_id': SENT}, f'after a start ({OTHER})'),
+            item(detail=f'runs on host1: reboot ({LOST})'),
+            item(detail=f'runs already: start ({OTHER})', begun=False),
+        ]
+        self.assertEqual(
+            {SENT, LOST}, stage.requests_of(self.journal, 'now')
+        )
+
+    def test_a_run_that_ended_just_now_was_ours_too(self) -> None:
+        self.items['now'] = [item({'request_id': LOST})]
+        self.items['before'] = [item({'request_id': SENT})]
+        self.items['old'] = [item({'request_id': OTHER})]
+        self.assertEqual(
+            {SENT}, stage.requests_of_others(self.journal, 'now')
+        )
