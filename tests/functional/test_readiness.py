@@ -15,7 +15,9 @@
 
 from __future__ import annotations
 
+from concurrent import futures
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -27,6 +29,7 @@ from nova_recovery import readiness
 from nova_recovery.readiness import database as database_probe
 from tests import base as tests_base
 from tests.cloud import galera
+from tests.cloud import mariadb
 from tests.cloud import process
 from tests.cloud import services
 from tests.functional import base
@@ -72,6 +75,12 @@ class ReadinessTest(base.FunctionalTest):
         self.assertLess(time.monotonic() - began, PATIENCE, ended.stderr)
         self.assertNotIn('Traceback', ended.stderr)
         self.assertIn(ended.code, (0, 3), ended.stderr)
+        for secret in (
+            self.practice.config.admin_password,
+            self.practice.config.transport_url.split('@')[0],
+            self.practice.database_url('nova').split('@')[0],
+        ):
+            self.assertNotIn(secret, ended.stdout + ended.stderr)
         return ended.code, json.loads(ended.stdout)
 
     def red(self, *words: Any) -> dict[str, JSON]:
@@ -133,21 +142,6 @@ class TestPracticeCloud(ReadinessTest):
         self.assertIn('read_only = ON', row['Observed'])
         self.assertIn('SET GLOBAL read_only = OFF', row['Mend'])
 
-    def test_secrets_are_not_shown(self) -> None:
-        self.practice.kill('rabbitmq')
-        try:
-            ended = self.recovery('disaster', 'assess', '--ready')
-        finally:
-            self.practice.start('rabbitmq')
-            self.when_all_is_go()
-        self.assertIn('broker', ended.stdout)
-        for secret in (
-            self.practice.config.admin_password,
-            'guest:',
-            self.practice.database_url('nova').split('@')[0],
-        ):
-            self.assertNotIn(secret, ended.stdout + ended.stderr)
-
 
 class TestAge(ReadinessTest):
     def test_a_database_restored_from_an_older_dump(self) -> None:
@@ -200,20 +194,24 @@ class TestAge(ReadinessTest):
         database = self.practice.database
         made = []
         for name in names:
-            copy = f'{name}_old'
-            dump = subprocess.run(
-                ['mariadb-dump', *database.client_options, name],
-                capture_output=True,
-                check=True,
-            ).stdout
-            for statement in ('DROP DATABASE IF EXISTS', 'CREATE DATABASE'):
-                database.sql('mysql', f'{statement} {copy}')
-            self.addCleanup(database.sql, 'mysql', f'DROP DATABASE {copy}')
-            subprocess.run(
-                ['mariadb', *database.client_options, copy],
-                input=dump,
-                check=True,
+            copy, dump = f'{name}_old', self.home / f'{name}.sql'
+            with open(dump, 'wb') as output:
+                subprocess.run(
+                    [
+                        process.program('mariadb-dump', 'mariadb-client'),
+                        '--no-defaults',
+                        *database.client_options,
+                        '--single-transaction',
+                        name,
+                    ],
+                    stdout=output,
+                    env={**os.environ, 'MYSQL_PWD': mariadb.ACCOUNTS['root']},
+                    check=True,
+                )
+            self.addCleanup(
+                database.sql, None, f'DROP DATABASE IF EXISTS {copy}'
             )
+            database.load(copy, dump)
             made.append(copy)
         return made
 
@@ -257,30 +255,34 @@ class TestQueues(ReadinessTest):
         self.assertIn('host-down', refused.stderr)
         self.assertEqual(1, self._depth('host2'))
 
-        self.practice.wait_compute_down('host2')
-        shown = self.recovery(*purge[:-1], '--host', 'host2', '--dry-run')
-        self.assertEqual(0, shown.code, shown.stderr)
-        self.assertIn('There is no way back', shown.stderr)
+        dry = (*purge[:-1], '--host', 'host2', '--dry-run')
+        self.wait_for(
+            lambda: self.recovery(*dry).code == 0, 'host2 to be down'
+        )
+        self.assertIn('There is no way back', self.recovery(*dry).stderr)
         self.assertEqual(1, self._depth('host2'))
 
         purged = self.recovery(*purge, '--host', 'host2', '-f', 'json')
         self.assertIn('1 messages thrown away', purged.stderr)
-        self.assertNotIn(
-            'queue compute.host2',
-            [row['Subject'] for row in json.loads(purged.stdout)],
+        self.assertFalse(
+            [
+                row
+                for row in json.loads(purged.stdout)
+                if row['Subject'] == 'queue compute.host2'
+                and 'wait' in row['Observed']
+            ]
         )
         self.assertEqual(0, self._depth('host2'))
         self.assertEqual(1, self._depth('host3'))
         run = self.newest_run()
-        items = self.answer('run', 'show', run)
-        self.assertIn('compute.host2', json.dumps(items))
-        self.assertNotIn('compute.host3', json.dumps(items))
+        report = self.done('run', 'report', run).stdout
+        self.assertIn('compute.host2', report)
+        self.assertNotIn('compute.host3', report)
         undone = self.recovery('run', 'undo', run, '--yes')
         self.assertNotEqual(0, undone.code)
         self.assertIn('is gone', undone.stderr)
 
-    def test_a_host_that_listens_is_not_purged(self) -> None:
-        self.create_server('own', host='host2')
+    def test_without_a_dead_host_there_is_nothing_to_purge(self) -> None:
         ended = self.done('disaster', 'assess', '--ready', '--purge', '--yes')
         self.assertIn('nothing', ended.stderr.lower())
 
@@ -290,8 +292,9 @@ class TestQueues(ReadinessTest):
     def _settle(self, servers: list[str]) -> None:
         """Wait for what the computes do with half-done reboots."""
         self.practice.purge_queue('compute.host3')
-        for host in ('host2', 'host3'):
-            self.practice.start(services.compute(host))
+        names = [services.compute(host) for host in ('host2', 'host3')]
+        with futures.ThreadPoolExecutor(2) as pool:
+            list(pool.map(self.practice.start, names))
         for server in servers:
             self.wait_for(
                 lambda server=server: not self.admin.compute.get_server(
