@@ -85,6 +85,15 @@ def _found(given: JSON, more: JSON) -> found_module.Found:
         dump['modified'] = datetime.datetime.fromisoformat(dump['modified'])
         dump = found_module.Dump('/backup/nova.sql', **dump)
     lines = more.pop('lines', None)
+    reach = {
+        uuid: guests.Reach(
+            tuple(
+                guests.Address(address, (network, network), floating)
+                for address, network, floating in addresses
+            )
+        )
+        for uuid, addresses in more.pop('reach', {}).items()
+    }
     age = more.pop('age', [])
     return found_module.Found(
         situation=here,
@@ -99,6 +108,7 @@ def _found(given: JSON, more: JSON) -> found_module.Found:
         if here.recorded
         else None,
         dump=dump,
+        reach=reach,
         lines=None
         if lines is None
         else tuple(mapfile.Line(*line) for line in lines),
