@@ -224,6 +224,9 @@ def _refused(gates: Iterable[Gate]) -> str:
     """Why a gate of a single volume refuses, '' if none does."""
     for gate in gates:
         if gate.blocks and gate.name not in _ELSEWHERE:
+            # the plan of a minute later has the same digest, so no seconds
+            if gate.name == 'not-under-way':
+                return 'cinder changed it just now: it may be under way'
             return gate.observed
     return ''
 

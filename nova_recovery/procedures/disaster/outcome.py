@@ -100,6 +100,8 @@ class _Row:
         self._console = ''
         self._volumes: dict[str, int] = {}
         self._states: list[tuple[str, str]] = []
+        # how its restart ended, which tells it best where all went well
+        self._own: tuple[str, str] | None = None
 
     def add(
         self, item: Item, end: records.ItemRecord | None, planned: bool
@@ -112,6 +114,7 @@ class _Row:
             self._action = str(image.get('action') or 'reboot or start')
             if state == 'already':
                 self._action = 'none'
+            self._own = (state, detail)
         elif item.kind == 'watch-boot':
             # what it is classed as
             self._console = detail.partition(':')[0]
@@ -132,6 +135,8 @@ class _Row:
         state, detail = min(
             self._states, key=lambda one: summary.gravity(one[0])
         )
+        if self._own and state in (*_GOOD, 'planned'):
+            state, detail = self._own
         volumes = ', '.join(
             f'{number} {word}' for word, number in self._volumes.items()
         )

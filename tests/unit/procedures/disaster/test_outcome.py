@@ -1,0 +1,117 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""What became of each server, as a table."""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+from nova_recovery.procedures import table
+from nova_recovery.procedures.disaster import decide
+from tests import base
+from tests.unit.procedures.disaster import test_scenarios
+
+
+class OutcomeTest(base.TestCase):
+    """A scenario, and how its items ended.
+
+    :ivar ends: item id -> (state, detail, image)
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ends: dict[str, tuple[Any, ...]] = {}
+
+    def rows(self, name: str, planned: bool = False) -> dict[str, Any]:
+        """Server -> its row by the names of the columns."""
+        request, found, _ = test_scenarios.load(
+            test_scenarios.FOLDERS / name
+        )
+        plan = decide.decide(request, found)
+        records: Any = None
+        if not planned:
+            records = [self.record(item) for item in plan.items()]
+        columns, rows = table(plan, records)
+        return {
+            row[1]: dict(zip(columns, row, strict=True)) for row in rows
+        }
+
+    def record(self, item: Any) -> types.SimpleNamespace:
+        state, detail, image = self.ends.get(item.id, ('done', '', {}))
+        return types.SimpleNamespace(
+            id=item.id, state=state, detail=detail, image=image
+        )
+
+    def test_a_plan(self) -> None:
+        rows = self.rows('volumes_that_nova_lost', planned=True)
+        self.assertEqual('planned', rows['web']['State'])
+        self.assertEqual('3 attached', rows['web']['Volumes'])
+        self.assertEqual('', rows['web']['Console'])
+        self.assertEqual('left out', rows['db']['State'])
+        self.assertEqual('it was stopped before', rows['db']['Detail'])
+
+    def test_a_server_that_came_back(self) -> None:
+        self.ends = {
+            'restart-server:web': (
+                'done', 'runs on np-rcc4', {'action': 'start'}
+            ),
+            'watch-boot:web': ('done', 'booted', {}),
+        }  # fmt: skip
+        row = self.rows('volumes_that_nova_lost')['web']
+        self.assertEqual(
+            ('start', 'done', 'booted', 'active', 'runs on np-rcc4'),
+            tuple(
+                row[name]
+                for name in ('Action', 'State', 'Console', 'Was', 'Detail')
+            ),
+        )
+
+    def test_a_server_that_ran_already(self) -> None:
+        self.ends = {
+            'restart-server:web': ('already', 'runs already', {}),
+            'watch-boot:web': ('done', 'silent: nova keeps no log', {}),
+        }
+        row = self.rows('volumes_that_nova_lost')['web']
+        self.assertEqual('none', row['Action'])
+        self.assertEqual('already', row['State'])
+        self.assertEqual('silent', row['Console'])
+
+    def test_a_boot_that_ends_in_emergency_mode(self) -> None:
+        self.ends = {
+            'restart-server:web': ('done', '', {'action': 'reboot'}),
+            'watch-boot:web': (
+                'failed', 'emergency mode: You are in emergency mode', {}
+            ),
+        }  # fmt: skip
+        row = self.rows('volumes_that_nova_lost')['web']
+        self.assertEqual('emergency mode', row['Console'])
+        self.assertEqual('failed', row['State'])
+        self.assertIn('You are in', row['Detail'])
+
+    def test_a_volume_that_failed_is_told_of_its_server(self) -> None:
+        self.ends = {
+            'attach-volume:data:web': ('failed', 'nova gave up', {}),
+            'attach-volume:logs:web': ('blocked', '', {}),
+        }
+        row = self.rows('volumes_that_nova_lost')['web']
+        self.assertEqual('failed', row['State'])
+        self.assertEqual('nova gave up', row['Detail'])
+        self.assertEqual('1 attached', row['Volumes'])
+
+    def test_a_server_of_which_only_a_volume_is_cleaned(self) -> None:
+        self.ends = {
+            'drop-attachment:a6': ('done', 'deleted', {}),
+        }
+        row = self.rows('stale_volumes_are_cleaned')['deleted']
+        self.assertEqual('', row['Action'])
+        self.assertEqual('2 detached', row['Volumes'])
