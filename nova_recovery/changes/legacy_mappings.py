@@ -16,7 +16,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from collections.abc import Sequence
 
 import sqlalchemy as sa
@@ -27,7 +26,6 @@ from nova_recovery.cloud import database as database_module
 from nova_recovery.cloud import old_volumes
 from nova_recovery.engine import change
 from nova_recovery.engine import plan
-from nova_recovery import exceptions
 
 _TABLE = 'block_device_mapping'
 LIVE = bulk.Selection(_TABLE, 'id', ('volume_id',), 'deleted = 0')
@@ -136,7 +134,7 @@ class CleanMappings(legacy.CleanRows):
             back = []
             for row in now:
                 mapping, volume, server = row.split(bulk.SEPARATOR)
-                holders = held.get(volume, frozenset())
+                holders = held.get(volume, set())
                 if volume not in again and holders & {server, bulk.NULL}:
                     back.append(mapping)
             if back:
@@ -203,7 +201,7 @@ def _held(
     cinder: database_module.Database,
     layout: old_volumes.Layout,
     volumes: Sequence[str],
-) -> dict[str, Collection[str]]:
+) -> dict[str, set[str]]:
     """The servers that cinder has each volume for, of those it has stale.
 
     ``~`` stands for one that it has for nobody in particular.

@@ -189,7 +189,8 @@ def compare(
             f'  guide {theirs:5.2f} s, ours {taken:5.2f} s '
             f'({told}): {taken / theirs:.2f}'
         )
-    print(f'  median of {parsed.rounds} ratios: {statistics.median(ratios):.2f}')
+    middle = statistics.median(ratios)
+    print(f'  median of {parsed.rounds} ratios: {middle:.2f}')
 
 
 def guide(server: mariadb.MariaDB) -> float:

@@ -15,57 +15,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-import io
-import pathlib
-import types
-from typing import Any, ClassVar
-
-import fixtures
+from typing import Any
 
 from nova_recovery import changes
 from nova_recovery.cloud import cells
 from nova_recovery.cloud import database
 from nova_recovery.cloud import databases
-from nova_recovery.cloud import old_volumes
-from nova_recovery.engine import journal as journal_module
-from nova_recovery.engine import plan as plan_module
-from nova_recovery.engine import planfile
-from nova_recovery.engine import progress
-from nova_recovery.engine import runner
-from nova_recovery.engine import undo
+from nova_recovery.cloud import old_volumes as layouts
 from nova_recovery import exceptions
 from nova_recovery.procedures.disaster import legacy
 from tests import base
 from tests.functional import dbserver
+from tests.functional import old_volumes
 
-#: All that cinder and nova-volume ever called a volume.
-STATUSES = (
-    *old_volumes.STALE,
-    'available',
-    'awaiting-transfer',
-    'backing-up',
-    'creating',
-    'deleting',
-    'downloading',
-    'error',
-    'error_deleting',
-    'error_extending',
-    'error_managing',
-    'error_restoring',
-    'extending',
-    'maintenance',
-    'managing',
-    'reserved',
-    'restoring-backup',
-    'retyping',
-    'uploading',
-)
-WEB = '3f57699a-e773-4650-a443-000000000001'
-FROM_VOLUME = '3f57699a-e773-4650-a443-000000000002'
-OUTSIDE = '3f57699a-e773-4650-a443-000000000003'
-GONE = '3f57699a-e773-4650-a443-000000000009'
-NUMBERS = {WEB: 1, FROM_VOLUME: 2, OUTSIDE: 3, GONE: 9}
+OUTSIDE = old_volumes.OUTSIDE
+WEB = old_volumes.WEB
+FROM_VOLUME = old_volumes.FROM_VOLUME
 #: The literal guide, as far as a column is there.
 GUIDE = (
     'UPDATE volumes SET mountpoint=NULL',
@@ -79,273 +44,8 @@ class Killed(BaseException):
     """What a SIGKILL is to the code that it hits."""
 
 
-class LegacyCase:
-    """A cloud with volumes of every kind; subclasses name its schemas."""
-
-    layout: ClassVar[str]
-    nova_schema: ClassVar[str]
-    cinder_schema: ClassVar[str | None] = None
-    server_column: ClassVar[str] = 'instance_uuid'
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        super().setUpClass()
-        cls.nova = cls.cinder = cls.nova_schema.replace('-', '_') + '_legacy'
-        dbserver.load(cls.nova, cls.nova_schema)
-        if cls.cinder_schema:
-            cls.cinder = cls.cinder_schema.replace('-', '_') + '_legacy'
-            dbserver.load(cls.cinder, cls.cinder_schema)
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.nova_rows = dbserver.Rows(self.nova)
-        self.rows = dbserver.Rows(self.cinder)
-        self.addCleanup(self.nova_rows.close)
-        self.addCleanup(self.rows.close)
-        self.empty()
-        self.names: dict[str, Any] = {}
-        self.fill()
-        self.before = self.everything()
-        self.cloud = types.SimpleNamespace(databases=self.open())
-        home = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
-        self.journal = journal_module.Journal.open(
-            f'sqlite:///{home}/journal.sqlite'
-        )
-        self.addCleanup(self.journal.close)
-        self.home = home
-
-    def open(self) -> databases.Databases:
-        server = dbserver.shared()
-
-        def opened(name: str, db: str) -> database.Database:
-            made = database.Database(name, server.url(db, 'nova'))
-            self.addCleanup(made.dispose)
-            return made
-
-        return databases.Databases(
-            api=None,
-            cells=[
-                databases.CellDatabase(
-                    cells.Cell('', 'cell1', ''), opened('cell1', self.nova)
-                )
-            ],
-            cinder=opened('cinder', self.cinder)
-            if self.cinder_schema
-            else None,
-        )
-
-    # rows
-
-    def empty(self) -> None:
-        for rows, table in self.tables():
-            rows.sql(f'DELETE FROM {table}')
-        self.rows.sql('DROP TABLE IF EXISTS guide')
-
-    def tables(self) -> Iterator[tuple[dbserver.Rows, str]]:
-        """All that step 2 might touch."""
-        for table in ('block_device_mapping', 'instances'):
-            yield self.nova_rows, table
-        for table in ('volumes', 'volume_attachment', 'volume_admin_metadata'):
-            if self.rows.has(table, 'id'):
-                yield self.rows, table
-
-    def fill(self) -> None:
-        for uuid, number in NUMBERS.items():
-            self.nova_rows.add_server(
-                uuid,
-                'host1',
-                f'server-{number}',
-                id=number,
-                root_device_name='/dev/vda',
-                deleted=number if uuid == GONE else 0,
-            )
-        for status in STATUSES:
-            self.volume(f'{status} web', status, WEB)
-            self.volume(f'{status} outside', status, OUTSIDE)
-            self.volume(f'{status} deleted', status, WEB, deleted=1)
-        self.volume('root', 'in-use', FROM_VOLUME, '/dev/vda', boot_index=0)
-        # what Essex wrote
-        self.volume('root by name', 'in-use', FROM_VOLUME, 'vda')
-        self.volume('data of root', 'in-use', FROM_VOLUME, '/dev/vdc')
-        self.volume('of a deleted server', 'in-use', GONE, mapped=False)
-        self.volume('unmapped', 'in-use', WEB, '/dev/vdd', mapped=False)
-        self.volume('unmapped root', 'in-use', WEB, '/dev/vda', mapped=False)
-        self.volume('of nobody', 'attaching', None, mapped=False)
-        self.volume('contradictory', 'in-use', WEB, mapped_to=FROM_VOLUME)
-
-    def id_of(self, name: str) -> Any:
-        return self.names[name]
-
-    def volume(
-        self,
-        name: str,
-        status: str,
-        server: str | None,
-        device: str = '/dev/vdb',
-        *,
-        deleted: int = 0,
-        mapped: bool = True,
-        mapped_to: str | None = None,
-        boot_index: int | None = None,
-        host: str | None = 'host1',
-        **more: Any,
-    ) -> None:
-        number = len(self.names) + 1
-        attached = status in (*old_volumes.STALE, 'error_deleting')
-        essex = self.layout == 'L0'
-        volume = number if essex else f'{number:08d}-aaaa-4aaa-8aaa-{0:012d}'
-        self.names[name] = volume
-        named = NUMBERS.get(server or '') if essex else server
-        self.rows.add(
-            'volumes',
-            id=volume,
-            display_name=name,
-            status=status,
-            attach_status='attached' if attached else 'detached',
-            mountpoint=device if attached else None,
-            instance_id=named if attached else None,
-            instance_uuid=named if attached else None,
-            attached_host=host if attached and server else None,
-            attach_time='2014-10-01 12:00:00' if attached else None,
-            deleted=deleted,
-            size=1,
-            updated_at='2014-10-02 12:00:00',
-            **more,
-        )
-        if attached and server and self.layout == 'M1':
-            self.attachment(name, server, device)
-        if attached and self.layout != 'L0':
-            for key in ('attached_mode', 'readonly'):
-                self.rows.add(
-                    'volume_admin_metadata',
-                    volume_id=volume,
-                    key=key,
-                    value='rw',
-                    deleted=deleted,
-                )
-        if mapped and attached:
-            self.mapping(name, mapped_to or server, device, boot_index)
-
-    def attachment(self, name: str, server: str, device: str) -> None:
-        self.rows.add(
-            'volume_attachment',
-            id=f'{len(self.names):08d}-bbbb-4bbb-8bbb-{NUMBERS[server]:012d}',
-            volume_id=self.names[name],
-            instance_uuid=server,
-            attached_host='host1',
-            mountpoint=device,
-            attach_time='2015-10-01 12:00:00',
-            attach_status='attached',
-            attach_mode='rw',
-            deleted=0,
-        )
-
-    def mapping(
-        self,
-        name: str,
-        server: str | None,
-        device: str,
-        boot_index: int | None = None,
-    ) -> None:
-        self.nova_rows.add(
-            'block_device_mapping',
-            instance_uuid=server,
-            instance_id=NUMBERS[server or WEB],
-            volume_id=self.names[name],
-            device_name=device,
-            boot_index=boot_index,
-            source_type='volume',
-            destination_type='volume',
-            connection_info='{"driver_volume_type": "iscsi"}',
-            delete_on_termination=0,
-            deleted=0,
-        )
-
-    def everything(self) -> dict[str, dict[Any, dict[str, Any]]]:
-        """table -> id -> row."""
-        return {
-            table: {
-                row['id']: row for row in rows.sql(f'SELECT * FROM {table}')
-            }
-            for rows, table in self.tables()
-        }
-
-    def of_volumes(
-        self, rows: dict[str, dict[Any, dict[str, Any]]], ids: set[Any]
-    ) -> dict[str, dict[Any, dict[str, Any]]]:
-        """The rows that are of some volumes."""
-        return {
-            table: {
-                key: row
-                for key, row in some.items()
-                if row.get('volume_id', key) in ids
-            }
-            for table, some in rows.items()
-            if table != 'instances'
-        }
-
-    def assert_same(self, before: Any, after: Any, *path: Any) -> None:
-        """Equal; of what isn't, only that is shown."""
-        if isinstance(before, dict) and isinstance(after, dict):
-            self.assertEqual(set(before), set(after), path)
-            for key in before:
-                self.assert_same(before[key], after[key], *path, key)
-        else:
-            self.assertEqual(before, after, path)
-
-    # runs
-
-    def plan(self, *servers: str) -> plan_module.Plan:
-        self.cleaning = legacy.clean(
-            self.cloud.databases, servers if servers else None
-        )
-        made = plan_module.Plan(
-            'disaster',
-            'clean',
-            {},
-            self.cleaning.steps,
-            notes=self.cleaning.notes,
-            left_out=self.cleaning.left_out,
-        )
-        path = str(self.home / 'plan')
-        planfile.save(made, path)
-        return planfile.load(path)
-
-    def start(self, made: plan_module.Plan) -> str:
-        return self.journal.create_run(
-            made, who='anna', machine='here', command='test'
-        )
-
-    def carry_out(self, run: str, **registry: Any) -> runner.Outcome:
-        one = runner.Runner(
-            self.journal,
-            {**changes.registry(), **registry},
-            self.cloud,
-            reporter=progress.PlainReporter(io.StringIO()),
-        )
-        return one.carry_out(run)
-
-    def undo(self, run: str) -> runner.Outcome:
-        one = undo.Undo(
-            self.journal,
-            changes.registry(),
-            self.cloud,
-            reporter=progress.PlainReporter(io.StringIO()),
-        )
-        return one.undo(run)
-
-    def eligible(self) -> set[Any]:
-        names = {
-            *(f'{status} {whose}' for status in old_volumes.STALE
-              for whose in ('web', 'outside')),
-            'data of root',
-            'of a deleted server',
-            'unmapped',
-            'of nobody',
-        }  # fmt: skip
-        return {self.id_of(name) for name in names}
-
-    # tests
+class Cases:
+    """What holds for each layout."""
 
     def test_layout(self) -> None:
         self.assertEqual(self.layout, legacy.layout(self.cloud.databases))
@@ -374,7 +74,8 @@ class LegacyCase:
     def check_volumes(
         self, volumes: dict[Any, dict[str, Any]], eligible: set[Any]
     ) -> None:
-        self.rows.sql('CREATE TABLE guide AS SELECT * FROM volumes WHERE 1 = 0',
+        self.rows.sql(
+            'CREATE TABLE guide AS SELECT * FROM volumes WHERE 1 = 0'
         )
         for row in self.before['volumes'].values():
             # as it was before any of this
@@ -436,7 +137,7 @@ class LegacyCase:
         self.assertEqual('done', self.carry_out(run).state)
         after = self.everything()
         touched = {
-            self.id_of(f'{status} web') for status in old_volumes.STALE
+            self.id_of(f'{status} web') for status in layouts.STALE
         } | {self.id_of('unmapped')}
         others = set(self.names.values()) - touched
         self.assert_same(
@@ -511,7 +212,8 @@ class LegacyCase:
     def test_a_row_that_changed_is_left_alone_and_named(self) -> None:
         made = self.plan(WEB)
         flipped = self.id_of('in-use web')
-        self.rows.sql("UPDATE volumes SET status = 'error_deleting' WHERE id = %s",
+        self.rows.sql(
+            "UPDATE volumes SET status = 'error_deleting' WHERE id = %s",
             [flipped],
         )
         before = self.everything()
@@ -563,7 +265,8 @@ class LegacyCase:
         run = self.start(self.plan(WEB))
         self.carry_out(run)
         taken = self.id_of('in-use web')
-        named = NUMBERS[OUTSIDE] if self.layout == 'L0' else OUTSIDE
+        number = old_volumes.NUMBERS[OUTSIDE]
+        named = number if self.layout == 'L0' else OUTSIDE
         if self.layout == 'M1':
             self.names['again'] = taken
             self.attachment('again', OUTSIDE, '/dev/vdz')
@@ -590,40 +293,20 @@ class LegacyCase:
         self.plan()
         self.assertEqual((), self.cleaning.steps)
 
-    def assert_clean(self, name: str) -> None:
-        now = self.everything()
-        volume = self.id_of(name)
-        self.assertEqual('available', now['volumes'][volume]['status'])
-        live = [
-            row
-            for row in now['block_device_mapping'].values()
-            if row['volume_id'] == volume and not row['deleted']
-        ]
-        self.assertEqual([], live)
 
-    def assert_named(self, run: str, kind: str, key: Any) -> None:
-        details = [
-            i.detail for i in self.journal.items(run) if i.kind == kind
-        ]
-        told = ' '.join(details)
-        self.assertIn('left as they are', told)
-        if key is not None:
-            self.assertIn(str(key), told)
-
-
-class EssexTest(LegacyCase, base.TestCase):
+class EssexTest(Cases, old_volumes.OldVolumes):
     layout = 'L0'
     nova_schema = 'old-essex-nova'
     server_column = 'instance_id'
 
 
-class FolsomTest(LegacyCase, base.TestCase):
+class FolsomTest(Cases, old_volumes.OldVolumes):
     layout = 'L1'
     nova_schema = 'old-folsom-nova'
     cinder_schema = 'old-folsom-cinder'
 
 
-class JunoTest(LegacyCase, base.TestCase):
+class JunoTest(Cases, old_volumes.OldVolumes):
     layout = 'L1'
     nova_schema = 'old-juno-nova'
     cinder_schema = 'old-juno-cinder'
@@ -631,7 +314,8 @@ class JunoTest(LegacyCase, base.TestCase):
     def test_being_migrated_or_of_a_host_stays(self) -> None:
         self.volume('moving', 'in-use', WEB, migration_status='migrating')
         self.volume('of a host', 'in-use', None, mapped=False)
-        self.rows.sql("UPDATE volumes SET attached_host = 'backup1' WHERE id = %s",
+        self.rows.sql(
+            "UPDATE volumes SET attached_host = 'backup1' WHERE id = %s",
             [self.id_of('of a host')],
         )
         before = self.everything()
@@ -648,7 +332,7 @@ class JunoTest(LegacyCase, base.TestCase):
             )
 
 
-class KiloTest(LegacyCase, base.TestCase):
+class KiloTest(Cases, old_volumes.OldVolumes):
     layout = 'M1'
     nova_schema = 'old-kilo-nova'
     cinder_schema = 'old-kilo-cinder'
@@ -659,7 +343,7 @@ class KiloTest(LegacyCase, base.TestCase):
 
     def test_attachments_end_as_cinder_ends_them(self) -> None:
         self.carry_out(self.start(self.plan(WEB)))
-        web = {self.id_of(f'{status} web') for status in old_volumes.STALE}
+        web = {self.id_of(f'{status} web') for status in layouts.STALE}
         rows = self.everything()['volume_attachment']
         for key, row in rows.items():
             if row['volume_id'] in web:

@@ -85,7 +85,7 @@ def layout(databases: databases_module.Databases) -> str | None:
     :raises DatabaseUnavailable: that can't be known
     """
     found = old_volumes.of(databases)
-    return found and found.name
+    return None if found is None else found.name
 
 
 def clean(
