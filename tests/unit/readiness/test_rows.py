@@ -1,0 +1,265 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Which rows are red, and which of them wait for others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import threading
+import time
+from typing import Any
+from unittest import mock
+
+from nova_recovery import exceptions
+from nova_recovery import readiness
+from nova_recovery.readiness import bounded
+from tests import base
+
+
+def row(
+    name: str, state: str = readiness.NO_GO, *behind: str
+) -> readiness.Row:
+    layer, _, subject = name.partition('/')
+    return readiness.Row(
+        layer, subject, state, 'seen', 'wanted', 'mend', behind
+    )
+
+
+class Probe:
+    """Says what it is given, and then raises or hangs."""
+
+    def __init__(
+        self,
+        *rows: readiness.Row,
+        needs: tuple[str, ...] = (),
+        end: BaseException | threading.Event | None = None,
+    ) -> None:
+        self.needs = needs
+        self._rows, self._end = rows, end
+
+    def rows(self, site: readiness.Site) -> Iterator[readiness.Row]:
+        yield from self._rows
+        if isinstance(self._end, threading.Event):
+            self._end.wait()
+        elif self._end is not None:
+            raise self._end
+
+
+class TestSettled(base.TestCase):
+    def states(self, *rows: readiness.Row) -> dict[str, str]:
+        return {
+            f'{one.layer}/{one.subject}': one.state
+            for one in readiness.settled(rows)
+        }
+
+    def test_what_needs_a_red_row_waits(self) -> None:
+        self.assertEqual(
+            {'database/cell1': 'no-go', 'quiet/cell1': 'waits'},
+            self.states(
+                row('database/cell1'),
+                row('quiet/cell1', readiness.UNKNOWN, 'database/*'),
+            ),
+        )
+
+    def test_what_is_go_stays_go(self) -> None:
+        states = self.states(
+            row('database/cell1'), row('quiet/c', readiness.GO, 'database/*')
+        )
+        self.assertEqual('go', states['quiet/c'])
+
+    def test_without_a_cause_it_is_red_itself(self) -> None:
+        states = self.states(
+            row('database/cell1', readiness.GO),
+            row('quiet/cell1', readiness.UNKNOWN, 'database/*'),
+        )
+        self.assertEqual('unknown', states['quiet/cell1'])
+
+    def test_a_chain_ends_at_one_red_row(self) -> None:
+        rows = readiness.settled(
+            [
+                row('bus/broker'),
+                row('control/nova-conductor', readiness.NO_GO, 'bus/broker*'),
+                row('compute/host1', readiness.NO_GO, 'control/*'),
+            ]
+        )
+        self.assertEqual(
+            ['bus/broker'],
+            [f'{r.layer}/{r.subject}' for r in readiness.red(rows)],
+        )
+
+    def test_a_row_is_not_behind_itself(self) -> None:
+        states = self.states(row('bus/queue x', readiness.NO_GO, 'bus/*'))
+        self.assertEqual({'bus/queue x': 'no-go'}, states)
+
+    def test_those_that_are_behind_each_other_stay_red(self) -> None:
+        states = self.states(
+            row('a/1', readiness.NO_GO, 'b/*'),
+            row('b/1', readiness.NO_GO, 'a/*'),
+        )
+        self.assertEqual({'a/1': 'no-go', 'b/1': 'no-go'}, states)
+
+    def test_unknown_is_red_and_waiting_is_not(self) -> None:
+        rows = [
+            row('a/1', state)
+            for state in (
+                readiness.GO,
+                readiness.NO_GO,
+                readiness.UNKNOWN,
+                readiness.WAITS,
+            )
+        ]
+        self.assertEqual(rows[1:3], readiness.red(rows))
+
+
+class TestLook(base.TestCase):
+    def look(
+        self, layers: Any = None, **probes: Probe
+    ) -> list[readiness.Row]:
+        with mock.patch.object(readiness, 'load', return_value=probes):
+            return readiness.look(readiness.Site(mock.Mock()), layers)
+
+    def test_rows_come_in_the_order_of_the_layers(self) -> None:
+        rows = self.look(
+            b=Probe(row('b/1', readiness.GO)), a=Probe(row('a/1'))
+        )
+        self.assertEqual(['b', 'a'], [one.layer for one in rows])
+
+    def test_a_probe_that_fails_is_unknown_after_what_it_said(self) -> None:
+        said = row('a/1', readiness.GO)
+        rows = self.look(a=Probe(said, end=ValueError('pw=secret')))
+        self.assertEqual(said, rows[0])
+        self.assertEqual(readiness.UNKNOWN, rows[1].state)
+        self.assertIn('ValueError', rows[1].observed)
+
+    def test_a_probe_that_hangs_is_unknown_in_time(self) -> None:
+        released = threading.Event()
+        self.addCleanup(released.set)
+        self.patch(readiness, 'PATIENCE', 0.1)
+        began = time.monotonic()
+        rows = self.look(
+            a=Probe(row('a/1', readiness.GO), end=released),
+            b=Probe(row('b/1', readiness.GO)),
+        )
+        self.assertLess(time.monotonic() - began, 5)
+        self.assertEqual(
+            ['go', 'unknown', 'go'], [one.state for one in rows]
+        )
+        self.assertIn('no answer within', rows[1].observed)
+
+    def test_what_a_probe_needs_explains_all_its_rows(self) -> None:
+        rows = self.look(
+            database=Probe(row('database/cell1')),
+            quiet=Probe(
+                needs=('database/*',),
+                end=exceptions.DatabaseUnavailable('cell1', 'it is down'),
+            ),
+        )
+        self.assertEqual(
+            ['no-go', 'waits'], [one.state for one in rows]
+        )
+
+    def test_only_what_is_asked_for(self) -> None:
+        rows = self.look({'a'}, a=Probe(row('a/1')), b=Probe(row('b/1')))
+        self.assertEqual(['a'], [one.layer for one in rows])
+
+    def test_a_layer_that_is_not_there_is_an_error(self) -> None:
+        self.assertRaises(
+            exceptions.ConfigError, self.look, {'nonsense'}, a=Probe()
+        )
+
+    def test_every_layer_has_its_probe(self) -> None:
+        self.assertEqual(
+            list(readiness.LAYERS),
+            [name for name in readiness.load() if name in readiness.LAYERS],
+        )
+        self.assertLessEqual(
+            readiness.STORAGE | readiness.VITAL, set(readiness.LAYERS)
+        )
+
+
+class TestSite(base.TestCase):
+    def test_probes_ask_the_same_thing_once(self) -> None:
+        site = readiness.Site(mock.Mock())
+        asked = mock.Mock(return_value=7)
+        answers = bounded.each(
+            {n: lambda: site.once('it', asked) for n in range(8)}, 5
+        )
+        self.assertEqual({7}, set(answers.values()))
+        asked.assert_called_once_with()
+
+    def test_an_error_is_each_ones(self) -> None:
+        site = readiness.Site(mock.Mock())
+        asked = mock.Mock(side_effect=exceptions.ApiUnavailable('down'))
+        for _ in range(2):
+            self.assertRaises(
+                exceptions.ApiUnavailable, site.once, 'it', asked
+            )
+        asked.assert_called_once_with()
+
+    def test_the_next_look_asks_anew(self) -> None:
+        asked: list[int] = []
+
+        class Counting:
+            needs = ()
+
+            def rows(self, site: readiness.Site) -> list[readiness.Row]:
+                site.once('it', lambda: asked.append(1))
+                return []
+
+        site = readiness.Site(mock.Mock())
+        with mock.patch.object(
+            readiness, 'load', return_value={'a': Counting()}
+        ):
+            readiness.look(site)
+            readiness.look(site)
+        self.assertEqual(2, len(asked))
+
+
+class TestBounded(base.TestCase):
+    def test_answers_errors_and_silence(self) -> None:
+        released = threading.Event()
+        self.addCleanup(released.set)
+
+        def broken() -> int:
+            raise KeyError('x')
+
+        found = bounded.each(
+            {'good': lambda: 1, 'broken': broken, 'hangs': released.wait}, 0.2
+        )
+        self.assertEqual(1, found['good'])
+        self.assertIsInstance(found['broken'], KeyError)
+        self.assertIsInstance(found['hangs'], TimeoutError)
+        self.assertEqual(['good', 'broken', 'hangs'], list(found))
+
+    def test_one_that_hangs_does_not_hold_up_many(self) -> None:
+        released = threading.Event()
+        self.addCleanup(released.set)
+        asks: dict[int, Any] = {n: (lambda n=n: n) for n in range(50)}
+        asks[0] = released.wait
+        found = bounded.each(asks, 2, workers=2)
+        self.assertEqual(list(range(1, 50)), list(found.values())[1:])
+
+    def test_words_hide_secrets_and_the_layers_of_requests(self) -> None:
+        self.assertEqual(
+            'X: Unable to connect to http://api: refused',
+            bounded.words(
+                type('X', (Exception,), {})(
+                    "Unable to connect to http://api: "
+                    "HTTPConnectionPool(host='api'): … refused'))"
+                )
+            ),
+        )
+        self.assertNotIn(
+            'hunter2', bounded.words(ValueError('amqp://u:hunter2@mq/'))
+        )
