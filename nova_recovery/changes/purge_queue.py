@@ -56,9 +56,11 @@ class PurgeQueue(base.BaseChange):
                 change.State.NEITHER,
                 f'{queue.consumers} listen to it: they carry it out',
             )
-        alive = _alive(item, context)
-        if alive:
-            return change.Observed(change.State.NEITHER, alive)
+        if _reports(item, context) != item.data['report_count']:
+            return change.Observed(
+                change.State.NEITHER,
+                f'nova-compute of {item.data["host"]} reports again',
+            )
         return change.Observed(
             change.State.BEFORE,
             f'{queue.messages} messages',
@@ -95,16 +97,14 @@ def _bus(item: plan.Item, context: change.Context) -> bus_module.Bus:
     return found[1]
 
 
-def _alive(item: plan.Item, context: change.Context) -> str:
-    """Why the host's nova-compute is not down; '' if it is."""
+def _reports(item: plan.Item, context: change.Context) -> int | None:
+    """How often the host's nova-compute has reported."""
     database = context.cloud.databases.cell(item.data['cell'])
     table = database.tables['services']
     with database.reader() as connection:
-        count = connection.execute(
+        count: int | None = connection.execute(
             sa.select(table.c.report_count).where(
                 table.c.id == item.data['service_id']
             )
         ).scalar()
-    if count != item.data['report_count']:
-        return f'nova-compute of {item.data["host"]} reports again'
-    return ''
+    return count

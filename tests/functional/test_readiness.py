@@ -20,6 +20,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import time
 from typing import Any
@@ -141,6 +142,24 @@ class TestPracticeCloud(ReadinessTest):
         row = red['database/API, cell1, cinder']
         self.assertIn('read_only = ON', row['Observed'])
         self.assertIn('SET GLOBAL read_only = OFF', row['Mend'])
+
+
+    def test_the_disks_of_the_host_itself(self) -> None:
+        instances = self.practice.config.var / 'nova' / 'instances'
+        instances.mkdir(exist_ok=True)
+        self.addCleanup(shutil.rmtree, instances, ignore_errors=True)
+        snapshot = self.snapshot('--local')
+        words = ('--local', '--snapshot', snapshot)
+        self.when_all_is_go(*words)
+        _, rows = self.ready(*words)
+        seen = {
+            row['Subject']: row['Observed']
+            for row in rows
+            if row['Layer'] == 'local'
+        }
+        self.assertIn(str(instances), seen['instances_path'])
+        instances.rmdir()
+        self.assertEqual({'local/instances_path'}, set(self.red(*words)))
 
 
 class TestAge(ReadinessTest):

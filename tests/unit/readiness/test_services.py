@@ -1,0 +1,366 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""What services, APIs and clocks say, and what it means."""
+
+from __future__ import annotations
+
+import datetime
+from http import server as http_server
+import threading
+import time
+from typing import Any
+import urllib.request
+
+from nova_recovery.cloud import network
+from nova_recovery.cloud import records
+from nova_recovery import exceptions
+from nova_recovery import readiness
+from nova_recovery.readiness import clocks
+from nova_recovery.readiness import compute
+from nova_recovery.readiness import control
+from nova_recovery.readiness import network as network_probe
+from nova_recovery.readiness import placement
+from nova_recovery.readiness import quiet
+from nova_recovery.readiness import volume
+from tests import base
+
+
+class TestControl(base.TestCase):
+    def judge(self, *states: str, unheard: str = '') -> readiness.Row:
+        return control.judge(
+            'nova-conductor',
+            [
+                {'binary': 'nova-conductor', 'host': f'c{n}', 'state': state}
+                for n, state in enumerate(states)
+            ]
+            + [{'binary': 'nova-compute', 'host': 'h', 'state': 'up'}],
+            unheard,
+        )
+
+    def test_one_of_several_is_enough(self) -> None:
+        row = self.judge('down', 'up')
+        self.assertEqual(readiness.GO, row.state)
+        self.assertIn('1 of 2 up; no heartbeat from c0', row.observed)
+
+    def test_none_is_up(self) -> None:
+        for states in ((), ('down', 'down'), ('unknown',)):
+            self.assertEqual(readiness.NO_GO, self.judge(*states).state)
+
+    def test_a_heartbeat_that_is_older_than_its_death(self) -> None:
+        row = self.judge('up', unheard='conductor')
+        self.assertEqual(readiness.NO_GO, row.state)
+        self.assertIn('nobody listens to conductor', row.observed)
+
+
+class TestVolume(base.TestCase):
+    def test_all_answer(self) -> None:
+        (row,) = volume.judge({'a@x': None, 'b@y': None}, {
+            'a@x': 'up', 'b@y': 'up',
+        })
+        self.assertEqual(readiness.GO, row.state)
+        self.assertIn('a@x, b@y', row.observed)
+
+    def test_each_that_does_not_has_a_row(self) -> None:
+        rows = list(
+            volume.judge(
+                {
+                    'a@x': None,
+                    'b@y': None,
+                    'c@z': TimeoutError('no answer within 8 s'),
+                },
+                {'a@x': 'up', 'b@y': 'down', 'c@z': 'up'},
+            )
+        )
+        self.assertEqual(
+            [('b@y', readiness.NO_GO), ('c@z', readiness.UNKNOWN)],
+            [(row.subject, row.state) for row in rows],
+        )
+        self.assertIn('cinder-volume  # on b', rows[0].remedy)
+
+    def test_an_unknown_heartbeat_is_unknown(self) -> None:
+        (row,) = volume.judge({'a@x': None}, {})
+        self.assertEqual(readiness.UNKNOWN, row.state)
+
+
+class TestCompute(base.TestCase):
+    def judge(self, answers: Any = None, **states: str) -> Any:
+        return list(
+            compute.judge(
+                {host: {'state': state} for host, state in states.items()},
+                answers or {},
+            )
+        )
+
+    def test_a_guest_that_does_not_run_is_an_answer(self) -> None:
+        (row,) = self.judge({'h1': False, 'h2': True}, h1='up', h2='up')
+        self.assertEqual(readiness.GO, row.state)
+        self.assertIn('2 up, 2 answer', row.observed)
+
+    def test_a_host_without_servers_has_only_its_heartbeat(self) -> None:
+        (row,) = self.judge({'h1': True}, h1='up', h2='up')
+        self.assertEqual(readiness.GO, row.state)
+        self.assertIn('heartbeat only', row.observed)
+        self.assertIn('h2', row.observed)
+
+    def test_what_is_not_well_has_a_row(self) -> None:
+        rows = self.judge(
+            {'h2': exceptions.ApiUnavailable('HTTP 500')},
+            h1='down',
+            h2='up',
+            h3='unknown',
+        )
+        self.assertEqual(
+            {'h1': 'no-go', 'h2': 'unknown', 'h3': 'unknown'},
+            {row.subject: row.state for row in rows},
+        )
+
+    def test_a_host_that_nova_does_not_know(self) -> None:
+        (row,) = compute.judge({}, {}, ['gone'])
+        self.assertEqual(('gone', 'unknown'), (row.subject, row.state))
+
+
+class TestPlacement(base.TestCase):
+    NODE = records.ComputeNode(
+        id=1,
+        uuid='u',
+        host='h1',
+        hypervisor_hostname='node1',
+        host_ip=None,
+        hypervisor_type='QEMU',
+        vcpus=16,
+        memory_mb=4096,
+        local_gb=10,
+        cell='cell1',
+    )
+
+    def test_shared_and_pinned_cpus_add_up(self) -> None:
+        found = {
+            'VCPU': {'total': 12},
+            'PCPU': {'total': 4},
+            'MEMORY_MB': {'total': 4096},
+        }
+        self.assertEqual([], list(placement.judge(self.NODE, found)))
+
+    def test_disks_may_be_of_a_provider_that_is_shared(self) -> None:
+        found = {'VCPU': {'total': 16}, 'MEMORY_MB': {'total': 4096}}
+        self.assertEqual([], placement.differences(self.NODE, found))
+
+    def test_bare_metal_has_a_class_of_its_own(self) -> None:
+        self.assertEqual(
+            [],
+            placement.differences(self.NODE, {'CUSTOM_GOLD': {'total': 1}}),
+        )
+
+    def test_what_is_missing_or_otherwise(self) -> None:
+        for found, words in (
+            (exceptions.NotFound('x'), 'no resource provider u'),
+            ({}, 'no inventory'),
+            (
+                {'VCPU': {'total': 8}, 'MEMORY_MB': {'total': 4096}},
+                '8 CPUs, compute_nodes has 16',
+            ),
+            ({'VCPU': {'total': 16}}, 'MEMORY_MB None'),
+        ):
+            (row,) = placement.judge(self.NODE, found)
+            self.assertEqual(readiness.NO_GO, row.state)
+            self.assertIn(words, row.observed)
+
+    def test_no_answer_is_unknown(self) -> None:
+        (row,) = placement.judge(self.NODE, TimeoutError('no answer'))
+        self.assertEqual(readiness.UNKNOWN, row.state)
+
+
+def agent(host: str, alive: int, up: int = 1) -> dict[str, Any]:
+    return {
+        'host': host,
+        'binary': 'neutron-openvswitch-agent',
+        'agent_type': 'Open vSwitch agent',
+        'alive': alive,
+        'admin_state_up': up,
+    }
+
+
+def port(name: str, vif_type: str) -> network.Port:
+    return network.Port(
+        name, 's', 'compute:nova', 'h1', 'normal', vif_type, '', {}, (), False
+    )
+
+
+class TestNetwork(base.TestCase):
+    SITE = readiness.Site(None, hosts=frozenset({'h1', 'h2'}))  # type: ignore
+
+    def agents(self, now: Any, before: Any = None) -> Any:
+        return list(network_probe.agents(now, before, self.SITE))
+
+    def test_one_that_was_alive_and_is_not(self) -> None:
+        before = [agent('h1', 1), agent('h2', 0), agent('h9', 1)]
+        (row,) = self.agents([agent('h1', 0), agent('h2', 0)], before)
+        self.assertEqual(readiness.NO_GO, row.state)
+        self.assertIn('h1', row.subject)
+        self.assertIn('systemctl start neutron-openvswitch-agent', row.remedy)
+
+    def test_one_that_neutron_forgot(self) -> None:
+        (row,) = self.agents([], [agent('h1', 1)])
+        self.assertIn('does not know it', row.observed)
+
+    def test_without_a_snapshot_those_that_are_switched_on(self) -> None:
+        (row,) = self.agents([agent('h1', 0), agent('h2', 0, up=0)])
+        self.assertIn('h1', row.subject)
+        (row,) = self.agents([agent('h1', 1), agent('h2', 0, up=0)])
+        self.assertEqual(readiness.GO, row.state)
+
+    def bindings(self, found: Any, before: Any = None) -> Any:
+        return list(network_probe.bindings({'h1': found}, before or {}))
+
+    def test_a_binding_that_failed(self) -> None:
+        (row,) = self.bindings(
+            [port('p1', 'binding_failed'), port('p2', 'ovs')]
+        )
+        self.assertEqual(readiness.NO_GO, row.state)
+        self.assertIn('1 ports are binding_failed, such as p1', row.observed)
+
+    def test_one_that_was_never_bound_is_as_before(self) -> None:
+        (row,) = self.bindings(
+            [port('p1', 'unbound')], {'p1': ('h1', 'unbound')}
+        )
+        self.assertEqual(readiness.GO, row.state)
+
+    def test_one_that_is_bound_by_another_driver(self) -> None:
+        (row,) = self.bindings([port('p1', 'bridge')], {'p1': ('h1', 'ovs')})
+        self.assertEqual(readiness.NO_GO, row.state)
+
+
+class TestClocks(base.TestCase):
+    def test_each_answer_narrows_it_down(self) -> None:
+        known = float('-inf'), float('inf')
+        # ahead by 0.4 s: asked at .0, .3 and .7 of a second of ours
+        for before in (100.0, 100.3, 100.7):
+            theirs = float(int(before + 0.4))
+            known = clocks.narrowed(known, theirs, before, before + 0.01)
+        self.assertLessEqual(known[0], 0.4)
+        self.assertGreaterEqual(known[1], 0.4)
+        self.assertLess(known[1] - known[0], 0.45)
+
+    def test_whole_seconds_of_a_web_server(self) -> None:
+        address = self._serve(0)
+        low, high = self._measured(address)
+        self.assertLess(abs(low + high) / 2, 0.3)
+        self.assertLess(high - low, 0.5)
+
+    def test_a_web_server_that_is_an_hour_ahead(self) -> None:
+        found = self._measured(self._serve(3600))
+        (row,) = clocks.judge({'compute API': found}, {})
+        self.assertEqual(readiness.NO_GO, row.state)
+        self.assertIn('3600.', row.observed)
+        self.assertIn('ahead of this host', row.observed)
+
+    def test_two_seconds_are_too_many(self) -> None:
+        for seconds, state in ((0.8, 'go'), (-2, 'no-go'), (2, 'no-go')):
+            (row,) = clocks.judge(
+                {'x': (seconds - 0.1, seconds + 0.1)}, {}
+            )
+            self.assertEqual(state, row.state)
+
+    def test_one_that_tells_no_time_is_named(self) -> None:
+        (row,) = clocks.judge({'x': (0.0, 0.1), 'image API': None}, {})
+        self.assertEqual(readiness.GO, row.state)
+        self.assertIn('no time is told by image API', row.observed)
+
+    def test_one_that_does_not_answer_is_unknown(self) -> None:
+        (row,) = clocks.judge(
+            {'x': TimeoutError('no answer')}, {'x': ('control/nova-api',)}
+        )
+        self.assertEqual(readiness.UNKNOWN, row.state)
+        self.assertEqual(('control/nova-api',), row.behind)
+
+    def test_heartbeats_of_the_future(self) -> None:
+        self.assertEqual([], list(clocks.ahead('cell1', {'a h': 1.0})))
+        (row,) = clocks.ahead(
+            'cell1', {'nova-conductor c1': 3600.0, 'b h': -5.0}
+        )
+        self.assertEqual(readiness.NO_GO, row.state)
+        self.assertIn('nova-conductor c1: up to 3600 s', row.observed)
+        self.assertIn('# on c1', row.remedy)
+
+    def _measured(self, address: str) -> tuple[float, float]:
+        def ask() -> datetime.datetime:
+            with urllib.request.urlopen(address) as answer:
+                return datetime.datetime.strptime(
+                    answer.headers['Date'], '%a, %d %b %Y %H:%M:%S GMT'
+                ).replace(tzinfo=datetime.UTC)
+
+        found = clocks.measured(ask)
+        assert found is not None
+        return found
+
+    def _serve(self, ahead: int) -> str:
+        class Handler(http_server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(204)
+                self.end_headers()
+
+            def date_time_string(self, timestamp: Any = None) -> str:
+                return super().date_time_string(int(time.time()) + ahead)
+
+            def log_message(self, *words: Any) -> None:
+                pass
+
+        server = http_server.HTTPServer(('127.0.0.1', 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        return f'http://127.0.0.1:{server.server_port}/'
+
+
+class TestQuiet(base.TestCase):
+    def judge(self, **changed: Any) -> readiness.Row:
+        values = {
+            'table': 'instance_actions',
+            'id': 501,
+            'server': 'u',
+            'what': 'reboot',
+            'request': 'req-1',
+            'user': 'alice',
+            'age': 5.0,
+            **changed,
+        }
+        return quiet.judge('cell1', [quiet.Move(**values)], {'req-ours'}, 300)
+
+    def test_what_a_user_does(self) -> None:
+        row = self.judge()
+        self.assertEqual(readiness.NO_GO, row.state)
+        self.assertIn(
+            'instance_actions 501 (reboot of u by alice), 5 s ago',
+            row.observed,
+        )
+
+    def test_what_does_not_count(self) -> None:
+        for changed in (
+            {'request': 'req-ours'},
+            {'what': 'stop', 'user': None},
+            {'age': 301.0},
+        ):
+            self.assertEqual(readiness.GO, self.judge(**changed).state)
+
+    def test_a_user_who_stops_a_server_counts(self) -> None:
+        self.assertEqual(readiness.NO_GO, self.judge(what='stop').state)
+
+    def test_a_migration_counts(self) -> None:
+        row = self.judge(
+            table='migrations',
+            what='live-migration, running',
+            request=None,
+            user=None,
+        )
+        self.assertEqual(readiness.NO_GO, row.state)
