@@ -10,122 +10,61 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What the journal costs, on this machine, in seconds and ratios."""
+
+"""How fast, measured: ratios of one run, never a time that must be met.
+
+``python -m tests.bench`` runs all, ``python -m tests.bench clean attach``
+these. Options go to the one that is named: ``clean --volumes 20000``.
+"""
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import io
-import os
-import pathlib
-import secrets
-import tempfile
-import time
-from typing import Any
+import importlib
+import sys
 
-from nova_recovery.changes import base
-from nova_recovery.engine import change
-from nova_recovery.engine import journal as journal_module
-from nova_recovery.engine import plan
-from nova_recovery.engine import progress
-from nova_recovery.engine import runner
+from tests.cloud import cloud
+from tests.cloud import process
 
-State = change.State
+#: In this order; what each is beside.
+BENCHES = {
+    'journal': 'the journal, beside an fsync for each record',
+    'snapshot': 'a snapshot, beside mariadb-dump of the same rows',
+    'assess': 'what a power loss did, beside plain SELECTs',
+    'clean': "step 2 on a Juno, beside the guide's four UPDATEs",
+    'attach': "step 4 on the practice cloud, beside the guide's loop",
+}
+#: What needs the practice cloud, which nobody starts by the way.
+ON_THE_CLOUD = {'attach'}
 
 
-class NoOp(base.BaseChange):
-    """Does nothing, with a before-image of 2 KB."""
-
-    kind = 'no-op'
-    image = {'row': secrets.token_hex(1000)}
-
-    def observe(
-        self, item: plan.Item, context: change.Context, past: Any
-    ) -> change.Observed:
-        return change.Observed(State.BEFORE, image=self.image)
-
-    def apply(
-        self, item: plan.Item, context: change.Context, image: change.JSON
-    ) -> str:
-        return 'nothing'
-
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
-        return 'nothing'
-
-
-def plan_of(count: int) -> plan.Plan:
-    items = tuple(
-        plan.Item(
-            f'no-op:{n}', 'no-op', f'server:{n}', f'server-{n}', {'host': n}
+def main(words: list[str]) -> None:
+    names = []
+    while words and not words[0].startswith('-'):
+        names.append(words.pop(0))
+    unknown = [name for name in names if name not in BENCHES]
+    if unknown or (words and len(names) != 1):
+        raise SystemExit(
+            f'{__doc__}\n'
+            + '\n'.join(f'{name:10}{what}' for name, what in BENCHES.items())
         )
-        for n in range(count)
-    )
-    return plan.Plan(
-        'bench', 'Nothing, often', {}, (plan.Step('one', 'One', items),)
-    )
+    for name in names or BENCHES:
+        print(f'== {name}: {BENCHES[name]}', flush=True)
+        if name in ON_THE_CLOUD and not names and not cloud_is_up():
+            print('left out: the practice cloud is not up (tox -e cloud -- up)')
+            continue
+        # each can be run by itself, too, and reads its own options
+        sys.argv[1:] = words
+        importlib.import_module(f'tests.bench.{name}').main()
 
 
-def fsyncs(directory: pathlib.Path, seconds: float = 1.0) -> float:
-    """How many 4 KB writes with fsync a second the disk takes."""
-    count, began = 0, time.perf_counter()
-    with open(directory / 'fsync', 'wb', buffering=0) as file:
-        while time.perf_counter() - began < seconds:
-            file.write(b'x' * 4096)
-            os.fdatasync(file.fileno())
-            count += 1
-    return count / (time.perf_counter() - began)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog='python -m tests.bench')
-    parser.add_argument('--items', type=int, default=10_000)
-    parser.add_argument('--workers', type=int, default=16)
-    parser.add_argument('--connection', help='default: a new SQLite file')
-    parsed = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=pathlib.Path.cwd()) as name:
-        directory = pathlib.Path(name)
-        rate = fsyncs(directory)
-        url = parsed.connection or f'sqlite:///{directory}/journal.sqlite'
-        with contextlib.closing(journal_module.Journal.open(url)) as journal:
-            seconds = measure(journal, parsed.items, parsed.workers)
-    one_by_one = 2 * parsed.items / rate
-    print(f'disk                  {rate:8.0f} fsyncs a second')
-    for what, taken in seconds.items():
-        print(
-            f'{what:21} {taken:8.2f} s  '
-            f'{parsed.items / taken:8.0f} items a second  '
-            f'{taken / one_by_one:5.2f} of an fsync for each record'
-        )
-
-
-def measure(
-    journal: journal_module.Journal, count: int, workers: int
-) -> dict[str, float]:
-    seconds = {}
-    began = time.perf_counter()
-    run_id = journal.create_run(
-        plan_of(count), who='bench', machine='here', command='bench'
-    )
-    seconds['write the plan down'] = time.perf_counter() - began
-    one = runner.Runner(
-        journal,
-        {NoOp.kind: NoOp()},
-        None,
-        reporter=progress.PlainReporter(io.StringIO()),
-        workers=workers,
-    )
-    began = time.perf_counter()
-    outcome = one.carry_out(run_id)
-    seconds['carry it out'] = time.perf_counter() - began
-    assert outcome.counts == {'done': count}, outcome
-    began = time.perf_counter()
-    assert len(list(journal.items(run_id))) == count
-    seconds['read it'] = time.perf_counter() - began
-    return seconds
+def cloud_is_up() -> bool:
+    """Whether all services of the practice cloud run."""
+    try:
+        return all(cloud.PracticeCloud().status().values())
+    except (process.CloudError, OSError):
+        # never made
+        return False
 
 
 if __name__ == '__main__':
-    main()
+    main(sys.argv[1:])

@@ -1,0 +1,131 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What the journal costs, on this machine, in seconds and ratios."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import pathlib
+import secrets
+import tempfile
+import time
+from typing import Any
+
+from nova_recovery.changes import base
+from nova_recovery.engine import change
+from nova_recovery.engine import journal as journal_module
+from nova_recovery.engine import plan
+from nova_recovery.engine import progress
+from nova_recovery.engine import runner
+
+State = change.State
+
+
+class NoOp(base.BaseChange):
+    """Does nothing, with a before-image of 2 KB."""
+
+    kind = 'no-op'
+    image = {'row': secrets.token_hex(1000)}
+
+    def observe(
+        self, item: plan.Item, context: change.Context, past: Any
+    ) -> change.Observed:
+        return change.Observed(State.BEFORE, image=self.image)
+
+    def apply(
+        self, item: plan.Item, context: change.Context, image: change.JSON
+    ) -> str:
+        return 'nothing'
+
+    def revert(
+        self, item: plan.Item, context: change.Context, past: change.Past
+    ) -> str:
+        return 'nothing'
+
+
+def plan_of(count: int) -> plan.Plan:
+    items = tuple(
+        plan.Item(
+            f'no-op:{n}', 'no-op', f'server:{n}', f'server-{n}', {'host': n}
+        )
+        for n in range(count)
+    )
+    return plan.Plan(
+        'bench', 'Nothing, often', {}, (plan.Step('one', 'One', items),)
+    )
+
+
+def fsyncs(directory: pathlib.Path, seconds: float = 1.0) -> float:
+    """How many 4 KB writes with fsync a second the disk takes."""
+    count, began = 0, time.perf_counter()
+    with open(directory / 'fsync', 'wb', buffering=0) as file:
+        while time.perf_counter() - began < seconds:
+            file.write(b'x' * 4096)
+            os.fdatasync(file.fileno())
+            count += 1
+    return count / (time.perf_counter() - began)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog='python -m tests.bench.journal')
+    parser.add_argument('--items', type=int, default=10_000)
+    parser.add_argument('--workers', type=int, default=16)
+    parser.add_argument('--connection', help='default: a new SQLite file')
+    parsed = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=pathlib.Path.cwd()) as name:
+        directory = pathlib.Path(name)
+        rate = fsyncs(directory)
+        url = parsed.connection or f'sqlite:///{directory}/journal.sqlite'
+        with contextlib.closing(journal_module.Journal.open(url)) as journal:
+            seconds = measure(journal, parsed.items, parsed.workers)
+    one_by_one = 2 * parsed.items / rate
+    print(f'disk                  {rate:8.0f} fsyncs a second')
+    for what, taken in seconds.items():
+        print(
+            f'{what:21} {taken:8.2f} s  '
+            f'{parsed.items / taken:8.0f} items a second  '
+            f'{taken / one_by_one:5.2f} of an fsync for each record'
+        )
+
+
+def measure(
+    journal: journal_module.Journal, count: int, workers: int
+) -> dict[str, float]:
+    seconds = {}
+    began = time.perf_counter()
+    run_id = journal.create_run(
+        plan_of(count), who='bench', machine='here', command='bench'
+    )
+    seconds['write the plan down'] = time.perf_counter() - began
+    one = runner.Runner(
+        journal,
+        {NoOp.kind: NoOp()},
+        None,
+        reporter=progress.PlainReporter(io.StringIO()),
+        workers=workers,
+    )
+    began = time.perf_counter()
+    outcome = one.carry_out(run_id)
+    seconds['carry it out'] = time.perf_counter() - began
+    assert outcome.counts == {'done': count}, outcome
+    began = time.perf_counter()
+    assert len(list(journal.items(run_id))) == count
+    seconds['read it'] = time.perf_counter() - began
+    return seconds
+
+
+if __name__ == '__main__':
+    main()
