@@ -50,7 +50,7 @@ def main(words: list[str]) -> None:
     for name in names or BENCHES:
         print(f'== {name}: {BENCHES[name]}', flush=True)
         if name in ON_THE_CLOUD and not names and not cloud_is_up():
-            print('left out: the practice cloud is not up (tox -e cloud -- up)')
+            print('left out: no practice cloud is up (tox -e cloud -- up)')
             continue
         # each can be run by itself, too, and reads its own options
         sys.argv[1:] = words

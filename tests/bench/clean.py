@@ -124,12 +124,12 @@ _WRITTEN = {
 }
 
 
-def main(words: list[str] | None = None) -> None:
+def main() -> None:
     parser = argparse.ArgumentParser(prog='python -m tests.bench.clean')
     parser.add_argument('--volumes', type=int, default=200_000)
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--workers', type=int, default=16)
-    parsed = parser.parse_args(words)
+    parsed = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=pathlib.Path.cwd()) as name:
         folder = pathlib.Path(name)
         with mariadb.MariaDB(folder / 'db', options=_OPTIONS) as server:
