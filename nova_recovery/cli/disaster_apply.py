@@ -97,8 +97,10 @@ class ApplyDisaster(base.RecoveryLister):
         if parsed_args.file:
             return self._saved(parsed_args, cloud)
         plan = _make(self, parsed_args, cloud)
+        # where nothing is to do there is nothing to pause after
+        through = parsed_args.through if plan.steps else None
         return carry_out.settle(
-            self, parsed_args, plan, cloud, parsed_args.through
+            self, parsed_args, plan, cloud, through
         ).table
 
     def _saved(
