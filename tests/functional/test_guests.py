@@ -365,6 +365,7 @@ Host *
             f'[cells]\nconnection = cell1={dbserver.shared().url(NOVA)}\n'
             f'[journal]\nconnection = {self.url}\n'
             f'[guests]\nconfig_file = {self.home}/config\n'
+            'connect_timeout = 3\n'
         )
         return programs.run(
             self, shell.Shell, '',
