@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import types
 from typing import Any
@@ -263,7 +264,9 @@ class LookTest(LookTestCase):
         self.assertEqual(situation.BY_TIME, found.marked['cell1'])
         self.assertEqual('given', found.outage.how)
         self.assertEqual({'web': 'it is active'}, self.wanted(found))
-        self.assertEqual('alice', found.servers[uuid('off')].earlier.user)
+        earlier = found.servers[uuid('off')].earlier
+        assert earlier is not None
+        self.assertEqual('alice', earlier.user)
         found = read.look(self.cloud)
         self.assertEqual(situation.BY_NOW, found.marked['cell1'])
         self.assertEqual((), found.servers[uuid('off')].newest)
@@ -279,12 +282,13 @@ class LookTest(LookTestCase):
             "UPDATE instances SET host = 'np-rcc46'"
             " WHERE display_name = 'web'",
         )
-        for given, names in (
+        scopes: Any = (
             ({'hosts': ('np-rcc46',)}, {'web', 'db'}),
             ({'hosts': ('np-rcc4',)}, set()),
             ({'projects': ('demo',)}, {'web'}),
             ({'cells': ('cell1',)}, {'web', 'db'}),
-        ):
+        )
+        for given, names in scopes:
             found = read.look(self.cloud, before, scope.Scope(**given))
             self.assertEqual(
                 names, {one.name for one in found.servers.values()}
@@ -334,8 +338,11 @@ class LookTest(LookTestCase):
             {s.name: (s.zone, s.group) for s in found.servers.values()},
         )
         self.assertEqual({uuid('group'): 'quorum'}, found.groups)
-        for given in ({'zones': ('east',)}, {'aggregates': ('fast',)}):
-            found = read.look(self.cloud, None, scope.Scope(**given))
+        for asked in (
+            scope.Scope(zones=('east',)),
+            scope.Scope(aggregates=('fast',)),
+        ):
+            found = read.look(self.cloud, None, asked)
             self.assertEqual(
                 ['db'], [s.name for s in found.servers.values()]
             )
@@ -380,23 +387,51 @@ class AssessTest(LookTestCase):
     def test_a_dark_cloud(self) -> None:
         self.add_server('web')
         self.add_attached('web', 'data')
-        result = assess.assess(self.cloud, self.snapshot())
+        self.beat(3630)
+        before = self.snapshot()
+        # as if it had been taken an hour ago
+        before.sources = [
+            dataclasses.replace(one, taken_at=f'{ago(3600).isoformat()}Z')
+            for one in before.sources
+        ]
+        self.beat(3590)
+        result = assess.assess(self.cloud, before)
         self.assertEqual(
             [
                 ('HOST-DOWN', 'np-rcc4'),
                 ('HOST-DOWN', 'np-rcc46'),
-                # the heartbeats of this test are an hour old
-                ('SNAP-LATE', result.findings[0].name),
                 ('SRV-DOWN', 'web'),
             ],
             self.codes(result),
         )
         self.assertFalse(result.consistent)
+        self.assertEqual('heartbeat', result.found.outage.how)
+
+    def test_a_snapshot_that_was_taken_in_the_dark(self) -> None:
+        result = assess.assess(self.cloud, self.snapshot())
+        self.assertEqual(
+            ['HOST-DOWN', 'HOST-DOWN', 'SNAP-LATE'],
+            [code for code, _ in self.codes(result)],
+        )
+        self.assertEqual('heartbeat', result.found.outage.how)
+
+    def test_a_compute_that_was_dead_before(self) -> None:
+        self.beat(5, 'np-rcc4')
+        result = assess.assess(self.cloud, self.snapshot())
+        self.assertEqual([('HOST-DOWN', 'np-rcc46')], self.codes(result))
+        self.assertEqual('snapshot', result.found.outage.how)
+
+    def beat(self, seconds: int, host: str = 'np-rcc%') -> None:
+        """Heartbeats of so long ago."""
+        self.server.sql(
+            'dis_nova',
+            'UPDATE services SET last_seen_up = UTC_TIMESTAMP() -'
+            ' INTERVAL %s SECOND WHERE host LIKE %s',
+            [seconds, host],
+        )
 
     def test_what_is_gone_at_a_second_look_is_none(self) -> None:
-        self.server.sql(
-            'dis_nova', 'UPDATE services SET last_seen_up = UTC_TIMESTAMP()'
-        )
+        self.beat(0)
         self.add_server('web')
         self.add_server('failed')
         self.add_volume('stale')

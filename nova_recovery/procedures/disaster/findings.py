@@ -282,7 +282,10 @@ def sort(some: list[Finding]) -> list[Finding]:
     """The gravest first, what is about one thing together."""
     rank = {DANGER: 0, STALE: 1, NOTE: 2}
     return sorted(
-        some, key=lambda one: (rank[one.severity], one.code, one.subject)
+        some,
+        key=lambda one: (
+            rank[one.severity], one.code, one.name, one.subject
+        ),
     )
 
 

@@ -48,14 +48,21 @@ def _snapshot(found: situation.Situation) -> Iterator[Finding]:
         )
         return
     at, taken = found.outage.at, recorded.taken_at
-    if at and taken and found.outage.how != 'snapshot' and taken > at:
+    late = ''
+    if recorded.dark:
+        late = (
+            f'when it was taken {recorded.dead} of {recorded.computes} '
+            'computes sent no heartbeat any more'
+        )
+    elif found.outage.how == 'given' and at and taken and taken > at:
+        late = f'it was taken {taken:%Y-%m-%dT%H:%M:%S}Z'
+    if late:
         yield Finding(
             'SNAP-LATE',
             DANGER,
             'snapshot',
-            f'it was taken {taken:%Y-%m-%dT%H:%M:%S}Z, after the power went '
-            f'({at:%Y-%m-%dT%H:%M:%S}Z): what nova stopped in between passes '
-            'for stopped on purpose',
+            f'{late}: after the power went. What nova has stopped before '
+            'passes for stopped on purpose',
             name=recorded.path,
             fix='openstack recovery snapshot list',
         )

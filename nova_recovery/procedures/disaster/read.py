@@ -88,7 +88,11 @@ class Reader:
     ) -> None:
         self._cloud, self._since = cloud, since
         self._scope = scope or scope_module.Scope()
-        self._recorded = record.read(snapshot) if snapshot else None
+        self._recorded = (
+            record.read(snapshot, cloud.nova.service_down_time)
+            if snapshot
+            else None
+        )
         self._marks = _marks(self._recorded, marks)
         self._before = hosts_module.of([snapshot] if snapshot else ())
         self._now = hosts_module.of(now_hosts)
@@ -165,7 +169,12 @@ class Reader:
                 default=timeutils.utcnow(),
             ),
             recorded=recorded.about if recorded else None,
-            outage=_outage(own, self._since, recorded),
+            outage=_outage(
+                own,
+                self._since,
+                recorded,
+                self._cloud.nova.service_down_time,
+            ),
             servers=found.servers,
             gone=found.gone,
             new=found.new,
@@ -274,21 +283,36 @@ def _outage(
     services: Sequence[situation.Service],
     since: datetime.datetime | None,
     recorded: record.Record | None,
+    down_time: int,
 ) -> situation.Outage:
     if since is not None:
         return situation.Outage(since, 'given')
+    about = recorded.about if recorded else None
     seen = [
         one.last_seen
         for one in services
         if one.binary == services_module.COMPUTE
-        and one.state != situation.UP
+        and one.state == situation.DOWN
         and one.last_seen
+        and (about is None or about.dark or _since(about, one, down_time))
     ]
     if seen:
         return situation.Outage(max(seen), 'heartbeat')
-    if recorded is not None and recorded.about.taken_at:
-        return situation.Outage(recorded.about.taken_at, 'snapshot')
+    if about is not None and about.taken_at:
+        return situation.Outage(about.taken_at, 'snapshot')
     return situation.Outage()
+
+
+def _since(
+    about: situation.Recorded, one: situation.Service, down_time: int
+) -> bool:
+    """Whether it was alive in the snapshot: not dead for months already."""
+    taken = about.moments.get(one.cell)
+    return (
+        taken is None
+        or one.last_seen is None
+        or (taken - one.last_seen).total_seconds() <= down_time
+    )
 
 
 def _marks(

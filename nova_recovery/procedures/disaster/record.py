@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from collections.abc import Iterator
 from collections.abc import Mapping
 import dataclasses
 import datetime
@@ -130,8 +131,10 @@ class Record:
         return {server: tuple(some) for server, some in found.items()}
 
 
-def read(snapshot: reading.Snapshot) -> Record:
+def read(snapshot: reading.Snapshot, down_time: int) -> Record:
     """The servers of a snapshot.
+
+    :param down_time: seconds without a heartbeat that make a compute dead
 
     :raises RecoveryError: it is damaged, or has the servers of no cell
     """
@@ -156,6 +159,12 @@ def read(snapshot: reading.Snapshot) -> Record:
             )
             for row in snapshot.file.execute(_SERVERS)
         }
+    moments = {
+        source.name.removeprefix(_PREFIX): moment
+        for source in snapshot.sources
+        if source.kind == 'cell' and (moment := _time(source.taken_at))
+    }
+    ages = list(_heartbeats(snapshot, moments))
     return Record(
         situation.Recorded(
             path=snapshot.path,
@@ -170,10 +179,24 @@ def read(snapshot: reading.Snapshot) -> Record:
                 for source in snapshot.sources
                 if source.kind == 'cell' and source.markers
             },
+            moments=moments,
+            computes=len(ages),
+            dead=sum(age is None or age > down_time for age in ages),
         ),
         servers,
         snapshot,
     )
+
+
+def _heartbeats(
+    snapshot: reading.Snapshot, moments: Mapping[str, datetime.datetime]
+) -> Iterator[float | None]:
+    """The age of the last heartbeat of each compute, when it was taken."""
+    for row in snapshot.rows('services', binary='nova-compute'):
+        now = moments.get(str(row['source']).removeprefix(_PREFIX))
+        seen = _time(row['last_seen_up'] or row['updated_at'])
+        if now is not None and not row['disabled']:
+            yield (now - seen).total_seconds() if seen else None
 
 
 def _time(text: Any) -> datetime.datetime | None:

@@ -158,7 +158,8 @@ class Outage:
 
     :ivar at: None: nothing tells
     :ivar how: ``given``, ``heartbeat`` (the newest among the computes that
-        are down), ``snapshot`` (not before it was taken), ``unknown``
+        are down, and were up in the snapshot), ``snapshot`` (not before it
+        was taken), ``unknown``
     """
 
     at: datetime.datetime | None = None
@@ -172,12 +173,25 @@ class Recorded:
     :ivar taken_at: by the clock of the machine that took it
     :ivar cells: those whose servers it has
     :ivar markers: cell -> table -> its highest id then
+    :ivar moments: cell -> when it was read, by its database's clock
+    :ivar computes: how many nova-compute it has
+    :ivar dead: how many of them sent no heartbeat any more
     """
 
     path: str
     taken_at: datetime.datetime | None
     cells: frozenset[str]
     markers: Mapping[str, Mapping[str, int]]
+    moments: Mapping[str, datetime.datetime] = dataclasses.field(
+        default_factory=dict
+    )
+    computes: int = 0
+    dead: int = 0
+
+    @property
+    def dark(self) -> bool:
+        """Whether it was taken when the power was gone already."""
+        return self.dead * 2 > self.computes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -69,6 +69,7 @@ def make(
             _time(others.pop('taken', TAKEN)),
             frozenset(others.pop('recorded', ['cell1'])),
             others.pop('markers', {}),
+            **others.pop('snapshot', {}),
         )
         if recorded
         else None,

@@ -92,9 +92,9 @@ class JudgeTest(base.TestCase):
             (['paused'], alive.DOWN),
             (['shut off'], alive.DOWN),
         ):
-            told = {'np-rcc4': {'domains': {'web': words}}}
+            told: Any = {'np-rcc4': {'domains': {'web': words}}}
             self.assertEqual(state, self.judge(hosts=told))
-        told: Any = {'np-rcc4': {'domains': {}}}
+        told = {'np-rcc4': {'domains': {}}}
         self.assertEqual(alive.DOWN, self.judge(hosts=told))
         self.assertEqual(alive.UNPROVEN, self.judge(hosts={'np-rcc5': {}}))
 
