@@ -108,7 +108,7 @@ class ApplyDisaster(base.RecoveryLister):
     ) -> recovering.Table:
         from nova_recovery.cli import stage as stage_module
         from nova_recovery.engine import planfile
-        from nova_recovery.procedures.disaster import decide
+        from nova_recovery.procedures.disaster import decided
         from nova_recovery.report import wording
 
         given = [name for name in _OF_THE_PLAN if getattr(parsed, name)]
@@ -118,7 +118,7 @@ class ApplyDisaster(base.RecoveryLister):
                 'to making a plan; the file has one already'
             )
         plan = planfile.load(parsed.file)
-        if plan.procedure != decide.PROCEDURE:
+        if plan.procedure != decided.PROCEDURE:
             raise exceptions.UsageError(
                 f'{parsed.file} is a plan of {plan.procedure}: carry it out '
                 'with plan apply'

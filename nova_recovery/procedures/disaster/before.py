@@ -34,7 +34,7 @@ from nova_recovery.engine.plan import Item
 from nova_recovery.engine.plan import Plan
 from nova_recovery.engine.plan import Step
 from nova_recovery import exceptions
-from nova_recovery.procedures.disaster import decide
+from nova_recovery.procedures.disaster import decided
 from nova_recovery.procedures.disaster import request as request_module
 from nova_recovery.procedures.volumes import policy
 from nova_recovery.procedures.volumes import read as volumes_read
@@ -76,17 +76,17 @@ class Before:
 
         :raises Paused: with what is in the way, and how to go on
         """
-        if step.number < decide.CLEAN:
+        if step.number < decided.CLEAN:
             return
         now = self._states_of()
         self._recorded(now)
-        if step.number == decide.CLEAN:
+        if step.number == decided.CLEAN:
             old = any(item.kind.startswith('clean-') for item in step.items)
             self._ready(_LEGACY if old else readiness.STORAGE, now)
-        elif step.number == decide.RESTART:
+        elif step.number == decided.RESTART:
             self._ready(None, now)
             self._held(step, now)
-        elif step.number == decide.REATTACH:
+        elif step.number == decided.REATTACH:
             self._ready(_ATTACH, now)
 
     def _recorded(self, now: Mapping[str, str]) -> None:
@@ -94,7 +94,7 @@ class Before:
         missing = [
             item
             for step in self._plan.steps
-            if step.number == decide.RECORD
+            if step.number == decided.RECORD
             for item in step.items
             if now.get(item.id) not in states.GOOD
         ]
@@ -149,7 +149,7 @@ class Before:
         unfinished = {
             item.data['volume']
             for one in self._plan.steps
-            if one.number == decide.CLEAN
+            if one.number == decided.CLEAN
             for item in one.items
             if 'volume' in item.data and now.get(item.id) not in states.GOOD
         }

@@ -16,21 +16,18 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from nova_recovery.procedures.disaster import decided as decided_module
 from nova_recovery.procedures.disaster import found as found_module
 from nova_recovery.procedures.disaster import request as request_module
 from nova_recovery.procedures.disaster import situation
 from nova_recovery.report import wording
 
-if TYPE_CHECKING:
-    from nova_recovery.procedures.disaster import decide
-
 
 def notes(
     request: request_module.Request,
     found: found_module.Found,
-    decided: decide.Decided,
+    decided: decided_module.Decided,
 ) -> Iterator[str]:
     """Lines, the most important first."""
     here = found.situation
@@ -70,7 +67,7 @@ def notes(
 
 
 def _warnings(
-    found: found_module.Found, decided: decide.Decided
+    found: found_module.Found, decided: decided_module.Decided
 ) -> Iterator[str]:
     """Those of the guide, where they apply."""
     if decided.running:

@@ -23,6 +23,7 @@ from nova_recovery.procedures.disaster import decide
 from nova_recovery.procedures.disaster import gates
 from nova_recovery.procedures.disaster import gather
 from nova_recovery.procedures.disaster import request as request_module
+from nova_recovery.procedures.disaster import steps
 
 if TYPE_CHECKING:
     from nova_recovery.cloud import cloud as cloud_module
@@ -62,6 +63,6 @@ def check(
     planned = (record.get('dump') or {}).get('sha256', '')
     return tuple(
         gates.gates(
-            request, found, decide.touches(plan.steps), touched, planned
+            request, found, steps.touches(plan.steps), touched, planned
         )
     )

@@ -1,0 +1,43 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What was decided, before it is made a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import dataclasses
+
+from nova_recovery.procedures.disaster import clean
+from nova_recovery.procedures.disaster import guests
+from nova_recovery.procedures.disaster import reattach
+from nova_recovery.procedures.disaster import wanted
+
+PROCEDURE = 'disaster'
+#: The steps of the guide.
+RECORD, CLEAN, RESTART, REATTACH, GUESTS = 1, 2, 3, 4, 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Decided:
+    """What becomes of everything.
+
+    :ivar running: W without those that can't be restarted, in order
+    :ivar left: server -> why it is left alone
+    """
+
+    answer: wanted.Answer
+    running: tuple[wanted.Wanted, ...]
+    left: Mapping[str, str]
+    cleaned: clean.Cleaned
+    again: reattach.Again
+    chosen: guests.Chosen

@@ -1,0 +1,288 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The steps and their items, of what was decided."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+
+from nova_recovery.engine.plan import Item
+from nova_recovery.engine.plan import Step
+from nova_recovery.procedures.disaster import decided as decided_module
+from nova_recovery.procedures.disaster import found as found_module
+from nova_recovery.procedures.disaster import guests
+from nova_recovery.procedures.disaster import request as request_module
+from nova_recovery.procedures.disaster import situation
+from nova_recovery.procedures.disaster import wanted
+from nova_recovery.procedures.disaster import waves
+
+#: What the record is of.
+RECORDS = 'record:relations'
+
+
+def steps(
+    request: request_module.Request,
+    found: found_module.Found,
+    decided: decided_module.Decided,
+) -> tuple[Step, ...]:
+    """All five, empty ones too: each can be the last one for now."""
+    everywhere = {'everywhere': request.everywhere}
+    claims = _claims(found, decided)
+    return (
+        Step(
+            'record',
+            'record what belongs together',
+            (_record(found, decided),),
+            number=decided_module.RECORD,
+            failures=0,
+        ),
+        Step(
+            'claim',
+            'claim the servers',
+            _of_claims('claim-server', claims, (RECORDS,)),
+            number=decided_module.RECORD,
+            failures=0,
+        ),
+        *_cleaning(found, decided),
+        *_restarts(request, found, decided),
+        Step(
+            'attach',
+            'attach volumes again',
+            decided.again.items,
+            everywhere,
+            number=decided_module.REATTACH,
+        ),
+        Step(
+            guests.NAME,
+            guests.TITLE,
+            decided.chosen.items,
+            {'host': request.per_host, **everywhere},
+            number=decided_module.GUESTS,
+        ),
+        Step(
+            'release',
+            'give the claims back',
+            _releases(
+                claims, (*decided.again.items, *decided.chosen.items)
+            ),
+        ),
+    )
+
+
+def _cleaning(
+    found: found_module.Found, decided: decided_module.Decided
+) -> tuple[Step, ...]:
+    if found.legacy is not None and found.legacy.steps:
+        return found.legacy.steps
+    return (
+        Step(
+            'clean',
+            'clean what is stale of volumes',
+            decided.cleaned.items,
+            number=decided_module.CLEAN,
+        ),
+    )
+
+
+def _record(
+    found: found_module.Found, decided: decided_module.Decided
+) -> Item:
+    here = found.situation
+    cells = {server.cell for server in here.servers.values()}
+    return Item(
+        id='record-relations:disaster',
+        kind='record-relations',
+        subject=RECORDS,
+        label='the cloud as it is now',
+        data={
+            'cells': sorted(cells),
+            'wanted': [one.uuid for one in decided.answer.servers],
+            'marks': dict(here.marks),
+            'marked': dict(here.marked),
+            'dump': None
+            if found.dump is None
+            else {'path': found.dump.path, 'sha256': found.dump.sha256},
+        },
+    )
+
+
+def _claims(
+    found: found_module.Found, decided: decided_module.Decided
+) -> list[situation.Server]:
+    """The servers that something is done to, where claims can be kept."""
+    uuids = {one.uuid: None for one in decided.running}
+    for item in (*decided.cleaned.items, *decided.again.items):
+        for subject in item.follows:
+            kind, _, uuid = subject.partition(':')
+            if kind == 'server':
+                uuids[uuid] = None
+    here = found.situation.servers
+    return [
+        here[uuid]
+        for uuid in uuids
+        if uuid in here and here[uuid].cell in found.claimable
+    ]
+
+
+def _of_claims(
+    kind: str,
+    servers: Iterable[situation.Server],
+    follows: tuple[str, ...] = (),
+) -> tuple[Item, ...]:
+    return tuple(
+        Item(
+            id=f'{kind}:{server.uuid}',
+            kind=kind,
+            subject=f'server:{server.uuid}',
+            label=server.name or server.uuid,
+            data={'uuid': server.uuid, 'cell': server.cell},
+            follows=follows,
+        )
+        for server in servers
+    )
+
+
+def _releases(
+    servers: Iterable[situation.Server], items: Iterable[Item]
+) -> tuple[Item, ...]:
+    """A claim is kept while something of its server is left to be done.
+
+    :param items: those of other subjects
+    """
+    left: dict[str, list[str]] = {}
+    for item in items:
+        left.setdefault(item.data['uuid'], []).append(item.subject)
+    return tuple(
+        dataclasses.replace(
+            one, follows=tuple(left.get(one.data['uuid'], ()))
+        )
+        for one in _of_claims('release-server', servers)
+    )
+
+
+def _restarts(
+    request: request_module.Request,
+    found: found_module.Found,
+    decided: decided_module.Decided,
+) -> list[Step]:
+    """A step for the canaries and for each wave, at least an empty one."""
+    title = 'reboot or start'
+    here = found.situation
+    running = {one.uuid: one for one in decided.running}
+    mapped = waves.by_server(here.volumes)
+    known = here.volumes.volumes if here.volumes else {}
+    kinds = {
+        uuid: waves.kinds_of(
+            one.server,
+            (
+                known[volume].host if volume in known else None
+                for volume in mapped.get(uuid, ())
+            ),
+        )
+        for uuid, one in running.items()
+    }
+    steps = []
+    for wave in waves.divide(list(running), kinds, request.wave_size):
+        some = [running[uuid] for uuid in wave.servers]
+        steps.append(
+            Step(
+                wave.name,
+                f'{title}, {wave.title}',
+                _wave(request, found, decided, some),
+                {
+                    'host': request.per_host,
+                    'everywhere': request.everywhere,
+                },
+                number=decided_module.RESTART,
+                failures=0
+                if wave.canary
+                else request_module.failures(
+                    request.max_failures, len(some)
+                ),
+            )
+        )
+    return steps or [Step('restart', title, (), number=decided_module.RESTART)]
+
+
+def _wave(
+    request: request_module.Request,
+    found: found_module.Found,
+    decided: decided_module.Decided,
+    some: Sequence[wanted.Wanted],
+) -> tuple[Item, ...]:
+    """Each server, then each console: who waits for one starts none."""
+    restarts = []
+    boots = []
+    for one in some:
+        server = one.server
+        subject = f'server:{server.uuid}'
+        before = server.before
+        restarts.append(
+            Item(
+                id=f'restart-server:{server.uuid}',
+                kind='restart-server',
+                subject=subject,
+                label=server.name or server.uuid,
+                data={
+                    'uuid': server.uuid,
+                    'cell': server.cell,
+                    'host': server.host,
+                    'project': server.project,
+                    'was': before.vm_state if before else 'not recorded',
+                    'why': one.why,
+                    'mark': found.situation.marks.get(server.cell, 0),
+                    'settle': request.settle,
+                    'patience': request.patience,
+                    'everywhere': True,
+                },
+                follows=_volumes(decided.cleaned.touched, server.uuid),
+            )
+        )
+        boots.append(
+            Item(
+                id=f'watch-boot:{server.uuid}',
+                kind='watch-boot',
+                subject=f'boot:{server.uuid}',
+                label=server.name or server.uuid,
+                # no host: while it boots, the next one may be started
+                data={
+                    'uuid': server.uuid,
+                    'seconds': request.console_wait,
+                },
+                follows=(subject,),
+            )
+        )
+    return (*restarts, *boots)
+
+
+def _volumes(
+    touched: Mapping[str, Collection[str]], uuid: str
+) -> tuple[str, ...]:
+    """A server follows the volumes that are cleaned before it starts."""
+    return tuple(f'volume:{volume}' for volume in touched.get(uuid, ()))
+
+
+def touches(steps: Iterable[Step]) -> list[str]:
+    """The servers that the steps do something to, in their order."""
+    return list(
+        {
+            str(item.data['uuid']): None
+            for step in steps
+            for item in step.items
+            if item.data.get('uuid')
+        }
+    )
