@@ -38,6 +38,10 @@ _PATIENCE = 8.0
 Queues = Mapping[str, bus_module.Queue | None]
 
 
+class Unheard(exceptions.RecoveryError):
+    """Nobody listens to the queue of a service: it is not there."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Wanted:
     """A queue that somebody has to listen to.

@@ -167,12 +167,12 @@ def judge(
         if isinstance(answer, tuple)
     ]
     observed = (
-        f'{len(told)} clocks, at most {max(told, default=0):.1f} s from this '
+        f'{len(told)} asked, at most {max(told, default=0):.1f} s from this '
         'host'
     )
     if len(told) < len(found):
         mute = [name for name, answer in found.items() if answer is None]
-        observed += f'; no time is told by {common.many(mute)}'
+        observed += f'; {len(mute)} APIs tell no time'
     yield from common.on_one_line(
         bad,
         readiness.Row(LAYER, 'all', readiness.GO, observed, expected),

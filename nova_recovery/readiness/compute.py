@@ -26,7 +26,6 @@ import sqlalchemy as sa
 from nova_recovery.cloud import database as database_module
 from nova_recovery.cloud import databases as databases_module
 from nova_recovery.cloud import schema
-from nova_recovery import exceptions
 from nova_recovery import readiness
 from nova_recovery.readiness import bounded
 from nova_recovery.readiness import bus
@@ -56,7 +55,7 @@ class Probe:
         up = {host for host, one in computes.items() if one['state'] == 'up'}
         deaf = {host: bus.unheard(site, f'{LAYER}/{host}') for host in up}
         answers: dict[str, Any] = {
-            host: exceptions.ApiUnavailable(f'nobody listens to {queue}')
+            host: bus.Unheard(f'nobody listens to {queue}')
             for host, queue in deaf.items()
             if queue
         }
@@ -117,7 +116,9 @@ def judge(
             bad.append(
                 _row(
                     host,
-                    readiness.UNKNOWN,
+                    readiness.NO_GO
+                    if isinstance(answer, bus.Unheard)
+                    else readiness.UNKNOWN,
                     f'heartbeat: up; {bounded.words(answer)}',
                     f'systemctl restart nova-compute  # on {host}',
                 )

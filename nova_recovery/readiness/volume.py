@@ -21,7 +21,6 @@ from collections.abc import Mapping
 import functools
 from typing import Any
 
-from nova_recovery import exceptions
 from nova_recovery import readiness
 from nova_recovery.readiness import bounded
 from nova_recovery.readiness import bus
@@ -52,9 +51,7 @@ class Probe:
         for name in backends:
             queue = bus.unheard(site, f'{LAYER}/{name}')
             if queue:
-                deaf[name] = exceptions.ApiUnavailable(
-                    f'nobody listens to {queue}'
-                )
+                deaf[name] = bus.Unheard(f'nobody listens to {queue}')
             else:
                 asks[name] = functools.partial(cinder.answers, name)
         asked = bounded.each(asks, _PATIENCE, workers=min(32, len(asks)))
@@ -90,7 +87,9 @@ def judge(
             readiness.Row(
                 LAYER,
                 name,
-                readiness.NO_GO if state == 'down' else readiness.UNKNOWN,
+                readiness.NO_GO
+                if state == 'down' or isinstance(answer, bus.Unheard)
+                else readiness.UNKNOWN,
                 observed,
                 'up, and answers within 10 s',
                 f'systemctl restart cinder-volume  # on {host}',

@@ -272,10 +272,10 @@ class TestClocks(base.TestCase):
             )
             self.assertEqual(state, row.state)
 
-    def test_one_that_tells_no_time_is_named(self) -> None:
+    def test_one_that_tells_no_time_is_counted(self) -> None:
         (row,) = clocks.judge({'x': (0.0, 0.1), 'image API': None}, {})
         self.assertEqual(readiness.GO, row.state)
-        self.assertIn('no time is told by image API', row.observed)
+        self.assertIn('1 APIs tell no time', row.observed)
 
     def test_one_that_does_not_answer_is_unknown(self) -> None:
         (row,) = clocks.judge(
