@@ -169,7 +169,7 @@ def compare(
     parsed: argparse.Namespace,
     bare: bool,
 ) -> None:
-    ratios = []
+    ratios, effort = [], []
     print(
         'volumes alone, as the guide writes them'
         if bare
@@ -177,20 +177,41 @@ def compare(
     )
     for number in range(parsed.rounds):
         anew(server, bare)
+        before = processor(server)
         theirs = guide(server)
+        theirs_used = processor(server) - before
         if not number:
             counted(server)
         anew(server, bare)
+        before = processor(server)
         parts = ours(server, folder, parsed.workers, bare)
+        used = processor(server) - before
         taken = sum(parts.values())
         ratios.append(taken / theirs)
+        effort.append(used / theirs_used)
         told = ', '.join(f'{what} {some:.2f}' for what, some in parts.items())
         print(
-            f'  guide {theirs:5.2f} s, ours {taken:5.2f} s '
-            f'({told}): {taken / theirs:.2f}'
+            f'  guide {theirs:5.2f} s, ours {taken:5.2f} s ({told}): '
+            f'{ratios[-1]:.2f}; of processor {theirs_used:.2f} s and '
+            f'{used:.2f} s: {effort[-1]:.2f}',
+            flush=True,
         )
-    middle = statistics.median(ratios)
-    print(f'  median of {parsed.rounds} ratios: {middle:.2f}')
+    print(
+        f'  median of {parsed.rounds} ratios: {statistics.median(ratios):.2f},'
+        f' of processor {statistics.median(effort):.2f}'
+    )
+
+
+def processor(server: mariadb.MariaDB) -> float:
+    """Seconds of processor so far: the server's, ours, and our children's.
+
+    On a machine that does other things too, these say more than a clock.
+    """
+    stat = pathlib.Path(f'/proc/{server.daemon.pid()}/stat').read_text()
+    # after the name, which may have blanks: utime and stime, in ticks
+    fields = stat.rpartition(')')[2].split()
+    ticks = int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf('SC_CLK_TCK') + sum(os.times()[:4])
 
 
 def guide(server: mariadb.MariaDB) -> float:
