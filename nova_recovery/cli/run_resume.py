@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import time
@@ -116,6 +117,7 @@ class ResumeRun(base.RecoveryLister):
                 '--skip',
                 lambda item: (GIVES_BACK.get(item.kind), item.subject)
                 not in held,
+                _about(plan),
             )
             touched = frozenset(i.subject for i in items if i.begun)
             finished = [i.id for i in items if i.state in states.FINAL]
@@ -156,10 +158,15 @@ def chosen(
     words: Sequence[str],
     option: str,
     fits: Callable[[records.ItemRecord], bool] = lambda item: True,
+    about: Mapping[str, str] | None = None,
 ) -> list[tuple[str, str]]:
     """The items that ``SUBJECT=REASON`` words mean, each with its reason.
 
+    A server, its boot and its guest are one.
+
     :param items: those that the option can be for
+    :param about: item id -> the server that it is about, although it is
+        done to something else, such as a volume
     :raises UsageError: a word that means none
     :raises Ambiguous: servers of several projects may have the same name
     """
@@ -168,18 +175,20 @@ def chosen(
     for word in words:
         name, equals, reason = word.partition('=')
         meant = [
-            item
-            for item in possible
-            if name in (item.label, item.subject.partition(':')[2])
+            item for item in possible if name in (item.label, _id(item))
         ]
-        subjects = dict.fromkeys(item.subject for item in meant)
-        if len(subjects) > 1:
+        named = dict.fromkeys(_id(item) for item in meant)
+        if len(named) > 1:
             raise exceptions.Ambiguous(
                 f'{option} {word}: several are called {name}; give the ID of '
                 'the one that is meant:',
-                [subject.partition(':')[2] for subject in subjects],
+                list(named),
             )
-        some = [item.id for item in meant]
+        some = [
+            item.id
+            for item in possible
+            if _id(item) in named or (about or {}).get(item.id) in named
+        ]
         if not (equals and reason.strip() and some):
             raise exceptions.UsageError(
                 f'{option} {word}: give SERVER=REASON with one of: '
@@ -187,6 +196,20 @@ def chosen(
             )
         found.extend((item_id, reason.strip()) for item_id in some)
     return found
+
+
+def _id(item: records.ItemRecord) -> str:
+    """A server's UUID, the name of a host."""
+    return item.subject.partition(':')[2]
+
+
+def _about(plan: plan_module.Plan) -> dict[str, str]:
+    """The servers whose volumes items are done to."""
+    return {
+        item.id: item.data['uuid']
+        for item in plan.items()
+        if f'server:{item.data.get("uuid")}' in item.follows
+    }
 
 
 def only_hard(plan: plan_module.Plan) -> plan_module.Plan:

@@ -15,9 +15,14 @@
 from __future__ import annotations
 
 import dataclasses
+import types
+from typing import Any
 
+from nova_recovery.cli import run_resume
 from nova_recovery.engine import change
 from nova_recovery.engine import plan as plan_module
+from nova_recovery import exceptions
+from tests import base
 from tests.unit.cli import runs
 from tests.unit import plans
 
@@ -109,3 +114,45 @@ class TestSkip(runs.RunsTestCase):
         self.ended(4, 'host', 'recover', '--yes')
         self.skip(0)
         self.assertEqual(['skipped', 'skipped', 'skipped'], self.states())
+
+
+class TestChosen(base.TestCase):
+    """A server is one, whatever is done to it."""
+
+    def items(self) -> Any:
+        return [
+            types.SimpleNamespace(id=name, label=label, subject=subject)
+            for name, label, subject in (
+                ('restart', 'web', 'server:u1'),
+                ('watch', 'web', 'boot:u1'),
+                ('attach', 'data', 'volume:v1'),
+                ('other', 'db', 'server:u2'),
+            )
+        ]
+
+    def chosen(self, word: str) -> list[str]:
+        found = run_resume.chosen(
+            self.items(), [word], '--skip', about={'attach': 'u1'}
+        )
+        return [item_id for item_id, reason in found]
+
+    def test_with_its_boot_and_its_volumes(self) -> None:
+        for name in ('web', 'u1'):
+            self.assertEqual(
+                ['restart', 'watch', 'attach'],
+                self.chosen(f'{name}=its host is burnt'),
+            )
+
+    def test_a_volume_alone(self) -> None:
+        self.assertEqual(['attach'], self.chosen('data=it is lost'))
+
+    def test_two_of_one_name(self) -> None:
+        both = [
+            *self.items(),
+            types.SimpleNamespace(id='x', label='web', subject='server:u3'),
+        ]
+        error = self.assertRaises(
+            exceptions.Ambiguous,
+            run_resume.chosen, both, ['web=so'], '--skip',
+        )  # fmt: skip
+        self.assertEqual(('u1', 'u3'), error.candidates)
