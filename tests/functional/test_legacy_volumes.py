@@ -18,12 +18,14 @@ from __future__ import annotations
 from typing import Any
 
 from nova_recovery import changes
+from nova_recovery.cloud import bulk
 from nova_recovery.cloud import cells
 from nova_recovery.cloud import database
 from nova_recovery.cloud import databases
 from nova_recovery.cloud import old_volumes as layouts
 from nova_recovery import exceptions
 from nova_recovery.procedures.disaster import legacy
+from nova_recovery.procedures.disaster import legacy_items
 from tests import base
 from tests.functional import dbserver
 from tests.functional import old_volumes
@@ -287,6 +289,39 @@ class Cases:
             self.of_volumes(self.before, others),
             self.of_volumes(self.everything(), others),
         )
+
+    def test_pages_and_batches_make_no_difference(self) -> None:
+        self.patch(legacy_items, 'BATCH', 2)
+        self.patch(bulk, 'PAGE', 7)
+        run = self.start(self.plan())
+        self.assertEqual('done', self.carry_out(run).state)
+        for one in self.eligible():
+            row = self.everything()['volumes'][one]
+            self.assertEqual('available', row['status'], row)
+        self.assertEqual('undone', self.undo(run).state)
+        self.assert_same(self.before, self.everything())
+
+    def test_a_device_that_no_line_can_hold(self) -> None:
+        self.volume('odd', 'in-use', WEB, '/dev/a|b')
+        # in no line of a statement, but in a line
+        self.volume('quoted', 'in-use', WEB, "/dev/o'k")
+        before = self.everything()
+        run = self.start(self.plan(WEB))
+        self.assertEqual('done', self.carry_out(run).state)
+        if self.layout == 'M1':
+            # there devices are neither compared nor written
+            self.assert_clean('odd')
+        else:
+            odd = {self.id_of('odd')}
+            self.assert_same(
+                self.of_volumes(before, odd),
+                self.of_volumes(self.everything(), odd),
+            )
+            name = f'volume:{self.id_of("odd")}'
+            self.assertIn('characters', self.cleaning.left_out[name])
+        self.assert_clean('quoted')
+        self.undo(run)
+        self.assert_same(before, self.everything())
 
     def test_nothing_stale_no_step(self) -> None:
         self.carry_out(self.start(self.plan()))

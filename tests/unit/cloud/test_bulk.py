@@ -1,0 +1,48 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Rows as text: what stands in a statement, and what never does."""
+
+from __future__ import annotations
+
+from nova_recovery.cloud import bulk
+from tests import base
+
+ROWS = bulk.Selection('volumes', 'id', ('status', 'host'), 'deleted = 0')
+
+
+class BulkTest(base.TestCase):
+    def test_keys_of_a_list(self) -> None:
+        self.assertEqual(
+            "`id` IN ('a-1','2')", bulk.among('id', ['a-1', '2'])
+        )
+
+    def test_what_is_no_key(self) -> None:
+        for bad in ("a'b", "a','b", 'a"', 'a\\', 'a%', ''):
+            keys = [bad] if bad else []
+            self.assertRaises(ValueError, bulk.among, 'id', keys)
+
+    def test_lines_of_a_list(self) -> None:
+        self.assertEqual(
+            "BINARY CONCAT_WS('|', `id`, IFNULL(`status`, '~'), "
+            "IFNULL(`host`, '~')) IN ('a|in-use|~','b|~|h:1')",
+            ROWS.exactly('a|in-use|~\nb|~|h:1'),
+        )
+
+    def test_lines_that_would_have_to_be_quoted(self) -> None:
+        for bad in ("a|x'|h", 'a|x\\|h', 'a|%s|h', 'a|ü|h'):
+            self.assertEqual('', ROWS.exactly(bad))
+
+    def test_values_of_a_line(self) -> None:
+        self.assertEqual(['a', None, 'h'], bulk.fields('a|~|h'))
+        self.assertEqual([], bulk.lines(''))
