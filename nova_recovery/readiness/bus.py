@@ -103,11 +103,14 @@ class Looked:
 
     :ivar wanted: the queues that matter
     :ivar queues: those as they are, or why they can't be seen
+    :ivar unheard: who should listen and doesn't, as its row is named ->
+        the queue
     """
 
     buses: Mapping[str, bus_module.Bus]
     wanted: Mapping[str, list[Wanted]]
     queues: Mapping[str, Queues | BaseException]
+    unheard: Mapping[str, str]
 
 
 def look(site: readiness.Site) -> Looked:
@@ -119,19 +122,24 @@ def look(site: readiness.Site) -> Looked:
     def ask() -> Looked:
         buses = bus_module.of_cloud(site.cloud)
         wanted = _wanted(site, buses)
-        return Looked(
-            buses,
-            wanted,
-            bounded.each(
-                {
-                    names: functools.partial(
-                        bus.queues, [one.queue for one in wanted[names]]
-                    )
-                    for names, bus in buses.items()
-                },
-                _PATIENCE / 2,
-            ),
+        queues = bounded.each(
+            {
+                names: functools.partial(
+                    bus.queues, [one.queue for one in wanted[names]]
+                )
+                for names, bus in buses.items()
+            },
+            _PATIENCE / 2,
         )
+        unheard = {}
+        for names, answer in queues.items():
+            if isinstance(answer, BaseException):
+                continue
+            for one in wanted[names]:
+                queue = answer[one.queue]
+                if queue is None or not queue.consumers:
+                    unheard[one.who] = one.queue
+        return Looked(buses, wanted, queues, unheard)
 
     return site.once('queues', ask)
 
@@ -143,17 +151,7 @@ def unheard(site: readiness.Site, who: str) -> str:
 
     :param who: the service as its row is named, ``layer/subject``
     """
-    looked = look(site)
-    for names, wanted in looked.wanted.items():
-        queues = looked.queues[names]
-        if isinstance(queues, BaseException):
-            continue
-        for one in wanted:
-            if one.who == who:
-                queue = queues[one.queue]
-                if queue is None or not queue.consumers:
-                    return one.queue
-    return ''
+    return look(site).unheard.get(who, '')
 
 
 def _reached(
@@ -237,12 +235,13 @@ def _wanted(
     site: readiness.Site, buses: Mapping[str, bus_module.Bus]
 ) -> dict[str, list[Wanted]]:
     """The queues that matter, by the names of their bus."""
-    found: dict[str, list[Wanted]] = {names: [] for names in buses}
+    # a dictionary for its order, and because cells may share a bus
+    found: dict[str, dict[Wanted, None]] = {names: {} for names in buses}
 
     def want(user: str, one: Wanted) -> None:
         place = bus_module.bus_of(buses, user)
-        if place is not None and one not in found[place[0]]:
-            found[place[0]].append(one)
+        if place is not None:
+            found[place[0]][one] = None
 
     for cell in site.cloud.databases.cells:
         want(
@@ -271,7 +270,7 @@ def _wanted(
                 host,
             ),
         )
-    return found
+    return {names: list(some) for names, some in found.items()}
 
 
 def _row(

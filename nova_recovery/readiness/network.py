@@ -79,8 +79,9 @@ class Probe:
         ports = _ports(site)
         with site.before() as snapshot:
             if snapshot is not None:
-                for host in ports:
-                    for row in snapshot.rows('ports', host=host):
+                # all at once: they are not sorted by host
+                for row in snapshot.rows('ports'):
+                    if row['host'] in ports:
                         bound[row['id']] = (row['host'], row['vif_type'])
         yield from bindings(ports, bound)
 

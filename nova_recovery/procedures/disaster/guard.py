@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 from typing import TYPE_CHECKING
 
 from nova_recovery.engine import change
@@ -65,6 +66,7 @@ class Vital:
         self._cloud = cloud
         self._lock = threading.Lock()
         self._looked = 0.0
+        self._memory: dict[str, Any] = {}
         # how many requests were let through since
         self._since = REQUESTS
 
@@ -85,7 +87,7 @@ class Vital:
 
     def _look(self, item: Item) -> None:
         hosts = frozenset({item.data['host']} - {None})
-        site = readiness.Site(self._cloud, hosts=hosts)
+        site = readiness.Site(self._cloud, hosts=hosts, memory=self._memory)
         red = readiness.red(readiness.vital(site))
         if red:
             raise exceptions.Paused(
