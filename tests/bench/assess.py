@@ -60,8 +60,9 @@ _SELECTS = {
     ),
 }
 
+_ALIVE = 'UPDATE services SET last_seen_up = UTC_TIMESTAMP()'
 _DARK = (
-    "UPDATE services SET last_seen_up = UTC_TIMESTAMP() - INTERVAL 1 HOUR",
+    'UPDATE services SET last_seen_up = UTC_TIMESTAMP() - INTERVAL 1 HOUR',
 )
 _BACK = (
     'UPDATE services SET last_seen_up = UTC_TIMESTAMP() + INTERVAL 30 SECOND',
@@ -95,6 +96,7 @@ def compare(
         " CONCAT('req-', uuid, seq), 'alice', UTC_TIMESTAMP(), 0"
         f' FROM instances, seq_1_to_{HISTORY}',
     )
+    server.sql('nova', _ALIVE)
     ours = folder / 'nova-recovery.conf'
     nova, cinder = folder / 'nova.conf', folder / 'cinder.conf'
     nova.write_text('[DEFAULT]\nhost = control\n')
