@@ -47,7 +47,9 @@ def decide(
         steps = ()
     return Plan(
         procedure=decided_module.PROCEDURE,
-        title=f'bring {wording.count(total, "server")} of '
+        title=f'record and clean the volumes of {request.scope.words()}'
+        if found.legacy
+        else f'bring {wording.count(total, "server")} of '
         f'{request.scope.words()} back',
         arguments=request.plain(),
         steps=steps,

@@ -37,6 +37,7 @@ from nova_recovery import procedures
 from nova_recovery.procedures.disaster import decide
 from nova_recovery.procedures.disaster import found as found_module
 from nova_recovery.procedures.disaster import guests
+from nova_recovery.procedures.disaster import legacy
 from nova_recovery.procedures.disaster import planning
 from nova_recovery.procedures.disaster import request as request_module
 from nova_recovery.procedures.disaster import scope
@@ -95,6 +96,7 @@ def _found(given: JSON, more: JSON) -> found_module.Found:
         for uuid, addresses in more.pop('reach', {}).items()
     }
     age = more.pop('age', [])
+    old = more.pop('legacy', None)
     return found_module.Found(
         situation=here,
         versions=more.pop('versions', {'nova': '2.104', 'cinder': '3.71'}),
@@ -112,7 +114,16 @@ def _found(given: JSON, more: JSON) -> found_module.Found:
         lines=None
         if lines is None
         else tuple(mapfile.Line(*line) for line in lines),
+        legacy=None if old is None else _legacy(old),
         **more,
+    )
+
+
+def _legacy(old: JSON) -> legacy.Cleaning:
+    items = tuple(plan_module.Item(*words) for words in old['items'])
+    step = plan_module.Step('clean', 'clean', items, number=2)
+    return legacy.Cleaning(
+        old['layout'], (step,), old['left_out'], tuple(old['notes'])
     )
 
 
