@@ -82,7 +82,7 @@ class Probe:
         seen = 0
         for names, queues in looked.queues.items():
             if isinstance(queues, BaseException):
-                # the broker's own row says so
+                bad.append(unseen(names, queues))
                 continue
             seen += len(queues)
             bad += judge(looked.wanted[names], queues)
@@ -194,6 +194,21 @@ def reached(
             remedy = 'give the nova.conf and cinder.conf of a controller'
     return _row(
         f'broker {names}', state, observed, 'it answers AMQP', remedy
+    )
+
+
+def unseen(names: str, error: BaseException) -> readiness.Row:
+    """Queues that can't be looked at: what they hold is not known."""
+    return dataclasses.replace(
+        _row(
+            f'queues {names}',
+            readiness.UNKNOWN,
+            bounded.words(error),
+            'they can be looked at',
+            'rabbitmqctl list_queues name messages consumers  # is it busy, '
+            'and may the user of transport_url read?',
+        ),
+        behind=(f'{LAYER}/broker {names}',),
     )
 
 

@@ -126,6 +126,13 @@ class TestJudge(base.TestCase):
         self.assertNotIn('--purge', row.remedy)
         self.assertIn('restart nova-scheduler', row.remedy)
 
+    def test_queues_that_can_not_be_seen_are_not_fine(self) -> None:
+        row = probe.unseen('cell1', TimeoutError('no answer within 4 s'))
+        self.assertEqual([row], readiness.red([row]))
+        self.assertEqual(readiness.UNKNOWN, row.state)
+        # a broker that is gone explains it
+        self.assertEqual(('bus/broker cell1',), row.behind)
+
     def test_one_server_of_a_bus_is_enough(self) -> None:
         found = bus.Bus('cell1', settings.BusSettings('rabbit://a,b/'))
         for members, state in (
