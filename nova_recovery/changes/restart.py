@@ -57,7 +57,10 @@ class RestartServer(once.SentOnce):
     """Start or hard reboot, whichever the server needs when it is sent.
 
     Data: as SentOnce, and host; mark, the highest ``instance_actions.id`` of
-    the cell before the outage: what is above it was asked for since.
+    the cell before the outage, as far as is known (a snapshot's is older):
+    what is above it was asked for since. And seen, the newest request of the
+    server that had come to a good end when the plan was made: nothing of it
+    is on its way, and if its guest is off, the outage came after it.
     """
 
     kind = 'restart-server'
@@ -124,7 +127,7 @@ class RestartServer(once.SentOnce):
         newest = None if context.again else _newest(item, context, known)
         if runs:
             return _running(row, newest), patience
-        if newest:
+        if newest and newest['id'] != item.data['seen']:
             return self._of_others(item, context, row, newest)
         return self._needs(item, context, row), patience
 

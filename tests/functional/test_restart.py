@@ -134,8 +134,8 @@ class TestRestart(base.FunctionalTest):
                 plan.Item(
                     f'restart-server:{one.uuid}', 'restart-server', subject,
                     one.name,
-                    {**data, 'mark': mark, 'settle': 5, 'patience': 60,
-                     'everywhere': True},
+                    {**data, 'mark': mark, 'seen': 0, 'settle': 5,
+                     'patience': 60, 'everywhere': True},
                 )
             )  # fmt: skip
             items.append(

@@ -22,6 +22,7 @@ import dataclasses
 
 from nova_recovery.engine.plan import Item
 from nova_recovery.engine.plan import Step
+from nova_recovery.procedures.disaster import alive
 from nova_recovery.procedures.disaster import decided as decided_module
 from nova_recovery.procedures.disaster import found as found_module
 from nova_recovery.procedures.disaster import guests
@@ -245,6 +246,7 @@ def _wave(
                     'was': before.vm_state if before else 'not recorded',
                     'why': one.why,
                     'mark': found.situation.marks.get(server.cell, 0),
+                    'seen': _well_ended(server),
                     'settle': request.settle,
                     'patience': request.patience,
                     'everywhere': True,
@@ -267,6 +269,16 @@ def _wave(
             )
         )
     return (*restarts, *boots)
+
+
+def _well_ended(server: situation.Server) -> int:
+    """The newest request to bring it up, 0 if none went well since the mark.
+
+    The mark of a snapshot may be a day older than the outage: what its owner
+    did in between was before it.
+    """
+    last = alive.brought_up(server)
+    return last.id if last is not None and last.result == 'Success' else 0
 
 
 def _volumes(

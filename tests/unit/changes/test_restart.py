@@ -163,15 +163,20 @@ class RestartTest(base.TestCase):
         patch = mock.patch.object(once, 'POLL', 0.01)
         patch.start()
         self.addCleanup(patch.stop)
-        item = plan.Item(
+        self.item = plan.Item(
             'restart-server:u1', 'restart-server', 'server:u1', 'web',
             {
                 'uuid': 'u1', 'cell': 'cell1', 'host': 'np-rcc54',
-                'mark': MARK, 'settle': 0.4, 'patience': 1.5,
+                'mark': MARK, 'seen': 0, 'settle': 0.4,
+                'patience': 1.5,
             },
         )  # fmt: skip
+        self.plan_anew()
+
+    def plan_anew(self) -> None:
+        step = plan.Step('s', 'S', (self.item,))
         self.run_id = self.journal.create_run(
-            plan.Plan('test', '', {}, (plan.Step('s', 'S', (item,)),)),
+            plan.Plan('test', '', {}, (step,)),
             who='anna', machine='ctl1', command='test',
         )  # fmt: skip
 
@@ -218,6 +223,21 @@ class TestNeed(RestartTest):
         self.nova.set(vm_state='stopped', power_state=4)
         self.nova.asked('stop', user=None)
         self.check('done', 'start (req-103)', ['start'])
+
+    def test_what_ended_well_before_the_plan_was_before_the_outage(
+        self,
+    ) -> None:
+        with mock.patch.dict(self.item.data, seen=MARK + 1):
+            self.plan_anew()
+        self.nova.ended(self.nova.asked('reboot'))
+        self.check('done', 'reboot (req-102)', ['reboot'])
+
+    def test_what_came_after_the_plan_is_somebody_elses(self) -> None:
+        with mock.patch.dict(self.item.data, seen=MARK + 1):
+            self.plan_anew()
+        self.nova.ended(self.nova.asked('reboot'))
+        self.nova.ended(self.nova.asked('start'))
+        self.check('conflict', 'after a start (req-102)', [])
 
     def test_a_guest_that_runs_is_left_alone(self) -> None:
         self.nova.on = True
