@@ -23,6 +23,7 @@ one of two writers in, on a Galera cluster too.
 from __future__ import annotations
 
 from collections.abc import Iterable
+import re
 from typing import Any
 import zlib
 
@@ -34,6 +35,7 @@ from nova_recovery.cloud import facts
 from nova_recovery import exceptions
 
 PREFIX = 'nova-recovery run='
+_RUN = re.compile('nova-recovery[ -]run=([^ -]+)')
 #: A tag that can exist once for each server: the claim itself.
 TAG = 'nova-recovery-claim'
 #: Characters of ``tags.tag``.
@@ -279,6 +281,12 @@ def server_holders(
                 else:
                     found[uuid] = tag
     return {uuid: found[uuid] for uuid in claimed}
+
+
+def run_of(claim: str) -> str:
+    """The run that a marker, or the tag made of one, names; '' for none."""
+    found = _RUN.match(claim)
+    return found[1] if found else ''
 
 
 def owner_tag(marker: str) -> str:

@@ -64,11 +64,11 @@ def _confirm(
 ) -> None:
     database = cloud.databases.cell(claim.data['cell'])
     if claim.kind == 'claim-server':
-        held = claims.server_holder(database, claim.data['uuid'])
-        if held != claims.owner_tag(marker):
-            raise exceptions.ClaimLost(
-                f'the claim on server {claim.label} is gone: {held}'
-            )
+        _confirm_server(
+            claim.label,
+            claims.server_holder(database, claim.data['uuid']),
+            marker,
+        )
         return
     row = claims.service_row(database, claim.data['service_id'])
     if row['disabled_reason'] != marker:
@@ -85,3 +85,28 @@ def _confirm(
             'the plan was made; nothing more is done for it, what was can be '
             'taken back (run undo)'
         )
+
+
+def _confirm_server(label: str, held: str | None, marker: str) -> None:
+    """One server that was lost ends nothing but what is done to it.
+
+    Its claim is a tag, which its owner can take off, and which nova deletes
+    with the server.
+
+    :param held: the tag of whoever has claimed it
+    :raises ClaimLost: the run itself is somebody else's by now
+    :raises Conflict: only this server's claim is gone
+    """
+    ours = claims.owner_tag(marker)
+    if held == ours:
+        return
+    if held is not None and claims.run_of(held) == claims.run_of(ours):
+        raise exceptions.ClaimLost(
+            f'the claim on server {label} is gone: {held}'
+        )
+    raise exceptions.Conflict(
+        f'the claim on server {label} is gone: '
+        + (f'it is claimed by {held}' if held else 'its tag was removed')
+        + '; nothing more is done to it. Make a new plan for it, and leave '
+        'it out here with run resume --skip'
+    )

@@ -78,7 +78,12 @@ def steps(
             'release',
             'give the claims back',
             _releases(
-                claims, (*decided.again.items, *decided.chosen.items)
+                claims,
+                (
+                    *decided.cleaned.items,
+                    *decided.again.items,
+                    *decided.chosen.items,
+                ),
             ),
         ),
     )
@@ -164,13 +169,13 @@ def _releases(
 
     :param items: those of other subjects
     """
-    left: dict[str, list[str]] = {}
+    # in their order, each once: a volume may have several changes
+    left: dict[str, dict[str, None]] = {}
     for item in items:
-        left.setdefault(item.data['uuid'], []).append(item.subject)
+        for subject in item.follows:
+            left.setdefault(subject, {})[item.subject] = None
     return tuple(
-        dataclasses.replace(
-            one, follows=tuple(left.get(one.data['uuid'], ()))
-        )
+        dataclasses.replace(one, follows=tuple(left.get(one.subject, ())))
         for one in _of_claims('release-server', servers)
     )
 

@@ -105,10 +105,24 @@ class GuardTest(base.TestCase):
         self.row['disabled_reason'] = OTHER
         self.confirm(REBOOT, CLAIM, MOVE)
 
-    def test_a_server_that_is_claimed_itself(self) -> None:
-        for holder in (None, OTHER.replace(' ', '-')):
+    def test_a_server_whose_own_claim_is_lost_is_alone_in_that(self) -> None:
+        for holder, told in (
+            (None, 'its tag was removed'),
+            (OTHER.replace(' ', '-'), 'it is claimed by'),
+        ):
             self.holder = holder
-            self.assertIn('web', self.lost(REBOOT, CLAIM_SERVER, REBOOT))
+            error = self.assertRaises(
+                exceptions.Conflict,
+                self.confirm,
+                REBOOT,
+                *(CLAIM_SERVER, REBOOT),
+            )
+            self.assertIn('web', str(error))
+            self.assertIn(told, str(error))
+
+    def test_a_run_that_was_taken_over_ends(self) -> None:
+        self.holder = 'nova-recovery-run=1a2b3c4d-by=bob@ctl2'
+        self.assertIn('web', self.lost(REBOOT, CLAIM_SERVER, REBOOT))
 
     def test_claiming_and_giving_back_look_for_themselves(self) -> None:
         self.row['disabled_reason'] = None
