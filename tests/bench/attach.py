@@ -97,25 +97,15 @@ def _prepared(
                 range(servers),
             )
         )
-    storage = practice.connection('admin', 'demo').block_storage
-
-    def create(number: int) -> str:
-        body = {'name': f'bench-{number}', 'size': 1, 'volume_type': 'iscsi'}
-        return str(
-            servers_module.call(
-                storage, 'POST', '/volumes', 'volume', {'volume': body}
-            )['id']
-        )
-
+    owner = practice.connection('admin', 'demo')
+    # each is waited for: cinder would begin with all of them at once
     with futures.ThreadPoolExecutor(4) as pool:
-        ids = list(pool.map(create, range(volumes)))
-    practice.wait_for(
-        lambda: not practice.sql(
-            'cinder', "SELECT id FROM volumes WHERE status = 'creating'"
-        ),
-        300,
-        'the volumes',
-    )
+        ids = list(
+            pool.map(
+                lambda n: servers_module.create_volume(owner, f'bench-{n}'),
+                range(volumes),
+            )
+        )
     return [
         (
             volume,
