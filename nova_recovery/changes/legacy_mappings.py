@@ -180,7 +180,7 @@ def _live(
 
 
 def _volumes(rows: Sequence[str]) -> list[str]:
-    return sorted({bulk.field(r, 1) for r in rows})
+    return list({r.partition(bulk.SEPARATOR)[2] for r in rows})
 
 
 def _stale(

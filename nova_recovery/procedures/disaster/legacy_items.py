@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Sequence
-import itertools
 
 from nova_recovery.cloud import bulk
 from nova_recovery.cloud import old_volumes
@@ -39,10 +38,13 @@ def items(
     In the order in which nova got its mappings, so that a batch has
     neighbours in two tables of three: no order of UUIDs is one of time.
     """
-    modes: dict[str, list[str]] = {}
+    modes: dict[str, str] = {}
     for line in found.volumes.modes:
         number, _, volume = line.partition(bulk.SEPARATOR)
-        modes.setdefault(volume, []).append(number)
+        # nearly always one
+        modes[volume] = (
+            f'{modes[volume]} {number}' if volume in modes else number
+        )
     mapped = [one for one in choice.mapped if one in choice.stale]
     for cell in found.cells:
         mine = (
@@ -87,7 +89,7 @@ def _volumes(
     cell: str,
     batch: Sequence[str],
     choice: legacy_choice.Choice,
-    modes: dict[str, list[str]],
+    modes: dict[str, str],
 ) -> Item:
     # Texts and no lists: a plan of 200,000 volumes stays a small file, and
     # is read and written at once.
@@ -113,9 +115,7 @@ def _volumes(
                 for parts in choice.attached.get(volume, ())
             ),
             'modes': ' '.join(
-                itertools.chain.from_iterable(
-                    [modes.get(volume, ()) for volume in batch]
-                )
+                [modes[volume] for volume in batch if volume in modes]
             ),
         },
     )
