@@ -73,6 +73,7 @@ class Undo(session.Session):
         )
         self._reporter.run_started(plan, total)
         for place, step in reversed(list(enumerate(plan.steps))):
+            self._keep_what_happened(run, step, place)
             found = [
                 record
                 for record in self._journal.items(run.id, _TO_DO, place)
@@ -80,6 +81,21 @@ class Undo(session.Session):
                 if record.begun
             ]
             self._side_by_side(step, found, reverse=True)
+
+    def _keep_what_happened(
+        self, run: journal_module.RunRecord, step: plan_module.Step, place: int
+    ) -> None:
+        """What somebody else did stands on our changes like our own.
+
+        A server that nova itself started after its volumes were mended runs
+        on them.
+        """
+        for record in self._journal.items(run.id, {states.ALREADY}, place):
+            item = step.items[record.position]
+            if self._registry[item.kind].once:
+                reason = f'{item.id} stands on it: {record.detail}'
+                for subject in (item.subject, *item.follows):
+                    self._stays.setdefault(subject, reason)
 
     def _do(
         self, item: plan_module.Item, record: journal_module.ItemRecord

@@ -79,6 +79,24 @@ class TestUndo(test_runner.RunnerTestCase):
         self.assertIn('nothing helps', items['once:s:1'].detail)
         self.assertIn('once:s:1 stands on it', items['set-new:s:1'].detail)
 
+    def test_what_another_did_stands_on_it_as_well(self) -> None:
+        run_id = self.site.create(
+            world.plan_of(
+                [world.set_item('v:1'), world.set_item('v:2')],
+                [world.set_item('s:1', kind='scripted', follows=('v:1',))],
+            )
+        )
+        self.script['observe'] = lambda *args: change.Observed(
+            change.State.AFTER, 'runs already'
+        )
+        with mock.patch.object(world.Scripted, 'once', True):
+            self.site.run(run_id)
+            self.site.undo(run_id)
+        self.assertEqual('new', self.site.world.value('v:1'))
+        self.assertEqual('old', self.site.world.value('v:2'))
+        detail = self.site.items(run_id)['set-new:v:1'].detail
+        self.assertIn('runs already', detail)
+
     def test_what_somebody_changed_since_is_kept_until_mended(self) -> None:
         run_id = self.run_of([world.set_item('s:1')])
         self.site.world.add(set='s:1', to='odd')
