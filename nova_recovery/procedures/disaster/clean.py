@@ -116,6 +116,9 @@ def _of_volume(
         return [], 'left to cinder; look again when it is done'
     if any(one.server in alone for one in wrong):
         return [], 'its server is left alone'
+    why = _not_asked_for(found, volume, wrong)
+    if why:
+        return [], why
     # a gate of many volumes goes through all that are there
     one_volume = both.alone(volume)
     remedies = {one.remedy for one in wrong}
@@ -128,6 +131,27 @@ def _of_volume(
     if '' in remedies:
         return [], 'there is no safe way by a command'
     return [], 'mend one after the other by hand'
+
+
+def _not_asked_for(
+    found: found_module.Found, volume: str, wrong: list[situation.Finding]
+) -> str:
+    """Which live servers outside of the scope have the volume, '' if none.
+
+    Nobody claims these, and no gate asks about them.
+    """
+    both = found.situation.volumes
+    assert both is not None  # nosec B101 - the caller looked
+    known = both.volumes.get(volume)
+    involved = {one.server for one in wrong}
+    involved |= {one.server for one in both.mapped(volume)}
+    if known is not None:
+        involved |= {one.server or '' for one in known.attachments}
+    others = (involved & set(both.servers)) - set(found.situation.servers)
+    if not others:
+        return ''
+    names = ', '.join(sorted(both.name(one) for one in others))
+    return f'server {names} has it too, and is not asked for'
 
 
 def _attached(

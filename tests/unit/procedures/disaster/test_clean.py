@@ -1,0 +1,127 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Which changes of step 2 are left undone, and what follows in step 4."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from nova_recovery.procedures.disaster import clean
+from nova_recovery.procedures.disaster import found as found_module
+from nova_recovery.procedures.disaster import request as request_module
+from tests import base
+from tests.unit.procedures.disaster import situations
+from tests.unit.procedures.volumes import situations as volumes
+
+JSON = dict[str, Any]
+KNOWN = {'host': situations.HOST}
+
+
+def found(
+    both: JSON, outside: tuple[str, ...] = (), **others: Any
+) -> found_module.Found:
+    """Of server web; how hosts connect is known, and no guest runs.
+
+    :param outside: live servers that are not in the scope
+    """
+    more = {
+        name: others.pop(name) for name in ('runs', 'lines') if name in others
+    }
+    here = situations.make({'web': others.pop('web', {})}, **others)
+    known = volumes.make(both, {'web': {}, **{one: {} for one in outside}})
+    return found_module.Found(
+        dataclasses.replace(here, volumes=known),
+        claimable=frozenset({'cell1'}),
+        connections={
+            (one.server, one.volume): found_module.Connection(KNOWN)
+            for one in known.mappings
+        },
+        **{'runs': {'web': False}, **more},
+    )
+
+
+def cleaned(seen: found_module.Found) -> clean.Cleaned:
+    return clean.plan(request_module.Request(), seen)
+
+
+class ScopeTest(base.TestCase):
+    def assert_left(self, seen: found_module.Found) -> None:
+        result = cleaned(seen)
+        self.assertEqual((), result.items)
+        self.assertIn(
+            'server db has it too, and is not asked for', result.left['data']
+        )
+
+    def test_mapping_of_a_server_outside_is_not_mended(self) -> None:
+        """It is not claimed, and nobody was asked about it."""
+        both = {
+            'data': {
+                'multiattach': True,
+                'attachments': {'a1': {}},
+                'mappings': {
+                    'web': {'attachment': 'a1'},
+                    'db': {'attachment': 'gone'},
+                },
+            }
+        }
+        self.assert_left(found(both, ('db',)))
+
+    def test_volume_that_is_of_another_server_by_now(self) -> None:
+        both: JSON = {
+            'data': {
+                'status': 'detaching',
+                'attachments': {'a1': {'server': 'db'}},
+                'mappings': {'db': {'attachment': 'a1'}},
+            }
+        }
+        self.assert_left(found(both, ('db',)))
+
+    def test_attachment_of_a_server_outside(self) -> None:
+        both: JSON = {
+            'data': {
+                'attachments': {'a1': {}, 'a2': {'server': 'db'}},
+                'mappings': {'web': {'attachment': 'a1'}},
+            }
+        }
+        self.assert_left(found(both, ('db',)))
+
+    def test_danger_of_a_server_in_the_scope_stays_one(self) -> None:
+        both = {
+            'data': {
+                'multiattach': True,
+                'attachments': {'a1': {'server': 'db'}},
+                'mappings': {
+                    'web': {'attachment': 'gone'},
+                    'db': {'attachment': 'a1'},
+                },
+            }
+        }
+        seen = found(both, ('db',))
+        self.assert_left(seen)
+        self.assertIn('not asked for', cleaned(seen).danger['web'])
+
+    def test_servers_that_are_gone_are_outside_of_nothing(self) -> None:
+        both: JSON = {
+            'data': {
+                'attachments': {'a1': {}, 'a2': {'server': 'deleted'}},
+                'mappings': {'web': {'attachment': 'a1'}},
+            }
+        }
+        seen = found(both)
+        here = seen.situation
+        assert here.volumes is not None
+        gone = dataclasses.replace(here.volumes, gone=frozenset({'deleted'}))
+        here = dataclasses.replace(here, volumes=gone)
+        (item,) = cleaned(dataclasses.replace(seen, situation=here)).items
+        self.assertEqual('a2', item.data['attachment'])
