@@ -117,7 +117,8 @@ class ResumeRun(base.RecoveryLister):
                 '--skip',
                 lambda item: (GIVES_BACK.get(item.kind), item.subject)
                 not in held,
-                _about(plan),
+                items,
+                about(plan),
             )
             touched = frozenset(i.subject for i in items if i.begun)
             finished = [i.id for i in items if i.state in states.FINAL]
@@ -158,6 +159,7 @@ def chosen(
     words: Sequence[str],
     option: str,
     fits: Callable[[records.ItemRecord], bool] = lambda item: True,
+    known: Iterable[records.ItemRecord] = (),
     about: Mapping[str, str] | None = None,
 ) -> list[tuple[str, str]]:
     """The items that ``SUBJECT=REASON`` words mean, each with its reason.
@@ -165,19 +167,18 @@ def chosen(
     A server, its boot and its guest are one.
 
     :param items: those that the option can be for
+    :param known: all: a server may have no item left but of its volumes
     :param about: item id -> the server that it is about, although it is
         done to something else, such as a volume
     :raises UsageError: a word that means none
     :raises Ambiguous: servers of several projects may have the same name
     """
     possible = [item for item in items if fits(item)]
+    every = list(known)
     found: list[tuple[str, str]] = []
     for word in words:
         name, equals, reason = word.partition('=')
-        meant = [
-            item for item in possible if name in (item.label, _id(item))
-        ]
-        named = dict.fromkeys(_id(item) for item in meant)
+        named = _named(possible, name) or _named(every, name)
         if len(named) > 1:
             raise exceptions.Ambiguous(
                 f'{option} {word}: several are called {name}; give the ID of '
@@ -198,18 +199,38 @@ def chosen(
     return found
 
 
+def _named(
+    items: Iterable[records.ItemRecord], name: str
+) -> dict[str, None]:
+    """The servers, hosts or volumes that are called so, by their IDs."""
+    return {
+        _id(item): None for item in items if name in (item.label, _id(item))
+    }
+
+
 def _id(item: records.ItemRecord) -> str:
     """A server's UUID, the name of a host."""
     return item.subject.partition(':')[2]
 
 
-def _about(plan: plan_module.Plan) -> dict[str, str]:
-    """The servers whose volumes items are done to."""
-    return {
-        item.id: item.data['uuid']
-        for item in plan.items()
-        if f'server:{item.data.get("uuid")}' in item.follows
-    }
+def about(plan: plan_module.Plan) -> dict[str, str]:
+    """The servers whose volumes items are done to, by the items' ids.
+
+    What is done to a volume for several servers is of none of them, unless
+    it says of which.
+    """
+    found = {}
+    for item in plan.items():
+        servers = [
+            uuid
+            for kind, _, uuid in (one.partition(':') for one in item.follows)
+            if kind == 'server'
+        ]
+        if item.data.get('uuid') in servers:
+            found[item.id] = str(item.data['uuid'])
+        elif item.subject.startswith('volume:') and len(servers) == 1:
+            found[item.id] = servers[0]
+    return found
 
 
 def only_hard(plan: plan_module.Plan) -> plan_module.Plan:

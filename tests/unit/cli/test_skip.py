@@ -143,6 +143,41 @@ class TestChosen(base.TestCase):
                 self.chosen(f'{name}=its host is burnt'),
             )
 
+    def test_a_server_of_which_only_a_volume_is_left(self) -> None:
+        items = self.items()
+        for name in ('web', 'u1'):
+            found = run_resume.chosen(
+                items[2:3],
+                [f'{name}=it is deleted'],
+                '--skip',
+                known=items,
+                about={'attach': 'u1'},
+            )
+            self.assertEqual([('attach', 'it is deleted')], found)
+
+    def test_whose_volumes_they_are(self) -> None:
+        items = tuple(
+            plan_module.Item(
+                name, 'reset-volume', subject, name, data, follows
+            )
+            for name, subject, data, follows in (
+                ('reset', 'volume:v1', {}, ('server:u1',)),
+                (
+                    'link',
+                    'volume:v2',
+                    {'uuid': 'u2'},
+                    ('server:u1', 'server:u2'),
+                ),
+                ('shared', 'volume:v3', {}, ('server:u1', 'server:u2')),
+                ('of a host', 'host:h1', {}, ('server:u1',)),
+            )
+        )
+        step = plan_module.Step('clean', 'clean', items)
+        plan = dataclasses.replace(plans.make(), steps=(step,))
+        self.assertEqual(
+            {'reset': 'u1', 'link': 'u2'}, run_resume.about(plan)
+        )
+
     def test_a_volume_alone(self) -> None:
         self.assertEqual(['attach'], self.chosen('data=it is lost'))
 
