@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from nova_recovery.cli import base
 from nova_recovery.cli import carry_out
+from nova_recovery.cli import recovering
 from nova_recovery.cli import run
 from nova_recovery import exceptions
 
@@ -53,6 +54,11 @@ class ResumeRun(base.RecoveryLister):
 
         openstack recovery run resume 3fb0 --again "at3-ui02=it does not run"
         openstack recovery run resume 3fb0 --skip "at3-ui02=it runs already"
+
+    One host that died meanwhile holds up all others of a disaster; its
+    servers are left out with::
+
+        openstack recovery run resume 3fb0 --skip-host "np-rcc54=it is burnt"
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -75,6 +81,15 @@ class ResumeRun(base.RecoveryLister):
             help='Leave out what is left for this server (or host), so that '
             'the run can end without it; its claim and lock are given back. '
             'Repeat it for several',
+        )
+        parser.add_argument(
+            '--skip-host',
+            metavar='<host>=<reason>',
+            action='append',
+            default=[],
+            help='Leave out what is left for all servers of this host, such '
+            'as one that died meanwhile, so that the others go on without '
+            'it. Repeat it for several',
         )
         carry_out.add_through(parser)
         carry_out.add_confirm_options(parser)
@@ -111,15 +126,25 @@ class ResumeRun(base.RecoveryLister):
             )
             items = list(journal.items(found.id))
             held = {(i.kind, i.subject) for i in items if i.state == 'done'}
-            skip = chosen(
-                journal.items(found.id, states=states.SKIPPABLE),
-                parsed_args.skip,
-                '--skip',
-                lambda item: (GIVES_BACK.get(item.kind), item.subject)
-                not in held,
-                items,
-                about(plan),
+            servers = about(plan)
+
+            def kept(item: records.ItemRecord) -> bool:
+                back = GIVES_BACK.get(item.kind), item.subject
+                return back not in held
+
+            left_out = list(
+                journal.items(found.id, states=states.SKIPPABLE)
             )
+            skip = chosen(
+                left_out, parsed_args.skip, '--skip', kept, items, servers
+            )
+            skip += of_hosts(
+                plan,
+                [i.id for i in left_out if kept(i)],
+                recovering.pairs(parsed_args.skip_host, '--skip-host'),
+            )
+            # both may mean the same one
+            skip = list({word[0]: word for word in skip}.values())
             touched = frozenset(i.subject for i in items if i.begun)
             finished = [i.id for i in items if i.state in states.FINAL]
             finished += [item_id for item_id, _reason in skip]
@@ -230,6 +255,46 @@ def about(plan: plan_module.Plan) -> dict[str, str]:
             found[item.id] = str(item.data['uuid'])
         elif item.subject.startswith('volume:') and len(servers) == 1:
             found[item.id] = servers[0]
+    return found
+
+
+def of_hosts(
+    plan: plan_module.Plan,
+    left: Iterable[str],
+    reasons: Mapping[str, str],
+) -> list[tuple[str, str]]:
+    """What is left of servers on these hosts, each item with the reason.
+
+    :param left: ids of items that can be left out
+    :param reasons: host -> why
+    :raises UsageError: nothing is left of a host
+    """
+    servers = about(plan)
+
+    def uuid(item: plan_module.Item) -> str:
+        return servers.get(item.id) or item.subject.partition(':')[2]
+
+    hosts = {
+        uuid(item): item.data['host']
+        for item in plan.items()
+        if item.data.get('host')
+    }
+    on = {
+        item.id: item.data.get('host') or hosts.get(uuid(item))
+        for item in plan.items()
+    }
+    found = [
+        (item_id, reasons[host])
+        for item_id in left
+        if (host := on.get(item_id)) in reasons
+    ]
+    nothing = reasons.keys() - {on.get(item_id) for item_id, _ in found}
+    if nothing:
+        known = sorted({host for i in left if (host := on.get(i))})
+        raise exceptions.UsageError(
+            f'--skip-host {sorted(nothing)[0]}: nothing is left of it, but '
+            f'of: {", ".join(known) or "none"}'
+        )
     return found
 
 

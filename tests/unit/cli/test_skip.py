@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 import dataclasses
 import types
 from typing import Any
@@ -22,6 +23,7 @@ from nova_recovery.cli import run_resume
 from nova_recovery.engine import change
 from nova_recovery.engine import plan as plan_module
 from nova_recovery import exceptions
+from nova_recovery import exit_codes
 from tests import base
 from tests.unit.cli import runs
 from tests.unit import plans
@@ -114,6 +116,86 @@ class TestSkip(runs.RunsTestCase):
         self.ended(4, 'host', 'recover', '--yes')
         self.skip(0)
         self.assertEqual(['skipped', 'skipped', 'skipped'], self.states())
+
+
+class TestHost(runs.RunsTestCase):
+    """Two servers on two hosts; of one the claim fails, and all waits."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.registry = {
+            'claim-server': Claim(),
+            'reset-volume': Changed(),
+            'reboot-server': Changed(),
+            'watch-boot': Changed(),
+            'release-server': Release(),
+        }
+        self.plan = dataclasses.replace(
+            self.plan,
+            steps=tuple(
+                plan_module.Step(kind, kind, tuple(self.items(kind)))
+                for kind in self.registry
+            ),
+        )
+
+    def items(self, kind: str) -> Iterator[plan_module.Item]:
+        for number in (1, 2):
+            uuid = plans.UUID.format(number)
+            server = f'server:{uuid}'
+            subject = {
+                'reset-volume': f'volume:v{number}',
+                'watch-boot': f'boot:{uuid}',
+            }.get(kind, server)
+            # only what is sent to a host names it
+            sent = kind == 'reboot-server'
+            yield plan_module.Item(
+                id=f'{kind}:{number}',
+                kind=kind,
+                subject=subject,
+                label=kind,
+                data={'host': f'h{number}'} if sent else {},
+                follows=() if subject == server else (server,),
+            )
+
+    def left_out(self, *words: str) -> list[str]:
+        self.ended(4, 'host', 'recover', '--yes')
+        run_id = self.only_run()
+        self.ended(4, 'run', 'resume', run_id, '--yes', *words)
+        return [
+            item.id
+            for item in self.journal().items(run_id)
+            if item.state == 'skipped'
+        ]
+
+    def test_all_that_is_left_of_its_servers(self) -> None:
+        self.assertEqual(
+            ['reset-volume:1', 'reboot-server:1', 'watch-boot:1'],
+            self.left_out('--skip-host', 'h1=it is burnt'),
+        )
+        released = {
+            i.id: i.state
+            for i in self.journal().items(self.only_run())
+            if i.kind == 'release-server'
+        }
+        self.assertEqual(
+            {'release-server:1': 'done', 'release-server:2': 'blocked'},
+            released,
+        )
+
+    def test_a_server_of_it_may_be_named_too(self) -> None:
+        uuid = plans.UUID.format(1)
+        found = self.left_out(
+            '--skip-host', 'h1=it is burnt', '--skip', f'{uuid}=so is it'
+        )
+        self.assertEqual(3, len(found))
+
+    def test_nothing_is_left_of_it(self) -> None:
+        self.ended(4, 'host', 'recover', '--yes')
+        ended = self.ended(
+            exit_codes.USAGE, 'run', 'resume', self.only_run(),
+            '--skip-host', 'H1=typed wrong', '--yes',
+        )  # fmt: skip
+        self.assertIn('h1, h2', ended.stderr)
 
 
 class TestChosen(base.TestCase):
