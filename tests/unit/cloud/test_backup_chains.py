@@ -90,7 +90,7 @@ class TestJudge(base.TestCase):
 
     def test_a_circle_is_no_chain(self) -> None:
         told = judge(backup('a', 1, parent='b'), backup('b', 2, parent='a'))
-        self.assertEqual(None, told[0])
+        self.assertIsNone(told[0])
 
 
 class TestBase(base.TestCase):
@@ -119,7 +119,7 @@ class TestBase(base.TestCase):
     def test_never_on_what_is_broken_below(self) -> None:
         """It would become the parent all the same."""
         told = self.base_of(backup('old', 20), backup('new', 1, parent='gone'))
-        self.assertEqual(None, told[0])
+        self.assertIsNone(told[0])
         self.assertIn('gone is gone', told[1])
 
     def test_not_when_the_volume_grew(self) -> None:
