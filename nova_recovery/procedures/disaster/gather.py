@@ -156,7 +156,28 @@ def _legacy(
     if layout is None:
         return None
     servers = None if here.scope.everything else set(here.servers)
-    return legacy.clean(cloud.databases, servers)
+    return legacy.clean(cloud.databases, servers, _alone(cloud, here))
+
+
+def _alone(
+    cloud: cloud_module.Cloud, here: situation.Situation
+) -> frozenset[str]:
+    """The servers that keep their volumes whatever is asked for."""
+    alone = {
+        uuid
+        for uuid, server in here.servers.items()
+        if server.host in here.scope.skip_hosts
+    }
+    for cell, uuids in _by_cell(here).items():
+        alone |= set(_migrating(cloud.databases.cell(cell), uuids))
+    return frozenset(alone)
+
+
+def _by_cell(here: situation.Situation) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for server in here.servers.values():
+        found.setdefault(server.cell, []).append(server.uuid)
+    return found
 
 
 def _named(cell: database_module.Database) -> bool:
@@ -270,14 +291,11 @@ def _of_cells(
     cloud: cloud_module.Cloud, found: found_module.Found
 ) -> found_module.Found:
     """The claims and migrations of the servers."""
-    by_cell: dict[str, list[str]] = {}
-    for server in found.situation.servers.values():
-        by_cell.setdefault(server.cell, []).append(server.uuid)
     holders: dict[str, str] = {}
     movers: dict[str, str] = {}
     migrating: dict[str, str] = {}
     claimable = set()
-    for cell, uuids in by_cell.items():
+    for cell, uuids in _by_cell(found.situation).items():
         database = cloud.databases.cell(cell)
         if database.tables.has('tags'):
             claimable.add(cell)

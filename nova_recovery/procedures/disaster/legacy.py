@@ -69,12 +69,14 @@ class Cleaning:
     :ivar left_out: ``volume:ID`` -> why it stays as it is, of volumes in
         the scope that somebody has to look at
     :ivar notes: what the operator should know, lines
+    :ivar servers: UUIDs of the live servers whose volumes these are
     """
 
     layout: str
     steps: tuple[Step, ...]
     left_out: dict[str, str]
     notes: tuple[str, ...]
+    servers: frozenset[str] = frozenset()
 
 
 def layout(databases: databases_module.Databases) -> str | None:
@@ -91,26 +93,31 @@ def layout(databases: databases_module.Databases) -> str | None:
 def clean(
     databases: databases_module.Databases,
     servers: Collection[str] | None = None,
+    alone: Collection[str] = (),
 ) -> Cleaning:
     """Read both sides and return the step that cleans them.
 
     :param servers: UUIDs of the scope; None is the whole cloud, with the
         volumes whose servers are gone
+    :param alone: UUIDs of servers whose volumes stay as they are
     :raises SchemaUnknown: not a legacy layout (see :func:`layout`)
     :raises DatabaseUnavailable: a cell or cinder doesn't answer: what it
         holds can't be left out of a reset
     """
-    return decide(legacy_read.read(databases), servers)
+    return decide(legacy_read.read(databases), servers, alone)
 
 
 def decide(
-    found: legacy_read.Found, servers: Collection[str] | None = None
+    found: legacy_read.Found,
+    servers: Collection[str] | None = None,
+    alone: Collection[str] = (),
 ) -> Cleaning:
     """Return what is cleaned and what isn't; asks nobody.
 
     :param servers: UUIDs of the scope; None: all
+    :param alone: UUIDs of servers whose volumes stay as they are
     """
-    choice = legacy_choice.Choice(found, servers)
+    choice = legacy_choice.Choice(found, servers, alone)
     items = tuple(legacy_items.items(found, choice))
     step = Step(
         'clean',
@@ -124,4 +131,5 @@ def decide(
         (step,) if items else (),
         choice.left_out,
         tuple(choice.notes()),
+        choice.servers(),
     )

@@ -42,6 +42,7 @@ class Choice:
     """Which volumes are cleaned, which stay and why.
 
     :param servers: UUIDs of the scope; None: all
+    :param alone: UUIDs of servers whose volumes stay as they are
     :ivar mapped: volume -> what nova has, in the order in which nova got it
     :ivar attached: volume -> the attachments that cinder has, as fields
     :ivar stale: volume -> its line, as the layout has it
@@ -49,7 +50,10 @@ class Choice:
     """
 
     def __init__(
-        self, found: legacy_read.Found, servers: Collection[str] | None
+        self,
+        found: legacy_read.Found,
+        servers: Collection[str] | None,
+        alone: Collection[str] = (),
     ) -> None:
         self._found = found
         self._layout = found.layout
@@ -58,7 +62,11 @@ class Choice:
         self._others: dict[str, int] = collections.Counter()
         # by what the layout calls a server: in Essex, its number
         self._boots: dict[str, str] = {}
-        self._scope = self._servers(servers)
+        # and back
+        self._uuids: dict[str, str] = {}
+        self._index_servers()
+        self._scope = None if servers is None else self._names(servers)
+        self._alone = self._names(alone)
         self.mapped: dict[str, tuple[Mapping, ...]] = {}
         self._rooted: set[str] = set()
         for name, cell in found.cells.items():
@@ -70,21 +78,23 @@ class Choice:
         self.stale: dict[str, str] = {}
         self._choose()
 
-    def _servers(
-        self, servers: Collection[str] | None
-    ) -> frozenset[str] | None:
-        """The scope, as the layout calls servers."""
+    def _index_servers(self) -> None:
         numbered = self._layout.mapped_by == 'instance_id'
-        wanted = frozenset(servers or ())
-        # A deleted server is in no cell, and may be asked for all the same.
-        scope = set() if numbered else set(wanted)
         for cell in self._found.cells.values():
             for line in cell.servers:
                 number, uuid, root = line.split(bulk.SEPARATOR)
-                self._boots[number if numbered else uuid] = root
-                if numbered and uuid in wanted:
-                    scope.add(number)
-        return None if servers is None else frozenset(scope)
+                name = number if numbered else uuid
+                self._boots[name] = root
+                self._uuids[name] = uuid
+
+    def _names(self, servers: Collection[str]) -> frozenset[str]:
+        """Servers as the layout calls them."""
+        wanted = frozenset(servers)
+        if self._layout.mapped_by != 'instance_id':
+            # A deleted server is in no cell, and may be asked for all the
+            # same.
+            return wanted
+        return frozenset(n for n, u in self._uuids.items() if u in wanted)
 
     def _index(self, cell: str, lines: Sequence[str]) -> None:
         mapped, rooted, boots = self.mapped, self._rooted, self._boots
@@ -103,6 +113,7 @@ class Choice:
     def _choose(self) -> None:
         known = set()
         scope, odd = self._scope, self._found.volumes.odd
+        alone = self._alone
         on_volume = self._layout.server is not None
         migrating = self._layout.migrating
         migration = bulk.NULL
@@ -122,6 +133,7 @@ class Choice:
                     and volume not in self._rooted
                     and not _boots_from(parts[4], self._boots[server])
                     and (scope is None or server in scope)
+                    and server not in alone
                     and migration in _AT_REST
                     and volume not in odd
                     and (
@@ -199,6 +211,9 @@ class Choice:
     ) -> str:
         """Why a volume with a stale status is left as it is, or ''."""
         mapped = {server for _cell, _id, server in mappings}
+        alone = self._alone & (holders | mapped)
+        if alone:
+            return f'{_told(alone)} is left alone'
         if parts[0] in self._found.volumes.odd:
             return 'its row has characters that no device or host has'
         if migration not in _AT_REST:
@@ -234,6 +249,16 @@ class Choice:
 
     def _leave(self, volume: str, why: str) -> None:
         self.left_out[f'volume:{volume}'] = why
+
+    def servers(self) -> frozenset[str]:
+        """UUIDs of the live servers of what is cleaned."""
+        names: set[str] = set()
+        for volume, line in self.stale.items():
+            names |= self._holders(line.split(bulk.SEPARATOR))
+            names.update(one[2] for one in self.mapped.get(volume, ()))
+        return frozenset(
+            self._uuids[name] for name in names if name in self._uuids
+        )
 
     def notes(self) -> Iterator[str]:
         """What the operator should know."""

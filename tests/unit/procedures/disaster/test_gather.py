@@ -133,6 +133,25 @@ class LegacyTest(base.TestCase):
         here = situations.make({'web': None})
         self.assertIsNone(gather._legacy(self.cloud, here))
 
+    def test_what_is_left_alone_keeps_its_volumes(self) -> None:
+        """Of a host to skip, or with a migration under way."""
+        self.patch(gather.legacy, 'layout', lambda databases: 'M1')
+        self.patch(
+            gather,
+            '_migrating',
+            lambda cell, uuids: {u: 'move' for u in uuids if u == 'mail'},
+        )
+        clean = mock.Mock()
+        self.patch(gather.legacy, 'clean', clean)
+        here = situations.make(
+            {'web': {'host': 'on'}, 'db': None, 'mail': None},
+            scope={'skip_hosts': {'on': 'it kept its power'}},
+        )
+        gather._legacy(self.cloud, here)
+        clean.assert_called_once_with(
+            self.cloud.databases, None, frozenset({'web', 'mail'})
+        )
+
     def test_of_an_old_one_all_must_be_known(self) -> None:
         self.named = False
         self.assertRaises(

@@ -65,6 +65,7 @@ class LegacyTest(base.TestCase):
         mappings: list[str],
         servers: set[str] | None = None,
         *,
+        alone: tuple[str, ...] = (),
         more: dict[str, legacy_read.Cell] | None = None,
         **of_cinder: Any,
     ) -> legacy.Cleaning:
@@ -73,7 +74,7 @@ class LegacyTest(base.TestCase):
             {'cell1': legacy_read.Cell(SERVERS, mappings), **(more or {})},
             legacy_read.Volumes(volumes, **of_cinder),
         )
-        return legacy.decide(found, servers)
+        return legacy.decide(found, servers, alone)
 
     def items(self, cleaning: legacy.Cleaning) -> list[plan.Item]:
         return [item for step in cleaning.steps for item in step.items]
@@ -162,6 +163,36 @@ class VolumesTest(LegacyTest):
         self.assert_left(
             'server other has it too and is not in the scope',
             self.clean([volume()], ['7|v1|other|/dev/vdb|~'], {'web'}),
+        )
+
+    def test_servers_that_are_left_alone_keep_their_volumes(self) -> None:
+        """Those of a host to skip, which never lost its power."""
+        volumes = [volume(), volume('v2', 'db')]
+        mappings = ['7|v1|web|/dev/vdb|~', '8|v2|db|/dev/vdb|~']
+        for scope in (None, {'web', 'db'}):
+            cleaning = self.clean(volumes, mappings, scope, alone=('web',))
+            kinds = [
+                (item.kind, item.data['rows'].split('|')[0])
+                for item in self.items(cleaning)
+            ]
+            self.assertEqual(
+                [('clean-mappings', '8'), ('clean-volumes', 'v2')], kinds
+            )
+            self.assertEqual(
+                'server web is left alone', cleaning.left_out['volume:v1']
+            )
+            self.assertEqual({'db'}, cleaning.servers)
+        # of a server that is gone: nobody is to be left alone
+        gone = self.clean([volume(server='gone')], [], alone=('web',))
+        self.assertEqual(1, len(self.items(gone)))
+        self.assertEqual(frozenset(), gone.servers)
+
+    def test_one_of_two_servers_is_left_alone(self) -> None:
+        self.assert_left(
+            'server web is left alone',
+            self.clean(
+                [volume(server='db')], ['7|v1|web|/dev/vdb|~'], alone=('web',)
+            ),
         )
 
     def test_mapped_by_two_cells(self) -> None:
