@@ -29,8 +29,14 @@ if TYPE_CHECKING:
     from nova_recovery.engine import plan as plan_module
     from nova_recovery.procedures.disaster import request as request_module
 
-#: What a plan file has fixed already.
-_OF_THE_PLAN = ('snapshot', 'map', 'dump', 'skip_host', 'plan_file')
+#: Options of a request; it has their defaults.
+_PACE = (
+    'wave_size',
+    'max_failures',
+    'per_host',
+    'everywhere',
+    'console_wait',
+)
 
 
 class PlanDisaster(base.RecoveryLister):
@@ -111,11 +117,11 @@ class ApplyDisaster(base.RecoveryLister):
         from nova_recovery.procedures.disaster import decided
         from nova_recovery.report import wording
 
-        given = [name for name in _OF_THE_PLAN if getattr(parsed, name)]
-        if given or parsed.override:
+        given = _given(parsed)
+        if given:
             raise exceptions.UsageError(
-                f'--{(given or ["override"])[0].replace("_", "-")} belongs '
-                'to making a plan; the file has one already'
+                f'--{given[0].replace("_", "-")} belongs to making a plan; '
+                'the file has one already'
             )
         plan = planfile.load(parsed.file)
         if plan.procedure != decided.PROCEDURE:
@@ -137,8 +143,16 @@ class ApplyDisaster(base.RecoveryLister):
         ).table
 
 
+def _given(parsed: argparse.Namespace) -> list[str]:
+    """The options for a new plan that were typed: a file has one already."""
+    parser = argparse.ArgumentParser(add_help=False)
+    _add_options(parser)
+    names = [*vars(parser.parse_args([])), 'plan_file', 'override']
+    return [name for name in names if getattr(parsed, name) not in (None, [])]
+
+
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    """What a plan is made of."""
+    """What a plan is made of; None or empty where nothing is typed."""
     from nova_recovery.cli import guest_options
 
     disaster_scope.add_options(parser)
@@ -161,14 +175,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         '--wave-size',
         metavar='<number>',
         type=_positive,
-        default=50,
         help='Servers of a wave (default: 50); between two waves it is '
         'looked whether the site is still ready',
     )
     group.add_argument(
         '--max-failures',
         metavar='<number>|<share>%',
-        default='5%',
         help='Pause when more servers of a wave fail (default: 5%%, rounded '
         'down); of the canaries none may',
     )
@@ -176,25 +188,23 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         '--per-host',
         metavar='<number>',
         type=_positive,
-        default=4,
         help='Servers that start side by side on one host (default: 4)',
     )
     group.add_argument(
         '--everywhere',
         metavar='<number>',
         type=_positive,
-        default=16,
         help='Servers that start side by side in all (default: 16)',
     )
     group.add_argument(
         '--console-wait',
         metavar='<seconds>',
         type=_positive,
-        default=120,
         help='How long a console log is watched for what became of the '
         'boot (default: 120)',
     )
     guest_options.add_guest_options(parser)
+    parser.set_defaults(guests=None)
 
 
 def _make(
@@ -221,7 +231,12 @@ def _request(
     from nova_recovery.cli import guest_options
     from nova_recovery.procedures.disaster import request as request_module
 
-    request_module.failures(parsed.max_failures, 100)
+    pace = {
+        name: value
+        for name in _PACE
+        if (value := getattr(parsed, name)) is not None
+    }
+    request_module.failures(pace.get('max_failures', '0'), 100)
     with disaster_scope.snapshot(parsed, cloud) as found:
         snapshot = None if found is None else os.path.abspath(found.path)
     first = recovering.resolve(cloud, parsed.first)
@@ -235,14 +250,10 @@ def _request(
         groups_first=tuple(parsed.group_first),
         priority_key=conf.disaster.priority_key,
         since=parsed.since and parsed.since.isoformat(),
-        max_failures=parsed.max_failures,
-        per_host=parsed.per_host,
-        everywhere=parsed.everywhere,
-        wave_size=parsed.wave_size,
-        console_wait=parsed.console_wait,
         settle=conf.timeouts.settle,
         patience=conf.timeouts.server,
         guests=guest_options.guest_request(parsed, conf),
+        **pace,
     )
 
 

@@ -173,9 +173,32 @@ class DisasterTest(runs.RunsTestCase):
             ('--dump', '/backup/other'),
             ('--map', '/root/map'),
             ('--override', 'dump-named=so'),
+            ('--plan-file', 'other.plan'),
+            ('--snapshot', 'latest'),
+            ('--since', '2026-11-22T14:49'),
+            ('--cell', 'cell1'),
+            ('--az', 'nova'),
+            ('--aggregate', 'ssd'),
+            ('--host', 'np-rcc54'),
+            ('--project', 'p1'),
+            ('--skip-host', 'np-rcc54=burnt'),
+            ('--first', 'at3-ui01'),
+            ('--group-first', 'db'),
+            # as they would be without it: the plan may have others
+            ('--wave-size', '50'),
+            ('--max-failures', '5%'),
+            ('--per-host', '4'),
+            ('--everywhere', '16'),
+            ('--console-wait', '120'),
+            ('--guests', 'none'),
+            ('--guest', 'at3-ui01'),
+            ('--guest-user', 'root'),
+            ('--guest-network', 'net1'),
+            ('--guest-address', 'at3-ui01=10.0.0.1'),
+            ('--ssh-option', 'Port=2222'),
         ):
             self.assertIn(
-                'the file has one already',
+                f'{option} belongs to making a plan',
                 self.usage('disaster', 'apply', self.plan_file, option, value),
             )
 
