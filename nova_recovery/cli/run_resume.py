@@ -286,7 +286,7 @@ def of_hosts(
     found = [
         (item_id, reasons[host])
         for item_id in left
-        if (host := on.get(item_id)) in reasons
+        if (host := on.get(item_id)) and host in reasons
     ]
     nothing = reasons.keys() - {on.get(item_id) for item_id, _ in found}
     if nothing:
