@@ -1,0 +1,71 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""What ``disaster assess --ready`` takes, and its verdict."""
+
+from __future__ import annotations
+
+import argparse
+
+from nova_recovery.cli import disaster_ready
+from nova_recovery import exceptions
+from nova_recovery import readiness
+from tests import base
+
+
+class TestOptions(base.TestCase):
+    def parsed(self, *words: str) -> argparse.Namespace:
+        parser = argparse.ArgumentParser()
+        disaster_ready.add_options(parser)
+        return parser.parse_args(words)
+
+    def test_what_means_nothing_is_refused(self) -> None:
+        for words in (
+            ('--local',),
+            ('--purge',),
+            ('--yes',),
+            ('--dry-run',),
+            ('--ready', '--yes'),
+            ('--ready', '--plan-file', 'x'),
+            ('--ready', '--override', 'a=b'),
+        ):
+            self.assertRaises(
+                exceptions.UsageError,
+                disaster_ready.check_options,
+                self.parsed(*words),
+            )
+
+    def test_what_means_something(self) -> None:
+        for words in (
+            (),
+            ('--ready',),
+            ('--ready', '--local'),
+            ('--ready', '--purge', '--yes'),
+        ):
+            disaster_ready.check_options(self.parsed(*words))
+
+
+class TestSummary(base.TestCase):
+    def said(self, *states: str) -> str:
+        return disaster_ready.summary(
+            [readiness.Row('a', 'b', state, '') for state in states]
+        )
+
+    def test_ready(self) -> None:
+        self.assertEqual('Ready.', self.said('go', 'go'))
+
+    def test_not_ready(self) -> None:
+        self.assertEqual(
+            'Not ready: 2 no-go, 1 unknown, 1 that wait for these.',
+            self.said('go', 'no-go', 'unknown', 'no-go', 'waits'),
+        )
