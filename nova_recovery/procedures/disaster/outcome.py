@@ -116,10 +116,10 @@ class _Row:
                 self._action = 'none'
             self._own = (state, detail)
         elif item.kind == 'watch-boot':
-            # what it is classed as
-            self._console = detail.partition(':')[0]
-            if state in (*_GOOD, 'blocked'):
-                self._console = self._console if state in _GOOD else ''
+            if state in (*_GOOD, 'failed'):
+                # what it is classed as
+                self._console = detail.partition(':')[0]
+            if state != 'failed':
                 return
         elif item.kind in _VOLUMES:
             if state in (*_GOOD, 'planned'):

@@ -86,6 +86,17 @@ class OutcomeTest(base.TestCase):
         self.assertEqual('already', row['State'])
         self.assertEqual('silent', row['Console'])
 
+    def test_a_server_that_somebody_left_out(self) -> None:
+        self.ends = dict.fromkeys(
+            ('restart-server:web', 'watch-boot:web'),
+            ('skipped', 'its board is burnt', {}),
+        )
+        row = self.rows('volumes_that_nova_lost')['web']
+        self.assertEqual(
+            ('skipped', '', 'its board is burnt'),
+            (row['State'], row['Console'], row['Detail']),
+        )
+
     def test_a_boot_that_ends_in_emergency_mode(self) -> None:
         self.ends = {
             'restart-server:web': ('done', '', {'action': 'reboot'}),
