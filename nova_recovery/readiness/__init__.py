@@ -248,12 +248,14 @@ def look(site: Site, layers: Collection[str] | None = None) -> list[Row]:
     return settled(rows)
 
 
-def vital(site: Site) -> list[Row]:
+def vital(site: Site, layers: frozenset[str] = VITAL) -> list[Row]:
     """Ask only what may break while servers are started, and quickly.
 
     That each nova-compute is up and each cinder-volume answers.
+
+    :param layers: of these
     """
-    return look(dataclasses.replace(site, brief=True), VITAL)
+    return look(dataclasses.replace(site, brief=True), layers)
 
 
 def red(rows: Iterable[Row]) -> list[Row]:

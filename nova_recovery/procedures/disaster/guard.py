@@ -34,8 +34,15 @@ from nova_recovery import readiness
 if TYPE_CHECKING:
     from nova_recovery.cloud import cloud as cloud_module
 
-#: Requests that need the whole site.
-SENDS = frozenset({'restart-server', 'attach-volume'})
+#: Layers without which a request can't be carried out. Step 2 is made while
+#: the hosts may be off still; what it writes into databases needs neither.
+_STORAGE = frozenset({'volume'})
+SENDS = {
+    'recreate-attachment': _STORAGE,
+    'drop-attachment': _STORAGE,
+    'restart-server': readiness.VITAL,
+    'attach-volume': readiness.VITAL,
+}
 #: An answer counts for so many seconds, and so many requests.
 SECONDS = 3.0
 REQUESTS = 8
@@ -48,22 +55,27 @@ def guard(
     claims = guarding.guard(plan, cloud, marker, undoing)
     if undoing:
         return claims
-    site = Vital(cloud)
+    sites = {layers: Vital(cloud, layers) for layers in SENDS.values()}
 
     def ask(item: Item) -> None:
         if claims is not None:
             claims(item)
         if item.kind in SENDS:
-            site.ask(item)
+            sites[SENDS[item.kind]].ask(item)
 
     return ask
 
 
 class Vital:
-    """Whether what every start needs is still there."""
+    """Whether what requests need is still there.
 
-    def __init__(self, cloud: cloud_module.Cloud) -> None:
-        self._cloud = cloud
+    :param layers: of readiness
+    """
+
+    def __init__(
+        self, cloud: cloud_module.Cloud, layers: frozenset[str]
+    ) -> None:
+        self._cloud, self._layers = cloud, layers
         self._lock = threading.Lock()
         self._looked = 0.0
         self._memory: dict[str, Any] = {}
@@ -86,9 +98,10 @@ class Vital:
             self._since += 1
 
     def _look(self, item: Item) -> None:
-        hosts = frozenset({item.data['host']} - {None})
+        host = item.data.get('host')
+        hosts = frozenset({host} if host else ())
         site = readiness.Site(self._cloud, hosts=hosts, memory=self._memory)
-        red = readiness.red(readiness.vital(site))
+        red = readiness.red(readiness.vital(site, self._layers))
         if red:
             raise exceptions.Paused(
                 'in the middle of it: '

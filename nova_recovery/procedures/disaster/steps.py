@@ -58,7 +58,7 @@ def steps(
             number=decided_module.RECORD,
             failures=0,
         ),
-        *_cleaning(found, decided),
+        *_cleaning(request, found, decided),
         *_restarts(request, found, decided),
         Step(
             'attach',
@@ -90,6 +90,7 @@ def steps(
 
 
 def _cleaning(
+    request: request_module.Request,
     found: found_module.Found, decided: decided_module.Decided
 ) -> tuple[Step, ...]:
     if found.legacy is not None and found.legacy.steps:
@@ -100,6 +101,9 @@ def _cleaning(
             'clean what is stale of volumes',
             decided.cleaned.items,
             number=decided_module.CLEAN,
+            failures=request_module.failures(
+                request.max_failures, len(decided.cleaned.items)
+            ),
         ),
     )
 

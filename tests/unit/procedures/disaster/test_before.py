@@ -162,6 +162,13 @@ class BeforeTest(base.TestCase):
         )
 
 
+class FailuresTest(base.TestCase):
+    def test_the_second_step_has_the_limit_of_the_waves(self) -> None:
+        plan = scenario('stale_volumes_are_cleaned')
+        (clean,) = [one for one in plan.steps if one.number == 2]
+        self.assertEqual(len(clean.items) // 20, clean.failures)
+
+
 class VitalTest(base.TestCase):
     """How often it is looked whether the storage is still there."""
 
@@ -169,6 +176,7 @@ class VitalTest(base.TestCase):
         super().setUp()
         self.now = 100.0
         self.looks = 0
+        self.layers: list[frozenset[str]] = []
         self.rows: list[readiness.Row] = []
         self.item = plan_module.Item(
             'restart-server:web',
@@ -178,8 +186,11 @@ class VitalTest(base.TestCase):
             {'host': 'np-rcc4'},
         )
 
-        def vital(site: readiness.Site) -> list[readiness.Row]:
+        def vital(
+            site: readiness.Site, layers: frozenset[str]
+        ) -> list[readiness.Row]:
             self.looks += 1
+            self.layers.append(layers)
             return self.rows
 
         self.useFixture(
@@ -221,6 +232,31 @@ class VitalTest(base.TestCase):
         self.assertLess(sent, 10)
         # and nothing is let through on the strength of that answer
         self.assertRaises(exceptions.Paused, self.ask, self.item)
+
+    def clean(self, kind: str) -> None:
+        """As the items of step 2 are: some name no host."""
+        self.ask(plan_module.Item(f'{kind}:v', kind, 'volume:v', 'v', {}))
+
+    def test_what_cinder_is_asked_for_waits_for_its_storage_alone(
+        self,
+    ) -> None:
+        self.clean('recreate-attachment')
+        self.clean('drop-attachment')
+        # the hosts may be off still
+        self.assertEqual([frozenset({'volume'})], self.layers)
+        self.rows = [RED]
+        self.now += 4
+        self.assertRaises(
+            exceptions.Paused, self.clean, 'recreate-attachment'
+        )
+        # it is written into a database
+        self.clean('reset-volume')
+        self.clean('drop-mapping')
+
+    def test_an_answer_for_the_storage_says_nothing_of_computes(self) -> None:
+        self.clean('drop-attachment')
+        self.ask(self.item)
+        self.assertEqual([frozenset({'volume'}), readiness.VITAL], self.layers)
 
     def test_a_claim_is_made_whatever_the_storage_does(self) -> None:
         self.rows = [RED]
