@@ -52,24 +52,41 @@ class Cases:
             )
         self.conf = self.home / 'nova-recovery.conf'
         self.conf.write_text(conf)
+        # silent since the power went
+        self.nova_rows.sql('DELETE FROM services')
+        self.service = self.nova_rows.add(
+            'services',
+            host='host1',
+            binary='nova-compute',
+            topic='compute',
+            report_count=7,
+            disabled=0,
+            deleted=0,
+            created_at='2014-10-01 12:00:00',
+            updated_at='2014-11-22 14:48:00',
+        )
 
-    def done(self, *words: str) -> programs.Ended:
+    def typed(self, *words: str) -> programs.Ended:
         from nova_recovery import shell
 
-        ended = programs.run(
+        return programs.run(
             self,
             shell.Shell,
             '',
-            [*words, '--recovery-config-file', str(self.conf)],
-        )
+            [
+                'disaster', 'apply', '--since', '2014-11-22T14:49',
+                '--override', 'dump-named=it is on tape', '--yes', *words,
+                '--recovery-config-file', str(self.conf),
+            ],
+        )  # fmt: skip
+
+    def done(self, *words: str) -> programs.Ended:
+        ended = self.typed(*words)
         self.assertEqual(0, ended.code, ended.stderr)
         return ended
 
     def test_record_and_clean(self) -> None:
-        ended = self.done(
-            'disaster', 'apply', '--since', '2014-11-22T14:49',
-            '--override', 'dump-named=it is on tape', '--yes',
-        )  # fmt: skip
+        ended = self.done()
         self.assertIn('from before Queens', ended.stderr)
         self.assertIn('to be rebooted by hand', ended.stdout)
         after = self.everything()['volumes']
@@ -81,14 +98,29 @@ class Cases:
         self.assertIn(str(self.id_of('in-use web')), mapped)
         self.assertNotIn(str(self.id_of('root')), mapped)
 
-    def test_a_second_time_there_is_nothing_to_do(self) -> None:
-        words = (
-            'disaster', 'apply', '--since', '2014-11-22T14:49',
-            '--override', 'dump-named=it is on tape', '--yes',
-        )  # fmt: skip
-        self.done(*words)
+    def test_a_host_that_kept_its_power(self) -> None:
+        """Its guests run on, so their volumes stay theirs."""
+        self.nova_rows.sql(
+            'UPDATE services SET updated_at = UTC_TIMESTAMP() WHERE id = %s',
+            [self.service],
+        )
         before = self.everything()
-        self.assertIn('Nothing to do', self.done(*words).stderr)
+        ended = self.typed()
+        self.assertEqual(3, ended.code, ended.stderr)
+        self.assertIn('hosts-off', ended.stderr)
+        self.assertEqual(before, self.everything())
+        self.done('--skip-host', 'host1=it runs')
+        after = self.everything()
+        self.assertEqual(
+            before['block_device_mapping'], after['block_device_mapping']
+        )
+        for one in (self.id_of('in-use web'), self.id_of('unmapped')):
+            self.assertEqual(before['volumes'][one], after['volumes'][one])
+
+    def test_a_second_time_there_is_nothing_to_do(self) -> None:
+        self.done()
+        before = self.everything()
+        self.assertIn('Nothing to do', self.done().stderr)
         self.assertEqual(before, self.everything())
 
 

@@ -29,13 +29,17 @@ import sqlalchemy as sa
 from nova_recovery.cloud import databases as databases_module
 from nova_recovery.cloud import facts
 from nova_recovery.cloud import schema
+from nova_recovery.engine import gates as gates_module
 from nova_recovery.engine.journal import states
 from nova_recovery.engine.plan import Item
 from nova_recovery.engine.plan import Plan
 from nova_recovery.engine.plan import Step
 from nova_recovery import exceptions
 from nova_recovery.procedures.disaster import decided
+from nova_recovery.procedures.disaster import gates as disaster_gates
+from nova_recovery.procedures.disaster import planning
 from nova_recovery.procedures.disaster import request as request_module
+from nova_recovery.procedures.disaster import steps
 from nova_recovery.procedures.volumes import policy
 from nova_recovery.procedures.volumes import read as volumes_read
 from nova_recovery.procedures.volumes import situation as volumes_module
@@ -83,6 +87,8 @@ class Before:
         if step.number == decided.CLEAN:
             old = any(item.kind.startswith('clean-') for item in step.items)
             self._ready(_LEGACY if old else readiness.STORAGE, now)
+            if old:
+                self._off()
         elif step.number == decided.RESTART:
             self._ready(None, now)
             self._held(step, now)
@@ -127,6 +133,26 @@ class Before:
                 + _several(told(row) for row in red)
                 + '; openstack recovery disaster assess --ready shows it all, '
                 'with what mends it'
+            )
+
+    def _off(self) -> None:
+        """No volume is taken from a guest that runs by now."""
+        gates = gates_module.again(
+            planning.check(
+                self._plan, self._cloud, frozenset({steps.RECORDS})
+            ),
+            self._plan.gates,
+        )
+        wrong = [
+            gate
+            for gate in gates
+            if gate.name == disaster_gates.HOSTS_OFF and gate.blocks
+        ]
+        if wrong:
+            raise exceptions.Paused(
+                _several(f'{gate.subject}: {gate.observed}' for gate in wrong)
+                + '; stop nova-compute and all guests there, or make a new '
+                'plan without them'
             )
 
     def _hosts(self, now: Mapping[str, str]) -> Iterable[str]:

@@ -27,6 +27,10 @@ from nova_recovery.procedures.disaster import request as request_module
 from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures import others
 from nova_recovery import readiness
+from nova_recovery.report import wording
+
+#: Of clouds from before Queens, asked again when step 2 begins.
+HOSTS_OFF = 'hosts-off'
 
 
 def gates(
@@ -45,6 +49,8 @@ def gates(
     """
     if found.legacy is None:
         yield _apis(found)
+    else:
+        yield from _hosts_off(found.situation, found.legacy.servers)
     yield from _cells(found.situation)
     yield from _volumes_known(found)
     yield from _snapshot(found)
@@ -74,6 +80,40 @@ def _apis(found: found_module.Found) -> Gate:
         'ok',
         ', '.join(f'{k} {v}' for k, v in found.versions.items()),
     )
+
+
+def _hosts_off(
+    here: situation.Situation, servers: Collection[str]
+) -> Iterator[Gate]:
+    """Whether the guests whose volumes become available are off.
+
+    On old clouds no guest is asked: a host that reports may not have lost
+    its power at all.
+
+    :param servers: UUIDs of the servers whose volumes are reset
+    """
+    counted: dict[str, int] = {}
+    for uuid in servers:
+        server = here.servers.get(uuid)
+        if server is not None and server.host:
+            counted[server.host] = counted.get(server.host, 0) + 1
+    for host, count in sorted(counted.items()):
+        state = here.compute(host)
+        if state in situation.NOT_UP:
+            continue
+        up = state == situation.UP
+        yield Gate(
+            HOSTS_OFF,
+            host,
+            'soft',
+            'refused' if up else 'unknown',
+            ('its nova-compute is up' if up else 'it is not known to be off')
+            + ': guests may run there, and volumes of '
+            f'{wording.count(count, "server")} of it would become available '
+            'to others',
+            'stop nova-compute and all guests there, leave it out with '
+            '--skip-host HOST=REASON, or override if no guest runs there',
+        )
 
 
 def _cells(here: situation.Situation) -> Iterator[Gate]:

@@ -99,7 +99,9 @@ def read_all(
     unreachable: dict[str, str] = {}
     if cleaning is None:
         versions, unreachable = _apis(cloud, here)
-    wrong = [] if here.volumes is None else policy.findings(here.volumes)
+    # of an old cloud nothing is mended one by one, and no API is asked
+    single = here.volumes if cleaning is None else None
+    wrong = [] if single is None else policy.findings(single)
     return _of_cells(
         cloud,
         found_module.Found(

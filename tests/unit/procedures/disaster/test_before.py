@@ -102,6 +102,28 @@ class BeforeTest(base.TestCase):
         self.ask('claim')
         self.assertEqual([], self.layers)
 
+    def test_guests_of_old_clouds_that_run_by_now(self) -> None:
+        """A host came back since the plan was made, or approved."""
+        name = 'before_queens_on_hosts_that_are_up'
+        self.plan = scenario(name)
+        self.states = {item.id: 'pending' for item in self.plan.items()}
+        self.end(1)
+        _, found, _ = test_scenarios.load(test_scenarios.FOLDERS / name)
+        self.patch(
+            before.planning.gather, 'read_all', lambda *args, **more: found
+        )
+        told = self.refused('clean')
+        self.assertIn('up: its nova-compute is up', told)
+        self.assertIn('odd: it is not known to be off', told)
+        gates = tuple(
+            dataclasses.replace(one, state='overridden', reason='virsh list')
+            if one.name == 'hosts-off'
+            else one
+            for one in self.plan.gates
+        )
+        self.plan = dataclasses.replace(self.plan, gates=gates)
+        self.ask('clean')
+
     def test_nothing_is_changed_before_the_first_step_is_whole(self) -> None:
         self.end(1)
         self.states['claim-server:web'] = 'conflict'

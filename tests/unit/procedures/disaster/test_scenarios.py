@@ -123,7 +123,11 @@ def _legacy(old: JSON) -> legacy.Cleaning:
     items = tuple(plan_module.Item(*words) for words in old['items'])
     step = plan_module.Step('clean', 'clean', items, number=2)
     return legacy.Cleaning(
-        old['layout'], (step,), old['left_out'], tuple(old['notes'])
+        old['layout'],
+        (step,),
+        old['left_out'],
+        tuple(old['notes']),
+        frozenset(old.get('servers', ())),
     )
 
 
