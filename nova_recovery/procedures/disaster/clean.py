@@ -50,6 +50,7 @@ class Cleaned:
     :ivar danger: server -> why it must not be rebooted
     :ivar touched: server -> its volumes that are cleaned
     :ivar free: volumes that are available afterwards
+    :ivar unmapped: (cell, id) of nova's mappings that are deleted
     """
 
     items: tuple[Item, ...] = ()
@@ -57,6 +58,7 @@ class Cleaned:
     danger: dict[str, str] = dataclasses.field(default_factory=dict)
     touched: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     free: frozenset[str] = frozenset()
+    unmapped: frozenset[tuple[str, int]] = frozenset()
 
 
 def plan(
@@ -98,7 +100,18 @@ def plan(
                     one.server, f'volume {volume}: {told}{way}'
                 )
     return dataclasses.replace(
-        result, items=tuple(items), free=frozenset(free)
+        result,
+        items=tuple(items),
+        free=frozenset(free),
+        unmapped=_unmapped(items),
+    )
+
+
+def _unmapped(items: Iterable[Item]) -> frozenset[tuple[str, int]]:
+    return frozenset(
+        (item.data['cell'], item.data['mapping'])
+        for item in items
+        if item.kind == 'drop-mapping'
     )
 
 

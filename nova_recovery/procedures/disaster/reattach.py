@@ -22,6 +22,7 @@ from collections.abc import Collection
 from collections.abc import Iterable
 import dataclasses
 
+from nova_recovery.cloud import mappings
 from nova_recovery.engine.plan import Item
 from nova_recovery.procedures.disaster import clean
 from nova_recovery.procedures.disaster import found as found_module
@@ -72,7 +73,7 @@ def plan(
     }
     for device in _wished(found):
         pair = (device.volume, device.server)
-        if _has(found, device):
+        if _has(found, cleaned, device):
             kept += 1
             continue
         why = _reason_not_to(found, cleaned, device, running, alone)
@@ -127,12 +128,30 @@ def _device_order(one: situation.Device) -> tuple[str, bool, int, str]:
     return one.server, not device, len(device), device
 
 
-def _has(found: found_module.Found, device: situation.Device) -> bool:
+def _has(
+    found: found_module.Found,
+    cleaned: clean.Cleaned,
+    device: situation.Device,
+) -> bool:
     """Whether nova has it for the server; what is wrong then is step 2's."""
-    both = found.situation.volumes
-    return both is not None and any(
-        one.server == device.server for one in both.mapped(device.volume)
+    return any(
+        one.server == device.server
+        for one in _mapped(found, cleaned, device.volume)
     )
+
+
+def _mapped(
+    found: found_module.Found, cleaned: clean.Cleaned, volume: str
+) -> list[mappings.Mapping]:
+    """What nova still has of a volume after step 2."""
+    both = found.situation.volumes
+    if both is None:
+        return []
+    return [
+        one
+        for one in both.mapped(volume)
+        if (one.cell, one.id) not in cleaned.unmapped
+    ]
 
 
 def _reason_not_to(
@@ -172,7 +191,7 @@ def _reason_not_to(
         server.vm_state not in attach_gates.ATTACHES or server.task_state
     ):
         return f'its server is {server.vm_state}'
-    others = [m.server for m in both.mapped(device.volume)]
+    others = [m.server for m in _mapped(found, cleaned, device.volume)]
     if others and not volume.multiattach:
         return f'nova maps it for server {here.name(others[0])}'
     if volume.status == 'available' or device.volume in cleaned.free:

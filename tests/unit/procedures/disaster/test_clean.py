@@ -19,6 +19,7 @@ from typing import Any
 
 from nova_recovery.procedures.disaster import clean
 from nova_recovery.procedures.disaster import found as found_module
+from nova_recovery.procedures.disaster import reattach
 from nova_recovery.procedures.disaster import request as request_module
 from tests import base
 from tests.unit.procedures.disaster import situations
@@ -125,3 +126,68 @@ class ScopeTest(base.TestCase):
         here = dataclasses.replace(here, volumes=gone)
         (item,) = cleaned(dataclasses.replace(seen, situation=here)).items
         self.assertEqual('a2', item.data['attachment'])
+
+
+class LeftoverTest(base.TestCase):
+    """A mapping that goes in step 2 is none in step 4."""
+
+    def again(self, seen: found_module.Found) -> reattach.Again:
+        return reattach.plan(
+            request_module.Request(), seen, cleaned(seen), {'web'}, ()
+        )
+
+    def test_attach_that_failed_since(self) -> None:
+        seen = found(
+            {'data': {'mappings': {'web': {'connected': False}}}},
+            devices={'web': {'data': {}}},
+        )
+        (item,) = cleaned(seen).items
+        self.assertEqual('drop-mapping', item.kind)
+        again = self.again(seen)
+        self.assertEqual(0, again.kept)
+        self.assertEqual({}, again.left)
+        self.assertEqual(
+            ['attach-volume:data:web'], [one.id for one in again.items]
+        )
+
+    def test_attach_that_never_ended(self) -> None:
+        both = {
+            'data': {
+                'status': 'attaching',
+                'attach_status': 'attaching',
+                'attachments': {'a1': {'status': 'attaching'}},
+                'mappings': {'web': {'attachment': 'a1', 'connected': False}},
+            }
+        }
+        seen = found(both, devices={'web': {'data': {}}})
+        self.assertEqual(
+            ['drop-mapping', 'drop-attachment'],
+            [one.kind for one in cleaned(seen).items],
+        )
+        again = self.again(seen)
+        self.assertEqual((0, {}, 1), (again.kept, again.left, len(again.items)))
+
+    def test_mapping_of_another_server_that_is_gone(self) -> None:
+        both: JSON = {'data': {'mappings': {'gone': {'connected': False}}}}
+        seen = found(both, devices={'web': {'data': {}}})
+        here = seen.situation
+        assert here.volumes is not None
+        here = dataclasses.replace(
+            here,
+            volumes=dataclasses.replace(
+                here.volumes, gone=frozenset({'gone'})
+            ),
+        )
+        again = self.again(dataclasses.replace(seen, situation=here))
+        self.assertEqual((0, {}, 1), (again.kept, again.left, len(again.items)))
+
+    def test_what_it_really_has_is_kept(self) -> None:
+        both: JSON = {
+            'data': {
+                'attachments': {'a1': {}},
+                'mappings': {'web': {'attachment': 'a1'}},
+            }
+        }
+        again = self.again(found(both, devices={'web': {'data': {}}}))
+        self.assertEqual(1, again.kept)
+        self.assertEqual((), again.items)
