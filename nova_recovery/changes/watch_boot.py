@@ -52,14 +52,19 @@ class WatchBoot(base.BaseChange):
 
     It is never restarted for that.
 
-    Data: uuid, host, seconds (how long it may take). The subject is
-    ``boot:UUID``, so that what is done to the server goes on without it.
+    Data: uuid, host, seconds (how long it may take), and quiet, where others
+    wait for it (after so many seconds without new text it is silent, unless
+    the text tells of trouble). The subject is ``boot:UUID``, so that what is
+    done to the server goes on without it.
     """
 
     kind = 'watch-boot'
 
     def describe(self, item: plan.Item) -> list[str]:
-        return [f'? comes up within {item.data["seconds"]} s, by its console']
+        line = f'? comes up within {item.data["seconds"]} s, by its console'
+        if 'quiet' in item.data:
+            line += f', unless that rests for {item.data["quiet"]} s'
+        return [line]
 
     def observe(
         self,
@@ -90,8 +95,11 @@ class WatchBoot(base.BaseChange):
         self, item: plan.Item, context: change.Context
     ) -> console.Seen:
         began, pause = time.monotonic(), FIRST
+        seconds = float(item.data['seconds'])
+        quiet = float(item.data.get('quiet', seconds))
         before: console.Seen | None = None
-        since = began
+        since = written = began
+        last = ''
         while True:
             text = context.cloud.compute.console(item.data['uuid'], LINES)
             if text is None:
@@ -103,10 +111,13 @@ class WatchBoot(base.BaseChange):
             stays = seen.what in _OVER and now - since >= STAYS
             if seen.what == console.BOOTED or stays:
                 return seen
-            seconds = float(item.data['seconds'])
-            if not text.strip():
-                seconds = min(seconds, EMPTY)
+            if text != last:
+                last, written = text, now
             left = began + seconds - now
+            if seen.what == console.SILENT:
+                left = min(left, written + quiet - now)
+            if not text.strip():
+                left = min(left, began + EMPTY - now)
             if left <= 0:
                 return seen
             context.progress(f'{seen.what}: {seen.line}')

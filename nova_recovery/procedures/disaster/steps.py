@@ -33,6 +33,9 @@ from nova_recovery.procedures.disaster import waves
 
 #: What the record is of.
 RECORDS = 'record:relations'
+#: Seconds after which a console that rests holds up no other server. Most
+#: guests tell nothing there; canaries are watched all the same.
+QUIET = 20
 
 
 def steps(
@@ -212,7 +215,7 @@ def _restarts(
             Step(
                 wave.name,
                 f'{title}, {wave.title}',
-                _wave(request, found, decided, some),
+                _wave(request, found, decided, some, wave.canary),
                 {
                     'host': request.per_host,
                     'everywhere': request.everywhere,
@@ -233,10 +236,12 @@ def _wave(
     found: found_module.Found,
     decided: decided_module.Decided,
     some: Sequence[wanted.Wanted],
+    canary: bool,
 ) -> tuple[Item, ...]:
     """Each server, then each console: who waits for one starts none."""
     restarts = []
     boots = []
+    quiet = {} if canary else {'quiet': min(QUIET, request.console_wait)}
     for one in some:
         server = one.server
         subject = f'server:{server.uuid}'
@@ -273,6 +278,7 @@ def _wave(
                 data={
                     'uuid': server.uuid,
                     'seconds': request.console_wait,
+                    **quiet,
                 },
                 follows=(subject,),
             )

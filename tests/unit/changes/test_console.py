@@ -139,11 +139,16 @@ class WatchBootTest(base.TestCase):
         """What was on it at this time."""
         return [text for at, text in self.log if at <= self.now][-1]
 
-    def watch(self, *log: tuple[float, str | None], seconds: int = 120) -> str:
+    def watch(
+        self,
+        *log: tuple[float, str | None],
+        seconds: int = 120,
+        **data: int,
+    ) -> str:
         self.log = list(log)
         item = plan.Item(
             'watch-boot:u1', 'watch-boot', 'boot:u1', 'web',
-            {'uuid': 'u1', 'host': 'h', 'seconds': seconds},
+            {'uuid': 'u1', 'host': 'h', 'seconds': seconds, **data},
         )  # fmt: skip
         watching = watch_boot.WatchBoot()
         seen = watching.observe(item, self.context, None)
@@ -193,6 +198,27 @@ class WatchBootTest(base.TestCase):
         done = self.watch((0, text('kernel-only')))
         self.assertRegex(done, r'^silent: .*EXT4-fs \(vda1\): mounted')
         self.assertGreaterEqual(self.now, 120)
+
+    def test_one_that_rests_holds_up_no_others(self) -> None:
+        done = self.watch((0, text('kernel-only')), quiet=20)
+        self.assertRegex(done, r'^silent: .*EXT4-fs \(vda1\): mounted')
+        self.assertEqual(20, self.now)
+        self.now = 0.0
+        self.assertEqual('silent', self.watch((0, ''), quiet=20))
+        self.assertEqual(20, self.now)
+
+    def test_one_that_goes_on_is_watched_to_its_end(self) -> None:
+        log = [(15 * n, KERNEL + '\nloading' * n) for n in range(7)]
+        done = self.watch(*log, (100, LOGIN), quiet=20)
+        self.assertEqual('booted', done)
+        self.now = 0.0
+        self.watch(*log, quiet=20, seconds=60)
+        self.assertEqual(60, self.now)
+
+    def test_one_that_waits_for_its_disk_may_take_its_time(self) -> None:
+        waits = text('systemd-job')
+        log = (0, waits), (90, waits + '\nweb login: ')
+        self.assertEqual('booted', self.watch(*log, quiet=20))
 
     def test_without_a_log_there_is_nothing_to_wait_for(self) -> None:
         self.assertEqual('silent: nova keeps no log of it',
