@@ -44,6 +44,7 @@ _COLUMNS = (
     'project_id',
     'availability_zone',
     'root_device_name',
+    'image_ref',
     'hidden',
     'deleted',
 )

@@ -127,4 +127,6 @@ def server(
         before=before,
         newest=answer.actions.get(uuid, ()),
         earlier=answer.earlier.get(uuid),
+        image=row.get('image_ref') or None,
+        root_device=row.get('root_device_name') or None,
     )

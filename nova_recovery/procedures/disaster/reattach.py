@@ -33,6 +33,8 @@ from nova_recovery.procedures.volumes import states
 
 #: What a member asks for to take a volume away; nova records no volume.
 DETACH = 'detach_volume'
+#: Where a server boots from when nova doesn't say.
+_FIRST = ('vda', 'sda', 'hda', 'xvda')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,6 +172,9 @@ def _reason_not_to(
         return 'its server is left alone'
     if device.root:
         return 'the server booted from it, and nova attaches no boot volume'
+    why = _perhaps_root(found, device, server)
+    if why:
+        return why
     if both is None:
         return f'nothing is known of volumes: {here.no_volumes}'
     volume = both.volumes.get(device.volume)
@@ -199,6 +204,41 @@ def _reason_not_to(
     if volume.multiattach and volume.status == 'in-use':
         return ''
     return f'it is {volume.status} and {volume.attach_status}'
+
+
+def _perhaps_root(
+    found: found_module.Found,
+    device: situation.Device,
+    server: situation.Server,
+) -> str:
+    """Why it may be the boot volume, '' if it isn't.
+
+    Of one that nova has lost and the record doesn't have, only the device
+    tells.
+    """
+    root = server.root_device
+    if device.device and _disk(device.device) in (
+        _FIRST if root is None else (_disk(root),)
+    ):
+        return (
+            f'the server boots from {root or device.device}, and nova '
+            'attaches no boot volume'
+        )
+    if device.device or found.lines is None or server.image:
+        return ''
+    if server.boots_from_volume or any(
+        one.root for one in found.situation.devices.get(server.uuid, ())
+    ):
+        return ''
+    return (
+        'which volume its server boots from is not known: name its device in '
+        'the map file if it is another one'
+    )
+
+
+def _disk(device: str) -> str:
+    # old releases have vda for /dev/vda, and a root may be a partition
+    return device.rpartition('/')[2].rstrip('0123456789')
 
 
 def _item(

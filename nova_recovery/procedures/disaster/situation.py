@@ -77,6 +77,8 @@ class Server:
     :ivar zone: the availability zone of its host
     :ivar group: UUID of its server group
     :ivar before: None: the snapshot doesn't have it, or there is none
+    :ivar image: what it was made from; None: a volume
+    :ivar root_device: what it boots from; None: not known
     :ivar newest: actions above the mark of its cell, oldest first
     :ivar earlier: the newest action up to the mark; only read where a
         server was stopped by nova itself and no snapshot tells whether it
@@ -99,6 +101,8 @@ class Server:
     before: Before | None = None
     newest: tuple[Action, ...] = ()
     earlier: Action | None = None
+    image: str | None = None
+    root_device: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -149,6 +149,8 @@ def _server(name: str, fields: JSON, recorded: bool) -> situation.Server:
         'metadata': {},
         'group': None,
         'boots_from_volume': False,
+        'image': 'cirros',
+        'root_device': '/dev/vda',
     }
     return situation.Server(
         uuid=name,

@@ -21,6 +21,7 @@ from nova_recovery.procedures.disaster import clean
 from nova_recovery.procedures.disaster import found as found_module
 from nova_recovery.procedures.disaster import reattach
 from nova_recovery.procedures.disaster import request as request_module
+from nova_recovery.snapshot import mapfile
 from tests import base
 from tests.unit.procedures.disaster import situations
 from tests.unit.procedures.volumes import situations as volumes
@@ -165,7 +166,9 @@ class LeftoverTest(base.TestCase):
             [one.kind for one in cleaned(seen).items],
         )
         again = self.again(seen)
-        self.assertEqual((0, {}, 1), (again.kept, again.left, len(again.items)))
+        self.assertEqual(
+            (0, {}, 1), (again.kept, again.left, len(again.items))
+        )
 
     def test_mapping_of_another_server_that_is_gone(self) -> None:
         both: JSON = {'data': {'mappings': {'gone': {'connected': False}}}}
@@ -179,7 +182,9 @@ class LeftoverTest(base.TestCase):
             ),
         )
         again = self.again(dataclasses.replace(seen, situation=here))
-        self.assertEqual((0, {}, 1), (again.kept, again.left, len(again.items)))
+        self.assertEqual(
+            (0, {}, 1), (again.kept, again.left, len(again.items))
+        )
 
     def test_what_it_really_has_is_kept(self) -> None:
         both: JSON = {
@@ -191,3 +196,42 @@ class LeftoverTest(base.TestCase):
         again = self.again(found(both, devices={'web': {'data': {}}}))
         self.assertEqual(1, again.kept)
         self.assertEqual((), again.items)
+
+
+class RootTest(base.TestCase):
+    """A boot volume never comes back as a data volume."""
+
+    def left(self, device: str, **others: Any) -> str:
+        seen = found(
+            {'disk': {}},
+            lines=(mapfile.Line(1, 'disk', 'web', device),),
+            **others,
+        )
+        again = reattach.plan(
+            request_module.Request(), seen, cleaned(seen), {'web'}, ()
+        )
+        self.assertEqual(1, len(again.items) + len(again.left))
+        return again.left.get(('disk', 'web'), '')
+
+    def test_device_that_the_server_boots_from(self) -> None:
+        """Neither nova nor the record has its mapping any more."""
+        for device in ('/dev/vda', 'vda', '/dev/vda1'):
+            self.assertIn('boots from /dev/vda', self.left(device))
+        self.assertEqual('', self.left('/dev/vdb'))
+        self.assertIn(
+            'boots from sdc', self.left('/dev/sdc', web={'root_device': 'sdc'})
+        )
+
+    def test_nothing_tells_what_it_boots_from(self) -> None:
+        lost = {'image': None, 'root_device': None}
+        self.assertIn('name its device', self.left('auto', web=lost))
+        self.assertIn('boots from', self.left('/dev/sda', web=lost))
+        self.assertEqual('', self.left('/dev/vdb', web=lost))
+
+    def test_another_volume_is_known_to_be_its_root(self) -> None:
+        mapped = {'image': None, 'boots_from_volume': True}
+        self.assertEqual('', self.left('auto', web=mapped))
+        lost = {'image': None}
+        recorded = {'web': {'root': {'root': True}}}
+        self.assertEqual('', self.left('auto', web=lost, devices=recorded))
+        self.assertEqual('', self.left('auto'))
