@@ -254,6 +254,43 @@ def _detached(
             for item in step.items
             if item.id not in planned
         ]
+    return _none_unheld(both, wrong[0].volume, items)
+
+
+def _none_unheld(
+    both: situation.Situation, volume: str, items: list[Item]
+) -> tuple[list[Item], str]:
+    """These, if nova maps the volume then for nobody who doesn't hold it.
+
+    It would be available, the boot volume of a server too, and stay so:
+    anybody of the project could delete it or attach it elsewhere.
+    """
+    known = both.volumes.get(volume)
+    gone = {
+        item.data['attachment']
+        for item in items
+        if item.kind == 'drop-attachment'
+    }
+    held = {
+        one.id: one.server
+        for one in (known.attachments if known else ())
+        if one.id not in gone
+    }
+    unmapped = _unmapped(items)
+    for mapping in both.mapped(volume):
+        if (
+            (mapping.cell, mapping.id) in unmapped
+            or mapping.server not in both.servers
+            or mapping.attachment in held
+            or (
+                mapping.attachment is None and mapping.server in held.values()
+            )
+        ):
+            continue
+        return [], (
+            f'nova would go on to map it for {both.name(mapping.server)}, '
+            'and cinder would not hold it: attach it by hand right after'
+        )
     return items, ''
 
 

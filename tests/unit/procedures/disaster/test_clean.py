@@ -235,3 +235,34 @@ class RootTest(base.TestCase):
         recorded = {'web': {'root': {'root': True}}}
         self.assertEqual('', self.left('auto', web=lost, devices=recorded))
         self.assertEqual('', self.left('auto'))
+
+
+class UnheldTest(base.TestCase):
+    """A volume that nova maps is never made available."""
+
+    def test_cinder_has_another_attachment_for_the_same_server(self) -> None:
+        """Half of an evacuation; the boot volume would be free for all."""
+        for root in (True, False):
+            for named in ('x', None):
+                mapping = {'root': root, 'attachment': named}
+                both: JSON = {
+                    'disk': {
+                        'attachments': {'y': {}, 'z': {}},
+                        'mappings': {'web': mapping},
+                    }
+                }
+                result = cleaned(found(both))
+                self.assertEqual((), result.items)
+                self.assertEqual(frozenset(), result.free)
+                self.assertIn('would not hold it', result.left['disk'])
+                self.assertIn('would not hold it', result.danger['web'])
+
+    def test_one_too_many_goes(self) -> None:
+        both: JSON = {
+            'disk': {
+                'attachments': {'x': {}, 'y': {}},
+                'mappings': {'web': {'root': True, 'attachment': 'x'}},
+            }
+        }
+        (item,) = cleaned(found(both)).items
+        self.assertEqual('y', item.data['attachment'])
