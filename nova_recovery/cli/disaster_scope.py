@@ -73,7 +73,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar='<time>',
         type=time,
         help='When the power went, UTC, such as 2026-11-22T14:49: without a '
-        'snapshot it tells what nova has stopped since',
+        'snapshot it tells what nova has stopped since; beside one, which '
+        'requests are older and count no more',
     )
 
 

@@ -85,19 +85,33 @@ class Reader:
         given = asked.marks.get(self._cell.name)
         if given is not None:
             return given, situation.BY_SNAPSHOT
-        if asked.since is not None and self._cell.tables.has(
+        by_time = self._by_time(asked)
+        if by_time is not None:
+            return by_time, situation.BY_TIME
+        return self.highest('instance_actions'), situation.BY_NOW
+
+    def before_outage(self, asked: Asked, mark: int) -> int:
+        """The highest id of what was asked for when the power was there.
+
+        A snapshot may be a day older, and what its mark leaves out still
+        tells who shall run: so this is another one.
+        """
+        return max(mark, self._by_time(asked) or 0)
+
+    def _by_time(self, asked: Asked) -> int | None:
+        if asked.since is None or not self._cell.tables.has(
             'instance_actions', 'start_time'
         ):
-            table = self._cell.tables['instance_actions']
-            found = self._connection.execute(
-                # backwards, no further than the outage
-                sa.select(table.c.id)
-                .where(table.c.start_time < asked.since)
-                .order_by(table.c.id.desc())
-                .limit(1)
-            ).scalar()
-            return int(found or 0), situation.BY_TIME
-        return self.highest('instance_actions'), situation.BY_NOW
+            return None
+        table = self._cell.tables['instance_actions']
+        found = self._connection.execute(
+            # backwards, no further than the outage
+            sa.select(table.c.id)
+            .where(table.c.start_time < asked.since)
+            .order_by(table.c.id.desc())
+            .limit(1)
+        ).scalar()
+        return int(found or 0)
 
     def highest(self, name: str) -> int:
         if not self._cell.tables.has(name, 'id'):

@@ -34,6 +34,7 @@ COUNTED = ('instances', 'instance_actions', 'migrations')
 class Answer:
     """What a cell has.
 
+    :ivar before_outage: see ``situation.Situation``
     :ivar servers: live ones of the scope, by UUID
     :ivar elsewhere: expected ones that are live, out of the scope
     :ivar deleted: expected ones that are deleted
@@ -42,6 +43,7 @@ class Answer:
     now: datetime.datetime
     mark: int
     marked: str
+    before_outage: int
     highest: Mapping[str, int]
     servers: Mapping[str, cell_rows.Row]
     elsewhere: Mapping[str, cell_rows.Row]
@@ -74,6 +76,7 @@ def read(cell: database_module.Database, asked: cell_rows.Asked) -> Answer:
             now=now,
             mark=mark,
             marked=marked,
+            before_outage=reader.before_outage(asked, mark),
             highest={table: reader.highest(table) for table in COUNTED},
             servers=found,
             elsewhere={

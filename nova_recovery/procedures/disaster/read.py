@@ -61,8 +61,9 @@ def look(
     """What a power loss did to what is in scope, from the databases.
 
     :param now_hosts: snapshots that hosts took of themselves since
-    :param since: when the outage was, UTC, for want of a snapshot: what was
-        asked of servers later counts as asked since
+    :param since: when the outage was, UTC: without a snapshot what was asked
+        of servers later counts as asked since, and with one nothing earlier
+        can be under way any more
     :param marks: those of an earlier look, which then win
     :param with_volumes: read both sides of the volumes too
     :raises NotFound: the scope names what isn't there
@@ -180,6 +181,9 @@ class Reader:
             new=found.new,
             marks={name: one.mark for name, one in answers.items()},
             marked={name: one.marked for name, one in answers.items()},
+            before_outage={
+                name: one.before_outage for name, one in answers.items()
+            },
             highest={name: one.highest for name, one in answers.items()},
             computes={
                 one.host: one

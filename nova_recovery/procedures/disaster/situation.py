@@ -211,6 +211,8 @@ class Situation:
     :ivar marks: cell -> highest id of ``instance_actions`` before the
         outage; what is above was asked since
     :ivar marked: cell -> BY_SNAPSHOT, BY_TIME or BY_NOW
+    :ivar before_outage: cell -> the mark, or a higher id if the moment of
+        the outage was given: nothing up to it is under way any more
     :ivar highest: cell -> table -> highest id now
     :ivar computes: nova-compute of the scope, by host
     :ivar services: all other services of nova's cells and of cinder
@@ -235,6 +237,7 @@ class Situation:
     new: frozenset[str] = frozenset()
     marks: Mapping[str, int] = dataclasses.field(default_factory=dict)
     marked: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    before_outage: Mapping[str, int] = dataclasses.field(default_factory=dict)
     highest: Mapping[str, Mapping[str, int]] = dataclasses.field(
         default_factory=dict
     )

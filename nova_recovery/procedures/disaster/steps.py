@@ -259,7 +259,7 @@ def _wave(
                     'project': server.project,
                     'was': before.vm_state if before else 'not recorded',
                     'why': one.why,
-                    'mark': found.situation.marks.get(server.cell, 0),
+                    'mark': _mark(found.situation, server.cell),
                     'seen': _well_ended(server),
                     'settle': request.settle,
                     'patience': request.patience,
@@ -284,6 +284,11 @@ def _wave(
             )
         )
     return (*restarts, *boots)
+
+
+def _mark(here: situation.Situation, cell: str) -> int:
+    """The highest id of a request of before the outage, as far as known."""
+    return here.before_outage.get(cell, here.marks.get(cell, 0))
 
 
 def _well_ended(server: situation.Server) -> int:
