@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 from nova_recovery.changes import base
+from nova_recovery.changes import guest_off
 from nova_recovery.changes import volume_rows as rows
 from nova_recovery.engine import change
 from nova_recovery.engine import plan
@@ -25,7 +26,8 @@ JSON = change.JSON
 
 
 class DropAttachment(base.BaseChange):
-    """Data: volume, attachment, uuid (of the server), seen (its status).
+    """Data: volume, attachment, uuid (of the server), seen (its status),
+    cell (of the server; None: it is gone).
 
     cinder tells the storage and sets the volume's status to what the other
     attachments make of it. It lets an administrator do so because nova
@@ -50,7 +52,10 @@ class DropAttachment(base.BaseChange):
                     return change.Observed(
                         change.State.NEITHER, f'it is {one.status} now'
                     )
-                return change.Observed(change.State.BEFORE)
+                taken = None
+                if one.status != 'reserved':
+                    taken = guest_off.refused(item, context, one.host)
+                return taken or change.Observed(change.State.BEFORE)
         return change.Observed(change.State.AFTER, 'gone')
 
     def apply(

@@ -19,6 +19,7 @@ In the order of ``volume_exchange``, for a server that stays where it is.
 from __future__ import annotations
 
 from nova_recovery.changes import base
+from nova_recovery.changes import guest_off
 from nova_recovery.changes import volume_exchange
 from nova_recovery.changes import volume_rows as rows
 from nova_recovery.engine import change
@@ -71,7 +72,9 @@ class RecreateAttachment(base.BaseChange):
                     change.State.NEITHER,
                     f'cinder has attachments {", ".join(sorted(own))} now',
                 )
-            return change.Observed(change.State.BEFORE)
+            return _taken(item, context, own) or change.Observed(
+                change.State.BEFORE
+            )
         if named != data['attachment'] and named not in own:
             return change.Observed(
                 change.State.NEITHER,
@@ -80,7 +83,9 @@ class RecreateAttachment(base.BaseChange):
         left = set(own) - {named}
         if own.get(named) == 'attached' and rows.connected(row) and not left:
             return change.Observed(change.State.AFTER, 'attached')
-        return change.Observed(change.State.BEFORE, image=past.image)
+        return _taken(item, context, own) or change.Observed(
+            change.State.BEFORE, image=past.image
+        )
 
     def apply(
         self, item: plan.Item, context: change.Context, image: JSON
@@ -140,6 +145,15 @@ def _own(item: plan.Item, context: change.Context) -> dict[str, str]:
         for one in rows.volume(item, context).attachments
         if one.server == item.data['uuid']
     }
+
+
+def _taken(
+    item: plan.Item, context: change.Context, own: dict[str, str]
+) -> change.Observed | None:
+    """Why the old attachments can't be deleted, None if they can."""
+    if any(own.get(one) in guest_off.IN_USE for one in item.data['remove']):
+        return guest_off.refused(item, context)
+    return None
 
 
 def _new(item: plan.Item, context: change.Context) -> str | None:

@@ -120,6 +120,7 @@ def steps(
     """What takes away that which is stale between these two."""
     wrong = _findings(request, found)
     volume = found.volumes.get(request.volume)
+    server = found.servers.get(request.server)
     codes = {one.code for one in wrong}
     mappings = [
         one
@@ -162,6 +163,7 @@ def steps(
                         volume,
                         attachment=one.id,
                         seen=one.status,
+                        cell=server.cell if server else None,
                     )
                     for one in volume.attachments
                     if one.id in named

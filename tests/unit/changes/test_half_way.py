@@ -97,7 +97,7 @@ class TestPort(base.TestCase):
         self.assertEqual('np-rcc46', self.port.host)
 
 
-class TestVolumes(base.TestCase):
+class VolumesTest(base.TestCase):
     """What nova and cinder have of one volume, in two dictionaries."""
 
     def setUp(self) -> None:
@@ -150,6 +150,10 @@ class TestVolumes(base.TestCase):
                 for one, status in self.attached.items()
             ]
         )
+
+
+class TestVolumes(VolumesTest):
+    """What is left of volumes that are half connected."""
 
     def test_a_guest_that_somebody_started_keeps_its_volume(self) -> None:
         server = park(self)
@@ -219,3 +223,89 @@ class TestVolumes(base.TestCase):
             exceptions.NotRevertible,
             way_back.revert, wanted, self.context, past,
         )  # fmt: skip
+
+
+class TestGuest(VolumesTest):
+    """A guest that was off when the plan was made, and may run by now."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.server = park(self)
+        self.compute = self.context.cloud.compute
+        self.compute.service.return_value = {'state': 'up'}
+        self.compute.runs.return_value = True
+        self.host: str | None = 'np-rcc46'
+        self.drop = item(
+            'drop-attachment', volume='v1', attachment='old', cell='cell1',
+            seen='attached',
+        )  # fmt: skip
+        self.anew = item(
+            'recreate-attachment', volume='v1', mapping=1, attachment='old',
+            remove=['old'], cell='cell1',
+        )  # fmt: skip
+
+    def of_cinder(self, *args: Any) -> Any:
+        found = super().of_cinder(*args)
+        for one in found.attachments:
+            one.host = self.host
+        return found
+
+    def both(self, past: change.Past | None = None) -> list[change.Observed]:
+        return [
+            volume_detach.DropAttachment().observe(
+                self.drop, self.context, past
+            ),
+            volume_recreate.RecreateAttachment().observe(
+                self.anew, self.context, past
+            ),
+        ]
+
+    def assert_state(self, state: change.State) -> None:
+        for past in (None, change.Past({}, {})):
+            for seen in self.both(past):
+                self.assertIs(state, seen.state, seen.detail)
+
+    def test_it_runs(self) -> None:
+        self.assert_state(change.State.NEITHER)
+        self.assertIn('runs on np-rcc46 by now', self.both()[0].detail)
+
+    def test_it_is_off(self) -> None:
+        self.compute.runs.return_value = False
+        self.assert_state(change.State.BEFORE)
+
+    def test_compute_that_is_up_and_does_not_answer(self) -> None:
+        self.compute.runs.side_effect = exceptions.ApiUnavailable(
+            'nova', 'timeout'
+        )
+        self.assert_state(change.State.UNKNOWN)
+
+    def test_host_that_is_down_is_not_asked(self) -> None:
+        """It has no power yet, as the gate of the plan knew."""
+        for service in ({'state': 'down'}, {'state': 'up', 'forced_down': 1}):
+            self.compute.service.return_value = service
+            self.assert_state(change.State.BEFORE)
+        self.compute.runs.assert_not_called()
+
+    def test_server_that_is_on_no_host_or_gone(self) -> None:
+        self.server['host'] = None
+        self.assert_state(change.State.BEFORE)
+        patch = mock.patch(
+            'nova_recovery.changes.cell.server_row',
+            mock.Mock(side_effect=exceptions.NotFound('server u1')),
+        )
+        patch.start()
+        self.addCleanup(patch.stop)
+        self.assert_state(change.State.BEFORE)
+
+    def test_what_no_guest_of_its_host_uses(self) -> None:
+        self.attached['old'] = 'reserved'
+        self.drop.data['seen'] = 'reserved'
+        self.assert_state(change.State.BEFORE)
+        # a migration that failed left it on another host
+        self.attached['old'] = self.drop.data['seen'] = 'attached'
+        self.host = 'np-rcc54'
+        self.assertIs(change.State.BEFORE, self.both()[0].state)
+
+    def test_server_that_was_gone_when_it_was_planned(self) -> None:
+        self.drop.data['cell'] = None
+        self.assertIs(change.State.BEFORE, self.both()[0].state)

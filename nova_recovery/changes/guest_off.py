@@ -1,0 +1,66 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Whether a guest still is off, right before a volume is taken from it.
+
+The gate of the plan asked that, perhaps days ago: its owner may have started
+the server since, which keeps nova's mapping as it was.
+"""
+
+from __future__ import annotations
+
+from nova_recovery.changes import cell
+from nova_recovery.changes import once
+from nova_recovery.engine import change
+from nova_recovery.engine import plan
+from nova_recovery import exceptions
+
+#: Statuses of attachments that a guest may be using.
+IN_USE = frozenset({'attached', 'detaching'})
+
+
+def refused(
+    item: plan.Item, context: change.Context, host: str | None = None
+) -> change.Observed | None:
+    """Why nothing may be taken from the item's server; None: it may.
+
+    A host whose nova-compute isn't up is not asked, it would wait for an
+    answer: what the gate made of it stands.
+
+    :param host: the one that the attachment is of, if it says
+    """
+    if item.data.get('cell') is None:
+        # it was gone when this was planned
+        return None
+    try:
+        own = cell.server_row(item, context)['host']
+    except exceptions.NotFound:
+        return None
+    if not own or host not in (None, own):
+        return None
+    compute = context.cloud.compute
+    try:
+        if once.compute_state(compute, own) != 'up':
+            return None
+        runs = compute.runs(item.data['uuid'])
+    except exceptions.RecoveryError as error:
+        return change.Observed(
+            change.State.UNKNOWN,
+            f'whether the guest runs on {own} is not known: {error}',
+        )
+    if not runs:
+        return None
+    return change.Observed(
+        change.State.NEITHER,
+        f'the guest runs on {own} by now and may use the volume: stop it '
+        f'first: openstack server stop {item.data["uuid"]}',
+    )
