@@ -35,6 +35,8 @@ from nova_recovery.readiness import common
 LAYER = 'bus'
 _PATIENCE = 8.0
 
+_row = functools.partial(readiness.Row, LAYER)
+
 Queues = Mapping[str, bus_module.Queue | None]
 
 
@@ -286,13 +288,3 @@ def _wanted(
             ),
         )
     return {names: list(some) for names, some in found.items()}
-
-
-def _row(
-    subject: str,
-    state: str,
-    observed: str,
-    expected: str,
-    remedy: str = '',
-) -> readiness.Row:
-    return readiness.Row(LAYER, subject, state, observed, expected, remedy)

@@ -32,6 +32,8 @@ from nova_recovery.readiness import bounded
 
 LAYER = 'database'
 
+_row = functools.partial(readiness.Row, LAYER)
+
 #: Seconds for a server and the members that it names.
 _PATIENCE = 9.0
 
@@ -407,13 +409,3 @@ def _why(error: BaseException) -> str:
 
 def _host(address: str) -> str:
     return split(address.partition(' ')[0])[0]
-
-
-def _row(
-    subject: str,
-    state: str,
-    observed: str,
-    expected: str,
-    remedy: str = '',
-) -> readiness.Row:
-    return readiness.Row(LAYER, subject, state, observed, expected, remedy)

@@ -44,6 +44,8 @@ from nova_recovery.snapshot import masking
 LAYER = 'local'
 _PATIENCE = 8.0
 
+_row = functools.partial(readiness.Row, LAYER)
+
 JSON = Mapping[str, Any]
 Rows = Iterator[readiness.Row]
 
@@ -324,13 +326,3 @@ def _before(site: readiness.Site, host: str) -> Before | None:
             },
             sessions=tuple(snapshot.rows('sessions', source=source)),
         )
-
-
-def _row(
-    subject: str,
-    state: str,
-    observed: str,
-    expected: str,
-    remedy: str = '',
-) -> readiness.Row:
-    return readiness.Row(LAYER, subject, state, observed, expected, remedy)
