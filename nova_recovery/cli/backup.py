@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from nova_recovery.cli import base
 from nova_recovery.cli import carry_out
 from nova_recovery.cli import recovering
+from nova_recovery.cli import volume as volume_module
 from nova_recovery import exceptions
 from nova_recovery import exit_codes
 
@@ -166,21 +167,8 @@ def _add_scope(parser: argparse.ArgumentParser) -> None:
         help='Volumes whose newest good backup is older than so many days, '
         'or than 90m, 12h, 2d or 1w; 0 is every volume (default: 7d)',
     )
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        '--project',
-        metavar='<project>',
-        help='Only volumes of this project, by its ID',
-    )
-    which.add_argument(
-        '--host',
-        metavar='<host>',
-        help='Only volumes of the servers of this host, to the letter',
-    )
-    which.add_argument(
-        '--server',
-        metavar='<server>',
-        help='Only volumes of this server, by UUID or name',
+    volume_module.add_whose(
+        parser, 'Only volumes of this server, by UUID or name'
     )
 
 
@@ -191,7 +179,7 @@ def _scope(
 ) -> read.Scope:
     from nova_recovery.procedures.backups import read
 
-    ids = tuple(dict.fromkeys(_uuid(word) for word in volumes or ()))
+    ids = tuple(dict.fromkeys(map(volume_module.uuid, volumes or ())))
     if ids and (parsed.project or parsed.host or parsed.server):
         raise exceptions.UsageError(
             '--volume names the volumes by itself: leave --project, --host '
@@ -202,20 +190,6 @@ def _scope(
         (found,) = recovering.resolve(cloud, [parsed.server])
         server = found.uuid
     return read.Scope(parsed.project, parsed.host, server, ids)
-
-
-def _uuid(word: str) -> str:
-    """A volume's UUID.
-
-    :raises UsageError: it is none
-    """
-    from oslo_utils import uuidutils
-
-    if not uuidutils.is_uuid_like(word):
-        raise exceptions.UsageError(
-            f'{word!r} is no UUID of a volume; openstack volume list tells it'
-        )
-    return word.strip().lower()
 
 
 def _time(word: str) -> int:

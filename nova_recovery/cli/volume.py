@@ -42,21 +42,8 @@ class CheckVolume(base.RecoveryLister):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        which = parser.add_mutually_exclusive_group()
-        which.add_argument(
-            '--host',
-            metavar='<host>',
-            help='Only volumes of the servers of this host, to the letter',
-        )
-        which.add_argument(
-            '--server',
-            metavar='<server>',
-            help='Only volumes of this server; one that was deleted by UUID',
-        )
-        which.add_argument(
-            '--project',
-            metavar='<project>',
-            help='Only volumes of this project, by its ID',
+        add_whose(
+            parser, 'Only volumes of this server; one that was deleted by UUID'
         )
         return parser
 
@@ -107,7 +94,7 @@ class ResetVolume(base.RecoveryLister):
 
         cloud = self.cloud(parsed_args)
         request = reset.Request(
-            tuple(dict.fromkeys(map(_uuid, parsed_args.volumes)))
+            tuple(dict.fromkeys(map(uuid, parsed_args.volumes)))
         )
         plan = reset.decide(
             request, reset.read(cloud, request.volumes), clock.now()
@@ -157,7 +144,7 @@ class AttachVolume(base.RecoveryLister):
         (server,) = recovering.resolve(cloud, [parsed_args.server])
         request = pair.Request(
             server=server.uuid,
-            volume=_uuid(parsed_args.volume),
+            volume=uuid(parsed_args.volume),
             device=parsed_args.device,
             tag=parsed_args.tag,
             connectors=recovering.connectors(parsed_args.connector),
@@ -189,7 +176,7 @@ class DetachStaleVolume(base.RecoveryLister):
 
         cloud = self.cloud(parsed_args)
         request = detach.Request(
-            _server(cloud, parsed_args.server), _uuid(parsed_args.volume)
+            _server(cloud, parsed_args.server), uuid(parsed_args.volume)
         )
         plan = detach.decide(request, detach.read(cloud, request), clock.now())
         return carry_out.settle(self, parsed_args, plan, cloud).table
@@ -204,7 +191,23 @@ def _add_pair(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _uuid(word: str) -> str:
+def add_whose(parser: argparse.ArgumentParser, server_help: str) -> None:
+    """Whose volumes: of a host, a server or a project; all if none."""
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        '--host',
+        metavar='<host>',
+        help='Only volumes of the servers of this host, to the letter',
+    )
+    which.add_argument('--server', metavar='<server>', help=server_help)
+    which.add_argument(
+        '--project',
+        metavar='<project>',
+        help='Only volumes of this project, by its ID',
+    )
+
+
+def uuid(word: str) -> str:
     """A volume's UUID; names repeat, and changes are to the letter.
 
     :raises UsageError: it is none
