@@ -113,6 +113,8 @@ class Site:
     :ivar hosts: the compute hosts that matter, to the letter; None: all
     :ivar ours: the ids of the requests that this run sent to nova: what
         they left in nova's records is no movement of others
+    :ivar unsure: servers for which the run may have sent something whose id
+        it doesn't know, for it was killed, or the answer was lost
     :ivar local: look at the host on which this runs too
     :ivar brief: only what is quickly asked; see :func:`vital`
     """
@@ -121,6 +123,7 @@ class Site:
     snapshot: reading.Snapshot | None = None
     hosts: frozenset[str] | None = None
     ours: Callable[[], frozenset[str]] = frozenset
+    unsure: frozenset[str] = frozenset()
     local: bool = False
     brief: bool = False
     #: What doesn't change between two looks and is slow to find.

@@ -87,7 +87,7 @@ class Probe:
         found, silent = databases_module.divide(answers)
         ours = site.ours()
         for cell, moves in found.items():
-            yield judge(cell, moves, ours, window)
+            yield judge(cell, moves, ours, window, site.unsure)
         for cell, error in silent.items():
             yield readiness.Row(
                 LAYER,
@@ -101,13 +101,18 @@ class Probe:
 
 
 def judge(
-    cell: str, moves: Iterable[Move], ours: Collection[str], window: float
+    cell: str,
+    moves: Iterable[Move],
+    ours: Collection[str],
+    window: float,
+    unsure: Collection[str] = frozenset(),
 ) -> readiness.Row:
     """Whether somebody else is at work in a cell."""
     others = [
         move
         for move in moves
         if move.request not in ours
+        and move.server not in unsure
         and not is_power_sync(move)
         and move.age <= window
     ]

@@ -34,6 +34,7 @@ from nova_recovery.engine.journal import states
 from nova_recovery.engine.plan import Item
 from nova_recovery.engine.plan import Plan
 from nova_recovery.engine.plan import Step
+from nova_recovery.engine import printable
 from nova_recovery import exceptions
 from nova_recovery.procedures.disaster import decided
 from nova_recovery.procedures.disaster import gates as disaster_gates
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
 NAMED = 5
 #: Old clouds are cleaned while everything is off.
 _LEGACY = frozenset({'database', 'age'})
+#: It was sent, perhaps, when the run was killed or the answer was lost.
+_UNSURE = frozenset({states.INTENT, states.SENT, states.DOUBT})
 _ATTACH = readiness.STORAGE | readiness.VITAL
 
 
@@ -125,6 +128,7 @@ class Before:
                 snapshot,
                 frozenset(self._hosts(now)),
                 self._ours,
+                self._unsure(now),
             )
             red = readiness.red(readiness.look(site, layers))
         if red:
@@ -134,6 +138,17 @@ class Before:
                 + '; openstack recovery disaster assess --ready shows it all, '
                 'with what mends it'
             )
+
+    def _unsure(self, now: Mapping[str, str]) -> frozenset[str]:
+        """Servers of whose requests nobody has noted the ids yet.
+
+        The change itself finds out about them, once the step goes on.
+        """
+        return frozenset(
+            item.data['uuid']
+            for item in self._plan.items()
+            if 'uuid' in item.data and now.get(item.id) in _UNSURE
+        )
 
     def _off(self) -> None:
         """No volume is taken from a guest that runs by now."""
@@ -246,7 +261,8 @@ def _mapped(
 
 
 def _several(words: Iterable[str]) -> str:
-    every = list(words)
+    # with names that tenants chose
+    every = [printable.clean(word) for word in words]
     more = len(every) - NAMED
     text = '; '.join(every[:NAMED])
     return f'{text}; and {more} more' if more > 0 else text

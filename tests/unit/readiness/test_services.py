@@ -335,7 +335,9 @@ class TestQuiet(base.TestCase):
             'age': 5.0,
             **changed,
         }
-        return quiet.judge('cell1', [quiet.Move(**values)], {'req-ours'}, 300)
+        return quiet.judge(
+            'cell1', [quiet.Move(**values)], {'req-ours'}, 300, {'unsure'}
+        )
 
     def test_what_a_user_does(self) -> None:
         row = self.judge()
@@ -348,6 +350,8 @@ class TestQuiet(base.TestCase):
     def test_what_does_not_count(self) -> None:
         for changed in (
             {'request': 'req-ours'},
+            # sent by us, perhaps, when we were killed
+            {'server': 'unsure'},
             {'what': 'stop', 'user': None},
             {'age': 301.0},
         ):
