@@ -41,6 +41,7 @@ from nova_recovery.engine import change
 from nova_recovery.engine import gates as gates_module
 from nova_recovery.engine import plan as plan_module
 from nova_recovery.engine import planfile
+from nova_recovery.engine import printable
 from nova_recovery import exceptions
 from nova_recovery import procedures
 from nova_recovery.report import summary
@@ -98,7 +99,12 @@ class Stage:
         return show_plan.width(self.screen)
 
     def say(self, text: str | show_plan.Line = '') -> None:
-        """One line on stderr, while somebody is there to read it."""
+        """One line on stderr, while somebody is there to read it.
+
+        What is text may have names that tenants chose.
+        """
+        if isinstance(text, str):
+            text = printable.lines(text)
         try:
             self.screen.print(text)
         except OSError:

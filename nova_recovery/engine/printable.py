@@ -25,3 +25,8 @@ def clean(text: object) -> str:
         one if one.isprintable() else one.encode('unicode_escape').decode()
         for one in str(text)
     )
+
+
+def lines(text: str) -> str:
+    """The same, with its lines as they are."""
+    return '\n'.join(clean(line) for line in text.split('\n'))

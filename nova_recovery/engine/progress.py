@@ -163,7 +163,7 @@ class PlainReporter:
     def _line(self, text: str) -> None:
         with self._lock:
             self._said = time.monotonic()
-            self._output.write(f'{text}\n')
+            self._output.write(f'{printable.lines(text)}\n')
             self._output.flush()
 
 
@@ -198,7 +198,9 @@ class RichReporter:
         self._progress.start()
 
     def step_started(self, step: plan_module.Step, total: int) -> None:
-        self._progress.update(self._task, description=step.title)
+        self._progress.update(
+            self._task, description=printable.clean(step.title)
+        )
 
     def item_changed(
         self, item: plan_module.Item, state: str, detail: str
@@ -223,7 +225,7 @@ class RichReporter:
         self._progress.stop()
 
     def _print(self, text: str) -> None:
-        self._progress.console.print(text, markup=False)
+        self._progress.console.print(printable.lines(text), markup=False)
 
 
 def told(item: plan_module.Item, state: str, detail: str) -> str:

@@ -14,7 +14,9 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
+import io
 import types
 from typing import Any
 
@@ -38,6 +40,18 @@ def ago(**span: int) -> str:
     """A moment as the journal writes it."""
     now = datetime.datetime.now(datetime.UTC)
     return (now - datetime.timedelta(**span)).strftime('%Y-%m-%dT%H:%M:%SZ')
+
+
+class SayTest(base.TestCase):
+    def test_a_name_moves_no_cursor(self) -> None:
+        command: Any = types.SimpleNamespace(
+            app=types.SimpleNamespace(stderr=io.StringIO())
+        )
+        here = stage.Stage(command, argparse.Namespace())
+        here.say('\nPaused: \x1b[2Jweb\u202e.')
+        self.assertEqual(
+            '\nPaused: \\x1b[2Jweb\\u202e.\n', command.app.stderr.getvalue()
+        )
 
 
 class RequestsTest(base.TestCase):

@@ -110,6 +110,17 @@ class TestRich(base.TestCase):
         self.assertNotIn('s:1  set', text)
 
 
+class TestNames(base.TestCase):
+    def test_a_name_moves_no_cursor(self) -> None:
+        for kind in (progress.PlainReporter, progress.RichReporter):
+            output = io.StringIO()
+            kind(output).notice('paused: \x1b]0;owned\x07web; \x9bmore\nso')
+            self.assertEqual(
+                'paused: \\x1b]0;owned\\x07web; \\x9bmore\nso\n',
+                output.getvalue(),
+            )
+
+
 class TestGone(base.TestCase):
     def test_a_terminal_that_is_gone_is_left_alone(self) -> None:
         for kind in (progress.PlainReporter, progress.RichReporter):

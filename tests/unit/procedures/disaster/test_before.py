@@ -131,6 +131,12 @@ class BeforeTest(base.TestCase):
         self.assertIn('web (claim-server)', told)
         self.assertEqual([], self.layers)
 
+    def test_the_name_of_a_server_moves_no_cursor(self) -> None:
+        self.end(1)
+        self.end(2)
+        self.wrong = [dataclasses.replace(DANGER, cause='\x1b[2Jlost')]
+        self.assertNotIn('\x1b', self.refused('canary'))
+
     def test_what_somebody_left_out_is_not_missing(self) -> None:
         self.end(1)
         self.states['claim-server:web'] = 'skipped'
