@@ -15,8 +15,12 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from nova_recovery.procedures.volumes import situation as volumes
+
+if TYPE_CHECKING:
+    from nova_recovery.procedures.disaster import situation
 
 #: To go on as it is may lose a disk, or run a guest twice.
 DANGER = volumes.DANGER
@@ -52,3 +56,30 @@ class Finding:
     fix: str = ''
     server: str = ''
     volume: str = ''
+
+
+def of_server(
+    server: situation.Server,
+    code: str,
+    severity: str,
+    cause: str,
+    fix: str = '',
+    host: str | None = None,
+    volume: str = '',
+) -> Finding:
+    """A finding about a server.
+
+    :param host: where it was found; None: where the server is
+    """
+    return Finding(
+        code,
+        severity,
+        f'server:{server.uuid}',
+        cause,
+        name=server.name,
+        project=server.project,
+        host=(server.host or '') if host is None else host,
+        fix=fix,
+        server=server.uuid,
+        volume=volume,
+    )

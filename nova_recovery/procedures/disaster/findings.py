@@ -25,6 +25,7 @@ from nova_recovery.procedures.disaster import alive
 from nova_recovery.procedures.disaster.finding import DANGER
 from nova_recovery.procedures.disaster.finding import Finding
 from nova_recovery.procedures.disaster.finding import NOTE
+from nova_recovery.procedures.disaster.finding import of_server
 from nova_recovery.procedures.disaster.finding import STALE
 from nova_recovery.procedures.disaster import on_hosts
 from nova_recovery.procedures.disaster import on_site
@@ -86,7 +87,7 @@ def _wanted(
         elif judged.state == alive.UNPROVEN:
             unproven[server.host or ''] += 1
         if server.task_state and judged.state != alive.STARTING:
-            yield _of(
+            yield of_server(
                 server,
                 'SRV-TASK',
                 STALE,
@@ -95,7 +96,7 @@ def _wanted(
                 fix=f'openstack recovery server show {server.uuid}',
             )
         if one.moved and server.before:
-            yield _of(
+            yield of_server(
                 server,
                 'SRV-MOVED',
                 NOTE,
@@ -130,7 +131,7 @@ def _down(
         fix = f'openstack server event show {server.uuid} {sent.request_id}'
     elif found.compute(server.host) == situation.UP and not server.task_state:
         fix = f'{_REBOOT} {server.uuid}'
-    return _of(server, DOWN, STALE, cause, fix)
+    return of_server(server, DOWN, STALE, cause, fix)
 
 
 def _left(
@@ -141,7 +142,7 @@ def _left(
         if server is None:
             continue
         if uuid in answer.doubtful:
-            yield _of(
+            yield of_server(
                 server,
                 'SRV-UNCLEAR',
                 STALE,
@@ -149,7 +150,7 @@ def _left(
                 fix=f'openstack server event list {uuid}',
             )
         elif server.host in found.scope.skip_hosts:
-            yield _of(
+            yield of_server(
                 server,
                 'SRV-SKIPPED',
                 NOTE,
@@ -157,9 +158,11 @@ def _left(
                 fix=f'openstack recovery host recover {server.host}',
             )
         else:
-            yield _of(server, 'SRV-OFF', NOTE, f'{why}: it stays as it is')
+            yield of_server(
+                server, 'SRV-OFF', NOTE, f'{why}: it stays as it is'
+            )
     for uuid in sorted(found.new):
-        yield _of(
+        yield of_server(
             found.servers[uuid], 'SRV-NEW', NOTE, 'the snapshot has no such'
         )
 
@@ -256,26 +259,6 @@ def _lost_mappings(found: situation.Situation) -> Iterator[Finding]:
                 server=uuid,
                 volume=device.volume,
             )
-
-
-def _of(
-    server: situation.Server,
-    code: str,
-    severity: str,
-    cause: str,
-    fix: str = '',
-) -> Finding:
-    return Finding(
-        code,
-        severity,
-        f'server:{server.uuid}',
-        cause,
-        name=server.name,
-        project=server.project,
-        host=server.host or '',
-        fix=fix,
-        server=server.uuid,
-    )
 
 
 def sort(some: list[Finding]) -> list[Finding]:

@@ -27,6 +27,7 @@ from nova_recovery.procedures.disaster import alive
 from nova_recovery.procedures.disaster.finding import DANGER
 from nova_recovery.procedures.disaster.finding import Finding
 from nova_recovery.procedures.disaster.finding import NOTE
+from nova_recovery.procedures.disaster.finding import of_server
 from nova_recovery.procedures.disaster.finding import STALE
 from nova_recovery.procedures.disaster import hosts
 from nova_recovery.procedures.disaster import situation
@@ -206,24 +207,24 @@ def _domains(
             continue
         if server.host != told.name:
             if server.task_state != 'migrating':
-                yield _server(
+                yield of_server(
                     server,
                     'DOM-TWICE',
                     DANGER,
                     f'{told.name} runs it, and nova has it on '
                     f'{server.host or "no host"}: started there, it would '
                     'run twice on the same disks',
-                    told.name,
+                    host=told.name,
                 )
             continue
         if uuid not in wanted_ones:
-            yield _server(
+            yield of_server(
                 server,
                 'DOM-UNASKED',
                 STALE,
                 f'{told.name} runs it, and for nova it is '
                 f"{server.vm_state}: nova's power sync stops it",
-                told.name,
+                host=told.name,
             )
         if found.volumes is not None and not server.task_state:
             yield from _disks(
@@ -239,14 +240,13 @@ def _disks(
 ) -> Iterator[Finding]:
     """The disks of a guest that runs, beside nova's mappings."""
     for volume in sorted(mapped - domain.disks):
-        yield _server(
+        yield of_server(
             server,
             'DISK-MISSING',
             DANGER,
             f'nova maps volume {volume}, and its guest runs without it',
-            server.host or '',
-            volume,
             f'{_REBOOT} {server.uuid}',
+            volume=volume,
         )
     for serial in sorted(domain.disks - mapped):
         if not uuidutils.is_uuid_like(serial):
@@ -257,39 +257,15 @@ def _disks(
             if known
             else ()
         )
-        yield _server(
+        yield of_server(
             server,
             'DISK-CROSSED' if others else 'DISK-EXTRA',
             DANGER,
             f'its guest has volume {serial}, which nova does not map to it'
             + (f'; cinder has it attached to {", ".join(others)}'
                if others else ''),
-            server.host or '',
-            serial,
+            volume=serial,
         )
-
-
-def _server(
-    server: situation.Server,
-    code: str,
-    severity: str,
-    cause: str,
-    host: str,
-    volume: str = '',
-    fix: str = '',
-) -> Finding:
-    return Finding(
-        code,
-        severity,
-        f'server:{server.uuid}',
-        cause,
-        name=server.name,
-        project=server.project,
-        host=host,
-        fix=fix,
-        server=server.uuid,
-        volume=volume,
-    )
 
 
 def _of(
