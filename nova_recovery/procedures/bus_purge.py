@@ -35,6 +35,7 @@ from nova_recovery.engine.plan import Gate
 from nova_recovery.engine.plan import Item
 from nova_recovery.engine.plan import Plan
 from nova_recovery.engine.plan import Step
+from nova_recovery.report import wording
 
 if TYPE_CHECKING:
     from nova_recovery.cloud import cloud as cloud_module
@@ -113,10 +114,12 @@ def decide(
     :param down_time: ``service_down_time`` of nova
     """
     items = tuple(_item(one) for one in _dead(found))
-    several = 'queue' if len(items) == 1 else 'queues'
     return Plan(
         procedure=PROCEDURE,
-        title=f'purge {len(items)} {several} of hosts that are down',
+        title=(
+            f'purge {wording.count(len(items), "queue")} of hosts that are '
+            'down'
+        ),
         arguments={'hosts': None if hosts is None else sorted(hosts)},
         steps=(Step('purge', 'purge the queues', items),) if items else (),
         gates=tuple(_gates(found, down_time, frozenset())),

@@ -30,6 +30,7 @@ from nova_recovery.engine.plan import Plan
 from nova_recovery.engine.plan import Step
 from nova_recovery import exceptions
 from nova_recovery.procedures import others
+from nova_recovery.report import wording
 
 if TYPE_CHECKING:
     from nova_recovery.cloud import cloud as cloud_module
@@ -143,12 +144,14 @@ def _situation(
 
 def decide(request: Request, found: Situation, now: str = '') -> Plan:
     """The plan: claim, send once, give the claim back."""
-    several = 'server' if len(found.servers) == 1 else 'servers'
     ordered = sorted(found.servers, key=lambda s: (s.name, s.uuid))
     limits = {'host': request.per_host}
     return Plan(
         procedure=PROCEDURE,
-        title=f'reboot {len(ordered)} {several}, each exactly once',
+        title=(
+            f'reboot {wording.count(len(ordered), "server")}, each exactly '
+            'once'
+        ),
         arguments={
             **dataclasses.asdict(request),
             'servers': list(request.servers),

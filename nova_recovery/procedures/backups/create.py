@@ -29,6 +29,7 @@ from nova_recovery.procedures.backups import assess
 from nova_recovery.procedures.backups import gates as gates_module
 from nova_recovery.procedures.backups import read as read_module
 from nova_recovery.procedures.volumes import read as volumes_read
+from nova_recovery.report import wording
 
 if TYPE_CHECKING:
     from nova_recovery.cloud import cloud as cloud_module
@@ -105,10 +106,9 @@ def decide(request: Request, found: Found, now: str = '') -> Plan:
                 'it has a good backup that is young enough (--older-than 0 '
                 'makes another)'
             )
-    several = 'volume' if len(items) == 1 else 'volumes'
     return Plan(
         procedure=PROCEDURE,
-        title=f'back up {len(items)} {several}',
+        title=f'back up {wording.count(len(items), "volume")}',
         arguments=_arguments(request),
         steps=(
             Step(

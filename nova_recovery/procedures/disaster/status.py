@@ -32,6 +32,7 @@ from nova_recovery.procedures.disaster import read
 from nova_recovery.procedures.disaster import request as request_module
 from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures.disaster import wanted as wanted_module
+from nova_recovery.report import wording
 
 if TYPE_CHECKING:
     from nova_recovery.cloud import cloud as cloud_module
@@ -89,12 +90,15 @@ class Status:
             for state in (alive.DOWN, alive.STARTING, alive.UNPROVEN)
             if counts[state]
         )
-        projects = len({row.server.project for row in self.rows})
-        of = f' ({told}) of {_number(projects, "project")}' if told else ''
+        projects = wording.count(
+            len({row.server.project for row in self.rows}), 'project'
+        )
+        of = f' ({told}) of {projects}' if told else ''
         silent = ', '.join(self.found.silent)
         return (
-            f'not up: {len(self.rows)} of {_number(self.total, "server")} '
-            f'to run{of}{_since(self.found)}'
+            f'not up: {len(self.rows)} of '
+            f'{wording.count(self.total, "server")} to run{of}'
+            f'{_since(self.found)}'
             f'{f"; silent: {silent}" if silent else ""}'
         )
 
@@ -246,7 +250,3 @@ def _since(found: situation.Situation) -> str:
         'snapshot': 'at some time since the snapshot of',
     }[found.outage.how]
     return f', {how} {found.outage.at:%Y-%m-%dT%H:%M:%S}Z'
-
-
-def _number(count: int, noun: str) -> str:
-    return f'{count} {noun}{"" if count == 1 else "s"}'

@@ -23,6 +23,7 @@ from nova_recovery.procedures.recover import build
 from nova_recovery.procedures.recover import gates
 from nova_recovery.procedures.recover import situation
 from nova_recovery.procedures.recover import targets
+from nova_recovery.report import wording
 
 PROCEDURE = 'host-recover'
 
@@ -43,11 +44,11 @@ def decide(
         for server in found.servers
         if server.uuid in request.exclude
     }
-    several = 'server' if len(servers) == 1 else 'servers'
     return Plan(
         procedure=PROCEDURE,
         title=(
-            f'recover {len(servers)} {several} of {", ".join(request.hosts)}'
+            f'recover {wording.count(len(servers), "server")} of '
+            f'{", ".join(request.hosts)}'
         ),
         arguments=to_arguments(request),
         steps=build.steps(request, found, assigned),

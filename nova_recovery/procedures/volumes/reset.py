@@ -39,6 +39,7 @@ from nova_recovery.procedures.volumes import policy
 from nova_recovery.procedures.volumes import read as read_module
 from nova_recovery.procedures.volumes import situation
 from nova_recovery.procedures.volumes import states
+from nova_recovery.report import wording
 
 if TYPE_CHECKING:
     from nova_recovery.cloud import cloud as cloud_module
@@ -141,10 +142,9 @@ def decide(request: Request, found: Found, now: str = '') -> Plan:
             left_out[volume.id] = why
         else:
             items.append(one)
-    several = 'volume' if len(items) == 1 else 'volumes'
     return Plan(
         procedure=PROCEDURE,
-        title=f'reset {len(items)} {several}',
+        title=f'reset {wording.count(len(items), "volume")}',
         arguments={'volumes': list(request.volumes)},
         steps=(Step('reset', 'reset in cinder', tuple(items)),)
         if items
