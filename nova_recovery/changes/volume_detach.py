@@ -26,8 +26,10 @@ JSON = change.JSON
 
 
 class DropAttachment(base.BaseChange):
-    """Data: volume, attachment, uuid (of the server), seen (its status),
-    cell (of the server; None: it is gone).
+    """One attachment of a volume.
+
+    Data: volume, attachment, seen (its status), uuid and cell of its server
+    (cell None: it is gone).
 
     cinder tells the storage and sets the volume's status to what the other
     attachments make of it. It lets an administrator do so because nova
