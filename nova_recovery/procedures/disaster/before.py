@@ -179,38 +179,19 @@ class Before:
         }
 
     def _held(self, step: Step, now: Mapping[str, str]) -> None:
-        """No server starts without a disk, nor makes nova forget one."""
-        servers = {
-            item.data['uuid']: item
-            for item in step.items
-            if item.kind == 'restart-server'
-            and now.get(item.id) not in states.FINAL
-        }
-        # what is not done to one of these keeps its server back anyway
-        unfinished = {
-            item.data['volume']
-            for one in self._plan.steps
-            if one.number == decided.CLEAN
-            for item in one.items
-            if 'volume' in item.data and now.get(item.id) not in states.GOOD
-        }
-        wrong = [
-            one
-            for one in dangers(self._cloud, servers)
-            if one.volume not in unfinished
-        ]
-        if wrong:
-            raise exceptions.Paused(
-                'a reboot would lose a volume: '
-                + _several(
-                    f'{servers[one.server].label}: volume {one.volume}: '
-                    f'{one.code}: {one.cause}'
-                    + (f'; mend it with {one.fix}' if one.fix else '')
-                    for one in wrong
-                )
-                + '; or leave the server out with run resume --skip '
-                'SERVER=REASON'
-            )
+        """It can be told whether a server has its volumes.
+
+        One that hasn't is kept back by itself: see ``guard``.
+        """
+        dangers(
+            self._cloud,
+            {
+                item.data['uuid']: item
+                for item in step.items
+                if item.kind == 'restart-server'
+                and now.get(item.id) not in states.FINAL
+            },
+        )
 
 
 def told(row: readiness.Row) -> str:
@@ -221,7 +202,10 @@ def told(row: readiness.Row) -> str:
 def dangers(
     cloud: cloud_module.Cloud, servers: Mapping[str, Item]
 ) -> list[volumes_module.Finding]:
-    """What makes a reboot of these servers dangerous, as it is now."""
+    """What makes a reboot of these servers dangerous, as it is now.
+
+    :raises Paused: nobody can tell
+    """
     if not servers or cloud.databases.cinder is None:
         return []
     cells = {item.data['cell'] for item in servers.values()}
@@ -235,7 +219,18 @@ def dangers(
         volumes |= answer
     if not volumes:
         return []
-    found = volumes_read.both_sides(cloud, sorted(volumes))
+    try:
+        found = volumes_read.both_sides(cloud, sorted(volumes))
+    except exceptions.RecoveryError as error:
+        raise exceptions.Paused(
+            f'whether servers have their volumes is not known: {error}'
+        ) from error
+    silent = sorted(cells & set(found.silent))
+    if silent:
+        raise exceptions.Paused(
+            f'whether servers have their volumes is not known: {silent[0]}: '
+            f'{found.silent[silent[0]]}'
+        )
     return [
         one
         for one in policy.findings(found)

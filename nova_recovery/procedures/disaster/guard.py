@@ -13,7 +13,8 @@
 """What is asked before each request: is the claim still ours?
 
 And does the storage still answer, and the compute: not before each one, but
-often enough that a wave stops within ten servers.
+often enough that a wave stops within ten servers. And would this server lose
+a volume?
 """
 
 from __future__ import annotations
@@ -62,8 +63,29 @@ def guard(
             claims(item)
         if item.kind in SENDS:
             sites[SENDS[item.kind]].ask(item)
+        if item.kind == 'restart-server':
+            held(item, cloud)
 
     return ask
+
+
+def held(item: Item, cloud: cloud_module.Cloud) -> None:
+    """Return if a reboot of the server loses none of its volumes.
+
+    :raises Conflict: it would; only this server is kept back
+    :raises Paused: nobody can tell
+    """
+    servers = {item.data['uuid']: item}
+    # what is in work differs between the databases: then it is gone at once
+    wrong = before.dangers(cloud, servers) and before.dangers(cloud, servers)
+    if wrong:
+        one = wrong[0]
+        raise exceptions.Conflict(
+            f'a reboot would lose volume {one.volume}: {one.code}: {one.cause}'
+            + (f'; mend it with {one.fix}' if one.fix else '')
+            + ', and resume; or leave the server out with run resume --skip '
+            'SERVER=REASON'
+        )
 
 
 class Vital:

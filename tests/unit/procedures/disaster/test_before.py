@@ -133,9 +133,19 @@ class BeforeTest(base.TestCase):
 
     def test_the_name_of_a_server_moves_no_cursor(self) -> None:
         self.end(1)
-        self.end(2)
-        self.wrong = [dataclasses.replace(DANGER, cause='\x1b[2Jlost')]
-        self.assertNotIn('\x1b', self.refused('canary'))
+        self.states['claim-server:web'] = 'conflict'
+        (step,) = [one for one in self.plan.steps if one.name == 'claim']
+        items = tuple(
+            dataclasses.replace(one, label='\x1b[2Jweb') for one in step.items
+        )
+        named = dataclasses.replace(step, items=items)
+        self.plan = dataclasses.replace(
+            self.plan,
+            steps=tuple(
+                named if one is step else one for one in self.plan.steps
+            ),
+        )
+        self.assertIn('\\x1b[2Jweb', self.refused('clean'))
 
     def test_what_somebody_left_out_is_not_missing(self) -> None:
         self.end(1)
@@ -162,22 +172,10 @@ class BeforeTest(base.TestCase):
         self.ask('canary')
         self.assertEqual(frozenset(), self.sites[0].hosts)
 
-    def test_no_server_starts_that_would_lose_a_volume(self) -> None:
+    def test_one_dangerous_volume_holds_up_no_others(self) -> None:
         self.end(1)
         self.end(2)
         self.wrong = [DANGER]
-        told = self.refused('canary')
-        self.assertIn('web: volume data: VOL-UNLINKED: lost', told)
-        self.assertIn('run resume --skip', told)
-
-    def test_what_the_second_step_left_keeps_back_its_server_only(
-        self,
-    ) -> None:
-        self.end(1)
-        self.end(2, 'failed')
-        self.wrong = [
-            dataclasses.replace(DANGER, volume='stale')
-        ]
         self.ask('canary')
 
     def test_volumes_are_attached_while_storage_and_computes_are_there(
@@ -211,7 +209,7 @@ class VitalTest(base.TestCase):
             'restart-server',
             'server:web',
             'web',
-            {'host': 'np-rcc4'},
+            {'uuid': 'web', 'cell': 'cell1', 'host': 'np-rcc4'},
         )
 
         def vital(
@@ -225,6 +223,13 @@ class VitalTest(base.TestCase):
             fixtures.MonkeyPatch(f'{guard.__name__}.readiness.vital', vital)
         )
         self.useFixture(fixtures.MonkeyPatch(NOW, lambda: self.now))
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                f'{before.__name__}.dangers',
+                lambda cloud, servers: self.wrong.pop(),
+            )
+        )
+        self.wrong: list[list[volumes_module.Finding]] = [[]] * 99
         plan = plan_module.Plan('disaster', '', {}, ())
         asked = procedures.guard(plan, mock.Mock(), 'marker')
         assert asked is not None
@@ -261,6 +266,17 @@ class VitalTest(base.TestCase):
         # and nothing is let through on the strength of that answer
         self.assertRaises(exceptions.Paused, self.ask, self.item)
 
+    def test_a_server_that_would_lose_a_volume_is_kept_back(self) -> None:
+        self.wrong = [[DANGER], [DANGER]]
+        error = self.assertRaises(exceptions.Conflict, self.ask, self.item)
+        self.assertIn('volume data: VOL-UNLINKED: lost', str(error))
+        self.assertIn('run resume --skip', str(error))
+
+    def test_what_is_gone_at_a_second_look_is_no_danger(self) -> None:
+        self.wrong = [[], [DANGER]]
+        self.ask(self.item)
+        self.assertEqual([], self.wrong)
+
     def clean(self, kind: str) -> None:
         """As the items of step 2 are: some name no host."""
         self.ask(plan_module.Item(f'{kind}:v', kind, 'volume:v', 'v', {}))
@@ -292,3 +308,41 @@ class VitalTest(base.TestCase):
             plan_module.Item('release-server:web', 'release-server', 'x', '')
         )
         self.assertEqual(0, self.looks)
+
+
+class DangersTest(base.TestCase):
+    """What can't be known is no good news."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        item = plan_module.Item(
+            'r', 'restart-server', 'server:web', 'web', {'cell': 'cell1'}
+        )
+        self.servers = {'web': item}
+        self.found: Any = volumes_module.Situation({})
+        self.patch(before, '_mapped', lambda database, servers: {'data'})
+        self.patch(before.databases_module, 'each', self.each)
+        self.patch(before.volumes_read, 'both_sides', self.both_sides)
+
+    def each(self, cells: Any, ask: Any) -> Any:
+        return {'cell1': ask(cells[0])}
+
+    def both_sides(self, cloud: Any, ids: Any) -> Any:
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
+
+    def dangers(self) -> Any:
+        return before.dangers(mock.Mock(), self.servers)
+
+    def test_all_is_well(self) -> None:
+        self.assertEqual([], self.dangers())
+
+    def test_the_cell_fell_silent(self) -> None:
+        self.found = volumes_module.Situation({}, silent={'cell1': 'refused'})
+        error = self.assertRaises(exceptions.Paused, self.dangers)
+        self.assertIn('cell1: refused', str(error))
+
+    def test_cinder_fell_silent(self) -> None:
+        self.found = exceptions.DatabaseUnavailable('cinder', 'refused')
+        self.assertRaises(exceptions.Paused, self.dangers)
