@@ -31,7 +31,7 @@ POLL = 2
 SELDOM = 15
 
 
-class RebootGuest(base.BaseChange):
+class RebootGuest(base.OneWay):
     """``shutdown -r now`` over ssh, for the boot that was seen and no other.
 
     The guest itself compares (see guests.boot), so a request that arrives
@@ -126,11 +126,6 @@ class RebootGuest(base.BaseChange):
             context.progress(f'waiting for its new boot: {seen.detail}')
             if context.stopping.wait(min(POLL + (now - began) / 20, SELDOM)):
                 raise change.Interrupted
-
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
-        raise exceptions.NotRevertible(self.no_way_back(item))
 
     def no_way_back(self, item: plan.Item) -> str:
         return f'the guest of {item.label} was rebooted; nothing to take back'

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Throw away what waits in the queue of a nova-compute that is down."""
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from nova_recovery import exceptions
 JSON = change.JSON
 
 
-class PurgeQueue(base.BaseChange):
+class PurgeQueue(base.OneWay):
     """Data: cell, queue, host, service_id, report_count, messages.
 
     Refused once somebody listens to the queue or the host reports again:
@@ -72,11 +71,6 @@ class PurgeQueue(base.BaseChange):
     ) -> str:
         purged = _bus(item, context).purge(item.data['queue'])
         return f'{purged} messages thrown away'
-
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
-        raise exceptions.NotRevertible(self.no_way_back(item))
 
     def no_way_back(self, item: plan.Item) -> str:
         return (

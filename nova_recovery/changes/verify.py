@@ -27,7 +27,7 @@ from nova_recovery import exceptions
 JSON = change.JSON
 
 
-class VerifyServer(base.BaseChange):
+class VerifyServer(base.Look):
     """Changes nothing; fails with every difference that it finds.
 
     Data: cell, uuid, source, target, running (whether the guest should),
@@ -41,14 +41,6 @@ class VerifyServer(base.BaseChange):
         state = 'running' if item.data['running'] else 'stopped'
         return [f'? {state} on {item.data["target"]}, with all it had']
 
-    def observe(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past | None,
-    ) -> change.Observed:
-        return change.Observed(change.State.BEFORE)
-
     def apply(
         self, item: plan.Item, context: change.Context, image: JSON
     ) -> str:
@@ -57,11 +49,6 @@ class VerifyServer(base.BaseChange):
             raise exceptions.ChangeFailed('; '.join(wrong))
         state = 'running' if item.data['running'] else 'stopped'
         return f'{state} on {item.data["target"]}'
-
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
-        return 'nothing was changed'
 
 
 def _differences(item: plan.Item, context: change.Context) -> Iterator[str]:

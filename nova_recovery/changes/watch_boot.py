@@ -9,6 +9,7 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
+
 """Watch a guest come up on its serial console. Changes nothing."""
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ _WHAT_TO_DO = {
 }
 
 
-class WatchBoot(base.BaseChange):
+class WatchBoot(base.Look):
     """Wait until the guest has booted, or tell why it doesn't.
 
     It is never restarted for that.
@@ -66,14 +67,6 @@ class WatchBoot(base.BaseChange):
             line += f', unless that rests for {item.data["quiet"]} s'
         return [line]
 
-    def observe(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past | None,
-    ) -> change.Observed:
-        return change.Observed(change.State.BEFORE)
-
     def apply(
         self, item: plan.Item, context: change.Context, image: JSON
     ) -> str:
@@ -85,11 +78,6 @@ class WatchBoot(base.BaseChange):
             return f'{seen.what}{last}'
         todo = _WHAT_TO_DO[seen.what].format(uuid=item.data['uuid'])
         raise exceptions.ChangeFailed(f'{seen.what}: {seen.line}; {todo}')
-
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
-        return 'nothing was changed'
 
     def _watch(
         self, item: plan.Item, context: change.Context
