@@ -10,8 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
-
 """nova's half of the guide's reset: what it maps ends."""
 
 from __future__ import annotations
@@ -20,6 +18,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
+from nova_recovery.changes import cell
 from nova_recovery.changes import legacy_rows as legacy
 from nova_recovery.cloud import bulk
 from nova_recovery.cloud import database as database_module
@@ -55,7 +54,7 @@ class CleanMappings(legacy.CleanRows):
         image: legacy.JSON,
     ) -> str:
         layout = legacy.layout(item, context)
-        nova = legacy.nova(item, context)
+        nova = cell.database(item, context)
         rows = bulk.lines(item.data['rows'])
         volumes = _volumes(rows)
         stale = _stale(legacy.cinder(item, context), layout, volumes)
@@ -149,7 +148,7 @@ class CleanMappings(legacy.CleanRows):
                 len(back), others - {bulk.key(r) for r in as_before}
             )
 
-        return str(legacy.nova(item, context).write(write))
+        return str(cell.database(item, context).write(write))
 
 
 def still_mapped(item: plan.Item, context: change.Context) -> set[str]:
@@ -162,7 +161,7 @@ def still_mapped(item: plan.Item, context: change.Context) -> set[str]:
     if not ids:
         return set()
     among = bulk.among('id', ids)
-    with legacy.nova(item, context).connect() as connection:
+    with cell.database(item, context).connect() as connection:
         if not bulk.count(connection, LIVE, among):
             return set()
         return {bulk.field(r, 1) for r in bulk.rows(connection, LIVE, among)}
@@ -173,7 +172,7 @@ def _live(
 ) -> list[str]:
     if not rows:
         return []
-    with legacy.nova(item, context).connect() as connection:
+    with cell.database(item, context).connect() as connection:
         return bulk.rows(
             connection, LIVE, bulk.among('id', [bulk.key(r) for r in rows])
         )

@@ -10,8 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
-
 """What the two halves of the guide's reset have in common.
 
 Each is one transaction, in which the rows are locked, compared with what
@@ -122,16 +120,6 @@ def cinder(
     return old_volumes.database(
         context.cloud.databases, layout(item, context), item.data['cell']
     )
-
-
-def nova(
-    item: plan.Item, context: change.Context
-) -> database_module.Database:
-    """The database with the mappings."""
-    found: database_module.Database = context.cloud.databases.cell(
-        item.data['cell']
-    )
-    return found
 
 
 def ours(item: plan.Item, past: change.Past) -> list[str]:

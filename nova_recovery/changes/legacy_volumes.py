@@ -10,8 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
-
 """Cinder's half of the guide's reset: nobody has these volumes."""
 
 from __future__ import annotations
@@ -26,7 +24,6 @@ from nova_recovery.cloud import bulk
 from nova_recovery.cloud import old_volumes
 from nova_recovery.engine import change
 from nova_recovery.engine import plan
-
 
 
 class CleanVolumes(legacy.CleanRows):

@@ -37,7 +37,7 @@ JSON = change.JSON
 POLL = 0.5
 
 
-class SentOnce(base.BaseChange):
+class SentOnce(base.OneWay):
     """What start, reboot and evacuation have in common.
 
     Data: cell, uuid, settle (seconds until a request without a row can't
@@ -207,11 +207,6 @@ class SentOnce(base.BaseChange):
             if context.stopping.wait(POLL):
                 raise change.Interrupted
 
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
-        raise exceptions.NotRevertible(self.no_way_back(item))
-
     def no_way_back(self, item: plan.Item) -> str:
         return (
             f'the {self.action} of server {item.data["uuid"]} was carried '
@@ -289,6 +284,23 @@ def moved_on(row: JSON, item: plan.Item) -> bool:
     """
     host = item.data.get('target') or item.data.get('host')
     return bool(host) and row['host'] != host
+
+
+def rests(
+    row: JSON, item: plan.Item, states: Collection[str]
+) -> change.Observed:
+    """BEFORE if it is on the plan's host, in such a state, without a task."""
+    if moved_on(row, item):
+        return change.Observed(
+            change.State.NEITHER, f'the server is on {row["host"]}'
+        )
+    if row['vm_state'] not in states or row['task_state'] is not None:
+        return change.Observed(
+            change.State.NEITHER,
+            f'the server is {row["vm_state"]}, '
+            f'task {row["task_state"] or "none"}',
+        )
+    return change.Observed(change.State.BEFORE)
 
 
 def require_up(

@@ -35,19 +35,10 @@ class StartServer(once.SentOnce):
         return ['> started, once']
 
     def ready(self, row: JSON, item: plan.Item) -> change.Observed:
-        if once.moved_on(row, item):
-            return change.Observed(
-                change.State.NEITHER, f'the server is on {row["host"]}'
-            )
-        if row['vm_state'] == 'active' and row['task_state'] is None:
+        seen = once.rests(row, item, {'stopped', 'active'})
+        if seen.state is change.State.BEFORE and row['vm_state'] == 'active':
             return change.Observed(change.State.AFTER, 'runs already')
-        if row['vm_state'] != 'stopped' or row['task_state'] is not None:
-            return change.Observed(
-                change.State.NEITHER,
-                f'the server is {row["vm_state"]}, '
-                f'task {row["task_state"] or "none"}',
-            )
-        return change.Observed(change.State.BEFORE)
+        return seen
 
     def send(
         self, item: plan.Item, context: change.Context, image: JSON
@@ -70,17 +61,7 @@ class RebootServer(once.SentOnce):
         return ['> hard reboot, once']
 
     def ready(self, row: JSON, item: plan.Item) -> change.Observed:
-        if once.moved_on(row, item):
-            return change.Observed(
-                change.State.NEITHER, f'the server is on {row["host"]}'
-            )
-        if row['vm_state'] not in self.STATES or row['task_state'] is not None:
-            return change.Observed(
-                change.State.NEITHER,
-                f'the server is {row["vm_state"]}, '
-                f'task {row["task_state"] or "none"}',
-            )
-        return change.Observed(change.State.BEFORE)
+        return once.rests(row, item, self.STATES)
 
     def send(
         self, item: plan.Item, context: change.Context, image: JSON

@@ -128,15 +128,11 @@ class RestartServer(once.SentOnce):
         if runs:
             return _running(row, newest), patience
         if newest and newest['id'] != item.data['seen']:
-            return self._of_others(item, context, row, newest)
+            return self._of_others(item, context, newest)
         return self._needs(item, context, row), patience
 
     def _of_others(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        row: JSON,
-        newest: JSON,
+        self, item: plan.Item, context: change.Context, newest: JSON
     ) -> tuple[change.Observed, float]:
         """What became of what was asked for since, with the guest off."""
         settle = float(item.data['settle'])
