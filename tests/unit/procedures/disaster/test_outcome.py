@@ -16,8 +16,8 @@ from __future__ import annotations
 import types
 from typing import Any
 
-from nova_recovery.procedures import table
 from nova_recovery.procedures.disaster import decide
+from nova_recovery.procedures import table
 from tests import base
 from tests.unit.procedures.disaster import test_scenarios
 
