@@ -38,6 +38,7 @@ from nova_recovery.engine import printable
 from nova_recovery import exceptions
 from nova_recovery.procedures.disaster import decided
 from nova_recovery.procedures.disaster import gates as disaster_gates
+from nova_recovery.procedures.disaster import origin
 from nova_recovery.procedures.disaster import planning
 from nova_recovery.procedures.disaster import request as request_module
 from nova_recovery.procedures.disaster import steps
@@ -117,6 +118,10 @@ class Before:
     def _ready(
         self, layers: frozenset[str] | None, now: Mapping[str, str]
     ) -> None:
+        try:
+            origin.require(self._plan)
+        except exceptions.Refused as error:
+            raise exceptions.Paused(str(error)) from error
         with contextlib.ExitStack() as stack:
             snapshot = None
             if self._request.snapshot:

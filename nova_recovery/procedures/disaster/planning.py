@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from nova_recovery.engine.plan import Gate
@@ -22,6 +23,7 @@ from nova_recovery.procedures import clock
 from nova_recovery.procedures.disaster import decide
 from nova_recovery.procedures.disaster import gates
 from nova_recovery.procedures.disaster import gather
+from nova_recovery.procedures.disaster import origin
 from nova_recovery.procedures.disaster import request as request_module
 from nova_recovery.procedures.disaster import steps
 
@@ -38,7 +40,9 @@ def make_plan(
 
     :raises RecoveryError: see ``gather.read_all`` and ``decide.decide``
     """
+    snapshot = origin.checksum(request.snapshot) if request.snapshot else ''
     found = gather.read_all(cloud, request, progress)
+    found = dataclasses.replace(found, snapshot_sha256=snapshot)
     return decide.decide(request, found, clock.now())
 
 
@@ -48,11 +52,11 @@ def check(
     """The gates of a plan, or of what is left of one, as they are now.
 
     :param touched: subjects that the run has begun to change
+    :raises Refused: the snapshot is gone, or another one
     """
+    origin.require(plan)
     request = request_module.of(plan.arguments)
-    record = next(
-        (i.data for i in plan.items() if i.kind == 'record-relations'), {}
-    )
+    record = origin.record(plan)
     found = gather.read_all(
         cloud,
         request,

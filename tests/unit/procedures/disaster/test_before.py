@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 from typing import Any
 from unittest import mock
 
@@ -25,6 +26,7 @@ from nova_recovery import procedures
 from nova_recovery.procedures.disaster import before
 from nova_recovery.procedures.disaster import decide
 from nova_recovery.procedures.disaster import guard
+from nova_recovery.procedures.disaster import planning
 from nova_recovery.procedures.volumes import situation as volumes_module
 from nova_recovery import readiness
 from tests import base
@@ -47,7 +49,7 @@ def scenario(name: str) -> plan_module.Plan:
     )
 
 
-class BeforeTest(base.TestCase):
+class Steps(base.TestCase):
     """The steps of a plan, one after the other.
 
     :ivar states: item id -> its state in the journal
@@ -96,6 +98,8 @@ class BeforeTest(base.TestCase):
     def refused(self, name: str) -> str:
         return str(self.assertRaises(exceptions.Paused, self.ask, name))
 
+
+class BeforeTest(Steps):
     def test_the_first_step_begins_whatever_the_site_is_like(self) -> None:
         self.rows = [RED]
         self.ask('record')
@@ -186,6 +190,51 @@ class BeforeTest(base.TestCase):
         self.assertEqual(
             [readiness.STORAGE | readiness.VITAL], self.layers
         )
+
+
+class OriginTest(Steps):
+    """The snapshot that the plan was made with."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        self.file = folder / 'before.snapshot'
+        self.file.write_text('as it was')
+        name = test_scenarios.FOLDERS / 'volumes_that_nova_lost'
+        request, found, _ = test_scenarios.load(name)
+        self.patch(planning.gather, 'read_all', lambda *args, **more: found)
+        plan = planning.make_plan(
+            mock.Mock(),
+            dataclasses.replace(request, snapshot=str(self.file)),
+        )
+        # it is no snapshot that can be looked into
+        self.plan = dataclasses.replace(
+            plan, arguments={**plan.arguments, 'snapshot': None}
+        )
+
+    def check(self) -> str:
+        error = self.assertRaises(
+            exceptions.Refused, planning.check, self.plan, mock.Mock(),
+            frozenset(),
+        )  # fmt: skip
+        return str(error)
+
+    def test_it_is_still_there(self) -> None:
+        planning.check(self.plan, mock.Mock(), frozenset())
+        self.end(1)
+        self.ask('clean')
+
+    def test_another_one_was_put_in_its_place(self) -> None:
+        self.file.write_text('as it is')
+        self.assertIn('is another file by now', self.check())
+        self.end(1)
+        self.assertIn('is another file by now', self.refused('clean'))
+
+    def test_it_is_gone(self) -> None:
+        self.file.unlink()
+        self.assertIn('No such file', self.check())
+        self.end(1)
+        self.assertIn('put it back there', self.refused('clean'))
 
 
 class FailuresTest(base.TestCase):

@@ -1,0 +1,70 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The snapshot that a plan was made with, and no other.
+
+Every gate and every step looks into it: one that was put in its place tells
+of another cloud.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import hashlib
+from typing import Any
+
+from nova_recovery.engine.plan import Plan
+from nova_recovery import exceptions
+
+
+def checksum(path: str) -> str:
+    """The SHA-256 of the file.
+
+    :raises RecoveryError: it can't be read
+    """
+    try:
+        with open(path, 'rb') as file:
+            return hashlib.file_digest(file, 'sha256').hexdigest()
+    except OSError as error:
+        raise exceptions.RecoveryError(
+            f"snapshot {path}: can't be read: {error.strerror or error}"
+        ) from error
+
+
+def record(plan: Plan) -> Mapping[str, Any]:
+    """What step 1 keeps with the plan; empty if there is nothing to do."""
+    return next(
+        (i.data for i in plan.items() if i.kind == 'record-relations'), {}
+    )
+
+
+def require(plan: Plan) -> None:
+    """Return if the plan's snapshot is there as it was.
+
+    :raises Refused: it is gone, or another one
+    """
+    given = record(plan).get('snapshot')
+    if not given:
+        return
+    path, was = given['path'], given['sha256']
+    try:
+        now = checksum(path)
+    except exceptions.RecoveryError as error:
+        found = str(error)
+    else:
+        if now == was:
+            return
+        found = f'snapshot {path}: it is another file by now'
+    raise exceptions.Refused(
+        f'{found}. The plan was made with one of sha256 {was[:12]}…: put it '
+        'back there, or make a new plan'
+    )
