@@ -47,11 +47,11 @@ def check_gates(
     """
     from nova_recovery.procedures.backups import create as backup_create
     from nova_recovery.procedures import bus_purge
+    from nova_recovery.procedures.disaster import planning
     from nova_recovery.procedures import reboot
     from nova_recovery.procedures import reboot_guests
     from nova_recovery.procedures import recover
     from nova_recovery.procedures import set_states
-    from nova_recovery.procedures.disaster import planning
     from nova_recovery.procedures.volumes import attach
     from nova_recovery.procedures.volumes import detach
     from nova_recovery.procedures.volumes import reset

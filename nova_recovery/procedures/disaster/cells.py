@@ -63,8 +63,9 @@ def read(cell: database_module.Database, asked: cell_rows.Asked) -> Answer:
     schema.require(cell, 'servers')
     with cell.reader() as connection:
         reader = cell_rows.Reader(cell, connection)
-        now = connection.execute(sa.select(sa.func.utc_timestamp())).scalar()
-        assert isinstance(now, datetime.datetime)
+        now: datetime.datetime = connection.execute(
+            sa.select(sa.func.utc_timestamp())
+        ).scalar_one()
         mark, marked = reader.mark(asked)
         found = {
             row['uuid']: row for row in reader.servers(asked)

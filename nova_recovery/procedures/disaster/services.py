@@ -98,9 +98,10 @@ def read(
         )
     ).where(schema.live(table))
     with database.reader() as connection:
-        now = connection.execute(sa.select(sa.func.utc_timestamp())).scalar()
+        now: datetime.datetime = connection.execute(
+            sa.select(sa.func.utc_timestamp())
+        ).scalar_one()
         rows = connection.execute(query).mappings().all()
-    assert isinstance(now, datetime.datetime)
     return Services(
         tuple(
             situation.Service(
