@@ -188,6 +188,32 @@ def settle(
     return go_on(command, parsed, plan, cloud, through)
 
 
+def settle_saved(
+    command: base.RecoveryMixin,
+    parsed: argparse.Namespace,
+    plan: plan_module.Plan,
+) -> Result:
+    """Show a plan of a file, its gates checked again, and carry it out.
+
+    :raises Refused: as ``settle`` does
+    :raises UsageError: no step has the number of ``--through``
+    """
+    from nova_recovery.cli import stage as stage_module
+    from nova_recovery.report import wording
+
+    stage = stage_module.Stage(command, parsed)
+    stage.check_kinds(plan)
+    check_through(plan, parsed.through)
+    cloud = command.cloud(parsed)
+    stage.say(f'Made {wording.ago(plan.created_at)}; checking its gates …')
+    plan = stage.checked_again(plan, cloud)
+    stage.show(plan)
+    refuse_if_blocked(plan.gates)
+    if parsed.dry_run:
+        return stage.dry(plan)
+    return go_on(command, parsed, plan, cloud, parsed.through)
+
+
 def go_on(
     command: base.RecoveryMixin,
     parsed: argparse.Namespace,

@@ -99,9 +99,9 @@ class ApplyDisaster(base.RecoveryLister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
-        cloud = self.cloud(parsed_args)
         if parsed_args.file:
-            return self._saved(parsed_args, cloud)
+            return self._saved(parsed_args)
+        cloud = self.cloud(parsed_args)
         plan = _make(self, parsed_args, cloud)
         # where nothing is to do there is nothing to pause after
         through = parsed_args.through if plan.steps else None
@@ -109,13 +109,9 @@ class ApplyDisaster(base.RecoveryLister):
             self, parsed_args, plan, cloud, through
         ).table
 
-    def _saved(
-        self, parsed: argparse.Namespace, cloud: cloud_module.Cloud
-    ) -> recovering.Table:
-        from nova_recovery.cli import stage as stage_module
+    def _saved(self, parsed: argparse.Namespace) -> recovering.Table:
         from nova_recovery.engine import planfile
         from nova_recovery.procedures.disaster import decided
-        from nova_recovery.report import wording
 
         given = _given(parsed)
         if given:
@@ -129,18 +125,7 @@ class ApplyDisaster(base.RecoveryLister):
                 f'{parsed.file} is a plan of {plan.procedure}: carry it out '
                 'with plan apply'
             )
-        stage = stage_module.Stage(self, parsed)
-        stage.check_kinds(plan)
-        carry_out.check_through(plan, parsed.through)
-        stage.say(f'Made {wording.ago(plan.created_at)}; checking its gates …')
-        plan = stage.checked_again(plan, cloud)
-        stage.show(plan)
-        carry_out.refuse_if_blocked(plan.gates)
-        if parsed.dry_run:
-            return stage.dry(plan).table
-        return carry_out.go_on(
-            self, parsed, plan, cloud, parsed.through
-        ).table
+        return carry_out.settle_saved(self, parsed, plan).table
 
 
 def _given(parsed: argparse.Namespace) -> list[str]:

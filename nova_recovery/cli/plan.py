@@ -100,21 +100,7 @@ class ApplyPlan(base.RecoveryLister):
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], carry_out.Rows]:
-        from nova_recovery.cli import stage as stage_module
         from nova_recovery.engine import planfile
-        from nova_recovery.report import wording
 
         plan = planfile.load(parsed_args.file)
-        stage = stage_module.Stage(self, parsed_args)
-        stage.check_kinds(plan)
-        carry_out.check_through(plan, parsed_args.through)
-        cloud = self.cloud(parsed_args)
-        stage.say(f'Made {wording.ago(plan.created_at)}; checking its gates …')
-        plan = stage.checked_again(plan, cloud)
-        stage.show(plan)
-        carry_out.refuse_if_blocked(plan.gates)
-        if parsed_args.dry_run:
-            return stage.dry(plan).table
-        return carry_out.go_on(
-            self, parsed_args, plan, cloud, parsed_args.through
-        ).table
+        return carry_out.settle_saved(self, parsed_args, plan).table
