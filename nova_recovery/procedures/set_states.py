@@ -187,7 +187,7 @@ def decide(request: Request, found: Situation, now: str = '') -> Plan:
         arguments=dataclasses.asdict(request),
         steps=(Step('set', 'set its states', (item,)),) if changed else (),
         gates=tuple(gates(found, values)),
-        notes=tuple(_notes(request, server, values)),
+        notes=tuple(_notes(server, values)),
         created_at=now,
     )
 
@@ -279,7 +279,7 @@ def gates(found: Situation, values: dict[str, Any]) -> Iterator[Gate]:
 
 
 def _notes(
-    request: Request, server: records.Server, values: dict[str, Any]
+    server: records.Server, values: dict[str, Any]
 ) -> Iterator[str]:
     only_api = (
         values['vm_state'] in BY_API

@@ -87,7 +87,7 @@ def _unknown(
         for snapshot in (before, after)
     ]
     for source in sorted({*states[0], *states[1]}):
-        words = [_state(state.get(source), source) for state in states]
+        words = [_state(state.get(source)) for state in states]
         if words[0] == words[1] == '':
             continue
         yield Difference(
@@ -95,7 +95,7 @@ def _unknown(
         )
 
 
-def _state(part: tuple[str, str] | None, source: str) -> str:
+def _state(part: tuple[str, str] | None) -> str:
     if part is None:
         return 'not in this snapshot'
     state, detail = part

@@ -125,11 +125,6 @@ class Snapshot:
             if source.kind == 'host'
         )
 
-    @property
-    def has_cloud(self) -> bool:
-        """Whether it has more than hosts."""
-        return any(source.kind != 'host' for source in self.sources)
-
     def count(self, section: str) -> int:
         return sum(p.rows for p in self.parts if p.section == section)
 

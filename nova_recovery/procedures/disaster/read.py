@@ -53,14 +53,12 @@ def look(
     cloud: cloud_module.Cloud,
     snapshot: reading.Snapshot | None = None,
     scope: scope_module.Scope | None = None,
-    now_hosts: Sequence[reading.Snapshot] = (),
     since: datetime.datetime | None = None,
     marks: Mapping[str, int] | None = None,
     with_volumes: bool = True,
 ) -> situation.Situation:
     """What a power loss did to what is in scope, from the databases.
 
-    :param now_hosts: snapshots that hosts took of themselves since
     :param since: when the outage was, UTC: without a snapshot what was asked
         of servers later counts as asked since, and with one nothing earlier
         can be under way any more
@@ -70,13 +68,16 @@ def look(
     :raises DatabaseUnavailable: the API's database
     :raises RecoveryError: the snapshot is damaged, or has no servers
     """
-    return Reader(cloud, snapshot, scope, now_hosts, since, marks).look(
+    return Reader(cloud, snapshot, scope, since=since, marks=marks).look(
         with_volumes=with_volumes
     )
 
 
 class Reader:
-    """Looks, several times if need be; see :func:`look`."""
+    """Looks, several times if need be; see :func:`look`.
+
+    :param now_hosts: snapshots that hosts took of themselves since
+    """
 
     def __init__(
         self,
@@ -151,6 +152,13 @@ class Reader:
         )
         matter = scope_module.matters(scope, places, meant)
         found = _Found(scope, places, groups, recorded, answers, asked)
+        if servers is None:
+            before = recorded.servers.values() if recorded else ()
+            scope_module.known_projects(
+                scope,
+                {one.project for one in (*found.servers.values(), *before)},
+                {*unknown, *silent},
+            )
         both: storage.Both = None, 'not asked for'
         if beside is not None:
             both = beside.result()
