@@ -119,7 +119,7 @@ class Before:
         self, layers: frozenset[str] | None, now: Mapping[str, str]
     ) -> None:
         try:
-            origin.require(self._plan)
+            origin.require(self._request)
         except exceptions.Refused as error:
             raise exceptions.Paused(str(error)) from error
         with contextlib.ExitStack() as stack:

@@ -74,7 +74,6 @@ class Found:
     :ivar age: whether the databases are older than the snapshot; None: there
         is no snapshot
     :ivar holes: what the snapshot could not read when it was taken
-    :ivar snapshot_sha256: of the snapshot's file; '' without one
     :ivar lines: of the map file; None: none was given
     :ivar reach: see ``guests``
     :ivar legacy: step 2 on a cloud from before Queens; None: it is none
@@ -93,7 +92,6 @@ class Found:
     )
     age: tuple[Row, ...] | None = None
     holes: tuple[str, ...] = ()
-    snapshot_sha256: str = ''
     dump: Dump | None = None
     lines: tuple[mapfile.Line, ...] | None = None
     reach: Mapping[str, guests.Reach] = dataclasses.field(

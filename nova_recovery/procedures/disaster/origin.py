@@ -18,12 +18,10 @@ of another cloud.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 import hashlib
-from typing import Any
 
-from nova_recovery.engine.plan import Plan
 from nova_recovery import exceptions
+from nova_recovery.procedures.disaster import request as request_module
 
 
 def checksum(path: str) -> str:
@@ -40,22 +38,14 @@ def checksum(path: str) -> str:
         ) from error
 
 
-def record(plan: Plan) -> Mapping[str, Any]:
-    """What step 1 keeps with the plan; empty if there is nothing to do."""
-    return next(
-        (i.data for i in plan.items() if i.kind == 'record-relations'), {}
-    )
-
-
-def require(plan: Plan) -> None:
+def require(request: request_module.Request) -> None:
     """Return if the plan's snapshot is there as it was.
 
     :raises Refused: it is gone, or another one
     """
-    given = record(plan).get('snapshot')
-    if not given:
+    path, was = request.snapshot, request.snapshot_sha256
+    if not path or not was:
         return
-    path, was = given['path'], given['sha256']
     try:
         now = checksum(path)
     except exceptions.RecoveryError as error:

@@ -40,9 +40,11 @@ def make_plan(
 
     :raises RecoveryError: see ``gather.read_all`` and ``decide.decide``
     """
-    snapshot = origin.checksum(request.snapshot) if request.snapshot else ''
+    if request.snapshot:
+        request = dataclasses.replace(
+            request, snapshot_sha256=origin.checksum(request.snapshot)
+        )
     found = gather.read_all(cloud, request, progress)
-    found = dataclasses.replace(found, snapshot_sha256=snapshot)
     return decide.decide(request, found, clock.now())
 
 
@@ -54,9 +56,11 @@ def check(
     :param touched: subjects that the run has begun to change
     :raises Refused: the snapshot is gone, or another one
     """
-    origin.require(plan)
     request = request_module.of(plan.arguments)
-    record = origin.record(plan)
+    origin.require(request)
+    record = next(
+        (i.data for i in plan.items() if i.kind == 'record-relations'), {}
+    )
     found = gather.read_all(
         cloud,
         request,

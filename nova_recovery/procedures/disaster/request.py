@@ -32,6 +32,8 @@ class Request:
     """A disaster to be recovered from.
 
     :ivar snapshot: the file that tells what was; None: the databases do
+    :ivar snapshot_sha256: of that file, when the plan was made; None: not
+        looked at
     :ivar map_file: which volumes are attached again, in the place of what
         the snapshot has
     :ivar dump: a dump of the databases that was made after the outage
@@ -51,6 +53,7 @@ class Request:
 
     scope: scope_module.Scope = scope_module.Scope()
     snapshot: str | None = None
+    snapshot_sha256: str | None = None
     map_file: str | None = None
     dump: str | None = None
     first: tuple[str, ...] = ()

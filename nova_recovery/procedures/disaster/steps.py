@@ -50,7 +50,7 @@ def steps(
         Step(
             'record',
             'record what belongs together',
-            (_record(request, found, decided),),
+            (_record(found, decided),),
             number=decided_module.RECORD,
             failures=0,
         ),
@@ -112,7 +112,6 @@ def _cleaning(
 
 
 def _record(
-    request: request_module.Request,
     found: found_module.Found, decided: decided_module.Decided
 ) -> Item:
     here = found.situation
@@ -127,12 +126,6 @@ def _record(
             'wanted': [one.uuid for one in decided.answer.servers],
             'marks': dict(here.marks),
             'marked': dict(here.marked),
-            'snapshot': {
-                'path': request.snapshot,
-                'sha256': found.snapshot_sha256,
-            }
-            if found.snapshot_sha256
-            else None,
             'dump': None
             if found.dump is None
             else {'path': found.dump.path, 'sha256': found.dump.sha256},
