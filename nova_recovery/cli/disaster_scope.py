@@ -111,7 +111,9 @@ def scope(parsed: argparse.Namespace) -> scope_module.Scope:
         aggregates=tuple(dict.fromkeys(parsed.aggregate)),
         hosts=tuple(dict.fromkeys(parsed.host)),
         projects=tuple(dict.fromkeys(parsed.project)),
-        skip_hosts=recovering.pairs(parsed.skip_host, '--skip-host'),
+        skip_hosts=recovering.pairs(
+            parsed.skip_host, '--skip-host', form='HOST=REASON'
+        ),
     )
 
 

@@ -102,12 +102,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def pairs(
-    words: Sequence[str], option: str, last: bool = False
+    words: Sequence[str],
+    option: str,
+    last: bool = False,
+    form: str = 'KEY=VALUE',
 ) -> dict[str, str]:
     """``KEY=VALUE`` words as a dictionary.
 
     :param last: divide at the last ``=``: the name of a server may have
         one, that of a host can't
+    :param form: what the message says to give
     :raises UsageError: one of them is not of that form, or twice
     """
     found: dict[str, str] = {}
@@ -116,7 +120,7 @@ def pairs(
             word.rpartition('=') if last else word.partition('=')
         )
         if not (key and equals and value):
-            raise exceptions.UsageError(f'{option} {word}: give KEY=VALUE')
+            raise exceptions.UsageError(f'{option} {word}: give {form}')
         if key in found:
             raise exceptions.UsageError(f'{option} names {key} twice')
         found[key] = value

@@ -141,7 +141,11 @@ class ResumeRun(base.RecoveryLister):
             skip += of_hosts(
                 plan,
                 [i.id for i in left_out if kept(i)],
-                recovering.pairs(parsed_args.skip_host, '--skip-host'),
+                recovering.pairs(
+                    parsed_args.skip_host,
+                    '--skip-host',
+                    form='HOST=REASON',
+                ),
             )
             # both may mean the same one
             skip = list({word[0]: word for word in skip}.values())

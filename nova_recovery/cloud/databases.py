@@ -73,7 +73,7 @@ class Databases:
             if known.cell.name == name:
                 return known.database
         raise exceptions.NotFound(
-            f'no cell named {name}; there are '
+            f'no cell named {name}; known: '
             + (', '.join(c.cell.name for c in self.cells) or 'none')
         )
 

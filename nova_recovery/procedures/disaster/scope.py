@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
 import dataclasses
@@ -172,6 +173,26 @@ def matters(
     return silent
 
 
+def known_projects(
+    scope: Scope, there: Collection[str], silent: Collection[str]
+) -> None:
+    """Refuse a project of which nothing is known: a typo, or its name.
+
+    Keystone, which could tell, may be down.
+
+    :param there: those of the servers that are, and of the snapshot's
+    :param silent: cells that don't answer, and may have servers of any
+    :raises NotFound: none of its servers is, or was, in the scope
+    """
+    unknown = sorted(set(scope.projects) - set(there))
+    if unknown and not silent:
+        raise exceptions.NotFound(
+            f'no server of a project {unknown[0]}, neither now nor in the '
+            'snapshot; projects are given by their ID, as "openstack project '
+            'list" shows it'
+        )
+
+
 def _known(
     noun: str,
     names: Iterable[str],
@@ -188,5 +209,6 @@ def _known(
     else:
         listed = sorted(there)
         more = f' and {len(listed) - 20} more' if len(listed) > 20 else ''
-        reason = f'; there are {", ".join(listed[:20]) or "none"}{more}'
+        are = 'are' if len(listed) > 1 else 'is'
+        reason = f'; there {are} {", ".join(listed[:20]) or "none"}{more}'
     raise exceptions.NotFound(f'no {noun} named {unknown[0]}{reason}')

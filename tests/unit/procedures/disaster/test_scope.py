@@ -88,6 +88,36 @@ class ScopeTest(base.TestCase):
             )
             self.assertIn('there are', str(error))
 
+    def test_one_that_is_there_is_told_as_one(self) -> None:
+        one = scope.Layout(
+            frozenset({'cell1'}), {}, {}, 'nova', {'slow': frozenset()}
+        )
+        for given, words in (
+            ({'cells': ('cell2',)}, 'there is cell1'),
+            ({'aggregates': ('fast',)}, 'there is slow'),
+            ({'hosts': ('np-rcc4',)}, 'there is none'),
+        ):
+            error = self.assertRaises(
+                exceptions.NotFound,
+                scope.hosts,
+                scope.Scope(**given),  # type: ignore[arg-type]
+                one,
+            )
+            self.assertIn(words, str(error))
+
+    def test_a_project_of_which_nothing_is_known(self) -> None:
+        asked = scope.Scope(projects=('demo', '7b1f'))
+        error = self.assertRaises(
+            exceptions.NotFound, scope.known_projects, asked, {'7b1f'}, ()
+        )
+        self.assertIn('project demo', str(error))
+        self.assertIn('by their ID', str(error))
+
+    def test_a_project_may_be_in_a_silent_cell(self) -> None:
+        asked = scope.Scope(projects=('7b1f',))
+        scope.known_projects(asked, (), {'cell2'})
+        scope.known_projects(asked, {'7b1f', 'other'}, ())
+
     def test_a_host_may_be_in_a_silent_cell(self) -> None:
         error = self.assertRaises(
             exceptions.NotFound,
