@@ -32,6 +32,7 @@ from nova_recovery.snapshot import checking
 from nova_recovery.snapshot import format as format_module
 from nova_recovery.snapshot import mapfile
 from nova_recovery.snapshot import reading
+from nova_recovery.snapshot import taking
 
 JSON = change.JSON
 #: Without these a relation could be lost.
@@ -101,19 +102,15 @@ class RecordRelations(base.BaseChange):
 
 
 def _take(context: change.Context, path: str) -> None:
-    # The one thing that a change and a command do alike; a procedure only
-    # because it reads.
-    from nova_recovery.procedures import snapshot as procedure
-
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     except OSError as error:
         raise exceptions.ChangeFailed(
             f"{os.path.dirname(path)}: can't be made: {error.strerror}"
         ) from error
-    procedure.take(
+    taking.take(
         context.cloud,
-        procedure.Request(path=path),
+        taking.Request(path=path),
         lambda section, rows: context.progress(f'{section}: {rows} rows'),
     )
 

@@ -137,8 +137,8 @@ class CreateBackup(base.RecoveryLister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+        from nova_recovery.cloud import clock
         from nova_recovery.procedures.backups import create
-        from nova_recovery.procedures import clock
 
         cloud = self.cloud(parsed_args)
         request = create.Request(

@@ -137,8 +137,8 @@ def _purge(
     cloud: cloud_module.Cloud,
     hosts: frozenset[str] | None,
 ) -> carry_out.Result:
+    from nova_recovery.cloud import clock
     from nova_recovery.procedures import bus_purge
-    from nova_recovery.procedures import clock
 
     plan = bus_purge.decide(
         bus_purge.read(cloud, hosts),

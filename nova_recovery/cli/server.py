@@ -137,7 +137,7 @@ class RebootServer(base.RecoveryLister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
-        from nova_recovery.procedures import clock
+        from nova_recovery.cloud import clock
         from nova_recovery.procedures import reboot
 
         cloud = self.cloud(parsed_args)
@@ -189,7 +189,7 @@ class SetServer(base.RecoveryLister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
-        from nova_recovery.procedures import clock
+        from nova_recovery.cloud import clock
         from nova_recovery.procedures import set_states
 
         wanted = parsed_args

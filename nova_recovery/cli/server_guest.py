@@ -46,7 +46,7 @@ class RebootGuest(base.RecoveryLister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
-        from nova_recovery.procedures import clock
+        from nova_recovery.cloud import clock
         from nova_recovery.procedures import reboot_guests
 
         cloud = self.cloud(parsed_args)

@@ -101,13 +101,13 @@ class SnapshotCommand(base.RecoveryMixin):
 
     def take(self, parsed_args: argparse.Namespace, **wanted: Any) -> str:
         """Take a snapshot; the path of its file."""
-        from nova_recovery.procedures import snapshot
+        from nova_recovery.snapshot import taking
 
         progress = Progress(self.app.stderr)
         try:
-            return snapshot.take(
+            return taking.take(
                 self.cloud(parsed_args),
-                snapshot.Request(**wanted),
+                taking.Request(**wanted),
                 progress,
             )
         finally:
@@ -158,8 +158,8 @@ class CreateSnapshot(base.RecoveryShowOne, SnapshotCommand):
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-        from nova_recovery.procedures import snapshot as procedure
         from nova_recovery.snapshot import reading
+        from nova_recovery.snapshot import taking
 
         began = time.monotonic()
         path = self.take(
@@ -171,7 +171,7 @@ class CreateSnapshot(base.RecoveryShowOne, SnapshotCommand):
         )
         dropped = []
         if not parsed_args.file:
-            dropped = procedure.prune(self.cloud(parsed_args))
+            dropped = taking.prune(self.cloud(parsed_args))
         with reading.Snapshot(path) as snapshot:
             self.warn_unknown(snapshot)
             rows = sum(part.rows for part in snapshot.parts)

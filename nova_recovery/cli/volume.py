@@ -89,7 +89,7 @@ class ResetVolume(base.RecoveryLister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
-        from nova_recovery.procedures import clock
+        from nova_recovery.cloud import clock
         from nova_recovery.procedures.volumes import reset
 
         cloud = self.cloud(parsed_args)
@@ -136,7 +136,7 @@ class AttachVolume(base.RecoveryLister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
-        from nova_recovery.procedures import clock
+        from nova_recovery.cloud import clock
         from nova_recovery.procedures.volumes import attach
         from nova_recovery.procedures.volumes import pair
 
@@ -171,7 +171,7 @@ class DetachStaleVolume(base.RecoveryLister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
-        from nova_recovery.procedures import clock
+        from nova_recovery.cloud import clock
         from nova_recovery.procedures.volumes import detach
 
         cloud = self.cloud(parsed_args)

@@ -19,7 +19,14 @@ from collections.abc import Callable
 import datetime
 import time
 
+from oslo_utils import timeutils
+
 from nova_recovery.cloud import database as database_module
+
+
+def now() -> str:
+    """Return our own clock: UTC, ISO 8601 with Z, whole seconds."""
+    return timeutils.utcnow().replace(microsecond=0).isoformat() + 'Z'
 
 
 def database_now(

@@ -32,8 +32,8 @@ from nova_recovery.procedures.disaster import read
 from nova_recovery.procedures.disaster import scope
 from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures.disaster import wanted
-from nova_recovery.procedures import snapshot as procedure
 from nova_recovery.snapshot import reading
+from nova_recovery.snapshot import taking
 from tests import base
 from tests.functional import dbserver
 from tests.functional import volume_rows
@@ -137,9 +137,9 @@ class LookTestCase(volume_rows.VolumesTestCase):
         )
 
     def snapshot(self) -> reading.Snapshot:
-        path = procedure.take(
+        path = taking.take(
             self.cloud,
-            procedure.Request(
+            taking.Request(
                 path=str(self.folder / 'before.snapshot'), apis=False
             ),
             mock.Mock(),

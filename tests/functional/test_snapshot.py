@@ -28,8 +28,8 @@ from nova_recovery.cli import snapshot as commands
 from nova_recovery.cloud import cloud as cloud_module
 from nova_recovery import conf as conf_module
 from nova_recovery import exceptions
-from nova_recovery.procedures import snapshot as procedure
 from nova_recovery.snapshot import reading
+from nova_recovery.snapshot import taking
 from tests import base
 from tests.functional import dbserver
 from tests.unit.cli import programs
@@ -294,8 +294,8 @@ class SnapshotTestCase(base.TestCase):
     def take(self, **wanted: Any) -> reading.Snapshot:
         wanted = {'apis': False, **wanted}
         progress = wanted.pop('progress', lambda section, rows: None)
-        path = procedure.take(
-            self.cloud(), procedure.Request(**wanted), progress
+        path = taking.take(
+            self.cloud(), taking.Request(**wanted), progress
         )
         snapshot = reading.Snapshot(path)
         self.addCleanup(snapshot.file.close)

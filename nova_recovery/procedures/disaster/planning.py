@@ -17,9 +17,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from nova_recovery.cloud import clock
 from nova_recovery.engine.plan import Gate
 from nova_recovery.engine.plan import Plan
-from nova_recovery.procedures import clock
 from nova_recovery.procedures.disaster import decide
 from nova_recovery.procedures.disaster import gates
 from nova_recovery.procedures.disaster import gather

@@ -22,10 +22,10 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from nova_recovery.cloud import clock
 from nova_recovery.engine.plan import Gate
 from nova_recovery.engine.plan import Plan
 from nova_recovery import fencing
-from nova_recovery.procedures import clock
 from nova_recovery.procedures.recover import decide
 from nova_recovery.procedures.recover import gates
 from nova_recovery.procedures.recover import read

@@ -61,7 +61,7 @@ class RecordRelationsTest(base.TestCase):
         )
         self.useFixture(
             fixtures.MonkeyPatch(
-                'nova_recovery.procedures.snapshot.take', self.take
+                'nova_recovery.snapshot.taking.take', self.take
             )
         )
 

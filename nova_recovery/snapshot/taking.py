@@ -32,13 +32,13 @@ from oslo_db import exception as db_exception
 from oslo_utils import timeutils
 from sqlalchemy import exc
 
+from nova_recovery.cloud import clock
 from nova_recovery.cloud import cloud as cloud_module
 from nova_recovery.cloud import database as database_module
 from nova_recovery.cloud import databases as databases_module
 from nova_recovery.cloud import secrets
 from nova_recovery import exceptions
 from nova_recovery.host import local
-from nova_recovery.procedures import clock
 from nova_recovery.snapshot import aggregates
 from nova_recovery.snapshot import apis
 from nova_recovery.snapshot import cells
