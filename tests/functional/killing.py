@@ -91,15 +91,19 @@ class Watch:
     def reached(self, what: str, now: tuple[str, str] | None = None) -> None:
         subject, kind = now or self._now
         what = f'{kind}: {_UUID.sub("", what)}'
-        dies = what in self._deadly.get(subject, ()) and (
-            (subject, what) not in self._dead
-        )
+        dies = self.is_deadly(subject, what)
         line = json.dumps([subject, what, dies]) + '\n'
         # one write with O_APPEND: there whatever comes after
         with open(self._path, 'ab', buffering=0) as file:
             file.write(line.encode())
         if dies:
             os.kill(os.getpid(), self._number)
+
+    def is_deadly(self, subject: str, what: str) -> bool:
+        """Whether to die now; asked once for each point that is reached."""
+        return what in self._deadly.get(subject, ()) and (
+            (subject, what) not in self._dead
+        )
 
     # where the points are
 
