@@ -128,7 +128,6 @@ def _seen(
 
 def brought_up(server: Server) -> situation.Action | None:
     """What was asked for last, since the mark, that starts a guest."""
-    """The newest that was to bring it up since the outage."""
     return next(
         (a for a in reversed(server.newest) if a.action in _BROUGHT_UP), None
     )

@@ -151,13 +151,18 @@ def status(
     """Who of W is still down.
 
     :param only: those of a run, by UUID; None: all that are to run
-    :param ask: ask computes of servers of which nothing else tells
+    :param ask: ask computes of servers of which nothing else tells; while
+        nobody knows when the outage was, of those too that were started
+        since the snapshot: the power may have gone once more after that
     """
     chosen = _chosen(found, order, only)
+    asked_of = {alive.UNPROVEN}
+    if found.outage.how not in ('given', 'heartbeat'):
+        asked_of.add(alive.UP)
     unproven = [
         one.server
         for one in chosen
-        if alive.judge(found, one.server).state == alive.UNPROVEN
+        if alive.judge(found, one.server).state in asked_of
     ]
     runs: Mapping[str, bool | None] = {}
     unasked = ''

@@ -172,6 +172,15 @@ class StatusTest(base.TestCase):
             [mock.call('asked')], self.compute.runs.mock_calls
         )
 
+    def test_the_power_went_again_after_they_were_started(self) -> None:
+        # all hosts are back: nothing tells when it was
+        result = self.look(outage='snapshot')
+        self.assertIn('up', self.names(result))
+        self.assertEqual(alive.DOWN, result.rows[-1].state)
+        self.assertNotIn(
+            'up', self.names(self.look(lambda uuid: True, outage='snapshot'))
+        )
+
     def test_a_compute_that_does_not_answer(self) -> None:
         def fail(uuid: str) -> bool:
             raise exceptions.ApiUnavailable('no answer')
