@@ -32,7 +32,6 @@ from nova_recovery.snapshot import checking
 from nova_recovery.snapshot import format as format_module
 from nova_recovery.snapshot import mapfile
 from nova_recovery.snapshot import reading
-from nova_recovery.snapshot import taking
 
 JSON = change.JSON
 #: Without these a relation could be lost.
@@ -102,6 +101,10 @@ class RecordRelations(base.BaseChange):
 
 
 def _take(context: change.Context, path: str) -> None:
+    # Imported here: it brings the clients of the APIs, and whoever only
+    # shows a plan waits for them.
+    from nova_recovery.snapshot import taking
+
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     except OSError as error:
