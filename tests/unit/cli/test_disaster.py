@@ -52,7 +52,7 @@ class DisasterTestCase(runs.RunsTestCase):
         for name, value in (
             (
                 'nova_recovery.procedures.disaster.read.Reader.__init__',
-                lambda *given: self.init(*given),
+                lambda *given, **more: self.init(*given, **more),
             ),
             (
                 'nova_recovery.procedures.disaster.read.Reader.look',
@@ -65,8 +65,10 @@ class DisasterTestCase(runs.RunsTestCase):
         ):
             self.useFixture(fixtures.MonkeyPatch(name, value))
 
-    def init(self, reader: Any, cloud: Any, *given: Any) -> None:
-        self.asked.append(given)
+    def init(
+        self, reader: Any, cloud: Any, *given: Any, **more: Any
+    ) -> None:
+        self.asked.append((*given, *more.values()))
 
     def rows(self, code: int, *words: str) -> list[dict[str, Any]]:
         ended = self.ended(code, 'disaster', *words, '-f', 'json')
@@ -231,7 +233,7 @@ class StatusTest(DisasterTestCase):
         run = self.run_of('disaster')
         (row,) = self.rows(exit_codes.PARTLY, 'status', '--run', run[:8])
         self.assertEqual('web', row['ID'])
-        ((_snapshot, asked, _hosts, since, marks),) = self.asked
+        ((_snapshot, asked, since, marks),) = self.asked
         self.assertEqual(('np-rcc4',), asked.hosts)
         self.assertEqual(datetime.datetime(2026, 11, 22, 14, 49), since)
         self.assertEqual({'cell1': 7}, marks)
