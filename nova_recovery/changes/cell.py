@@ -89,6 +89,11 @@ def differences(
     }
 
 
+def text(value: object) -> str:
+    """The value of a column for people."""
+    return 'none' if value is None else str(value)
+
+
 def tell(found: dict[str, tuple[Any, Any]]) -> str:
     """Differences for people, one line."""
     return ', '.join(

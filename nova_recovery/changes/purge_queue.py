@@ -17,6 +17,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from nova_recovery.changes import base
+from nova_recovery.changes import cell
 from nova_recovery.cloud import bus as bus_module
 from nova_recovery.engine import change
 from nova_recovery.engine import plan
@@ -93,7 +94,7 @@ def _bus(item: plan.Item, context: change.Context) -> bus_module.Bus:
 
 def _reports(item: plan.Item, context: change.Context) -> int | None:
     """How often the host's nova-compute has reported."""
-    database = context.cloud.databases.cell(item.data['cell'])
+    database = cell.database(item, context)
     table = database.tables['services']
     with database.reader() as connection:
         count: int | None = connection.execute(

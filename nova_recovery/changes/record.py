@@ -61,7 +61,7 @@ class MoveRecord(base.BaseChange):
         seen, values = item.data['seen'], item.data['values']
         source, target = item.data['source'], item.data['target']
         lines = [
-            f'~ {name}  {_text(seen.get(name))} -> {_text(value)}'
+            f'~ {name}  {cell.text(seen.get(name))} -> {cell.text(value)}'
             for name, value in values.items()
             if seen.get(name) != value
         ]
@@ -278,7 +278,3 @@ def tombstone_row(
         for name, value in row.items()
         if database.tables.has('migrations', name)
     }
-
-
-def _text(value: Any) -> str:
-    return 'none' if value is None else str(value)

@@ -34,7 +34,7 @@ class SetStates(base.BaseChange):
     def describe(self, item: plan.Item) -> list[str]:
         seen, values = item.data['seen'], item.data['values']
         return [
-            f'~ {name}  {_text(seen[name])} -> {_text(value)}'
+            f'~ {name}  {cell.text(seen[name])} -> {cell.text(value)}'
             for name, value in values.items()
             if seen[name] != value
         ]
@@ -86,7 +86,3 @@ class SetStates(base.BaseChange):
                 values,
             )
         )
-
-
-def _text(value: object) -> str:
-    return 'none' if value is None else str(value)

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What ``host recover`` and ``server recover`` have in common."""
+"""What commands that recover servers, or name them, have in common."""
 
 from __future__ import annotations
 
