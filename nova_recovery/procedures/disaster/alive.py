@@ -83,11 +83,12 @@ def judge(
     last = brought_up(server)
     if last is not None:
         what = f'{last.action} since the outage ({last.request_id})'
-        if last.result == 'Success':
+        if last.result == 'Success' and not _before(last, found.outage):
             return Judgement(UP, what)
         if last.result == 'Error':
             return Judgement(DOWN, f'{what} failed')
-        return Judgement(STARTING, f'{what} is not at its end')
+        if last.result != 'Success':
+            return Judgement(STARTING, f'{what} is not at its end')
     return Judgement(
         UNPROVEN, 'nova says that it runs, and nothing since proves it'
     )
@@ -124,6 +125,14 @@ def _seen(
         return Judgement(UP, f'{server.host} runs it')
     state = f'has it {domain.state}' if domain else 'does not have it'
     return Judgement(DOWN, f'{server.host} {state}')
+
+
+def _before(action: situation.Action, outage: situation.Outage) -> bool:
+    """Whether it was asked for before the power went, by the clocks.
+
+    They may differ; what it then says wrongly is only less of a proof.
+    """
+    return bool(action.at and outage.at and action.at < outage.at)
 
 
 def brought_up(server: Server) -> situation.Action | None:

@@ -85,6 +85,15 @@ class JudgeTest(base.TestCase):
             ),
         )
 
+    def test_what_was_asked_before_the_outage(self) -> None:
+        # the snapshot is older, and the power went twice since
+        for at, state in (
+            ('2026-11-22T14:00:00', alive.UNPROVEN),
+            ('2026-11-22T15:00:00', alive.UP),
+        ):
+            asked = ['reboot', 'admin', 'Success', at]
+            self.assertEqual(state, self.judge(newest=[asked]))
+
     def test_what_its_host_told(self) -> None:
         for words, state in (
             (['running'], alive.UP),
