@@ -24,6 +24,27 @@ from tests.functional import disaster
 class TestDisaster(disaster.DisasterTest):
     """Every nova-compute, cinder-volume, the message bus and the database."""
 
+    def test_a_database_older_than_the_snapshot(self) -> None:
+        """Restored from a dump: what it has forgotten would be done again."""
+        self.take_snapshot()
+        (newest,) = self.practice.sql(
+            'nova', 'SELECT MAX(id) AS id FROM instance_actions'
+        )
+        for table, column in (
+            ('instance_actions_events', 'action_id'),
+            ('instance_actions', 'id'),
+        ):
+            self.practice.sql(
+                'nova',
+                f'DELETE FROM {table} WHERE {column} = %s',
+                [newest['id']],
+            )
+        plan = self.plan_file(code=3)
+        (gate,) = self.gates(plan, 'database-not-older')
+        self.assertEqual(('hard', 'refused'), (gate['klass'], gate['state']))
+        self.assertIn('instance_actions', gate['observed'])
+        self.assertIn(str(newest['id']), gate['observed'])
+
     def test_five_steps(self) -> None:
         """Begun while the hosts are still off, carried on when they are up.
 
