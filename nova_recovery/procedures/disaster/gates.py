@@ -190,9 +190,9 @@ def _snapshot(found: found_module.Found) -> Iterator[Gate]:
             '',
             'soft',
             'refused',
-            f'it was taken at {taken:%Y-%m-%d %H:%M:%S}Z, and the power was '
-            f'lost at {outage.at:%Y-%m-%d %H:%M:%S}Z: it tells what was '
-            'left, not what was',
+            f'it was taken at {wording.stamp(taken)}, and the power was lost '
+            f'at {wording.stamp(outage.at)}: it tells what was left, not '
+            'what was',
             'take one from before with --snapshot',
         )
     else:
@@ -259,8 +259,8 @@ def _dump(found: found_module.Found, planned: str) -> Gate:
         )
     if dump.modified < outage.at:
         return refused(
-            f'{dump.path}: written at {dump.modified:%Y-%m-%d %H:%M:%S}Z, '
-            f'before the outage at {outage.at:%Y-%m-%d %H:%M:%S}Z'
+            f'{dump.path}: written at {wording.stamp(dump.modified)}, '
+            f'before the outage at {wording.stamp(outage.at)}'
         )
     return Gate(
         'dump-named',
