@@ -53,7 +53,7 @@ class RecordRelations(base.BaseChange):
         return [
             '+ a snapshot of the cloud as it is now, and its map file '
             '(volume instance mountpoint)',
-            f'= {len(item.data["wanted"])} servers ran before',
+            f'= servers that ran before: {len(item.data["wanted"])}',
         ]
 
     def observe(

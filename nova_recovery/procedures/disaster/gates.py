@@ -180,28 +180,31 @@ def _snapshot(found: found_module.Found) -> Iterator[Gate]:
         yield Gate(
             'snapshot-whole', '', 'soft', 'ok', f'{name}: nothing is missing'
         )
-    outage = here.outage
     taken = recorded.taken_at
-    if outage.at is None or taken is None or outage.how == 'snapshot':
-        return
-    if taken > outage.at:
+    # where only the snapshot tells when it was, it can't be too late
+    at = here.outage.at if here.outage.how != 'snapshot' else None
+    late = recorded.why_dark
+    if not late and at and taken and taken > at:
+        late = (
+            f'it was taken at {wording.stamp(taken)}, and the power was lost '
+            f'at {wording.stamp(at)}'
+        )
+    if late:
         yield Gate(
             'snapshot-older',
             '',
             'soft',
             'refused',
-            f'it was taken at {wording.stamp(taken)}, and the power was lost '
-            f'at {wording.stamp(outage.at)}: it tells what was left, not '
-            'what was',
+            f'{late}: it tells what was left, not what was',
             'take one from before with --snapshot',
         )
-    else:
+    elif at and taken:
         yield Gate(
             'snapshot-older',
             '',
             'soft',
             'ok',
-            f'taken {_span((outage.at - taken).total_seconds())} before the '
+            f'taken {_span((at - taken).total_seconds())} before the '
             'outage',
         )
 

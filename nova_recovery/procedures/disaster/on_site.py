@@ -48,13 +48,9 @@ def _snapshot(found: situation.Situation) -> Iterator[Finding]:
         )
         return
     at, taken = found.outage.at, recorded.taken_at
-    late = ''
-    if recorded.dark:
-        late = (
-            f'when it was taken {recorded.dead} of {recorded.computes} '
-            'computes sent no heartbeat any more'
-        )
-    elif found.outage.how == 'given' and at and taken and taken > at:
+    late = recorded.why_dark
+    given = found.outage.how == 'given'
+    if not late and given and at and taken and taken > at:
         late = f'it was taken {taken:%Y-%m-%dT%H:%M:%S}Z'
     if late:
         yield Finding(

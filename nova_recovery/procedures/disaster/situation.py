@@ -197,6 +197,16 @@ class Recorded:
         """Whether it was taken when the power was gone already."""
         return self.dead * 2 > self.computes
 
+    @property
+    def why_dark(self) -> str:
+        """The same in words, '' if it wasn't."""
+        if not self.dark:
+            return ''
+        return (
+            f'when it was taken {self.dead} of {self.computes} computes sent '
+            'no heartbeat any more'
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class Situation:
