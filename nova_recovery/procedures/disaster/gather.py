@@ -22,7 +22,7 @@ import dataclasses
 import datetime
 import hashlib
 import os
-from typing import Any
+from typing import Any, BinaryIO
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 #: Sections of a snapshot without which it doesn't tell what was.
 SECTIONS = frozenset({'servers', 'devices', 'volumes', 'attachments'})
 Progress = Callable[[str], None]
+#: Bytes at the beginning and the end of a dump that are looked at.
+_EDGE = 512
 
 
 def read_all(
@@ -344,9 +346,14 @@ def read_dump(path: str) -> found_module.Dump:
         with open(path, 'rb') as file:
             about = os.fstat(file.fileno())
             checksum = hashlib.file_digest(file, 'sha256').hexdigest()
+            cut = _cut_off(file, about.st_size)
     except OSError as error:
         return found_module.Dump(
             path, problem=error.strerror or str(error)
+        )
+    if cut:
+        return found_module.Dump(
+            path, problem='it is cut off: "-- Dump completed" is not its end'
         )
     return found_module.Dump(
         path,
@@ -356,3 +363,16 @@ def read_dump(path: str) -> found_module.Dump:
         about.st_size,
         checksum,
     )
+
+
+def _cut_off(file: BinaryIO, size: int) -> bool:
+    """Whether mariadb-dump began it, as text, and did not end it.
+
+    Of a dump of another program, or a compressed one, nothing is known.
+    """
+    file.seek(0)
+    head = file.read(_EDGE)
+    if b'-- MariaDB dump ' not in head and b'-- MySQL dump ' not in head:
+        return False
+    file.seek(max(0, size - _EDGE))
+    return b'-- Dump completed' not in file.read(_EDGE)

@@ -42,15 +42,23 @@ class DumpTest(base.TestCase):
 
     def test_its_checksum_and_when_it_was_written(self) -> None:
         path = self.folder / 'nova.sql'
-        path.write_bytes(b'-- MariaDB dump')
+        path.write_bytes(b'CREATE TABLE x;')
         at = datetime.datetime(2026, 11, 22, 15, 0, tzinfo=datetime.UTC)
         os.utime(path, (at.timestamp(), at.timestamp()))
         dump = gather.read_dump(str(path))
         self.assertEqual(
-            hashlib.sha256(b'-- MariaDB dump').hexdigest(), dump.sha256
+            hashlib.sha256(b'CREATE TABLE x;').hexdigest(), dump.sha256
         )
         self.assertEqual(at.replace(tzinfo=None), dump.modified)
         self.assertEqual(15, dump.size)
+
+    def test_one_that_was_cut_off(self) -> None:
+        path = self.folder / 'nova.sql'
+        path.write_bytes(b'-- MariaDB dump 10.19' + b'.' * 2000)
+        self.assertIn('cut off', gather.read_dump(str(path)).problem)
+        with open(path, 'ab') as file:
+            file.write(b'\n-- Dump completed on 2026-11-22 15:00:00\n')
+        self.assertEqual('', gather.read_dump(str(path)).problem)
 
     def test_one_that_is_not_there(self) -> None:
         dump = gather.read_dump(str(self.folder / 'none'))
