@@ -159,6 +159,13 @@ def start(
         daemon.kill()
     before = _reports(config, name)
     if daemon.pid() is None:
+        if name in services.APIS:
+            # a worker outlives its master, which was killed, for a moment
+            process.wait_for(
+                lambda: not process.listens(config.port(name)),
+                30,
+                f"the port of {name} to be free",
+            )
         daemon.start(
             {
                 **services.clock_environment(clock),

@@ -260,6 +260,11 @@ class TestTraps(disaster.DisasterTest):
         self.assertEqual(1, len(lost))
         self.assertEqual('error_deleting', self.cinder(deleting)['status'])
         self.assertEqual(seen, self.never_touched())
+        # its server stays claimed until somebody decides
+        self.done(
+            'run', 'resume', self.newest_run(), '--yes',
+            '--skip', 'at3-ui10=its volume is being deleted',
+        )  # fmt: skip
 
         forgotten = mine.pop('at3-ui08')
         del mine['at3-ui10']
