@@ -32,7 +32,7 @@ they come up again: 1 before 2. A server without it has 100.
         help="""
 Seconds for which nobody else may have done anything to a server before the
 site counts as ready. What our own run sends, and what nova stops by itself
-because it doesn't run, does not count.
+because it doesn't run, does not count. 0: it is no hindrance.
 """,
     ),
 ]

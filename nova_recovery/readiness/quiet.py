@@ -107,13 +107,17 @@ def judge(
     window: float,
     unsure: Collection[str] = frozenset(),
 ) -> readiness.Row:
-    """Whether somebody else is at work in a cell."""
+    """Whether somebody else is at work in a cell.
+
+    :param window: seconds; 0: whoever is at work is no hindrance
+    """
     others = [
         move
         for move in moves
         if move.request not in ours
         and move.server not in unsure
         and not is_power_sync(move)
+        and window
         and move.age <= window
     ]
     expected = (

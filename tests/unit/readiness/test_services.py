@@ -324,7 +324,7 @@ class TestClocks(base.TestCase):
 
 
 class TestQuiet(base.TestCase):
-    def judge(self, **changed: Any) -> readiness.Row:
+    def judge(self, window: float = 300, **changed: Any) -> readiness.Row:
         values = {
             'table': 'instance_actions',
             'id': 501,
@@ -336,7 +336,7 @@ class TestQuiet(base.TestCase):
             **changed,
         }
         return quiet.judge(
-            'cell1', [quiet.Move(**values)], {'req-ours'}, 300, {'unsure'}
+            'cell1', [quiet.Move(**values)], {'req-ours'}, window, {'unsure'}
         )
 
     def test_what_a_user_does(self) -> None:
@@ -356,6 +356,10 @@ class TestQuiet(base.TestCase):
             {'age': 301.0},
         ):
             self.assertEqual(readiness.GO, self.judge(**changed).state)
+
+    def test_nobody_is_a_hindrance_if_told_so(self) -> None:
+        self.assertEqual(readiness.GO, self.judge(0, age=0).state)
+        self.assertEqual(readiness.NO_GO, self.judge(1, age=0).state)
 
     def test_a_user_who_stops_a_server_counts(self) -> None:
         self.assertEqual(readiness.NO_GO, self.judge(what='stop').state)
