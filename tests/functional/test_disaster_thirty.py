@@ -33,6 +33,8 @@ from tests.unit.engine import world
 
 HOST, SPARED = 'host3', 'host2'
 COUNT = 30
+#: How often the program dies at each kind of write.
+KILLS = int(os.environ.get('NOVA_RECOVERY_KILLS', 2))
 
 
 class JournalWatch(killing.Watch):
@@ -117,8 +119,8 @@ class TestThirty(disaster.DisasterTest):
     def deadly(self) -> dict[str, list[int]]:
         """The kinds of writes, of a run that nobody interrupts.
 
-        Those for a server come thirty times: early and late, or each time
-        where NOVA_RECOVERY_EVERY_WRITE is set (a quarter of an hour).
+        Those for a server come thirty times: early and late, or as often as
+        NOVA_RECOVERY_KILLS says.
         """
         noted = self.home / 'uninterrupted'
         run_id = self.create_run(SPARED)
@@ -128,9 +130,9 @@ class TestThirty(disaster.DisasterTest):
         numbers = {}
         for point in killing.points(noted):
             if point.subject.partition(':')[2] in spared:
-                numbers[point.what] = (
-                    list(range(1, COUNT + 1))
-                    if 'NOVA_RECOVERY_EVERY_WRITE' in os.environ
+                numbers[point.what] = sorted(
+                    chance.sample(range(1, 21), KILLS)
+                    if KILLS > 2
                     else [chance.randint(1, 6), chance.randint(8, 20)]
                 )
             elif not point.what.endswith('journal sent'):
