@@ -29,6 +29,7 @@ from nova_recovery.engine.plan import Item
 from nova_recovery.engine.plan import Plan
 from nova_recovery.engine.plan import Step
 from nova_recovery import exceptions
+from nova_recovery.procedures import api_gate
 from nova_recovery.procedures import others
 from nova_recovery.report import wording
 
@@ -233,22 +234,7 @@ def gates(found: Situation, touched: frozenset[str]) -> Iterator[Gate]:
 
     :param touched: subjects that the run has begun with
     """
-    if found.unreachable:
-        yield Gate(
-            'apis-reachable',
-            '',
-            'hard',
-            'unknown',
-            '; '.join(f'{k}: {v}' for k, v in found.unreachable.items()),
-        )
-    else:
-        yield Gate(
-            'apis-reachable',
-            '',
-            'hard',
-            'ok',
-            ', '.join(f'{k} {v}' for k, v in found.versions.items()),
-        )
+    yield api_gate.reachable(found.versions, found.unreachable)
     yield from _hosts(found)
     for server in found.servers:
         if f'server:{server.uuid}' not in touched:

@@ -22,6 +22,7 @@ from collections.abc import Collection
 from collections.abc import Iterator
 
 from nova_recovery.engine.plan import Gate
+from nova_recovery.procedures import api_gate
 from nova_recovery.procedures.disaster import found as found_module
 from nova_recovery.procedures.disaster import request as request_module
 from nova_recovery.procedures.disaster import situation
@@ -64,21 +65,10 @@ def gates(
 
 
 def _apis(found: found_module.Found) -> Gate:
-    if found.unreachable:
-        return Gate(
-            'apis-reachable',
-            '',
-            'hard',
-            'unknown',
-            '; '.join(f'{k}: {v}' for k, v in found.unreachable.items()),
-            'openstack recovery disaster assess --ready tells what is missing',
-        )
-    return Gate(
-        'apis-reachable',
-        '',
-        'hard',
-        'ok',
-        ', '.join(f'{k} {v}' for k, v in found.versions.items()),
+    return api_gate.reachable(
+        found.versions,
+        found.unreachable,
+        'openstack recovery disaster assess --ready tells what is missing',
     )
 
 
