@@ -8,8 +8,7 @@ secret. ``exit_code`` becomes the exit code of the program.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nova_recovery import exit_codes

@@ -15,14 +15,11 @@ import functools
 from importlib import metadata
 import logging
 import sys
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
-from cliff import app
-from cliff import commandmanager
+from cliff import app, commandmanager
 
-from nova_recovery import exit_codes
-from nova_recovery import version
+from nova_recovery import exit_codes, version
 
 if TYPE_CHECKING:
     import openstack.connection
@@ -84,8 +81,7 @@ class ClientManager:
     @functools.cached_property
     def sdk_connection(self) -> openstack.connection.Connection:
         """openstacksdk's connection, from --os-*, OS_* or clouds.yaml."""
-        from openstack import config
-        from openstack import connection
+        from openstack import config, connection
 
         credentials = argparse.Namespace(
             **{

@@ -23,7 +23,5 @@ release = ''
 
 autoprogram_cliff_application = 'openstack'
 
-config_generator_config_file = (
-    '../../etc/nova-recovery/config-generator.conf'
-)
+config_generator_config_file = '../../etc/nova-recovery/config-generator.conf'
 sample_config_basename = '_static/nova-recovery'

@@ -4,69 +4,69 @@
 
 from __future__ import annotations
 
-from nova_recovery.engine import change
+from nova_recovery.engine.change import Change, Registry
 
 
-def registry() -> change.Registry:
+def registry() -> Registry:
     """Every change by its kind."""
     # Imported here: the planners need the kinds' names, not their clients.
-    from nova_recovery.changes import allocation
-    from nova_recovery.changes import backup
-    from nova_recovery.changes import claim_server
-    from nova_recovery.changes import evacuate
-    from nova_recovery.changes import fence
-    from nova_recovery.changes import guest_reboot
-    from nova_recovery.changes import host
-    from nova_recovery.changes import legacy_mappings
-    from nova_recovery.changes import legacy_volumes
-    from nova_recovery.changes import lock
-    from nova_recovery.changes import port
-    from nova_recovery.changes import purge_queue
-    from nova_recovery.changes import reboot
-    from nova_recovery.changes import reconnect
-    from nova_recovery.changes import record
-    from nova_recovery.changes import relations
-    from nova_recovery.changes import restart
-    from nova_recovery.changes import states
-    from nova_recovery.changes import verify
-    from nova_recovery.changes import volume_attach
-    from nova_recovery.changes import volume_detach
-    from nova_recovery.changes import volume_mapping
-    from nova_recovery.changes import volume_recreate
-    from nova_recovery.changes import volume_reset
-    from nova_recovery.changes import watch_boot
+    from nova_recovery.changes.allocation import MoveAllocation
+    from nova_recovery.changes.backup import CreateBackup
+    from nova_recovery.changes.claim_server import ClaimServer, ReleaseServer
+    from nova_recovery.changes.evacuate import EvacuateServer
+    from nova_recovery.changes.fence import FenceHost
+    from nova_recovery.changes.guest_reboot import RebootGuest
+    from nova_recovery.changes.host import ClaimHost, ForceDown, ReleaseHost
+    from nova_recovery.changes.legacy_mappings import CleanMappings
+    from nova_recovery.changes.legacy_volumes import CleanVolumes
+    from nova_recovery.changes.lock import LockServer, UnlockServer
+    from nova_recovery.changes.port import BindPort
+    from nova_recovery.changes.purge_queue import PurgeQueue
+    from nova_recovery.changes.reboot import RebootServer, StartServer
+    from nova_recovery.changes.reconnect import ReconnectVolume
+    from nova_recovery.changes.record import MoveRecord
+    from nova_recovery.changes.relations import RecordRelations
+    from nova_recovery.changes.restart import RestartServer
+    from nova_recovery.changes.states import SetStates
+    from nova_recovery.changes.verify import VerifyServer
+    from nova_recovery.changes.volume_attach import AttachVolume
+    from nova_recovery.changes.volume_detach import DropAttachment
+    from nova_recovery.changes.volume_mapping import DropMapping, LinkMapping
+    from nova_recovery.changes.volume_recreate import RecreateAttachment
+    from nova_recovery.changes.volume_reset import ResetVolume
+    from nova_recovery.changes.watch_boot import WatchBoot
 
-    kinds: tuple[change.Change, ...] = (
-        allocation.MoveAllocation(),
-        backup.CreateBackup(),
-        claim_server.ClaimServer(),
-        claim_server.ReleaseServer(),
-        evacuate.EvacuateServer(),
-        fence.FenceHost(),
-        guest_reboot.RebootGuest(),
-        host.ClaimHost(),
-        host.ForceDown(),
-        host.ReleaseHost(),
-        legacy_mappings.CleanMappings(),
-        legacy_volumes.CleanVolumes(),
-        lock.LockServer(),
-        lock.UnlockServer(),
-        reboot.RebootServer(),
-        reboot.StartServer(),
-        port.BindPort(),
-        purge_queue.PurgeQueue(),
-        reconnect.ReconnectVolume(),
-        record.MoveRecord(),
-        relations.RecordRelations(),
-        restart.RestartServer(),
-        states.SetStates(),
-        verify.VerifyServer(),
-        volume_attach.AttachVolume(),
-        volume_detach.DropAttachment(),
-        volume_mapping.DropMapping(),
-        volume_mapping.LinkMapping(),
-        volume_recreate.RecreateAttachment(),
-        volume_reset.ResetVolume(),
-        watch_boot.WatchBoot(),
+    kinds: tuple[Change, ...] = (
+        MoveAllocation(),
+        CreateBackup(),
+        ClaimServer(),
+        ReleaseServer(),
+        EvacuateServer(),
+        FenceHost(),
+        RebootGuest(),
+        ClaimHost(),
+        ForceDown(),
+        ReleaseHost(),
+        CleanMappings(),
+        CleanVolumes(),
+        LockServer(),
+        UnlockServer(),
+        RebootServer(),
+        StartServer(),
+        BindPort(),
+        PurgeQueue(),
+        ReconnectVolume(),
+        MoveRecord(),
+        RecordRelations(),
+        RestartServer(),
+        SetStates(),
+        VerifyServer(),
+        AttachVolume(),
+        DropAttachment(),
+        DropMapping(),
+        LinkMapping(),
+        RecreateAttachment(),
+        ResetVolume(),
+        WatchBoot(),
     )
     return {one.kind: one for one in kinds}

@@ -4,15 +4,13 @@
 
 from __future__ import annotations
 
-from nova_recovery.changes import base
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
-
-JSON = change.JSON
+from nova_recovery.changes.base import BaseChange
+from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import Conflict
 
 
-class MoveAllocation(base.BaseChange):
+class MoveAllocation(BaseChange):
     """Replace the source's allocation by the same one on the target.
 
     Before the tombstone becomes visible: a returning nova-compute removes
@@ -23,7 +21,7 @@ class MoveAllocation(base.BaseChange):
 
     kind = 'move-allocation'
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         held = ', '.join(
             f'{name} {amount}'
             for name, amount in sorted(item.data['resources'].items())
@@ -34,37 +32,26 @@ class MoveAllocation(base.BaseChange):
         ]
 
     def observe(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past | None,
-    ) -> change.Observed:
+        self, item: Item, context: Context, past: Past | None
+    ) -> Observed:
         now = context.cloud.placement.allocations(item.data['uuid'])
         held = now['allocations']
         if held == {item.data['target_provider']: item.data['resources']}:
-            return change.Observed(change.State.AFTER, 'already there')
+            return Observed(State.AFTER, 'already there')
         if held == {item.data['source_provider']: item.data['resources']}:
-            return change.Observed(change.State.BEFORE, image=now)
-        return change.Observed(
-            change.State.NEITHER, f'the allocation is now {held}'
-        )
+            return Observed(State.BEFORE, image=now)
+        return Observed(State.NEITHER, f'the allocation is now {held}')
 
-    def apply(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         _exchange(item, context, 'source_provider', 'target_provider')
         return f'allocated on {item.data["target"]}'
 
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
+    def revert(self, item: Item, context: Context, past: Past) -> str:
         _exchange(item, context, 'target_provider', 'source_provider')
         return f'allocated on {item.data["source"]} again'
 
 
-def _exchange(
-    item: plan.Item, context: change.Context, origin: str, goal: str
-) -> None:
+def _exchange(item: Item, context: Context, origin: str, goal: str) -> None:
     # Read again for the generation: placement itself compares it, which
     # makes this a compare-and-set over the network.
     now = context.cloud.placement.allocations(item.data['uuid'])
@@ -72,7 +59,7 @@ def _exchange(
     if held == {item.data[goal]: resources}:
         return
     if held != {item.data[origin]: resources}:
-        raise exceptions.Conflict(
+        raise Conflict(
             f'allocation of server {item.data["uuid"]} is now {held}'
         )
     context.cloud.placement.put_allocations(

@@ -16,15 +16,26 @@ from __future__ import annotations
 
 import time
 
-from nova_recovery.changes import base
 from nova_recovery.changes import volume_rows
-from nova_recovery.cloud import backup_chains
-from nova_recovery.cloud import backups
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
+from nova_recovery.changes.base import BaseChange
+from nova_recovery.cloud import backup_chains, backups
+from nova_recovery.cloud.backups import Inventory
+from nova_recovery.engine.change import (
+    Context,
+    Interrupted,
+    JSON,
+    Observed,
+    Past,
+    State,
+)
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import (
+    ChangeFailed,
+    NotFound,
+    NotRevertible,
+    OutcomeUnknown,
+)
 
-JSON = change.JSON
 #: Seconds between two looks at a backup under way.
 POLL = 1.0
 
@@ -34,7 +45,7 @@ def name(run_id: str) -> str:
     return f'nova-recovery-{run_id}'
 
 
-class CreateBackup(base.BaseChange):
+class CreateBackup(BaseChange):
     """A backup that cinder-backup makes.
 
     Data: volume, size, force, base (the backup on which it builds, None for
@@ -45,7 +56,7 @@ class CreateBackup(base.BaseChange):
     kind = 'create-backup'
     once = True
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         data = item.data
         if data['base']:
             what = f'incremental on {data["base"]}'
@@ -56,22 +67,17 @@ class CreateBackup(base.BaseChange):
         return [f'+ backup, {what}  {data["size"]} GiB']
 
     def observe(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past | None,
-    ) -> change.Observed:
+        self, item: Item, context: Context, past: Past | None
+    ) -> Observed:
         if past is not None:
             return self._standing(item, context, past)
         before = self._ready(item, self._look(item, context))
         if before is not None:
             return before
         known = [row['id'] for row in _named(item, context)]
-        return change.Observed(change.State.BEFORE, image={'known': known})
+        return Observed(State.BEFORE, image={'known': known})
 
-    def apply(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         data = item.data
         made = context.cloud.volume.create_backup(
             data['volume'],
@@ -83,9 +89,7 @@ class CreateBackup(base.BaseChange):
         context.note(backup=made)
         return f'backup {made}'
 
-    def follow(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
+    def follow(self, item: Item, context: Context, past: Past) -> str:
         began = time.monotonic()
         while True:
             waited = time.monotonic() - began
@@ -93,85 +97,77 @@ class CreateBackup(base.BaseChange):
             # we may read from another node of the cluster, which is a
             # little behind
             if row is None and waited < item.data['settle']:
-                now = change.Observed(
-                    change.State.UNDERWAY, 'cinder has no record of it yet'
+                now = Observed(
+                    State.UNDERWAY, 'cinder has no record of it yet'
                 )
             else:
                 now = _now(row, past)
-            if now.state is change.State.AFTER:
+            if now.state is State.AFTER:
                 return now.detail
-            if now.state is change.State.NEITHER:
-                raise exceptions.ChangeFailed(now.detail)
+            if now.state is State.NEITHER:
+                raise ChangeFailed(now.detail)
             if waited > item.data['patience']:
-                raise exceptions.OutcomeUnknown(
+                raise OutcomeUnknown(
                     f'{now.detail} for {backup_chains.duration(waited)}; look '
                     'whether cinder-backup is up there: when it starts '
                     'anew, it gives up what it was at'
                 )
             context.progress(f'{now.detail} for {int(waited)} s')
             if context.stopping.wait(POLL):
-                raise change.Interrupted
+                raise Interrupted
 
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
+    def revert(self, item: Item, context: Context, past: Past) -> str:
         row = _ours(item, context, past)
         if row is None:
             return 'there is no backup'
-        raise exceptions.NotRevertible(
+        raise NotRevertible(
             f'backup {row["id"]} is kept',
             'when it is not wanted: openstack volume backup delete '
             f'{row["id"]}',
         )
 
-    def no_way_back(self, item: plan.Item) -> str:
+    def no_way_back(self, item: Item) -> str:
         return (
             'the backup is kept; when it is not wanted: openstack volume '
             'backup delete'
         )
 
-    def _look(
-        self, item: plan.Item, context: change.Context
-    ) -> backups.Inventory:
+    def _look(self, item: Item, context: Context) -> Inventory:
         uuid = item.data['volume']
         found = backups.of_cinder(volume_rows.cinder(context), [uuid])
         if uuid not in found.volumes:
-            raise exceptions.NotFound(f'volume {uuid} was deleted')
+            raise NotFound(f'volume {uuid} was deleted')
         return found
 
-    def _ready(
-        self, item: plan.Item, found: backups.Inventory
-    ) -> change.Observed | None:
+    def _ready(self, item: Item, found: Inventory) -> Observed | None:
         """Why a backup makes no sense (any more); None if it does."""
         data = item.data
         volume = found.volumes[data['volume']]
         mine = found.backups.get(volume.id, ())
         newest = backup_chains.judge(mine, found.now, 0).newest
         if newest is not None and newest.id != data['newest']:
-            return change.Observed(
-                change.State.AFTER, f'{newest.id} was made since the plan'
+            return Observed(
+                State.AFTER, f'{newest.id} was made since the plan'
             )
         if volume.status != 'available' and not (
             volume.status == 'in-use' and data['force']
         ):
-            return change.Observed(
-                change.State.NEITHER, f'the volume is {volume.status} now'
+            return Observed(
+                State.NEITHER, f'the volume is {volume.status} now'
             )
         if data['base'] and (newest is None or data['base'] != newest.id):
             below = {one.id: one for one in mine}.get(data['base'])
             if below is None or backup_chains.broken(
                 below, {one.id: one for one in mine}
             ):
-                return change.Observed(
-                    change.State.NEITHER,
+                return Observed(
+                    State.NEITHER,
                     f'backup {data["base"]}, on which it was to build, is '
                     'no longer good',
                 )
         return None
 
-    def _standing(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> change.Observed:
+    def _standing(self, item: Item, context: Context, past: Past) -> Observed:
         """What became of a request; waits while it may still arrive."""
         deadline = time.monotonic() + item.data['settle']
         while True:
@@ -182,32 +178,28 @@ class CreateBackup(base.BaseChange):
                 break
             context.progress('making sure that nothing is on its way')
             if context.stopping.wait(POLL):
-                raise change.Interrupted
+                raise Interrupted
         if past.notes.get('backup'):
             return _now(None, past)
         found = self._look(item, context)
         ready = self._ready(item, found)
         if ready is None:
-            return change.Observed(change.State.BEFORE, image=past.image)
+            return Observed(State.BEFORE, image=past.image)
         if found.volumes[item.data['volume']].status == 'backing-up':
-            return change.Observed(
-                change.State.UNKNOWN,
+            return Observed(
+                State.UNKNOWN,
                 'the volume is backing-up and cinder has no backup of ours',
             )
         return ready
 
 
-def _named(item: plan.Item, context: change.Context) -> list[JSON]:
+def _named(item: Item, context: Context) -> list[JSON]:
     return backups.of_run(
-        volume_rows.cinder(context),
-        item.data['volume'],
-        name(context.run_id),
+        volume_rows.cinder(context), item.data['volume'], name(context.run_id)
     )
 
 
-def _ours(
-    item: plan.Item, context: change.Context, past: change.Past
-) -> JSON | None:
+def _ours(item: Item, context: Context, past: Past) -> JSON | None:
     """The row of our backup: by its id, else the new one of our name."""
     made = past.notes.get('backup')
     if made:
@@ -217,18 +209,16 @@ def _ours(
     return new[0] if new else None
 
 
-def _now(row: JSON | None, past: change.Past) -> change.Observed:
+def _now(row: JSON | None, past: Past) -> Observed:
     """How our backup stands."""
     if row is None:
         made = past.notes.get('backup', '')
-        return change.Observed(
-            change.State.NEITHER, f'backup {made} was deleted'
-        )
+        return Observed(State.NEITHER, f'backup {made} was deleted')
     if row['status'] in backups.SOUND:
-        return change.Observed(change.State.AFTER, f'backup {row["id"]}')
+        return Observed(State.AFTER, f'backup {row["id"]}')
     told = f'backup {row["id"]} is {row["status"]}'
     if row['status'] == 'creating':
         where = f' on {row["host"]}' if row['host'] else ''
-        return change.Observed(change.State.UNDERWAY, told + where)
+        return Observed(State.UNDERWAY, told + where)
     reason = f': {row["fail_reason"]}' if row['fail_reason'] else ''
-    return change.Observed(change.State.NEITHER, told + reason)
+    return Observed(State.NEITHER, told + reason)

@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
+from nova_recovery.engine.change import Context, Observed, Past, State
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import NotRevertible
 
 
 class BaseChange:
@@ -15,39 +15,30 @@ class BaseChange:
     kind: str
     once: bool = False
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         return []
 
-    def follow(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
+    def follow(self, item: Item, context: Context, past: Past) -> str:
         return ''
 
-    def no_way_back(self, item: plan.Item) -> str:
+    def no_way_back(self, item: Item) -> str:
         return ''
 
 
 class OneWay(BaseChange):
     """A change that nothing takes back; ``no_way_back`` says why."""
 
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
-        raise exceptions.NotRevertible(self.no_way_back(item))
+    def revert(self, item: Item, context: Context, past: Past) -> str:
+        raise NotRevertible(self.no_way_back(item))
 
 
 class Look(BaseChange):
     """One that changes nothing: ``apply`` fails if it is not as it should."""
 
     def observe(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past | None,
-    ) -> change.Observed:
-        return change.Observed(change.State.BEFORE)
+        self, item: Item, context: Context, past: Past | None
+    ) -> Observed:
+        return Observed(State.BEFORE)
 
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
+    def revert(self, item: Item, context: Context, past: Past) -> str:
         return 'nothing was changed'

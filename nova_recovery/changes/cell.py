@@ -8,23 +8,19 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import database as database_module
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
+from nova_recovery.cloud.database import Database
+from nova_recovery.engine.change import Context
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import Conflict, NotFound
 
 
-def database(
-    item: plan.Item, context: change.Context
-) -> database_module.Database:
+def database(item: Item, context: Context) -> Database:
     """The cell database that an item names."""
-    found: database_module.Database = context.cloud.databases.cell(
-        item.data['cell']
-    )
+    found: Database = context.cloud.databases.cell(item.data['cell'])
     return found
 
 
-def server_row(item: plan.Item, context: change.Context) -> dict[str, Any]:
+def server_row(item: Item, context: Context) -> dict[str, Any]:
     """The live row of the item's server, from the writer.
 
     :raises NotFound: the server was deleted
@@ -35,9 +31,7 @@ def server_row(item: plan.Item, context: change.Context) -> dict[str, Any]:
 
 
 def instance(
-    connection: sa.engine.Connection,
-    cell: database_module.Database,
-    uuid: str,
+    connection: sa.engine.Connection, cell: Database, uuid: str
 ) -> dict[str, Any]:
     instances = cell.tables['instances']
     row = (
@@ -50,18 +44,18 @@ def instance(
         .first()
     )
     if row is None:
-        raise exceptions.NotFound(f'server {uuid} was deleted')
+        raise NotFound(f'server {uuid} was deleted')
     return dict(row)
 
 
-def expect_parked(item: plan.Item, context: change.Context) -> None:
+def expect_parked(item: Item, context: Context) -> None:
     """What a moved server has on its new host may be taken from it.
 
     :raises Conflict: somebody started it there, with or without us
     """
     row = server_row(item, context)
     if row['vm_state'] != 'stopped' or row['task_state'] is not None:
-        raise exceptions.Conflict(
+        raise Conflict(
             f'server {item.data["uuid"]} is {row["vm_state"]} on '
             f'{row["host"]}, task {row["task_state"] or "none"}: its guest '
             'needs that'

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 
 from nova_recovery.changes import host
 from nova_recovery.cloud import claims
-from nova_recovery.engine import plan
+from nova_recovery.engine.plan import Item, Plan
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud.cloud import Cloud
 
 
-def hand_over(
-    whole: plan.Plan, cloud: cloud_module.Cloud, before: str, after: str
-) -> list[str]:
+def hand_over(whole: Plan, cloud: Cloud, before: str, after: str) -> list[str]:
     """Make the claims of a run somebody else's, each by compare-and-set.
 
     From then on the process that had them sends nothing more: it looks at
@@ -44,7 +42,7 @@ def hand_over(
 
 
 def give_back(
-    whole: plan.Plan, cloud: cloud_module.Cloud, run_id: str, marker: str
+    whole: Plan, cloud: Cloud, run_id: str, marker: str
 ) -> list[str]:
     """Give back what an undone run still claims.
 
@@ -73,7 +71,7 @@ def give_back(
     return given
 
 
-def _claiming(whole: plan.Plan) -> list[plan.Item]:
+def _claiming(whole: Plan) -> list[Item]:
     return [
         item
         for item in whole.items()

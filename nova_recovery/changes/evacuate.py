@@ -6,18 +6,16 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from nova_recovery.changes import cell
-from nova_recovery.changes import history
-from nova_recovery.changes import once
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
+from nova_recovery.changes import cell, history, once
+from nova_recovery.changes.once import SentOnce
+from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.engine.plan import Item
 
-JSON = change.JSON
 #: What nova evacuates (``evacuate`` in nova/compute/api.py).
 VM_STATES = frozenset({'active', 'stopped', 'error'})
 
 
-class EvacuateServer(once.SentOnce):
+class EvacuateServer(SentOnce):
     """One evacuation.
 
     Data: as SentOnce, and source, target. Its migration tells how it goes;
@@ -27,27 +25,21 @@ class EvacuateServer(once.SentOnce):
     kind = 'evacuate-server'
     action = 'evacuate'
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         return [f'> evacuated by nova to {item.data["target"]}, once']
 
-    def ready(self, row: JSON, item: plan.Item) -> change.Observed:
+    def ready(self, row: JSON, item: Item) -> Observed:
         if row['host'] != item.data['source']:
-            return change.Observed(
-                change.State.NEITHER, f'the server is on {row["host"]}'
-            )
+            return Observed(State.NEITHER, f'the server is on {row["host"]}')
         if row['vm_state'] not in VM_STATES:
-            return change.Observed(
-                change.State.NEITHER, f'the server is {row["vm_state"]}'
-            )
+            return Observed(State.NEITHER, f'the server is {row["vm_state"]}')
         if row['task_state'] != item.data['task_state']:
-            return change.Observed(
-                change.State.NEITHER, f'the server is {row["task_state"]}'
+            return Observed(
+                State.NEITHER, f'the server is {row["task_state"]}'
             )
-        return change.Observed(change.State.BEFORE)
+        return Observed(State.BEFORE)
 
-    def send(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
+    def send(self, item: Item, context: Context, image: JSON) -> str:
         return str(
             context.cloud.compute.evacuate(
                 item.data['uuid'], item.data['target']
@@ -55,12 +47,8 @@ class EvacuateServer(once.SentOnce):
         )
 
     def standing(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past,
-        action: JSON,
-    ) -> change.Observed:
+        self, item: Item, context: Context, past: Past, action: JSON
+    ) -> Observed:
         database = cell.database(item, context)
         migrations = database.tables['migrations']
         with database.reader() as connection:
@@ -81,8 +69,8 @@ class EvacuateServer(once.SentOnce):
         status = migration['status'] if migration else 'accepted'
         if status in ('error', 'failed', 'cancelled'):
             reason = history.fault(item, context, past)
-            return change.Observed(
-                change.State.NEITHER,
+            return Observed(
+                State.NEITHER,
                 f'evacuation {status}: {reason or "see the log of nova"}; '
                 f'{once.again(item)}',
             )
@@ -91,14 +79,8 @@ class EvacuateServer(once.SentOnce):
                 # The scheduler or the API gave up before there was a
                 # migration that could tell.
                 reason = history.fault(item, context, past)
-                return change.Observed(
-                    change.State.NEITHER, f'evacuation failed: {reason}'
-                )
-            return change.Observed(change.State.UNDERWAY, status)
+                return Observed(State.NEITHER, f'evacuation failed: {reason}')
+            return Observed(State.UNDERWAY, status)
         if status in ('done', 'completed') and row['task_state'] is None:
-            return change.Observed(
-                change.State.AFTER, f'{row["vm_state"]} on {row["host"]}'
-            )
-        return change.Observed(
-            change.State.UNDERWAY, row['task_state'] or status
-        )
+            return Observed(State.AFTER, f'{row["vm_state"]} on {row["host"]}')
+        return Observed(State.UNDERWAY, row['task_state'] or status)

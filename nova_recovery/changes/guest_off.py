@@ -8,19 +8,18 @@ the server since, which keeps nova's mapping as it was.
 
 from __future__ import annotations
 
-from nova_recovery.changes import cell
-from nova_recovery.changes import once
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
+from nova_recovery.changes import cell, once
+from nova_recovery.engine.change import Context, Observed, State
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import NotFound, RecoveryError
 
 #: Statuses of attachments that a guest may be using.
 IN_USE = frozenset({'attached', 'detaching'})
 
 
 def refused(
-    item: plan.Item, context: change.Context, host: str | None = None
-) -> change.Observed | None:
+    item: Item, context: Context, host: str | None = None
+) -> Observed | None:
     """Why nothing may be taken from the item's server; None: it may.
 
     A host whose nova-compute isn't up is not asked, it would wait for an
@@ -33,7 +32,7 @@ def refused(
         return None
     try:
         own = cell.server_row(item, context)['host']
-    except exceptions.NotFound:
+    except NotFound:
         return None
     if not own or host not in (None, own):
         return None
@@ -42,15 +41,15 @@ def refused(
         if once.compute_state(compute, own) != 'up':
             return None
         runs = compute.runs(item.data['uuid'])
-    except exceptions.RecoveryError as error:
-        return change.Observed(
-            change.State.UNKNOWN,
+    except RecoveryError as error:
+        return Observed(
+            State.UNKNOWN,
             f'whether the guest runs on {own} is not known: {error}',
         )
     if not runs:
         return None
-    return change.Observed(
-        change.State.NEITHER,
+    return Observed(
+        State.NEITHER,
         f'the guest runs on {own} by now and may use the volume: stop it '
         f'first: openstack server stop {item.data["uuid"]}',
     )

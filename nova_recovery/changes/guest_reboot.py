@@ -6,22 +6,29 @@ from __future__ import annotations
 
 import time
 
-from nova_recovery.changes import base
 from nova_recovery.changes import once
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
+from nova_recovery.changes.base import OneWay
+from nova_recovery.engine.change import (
+    Context,
+    Interrupted,
+    JSON,
+    Observed,
+    Past,
+    State,
+)
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import ChangeFailed, OutcomeUnknown
 from nova_recovery.guests import boot
-from nova_recovery.guests import ssh
+from nova_recovery.guests.boot import Boot, NoAnswer
+from nova_recovery.guests.ssh import Way
 
-JSON = change.JSON
 #: Seconds between two looks at a guest, and between those at one that is
 #: long gone: failed logins get addresses banned.
 POLL = 2
 SELDOM = 15
 
 
-class RebootGuest(base.OneWay):
+class RebootGuest(OneWay):
     """``shutdown -r now`` over ssh, for the boot that was seen and no other.
 
     The guest itself compares (see guests.boot), so a request that arrives
@@ -39,7 +46,7 @@ class RebootGuest(base.OneWay):
     kind = 'reboot-guest'
     once = True
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         data = item.data
         user = f'{data["user"]}@' if data['user'] else ''
         return [
@@ -48,32 +55,25 @@ class RebootGuest(base.OneWay):
         ]
 
     def observe(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past | None,
-    ) -> change.Observed:
+        self, item: Item, context: Context, past: Past | None
+    ) -> Observed:
         if past is None:
             return self._first_look(item, context)
         settled = time.monotonic() + item.data['settle']
         while True:
             seen = _standing(item, past.image)
-            if seen.state is not change.State.BEFORE:
+            if seen.state is not State.BEFORE:
                 return seen
             if time.monotonic() > settled:
                 break
             context.progress('making sure that nothing is on its way')
             if context.stopping.wait(POLL):
-                raise change.Interrupted
+                raise Interrupted
         if past.notes.get('accepted'):
-            return change.Observed(
-                change.State.NEITHER, _not_rebooted(item, seen.detail)
-            )
-        return change.Observed(change.State.BEFORE, image=past.image)
+            return Observed(State.NEITHER, _not_rebooted(item, seen.detail))
+        return Observed(State.BEFORE, image=past.image)
 
-    def apply(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         said = boot.reboot(_way(item), image['boot_id'])
         if said.code == 0:
             context.note(accepted=True)
@@ -81,78 +81,67 @@ class RebootGuest(base.OneWay):
         if said.code == boot.OTHER_BOOT:
             return 'not sent: it was rebooted just now by somebody else'
         if said.code is not None and 0 < said.code < 128:
-            raise exceptions.ChangeFailed(
-                f'shutdown was refused: {said.problem}'
-            )
-        raise exceptions.OutcomeUnknown(
+            raise ChangeFailed(f'shutdown was refused: {said.problem}')
+        raise OutcomeUnknown(
             f'the connection was lost while it was told to reboot: '
             f'{said.problem}'
         )
 
-    def follow(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
+    def follow(self, item: Item, context: Context, past: Past) -> str:
         began = time.monotonic()
         deadline = began + item.data['patience']
         same_since: float | None = None
         while True:
             seen = _standing(item, past.image)
             now = time.monotonic()
-            if seen.state is change.State.AFTER:
+            if seen.state is State.AFTER:
                 return seen.detail
-            if seen.state is not change.State.BEFORE:
+            if seen.state is not State.BEFORE:
                 same_since = None
             elif now - (same_since or now) > item.data['settle']:
-                raise exceptions.ChangeFailed(
-                    _not_rebooted(item, seen.detail)
-                )
+                raise ChangeFailed(_not_rebooted(item, seen.detail))
             else:
                 same_since = same_since or now
             if now > deadline:
-                raise exceptions.OutcomeUnknown(
+                raise OutcomeUnknown(
                     f'it did not come back within {item.data["patience"]} s; '
                     f'{item.data["address"]}: {seen.detail}'
                 )
             context.progress(f'waiting for its new boot: {seen.detail}')
             if context.stopping.wait(min(POLL + (now - began) / 20, SELDOM)):
-                raise change.Interrupted
+                raise Interrupted
 
-    def no_way_back(self, item: plan.Item) -> str:
+    def no_way_back(self, item: Item) -> str:
         return f'the guest of {item.label} was rebooted; nothing to take back'
 
-    def _first_look(
-        self, item: plan.Item, context: change.Context
-    ) -> change.Observed:
+    def _first_look(self, item: Item, context: Context) -> Observed:
         """The guest may be starting still."""
         deadline = time.monotonic() + item.data['reach']
         while True:
             try:
                 now = boot.look(_way(item))
                 break
-            except boot.NoAnswer as error:
+            except NoAnswer as error:
                 if error.hopeless or time.monotonic() > deadline:
-                    return change.Observed(
-                        change.State.UNKNOWN,
-                        f'{item.data["address"]}: {error}',
+                    return Observed(
+                        State.UNKNOWN, f'{item.data["address"]}: {error}'
                     )
                 context.progress(f'waiting for it to be reachable: {error}')
             if context.stopping.wait(POLL):
-                raise change.Interrupted
+                raise Interrupted
         stranger = _stranger(item, now)
         if stranger:
-            return change.Observed(change.State.NEITHER, stranger)
+            return Observed(State.NEITHER, stranger)
         if now.stopping:
-            return change.Observed(
-                change.State.UNDERWAY, 'somebody else shuts it down just now'
+            return Observed(
+                State.UNDERWAY, 'somebody else shuts it down just now'
             )
-        return change.Observed(
-            change.State.BEFORE, image={'boot_id': now.boot_id}
-        )
+        return Observed(State.BEFORE, image={'boot_id': now.boot_id})
 
 
-def _way(item: plan.Item) -> ssh.Way:
+def _way(item: Item) -> Way:
     data = item.data
-    return ssh.Way(
+    return Way(
         address=data['address'],
         user=data['user'],
         options=tuple(data['options']),
@@ -162,32 +151,29 @@ def _way(item: plan.Item) -> ssh.Way:
     )
 
 
-def _standing(item: plan.Item, image: JSON) -> change.Observed:
+def _standing(item: Item, image: JSON) -> Observed:
     """One look at a guest that may have been told to reboot.
 
     BEFORE: it still is the same boot, and doesn't shut down.
     """
     try:
         now = boot.look(_way(item))
-    except boot.NoAnswer as error:
+    except NoAnswer as error:
         # down, on its way up, or gone: only waiting tells
-        return change.Observed(change.State.UNDERWAY, str(error))
+        return Observed(State.UNDERWAY, str(error))
     stranger = _stranger(item, now)
     if stranger:
-        return change.Observed(change.State.UNKNOWN, stranger)
+        return Observed(State.UNKNOWN, stranger)
     if now.boot_id != image['boot_id']:
-        return change.Observed(
-            change.State.AFTER,
-            f'rebooted: boot {image["boot_id"]} -> {now.boot_id}',
+        return Observed(
+            State.AFTER, f'rebooted: boot {image["boot_id"]} -> {now.boot_id}'
         )
     if now.stopping:
-        return change.Observed(change.State.UNDERWAY, 'it shuts down')
-    return change.Observed(
-        change.State.BEFORE, f'still boot {now.boot_id}'
-    )
+        return Observed(State.UNDERWAY, 'it shuts down')
+    return Observed(State.BEFORE, f'still boot {now.boot_id}')
 
 
-def _stranger(item: plan.Item, now: boot.Boot) -> str:
+def _stranger(item: Item, now: Boot) -> str:
     """Why this machine isn't proved to be the server, '' if it is.
 
     Networks of several tenants may have the same addresses, and an address
@@ -204,7 +190,7 @@ def _stranger(item: plan.Item, now: boot.Boot) -> str:
     return ''
 
 
-def _not_rebooted(item: plan.Item, seen: str) -> str:
+def _not_rebooted(item: Item, seen: str) -> str:
     return (
         f'it answers and did not reboot within {item.data["settle"]} s: '
         f'{seen}; {once.again(item)}'

@@ -7,10 +7,9 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from nova_recovery.changes import cell
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
+from nova_recovery.engine.change import Context, JSON, Past
+from nova_recovery.engine.plan import Item
 
-JSON = change.JSON
 #: What was asked for -> the event of nova-compute that ends it.
 EVENTS = {
     'start': 'compute_start_instance',
@@ -20,17 +19,14 @@ EVENTS = {
 }
 
 
-def actions(item: plan.Item, context: change.Context) -> list[JSON]:
+def actions(item: Item, context: Context) -> list[JSON]:
     """Everything that was asked of the item's server, oldest first."""
     database = cell.database(item, context)
     table = database.tables['instance_actions']
     with database.reader() as connection:
         found = connection.execute(
             sa.select(
-                table.c.id,
-                table.c.action,
-                table.c.request_id,
-                table.c.user_id,
+                table.c.id, table.c.action, table.c.request_id, table.c.user_id
             )
             .where(table.c.instance_uuid == item.data['uuid'])
             .order_by(table.c.id)
@@ -38,9 +34,7 @@ def actions(item: plan.Item, context: change.Context) -> list[JSON]:
         return [dict(row) for row in found]
 
 
-def result_of(
-    item: plan.Item, context: change.Context, action: JSON
-) -> str:
+def result_of(item: Item, context: Context, action: JSON) -> str:
     """How the event that ends an action ended: success, error, '' so far.
 
     An interrupted reboot that nova-compute carries on has a second event.
@@ -60,7 +54,7 @@ def result_of(
     return str(result or '').lower()
 
 
-def newest(item: plan.Item, context: change.Context, table: str) -> int:
+def newest(item: Item, context: Context, table: str) -> int:
     """The highest id that a table has for the item's server, 0 if none."""
     database = cell.database(item, context)
     rows = database.tables[table]
@@ -73,9 +67,7 @@ def newest(item: plan.Item, context: change.Context, table: str) -> int:
     return int(found or 0)
 
 
-def fault(
-    item: plan.Item, context: change.Context, past: change.Past
-) -> str:
+def fault(item: Item, context: Context, past: Past) -> str:
     """The fault that nova recorded since our request, '' if none.
 
     But for those that come of asking whether a guest runs: nova takes its

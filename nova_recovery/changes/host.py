@@ -4,17 +4,15 @@
 
 from __future__ import annotations
 
-from nova_recovery.changes import base
 from nova_recovery.changes import cell
+from nova_recovery.changes.base import BaseChange
 from nova_recovery.cloud import claims
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
-
-JSON = change.JSON
+from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import ChangeFailed, ClaimLost, Conflict
 
 
-class ClaimHost(base.BaseChange):
+class ClaimHost(BaseChange):
     """Disable the service, with who works on it as the reason.
 
     Data: cell, host, service_id, seen {disabled, disabled_reason},
@@ -23,36 +21,29 @@ class ClaimHost(base.BaseChange):
 
     kind = 'claim-host'
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         return ['~ nova-compute disabled, claimed by this run']
 
     def observe(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past | None,
-    ) -> change.Observed:
+        self, item: Item, context: Context, past: Past | None
+    ) -> Observed:
         row = claims.service_row(
             cell.database(item, context), item.data['service_id']
         )
         reason = row['disabled_reason']
         if reason == context.marker:
-            return change.Observed(change.State.AFTER, 'claimed by this run')
+            return Observed(State.AFTER, 'claimed by this run')
         seen = item.data['seen']
         changed = cell.differences(
             {**seen, 'report_count': item.data['report_count']}, row
         )
         if changed and claims.holder(reason):
-            return change.Observed(
-                change.State.NEITHER, f'claimed by another run: {reason}'
-            )
+            return Observed(State.NEITHER, f'claimed by another run: {reason}')
         if changed:
-            return change.Observed(change.State.NEITHER, cell.tell(changed))
-        return change.Observed(change.State.BEFORE, image=dict(seen))
+            return Observed(State.NEITHER, cell.tell(changed))
+        return Observed(State.BEFORE, image=dict(seen))
 
-    def apply(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         database = cell.database(item, context)
         service_id = item.data['service_id']
         try:
@@ -62,20 +53,16 @@ class ClaimHost(base.BaseChange):
                 {**image, 'report_count': item.data['report_count']},
                 {'disabled': 1, 'disabled_reason': context.marker},
             )
-        except exceptions.Conflict as error:
+        except Conflict as error:
             reason = claims.service_row(database, service_id)[
                 'disabled_reason'
             ]
             if claims.holder(reason):
-                raise exceptions.ClaimLost(
-                    f'claimed by another run: {reason}'
-                ) from error
+                raise ClaimLost(f'claimed by another run: {reason}') from error
             raise
         return 'claimed'
 
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
+    def revert(self, item: Item, context: Context, past: Past) -> str:
         database = cell.database(item, context)
         row = claims.service_row(database, item.data['service_id'])
         if not cell.differences(past.image, row):
@@ -89,7 +76,7 @@ class ClaimHost(base.BaseChange):
         return 'claim given back'
 
 
-class ReleaseHost(base.BaseChange):
+class ReleaseHost(BaseChange):
     """Give the claim back and leave the host out of service.
 
     It must stay disabled and forced down until its nova-compute has
@@ -98,32 +85,26 @@ class ReleaseHost(base.BaseChange):
 
     kind = 'release-host'
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         return ['~ claim given back; stays disabled and forced down']
 
     def observe(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past | None,
-    ) -> change.Observed:
+        self, item: Item, context: Context, past: Past | None
+    ) -> Observed:
         row = claims.service_row(
             cell.database(item, context), item.data['service_id']
         )
         if row['disabled_reason'] == released(context.run_id):
-            return change.Observed(change.State.AFTER)
+            return Observed(State.AFTER)
         if row['disabled_reason'] != context.marker:
-            return change.Observed(
-                change.State.NEITHER,
-                f'the claim is gone: {row["disabled_reason"]!r}',
+            return Observed(
+                State.NEITHER, f'the claim is gone: {row["disabled_reason"]!r}'
             )
-        return change.Observed(
-            change.State.BEFORE, image={'disabled_reason': context.marker}
+        return Observed(
+            State.BEFORE, image={'disabled_reason': context.marker}
         )
 
-    def apply(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         claims.set_service(
             cell.database(item, context),
             item.data['service_id'],
@@ -132,9 +113,7 @@ class ReleaseHost(base.BaseChange):
         )
         return 'stays disabled and forced down until it has cleaned up'
 
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
+    def revert(self, item: Item, context: Context, past: Past) -> str:
         database = cell.database(item, context)
         row = claims.service_row(database, item.data['service_id'])
         if row['disabled_reason'] == context.marker:
@@ -156,7 +135,7 @@ def released(run_id: str) -> str:
     )
 
 
-class ForceDown(base.BaseChange):
+class ForceDown(BaseChange):
     """Tell nova that the host is off, so that it acts without it.
 
     Data: cell, host, service_id, forced_down (as seen).
@@ -164,41 +143,32 @@ class ForceDown(base.BaseChange):
 
     kind = 'force-down'
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         return ['~ forced_down  false -> true']
 
     def observe(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past | None,
-    ) -> change.Observed:
+        self, item: Item, context: Context, past: Past | None
+    ) -> Observed:
         row = claims.service_row(
             cell.database(item, context), item.data['service_id']
         )
         if row['forced_down']:
-            return change.Observed(change.State.AFTER, 'already forced down')
-        return change.Observed(
-            change.State.BEFORE, image={'forced_down': False}
-        )
+            return Observed(State.AFTER, 'already forced down')
+        return Observed(State.BEFORE, image={'forced_down': False})
 
-    def apply(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         service = context.cloud.compute.service(item.data['host'])
         context.cloud.compute.force_down(service, True)
         return 'forced down'
 
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
+    def revert(self, item: Item, context: Context, past: Past) -> str:
         compute = context.cloud.compute
         service = compute.service(item.data['host'])
         if not service.get('forced_down'):
             return 'already as it was'
         try:
             compute.force_down(service, False)
-        except exceptions.ChangeFailed as error:
+        except ChangeFailed as error:
             # nova refuses while there are evacuations that the host did
             # not clean up after; that is no reason to keep the claim.
             return (

@@ -10,17 +10,19 @@ import sqlalchemy as sa
 
 from nova_recovery.changes import cell
 from nova_recovery.changes import legacy_rows as legacy
-from nova_recovery.cloud import bulk
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import old_volumes
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
+from nova_recovery.changes.legacy_rows import CleanRows, Differs, JSON
+from nova_recovery.cloud import bulk, old_volumes
+from nova_recovery.cloud.bulk import Selection
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.old_volumes import Layout
+from nova_recovery.engine.change import Context, Past
+from nova_recovery.engine.plan import Item
 
 _TABLE = 'block_device_mapping'
-LIVE = bulk.Selection(_TABLE, 'id', ('volume_id',), 'deleted = 0')
+LIVE = Selection(_TABLE, 'id', ('volume_id',), 'deleted = 0')
 
 
-class CleanMappings(legacy.CleanRows):
+class CleanMappings(CleanRows):
     """nova's mappings of some volumes, soft-deleted as nova does it.
 
     Data: rows are mapping and volume.
@@ -28,21 +30,16 @@ class CleanMappings(legacy.CleanRows):
 
     kind = 'clean-mappings'
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         return [f'- {item.label}, soft-deleted in nova']
 
     def standing(
-        self, item: plan.Item, context: change.Context, rows: Sequence[str]
+        self, item: Item, context: Context, rows: Sequence[str]
     ) -> tuple[int, int, set[str]]:
         live = _live(item, context, rows)
         return len(live), len(rows) - len(live), set()
 
-    def apply(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        image: legacy.JSON,
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         layout = legacy.layout(item, context)
         nova = cell.database(item, context)
         rows = bulk.lines(item.data['rows'])
@@ -50,7 +47,7 @@ class CleanMappings(legacy.CleanRows):
         stale = _stale(legacy.cinder(item, context), layout, volumes)
         deleted = old_volumes.deleted(nova, _TABLE)
         what = (
-            f"{_TABLE} SET deleted = {deleted},"
+            f'{_TABLE} SET deleted = {deleted},'
             f" deleted_at = '{legacy.at(image)}'"
         )
 
@@ -58,7 +55,7 @@ class CleanMappings(legacy.CleanRows):
 
         def at_once(connection: sa.engine.Connection) -> str:
             if len(stale) != len(volumes):
-                raise legacy.Differs('cinder has some otherwise by now')
+                raise Differs('cinder has some otherwise by now')
             # That it is live is all there is to compare: nova never gives
             # a mapping another volume or server.
             legacy.update(
@@ -86,12 +83,7 @@ class CleanMappings(legacy.CleanRows):
 
         return legacy.write(nova, at_once, apart)
 
-    def revert(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past,
-    ) -> str:
+    def revert(self, item: Item, context: Context, past: Past) -> str:
         """A mapping comes back where cinder has its volume as before."""
         layout = legacy.layout(item, context)
         rows = legacy.ours(item, past)
@@ -99,12 +91,8 @@ class CleanMappings(legacy.CleanRows):
             return legacy.reverted(0, ())
         volumes = _volumes(rows)
         held = _held(legacy.cinder(item, context), layout, volumes)
-        by_us = (
-            f"deleted <> 0 AND deleted_at = '{legacy.at(past.image)}'"
-        )
-        ended = bulk.Selection(
-            _TABLE, 'id', ('volume_id', layout.mapped_by), by_us
-        )
+        by_us = f"deleted <> 0 AND deleted_at = '{legacy.at(past.image)}'"
+        ended = Selection(_TABLE, 'id', ('volume_id', layout.mapped_by), by_us)
 
         def write(connection: sa.engine.Connection) -> str:
             keys = [bulk.key(r) for r in rows]
@@ -112,10 +100,7 @@ class CleanMappings(legacy.CleanRows):
                 connection, ended, bulk.among('id', keys), lock=True
             )
             live = bulk.rows(
-                connection,
-                LIVE,
-                bulk.among('volume_id', volumes),
-                lock=True,
+                connection, LIVE, bulk.among('volume_id', volumes), lock=True
             )
             as_before = set(live).intersection(rows)
             # attached again meanwhile: one mapping is enough
@@ -141,7 +126,7 @@ class CleanMappings(legacy.CleanRows):
         return str(cell.database(item, context).write(write))
 
 
-def still_mapped(item: plan.Item, context: change.Context) -> set[str]:
+def still_mapped(item: Item, context: Context) -> set[str]:
     """The volumes of an item that nova maps as the plan saw it.
 
     Where the change before was not carried out for them, cinder's side must
@@ -157,9 +142,7 @@ def still_mapped(item: plan.Item, context: change.Context) -> set[str]:
         return {bulk.field(r, 1) for r in bulk.rows(connection, LIVE, among)}
 
 
-def _live(
-    item: plan.Item, context: change.Context, rows: Sequence[str]
-) -> list[str]:
+def _live(item: Item, context: Context, rows: Sequence[str]) -> list[str]:
     if not rows:
         return []
     with cell.database(item, context).connect() as connection:
@@ -173,12 +156,10 @@ def _volumes(rows: Sequence[str]) -> list[str]:
 
 
 def _stale(
-    cinder: database_module.Database,
-    layout: old_volumes.Layout,
-    volumes: Sequence[str],
+    cinder: Database, layout: Layout, volumes: Sequence[str]
 ) -> set[str]:
     """Those of the volumes that cinder still has as stale."""
-    selection = bulk.Selection('volumes', 'id', (), layout.stale)
+    selection = Selection('volumes', 'id', (), layout.stale)
     among = bulk.among('id', volumes)
     with cinder.connect() as connection:
         if bulk.count(connection, selection, among) == len(volumes):
@@ -187,18 +168,14 @@ def _stale(
 
 
 def _held(
-    cinder: database_module.Database,
-    layout: old_volumes.Layout,
-    volumes: Sequence[str],
+    cinder: Database, layout: Layout, volumes: Sequence[str]
 ) -> dict[str, set[str]]:
     """The servers that cinder has each volume for, of those it has stale.
 
     ``~`` stands for one that it has for nobody in particular.
     """
     if layout.server is not None:
-        selection = bulk.Selection(
-            'volumes', 'id', (layout.server,), layout.stale
-        )
+        selection = Selection('volumes', 'id', (layout.server,), layout.stale)
         with cinder.connect() as connection:
             return {
                 bulk.key(r): {bulk.field(r, 1)}

@@ -10,33 +10,29 @@ ends. So the journal always tells which rows are ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Collection
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from oslo_utils import timeutils
 import sqlalchemy as sa
 
-from nova_recovery.changes import base
-from nova_recovery.cloud import bulk
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import old_volumes
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
+from nova_recovery.changes.base import BaseChange
+from nova_recovery.cloud import bulk, old_volumes
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.old_volumes import Layout
+from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import ChangeFailed, Conflict
 
-JSON = change.JSON
-State = change.State
 #: How many rows a line for people names; all are in the notes.
 _NAMED = 5
 
 
-class Differs(exceptions.Conflict):
+class Differs(Conflict):
     """Some row isn't as the plan saw it, and none was written."""
 
 
 def write(
-    database: database_module.Database,
+    database: Database,
     at_once: Callable[[sa.engine.Connection], str],
     apart: Callable[[sa.engine.Connection], str],
 ) -> str:
@@ -51,68 +47,63 @@ def write(
         return database.write(apart)
 
 
-class CleanRows(base.BaseChange):
+class CleanRows(BaseChange):
     """A batch of rows.
 
     Data: layout, cell, rows (:mod:`nova_recovery.cloud.bulk`) as they were.
     """
 
     def observe(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past | None,
-    ) -> change.Observed:
+        self, item: Item, context: Context, past: Past | None
+    ) -> Observed:
         layout(item, context)
         if past is None:
             # Each row is compared under its lock; what is seen before that
             # may have changed by then.
             now = timeutils.utcnow().isoformat(' ', 'seconds')
-            return change.Observed(State.BEFORE, image={'at': now})
+            return Observed(State.BEFORE, image={'at': now})
         rows = ours(item, past)
         before, after, changed = self.standing(item, context, rows)
         if before:
             # All or nothing: what is as we would leave it was made so by
             # others, and stays theirs.
-            return change.Observed(State.BEFORE, image=past.image)
+            return Observed(State.BEFORE, image=past.image)
         if after or not rows:
             left = changed.union(past.notes.get('left', ()))
-            return change.Observed(State.AFTER, written(after, left))
-        return change.Observed(
+            return Observed(State.AFTER, written(after, left))
+        return Observed(
             State.NEITHER, f'changed since the plan: {_named(changed)}'
         )
 
     def standing(
-        self, item: plan.Item, context: change.Context, rows: Sequence[str]
+        self, item: Item, context: Context, rows: Sequence[str]
     ) -> tuple[int, int, set[str]]:
         """How many rows are as before and as after; the others' keys."""
         raise NotImplementedError
 
 
-def layout(item: plan.Item, context: change.Context) -> old_volumes.Layout:
+def layout(item: Item, context: Context) -> Layout:
     """The layout of this cloud, which is the item's.
 
     :raises ChangeFailed: it isn't
     """
     found = old_volumes.of(context.cloud.databases)
     if found is None or found.name != item.data['layout']:
-        raise exceptions.ChangeFailed(
+        raise ChangeFailed(
             f'this plan is for a schema of layout {item.data["layout"]}, and '
             f'here is {found.name if found else "a later one"}'
         )
     return found
 
 
-def cinder(
-    item: plan.Item, context: change.Context
-) -> database_module.Database:
+def cinder(item: Item, context: Context) -> Database:
     """The database with the volumes."""
     return old_volumes.database(
         context.cloud.databases, layout(item, context), item.data['cell']
     )
 
 
-def ours(item: plan.Item, past: change.Past) -> list[str]:
+def ours(item: Item, past: Past) -> list[str]:
     """The rows that we wrote, or are about to."""
     left = set(past.notes.get('left', ()))
     rows = bulk.lines(item.data['rows'])
@@ -127,10 +118,7 @@ def changed(rows: Sequence[str], now: Sequence[str]) -> set[str]:
 
 
 def to_write(
-    item: plan.Item,
-    context: change.Context,
-    rows: Sequence[str],
-    left: Collection[str],
+    item: Item, context: Context, rows: Sequence[str], left: Collection[str]
 ) -> list[str]:
     """The keys that are written, after the others are noted.
 
@@ -141,7 +129,7 @@ def to_write(
         ids = [one for one in ids if one not in left]
         context.note(left=sorted(left))
     if not ids:
-        raise exceptions.Conflict(
+        raise Conflict(
             f'{item.label}: all changed since the plan; nothing was written'
         )
     return ids

@@ -10,13 +10,15 @@ import sqlalchemy as sa
 
 from nova_recovery.changes import legacy_mappings
 from nova_recovery.changes import legacy_rows as legacy
-from nova_recovery.cloud import bulk
-from nova_recovery.cloud import old_volumes
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
+from nova_recovery.changes.legacy_rows import CleanRows, Differs, JSON
+from nova_recovery.cloud import bulk, old_volumes
+from nova_recovery.cloud.bulk import Selection
+from nova_recovery.cloud.old_volumes import Layout
+from nova_recovery.engine.change import Context, Past
+from nova_recovery.engine.plan import Item
 
 
-class CleanVolumes(legacy.CleanRows):
+class CleanVolumes(CleanRows):
     """Cinder's rows of some volumes, and their attachments.
 
     Data: rows are volumes with their columns, in the order of ``columns``;
@@ -26,11 +28,11 @@ class CleanVolumes(legacy.CleanRows):
 
     kind = 'clean-volumes'
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         return [f'~ {item.label}  -> available, detached']
 
     def standing(
-        self, item: plan.Item, context: change.Context, rows: Sequence[str]
+        self, item: Item, context: Context, rows: Sequence[str]
     ) -> tuple[int, int, set[str]]:
         layout = legacy.layout(item, context)
         if not rows:
@@ -46,12 +48,7 @@ class CleanVolumes(legacy.CleanRows):
         after = _cleaned(layout, now)
         return len(before), len(after), set(keys) - before - after
 
-    def apply(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        image: legacy.JSON,
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         layout = legacy.layout(item, context)
         rows = bulk.lines(item.data['rows'])
         attachments = bulk.lines(item.data['attachments'])
@@ -64,11 +61,11 @@ class CleanVolumes(legacy.CleanRows):
 
         def at_once(connection: sa.engine.Connection) -> str:
             if mapped or not exactly:
-                raise legacy.Differs('nova still maps some')
+                raise Differs('nova still maps some')
             _clean_volumes(connection, layout, keys, f' AND {exactly}')
             if layout.name == 'M1':
                 if set(_attachments(connection, keys)) != set(attachments):
-                    raise legacy.Differs('other attachments')
+                    raise Differs('other attachments')
                 _clean_attachments(connection, attachments, at)
             if item.data['modes']:
                 ids = item.data['modes'].split()
@@ -82,9 +79,7 @@ class CleanVolumes(legacy.CleanRows):
             left = legacy.changed(rows, found) | mapped
             if layout.name == 'M1':
                 now = _attachments(connection, keys)
-                left |= {
-                    bulk.field(r, 1) for r in set(now) ^ set(attachments)
-                }
+                left |= {bulk.field(r, 1) for r in set(now) ^ set(attachments)}
             ids = legacy.to_write(item, context, rows, left)
             _clean_volumes(connection, layout, ids)
             _clean_attachments(
@@ -98,12 +93,7 @@ class CleanVolumes(legacy.CleanRows):
 
         return legacy.write(legacy.cinder(item, context), at_once, apart)
 
-    def revert(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past,
-    ) -> str:
+    def revert(self, item: Item, context: Context, past: Past) -> str:
         layout = legacy.layout(item, context)
         rows = legacy.ours(item, past)
         if not rows:
@@ -131,14 +121,12 @@ class CleanVolumes(legacy.CleanRows):
                 )
                 _restore_modes(connection, item, sorted(back), at)
             as_before = {bulk.key(r) for r in set(now).intersection(rows)}
-            return legacy.reverted(
-                len(back), set(keys) - back - as_before
-            )
+            return legacy.reverted(len(back), set(keys) - back - as_before)
 
         return str(legacy.cinder(item, context).write(write))
 
 
-def _cleaned(layout: old_volumes.Layout, now: Sequence[str]) -> set[str]:
+def _cleaned(layout: Layout, now: Sequence[str]) -> set[str]:
     """The keys of those rows that are as we leave them."""
     found = set()
     for row in now:
@@ -150,7 +138,7 @@ def _cleaned(layout: old_volumes.Layout, now: Sequence[str]) -> set[str]:
 
 def _clean_volumes(
     connection: sa.engine.Connection,
-    layout: old_volumes.Layout,
+    layout: Layout,
     ids: list[str],
     exactly: str = '',
 ) -> None:
@@ -210,7 +198,7 @@ def _attached_again(
     found = {bulk.field(r, 1) for r in _attachments(connection, volumes)}
     if not attachments:
         return found
-    ended = bulk.Selection(
+    ended = Selection(
         'volume_attachment',
         'id',
         ('volume_id',),
@@ -231,9 +219,7 @@ def _attached_again(
 
 
 def _restore_volumes(
-    connection: sa.engine.Connection,
-    layout: old_volumes.Layout,
-    rows: list[str],
+    connection: sa.engine.Connection, layout: Layout, rows: list[str]
 ) -> None:
     # A row at a time, since each has values of its own; all are locked, and
     # were compared.
@@ -270,10 +256,7 @@ def _restore_attachments(
 
 
 def _restore_modes(
-    connection: sa.engine.Connection,
-    item: plan.Item,
-    volumes: list[str],
-    at: str,
+    connection: sa.engine.Connection, item: Item, volumes: list[str], at: str
 ) -> None:
     ids = item.data['modes'].split()
     if ids:

@@ -4,15 +4,13 @@
 
 from __future__ import annotations
 
-from nova_recovery.changes import base
 from nova_recovery.changes import cell
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
+from nova_recovery.changes.base import BaseChange
+from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.engine.plan import Item
 
-JSON = change.JSON
 
-
-class _Locking(base.BaseChange):
+class _Locking(BaseChange):
     """What lock and unlock have in common. Data: cell, uuid.
 
     An administrator's lock stops members, not other administrators: the
@@ -23,22 +21,17 @@ class _Locking(base.BaseChange):
     locks: bool
     word: str
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         return [f'~ {self.word}']
 
     def observe(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past | None,
-    ) -> change.Observed:
+        self, item: Item, context: Context, past: Past | None
+    ) -> Observed:
         if _locked(item, context) is self.locks:
             # Before the first intent this is somebody else's lock, which
             # protects just as well.
-            return change.Observed(change.State.AFTER, self.word)
-        return change.Observed(
-            change.State.BEFORE, image={'locked': not self.locks}
-        )
+            return Observed(State.AFTER, self.word)
+        return Observed(State.BEFORE, image={'locked': not self.locks})
 
 
 class LockServer(_Locking):
@@ -47,18 +40,14 @@ class LockServer(_Locking):
     kind = 'lock-server'
     locks, word = True, 'locked'
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         return ['~ locked while it is moved']
 
-    def apply(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         context.cloud.compute.lock(item.data['uuid'], context.marker)
         return self.word
 
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
+    def revert(self, item: Item, context: Context, past: Past) -> str:
         if not _locked(item, context):
             return 'already unlocked'
         context.cloud.compute.unlock(item.data['uuid'])
@@ -71,17 +60,13 @@ class UnlockServer(_Locking):
     kind = 'unlock-server'
     locks, word = False, 'unlocked'
 
-    def apply(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         context.cloud.compute.unlock(item.data['uuid'])
         return self.word
 
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
+    def revert(self, item: Item, context: Context, past: Past) -> str:
         return 'stays unlocked'
 
 
-def _locked(item: plan.Item, context: change.Context) -> bool:
+def _locked(item: Item, context: Context) -> bool:
     return bool(cell.server_row(item, context)['locked'])

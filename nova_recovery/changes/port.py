@@ -6,16 +6,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from nova_recovery.changes import base
 from nova_recovery.changes import cell
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
+from nova_recovery.changes.base import BaseChange
+from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import Conflict, RecoveryError
 
-JSON = change.JSON
 
-
-class BindPort(base.BaseChange):
+class BindPort(BaseChange):
     """One port of a moved server.
 
     Data: cell, uuid (of the server), port, address, source, target, zone.
@@ -25,40 +23,33 @@ class BindPort(base.BaseChange):
 
     kind = 'bind-port'
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         return [
             f'~ port  {item.data["address"]}  {item.data["source"]} -> '
             f'{item.data["target"]}'
         ]
 
     def observe(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past | None,
-    ) -> change.Observed:
+        self, item: Item, context: Context, past: Past | None
+    ) -> Observed:
         port = context.cloud.network.port(item.data['port'])
         if port.device_id != item.data['uuid']:
-            return change.Observed(
-                change.State.NEITHER, f'now belongs to {port.device_id!r}'
+            return Observed(
+                State.NEITHER, f'now belongs to {port.device_id!r}'
             )
         if port.host == item.data['target']:
             if port.vif_type in ('unbound', 'binding_failed'):
                 # Bound there by us or by nova, and neutron couldn't.
-                return change.Observed(
-                    change.State.BEFORE,
+                return Observed(
+                    State.BEFORE,
                     image=_image(port) if past is None else past.image,
                 )
-            return change.Observed(change.State.AFTER, 'bound there')
+            return Observed(State.AFTER, 'bound there')
         if port.host not in (item.data['source'], ''):
-            return change.Observed(
-                change.State.NEITHER, f'bound to {port.host}'
-            )
-        return change.Observed(change.State.BEFORE, image=_image(port))
+            return Observed(State.NEITHER, f'bound to {port.host}')
+        return Observed(State.BEFORE, image=_image(port))
 
-    def apply(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         network = context.cloud.network
         port = network.port(item.data['port'])
         profile = {
@@ -67,16 +58,13 @@ class BindPort(base.BaseChange):
             if key != 'migrating_to'
         }
         network.bind(
-            port,
-            item.data['target'],
-            f'compute:{item.data["zone"]}',
-            profile,
+            port, item.data['target'], f'compute:{item.data["zone"]}', profile
         )
         port = network.port(item.data['port'])
         if port.vif_type in ('unbound', 'binding_failed'):
             # Not ChangeFailed, which says that nothing was changed: where
             # it was bound before has to stay in the journal.
-            raise exceptions.RecoveryError(
+            raise RecoveryError(
                 f'neutron could not bind port {port.id} on '
                 f'{item.data["target"]}: {port.vif_type}; is its network '
                 'agent alive there? (openstack network agent list --host '
@@ -84,15 +72,13 @@ class BindPort(base.BaseChange):
             )
         return f'bound to {item.data["target"]}'
 
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
+    def revert(self, item: Item, context: Context, past: Past) -> str:
         port = context.cloud.network.port(item.data['port'])
         image = past.image
         if port.host == image['host']:
             return 'already as it was'
         if port.host != item.data['target']:
-            raise exceptions.Conflict(f'port {port.id} is on {port.host}')
+            raise Conflict(f'port {port.id} is on {port.host}')
         cell.expect_parked(item, context)
         context.cloud.network.bind(
             port, image['host'], image['device_owner'], image['profile']

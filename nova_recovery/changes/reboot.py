@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 from nova_recovery.changes import once
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
+from nova_recovery.changes.once import SentOnce
+from nova_recovery.engine.change import Context, JSON, Observed, State
+from nova_recovery.engine.plan import Item
 
-JSON = change.JSON
 
-
-class StartServer(once.SentOnce):
+class StartServer(SentOnce):
     """Start a server that was moved; nova-compute defines it anew.
 
     ``os-start`` is a compare-and-set itself: nova refuses it with 409
@@ -21,24 +20,22 @@ class StartServer(once.SentOnce):
     kind = 'start-server'
     action = 'start'
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         return ['> started, once']
 
-    def ready(self, row: JSON, item: plan.Item) -> change.Observed:
+    def ready(self, row: JSON, item: Item) -> Observed:
         seen = once.rests(row, item, {'stopped', 'active'})
-        if seen.state is change.State.BEFORE and row['vm_state'] == 'active':
-            return change.Observed(change.State.AFTER, 'runs already')
+        if seen.state is State.BEFORE and row['vm_state'] == 'active':
+            return Observed(State.AFTER, 'runs already')
         return seen
 
-    def send(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
+    def send(self, item: Item, context: Context, image: JSON) -> str:
         compute = context.cloud.compute
         once.require_up(compute, item, context)
         return str(compute.start(item.data['uuid']))
 
 
-class RebootServer(once.SentOnce):
+class RebootServer(SentOnce):
     """Hard reboot, or start if it is stopped; exactly once."""
 
     kind = 'reboot-server'
@@ -47,15 +44,13 @@ class RebootServer(once.SentOnce):
     #: States in which nova takes a hard reboot (nova/compute/api.py).
     STATES = frozenset({'active', 'paused', 'suspended', 'error'})
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         return ['> hard reboot, once']
 
-    def ready(self, row: JSON, item: plan.Item) -> change.Observed:
+    def ready(self, row: JSON, item: Item) -> Observed:
         return once.rests(row, item, self.STATES)
 
-    def send(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
+    def send(self, item: Item, context: Context, image: JSON) -> str:
         compute = context.cloud.compute
         once.require_up(compute, item, context)
         return str(compute.reboot_hard(item.data['uuid']))

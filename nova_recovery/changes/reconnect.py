@@ -10,19 +10,21 @@ the order of ``volume_exchange``, which loses nothing on the way.
 
 from __future__ import annotations
 
-from nova_recovery.changes import base
-from nova_recovery.changes import cell
-from nova_recovery.changes import volume_exchange
+from nova_recovery.changes import cell, volume_exchange
 from nova_recovery.changes import volume_rows as rows
+from nova_recovery.changes.base import BaseChange
 from nova_recovery.cloud import attachments
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
+from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import (
+    ChangeFailed,
+    Conflict,
+    NotRevertible,
+    OutcomeUnknown,
+)
 
-JSON = change.JSON
 
-
-class ReconnectVolume(base.BaseChange):
+class ReconnectVolume(BaseChange):
     """One volume of a moved server.
 
     Data: cell, uuid, volume, mapping (id in ``block_device_mapping``),
@@ -32,7 +34,7 @@ class ReconnectVolume(base.BaseChange):
 
     kind = 'reconnect-volume'
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         data = item.data
         return [
             f'~ volume  {data["volume"]}  {data["protocol"]}, connected to '
@@ -40,37 +42,29 @@ class ReconnectVolume(base.BaseChange):
         ]
 
     def observe(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past | None,
-    ) -> change.Observed:
+        self, item: Item, context: Context, past: Past | None
+    ) -> Observed:
         data = item.data
         mapping = _mapping(item, context)
         named = mapping['attachment_id']
         if past is None:
             if named != data['attachment']:
-                return change.Observed(
-                    change.State.NEITHER,
-                    f'nova names attachment {named} now',
+                return Observed(
+                    State.NEITHER, f'nova names attachment {named} now'
                 )
             others = _others(context, data, {data['attachment']})
-            return change.Observed(
-                change.State.BEFORE, image={'known': others}
-            )
+            return Observed(State.BEFORE, image={'known': others})
         if _connected(context, mapping, data['target'], data['attachment']):
-            return change.Observed(change.State.AFTER, 'connected')
+            return Observed(State.AFTER, 'connected')
         if named not in (data['attachment'], _new(context, data, past)):
-            return change.Observed(
-                change.State.NEITHER, f'nova names attachment {named} now'
+            return Observed(
+                State.NEITHER, f'nova names attachment {named} now'
             )
-        return change.Observed(change.State.BEFORE, image=past.image)
+        return Observed(State.BEFORE, image=past.image)
 
-    def apply(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         data = item.data
-        new = _new(context, data, change.Past(image, {}))
+        new = _new(context, data, Past(image, {}))
         if new is None:
             new = context.cloud.volume.create_attachment(
                 data['volume'], data['uuid'], data['mode']
@@ -84,15 +78,13 @@ class ReconnectVolume(base.BaseChange):
                 [data['attachment']],
                 data['connector'],
             )
-        except (exceptions.ChangeFailed, exceptions.Conflict) as error:
+        except (ChangeFailed, Conflict) as error:
             # Something was done before this was refused: it goes on (or is
             # taken back) from there, it doesn't begin anew.
-            raise exceptions.OutcomeUnknown(str(error)) from error
+            raise OutcomeUnknown(str(error)) from error
         return f'connected to {data["target"]}'
 
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
+    def revert(self, item: Item, context: Context, past: Past) -> str:
         """Connect it to the source again, under another attachment."""
         data = item.data
         mapping = _mapping(item, context)
@@ -105,7 +97,7 @@ class ReconnectVolume(base.BaseChange):
         if _connected(context, mapping, data['source'], data['attachment']):
             return 'already connected to the source'
         if not data['source_connector']:
-            raise exceptions.NotRevertible(
+            raise NotRevertible(
                 f'how {data["source"]} was connected to volume '
                 f'{data["volume"]} is not known',
                 'recover the server on this host instead: '
@@ -124,19 +116,17 @@ class ReconnectVolume(base.BaseChange):
         return f'connected to {data["source"]} again'
 
 
-def _mapping(item: plan.Item, context: change.Context) -> JSON:
+def _mapping(item: Item, context: Context) -> JSON:
     row = rows.mapping(item, context)
     if row is None:
-        raise exceptions.Conflict(
+        raise Conflict(
             f'server {item.data["uuid"]} no longer has volume '
             f'{item.data["volume"]}'
         )
     return row
 
 
-def _others(
-    context: change.Context, data: JSON, known: set[str]
-) -> list[str]:
+def _others(context: Context, data: JSON, known: set[str]) -> list[str]:
     """Other attachments of this volume for this server."""
     return [
         one['id']
@@ -145,9 +135,7 @@ def _others(
     ]
 
 
-def _new(
-    context: change.Context, data: JSON, past: change.Past
-) -> str | None:
+def _new(context: Context, data: JSON, past: Past) -> str | None:
     """The attachment that ``apply`` made, None if it made none.
 
     Found by what cinder has, not by what we noted: a crash between the
@@ -158,9 +146,7 @@ def _new(
     return found[0] if found else None
 
 
-def _connected(
-    context: change.Context, mapping: JSON, host: str, old: str
-) -> bool:
+def _connected(context: Context, mapping: JSON, host: str, old: str) -> bool:
     """Whether the mapping's attachment is connected to that host."""
     attachment = mapping['attachment_id']
     if attachment == old or not mapping['connection_info']:

@@ -16,21 +16,20 @@ import uuid as uuid_module
 from oslo_utils import timeutils
 import sqlalchemy as sa
 
-from nova_recovery.changes import base
 from nova_recovery.changes import cell
+from nova_recovery.changes.base import BaseChange
 from nova_recovery.cloud import cas
-from nova_recovery.cloud import database as database_module
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
+from nova_recovery.cloud.database import Database
+from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import Conflict, NotRevertible
 
-JSON = change.JSON
 #: Statuses of an evacuation that a starting nova-compute acts on
 #: (``_destroy_evacuated_instances`` in nova/compute/manager.py).
 ARMED = ('accepted', 'pre-migrating', 'done')
 
 
-class MoveRecord(base.BaseChange):
+class MoveRecord(BaseChange):
     """The one transaction of a move.
 
     Data: cell, uuid; source {host, node}; target {host, node, host_ip,
@@ -47,7 +46,7 @@ class MoveRecord(base.BaseChange):
 
     kind = 'move-record'
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         seen, values = item.data['seen'], item.data['values']
         source, target = item.data['source'], item.data['target']
         lines = [
@@ -67,11 +66,8 @@ class MoveRecord(base.BaseChange):
         return lines
 
     def observe(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past | None,
-    ) -> change.Observed:
+        self, item: Item, context: Context, past: Past | None
+    ) -> Observed:
         database = cell.database(item, context)
         with database.reader() as connection:
             row = cell.instance(connection, database, item.data['uuid'])
@@ -79,35 +75,29 @@ class MoveRecord(base.BaseChange):
                 connection, database, past.image['tombstone']
             )
         if buried:
-            return change.Observed(change.State.AFTER, 'moved')
+            return Observed(State.AFTER, 'moved')
         changed = cell.differences(item.data['seen'], row)
         if changed:
-            return change.Observed(change.State.NEITHER, cell.tell(changed))
+            return Observed(State.NEITHER, cell.tell(changed))
         if past is not None:
-            return change.Observed(change.State.BEFORE, image=past.image)
-        return change.Observed(
-            change.State.BEFORE,
+            return Observed(State.BEFORE, image=past.image)
+        return Observed(
+            State.BEFORE,
             image={
                 'tombstone': str(uuid_module.uuid4()),
-                'instance': {
-                    name: row[name] for name in item.data['values']
-                },
+                'instance': {name: row[name] for name in item.data['values']},
                 'disarmed': item.data.get('disarm', []),
             },
         )
 
-    def apply(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         database = cell.database(item, context)
         database.write(
             lambda connection: _move(connection, database, item.data, image)
         )
         return f'now on {item.data["target"]["host"]}'
 
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
+    def revert(self, item: Item, context: Context, past: Past) -> str:
         database = cell.database(item, context)
         return database.write(
             lambda connection: _move_back(
@@ -118,7 +108,7 @@ class MoveRecord(base.BaseChange):
 
 def _move(
     connection: sa.engine.Connection,
-    database: database_module.Database,
+    database: Database,
     data: JSON,
     image: JSON,
 ) -> None:
@@ -136,7 +126,7 @@ def _move(
     )
     armed = _armed(connection, database, uuid, target['host'])
     if sorted(armed) != sorted(row['id'] for row in data.get('disarm', ())):
-        raise exceptions.Conflict(
+        raise Conflict(
             f'evacuations of server {uuid} away from {target["host"]} '
             f'changed since the plan was made: now {sorted(armed)}'
         )
@@ -156,7 +146,7 @@ def _move(
 
 def _move_back(
     connection: sa.engine.Connection,
-    database: database_module.Database,
+    database: Database,
     data: JSON,
     image: JSON,
 ) -> str:
@@ -166,7 +156,7 @@ def _move_back(
     if status is None and not cell.differences(image['instance'], row):
         return 'already as it was'
     if status == 'completed':
-        raise exceptions.NotRevertible(
+        raise NotRevertible(
             f'{data["source"]["host"]} came back and cleaned up its copy '
             f'of server {data["uuid"]}',
             'move it with openstack server migrate',
@@ -190,10 +180,7 @@ def _move_back(
 
 
 def _armed(
-    connection: sa.engine.Connection,
-    database: database_module.Database,
-    uuid: str,
-    host: str,
+    connection: sa.engine.Connection, database: Database, uuid: str, host: str
 ) -> list[int]:
     migrations = database.tables['migrations']
     # Deleted rows too: nova reads them.
@@ -212,7 +199,7 @@ def _armed(
 
 def _set_status(
     connection: sa.engine.Connection,
-    database: database_module.Database,
+    database: Database,
     ids: Sequence[int],
     status: str,
 ) -> None:
@@ -226,9 +213,7 @@ def _set_status(
 
 
 def _tombstone(
-    connection: sa.engine.Connection,
-    database: database_module.Database,
-    uuid: str,
+    connection: sa.engine.Connection, database: Database, uuid: str
 ) -> str | None:
     """The status of our tombstone, None if it isn't there."""
     migrations = database.tables['migrations']
@@ -238,9 +223,7 @@ def _tombstone(
     return found
 
 
-def tombstone_row(
-    database: database_module.Database, data: JSON, uuid: str, now: Any
-) -> JSON:
+def tombstone_row(database: Database, data: JSON, uuid: str, now: Any) -> JSON:
     """The row of ``migrations`` by which the source cleans up.
 
     :returns: only the columns that this schema has

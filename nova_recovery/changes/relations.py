@@ -13,23 +13,21 @@ import hashlib
 import os
 from typing import Any
 
-from nova_recovery.changes import base
-from nova_recovery.engine import change
+from nova_recovery.changes.base import BaseChange
 from nova_recovery.engine import files
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
-from nova_recovery.snapshot import checking
+from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import ChangeFailed
+from nova_recovery.snapshot import checking, mapfile
 from nova_recovery.snapshot import format as format_module
-from nova_recovery.snapshot import mapfile
-from nova_recovery.snapshot import reading
+from nova_recovery.snapshot.reading import Snapshot
 
-JSON = change.JSON
 #: Without these a relation could be lost.
 _OF_A_CELL = frozenset({'servers', 'devices'})
 _OF_CINDER = frozenset({'volumes', 'attachments'})
 
 
-class RecordRelations(base.BaseChange):
+class RecordRelations(BaseChange):
     """Data: cells (those that must be whole in it), servers (how many ran).
 
     wanted and marks are there for whoever reads the plan or the journal:
@@ -39,7 +37,7 @@ class RecordRelations(base.BaseChange):
 
     kind = 'record-relations'
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         return [
             '+ a snapshot of the cloud as it is now, and its map file '
             '(volume instance mountpoint)',
@@ -47,23 +45,18 @@ class RecordRelations(base.BaseChange):
         ]
 
     def observe(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past | None,
-    ) -> change.Observed:
+        self, item: Item, context: Context, past: Past | None
+    ) -> Observed:
         if past is None:
-            return change.Observed(change.State.BEFORE)
+            return Observed(State.BEFORE)
         notes = past.notes
         if notes.get('map') and all(
             os.path.exists(notes[name]) for name in ('snapshot', 'map')
         ):
-            return change.Observed(change.State.AFTER, _told(notes))
-        return change.Observed(change.State.BEFORE, image=past.image)
+            return Observed(State.AFTER, _told(notes))
+        return Observed(State.BEFORE, image=past.image)
 
-    def apply(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         conf = context.cloud.conf.snapshot
         stem = os.path.join(conf.directory, f'disaster-{context.run_id}')
         snapshot, map_file = f'{stem}.snapshot', f'{stem}.map'
@@ -72,7 +65,7 @@ class RecordRelations(base.BaseChange):
         if not os.path.exists(snapshot):
             _take(context, snapshot)
         sources = {f'cell:{cell}' for cell in item.data['cells']}
-        with reading.Snapshot(snapshot) as found:
+        with Snapshot(snapshot) as found:
             _require(found, sources)
             files.write(map_file, mapfile.lines(found, sources))
         notes = {
@@ -84,31 +77,30 @@ class RecordRelations(base.BaseChange):
         context.note(**notes)
         return _told(notes)
 
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
+    def revert(self, item: Item, context: Context, past: Past) -> str:
         return 'the record is kept'
 
 
-def _take(context: change.Context, path: str) -> None:
+def _take(context: Context, path: str) -> None:
     # Imported here: it brings the clients of the APIs, and whoever only
     # shows a plan waits for them.
     from nova_recovery.snapshot import taking
+    from nova_recovery.snapshot.taking import Request
 
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     except OSError as error:
-        raise exceptions.ChangeFailed(
+        raise ChangeFailed(
             f"{os.path.dirname(path)}: can't be made: {error.strerror}"
         ) from error
     taking.take(
         context.cloud,
-        taking.Request(path=path),
+        Request(path=path),
         lambda section, rows: context.progress(f'{section}: {rows} rows'),
     )
 
 
-def _require(found: reading.Snapshot, sources: set[str]) -> None:
+def _require(found: Snapshot, sources: set[str]) -> None:
     """Refuse a record with holes, and take it away so that it can be anew.
 
     :raises ChangeFailed: naming them
@@ -122,16 +114,13 @@ def _require(found: reading.Snapshot, sources: set[str]) -> None:
     missing = sources - {
         part.source
         for part in found.parts
-        if part.section == 'devices'
-        and part.state != format_module.UNKNOWN
+        if part.section == 'devices' and part.state != format_module.UNKNOWN
     }
     holes += [f'{source} is not in it' for source in sorted(missing)]
     holes += checking.problems(found)
     if holes:
         os.unlink(found.path)
-        raise exceptions.ChangeFailed(
-            f'the record is not whole: {"; ".join(holes[:5])}'
-        )
+        raise ChangeFailed(f'the record is not whole: {"; ".join(holes[:5])}')
 
 
 def _told(notes: JSON) -> str:

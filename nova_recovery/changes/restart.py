@@ -12,15 +12,21 @@ from __future__ import annotations
 from collections.abc import Collection
 import time
 
-from nova_recovery.changes import cell
-from nova_recovery.changes import history
-from nova_recovery.changes import once
-from nova_recovery.changes import reboot
+from nova_recovery.changes import cell, history, once
+from nova_recovery.changes.once import SentOnce
+from nova_recovery.changes.reboot import RebootServer
 from nova_recovery.cloud import held
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
+from nova_recovery.cloud.held import Volumes
+from nova_recovery.engine.change import (
+    Context,
+    Interrupted,
+    JSON,
+    Observed,
+    Past,
+    State,
+)
+from nova_recovery.engine.plan import Item
 
-JSON = change.JSON
 #: Requests that start a guest, and those that leave it at rest.
 STARTS = frozenset({'start', 'reboot', 'evacuate', 'rebuild'})
 RESTS = frozenset({'stop', 'pause', 'suspend', 'shelve'})
@@ -43,7 +49,7 @@ PASSING = frozenset(
 )
 
 
-class RestartServer(once.SentOnce):
+class RestartServer(SentOnce):
     """Start or hard reboot, whichever the server needs when it is sent.
 
     Data: as SentOnce, and host; mark, the highest ``instance_actions.id`` of
@@ -55,21 +61,18 @@ class RestartServer(once.SentOnce):
 
     kind = 'restart-server'
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         return ['> started, or rebooted hard, once, if it does not run']
 
     def asked(self, image: JSON) -> str:
         return str(image['action'])
 
-    def no_way_back(self, item: plan.Item) -> str:
+    def no_way_back(self, item: Item) -> str:
         return 'it runs; openstack server stop stops it'
 
     def look(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        known: Collection[str] = (),
-    ) -> change.Observed:
+        self, item: Item, context: Context, known: Collection[str] = ()
+    ) -> Observed:
         """What it needs, once nothing is under way any more.
 
         What others asked for is waited for here, since it isn't ours to be
@@ -78,23 +81,20 @@ class RestartServer(once.SentOnce):
         began = time.monotonic()
         while True:
             seen, seconds = self._look(item, context, known)
-            if seen.state is not change.State.UNDERWAY:
+            if seen.state is not State.UNDERWAY:
                 return seen
             if time.monotonic() - began > seconds:
-                return change.Observed(
-                    change.State.UNKNOWN,
+                return Observed(
+                    State.UNKNOWN,
                     f'{seen.detail}, for {seconds} s; {once.again(item)}',
                 )
             context.progress(seen.detail)
             if context.stopping.wait(once.POLL):
-                raise change.Interrupted
+                raise Interrupted
 
     def _look(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        known: Collection[str],
-    ) -> tuple[change.Observed, float]:
+        self, item: Item, context: Context, known: Collection[str]
+    ) -> tuple[Observed, float]:
         """How it stands, and how long that may go on if it is UNDERWAY."""
         patience = float(item.data['patience'])
         row = cell.server_row(item, context)
@@ -103,7 +103,7 @@ class RestartServer(once.SentOnce):
         task = row['task_state']
         if task in PASSING:
             detail = f'it is {task}, which is not ours'
-            return change.Observed(change.State.UNDERWAY, detail), patience
+            return Observed(State.UNDERWAY, detail), patience
         if task is not None:
             detail = f'the server is {row["vm_state"]}, task {task}'
             return _neither(detail), patience
@@ -112,7 +112,7 @@ class RestartServer(once.SentOnce):
         if state != 'up':
             # Asked for a guest on it, nova would wait for an answer.
             detail = f'nova-compute on {row["host"]} is {state}'
-            return change.Observed(change.State.UNKNOWN, detail), patience
+            return Observed(State.UNKNOWN, detail), patience
         runs = compute.runs(item.data['uuid'])
         newest = None if context.again else _newest(item, context, known)
         if runs:
@@ -122,8 +122,8 @@ class RestartServer(once.SentOnce):
         return self._needs(item, context, row), patience
 
     def _of_others(
-        self, item: plan.Item, context: change.Context, newest: JSON
-    ) -> tuple[change.Observed, float]:
+        self, item: Item, context: Context, newest: JSON
+    ) -> tuple[Observed, float]:
         """What became of what was asked for since, with the guest off."""
         settle = float(item.data['settle'])
         what = f'{newest["action"]} ({newest["request_id"]})'
@@ -135,29 +135,27 @@ class RestartServer(once.SentOnce):
             # Its task is over, so its end is about to be recorded. If it
             # never is, nova-compute died in the middle.
             detail = f'waiting for the end of a {what}'
-            return change.Observed(change.State.UNDERWAY, detail), settle
+            return Observed(State.UNDERWAY, detail), settle
         if result == 'error':
-            any_fault = change.Past({'newest_fault': 0}, {})
+            any_fault = Past({'newest_fault': 0}, {})
             reason = history.fault(item, context, any_fault)
             detail = f'a {what} failed since: {reason or "see nova-compute"}'
             return _neither(f'{detail}; {once.again(item)}'), settle
         detail = f'it does not run, after a {what} that went well'
         return _neither(f'{detail}; {once.anyway(item)}'), settle
 
-    def _needs(
-        self, item: plan.Item, context: change.Context, row: JSON
-    ) -> change.Observed:
+    def _needs(self, item: Item, context: Context, row: JSON) -> Observed:
         """What to send to a server whose guest is off."""
         if row['vm_state'] == 'stopped':
             action = 'start'
-        elif row['vm_state'] in reboot.RebootServer.STATES:
+        elif row['vm_state'] in RebootServer.STATES:
             action = 'reboot'
         else:
             return _neither(f'the server is {row["vm_state"]}')
         uuid = item.data['uuid']
         volumes = held.volumes(
             context.cloud, cell.database(item, context), [uuid]
-        ).get(uuid, held.Volumes())
+        ).get(uuid, Volumes())
         repair = f'see openstack recovery volume attach {uuid} VOLUME'
         if volumes.lost:
             return _neither(
@@ -170,17 +168,13 @@ class RestartServer(once.SentOnce):
                 f'{", ".join(volumes.unnamed)}: {repair}'
             )
         if volumes.unknown:
-            return change.Observed(
-                change.State.UNKNOWN,
+            return Observed(
+                State.UNKNOWN,
                 f'cinder was not asked for its volumes: {volumes.unknown}',
             )
-        return change.Observed(
-            change.State.BEFORE, image={'action': action}
-        )
+        return Observed(State.BEFORE, image={'action': action})
 
-    def send(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
+    def send(self, item: Item, context: Context, image: JSON) -> str:
         compute = context.cloud.compute
         once.require_up(compute, item, context)
         if image['action'] == 'start':
@@ -188,32 +182,24 @@ class RestartServer(once.SentOnce):
         return str(compute.reboot_hard(item.data['uuid']))
 
     def standing(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past,
-        action: JSON,
-    ) -> change.Observed:
+        self, item: Item, context: Context, past: Past, action: JSON
+    ) -> Observed:
         """As nova-compute recorded it, and as the hypervisor says."""
         row = cell.server_row(item, context)
         what = f'{action["action"]} ({action["request_id"]})'
         result = history.result_of(item, context, action)
         if not result or (result != 'error' and row['task_state']):
-            return change.Observed(
-                change.State.UNDERWAY,
-                row['task_state'] or 'waiting for nova-compute',
+            return Observed(
+                State.UNDERWAY, row['task_state'] or 'waiting for nova-compute'
             )
         # Asking makes a fault, and an operator shall see the one that counts.
         broken = result == 'error' and row['vm_state'] == 'error'
         if not broken and context.cloud.compute.runs(item.data['uuid']):
-            return change.Observed(
-                change.State.AFTER, f'runs on {row["host"]}: {what}'
-            )
+            return Observed(State.AFTER, f'runs on {row["host"]}: {what}')
         if result == 'error':
             reason = history.fault(item, context, past) or 'see nova-compute'
             return _neither(
-                f'{what} failed on {row["host"]}: {reason}; '
-                f'{once.again(item)}'
+                f'{what} failed on {row["host"]}: {reason}; {once.again(item)}'
             )
         return _neither(
             f'{what} went well, says nova-compute on {row["host"]}, but the '
@@ -222,7 +208,7 @@ class RestartServer(once.SentOnce):
 
 
 def _newest(
-    item: plan.Item, context: change.Context, known: Collection[str]
+    item: Item, context: Context, known: Collection[str]
 ) -> JSON | None:
     """The newest request since the outage that starts or rests a guest.
 
@@ -243,7 +229,7 @@ def _newest(
     return None if by_nova else newest
 
 
-def _running(row: JSON, newest: JSON | None) -> change.Observed:
+def _running(row: JSON, newest: JSON | None) -> Observed:
     if row['vm_state'] == 'stopped':
         return _neither(
             'its guest runs, but nova has it as stopped, and its power sync '
@@ -252,8 +238,8 @@ def _running(row: JSON, newest: JSON | None) -> change.Observed:
     how = ''
     if newest and newest['action'] in STARTS:
         how = f': {newest["action"]} ({newest["request_id"]})'
-    return change.Observed(change.State.AFTER, f'runs already{how}')
+    return Observed(State.AFTER, f'runs already{how}')
 
 
-def _neither(detail: str) -> change.Observed:
-    return change.Observed(change.State.NEITHER, detail)
+def _neither(detail: str) -> Observed:
+    return Observed(State.NEITHER, detail)

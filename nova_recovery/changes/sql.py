@@ -11,12 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
 from nova_recovery.changes import record
-from nova_recovery.cloud import database as database_module
+from nova_recovery.cloud.database import Database
 
 
-def statements(
-    database: database_module.Database, data: dict[str, Any]
-) -> list[str]:
+def statements(database: Database, data: dict[str, Any]) -> list[str]:
     """What MoveRecord does, as far as this schema has it.
 
     :param data: of a ``move-record`` item

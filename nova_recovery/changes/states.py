@@ -4,16 +4,14 @@
 
 from __future__ import annotations
 
-from nova_recovery.changes import base
 from nova_recovery.changes import cell
+from nova_recovery.changes.base import BaseChange
 from nova_recovery.cloud import cas
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-
-JSON = change.JSON
+from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.engine.plan import Item
 
 
-class SetStates(base.BaseChange):
+class SetStates(BaseChange):
     """Data: cell, uuid, seen and values (vm_state, power_state, task_state).
 
     Which combinations are legal is the procedure's to decide.
@@ -21,7 +19,7 @@ class SetStates(base.BaseChange):
 
     kind = 'set-states'
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         seen, values = item.data['seen'], item.data['values']
         return [
             f'~ {name}  {cell.text(seen[name])} -> {cell.text(value)}'
@@ -30,29 +28,22 @@ class SetStates(base.BaseChange):
         ]
 
     def observe(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past | None,
-    ) -> change.Observed:
+        self, item: Item, context: Context, past: Past | None
+    ) -> Observed:
         row = cell.server_row(item, context)
         if not cell.differences(item.data['values'], row):
-            return change.Observed(change.State.AFTER, 'already so')
+            return Observed(State.AFTER, 'already so')
         changed = cell.differences(item.data['seen'], row)
         if changed:
-            return change.Observed(change.State.NEITHER, cell.tell(changed))
+            return Observed(State.NEITHER, cell.tell(changed))
         image = {name: row[name] for name in item.data['values']}
-        return change.Observed(change.State.BEFORE, image=image)
+        return Observed(State.BEFORE, image=image)
 
-    def apply(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         self._write(item, context, item.data['seen'], item.data['values'])
         return 'set'
 
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
+    def revert(self, item: Item, context: Context, past: Past) -> str:
         row = cell.server_row(item, context)
         if not cell.differences(past.image, row):
             return 'already as it was'
@@ -60,11 +51,7 @@ class SetStates(base.BaseChange):
         return 'set back'
 
     def _write(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        seen: JSON,
-        values: JSON,
+        self, item: Item, context: Context, seen: JSON, values: JSON
     ) -> None:
         database = cell.database(item, context)
         database.write(

@@ -8,16 +8,14 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from nova_recovery.changes import base
 from nova_recovery.changes import cell
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
+from nova_recovery.changes.base import Look
+from nova_recovery.engine.change import Context, JSON
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import ChangeFailed
 
-JSON = change.JSON
 
-
-class VerifyServer(base.Look):
+class VerifyServer(Look):
     """Changes nothing; fails with every difference that it finds.
 
     Data: cell, uuid, source, target, running (whether the guest should),
@@ -27,28 +25,26 @@ class VerifyServer(base.Look):
 
     kind = 'verify-server'
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         state = 'running' if item.data['running'] else 'stopped'
         return [f'? {state} on {item.data["target"]}, with all it had']
 
-    def apply(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         wrong = list(_differences(item, context))
         if wrong:
-            raise exceptions.ChangeFailed('; '.join(wrong))
+            raise ChangeFailed('; '.join(wrong))
         state = 'running' if item.data['running'] else 'stopped'
         return f'{state} on {item.data["target"]}'
 
 
-def _differences(item: plan.Item, context: change.Context) -> Iterator[str]:
+def _differences(item: Item, context: Context) -> Iterator[str]:
     yield from _server(item, context)
     yield from _allocation(item, context)
     yield from _ports(item, context)
     yield from _volumes(item, context)
 
 
-def _server(item: plan.Item, context: change.Context) -> Iterator[str]:
+def _server(item: Item, context: Context) -> Iterator[str]:
     data = item.data
     row = cell.server_row(item, context)
     wanted = 'active' if data['running'] else 'stopped'
@@ -63,7 +59,7 @@ def _server(item: plan.Item, context: change.Context) -> Iterator[str]:
         yield f'the hypervisor of {row["host"]} does not have it running'
 
 
-def _allocation(item: plan.Item, context: change.Context) -> Iterator[str]:
+def _allocation(item: Item, context: Context) -> Iterator[str]:
     data = item.data
     held = context.cloud.placement.allocations(data['uuid'])['allocations']
     if data['provider'] not in held:
@@ -74,7 +70,7 @@ def _allocation(item: plan.Item, context: change.Context) -> Iterator[str]:
         yield f'placement has allocations on {", ".join(sorted(others))}'
 
 
-def _ports(item: plan.Item, context: change.Context) -> Iterator[str]:
+def _ports(item: Item, context: Context) -> Iterator[str]:
     for port in context.cloud.network.ports(item.data['uuid']):
         if port.host != item.data['target']:
             yield f'port {port.id} is bound to {port.host or "no host"}'
@@ -82,7 +78,7 @@ def _ports(item: plan.Item, context: change.Context) -> Iterator[str]:
             yield f'port {port.id} is {port.vif_type}'
 
 
-def _volumes(item: plan.Item, context: change.Context) -> Iterator[str]:
+def _volumes(item: Item, context: Context) -> Iterator[str]:
     """nova's mappings against cinder's attachments."""
     database = cell.database(item, context)
     table = database.tables['block_device_mapping']

@@ -13,18 +13,26 @@ from __future__ import annotations
 
 import time
 
-from nova_recovery.changes import base
-from nova_recovery.changes import history
-from nova_recovery.changes import once
+from nova_recovery.changes import history, once
 from nova_recovery.changes import volume_rows as rows
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
+from nova_recovery.changes.base import BaseChange
+from nova_recovery.engine.change import (
+    Context,
+    Interrupted,
+    JSON,
+    Observed,
+    Past,
+    State,
+)
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import (
+    ChangeFailed,
+    NotRevertible,
+    OutcomeUnknown,
+)
 
-JSON = change.JSON
 
-
-class AttachVolume(base.BaseChange):
+class AttachVolume(BaseChange):
     """Data: cell, uuid, volume, device, tag, settle, patience.
 
     And delete_on_termination, where the volume is to go with its server.
@@ -33,7 +41,7 @@ class AttachVolume(base.BaseChange):
     kind = 'attach-volume'
     once = True
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         data = item.data
         tag = f'  tag {data["tag"]}' if data['tag'] else ''
         deleted = '  deleted with it' if _deleted(item) else ''
@@ -43,32 +51,25 @@ class AttachVolume(base.BaseChange):
         ]
 
     def observe(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past | None,
-    ) -> change.Observed:
+        self, item: Item, context: Context, past: Past | None
+    ) -> Observed:
         if past is None:
             if rows.mapping(item, context) is not None:
-                return change.Observed(
-                    change.State.NEITHER, 'nova maps it by now'
+                return Observed(State.NEITHER, 'nova maps it by now')
+            image = {
+                'newest_fault': history.newest(
+                    item, context, 'instance_faults'
                 )
-            image = {'newest_fault': history.newest(
-                item, context, 'instance_faults'
-            )}
+            }
             found = rows.volume(item, context)
             if found.status == 'available' or (
                 found.multiattach and found.status == 'in-use'
             ):
-                return change.Observed(change.State.BEFORE, image=image)
-            return change.Observed(
-                change.State.NEITHER, f'it is {found.status} now'
-            )
+                return Observed(State.BEFORE, image=image)
+            return Observed(State.NEITHER, f'it is {found.status} now')
         return self._standing(item, context, past)
 
-    def apply(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         data = item.data
         once.require_up(context.cloud.compute, item, context)
         try:
@@ -79,51 +80,45 @@ class AttachVolume(base.BaseChange):
                 data['tag'],
                 _deleted(item),
             )
-        except exceptions.ChangeFailed as error:
+        except ChangeFailed as error:
             if rows.mapping(item, context) is None:
                 raise
             # Already attached, says nova: not to be sent again, but looked
             # at.
-            raise exceptions.OutcomeUnknown(str(error)) from error
+            raise OutcomeUnknown(str(error)) from error
         context.note(accepted=True, request_id=request_id)
         return 'accepted'
 
-    def follow(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
+    def follow(self, item: Item, context: Context, past: Past) -> str:
         deadline = time.monotonic() + item.data['patience']
         while True:
             now = _mapped(item, context)
             if now is None:
-                raise exceptions.ChangeFailed(
+                raise ChangeFailed(
                     f'nova gave up: {history.fault(item, context, past)}'
                 )
-            if now.state is change.State.AFTER:
+            if now.state is State.AFTER:
                 return now.detail + _not_kept(item, context)
             if time.monotonic() > deadline:
-                raise exceptions.OutcomeUnknown(
+                raise OutcomeUnknown(
                     f'under way for {item.data["patience"]} s: {now.detail}'
                 )
             context.progress(now.detail)
             if context.stopping.wait(once.POLL):
-                raise change.Interrupted
+                raise Interrupted
 
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
+    def revert(self, item: Item, context: Context, past: Past) -> str:
         if rows.mapping(item, context) is None:
             return 'already as it was'
-        raise exceptions.NotRevertible(self.no_way_back(item))
+        raise NotRevertible(self.no_way_back(item))
 
-    def no_way_back(self, item: plan.Item) -> str:
+    def no_way_back(self, item: Item) -> str:
         return (
             'the guest may use it by now; when it does not: openstack server '
             f'remove volume {item.data["uuid"]} {item.data["volume"]}'
         )
 
-    def _standing(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> change.Observed:
+    def _standing(self, item: Item, context: Context, past: Past) -> Observed:
         """What became of a request; waits while it may still arrive."""
         deadline = time.monotonic() + item.data['settle']
         while True:
@@ -131,31 +126,31 @@ class AttachVolume(base.BaseChange):
             if now is not None:
                 return now
             if past.notes.get('accepted'):
-                return change.Observed(
-                    change.State.NEITHER,
+                return Observed(
+                    State.NEITHER,
                     f'nova gave up: {history.fault(item, context, past)}',
                 )
             if time.monotonic() > deadline:
                 break
             context.progress('making sure that nothing is on its way')
             if context.stopping.wait(once.POLL):
-                raise change.Interrupted
+                raise Interrupted
         found = rows.volume(item, context)
         own = [a for a in found.attachments if a.server == item.data['uuid']]
         if own:
-            return change.Observed(
-                change.State.UNKNOWN,
+            return Observed(
+                State.UNKNOWN,
                 f'cinder has attachment {own[0].id} for it, and nova no '
                 'mapping',
             )
-        return change.Observed(change.State.BEFORE, image=past.image)
+        return Observed(State.BEFORE, image=past.image)
 
 
-def _deleted(item: plan.Item) -> bool:
+def _deleted(item: Item) -> bool:
     return bool(item.data.get('delete_on_termination'))
 
 
-def _not_kept(item: plan.Item, context: change.Context) -> str:
+def _not_kept(item: Item, context: Context) -> str:
     """What an old nova could not be asked for."""
     row = rows.mapping(item, context)
     if _deleted(item) and row is not None and not row['delete_on_termination']:
@@ -163,9 +158,7 @@ def _not_kept(item: plan.Item, context: change.Context) -> str:
     return ''
 
 
-def _mapped(
-    item: plan.Item, context: change.Context
-) -> change.Observed | None:
+def _mapped(item: Item, context: Context) -> Observed | None:
     """How far the attach is, None if nova has no mapping."""
     row = rows.mapping(item, context)
     if row is None:
@@ -177,9 +170,5 @@ def _mapped(
         and found.status == 'in-use'
         and rows.connected(row)
     ):
-        return change.Observed(
-            change.State.AFTER, f'attached as {row["device_name"]}'
-        )
-    return change.Observed(
-        change.State.UNDERWAY, f'the volume is {found.status}'
-    )
+        return Observed(State.AFTER, f'attached as {row["device_name"]}')
+    return Observed(State.UNDERWAY, f'the volume is {found.status}')

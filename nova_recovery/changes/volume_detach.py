@@ -4,17 +4,15 @@
 
 from __future__ import annotations
 
-from nova_recovery.changes import base
 from nova_recovery.changes import guest_off
 from nova_recovery.changes import volume_rows as rows
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
+from nova_recovery.changes.base import BaseChange
+from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import NotRevertible
 
-JSON = change.JSON
 
-
-class DropAttachment(base.BaseChange):
+class DropAttachment(BaseChange):
     """One attachment of a volume.
 
     Data: volume, attachment, seen (its status), uuid and cell of its server
@@ -27,43 +25,34 @@ class DropAttachment(base.BaseChange):
 
     kind = 'drop-attachment'
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         return [f'- attachment {item.data["attachment"]}  by cinder']
 
     def observe(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past | None,
-    ) -> change.Observed:
+        self, item: Item, context: Context, past: Past | None
+    ) -> Observed:
         wanted = item.data['attachment']
         for one in rows.volume(item, context).attachments:
             if one.id == wanted:
                 if past is None and one.status != item.data['seen']:
-                    return change.Observed(
-                        change.State.NEITHER, f'it is {one.status} now'
-                    )
+                    return Observed(State.NEITHER, f'it is {one.status} now')
                 taken = None
                 if one.status != 'reserved':
                     taken = guest_off.refused(item, context, one.host)
-                return taken or change.Observed(change.State.BEFORE)
-        return change.Observed(change.State.AFTER, 'gone')
+                return taken or Observed(State.BEFORE)
+        return Observed(State.AFTER, 'gone')
 
-    def apply(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         context.cloud.volume.delete_attachment(item.data['attachment'])
         return 'deleted'
 
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
+    def revert(self, item: Item, context: Context, past: Past) -> str:
         held = rows.volume(item, context).attachments
         if any(one.id == item.data['attachment'] for one in held):
             return 'it was not carried out'
-        raise exceptions.NotRevertible(self.no_way_back(item))
+        raise NotRevertible(self.no_way_back(item))
 
-    def no_way_back(self, item: plan.Item) -> str:
+    def no_way_back(self, item: Item) -> str:
         return (
             f'attachment {item.data["attachment"]} is deleted; if the server '
             'should have the volume: openstack recovery volume attach '

@@ -17,16 +17,14 @@ from collections.abc import Iterable
 import json
 
 from nova_recovery.changes import volume_rows as rows
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
-
-JSON = change.JSON
+from nova_recovery.engine.change import Context, JSON
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import Conflict, NotFound
 
 
 def exchange(
-    item: plan.Item,
-    context: change.Context,
+    item: Item,
+    context: Context,
     old: str | None,
     new: str,
     remove: Iterable[str],
@@ -44,7 +42,7 @@ def exchange(
     row = rows.mapping(item, context)
     named = row['attachment_id'] if row else None
     if row is None or named not in (old, new):
-        raise exceptions.Conflict(
+        raise Conflict(
             f'nova names attachment {named or "none"} of volume '
             f'{data["volume"]} now'
         )
@@ -53,7 +51,7 @@ def exchange(
     for one in remove:
         try:
             volume.attachment(one)
-        except exceptions.NotFound:
+        except NotFound:
             continue
         volume.delete_attachment(one)
     found = volume.attachment(new)
@@ -69,7 +67,7 @@ def exchange(
         volume.complete_attachment(new)
 
 
-def _stored(item: plan.Item, context: change.Context, info: JSON) -> str:
+def _stored(item: Item, context: Context, info: JSON) -> str:
     """Connection data as nova keeps it."""
     uuid = item.data['volume']
     stored: JSON = {
@@ -83,10 +81,7 @@ def _stored(item: plan.Item, context: change.Context, info: JSON) -> str:
 
 
 def _write(
-    item: plan.Item,
-    context: change.Context,
-    named: str | None,
-    values: JSON,
+    item: Item, context: Context, named: str | None, values: JSON
 ) -> None:
     seen = {'deleted': 0, 'attachment_id': named}
     rows.update_mapping(item, context, seen, values)

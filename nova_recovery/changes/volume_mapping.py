@@ -6,16 +6,14 @@ from __future__ import annotations
 
 from oslo_utils import timeutils
 
-from nova_recovery.changes import base
 from nova_recovery.changes import volume_rows as rows
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
+from nova_recovery.changes.base import BaseChange
+from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import Conflict
 
-JSON = change.JSON
 
-
-class DropMapping(base.BaseChange):
+class DropMapping(BaseChange):
     """Delete a mapping that no API of nova repairs, as nova deletes one.
 
     Data: cell, uuid, volume, mapping (its id), attachment (that it names),
@@ -24,29 +22,24 @@ class DropMapping(base.BaseChange):
 
     kind = 'drop-mapping'
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         device = item.data['device'] or 'no device'
         return [f'- mapping {item.data["mapping"]}  {device}']
 
     def observe(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past | None,
-    ) -> change.Observed:
+        self, item: Item, context: Context, past: Past | None
+    ) -> Observed:
         row = rows.mapping(item, context)
         if row is None:
-            return change.Observed(change.State.AFTER, 'gone')
+            return Observed(State.AFTER, 'gone')
         if row['attachment_id'] != item.data['attachment']:
-            return change.Observed(
-                change.State.NEITHER,
+            return Observed(
+                State.NEITHER,
                 f'it names attachment {row["attachment_id"]} now',
             )
-        return change.Observed(change.State.BEFORE)
+        return Observed(State.BEFORE)
 
-    def apply(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         rows.update_mapping(
             item,
             context,
@@ -59,13 +52,11 @@ class DropMapping(base.BaseChange):
         )
         return 'deleted'
 
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
+    def revert(self, item: Item, context: Context, past: Past) -> str:
         if rows.mapping(item, context) is not None:
             return 'already as it was'
         others = rows.mapping(
-            plan.Item(
+            Item(
                 item.id,
                 item.kind,
                 item.subject,
@@ -75,7 +66,7 @@ class DropMapping(base.BaseChange):
             context,
         )
         if others is not None:
-            raise exceptions.Conflict(
+            raise Conflict(
                 f'server {item.data["uuid"]} has volume '
                 f'{item.data["volume"]} again'
             )
@@ -91,7 +82,7 @@ class DropMapping(base.BaseChange):
         return 'brought back'
 
 
-class LinkMapping(base.BaseChange):
+class LinkMapping(BaseChange):
     """Let a mapping of before Queens name the attachment that cinder has.
 
     Data: cell, uuid, volume, mapping, attachment (to be named).
@@ -99,35 +90,28 @@ class LinkMapping(base.BaseChange):
 
     kind = 'link-mapping'
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         return [f'~ attachment  none -> {item.data["attachment"]}']
 
     def observe(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past | None,
-    ) -> change.Observed:
+        self, item: Item, context: Context, past: Past | None
+    ) -> Observed:
         row = rows.mapping(item, context)
         if row is None:
-            return change.Observed(
-                change.State.NEITHER, 'nova no longer maps it'
-            )
+            return Observed(State.NEITHER, 'nova no longer maps it')
         named, wanted = row['attachment_id'], item.data['attachment']
         if named == wanted:
-            return change.Observed(change.State.AFTER, 'named already')
+            return Observed(State.AFTER, 'named already')
         known = {one.id for one in rows.volume(item, context).attachments}
         if named is not None or wanted not in known:
-            return change.Observed(
-                change.State.NEITHER,
+            return Observed(
+                State.NEITHER,
                 f'nova names {named or "none"}, cinder has '
                 f'{", ".join(sorted(known)) or "none"}',
             )
-        return change.Observed(change.State.BEFORE)
+        return Observed(State.BEFORE)
 
-    def apply(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         rows.update_mapping(
             item,
             context,
@@ -136,9 +120,7 @@ class LinkMapping(base.BaseChange):
         )
         return 'nova names the attachment'
 
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
+    def revert(self, item: Item, context: Context, past: Past) -> str:
         row = rows.mapping(item, context)
         if row is not None and row['attachment_id'] is None:
             return 'already as it was'

@@ -7,18 +7,20 @@ In the order of ``volume_exchange``, for a server that stays where it is.
 
 from __future__ import annotations
 
-from nova_recovery.changes import base
-from nova_recovery.changes import guest_off
-from nova_recovery.changes import volume_exchange
+from nova_recovery.changes import guest_off, volume_exchange
 from nova_recovery.changes import volume_rows as rows
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
+from nova_recovery.changes.base import BaseChange
+from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import (
+    ChangeFailed,
+    Conflict,
+    NotRevertible,
+    OutcomeUnknown,
+)
 
-JSON = change.JSON
 
-
-class RecreateAttachment(base.BaseChange):
+class RecreateAttachment(BaseChange):
     """One volume of a server, its boot volume too.
 
     Data: cell, uuid, volume, mapping, attachment (that the mapping names,
@@ -28,57 +30,46 @@ class RecreateAttachment(base.BaseChange):
 
     kind = 'recreate-attachment'
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         data = item.data
         return [
-            f'+ attachment  {data["device"] or "no device"} on '
-            f'{data["host"]}',
+            f'+ attachment  {data["device"] or "no device"} on {data["host"]}',
             *(f'- attachment {one}  by cinder' for one in data['remove']),
         ]
 
     def observe(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past | None,
-    ) -> change.Observed:
+        self, item: Item, context: Context, past: Past | None
+    ) -> Observed:
         data = item.data
         row = rows.mapping(item, context)
         if row is None:
-            return change.Observed(
-                change.State.NEITHER, 'nova no longer maps it'
-            )
+            return Observed(State.NEITHER, 'nova no longer maps it')
         named = row['attachment_id']
         own = _own(item, context)
         if past is None:
             if named != data['attachment']:
-                return change.Observed(
-                    change.State.NEITHER,
+                return Observed(
+                    State.NEITHER,
                     f'nova names attachment {named or "none"} now',
                 )
             if sorted(own) != sorted(data['remove']):
-                return change.Observed(
-                    change.State.NEITHER,
+                return Observed(
+                    State.NEITHER,
                     f'cinder has attachments {", ".join(sorted(own))} now',
                 )
-            return _taken(item, context, own) or change.Observed(
-                change.State.BEFORE
-            )
+            return _taken(item, context, own) or Observed(State.BEFORE)
         if named != data['attachment'] and named not in own:
-            return change.Observed(
-                change.State.NEITHER,
-                f'nova names attachment {named or "none"} now',
+            return Observed(
+                State.NEITHER, f'nova names attachment {named or "none"} now'
             )
         left = set(own) - {named}
         if own.get(named) == 'attached' and rows.connected(row) and not left:
-            return change.Observed(change.State.AFTER, 'attached')
-        return _taken(item, context, own) or change.Observed(
-            change.State.BEFORE, image=past.image
+            return Observed(State.AFTER, 'attached')
+        return _taken(item, context, own) or Observed(
+            State.BEFORE, image=past.image
         )
 
-    def apply(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         data = item.data
         new = _new(item, context)
         if new is None:
@@ -94,11 +85,11 @@ class RecreateAttachment(base.BaseChange):
                 data['remove'],
                 data['connector'],
             )
-        except exceptions.ChangeFailed as error:
+        except ChangeFailed as error:
             # Something was done before this was refused: it goes on from
             # there, it doesn't begin anew.
-            raise exceptions.OutcomeUnknown(str(error)) from error
-        except exceptions.Conflict:
+            raise OutcomeUnknown(str(error)) from error
+        except Conflict:
             row = rows.mapping(item, context)
             if row is None or row['attachment_id'] != new:
                 # Nobody names it: it would stay behind.
@@ -106,9 +97,7 @@ class RecreateAttachment(base.BaseChange):
             raise
         return f'attached on {data["host"]}'
 
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
+    def revert(self, item: Item, context: Context, past: Past) -> str:
         row = rows.mapping(item, context)
         if row is not None and row['attachment_id'] == item.data['attachment']:
             # It stopped before nova named the new one, and nothing of what
@@ -117,9 +106,9 @@ class RecreateAttachment(base.BaseChange):
             if new is not None:
                 context.cloud.volume.delete_attachment(new)
             return 'it was not carried out'
-        raise exceptions.NotRevertible(self.no_way_back(item))
+        raise NotRevertible(self.no_way_back(item))
 
-    def no_way_back(self, item: plan.Item) -> str:
+    def no_way_back(self, item: Item) -> str:
         return (
             f'volume {item.data["volume"]} was held by nobody before, which '
             'is nothing to go back to; to take it from the server: openstack '
@@ -127,7 +116,7 @@ class RecreateAttachment(base.BaseChange):
         )
 
 
-def _own(item: plan.Item, context: change.Context) -> dict[str, str]:
+def _own(item: Item, context: Context) -> dict[str, str]:
     """The live attachments of the volume for this server, by status."""
     return {
         one.id: one.status
@@ -137,15 +126,15 @@ def _own(item: plan.Item, context: change.Context) -> dict[str, str]:
 
 
 def _taken(
-    item: plan.Item, context: change.Context, own: dict[str, str]
-) -> change.Observed | None:
+    item: Item, context: Context, own: dict[str, str]
+) -> Observed | None:
     """Why the old attachments can't be deleted, None if they can."""
     if any(own.get(one) in guest_off.IN_USE for one in item.data['remove']):
         return guest_off.refused(item, context)
     return None
 
 
-def _new(item: plan.Item, context: change.Context) -> str | None:
+def _new(item: Item, context: Context) -> str | None:
     """The attachment that ``apply`` made, None if it made none.
 
     Found by what cinder has, not by what we noted: a crash between the

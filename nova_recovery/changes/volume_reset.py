@@ -14,19 +14,16 @@ from typing import Any
 from oslo_utils import timeutils
 import sqlalchemy as sa
 
-from nova_recovery.changes import base
 from nova_recovery.changes import volume_rows as rows
-from nova_recovery.cloud import cas
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import volumes
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
-
-JSON = change.JSON
+from nova_recovery.changes.base import BaseChange
+from nova_recovery.cloud import cas, volumes
+from nova_recovery.cloud.database import Database
+from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import ChangeFailed, Conflict
 
 
-class ResetVolume(base.BaseChange):
+class ResetVolume(BaseChange):
     """One volume.
 
     Data: volume; seen and values, columns of ``volumes``; attachments, all
@@ -35,7 +32,7 @@ class ResetVolume(base.BaseChange):
 
     kind = 'reset-volume'
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         seen, values = item.data['seen'], item.data['values']
         return [
             *(
@@ -52,11 +49,8 @@ class ResetVolume(base.BaseChange):
         ]
 
     def observe(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past | None,
-    ) -> change.Observed:
+        self, item: Item, context: Context, past: Past | None
+    ) -> Observed:
         database = rows.cinder(context)
         with database.reader() as connection:
             row = rows.volume_row(connection, database, item.data['volume'])
@@ -67,33 +61,27 @@ class ResetVolume(base.BaseChange):
         changed = _differences(row, item.data['seen'])
         if not changed and held == item.data['attachments']:
             if _nothing_to_do(item):
-                return change.Observed(change.State.AFTER, 'already so')
-            image = {
-                'metadata': metadata if _detached(item) else [],
-            }
-            return change.Observed(
-                change.State.BEFORE, image=past.image if past else image
-            )
+                return Observed(State.AFTER, 'already so')
+            image = {'metadata': metadata if _detached(item) else []}
+            return Observed(State.BEFORE, image=past.image if past else image)
         if not _differences(row, item.data['values']) and held == _after(item):
-            return change.Observed(change.State.AFTER, 'already so')
+            return Observed(State.AFTER, 'already so')
         told = changed or {'attachments': (item.data['attachments'], held)}
-        return change.Observed(
-            change.State.NEITHER,
+        return Observed(
+            State.NEITHER,
             ', '.join(
                 f'{name} was {was} and is {now}'
                 for name, (was, now) in told.items()
             ),
         )
 
-    def apply(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         data = item.data
         # The status as it was seen stands in the UPDATE itself, so that one
         # of cinder's own (error_deleting, creating …) that came in between
         # is left as it is.
         if data['seen']['status'] not in volumes.OF_ATTACHMENTS:
-            raise exceptions.ChangeFailed(
+            raise ChangeFailed(
                 f'volume {data["volume"]} is {data["seen"]["status"]}, which '
                 'is never overwritten'
             )
@@ -138,9 +126,7 @@ class ResetVolume(base.BaseChange):
         values = data['values']
         return f'{values["status"]}, {values["attach_status"]}'
 
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
+    def revert(self, item: Item, context: Context, past: Past) -> str:
         data = item.data
         database = rows.cinder(context)
         now = timeutils.utcnow()
@@ -193,12 +179,11 @@ class ResetVolume(base.BaseChange):
         return database.write(write)
 
 
-
-def _detached(item: plan.Item) -> bool:
+def _detached(item: Item) -> bool:
     return bool(item.data['values']['attach_status'] == 'detached')
 
 
-def _after(item: plan.Item) -> dict[str, str]:
+def _after(item: Item) -> dict[str, str]:
     """The attachments and their statuses when it is done."""
     return {
         one: 'attached' if one in item.data['complete'] else status
@@ -207,7 +192,7 @@ def _after(item: plan.Item) -> dict[str, str]:
     }
 
 
-def _nothing_to_do(item: plan.Item) -> bool:
+def _nothing_to_do(item: Item) -> bool:
     data = item.data
     return (
         not data['remove']
@@ -226,12 +211,10 @@ def _differences(row: JSON, wanted: JSON) -> dict[str, tuple[Any, Any]]:
     }
 
 
-
-
 def _expect(
     connection: sa.engine.Connection,
-    database: database_module.Database,
-    item: plan.Item,
+    database: Database,
+    item: Item,
     wanted: dict[str, str],
 ) -> None:
     """:raises Conflict: the attachments are no longer as they were seen"""
@@ -239,7 +222,7 @@ def _expect(
         connection, database, item.data['volume'], lock=True
     )
     if held != wanted:
-        raise exceptions.Conflict(
+        raise Conflict(
             f'the attachments of volume {item.data["volume"]} are no longer '
             'as they were seen',
             {'attachments': (wanted, held)},
@@ -248,7 +231,7 @@ def _expect(
 
 def _update_volume(
     connection: sa.engine.Connection,
-    database: database_module.Database,
+    database: Database,
     uuid: str,
     seen: JSON,
     values: JSON,
@@ -267,7 +250,7 @@ def _update_volume(
 
 def _update_attachment(
     connection: sa.engine.Connection,
-    database: database_module.Database,
+    database: Database,
     uuid: str,
     seen: JSON,
     values: JSON,

@@ -9,24 +9,21 @@ from typing import Any
 import sqlalchemy as sa
 
 from nova_recovery.changes import cell
-from nova_recovery.cloud import cas
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import schema
-from nova_recovery.cloud import volumes
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
-
-JSON = change.JSON
+from nova_recovery.cloud import cas, schema, volumes
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.volumes import Volume
+from nova_recovery.engine.change import Context, JSON
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import NotFound
 
 
-def cinder(context: change.Context) -> database_module.Database:
+def cinder(context: Context) -> Database:
     """Cinder's database."""
-    found: database_module.Database = context.cloud.databases.cinder
+    found: Database = context.cloud.databases.cinder
     return found
 
 
-def volume(item: plan.Item, context: change.Context) -> volumes.Volume:
+def volume(item: Item, context: Context) -> Volume:
     """The item's volume with its live attachments.
 
     :raises NotFound: it was deleted
@@ -34,11 +31,11 @@ def volume(item: plan.Item, context: change.Context) -> volumes.Volume:
     uuid = item.data['volume']
     found = volumes.of_cinder(cinder(context), [uuid])
     if uuid not in found:
-        raise exceptions.NotFound(f'volume {uuid} was deleted')
+        raise NotFound(f'volume {uuid} was deleted')
     return found[uuid]
 
 
-def mapping(item: plan.Item, context: change.Context) -> JSON | None:
+def mapping(item: Item, context: Context) -> JSON | None:
     """nova's live mapping of the item's volume for its server.
 
     The one with the id ``mapping``, where the item names it.
@@ -63,7 +60,7 @@ def connected(row: JSON) -> bool:
 
 
 def update_mapping(
-    item: plan.Item, context: change.Context, seen: JSON, values: JSON
+    item: Item, context: Context, seen: JSON, values: JSON
 ) -> None:
     """Change the item's mapping if it is as seen.
 
@@ -84,9 +81,7 @@ def update_mapping(
 
 
 def volume_row(
-    connection: sa.engine.Connection,
-    database: database_module.Database,
-    uuid: str,
+    connection: sa.engine.Connection, database: Database, uuid: str
 ) -> JSON:
     """The live row of a volume.
 
@@ -101,13 +96,13 @@ def volume_row(
         .first()
     )
     if row is None:
-        raise exceptions.NotFound(f'volume {uuid} was deleted')
+        raise NotFound(f'volume {uuid} was deleted')
     return dict(row)
 
 
 def attachments(
     connection: sa.engine.Connection,
-    database: database_module.Database,
+    database: Database,
     uuid: str,
     lock: bool = False,
 ) -> dict[str, str]:
@@ -115,9 +110,7 @@ def attachments(
     table = database.tables['volume_attachment']
     status = sa.func.coalesce(table.c.attach_status, '')
     query = sa.select(table.c.id, status).where(
-        table.c.volume_id == uuid,
-        schema.live(table),
-        status != 'detached',
+        table.c.volume_id == uuid, schema.live(table), status != 'detached'
     )
     if lock:
         query = query.with_for_update()
@@ -125,9 +118,7 @@ def attachments(
 
 
 def attached_mode(
-    connection: sa.engine.Connection,
-    database: database_module.Database,
-    uuid: str,
+    connection: sa.engine.Connection, database: Database, uuid: str
 ) -> list[int]:
     """The rows of admin metadata that go with the last attachment."""
     if not database.tables.has('volume_admin_metadata'):
@@ -147,7 +138,7 @@ def attached_mode(
 
 def set_metadata(
     connection: sa.engine.Connection,
-    database: database_module.Database,
+    database: Database,
     ids: list[int],
     deleted_at: Any,
 ) -> None:

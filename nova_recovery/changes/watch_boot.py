@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import time
 
-from nova_recovery.changes import base
 from nova_recovery.changes import console
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
+from nova_recovery.changes.base import Look
+from nova_recovery.changes.console import Seen
+from nova_recovery.engine.change import Context, Interrupted, JSON
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import ChangeFailed
 
-JSON = change.JSON
 #: Seconds between two looks: at first, and at most.
 FIRST, SLOWEST = 1.0, 10.0
 #: Lines of the log that are asked for: of a whole boot with its services.
@@ -38,7 +38,7 @@ _WHAT_TO_DO = {
 }
 
 
-class WatchBoot(base.Look):
+class WatchBoot(Look):
     """Wait until the guest has booted, or tell why it doesn't.
 
     It is never restarted for that.
@@ -51,15 +51,13 @@ class WatchBoot(base.Look):
 
     kind = 'watch-boot'
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         line = f'? comes up within {item.data["seconds"]} s, by its console'
         if 'quiet' in item.data:
             line += f', unless that rests for {item.data["quiet"]} s'
         return [line]
 
-    def apply(
-        self, item: plan.Item, context: change.Context, image: JSON
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         seen = self._watch(item, context)
         if seen.what == console.BOOTED:
             return seen.what
@@ -67,21 +65,19 @@ class WatchBoot(base.Look):
             last = f': {seen.line}' if seen.line else ''
             return f'{seen.what}{last}'
         todo = _WHAT_TO_DO[seen.what].format(uuid=item.data['uuid'])
-        raise exceptions.ChangeFailed(f'{seen.what}: {seen.line}; {todo}')
+        raise ChangeFailed(f'{seen.what}: {seen.line}; {todo}')
 
-    def _watch(
-        self, item: plan.Item, context: change.Context
-    ) -> console.Seen:
+    def _watch(self, item: Item, context: Context) -> Seen:
         began, pause = time.monotonic(), FIRST
         seconds = float(item.data['seconds'])
         quiet = float(item.data.get('quiet', seconds))
-        before: console.Seen | None = None
+        before: Seen | None = None
         since = written = began
         last = ''
         while True:
             text = context.cloud.compute.console(item.data['uuid'], LINES)
             if text is None:
-                return console.Seen(console.SILENT, 'nova keeps no log of it')
+                return Seen(console.SILENT, 'nova keeps no log of it')
             seen = console.classify(text)
             now = time.monotonic()
             if seen != before:
@@ -100,5 +96,5 @@ class WatchBoot(base.Look):
                 return seen
             context.progress(f'{seen.what}: {seen.line}')
             if context.stopping.wait(min(pause, left)):
-                raise change.Interrupted
+                raise Interrupted
             pause = min(2 * pause, SLOWEST)

@@ -8,21 +8,21 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
-from nova_recovery.cli import base
-from nova_recovery.cli import carry_out
-from nova_recovery.cli import recovering
-from nova_recovery.cli import volume as volume_module
-from nova_recovery import exceptions
 from nova_recovery import exit_codes
+from nova_recovery.cli import carry_out, recovering
+from nova_recovery.cli.base import RecoveryLister
+from nova_recovery.cli.recovering import Table
+from nova_recovery.cli.volume import add_whose, uuid
+from nova_recovery.exceptions import UsageError
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
-    from nova_recovery.procedures.backups import read
+    from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.procedures.backups.read import Scope
 
 _UNITS = {'': 86400, 'm': 60, 'h': 3600, 'd': 86400, 'w': 7 * 86400}
 
 
-class CheckBackup(base.RecoveryLister):
+class CheckBackup(RecoveryLister):
     """List the volumes that have no good backup which is young enough.
 
     Good is a backup that can be restored: it is available, and so are all
@@ -38,7 +38,7 @@ class CheckBackup(base.RecoveryLister):
         _add_scope(parser)
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
         from nova_recovery.procedures.backups import assess
 
         cloud = self.cloud(parsed_args)
@@ -52,7 +52,7 @@ class CheckBackup(base.RecoveryLister):
         return assess.COLUMNS, result.rows()
 
 
-class CreateBackup(base.RecoveryLister):
+class CreateBackup(RecoveryLister):
     """Back up the volumes that "backup check" names.
 
     Those that never had a good backup come first, then those whose newest
@@ -126,12 +126,13 @@ class CreateBackup(base.RecoveryLister):
         carry_out.add_plan_options(parser)
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
         from nova_recovery.cloud import clock
         from nova_recovery.procedures.backups import create
+        from nova_recovery.procedures.backups.create import Request
 
         cloud = self.cloud(parsed_args)
-        request = create.Request(
+        request = Request(
             scope=_scope(cloud, parsed_args, parsed_args.volume),
             limit=parsed_args.older_than,
             at_most=parsed_args.limit,
@@ -142,9 +143,7 @@ class CreateBackup(base.RecoveryLister):
             settle=cloud.conf.timeouts.settle,
             patience=parsed_args.patience,
         )
-        plan = create.decide(
-            request, create.read(cloud, request), clock.now()
-        )
+        plan = create.decide(request, create.read(cloud, request), clock.now())
         return carry_out.settle(self, parsed_args, plan, cloud).table
 
 
@@ -157,21 +156,17 @@ def _add_scope(parser: argparse.ArgumentParser) -> None:
         help='Volumes whose newest good backup is older than so many days, '
         'or than 90m, 12h, 2d or 1w; 0 is every volume (default: 7d)',
     )
-    volume_module.add_whose(
-        parser, 'Only volumes of this server, by UUID or name'
-    )
+    add_whose(parser, 'Only volumes of this server, by UUID or name')
 
 
 def _scope(
-    cloud: cloud_module.Cloud,
-    parsed: argparse.Namespace,
-    volumes: list[str] | None = None,
-) -> read.Scope:
-    from nova_recovery.procedures.backups import read
+    cloud: Cloud, parsed: argparse.Namespace, volumes: list[str] | None = None
+) -> Scope:
+    from nova_recovery.procedures.backups.read import Scope
 
-    ids = tuple(dict.fromkeys(map(volume_module.uuid, volumes or ())))
+    ids = tuple(dict.fromkeys(map(uuid, volumes or ())))
     if ids and (parsed.project or parsed.host or parsed.server):
-        raise exceptions.UsageError(
+        raise UsageError(
             '--volume names the volumes by itself: leave --project, --host '
             'and --server away'
         )
@@ -179,7 +174,7 @@ def _scope(
     if parsed.server:
         (found,) = recovering.resolve(cloud, [parsed.server])
         server = found.uuid
-    return read.Scope(parsed.project, parsed.host, server, ids)
+    return Scope(parsed.project, parsed.host, server, ids)
 
 
 def _time(word: str) -> int:

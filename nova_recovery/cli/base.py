@@ -13,19 +13,18 @@ from __future__ import annotations
 import argparse
 import functools
 import textwrap
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 from osc_lib.command import command
 
-from nova_recovery import exceptions
 from nova_recovery import exit_codes
+from nova_recovery.exceptions import ApiUnavailable, RecoveryError
 
 if TYPE_CHECKING:
     import openstack.connection
     from oslo_config import cfg
 
-    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud.cloud import Cloud
 
 
 class Help(argparse.HelpFormatter):
@@ -113,7 +112,7 @@ class RecoveryMixin(command.Command):
         """
         try:
             return super().run(parsed_args) or self.exit_code
-        except exceptions.RecoveryError as error:
+        except RecoveryError as error:
             if self.app.options.debug:
                 self.log.exception('%s', error)
             else:
@@ -138,7 +137,7 @@ class RecoveryMixin(command.Command):
                 loaded.set_override(name, given)
         return loaded
 
-    def cloud(self, parsed_args: argparse.Namespace) -> cloud_module.Cloud:
+    def cloud(self, parsed_args: argparse.Namespace) -> Cloud:
         """Return the cloud: its databases, and its APIs when asked for.
 
         :raises exceptions.ConfigError: a file can't be read
@@ -183,7 +182,7 @@ class RecoveryMixin(command.Command):
             osc_exceptions.CommandError,
             sdk_exceptions.SDKException,
         ) as error:
-            raise exceptions.ApiUnavailable(
+            raise ApiUnavailable(
                 f"can't log in to the cloud: {error}"
             ) from error
         return connection

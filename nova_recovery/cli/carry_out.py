@@ -14,17 +14,17 @@ from collections.abc import Iterable
 import dataclasses
 import re
 import time
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
-from nova_recovery.engine import gates as gates_module
-from nova_recovery.engine import plan as plan_module
-from nova_recovery import exceptions
 from nova_recovery import exit_codes
+from nova_recovery.engine import gates as gates_module
+from nova_recovery.engine.gates import Overrides
+from nova_recovery.engine.plan import Gate, Plan
+from nova_recovery.exceptions import Refused, UsageError
 
 if TYPE_CHECKING:
-    from nova_recovery.cli import base
-    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cli.base import RecoveryMixin
+    from nova_recovery.cloud.cloud import Cloud
 
 #: ``--yes`` and a typed "yes" are for plans of at most so many items.
 LARGE = 100
@@ -119,23 +119,23 @@ def add_through(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_through(plan: plan_module.Plan, through: int | None) -> None:
+def check_through(plan: Plan, through: int | None) -> None:
     """:raises UsageError: the plan has no step of that number"""
     numbers = sorted({step.number for step in plan.steps} - {0})
     if through is None or through in numbers:
         return
     if not numbers:
-        raise exceptions.UsageError(
-            f'--through {through}: the steps of this plan can\'t be carried '
+        raise UsageError(
+            f"--through {through}: the steps of this plan can't be carried "
             'out one at a time'
         )
-    raise exceptions.UsageError(
+    raise UsageError(
         f'--through {through}: the plan has the steps '
         + ', '.join(map(str, numbers))
     )
 
 
-def overrides(parsed: argparse.Namespace) -> gates_module.Overrides:
+def overrides(parsed: argparse.Namespace) -> Overrides:
     """The overrides on the command line.
 
     For procedures that plan otherwise because of one; ``settle`` marks the
@@ -147,10 +147,10 @@ def overrides(parsed: argparse.Namespace) -> gates_module.Overrides:
 
 
 def settle(
-    command: base.RecoveryMixin,
+    command: RecoveryMixin,
     parsed: argparse.Namespace,
-    plan: plan_module.Plan,
-    cloud: cloud_module.Cloud,
+    plan: Plan,
+    cloud: Cloud,
     through: int | None = None,
 ) -> Result:
     """Show a new plan; carry it out if its gates and the operator agree.
@@ -162,13 +162,13 @@ def settle(
     :raises UsageError: an override that means none of the plan's gates, or
         no step has the number
     """
-    from nova_recovery.cli import stage as stage_module
+    from nova_recovery.cli.stage import Stage
 
     check_through(plan, through)
     plan = dataclasses.replace(
         plan, gates=gates_module.apply(plan.gates, overrides(parsed))
     )
-    stage = stage_module.Stage(command, parsed)
+    stage = Stage(command, parsed)
     stage.show(plan)
     if parsed.plan_file:
         return stage.save(plan, parsed.plan_file)
@@ -179,19 +179,17 @@ def settle(
 
 
 def settle_saved(
-    command: base.RecoveryMixin,
-    parsed: argparse.Namespace,
-    plan: plan_module.Plan,
+    command: RecoveryMixin, parsed: argparse.Namespace, plan: Plan
 ) -> Result:
     """Show a plan of a file, its gates checked again, and carry it out.
 
     :raises Refused: as ``settle`` does
     :raises UsageError: no step has the number of ``--through``
     """
-    from nova_recovery.cli import stage as stage_module
+    from nova_recovery.cli.stage import Stage
     from nova_recovery.report import wording
 
-    stage = stage_module.Stage(command, parsed)
+    stage = Stage(command, parsed)
     stage.check_kinds(plan)
     check_through(plan, parsed.through)
     cloud = command.cloud(parsed)
@@ -205,16 +203,16 @@ def settle_saved(
 
 
 def go_on(
-    command: base.RecoveryMixin,
+    command: RecoveryMixin,
     parsed: argparse.Namespace,
-    plan: plan_module.Plan,
-    cloud: cloud_module.Cloud,
+    plan: Plan,
+    cloud: Cloud,
     through: int | None = None,
 ) -> Result:
     """Ask for a plan that was shown and passed its gates, and run it."""
-    from nova_recovery.cli import stage as stage_module
+    from nova_recovery.cli.stage import Stage
 
-    stage = stage_module.Stage(command, parsed)
+    stage = Stage(command, parsed)
     total = sum(1 for _ in plan.items())
     if not total:
         return stage.nothing(plan)
@@ -231,14 +229,12 @@ def go_on(
         return stage.run(journal, run_id, plan, cloud, through)
 
 
-def refuse_if_blocked(gates: Iterable[plan_module.Gate]) -> None:
+def refuse_if_blocked(gates: Iterable[Gate]) -> None:
     """:raises Refused: a gate doesn't let the plan pass"""
     blocking = sum(gate.blocks for gate in gates)
     if blocking:
         several = 'gate' if blocking == 1 else 'gates'
-        raise exceptions.Refused(
-            f'Refused by {blocking} {several}. Nothing was changed.'
-        )
+        raise Refused(f'Refused by {blocking} {several}. Nothing was changed.')
 
 
 class Asker:
@@ -277,21 +273,21 @@ def confirm(
     if parsed.approve:
         if digest.startswith(parsed.approve):
             return
-        raise exceptions.Refused(
+        raise Refused(
             f'--approve {parsed.approve}: the plan as it is now has the '
             f'digest {digest}. Nothing was changed.'
         )
     if parsed.yes and total <= LARGE:
         return
     if not asker.there:
-        raise exceptions.Refused(_no_terminal(parsed.yes, total, digest))
+        raise Refused(_no_terminal(parsed.yes, total, digest))
     if total <= LARGE:
         wanted, question = 'yes', 'Type "yes" to carry it out: '
     else:
         wanted = str(total)
         question = 'Type the number of its items to carry it out: '
     if asker.ask(question) != wanted:
-        raise exceptions.Refused('Not confirmed. Nothing was changed.')
+        raise Refused('Not confirmed. Nothing was changed.')
 
 
 def _no_terminal(yes: bool, total: int, digest: str) -> str:

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import argparse
 
-from nova_recovery.cli import base
-from nova_recovery import exceptions
 from nova_recovery import exit_codes
+from nova_recovery.cli.base import RecoveryCommand, RecoveryLister
+from nova_recovery.exceptions import UsageError
 
 Table = tuple[tuple[str, ...], list[tuple[object, ...]]]
 
@@ -16,7 +16,7 @@ Table = tuple[tuple[str, ...], list[tuple[object, ...]]]
 APART = 3
 
 
-class ShowConfig(base.RecoveryLister):
+class ShowConfig(RecoveryLister):
     """Show which files are read and what they say, secrets masked.
 
     No database and no API is asked: see "config check" for that. An option
@@ -32,7 +32,7 @@ class ShowConfig(base.RecoveryLister):
         ]
 
 
-class CheckConfig(base.RecoveryLister):
+class CheckConfig(RecoveryLister):
     """Ask every database and the API, and compare their clocks.
 
     The clock is that of the database or the API, in seconds ahead of this
@@ -80,7 +80,7 @@ class CheckConfig(base.RecoveryLister):
         ]
 
 
-class GrantConfig(base.RecoveryCommand):
+class GrantConfig(RecoveryCommand):
     """Print the least GRANT statements for a database user of ours.
 
     Making plans reads only; carrying them out changes a few tables of the
@@ -129,7 +129,7 @@ class GrantConfig(base.RecoveryCommand):
                     parsed_args.planning,
                 )
             except ValueError as error:
-                raise exceptions.UsageError(str(error)) from None
+                raise UsageError(str(error)) from None
             self.app.stdout.write(f'-- {database.name}\n')
             for statement in statements:
                 self.app.stdout.write(f'{statement}\n')

@@ -9,20 +9,19 @@ import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
-from nova_recovery.cli import base
-from nova_recovery.cli import disaster_ready
-from nova_recovery.cli import disaster_scope
-from nova_recovery.cli import recovering
-from nova_recovery.cli import run as run_module
-from nova_recovery import exceptions
 from nova_recovery import exit_codes
+from nova_recovery.cli import disaster_ready, disaster_scope
+from nova_recovery.cli.base import RecoveryLister
+from nova_recovery.cli.recovering import Table
+from nova_recovery.cli.run import stage
+from nova_recovery.exceptions import UsageError
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
-    from nova_recovery.procedures.disaster import status as status_module
+    from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.procedures.disaster.status import Status
 
 
-class AssessDisaster(base.RecoveryLister):
+class AssessDisaster(RecoveryLister):
     """Tell what a power loss did to a cloud.
 
     Compares a snapshot with the databases as they are, reads what differs a
@@ -58,9 +57,9 @@ class AssessDisaster(base.RecoveryLister):
         disaster_ready.add_options(parser)
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
         from nova_recovery.procedures.disaster import assess
-        from nova_recovery.snapshot import reading
+        from nova_recovery.snapshot.reading import Snapshot
 
         cloud = self.cloud(parsed_args)
         disaster_ready.check_options(parsed_args)
@@ -74,7 +73,7 @@ class AssessDisaster(base.RecoveryLister):
                 ),
                 disaster_scope.scope(parsed_args),
                 [
-                    stack.enter_context(reading.Snapshot(path))
+                    stack.enter_context(Snapshot(path))
                     for path in parsed_args.hosts
                 ],
                 parsed_args.since,
@@ -95,7 +94,7 @@ class AssessDisaster(base.RecoveryLister):
         ]
 
 
-class StatusDisaster(base.RecoveryLister):
+class StatusDisaster(RecoveryLister):
     """Tell who is still down: servers that are to run and do not.
 
     By project, priority and minutes. It looks at the cloud, not at a
@@ -122,7 +121,7 @@ class StatusDisaster(base.RecoveryLister):
         )
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
         from nova_recovery.procedures.disaster import status
 
         cloud = self.cloud(parsed_args)
@@ -145,10 +144,9 @@ class StatusDisaster(base.RecoveryLister):
         return status.COLUMNS, result.table()
 
     def _of_scope(
-        self, parsed_args: argparse.Namespace, cloud: cloud_module.Cloud
-    ) -> status_module.Status:
-        from nova_recovery.procedures.disaster import read
-        from nova_recovery.procedures.disaster import status
+        self, parsed_args: argparse.Namespace, cloud: Cloud
+    ) -> Status:
+        from nova_recovery.procedures.disaster import read, status
 
         with disaster_scope.snapshot(parsed_args, cloud) as snapshot:
             found = read.look(
@@ -159,23 +157,17 @@ class StatusDisaster(base.RecoveryLister):
                 with_volumes=False,
             )
         order = disaster_scope.order(parsed_args, cloud, found.groups)
-        return status.status(
-            cloud, found, order, ask=not parsed_args.no_api
-        )
+        return status.status(cloud, found, order, ask=not parsed_args.no_api)
 
-    def _of_run(
-        self, parsed_args: argparse.Namespace, cloud: cloud_module.Cloud
-    ) -> status_module.Status:
-        from nova_recovery.procedures.disaster import read
-        from nova_recovery.procedures.disaster import request
-        from nova_recovery.procedures.disaster import status
+    def _of_run(self, parsed_args: argparse.Namespace, cloud: Cloud) -> Status:
+        from nova_recovery.procedures.disaster import read, request, status
 
         if not disaster_scope.scope(parsed_args).everything:
-            raise exceptions.UsageError('--run has a scope of its own')
-        with run_module.stage(self, parsed_args).journal() as journal:
+            raise UsageError('--run has a scope of its own')
+        with stage(self, parsed_args).journal() as journal:
             plan = journal.plan(journal.run(parsed_args.run).id)
         if plan.procedure != 'disaster':
-            raise exceptions.UsageError(
+            raise UsageError(
                 f'run {parsed_args.run} is no disaster apply but '
                 f'{plan.procedure}'
             )

@@ -8,28 +8,21 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from nova_recovery.cli import base
-from nova_recovery.cli import carry_out
-from nova_recovery.cli import disaster_scope
-from nova_recovery.cli import recovering
-from nova_recovery import exceptions
+from nova_recovery.cli import carry_out, disaster_scope, recovering
+from nova_recovery.cli.base import RecoveryLister, RecoveryMixin
+from nova_recovery.cli.recovering import Table
+from nova_recovery.exceptions import UsageError
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
-    from nova_recovery.engine import plan as plan_module
-    from nova_recovery.procedures.disaster import request as request_module
+    from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.engine.plan import Plan
+    from nova_recovery.procedures.disaster.request import Request
 
 #: Options of a request; it has their defaults.
-_PACE = (
-    'wave_size',
-    'max_failures',
-    'per_host',
-    'everywhere',
-    'console_wait',
-)
+_PACE = ('wave_size', 'max_failures', 'per_host', 'everywhere', 'console_wait')
 
 
-class PlanDisaster(base.RecoveryLister):
+class PlanDisaster(RecoveryLister):
     """Show what would bring a cloud back after a power loss.
 
     Nothing is changed, whatever is found. With --plan-file the plan is
@@ -55,13 +48,13 @@ class PlanDisaster(base.RecoveryLister):
         parser.set_defaults(dry_run=True, approve=None, yes=False)
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
         cloud = self.cloud(parsed_args)
         plan = _make(self, parsed_args, cloud)
         return carry_out.settle(self, parsed_args, plan, cloud).table
 
 
-class ApplyDisaster(base.RecoveryLister):
+class ApplyDisaster(RecoveryLister):
     """Bring a cloud back after a power loss: plan it, and carry it out.
 
     A plan that was saved is checked again and carried out, or a new one is
@@ -88,30 +81,28 @@ class ApplyDisaster(base.RecoveryLister):
         carry_out.add_plan_options(parser)
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
         if parsed_args.file:
             return self._saved(parsed_args)
         cloud = self.cloud(parsed_args)
         plan = _make(self, parsed_args, cloud)
         # where nothing is to do there is nothing to pause after
         through = parsed_args.through if plan.steps else None
-        return carry_out.settle(
-            self, parsed_args, plan, cloud, through
-        ).table
+        return carry_out.settle(self, parsed_args, plan, cloud, through).table
 
-    def _saved(self, parsed: argparse.Namespace) -> recovering.Table:
+    def _saved(self, parsed: argparse.Namespace) -> Table:
         from nova_recovery.engine import planfile
         from nova_recovery.procedures.disaster import decided
 
         given = _given(parsed)
         if given:
-            raise exceptions.UsageError(
+            raise UsageError(
                 f'--{given[0].replace("_", "-")} belongs to making a plan; '
                 'the file has one already'
             )
         plan = planfile.load(parsed.file)
         if plan.procedure != decided.PROCEDURE:
-            raise exceptions.UsageError(
+            raise UsageError(
                 f'{parsed.file} is a plan of {plan.procedure}: carry it out '
                 'with plan apply'
             )
@@ -183,40 +174,36 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _make(
-    command: base.RecoveryMixin,
-    parsed: argparse.Namespace,
-    cloud: cloud_module.Cloud,
-) -> plan_module.Plan:
-    from nova_recovery.cli import stage
+    command: RecoveryMixin, parsed: argparse.Namespace, cloud: Cloud
+) -> Plan:
+    from nova_recovery.cli.stage import Stage
     from nova_recovery.procedures.disaster import planning
 
     return planning.make_plan(
-        cloud, _request(parsed, cloud), stage.Stage(command, parsed).say
+        cloud, _request(parsed, cloud), Stage(command, parsed).say
     )
 
 
-def _request(
-    parsed: argparse.Namespace, cloud: cloud_module.Cloud
-) -> request_module.Request:
+def _request(parsed: argparse.Namespace, cloud: Cloud) -> Request:
     """What the options ask for; the snapshot is whole, as far as it goes.
 
     :raises UsageError: an option that means nothing
     :raises RecoveryError: the snapshot is damaged
     """
     from nova_recovery.cli import guest_options
-    from nova_recovery.procedures.disaster import request as request_module
+    from nova_recovery.procedures.disaster.request import failures, Request
 
     pace = {
         name: value
         for name in _PACE
         if (value := getattr(parsed, name)) is not None
     }
-    request_module.failures(pace.get('max_failures', '0'), 100)
+    failures(pace.get('max_failures', '0'), 100)
     with disaster_scope.snapshot(parsed, cloud) as found:
         snapshot = None if found is None else os.path.abspath(found.path)
     first = recovering.resolve(cloud, parsed.first)
     conf = cloud.conf
-    return request_module.Request(
+    return Request(
         scope=disaster_scope.scope(parsed),
         snapshot=snapshot,
         map_file=_path(parsed.map),

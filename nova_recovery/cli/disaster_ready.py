@@ -7,16 +7,16 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from nova_recovery.cli import base
-from nova_recovery.cli import carry_out
-from nova_recovery.cli import disaster_scope
-from nova_recovery.cli import recovering
-from nova_recovery import exceptions
 from nova_recovery import exit_codes
+from nova_recovery.cli import carry_out, disaster_scope
+from nova_recovery.cli.base import RecoveryMixin
+from nova_recovery.cli.carry_out import Result
+from nova_recovery.cli.recovering import Table
+from nova_recovery.exceptions import DatabaseUnavailable, UsageError
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
-    from nova_recovery import readiness
+    from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.readiness import Row
 
 COLUMNS = ('Layer', 'State', 'Subject', 'Observed', 'Expected', 'Mend')
 
@@ -30,9 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         'else with 3.',
     )
     group.add_argument(
-        '--ready',
-        action='store_true',
-        help='Tell whether the site is ready',
+        '--ready', action='store_true', help='Tell whether the site is ready'
     )
     group.add_argument(
         '--local',
@@ -52,7 +50,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def check_options(parsed: argparse.Namespace) -> None:
     """:raises UsageError: options that mean nothing without others"""
     if not parsed.ready and (parsed.local or parsed.purge):
-        raise exceptions.UsageError('--local and --purge go with --ready')
+        raise UsageError('--local and --purge go with --ready')
     if not parsed.purge and (
         parsed.dry_run
         or parsed.plan_file
@@ -60,23 +58,22 @@ def check_options(parsed: argparse.Namespace) -> None:
         or parsed.yes
         or parsed.approve
     ):
-        raise exceptions.UsageError(
+        raise UsageError(
             'only --purge changes something: --dry-run, --plan-file, '
             '--override, --yes and --approve go with it'
         )
 
 
 def show(
-    command: base.RecoveryMixin,
-    parsed: argparse.Namespace,
-    cloud: cloud_module.Cloud,
-) -> recovering.Table:
+    command: RecoveryMixin, parsed: argparse.Namespace, cloud: Cloud
+) -> Table:
     """The screen; sets the command's exit code.
 
     With ``--purge`` the queues are purged before, and with ``--dry-run`` or
     ``--plan-file`` there is but the plan of that.
     """
     from nova_recovery import readiness
+    from nova_recovery.readiness import Site
 
     hosts = _hosts(command, parsed, cloud)
     if parsed.purge:
@@ -84,7 +81,7 @@ def show(
         if parsed.dry_run or parsed.plan_file or command.exit_code:
             return result.table
     with disaster_scope.snapshot(parsed, cloud) as snapshot:
-        site = readiness.Site(cloud, snapshot, hosts, local=parsed.local)
+        site = Site(cloud, snapshot, hosts, local=parsed.local)
         rows = readiness.look(site, _layers(parsed, cloud))
     command.app.stderr.write(f'{summary(rows)}\n')
     if readiness.red(rows):
@@ -102,7 +99,7 @@ def show(
     ]
 
 
-def summary(rows: list[readiness.Row]) -> str:
+def summary(rows: list[Row]) -> str:
     """The verdict, in one line."""
     from nova_recovery import readiness
 
@@ -121,11 +118,11 @@ def summary(rows: list[readiness.Row]) -> str:
 
 
 def _purge(
-    command: base.RecoveryMixin,
+    command: RecoveryMixin,
     parsed: argparse.Namespace,
-    cloud: cloud_module.Cloud,
+    cloud: Cloud,
     hosts: frozenset[str] | None,
-) -> carry_out.Result:
+) -> Result:
     from nova_recovery.cloud import clock
     from nova_recovery.procedures import bus_purge
 
@@ -138,9 +135,7 @@ def _purge(
     return carry_out.settle(command, parsed, plan, cloud)
 
 
-def _layers(
-    parsed: argparse.Namespace, cloud: cloud_module.Cloud
-) -> frozenset[str] | None:
+def _layers(parsed: argparse.Namespace, cloud: Cloud) -> frozenset[str] | None:
     """All, but on a compute host, whose nova.conf leads to no database."""
     if parsed.local and not (
         cloud.nova.api_database
@@ -152,15 +147,13 @@ def _layers(
 
 
 def _hosts(
-    command: base.RecoveryMixin,
-    parsed: argparse.Namespace,
-    cloud: cloud_module.Cloud,
+    command: RecoveryMixin, parsed: argparse.Namespace, cloud: Cloud
 ) -> frozenset[str] | None:
     """The compute hosts that are meant, None: all.
 
     A database that is down is what this is to show: then all are meant.
     """
-    from nova_recovery.cloud import databases as databases_module
+    from nova_recovery.cloud.databases import divide
     from nova_recovery.procedures.disaster import layout
     from nova_recovery.procedures.disaster import scope as scope_module
     from nova_recovery.procedures.disaster import services as services_module
@@ -170,13 +163,13 @@ def _hosts(
         return None
     down_time = cloud.nova.service_down_time
     try:
-        services, silent = databases_module.divide(
+        services, silent = divide(
             cloud.databases.each_cell(
                 lambda cell: services_module.read(cell, down_time)
             )
         )
         places, _groups = layout.read(cloud, services, silent)
-    except exceptions.DatabaseUnavailable as error:
+    except DatabaseUnavailable as error:
         command.log.warning('%s: all hosts are looked at', error)
         return None
     meant = scope_module.hosts(scope, places)

@@ -5,20 +5,19 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 import contextlib
 import datetime
 from typing import TYPE_CHECKING
 
 from nova_recovery.cli import recovering
-from nova_recovery import exceptions
+from nova_recovery.exceptions import RecoveryError
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
-    from nova_recovery.procedures.disaster import scope as scope_module
-    from nova_recovery.procedures.disaster import wanted
-    from nova_recovery.snapshot import reading
+    from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.procedures.disaster.scope import Scope
+    from nova_recovery.procedures.disaster.wanted import Order
+    from nova_recovery.snapshot.reading import Snapshot
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -88,14 +87,14 @@ def add_order(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def scope(parsed: argparse.Namespace) -> scope_module.Scope:
+def scope(parsed: argparse.Namespace) -> Scope:
     """The scope that the options name.
 
     :raises UsageError: a skipped host without a reason
     """
-    from nova_recovery.procedures.disaster import scope as scope_module
+    from nova_recovery.procedures.disaster.scope import Scope
 
-    return scope_module.Scope(
+    return Scope(
         cells=tuple(dict.fromkeys(parsed.cell)),
         zones=tuple(dict.fromkeys(parsed.az)),
         aggregates=tuple(dict.fromkeys(parsed.aggregate)),
@@ -109,35 +108,30 @@ def scope(parsed: argparse.Namespace) -> scope_module.Scope:
 
 @contextlib.contextmanager
 def snapshot(
-    parsed: argparse.Namespace, cloud: cloud_module.Cloud
-) -> Iterator[reading.Snapshot | None]:
+    parsed: argparse.Namespace, cloud: Cloud
+) -> Iterator[Snapshot | None]:
     """The snapshot that was named, open; None if none was.
 
     :raises NotFound: there is no such file
     :raises RecoveryError: it is damaged
     """
-    from nova_recovery.snapshot import checking
-    from nova_recovery.snapshot import reading
-    from nova_recovery.snapshot import store
+    from nova_recovery.snapshot import checking, store
+    from nova_recovery.snapshot.reading import Snapshot
 
     if not parsed.snapshot:
         yield None
         return
     path = store.resolve(cloud.conf.snapshot.directory, parsed.snapshot)
-    with reading.Snapshot(path) as found:
+    with Snapshot(path) as found:
         problems = checking.problems(found)
         if problems:
-            raise exceptions.RecoveryError(
-                f'snapshot {path}: damaged: {problems[0]}'
-            )
+            raise RecoveryError(f'snapshot {path}: damaged: {problems[0]}')
         yield found
 
 
 def order(
-    parsed: argparse.Namespace,
-    cloud: cloud_module.Cloud,
-    groups: Mapping[str, str],
-) -> wanted.Order:
+    parsed: argparse.Namespace, cloud: Cloud, groups: Mapping[str, str]
+) -> Order:
     """Who comes first, by the options and ``[disaster] priority_key``.
 
     :param groups: UUID -> name, as the situation has them
@@ -145,10 +139,10 @@ def order(
     :raises Ambiguous: a name means several
     """
     from nova_recovery.procedures.disaster import layout
-    from nova_recovery.procedures.disaster import wanted
+    from nova_recovery.procedures.disaster.wanted import Order
 
     servers = recovering.resolve(cloud, parsed.first)
-    return wanted.Order(
+    return Order(
         first=tuple(dict.fromkeys(server.uuid for server in servers)),
         key=cloud.conf.disaster.priority_key,
         groups=tuple(layout.named_groups(groups, parsed.group_first)),

@@ -8,12 +8,12 @@ import argparse
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from nova_recovery import exceptions
+from nova_recovery.exceptions import UsageError
 
 if TYPE_CHECKING:
     from oslo_config import cfg
 
-    from nova_recovery.procedures.disaster import guests
+    from nova_recovery.procedures.disaster.guests import Request
 
 
 def add_guest_options(parser: argparse.ArgumentParser) -> None:
@@ -75,16 +75,14 @@ def add_way_options(
     return group
 
 
-def guest_request(
-    parsed: argparse.Namespace, conf: cfg.ConfigOpts
-) -> guests.Request:
+def guest_request(parsed: argparse.Namespace, conf: cfg.ConfigOpts) -> Request:
     """What ``add_guest_options`` and the configuration ask for.
 
     :raises UsageError: an option that ssh is not given from here
     """
     request = way_request(parsed, conf, parsed.guest, parsed.guests == 'ssh')
     if not request.ssh and (request.servers or request.addresses):
-        raise exceptions.UsageError(
+        raise UsageError(
             'a guest is named, but none is to be rebooted: add --guests ssh'
         )
     return request
@@ -95,14 +93,14 @@ def way_request(
     conf: cfg.ConfigOpts,
     servers: Iterable[str],
     ssh_wanted: bool = True,
-) -> guests.Request:
+) -> Request:
     """What ``add_way_options`` and the configuration ask for.
 
     :param servers: names or UUIDs
     :raises UsageError: an option that ssh is not given from here
     """
     from nova_recovery.guests import ssh
-    from nova_recovery.procedures.disaster import guests
+    from nova_recovery.procedures.disaster.guests import Request
 
     own = conf.guests
     options = (*parsed.ssh_option, *own.ssh_option)
@@ -110,7 +108,7 @@ def way_request(
     user = parsed.guest_user or own.user
     if user:
         ssh.check_user(user)
-    return guests.Request(
+    return Request(
         ssh=ssh_wanted,
         servers=tuple(dict.fromkeys(servers)),
         addresses=_addresses(parsed.guest_address),
@@ -143,7 +141,7 @@ def _addresses(words: list[str]) -> dict[str, str]:
     for word in words:
         server, equals, address = word.partition('=')
         if not (server and equals and address):
-            raise exceptions.UsageError(
+            raise UsageError(
                 f'--guest-address {word}: give SERVER=[USER@]ADDRESS'
             )
         user, at, host = address.rpartition('@')

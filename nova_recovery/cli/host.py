@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import argparse
 
-from nova_recovery.cli import base
 from nova_recovery.cli import recovering
+from nova_recovery.cli.base import RecoveryLister
+from nova_recovery.cli.recovering import Table
 
 
-class RecoverHost(base.RecoveryLister):
+class RecoverHost(RecoveryLister):
     """Bring the servers of dead hosts back on others.
 
     What nova evacuates is evacuated; the rest is moved in the databases,
@@ -36,6 +37,6 @@ class RecoverHost(base.RecoveryLister):
         recovering.add_options(parser)
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
         cloud = self.cloud(parsed_args)
         return recovering.recover(self, parsed_args, cloud, parsed_args.hosts)

@@ -7,13 +7,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from nova_recovery.cli import base
 from nova_recovery.cli import carry_out
+from nova_recovery.cli.base import RecoveryLister, RecoveryShowOne
+from nova_recovery.cli.carry_out import Rows
 
 Fields = tuple[tuple[str, ...], tuple[Any, ...]]
 
 
-class ShowPlan(base.RecoveryShowOne):
+class ShowPlan(RecoveryShowOne):
     """Show a plan that was saved with --plan-file.
 
     As text it is shown like the command that made it did; with -f json its
@@ -44,10 +45,7 @@ class ShowPlan(base.RecoveryShowOne):
         return tuple(fields), tuple(fields.values())
 
     def produce_output(
-        self,
-        parsed_args: argparse.Namespace,
-        column_names: Any,
-        data: Any,
+        self, parsed_args: argparse.Namespace, column_names: Any, data: Any
     ) -> int:
         """As text for people, unless a format was asked for."""
         if parsed_args.formatter != 'table':
@@ -64,7 +62,7 @@ class ShowPlan(base.RecoveryShowOne):
         return 0
 
 
-class ApplyPlan(base.RecoveryLister):
+class ApplyPlan(RecoveryLister):
     """Carry out a plan that was saved with --plan-file.
 
     Its gates are checked again first, and everything it is about to change
@@ -89,7 +87,7 @@ class ApplyPlan(base.RecoveryLister):
 
     def take_action(
         self, parsed_args: argparse.Namespace
-    ) -> tuple[tuple[str, ...], carry_out.Rows]:
+    ) -> tuple[tuple[str, ...], Rows]:
         from nova_recovery.engine import planfile
 
         plan = planfile.load(parsed_args.file)

@@ -7,19 +7,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 import json
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
-from nova_recovery.cli import base
 from nova_recovery.cli import carry_out
-from nova_recovery import exceptions
+from nova_recovery.cli.base import RecoveryMixin
+from nova_recovery.cli.carry_out import Rows
+from nova_recovery.exceptions import UsageError
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
-    from nova_recovery.cloud import records
-    from nova_recovery.procedures.recover import situation
+    from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.cloud.records import Server
+    from nova_recovery.procedures.recover.situation import Request
 
-Table = tuple[tuple[str, ...], carry_out.Rows]
+Table = tuple[tuple[str, ...], Rows]
 METHODS = ('auto', 'evacuate', 'move')
 
 
@@ -110,9 +110,9 @@ def pairs(
             word.rpartition('=') if last else word.partition('=')
         )
         if not (key and equals and value):
-            raise exceptions.UsageError(f'{option} {word}: give {form}')
+            raise UsageError(f'{option} {word}: give {form}')
         if key in found:
-            raise exceptions.UsageError(f'{option} names {key} twice')
+            raise UsageError(f'{option} names {key} twice')
         found[key] = value
     return found
 
@@ -128,22 +128,18 @@ def connectors(words: Sequence[str]) -> dict[str, dict[str, Any]]:
             with open(path, encoding='utf-8') as file:
                 connector = json.load(file)
         except (OSError, ValueError) as error:
-            raise exceptions.UsageError(
-                f'--connector {host}: {path}: {error}'
-            ) from error
+            raise UsageError(f'--connector {host}: {path}: {error}') from error
         # volume_attachment refresh of nova-manage makes the same check: a
         # connector of another host maps the volume to that one.
         if not isinstance(connector, dict) or connector.get('host') != host:
-            raise exceptions.UsageError(
+            raise UsageError(
                 f'--connector {host}: {path} is not the connector of {host}'
             )
         found[host] = connector
     return found
 
 
-def resolve(
-    cloud: cloud_module.Cloud, words: Sequence[str]
-) -> list[records.Server]:
+def resolve(cloud: Cloud, words: Sequence[str]) -> list[Server]:
     """The servers that the operator names."""
     from nova_recovery.cloud import servers
 
@@ -151,9 +147,9 @@ def resolve(
 
 
 def recover(
-    command: base.RecoveryMixin,
+    command: RecoveryMixin,
     parsed: argparse.Namespace,
-    cloud: cloud_module.Cloud,
+    cloud: Cloud,
     hosts: Sequence[str],
     servers: Sequence[str] = (),
 ) -> Table:
@@ -161,10 +157,10 @@ def recover(
 
     :param servers: uuids; none: all of the hosts
     """
-    from nova_recovery.cli import stage
+    from nova_recovery.cli.stage import Stage
     from nova_recovery.procedures import recover as procedure
 
-    where = stage.Stage(command, parsed)
+    where = Stage(command, parsed)
     plan = procedure.make_plan(
         cloud, _request(parsed, cloud, hosts, servers), where.say
     )
@@ -175,11 +171,11 @@ def recover(
 
 def _request(
     parsed: argparse.Namespace,
-    cloud: cloud_module.Cloud,
+    cloud: Cloud,
     hosts: Sequence[str],
     servers: Sequence[str],
-) -> situation.Request:
-    from nova_recovery.procedures.recover import situation
+) -> Request:
+    from nova_recovery.procedures.recover.situation import Request
 
     conf = cloud.conf
     shared = parsed.shared_storage
@@ -187,11 +183,9 @@ def _request(
     for word, host in pairs(parsed.target_for, '--target-for', True).items():
         (server,) = resolve(cloud, [word])
         if server.uuid in target_for:
-            raise exceptions.UsageError(
-                f'--target-for names server {server.uuid} twice'
-            )
+            raise UsageError(f'--target-for names server {server.uuid} twice')
         target_for[server.uuid] = host
-    return situation.Request(
+    return Request(
         hosts=tuple(dict.fromkeys(hosts)),
         servers=tuple(dict.fromkeys(servers)),
         # an evacuation has no SQL to print
@@ -211,12 +205,12 @@ def _request(
     )
 
 
-def _sql(where: Any, plan: Any, cloud: cloud_module.Cloud) -> Table:
+def _sql(where: Any, plan: Any, cloud: Cloud) -> Table:
     from nova_recovery.changes import sql
 
     where.show(plan)
     where.say('\nOnly the SQL. Nothing was changed.')
-    rows: carry_out.Rows = [
+    rows: Rows = [
         (item.label, statement)
         for item in plan.items()
         if item.kind == 'move-record'

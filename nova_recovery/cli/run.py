@@ -5,25 +5,28 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 import dataclasses
 import threading
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
-from nova_recovery.cli import base
-from nova_recovery import exceptions
+from nova_recovery.cli.base import (
+    RecoveryCommand,
+    RecoveryLister,
+    RecoveryMixin,
+    RecoveryShowOne,
+)
+from nova_recovery.exceptions import NotFound
 
 if TYPE_CHECKING:
-    from nova_recovery.cli import show_plan
-    from nova_recovery.cli import stage as stage_module
-    from nova_recovery.engine import journal as journal_module
-    from nova_recovery.engine.journal import records
+    from nova_recovery.cli.show_plan import Line
+    from nova_recovery.cli.stage import Stage
+    from nova_recovery.engine.journal import Journal
+    from nova_recovery.engine.journal.records import RunRecord
 
     #: Shows a run as it is now.
-    Tell = Callable[[records.RunRecord], None]
+    Tell = Callable[[RunRecord], None]
 
 Table = tuple[tuple[str, ...], list[tuple[Any, ...]]]
 Fields = tuple[tuple[str, ...], tuple[Any, ...]]
@@ -42,16 +45,14 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def stage(
-    command: base.RecoveryMixin, parsed: argparse.Namespace
-) -> stage_module.Stage:
+def stage(command: RecoveryMixin, parsed: argparse.Namespace) -> Stage:
     """The terminal and the journal of this command."""
-    from nova_recovery.cli import stage as stage_module
+    from nova_recovery.cli.stage import Stage
 
-    return stage_module.Stage(command, parsed)
+    return Stage(command, parsed)
 
 
-class ListRun(base.RecoveryLister):
+class ListRun(RecoveryLister):
     """List the runs, the newest first."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -70,11 +71,11 @@ class ListRun(base.RecoveryLister):
         from nova_recovery.report import wording
 
         here = stage(self, parsed_args)
-        runs: list[records.RunRecord] = []
+        runs: list[RunRecord] = []
         try:
             with here.journal() as journal:
                 runs = journal.runs(limit=parsed_args.limit)
-        except exceptions.NotFound as error:
+        except NotFound as error:
             here.say(str(error))
         return (
             'ID',
@@ -100,7 +101,7 @@ class ListRun(base.RecoveryLister):
         ]
 
 
-class ShowRun(base.RecoveryShowOne):
+class ShowRun(RecoveryShowOne):
     """Show how far a run is and what needs attention.
 
     As text for people; with -f json its fields are there for scripts.
@@ -144,10 +145,7 @@ class ShowRun(base.RecoveryShowOne):
         return tuple(fields), tuple(fields.values())
 
     def produce_output(
-        self,
-        parsed_args: argparse.Namespace,
-        column_names: Any,
-        data: Any,
+        self, parsed_args: argparse.Namespace, column_names: Any, data: Any
     ) -> int:
         """As text for people, unless a format was asked for."""
         if parsed_args.formatter != 'table':
@@ -160,12 +158,8 @@ class ShowRun(base.RecoveryShowOne):
         return 0
 
     def _watch(
-        self,
-        here: stage_module.Stage,
-        journal: journal_module.Journal,
-        run: records.RunRecord,
-        seconds: float,
-    ) -> records.RunRecord:
+        self, here: Stage, journal: Journal, run: RunRecord, seconds: float
+    ) -> RunRecord:
         """The run when it has ended, or when nobody wants to watch it."""
         show = _redrawn if here.screen.is_terminal else _told
         pause = threading.Event()
@@ -189,18 +183,15 @@ class ShowRun(base.RecoveryShowOne):
 
 
 @contextlib.contextmanager
-def _redrawn(
-    here: stage_module.Stage, journal: journal_module.Journal
-) -> Iterator[Tell]:
+def _redrawn(here: Stage, journal: Journal) -> Iterator[Tell]:
     """The whole run on the terminal, in the same place each time."""
-    from rich import live
-    from rich import text
+    from rich import live, text
 
     with live.Live(
         console=here.screen, auto_refresh=False, transient=True
     ) as drawn:
 
-        def tell(run: records.RunRecord) -> None:
+        def tell(run: RunRecord) -> None:
             lines = _lines(here, journal, run)
             drawn.update(text.Text('\n').join(lines), refresh=True)
 
@@ -208,15 +199,13 @@ def _redrawn(
 
 
 @contextlib.contextmanager
-def _told(
-    here: stage_module.Stage, journal: journal_module.Journal
-) -> Iterator[Tell]:
+def _told(here: Stage, journal: Journal) -> Iterator[Tell]:
     """A line each time that something changed, for a log."""
     from nova_recovery.report import summary
 
     said = ''
 
-    def tell(run: records.RunRecord) -> None:
+    def tell(run: RunRecord) -> None:
         nonlocal said
         line = f'{run.state}: {summary.counted(run.counts)}'
         if line != said:
@@ -227,11 +216,8 @@ def _told(
 
 
 def _lines(
-    here: stage_module.Stage,
-    journal: journal_module.Journal,
-    run: records.RunRecord,
-    every: bool = False,
-) -> list[show_plan.Line]:
+    here: Stage, journal: Journal, run: RunRecord, every: bool = False
+) -> list[Line]:
     """The run for people."""
     from nova_recovery.cli import show_run
 
@@ -240,9 +226,7 @@ def _lines(
     return list(show_run.lines(run, plan, items, here.call, reason, every))
 
 
-def reason_of(
-    journal: journal_module.Journal, run: records.RunRecord
-) -> str:
+def reason_of(journal: Journal, run: RunRecord) -> str:
     """Why a run paused or was interrupted, '' if it wasn't."""
     if run.state not in ('paused', 'interrupted'):
         return ''
@@ -263,7 +247,7 @@ def _seconds(word: str) -> float:
     return seconds
 
 
-class ReportRun(base.RecoveryCommand):
+class ReportRun(RecoveryCommand):
     """Write the record of a run for the review of the incident.
 
     Who did what, when and why: the gates and who overrode them with which
@@ -288,8 +272,7 @@ class ReportRun(base.RecoveryCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         from nova_recovery.engine import files
-        from nova_recovery.report import record
-        from nova_recovery.report import written
+        from nova_recovery.report import record, written
 
         here = stage(self, parsed_args)
         with here.journal() as journal:

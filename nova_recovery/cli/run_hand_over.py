@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import argparse
 
-from nova_recovery.cli import base
 from nova_recovery.cli import run
-from nova_recovery import exceptions
+from nova_recovery.cli.base import RecoveryCommand
+from nova_recovery.exceptions import Refused
 
 
-class ExportRun(base.RecoveryCommand):
+class ExportRun(RecoveryCommand):
     """Save a run in a file, to go on with it on another controller."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -31,7 +31,7 @@ class ExportRun(base.RecoveryCommand):
         )
 
 
-class ImportRun(base.RecoveryCommand):
+class ImportRun(RecoveryCommand):
     """Take a run that was exported into the journal of this controller."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -50,7 +50,7 @@ class ImportRun(base.RecoveryCommand):
         self.app.stdout.write(f'{run_id}\n')
 
 
-class TakeOverRun(base.RecoveryCommand):
+class TakeOverRun(RecoveryCommand):
     """Make a run yours that somebody else began.
 
     Its claims in the cloud name you from then on. It is refused while the
@@ -79,7 +79,7 @@ class TakeOverRun(base.RecoveryCommand):
         with here.journal() as journal:
             found = here.run_of(journal)
             if found.holder:
-                raise exceptions.Refused(
+                raise Refused(
                     f'run {found.id} is carried out just now by '
                     f'{found.holder}; stop it there'
                 )

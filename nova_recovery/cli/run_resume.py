@@ -5,25 +5,21 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 import time
 from typing import TYPE_CHECKING
 
-from nova_recovery.cli import base
-from nova_recovery.cli import carry_out
-from nova_recovery.cli import recovering
-from nova_recovery.cli import run
-from nova_recovery import exceptions
+from nova_recovery.cli import carry_out, recovering, run
+from nova_recovery.cli.base import RecoveryLister
+from nova_recovery.cli.carry_out import Rows
+from nova_recovery.exceptions import Ambiguous, Refused, UsageError
 
 if TYPE_CHECKING:
-    from nova_recovery.engine.journal import records
-    from nova_recovery.engine import plan as plan_module
+    from nova_recovery.engine.journal.records import ItemRecord
+    from nova_recovery.engine.plan import Item, Plan
 
-Table = tuple[tuple[str, ...], carry_out.Rows]
+Table = tuple[tuple[str, ...], Rows]
 
 #: What gives back -> what it gives back. Once taken, a claim or a lock must
 #: not stay on a server that was left out: nobody could work on it any more.
@@ -34,7 +30,7 @@ GIVES_BACK = {
 }
 
 
-class ResumeRun(base.RecoveryLister):
+class ResumeRun(RecoveryLister):
     """Go on with a run that was interrupted, paused, killed or partly done.
 
     What is left is shown and asked for first, and the hard gates are checked
@@ -86,20 +82,18 @@ class ResumeRun(base.RecoveryLister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        from nova_recovery.engine.journal import states
         from nova_recovery import procedures
+        from nova_recovery.engine.journal import states
 
         here = run.stage(self, parsed_args)
         with here.journal() as journal:
             found = here.run_of(journal)
             if found.state == states.UNDONE:
-                raise exceptions.Refused(
-                    f'run {found.id} was undone; make a new plan'
-                )
+                raise Refused(f'run {found.id} was undone; make a new plan')
             # Before --again and --skip are written down: an undo that was
             # interrupted still has to know what was begun.
             if states.UNDO & set(found.counts):
-                raise exceptions.Refused(
+                raise Refused(
                     f'run {found.id} was undone in part: make a new plan, or '
                     'take back the rest with: '
                     f'{here.call("run", "undo", found.id)}'
@@ -118,13 +112,11 @@ class ResumeRun(base.RecoveryLister):
             held = {(i.kind, i.subject) for i in items if i.state == 'done'}
             servers = about(plan)
 
-            def kept(item: records.ItemRecord) -> bool:
+            def kept(item: ItemRecord) -> bool:
                 back = GIVES_BACK.get(item.kind), item.subject
                 return back not in held
 
-            left_out = list(
-                journal.items(found.id, states=states.SKIPPABLE)
-            )
+            left_out = list(journal.items(found.id, states=states.SKIPPABLE))
             skip = chosen(
                 left_out, parsed_args.skip, '--skip', kept, items, servers
             )
@@ -132,9 +124,7 @@ class ResumeRun(base.RecoveryLister):
                 plan,
                 [i.id for i in left_out if kept(i)],
                 recovering.pairs(
-                    parsed_args.skip_host,
-                    '--skip-host',
-                    form='HOST=REASON',
+                    parsed_args.skip_host, '--skip-host', form='HOST=REASON'
                 ),
             )
             # both may mean the same one
@@ -174,11 +164,11 @@ class ResumeRun(base.RecoveryLister):
 
 
 def chosen(
-    items: Iterable[records.ItemRecord],
+    items: Iterable[ItemRecord],
     words: Sequence[str],
     option: str,
-    fits: Callable[[records.ItemRecord], bool] = lambda item: True,
-    known: Iterable[records.ItemRecord] = (),
+    fits: Callable[[ItemRecord], bool] = lambda item: True,
+    known: Iterable[ItemRecord] = (),
     about: Mapping[str, str] | None = None,
 ) -> list[tuple[str, str]]:
     """The items that ``SUBJECT=REASON`` words mean, each with its reason.
@@ -199,7 +189,7 @@ def chosen(
         name, equals, reason = word.partition('=')
         named = _named(possible, name) or _named(every, name)
         if len(named) > 1:
-            raise exceptions.Ambiguous(
+            raise Ambiguous(
                 f'{option} {word}: several are called {name}; give the ID of '
                 'the one that is meant:',
                 list(named),
@@ -210,7 +200,7 @@ def chosen(
             if _id(item) in named or (about or {}).get(item.id) in named
         ]
         if not (equals and reason.strip() and some):
-            raise exceptions.UsageError(
+            raise UsageError(
                 f'{option} {word}: give SERVER=REASON with one of: '
                 + (', '.join(sorted({i.label for i in possible})) or 'none')
             )
@@ -218,21 +208,19 @@ def chosen(
     return found
 
 
-def _named(
-    items: Iterable[records.ItemRecord], name: str
-) -> dict[str, None]:
+def _named(items: Iterable[ItemRecord], name: str) -> dict[str, None]:
     """The servers, hosts or volumes that are called so, by their IDs."""
     return {
         _id(item): None for item in items if name in (item.label, _id(item))
     }
 
 
-def _id(item: records.ItemRecord) -> str:
+def _id(item: ItemRecord) -> str:
     """A server's UUID, the name of a host."""
     return item.subject.partition(':')[2]
 
 
-def about(plan: plan_module.Plan) -> dict[str, str]:
+def about(plan: Plan) -> dict[str, str]:
     """The servers whose volumes items are done to, by the items' ids.
 
     What is done to a volume for several servers is of none of them, unless
@@ -253,9 +241,7 @@ def about(plan: plan_module.Plan) -> dict[str, str]:
 
 
 def of_hosts(
-    plan: plan_module.Plan,
-    left: Iterable[str],
-    reasons: Mapping[str, str],
+    plan: Plan, left: Iterable[str], reasons: Mapping[str, str]
 ) -> list[tuple[str, str]]:
     """What is left of servers on these hosts, each item with the reason.
 
@@ -265,7 +251,7 @@ def of_hosts(
     """
     servers = about(plan)
 
-    def uuid(item: plan_module.Item) -> str:
+    def uuid(item: Item) -> str:
         return servers.get(item.id) or item.subject.partition(':')[2]
 
     hosts = {
@@ -285,14 +271,14 @@ def of_hosts(
     nothing = reasons.keys() - {on.get(item_id) for item_id, _ in found}
     if nothing:
         known = sorted({host for i in left if (host := on.get(i))})
-        raise exceptions.UsageError(
+        raise UsageError(
             f'--skip-host {sorted(nothing)[0]}: nothing is left of it, but '
             f'of: {", ".join(known) or "none"}'
         )
     return found
 
 
-def only_hard(plan: plan_module.Plan) -> plan_module.Plan:
+def only_hard(plan: Plan) -> Plan:
     """The plan with its soft gates as advice.
 
     They were passed or overridden when the run began, and the run itself

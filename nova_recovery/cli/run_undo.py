@@ -9,18 +9,18 @@ from collections.abc import Iterable
 import dataclasses
 from typing import TYPE_CHECKING
 
-from nova_recovery.cli import base
-from nova_recovery.cli import carry_out
-from nova_recovery.cli import run
+from nova_recovery.cli import carry_out, run
+from nova_recovery.cli.base import RecoveryLister
+from nova_recovery.cli.carry_out import Rows
 
 if TYPE_CHECKING:
-    from nova_recovery.cli import stage as stage_module
-    from nova_recovery.engine import change
-    from nova_recovery.engine import journal as journal_module
-    from nova_recovery.engine.journal import records
-    from nova_recovery.engine import plan as plan_module
+    from nova_recovery.cli.stage import Stage
+    from nova_recovery.engine.change import Registry
+    from nova_recovery.engine.journal import RunRecord
+    from nova_recovery.engine.journal.records import ItemRecord
+    from nova_recovery.engine.plan import Plan
 
-Table = tuple[tuple[str, ...], carry_out.Rows]
+Table = tuple[tuple[str, ...], Rows]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Foreseen:
     :ivar stays: items that can't be, each with why
     """
 
-    back: tuple[records.ItemRecord, ...]
-    stays: tuple[tuple[records.ItemRecord, str], ...]
+    back: tuple[ItemRecord, ...]
+    stays: tuple[tuple[ItemRecord, str], ...]
 
 
-class UndoRun(base.RecoveryLister):
+class UndoRun(RecoveryLister):
     """Take back what a run changed, as far as nobody changed it since.
 
     What will be reverted is shown and asked for first, and what can't be,
@@ -91,11 +91,7 @@ class UndoRun(base.RecoveryLister):
         )
 
     def _show(
-        self,
-        here: stage_module.Stage,
-        found: journal_module.RunRecord,
-        foreseen: Foreseen,
-        digest: str,
+        self, here: Stage, found: RunRecord, foreseen: Foreseen, digest: str
     ) -> None:
         from nova_recovery.cli import show_run
 
@@ -105,9 +101,7 @@ class UndoRun(base.RecoveryLister):
 
 
 def foresee(
-    plan: plan_module.Plan,
-    items: Iterable[records.ItemRecord],
-    registry: change.Registry,
+    plan: Plan, items: Iterable[ItemRecord], registry: Registry
 ) -> Foreseen:
     """What ``undo`` would do: its rules, without a look at the cloud.
 
@@ -116,8 +110,8 @@ def foresee(
     """
     planned = {item.id: item for item in plan.items()}
     reasons: dict[str, str] = {}
-    back: list[records.ItemRecord] = []
-    stays: list[tuple[records.ItemRecord, str]] = []
+    back: list[ItemRecord] = []
+    stays: list[tuple[ItemRecord, str]] = []
     for record in reversed(list(items)):
         if not record.begun or record.state == 'reverted':
             continue
@@ -133,7 +127,7 @@ def foresee(
     return Foreseen(tuple(back), tuple(stays))
 
 
-def digest_of(plan: plan_module.Plan, foreseen: Foreseen) -> str:
+def digest_of(plan: Plan, foreseen: Foreseen) -> str:
     """What approves this undo, and nothing else.
 
     Not the digest of the plan: who agreed to a recovery didn't agree to

@@ -7,10 +7,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from nova_recovery.cli import base
-from nova_recovery.cli import carry_out
-from nova_recovery.cli import recovering
-from nova_recovery import exceptions
+from nova_recovery.cli import carry_out, recovering
+from nova_recovery.cli.base import RecoveryLister, RecoveryShowOne
+from nova_recovery.cli.recovering import Table
+from nova_recovery.exceptions import UsageError
 
 ANY_NAME = (
     'A server: its UUID, name, database id, instance-000015b9, i-000015b9 or '
@@ -18,7 +18,7 @@ ANY_NAME = (
 )
 
 
-class ListServer(base.RecoveryLister):
+class ListServer(RecoveryLister):
     """List the servers of a host from the databases, whatever its state.
 
     Beside each, what speaks against evacuating and against moving it. The
@@ -38,7 +38,7 @@ class ListServer(base.RecoveryLister):
         )
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
         from nova_recovery.procedures import show_servers
 
         cloud = self.cloud(parsed_args)
@@ -49,7 +49,7 @@ class ListServer(base.RecoveryLister):
         return columns, rows
 
 
-class ShowServer(base.RecoveryShowOne):
+class ShowServer(RecoveryShowOne):
     """Show the row of a server, found by any of its names."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -75,7 +75,7 @@ class ShowServer(base.RecoveryShowOne):
         return show_servers.one(cloud, server)
 
 
-class RecoverServer(base.RecoveryLister):
+class RecoverServer(RecoveryLister):
     """Bring single servers of a dead host back on another.
 
     As host recover, for the servers that are named. They may be of
@@ -92,12 +92,12 @@ class RecoverServer(base.RecoveryLister):
         recovering.add_options(parser)
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
         cloud = self.cloud(parsed_args)
         found = recovering.resolve(cloud, parsed_args.servers)
         homeless = [server.name for server in found if not server.host]
         if homeless:
-            raise exceptions.UsageError(
+            raise UsageError(
                 f'on no host, so not to be recovered: {", ".join(homeless)}'
             )
         return recovering.recover(
@@ -109,7 +109,7 @@ class RecoverServer(base.RecoveryLister):
         )
 
 
-class RebootServer(base.RecoveryLister):
+class RebootServer(RecoveryLister):
     """Reboot servers, each exactly once: hard, or started if stopped.
 
     What was sent is never sent again unless it is proven that it was not
@@ -126,7 +126,7 @@ class RebootServer(base.RecoveryLister):
         carry_out.add_plan_options(parser)
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
         from nova_recovery.cloud import clock
         from nova_recovery.procedures import reboot
 
@@ -144,7 +144,7 @@ class RebootServer(base.RecoveryLister):
         return carry_out.settle(self, parsed_args, plan, cloud).table
 
 
-class SetServer(base.RecoveryLister):
+class SetServer(RecoveryLister):
     """Correct the states of a server in its row.
 
     Only combinations that nova leaves alone; where "openstack server set
@@ -178,15 +178,13 @@ class SetServer(base.RecoveryLister):
         carry_out.add_plan_options(parser)
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
         from nova_recovery.cloud import clock
         from nova_recovery.procedures import set_states
 
         wanted = parsed_args
         if not (wanted.vm_state or wanted.power_state or wanted.task_state):
-            raise exceptions.UsageError(
-                'give --vm-state, --power-state or --task-state'
-            )
+            raise UsageError('give --vm-state, --power-state or --task-state')
         state = power = None
         if wanted.vm_state:
             state = set_states.vm_state(wanted.vm_state)

@@ -6,14 +6,13 @@ from __future__ import annotations
 
 import argparse
 
-from nova_recovery.cli import base
-from nova_recovery.cli import carry_out
-from nova_recovery.cli import guest_options
-from nova_recovery.cli import recovering
+from nova_recovery.cli import carry_out, guest_options, recovering
 from nova_recovery.cli import server as server_module
+from nova_recovery.cli.base import RecoveryLister
+from nova_recovery.cli.recovering import Table
 
 
-class RebootGuest(base.RecoveryLister):
+class RebootGuest(RecoveryLister):
     """Reboot guests from inside, over ssh, each exactly once.
 
     "shutdown -r now" is sent by your own ssh, with your ssh_config, keys,
@@ -35,7 +34,7 @@ class RebootGuest(base.RecoveryLister):
         carry_out.add_plan_options(parser)
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
         from nova_recovery.cloud import clock
         from nova_recovery.procedures import reboot_guests
 

@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 import itertools
 import shlex
 import sys
@@ -14,9 +13,9 @@ from typing import TextIO
 from rich import console as rich_console
 from rich import text as rich_text
 
-from nova_recovery.engine import change
-from nova_recovery.engine import gates as gates_module
-from nova_recovery.engine import plan as plan_module
+from nova_recovery.engine.change import Registry
+from nova_recovery.engine.gates import address
+from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.report import wording
 
 #: So much of a plan's digest is shown at its head, and is enough to approve.
@@ -53,11 +52,7 @@ def console(stream: TextIO) -> rich_console.Console:
             errors='backslashreplace'
         )
     return rich_console.Console(
-        file=stream,
-        soft_wrap=True,
-        highlight=False,
-        markup=False,
-        emoji=False,
+        file=stream, soft_wrap=True, highlight=False, markup=False, emoji=False
     )
 
 
@@ -67,8 +62,8 @@ def width(screen: rich_console.Console) -> int:
 
 
 def show(
-    plan: plan_module.Plan,
-    registry: change.Registry,
+    plan: Plan,
+    registry: Registry,
     screen: rich_console.Console,
     every: bool = False,
 ) -> None:
@@ -81,10 +76,7 @@ def show(
 
 
 def lines(
-    plan: plan_module.Plan,
-    registry: change.Registry,
-    columns: int,
-    every: bool = False,
+    plan: Plan, registry: Registry, columns: int, every: bool = False
 ) -> Iterator[Line]:
     """The plan, line by line."""
     first = sys.maxsize if every else FIRST
@@ -109,14 +101,14 @@ def lines(
 
 
 def gate_lines(
-    gates: Sequence[plan_module.Gate], columns: int, first: int = FIRST
+    gates: Sequence[Gate], columns: int, first: int = FIRST
 ) -> Iterator[Line]:
     """The gates under their heading; of many alike the first ones only."""
     if not gates:
         return
     yield from _heading('Gates')
     column = min(max(len(gate.name) for gate in gates), 24)
-    alike: dict[tuple[str, str], list[plan_module.Gate]] = {}
+    alike: dict[tuple[str, str], list[Gate]] = {}
     for gate in gates:
         alike.setdefault((_word(gate), gate.name), []).append(gate)
     for (word, name), several in alike.items():
@@ -138,10 +130,7 @@ def gate_lines(
 
 
 def step_lines(
-    plan: plan_module.Plan,
-    registry: change.Registry,
-    columns: int,
-    every: bool = False,
+    plan: Plan, registry: Registry, columns: int, every: bool = False
 ) -> Iterator[Line]:
     """The steps with their first items."""
     total = sum(len(step.items) for step in plan.steps)
@@ -169,11 +158,7 @@ def step_lines(
 
 
 def _step(
-    heading: str,
-    step: plan_module.Step,
-    first: int,
-    registry: change.Registry,
-    columns: int,
+    heading: str, step: Step, first: int, registry: Registry, columns: int
 ) -> Iterator[Line]:
     subjects = [item.subject for item in step.items]
     several = wording.count(len(subjects), wording.noun_of(subjects))
@@ -186,9 +171,7 @@ def _step(
 
 
 def _items(
-    items: Sequence[plan_module.Item],
-    registry: change.Registry,
-    columns: int,
+    items: Sequence[Item], registry: Registry, columns: int
 ) -> Iterator[Line]:
     """Each item with what it changes; those that only have names, in a row."""
     plain: list[str] = []
@@ -213,9 +196,7 @@ def _items(
         yield from map(Line, wording.wrap(', '.join(plain), '  ', columns))
 
 
-def _gate(
-    gate: plan_module.Gate, head: str, columns: int, told: bool
-) -> Iterator[Line]:
+def _gate(gate: Gate, head: str, columns: int, told: bool) -> Iterator[Line]:
     about = f'{gate.subject}: ' if gate.subject else ''
     yield from _styled(f'{about}{gate.observed}', head, _word(gate), columns)
     further: list[str] = []
@@ -227,18 +208,18 @@ def _gate(
         yield from map(Line, wording.wrap(line, ' ' * len(head), columns))
 
 
-def _way_past(gate: plan_module.Gate) -> list[str]:
+def _way_past(gate: Gate) -> list[str]:
     """How the gate is overridden, or that it can't be."""
     if not gate.blocks or '--override' in gate.remedy:
         return []
     if gate.klass == 'hard':
         return ["(this gate can't be overridden)"]
-    where = gates_module.address(gate.name, gate.subject)
+    where = address(gate.name, gate.subject)
     either = 'or ' if gate.remedy else ''
     return [f'{either}--override {shlex.quote(f"{where}=REASON")}']
 
 
-def _word(gate: plan_module.Gate) -> str:
+def _word(gate: Gate) -> str:
     if gate.klass == 'advice' and gate.state != 'ok':
         return 'advice'
     return gate.state

@@ -5,21 +5,17 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Iterator
-from typing import Any
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TYPE_CHECKING
 
 from rich import text as rich_text
 
-from nova_recovery.engine import plan as plan_module
-from nova_recovery.report import summary
-from nova_recovery.report import wording
+from nova_recovery.engine.plan import Plan
+from nova_recovery.report import summary, wording
 
 if TYPE_CHECKING:
-    from nova_recovery.cli import run_undo
-    from nova_recovery.engine.journal import records
+    from nova_recovery.cli.run_undo import Foreseen
+    from nova_recovery.engine.journal.records import ItemRecord, RunRecord
 
 #: Where an undo was.
 UNDO = {'reverting', 'reverted', 'kept'}
@@ -46,9 +42,9 @@ STYLES = {
 
 
 def lines(
-    run: records.RunRecord,
-    plan: plan_module.Plan,
-    items: Iterable[records.ItemRecord],
+    run: RunRecord,
+    plan: Plan,
+    items: Iterable[ItemRecord],
     call: Callable[..., str],
     reason: str = '',
     every: bool = False,
@@ -80,7 +76,7 @@ def lines(
                 style='yellow',
             )
     yield Line()
-    by_step: dict[str, list[records.ItemRecord]] = {}
+    by_step: dict[str, list[ItemRecord]] = {}
     for item in items:
         by_step.setdefault(item.step, []).append(item)
     for heading, step in zip(plan.headings, plan.steps, strict=True):
@@ -90,7 +86,7 @@ def lines(
     yield from map(Line, ways_on(run, call))
 
 
-def ways_on(run: records.RunRecord, call: Callable[..., str]) -> Iterator[str]:
+def ways_on(run: RunRecord, call: Callable[..., str]) -> Iterator[str]:
     """What an operator can type next."""
     # a run whose undo was begun can't be resumed
     forth = run.state != 'done' and not UNDO & set(run.counts)
@@ -106,7 +102,7 @@ def ways_on(run: records.RunRecord, call: Callable[..., str]) -> Iterator[str]:
         yield f'Take back: {call("run", "undo", run.id)}'
 
 
-def state_of(run: records.RunRecord) -> str:
+def state_of(run: RunRecord) -> str:
     """Its state; ``killed`` if nobody is left who carries it out."""
     killed = run.state == 'running' and not run.holder
     return 'killed' if killed else run.state
@@ -122,7 +118,7 @@ def done_of(counts: dict[str, int]) -> str:
     return f'{done}/{sum(counts.values())}'
 
 
-def item_line(item: records.ItemRecord) -> Line:
+def item_line(item: ItemRecord) -> Line:
     """One item with what came of it, not wrapped."""
     name = wording.identifier(item.subject, item.label)
     parts = [item.label, name, item.detail]
@@ -135,7 +131,7 @@ def item_line(item: records.ItemRecord) -> Line:
 
 
 def undo_lines(
-    foreseen: run_undo.Foreseen, columns: int, digest: str
+    foreseen: Foreseen, columns: int, digest: str
 ) -> Iterator[Line]:
     """What an undo will revert and what stays, with why."""
     if foreseen.back:
@@ -169,7 +165,7 @@ def _more(number: int) -> Iterator[Line]:
         yield Line(f'  … and {number} more', style='dim')
 
 
-def _facts(run: records.RunRecord, reason: str) -> list[tuple[str, Any]]:
+def _facts(run: RunRecord, reason: str) -> list[tuple[str, Any]]:
     took = wording.span(run.started_at, run.finished_at)
     return [
         ('state', f'{state_of(run)}: {summary.counted(run.counts)}'),
@@ -188,15 +184,10 @@ def _facts(run: records.RunRecord, reason: str) -> list[tuple[str, Any]]:
     ]
 
 
-def _step(
-    title: str,
-    items: list[records.ItemRecord],
-    every: bool,
-) -> Iterator[Line]:
+def _step(title: str, items: list[ItemRecord], every: bool) -> Iterator[Line]:
     counts = collections.Counter(item.state for item in items)
     yield Line.assemble(
-        (title, 'bold'),
-        (f'  ({summary.counted(counts)})', 'dim'),
+        (title, 'bold'), (f'  ({summary.counted(counts)})', 'dim')
     )
     good = summary.gravity('skipped')
     hidden = 0

@@ -10,16 +10,19 @@ import contextlib
 import os
 import tempfile
 import time
-from typing import Any
-from typing import TextIO
-from typing import TYPE_CHECKING
+from typing import Any, TextIO, TYPE_CHECKING
 
-from nova_recovery.cli import base
-from nova_recovery import exceptions
 from nova_recovery import exit_codes
+from nova_recovery.cli.base import (
+    RecoveryCommand,
+    RecoveryLister,
+    RecoveryMixin,
+    RecoveryShowOne,
+)
+from nova_recovery.exceptions import RecoveryError, UsageError
 
 if TYPE_CHECKING:
-    from nova_recovery.snapshot import reading
+    from nova_recovery.snapshot.reading import Snapshot
 
 Table = tuple[tuple[str, ...], Any]
 
@@ -64,18 +67,16 @@ class Progress:
             self._stream.flush()
 
 
-class SnapshotCommand(base.RecoveryMixin):
+class SnapshotCommand(RecoveryMixin):
     """What the commands have in common."""
 
     def find(self, parsed_args: argparse.Namespace, name: str) -> str:
         """The path of the snapshot that is meant."""
         from nova_recovery.snapshot import store
 
-        return store.resolve(
-            self.conf(parsed_args).snapshot.directory, name
-        )
+        return store.resolve(self.conf(parsed_args).snapshot.directory, name)
 
-    def warn_unknown(self, snapshot: reading.Snapshot) -> None:
+    def warn_unknown(self, snapshot: Snapshot) -> None:
         """Name on stderr what was not read, which makes it half done."""
         for source in snapshot.sources:
             parts = [p for p in snapshot.unknown if p.source == source.name]
@@ -92,19 +93,18 @@ class SnapshotCommand(base.RecoveryMixin):
     def take(self, parsed_args: argparse.Namespace, **wanted: Any) -> str:
         """Take a snapshot; the path of its file."""
         from nova_recovery.snapshot import taking
+        from nova_recovery.snapshot.taking import Request
 
         progress = Progress(self.app.stderr)
         try:
             return taking.take(
-                self.cloud(parsed_args),
-                taking.Request(**wanted),
-                progress,
+                self.cloud(parsed_args), Request(**wanted), progress
             )
         finally:
             progress.end()
 
 
-class CreateSnapshot(base.RecoveryShowOne, SnapshotCommand):
+class CreateSnapshot(RecoveryShowOne, SnapshotCommand):
     """Save what servers, volumes and hosts are, while all is well.
 
     Each database is read in one consistent transaction. What does not
@@ -148,8 +148,8 @@ class CreateSnapshot(base.RecoveryShowOne, SnapshotCommand):
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-        from nova_recovery.snapshot import reading
         from nova_recovery.snapshot import taking
+        from nova_recovery.snapshot.reading import Snapshot
 
         began = time.monotonic()
         path = self.take(
@@ -162,7 +162,7 @@ class CreateSnapshot(base.RecoveryShowOne, SnapshotCommand):
         dropped = []
         if not parsed_args.file:
             dropped = taking.prune(self.cloud(parsed_args))
-        with reading.Snapshot(path) as snapshot:
+        with Snapshot(path) as snapshot:
             self.warn_unknown(snapshot)
             rows = sum(part.rows for part in snapshot.parts)
             return (
@@ -194,7 +194,7 @@ class CreateSnapshot(base.RecoveryShowOne, SnapshotCommand):
             )
 
 
-class ListSnapshot(base.RecoveryLister, SnapshotCommand):
+class ListSnapshot(RecoveryLister, SnapshotCommand):
     """List the snapshots in the configured directory, newest first.
 
     Example: openstack recovery snapshot list -f json
@@ -234,7 +234,7 @@ class ListSnapshot(base.RecoveryLister, SnapshotCommand):
         ]
 
 
-class ShowSnapshot(base.RecoveryLister, SnapshotCommand):
+class ShowSnapshot(RecoveryLister, SnapshotCommand):
     """Show what a snapshot has: its sections, or the rows of one of them.
 
     --map writes the file "volume instance mountpoint" of the guide: the
@@ -264,23 +264,21 @@ class ShowSnapshot(base.RecoveryLister, SnapshotCommand):
             help='With --section: only those of this host',
         )
         parser.add_argument(
-            '--map',
-            metavar='<file>',
-            help='Also write the map file there',
+            '--map', metavar='<file>', help='Also write the map file there'
         )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         from nova_recovery.engine import files
         from nova_recovery.snapshot import mapfile
-        from nova_recovery.snapshot import reading
+        from nova_recovery.snapshot.reading import Snapshot
 
         if not parsed_args.section and (
             parsed_args.server or parsed_args.host
         ):
-            raise exceptions.UsageError('--server and --host want --section')
+            raise UsageError('--server and --host want --section')
         path = self.find(parsed_args, parsed_args.snapshot)
-        with reading.Snapshot(path) as snapshot:
+        with Snapshot(path) as snapshot:
             if parsed_args.map:
                 files.write(parsed_args.map, mapfile.lines(snapshot))
             if parsed_args.section:
@@ -296,7 +294,7 @@ class ShowSnapshot(base.RecoveryLister, SnapshotCommand):
             ), _parts(snapshot)
 
 
-class DiffSnapshot(base.RecoveryLister, SnapshotCommand):
+class DiffSnapshot(RecoveryLister, SnapshotCommand):
     """Show what is different between two snapshots, or one and now.
 
     What one of them does not know is told as unknown, and the command ends
@@ -329,14 +327,14 @@ class DiffSnapshot(base.RecoveryLister, SnapshotCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         from nova_recovery.snapshot import comparing
-        from nova_recovery.snapshot import reading
+        from nova_recovery.snapshot.reading import Snapshot
 
         with contextlib.ExitStack() as stack:
             before = stack.enter_context(
-                reading.Snapshot(self.find(parsed_args, parsed_args.before))
+                Snapshot(self.find(parsed_args, parsed_args.before))
             )
             path = stack.enter_context(self._after(parsed_args, before))
-            after = stack.enter_context(reading.Snapshot(path))
+            after = stack.enter_context(Snapshot(path))
             rows = []
             for one in comparing.differences(before, after):
                 if one.code == comparing.UNKNOWN:
@@ -364,7 +362,7 @@ class DiffSnapshot(base.RecoveryLister, SnapshotCommand):
 
     @contextlib.contextmanager
     def _after(
-        self, parsed_args: argparse.Namespace, before: reading.Snapshot
+        self, parsed_args: argparse.Namespace, before: Snapshot
     ) -> Iterator[str]:
         if parsed_args.after != 'now':
             yield self.find(parsed_args, parsed_args.after)
@@ -379,7 +377,7 @@ class DiffSnapshot(base.RecoveryLister, SnapshotCommand):
             )
 
 
-class DeleteSnapshot(base.RecoveryCommand, SnapshotCommand):
+class DeleteSnapshot(RecoveryCommand, SnapshotCommand):
     """Delete snapshots. Nothing that is no snapshot is deleted.
 
     Example: openstack recovery snapshot delete 2026-11-22T14-49-51Z
@@ -401,7 +399,7 @@ class DeleteSnapshot(base.RecoveryCommand, SnapshotCommand):
         store.delete(list(dict.fromkeys(paths)))
 
 
-class VerifySnapshot(base.RecoveryShowOne, SnapshotCommand):
+class VerifySnapshot(RecoveryShowOne, SnapshotCommand):
     """Prove that a snapshot is what was written, and complete.
 
     Ends with 1 if it is damaged, 4 if something could not be read when it
@@ -420,13 +418,13 @@ class VerifySnapshot(base.RecoveryShowOne, SnapshotCommand):
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         from nova_recovery.snapshot import checking
         from nova_recovery.snapshot import format as format_module
-        from nova_recovery.snapshot import reading
+        from nova_recovery.snapshot.reading import Snapshot
 
         path = self.find(parsed_args, parsed_args.snapshot)
-        with reading.Snapshot(path) as snapshot:
+        with Snapshot(path) as snapshot:
             found = checking.problems(snapshot)
             if found:
-                raise exceptions.RecoveryError(
+                raise RecoveryError(
                     f'snapshot {path}: damaged: {"; ".join(found)}'
                 )
             self.warn_unknown(snapshot)
@@ -451,7 +449,7 @@ class VerifySnapshot(base.RecoveryShowOne, SnapshotCommand):
             )
 
 
-def _parts(snapshot: reading.Snapshot) -> list[tuple[Any, ...]]:
+def _parts(snapshot: Snapshot) -> list[tuple[Any, ...]]:
     sources = {source.name: source for source in snapshot.sources}
     return [
         (
@@ -467,14 +465,12 @@ def _parts(snapshot: reading.Snapshot) -> list[tuple[Any, ...]]:
     ]
 
 
-def _section(
-    snapshot: reading.Snapshot, parsed_args: argparse.Namespace
-) -> Table:
+def _section(snapshot: Snapshot, parsed_args: argparse.Namespace) -> Table:
     from nova_recovery.snapshot import format as format_module
 
     section = format_module.SECTIONS.get(parsed_args.section)
     if section is None:
-        raise exceptions.UsageError(
+        raise UsageError(
             f'no section {parsed_args.section}; there are '
             + ', '.join(format_module.SECTIONS)
         )
@@ -497,6 +493,4 @@ def _column(section: Any, *names: str) -> str:
     for name in names:
         if name in section.columns:
             return name
-    raise exceptions.UsageError(
-        f'section {section.name} says nothing of a {names[0]}'
-    )
+    raise UsageError(f'section {section.name} says nothing of a {names[0]}')

@@ -5,9 +5,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
 import datetime
@@ -19,33 +17,29 @@ import re
 import shlex
 import socket
 import sys
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
-from nova_recovery import changes
+from nova_recovery import changes, procedures
 from nova_recovery.changes import claims_of_run
-from nova_recovery.cli import carry_out
-from nova_recovery.cli import show_plan
-from nova_recovery.cli import show_run
-from nova_recovery.engine import change
-from nova_recovery.engine import gates as gates_module
-from nova_recovery.engine import plan as plan_module
-from nova_recovery.engine import planfile
-from nova_recovery.engine import printable
-from nova_recovery import exceptions
-from nova_recovery import procedures
-from nova_recovery.report import summary
-from nova_recovery.report import wording
+from nova_recovery.cli import carry_out, show_plan, show_run
+from nova_recovery.cli.carry_out import Asker, Result
+from nova_recovery.cli.show_plan import Line
+from nova_recovery.engine import change, planfile, printable
+from nova_recovery.engine.change import Guard, Registry
+from nova_recovery.engine.gates import again
+from nova_recovery.engine.plan import Plan
+from nova_recovery.exceptions import Ambiguous, NotFound, Refused
+from nova_recovery.report import summary, wording
 
 if TYPE_CHECKING:
     from oslo_config import cfg
 
-    from nova_recovery.cli import base
-    from nova_recovery.cloud import cloud as cloud_module
-    from nova_recovery.engine import journal as journal_module
-    from nova_recovery.engine.journal import records
-    from nova_recovery.engine import progress
-    from nova_recovery.engine import session
+    from nova_recovery.cli.base import RecoveryMixin
+    from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.engine.journal import Journal
+    from nova_recovery.engine.journal.records import RunRecord
+    from nova_recovery.engine.progress import Reporter
+    from nova_recovery.engine.session import Outcome
 
 LOG = logging.getLogger(__name__)
 
@@ -70,13 +64,13 @@ class Stage:
     """One command that was typed."""
 
     def __init__(
-        self, command: base.RecoveryMixin, parsed: argparse.Namespace
+        self, command: RecoveryMixin, parsed: argparse.Namespace
     ) -> None:
         self._command, self._parsed = command, parsed
         self.screen = show_plan.console(command.app.stderr)
 
     @functools.cached_property
-    def registry(self) -> change.Registry:
+    def registry(self) -> Registry:
         return changes.registry()
 
     @functools.cached_property
@@ -88,7 +82,7 @@ class Stage:
         """Columns to write in."""
         return show_plan.width(self.screen)
 
-    def say(self, text: str | show_plan.Line = '') -> None:
+    def say(self, text: str | Line = '') -> None:
         """One line on stderr, while somebody is there to read it.
 
         What is text may have names that tenants chose.
@@ -102,18 +96,16 @@ class Stage:
             # result on stdout and the exit code are still to come.
             LOG.debug('stderr is gone, so nobody reads: %s', text)
 
-    def show(self, plan: plan_module.Plan) -> None:
+    def show(self, plan: Plan) -> None:
         """The plan on stderr."""
         show_plan.show(plan, self.registry, self.screen)
 
-    def show_gates(self, plan: plan_module.Plan) -> None:
+    def show_gates(self, plan: Plan) -> None:
         """Its gates alone on stderr."""
         for line in show_plan.gate_lines(plan.gates, self.width):
             self.screen.print(line)
 
-    def say_decided(
-        self, what: str, words: Sequence[tuple[str, str]]
-    ) -> None:
+    def say_decided(self, what: str, words: Sequence[tuple[str, str]]) -> None:
         """What the operator decided about items, each with the reason."""
         for item_id, reason in words:
             self.say(f'{what}: {item_id}  ({reason})')
@@ -123,10 +115,8 @@ class Stage:
         if through is not None:
             self.say(f'Pauses when step {through} is over (--through).')
 
-    def asker(self) -> carry_out.Asker:
-        return carry_out.Asker(
-            self._command.app.stdin, self._command.app.stderr
-        )
+    def asker(self) -> Asker:
+        return Asker(self._command.app.stdin, self._command.app.stderr)
 
     def call(self, *words: str) -> str:
         """How another command is typed in this program, to be copied."""
@@ -135,22 +125,22 @@ class Stage:
         return shlex.join([*program, *words])
 
     @contextlib.contextmanager
-    def journal(self, make: bool = False) -> Iterator[journal_module.Journal]:
+    def journal(self, make: bool = False) -> Iterator[Journal]:
         """The journal that is configured; closed at the end.
 
         :param make: for a new run: make one where there is none
         :raises NotFound: there is none
         """
-        from nova_recovery.engine import journal as journal_module
+        from nova_recovery.engine.journal import Journal
 
         url = self._conf.journal.connection
-        opened = journal_module.Journal
+        opened = Journal
         with contextlib.closing(
             opened.open(url) if make else opened.open_existing(url)
         ) as journal:
             yield journal
 
-    def run_of(self, journal: journal_module.Journal) -> records.RunRecord:
+    def run_of(self, journal: Journal) -> RunRecord:
         """The run that the command names.
 
         :raises NotFound: with those that there are
@@ -158,13 +148,11 @@ class Stage:
         """
         try:
             return journal.run(self._parsed.run)
-        except exceptions.NotFound as error:
+        except NotFound as error:
             newest = [f'{r.id}  {r.title}' for r in journal.runs(limit=5)]
             if not newest:
                 raise
-            raise exceptions.Ambiguous(
-                f'{error}; the newest are:', newest
-            ) from error
+            raise Ambiguous(f'{error}; the newest are:', newest) from error
 
     def who(self) -> dict[str, str]:
         """Who does it, where, and with which command."""
@@ -174,7 +162,7 @@ class Stage:
             'command': typed(sys.argv),
         }
 
-    def check_mine(self, found: records.RunRecord) -> None:
+    def check_mine(self, found: RunRecord) -> None:
         """Refuse a run of another controller.
 
         Its claims in the cloud name that one, which may still be at it.
@@ -182,32 +170,27 @@ class Stage:
         :raises Refused: with how to make it ours
         """
         if found.machine != self.who()['machine']:
-            raise exceptions.Refused(
+            raise Refused(
                 f'run {found.id} is of {found.who} on {found.machine}; make '
                 f'it yours first: {self.call("run", "take", "over", found.id)}'
                 ' --reason WHY'
             )
 
-    def check_kinds(self, plan: plan_module.Plan) -> None:
+    def check_kinds(self, plan: Plan) -> None:
         """:raises RecoveryError: a plan of another version"""
         change.check_kinds(plan, self.registry)
 
     def checked_again(
-        self,
-        plan: plan_module.Plan,
-        cloud: cloud_module.Cloud,
-        touched: frozenset[str] = frozenset(),
-    ) -> plan_module.Plan:
+        self, plan: Plan, cloud: Cloud, touched: frozenset[str] = frozenset()
+    ) -> Plan:
         """The same plan with its gates as they are now.
 
         :param touched: subjects that its run has begun to change
         """
         now = procedures.check_gates(plan, cloud, touched)
-        return dataclasses.replace(
-            plan, gates=gates_module.again(now, plan.gates)
-        )
+        return dataclasses.replace(plan, gates=again(now, plan.gates))
 
-    def save(self, plan: plan_module.Plan, path: str) -> carry_out.Result:
+    def save(self, plan: Plan, path: str) -> Result:
         """Save the plan and stop."""
         planfile.save(plan, path)
         self.say(
@@ -217,30 +200,30 @@ class Stage:
         carry_out.refuse_if_blocked(plan.gates)
         return self.nothing(plan)
 
-    def dry(self, plan: plan_module.Plan) -> carry_out.Result:
+    def dry(self, plan: Plan) -> Result:
         """Stop after the plan was shown."""
         self.say('\nDry run. Nothing was changed.')
         return self.nothing(plan)
 
-    def nothing(self, plan: plan_module.Plan) -> carry_out.Result:
+    def nothing(self, plan: Plan) -> Result:
         """The result of a plan that isn't carried out, or is empty."""
-        return carry_out.Result(*procedures.table(plan, None))
+        return Result(*procedures.table(plan, None))
 
     def run(
         self,
-        journal: journal_module.Journal,
+        journal: Journal,
         run_id: str,
-        plan: plan_module.Plan,
-        cloud: cloud_module.Cloud,
+        plan: Plan,
+        cloud: Cloud,
         through: int | None = None,
-    ) -> carry_out.Result:
+    ) -> Result:
         """Run what the journal has, from its beginning or from where it is.
 
         Sets the command's exit code.
 
         :param through: pause before the first step with a higher number
         """
-        from nova_recovery.engine import runner
+        from nova_recovery.engine.runner import Runner
 
         self.say(f'\nRun {run_id}')
         marker = journal.run(run_id).marker
@@ -252,7 +235,7 @@ class Stage:
             lambda: earlier | requests_of(journal, run_id),
             lambda: {i.id: i.state for i in journal.items(run_id)},
         )
-        one = runner.Runner(
+        one = Runner(
             before=before,
             through=through,
             **self._session(journal, cloud, guard),
@@ -260,12 +243,8 @@ class Stage:
         return self._end(journal, plan, one.carry_out(run_id))
 
     def undo(
-        self,
-        journal: journal_module.Journal,
-        run_id: str,
-        plan: plan_module.Plan,
-        cloud: cloud_module.Cloud,
-    ) -> carry_out.Result:
+        self, journal: Journal, run_id: str, plan: Plan, cloud: Cloud
+    ) -> Result:
         """Take back what of the run is in the cloud.
 
         Sets the command's exit code.
@@ -282,10 +261,7 @@ class Stage:
         return self._end(journal, plan, outcome)
 
     def _session(
-        self,
-        journal: journal_module.Journal,
-        cloud: cloud_module.Cloud,
-        guard: change.Guard | None,
+        self, journal: Journal, cloud: Cloud, guard: Guard | None
     ) -> dict[str, Any]:
         """What both ways through a run need."""
         return {
@@ -297,19 +273,14 @@ class Stage:
             'guard': guard,
         }
 
-    def _reporter(self) -> progress.Reporter:
-        from nova_recovery.engine import progress
+    def _reporter(self) -> Reporter:
+        from nova_recovery.engine.progress import PlainReporter, RichReporter
 
         if self.screen.is_terminal:
-            return progress.RichReporter(self._command.app.stderr)
-        return progress.PlainReporter(self._command.app.stderr)
+            return RichReporter(self._command.app.stderr)
+        return PlainReporter(self._command.app.stderr)
 
-    def _end(
-        self,
-        journal: journal_module.Journal,
-        plan: plan_module.Plan,
-        outcome: session.Outcome,
-    ) -> carry_out.Result:
+    def _end(self, journal: Journal, plan: Plan, outcome: Outcome) -> Result:
         """Say how it ended and how to go on; the result for stdout."""
         self.say()
         counts = summary.counted(outcome.counts)
@@ -320,12 +291,10 @@ class Stage:
             self.say(line)
         self._command.exit_code = outcome.exit_code
         columns, rows = procedures.table(plan, journal.items(outcome.run_id))
-        return carry_out.Result(columns, rows, outcome.exit_code)
+        return Result(columns, rows, outcome.exit_code)
 
 
-def requests_of_others(
-    journal: journal_module.Journal, run_id: str
-) -> frozenset[str]:
+def requests_of_others(journal: Journal, run_id: str) -> frozenset[str]:
     """The same of those runs that ended within the last hour.
 
     What we did ourselves a minute ago is nobody else at work.
@@ -339,9 +308,7 @@ def requests_of_others(
     return frozenset(found)
 
 
-def requests_of(
-    journal: journal_module.Journal, run_id: str
-) -> frozenset[str]:
+def requests_of(journal: Journal, run_id: str) -> frozenset[str]:
     """The ids of the requests that the run has sent so far.
 
     One whose answer was lost is known by the row that nova has of it, which

@@ -7,18 +7,18 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from nova_recovery.cli import base
-from nova_recovery.cli import carry_out
-from nova_recovery.cli import recovering
-from nova_recovery.cli import server as server_module
-from nova_recovery import exceptions
 from nova_recovery import exit_codes
+from nova_recovery.cli import carry_out, recovering
+from nova_recovery.cli import server as server_module
+from nova_recovery.cli.base import RecoveryLister
+from nova_recovery.cli.recovering import Table
+from nova_recovery.exceptions import NotFound, UsageError
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud.cloud import Cloud
 
 
-class CheckVolume(base.RecoveryLister):
+class CheckVolume(RecoveryLister):
     """Compare nova's mappings of volumes with cinder's attachments.
 
     Lists what is wrong: danger (a reboot or a start may lose the disk),
@@ -36,15 +36,15 @@ class CheckVolume(base.RecoveryLister):
         )
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
         from nova_recovery.procedures.volumes import assess
-        from nova_recovery.procedures.volumes import read
+        from nova_recovery.procedures.volumes.read import Scope
 
         cloud = self.cloud(parsed_args)
         server = None
         if parsed_args.server:
             server = _server(cloud, parsed_args.server)
-        scope = read.Scope(parsed_args.host, server, parsed_args.project)
+        scope = Scope(parsed_args.host, server, parsed_args.project)
         result = assess.assess(cloud, scope)
         self.app.stderr.write(f'{result.summary()}\n')
         if not result.consistent:
@@ -60,7 +60,7 @@ class CheckVolume(base.RecoveryLister):
         return assess.COLUMNS, result.rows()
 
 
-class ResetVolume(base.RecoveryLister):
+class ResetVolume(RecoveryLister):
     """Reset what cinder says of volumes to what is so.
 
     Only volumes that are stale by the table in the user guide, each by
@@ -77,7 +77,7 @@ class ResetVolume(base.RecoveryLister):
         carry_out.add_plan_options(parser)
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
         from nova_recovery.cloud import clock
         from nova_recovery.procedures.volumes import reset
 
@@ -91,7 +91,7 @@ class ResetVolume(base.RecoveryLister):
         return carry_out.settle(self, parsed_args, plan, cloud).table
 
 
-class AttachVolume(base.RecoveryLister):
+class AttachVolume(RecoveryLister):
     """Give a server a volume again that it has lost.
 
     Where nova has lost the mapping, nova attaches it, once, and never to a
@@ -124,10 +124,9 @@ class AttachVolume(base.RecoveryLister):
         carry_out.add_plan_options(parser)
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
         from nova_recovery.cloud import clock
-        from nova_recovery.procedures.volumes import attach
-        from nova_recovery.procedures.volumes import pair
+        from nova_recovery.procedures.volumes import attach, pair
 
         cloud = self.cloud(parsed_args)
         (server,) = recovering.resolve(cloud, [parsed_args.server])
@@ -144,7 +143,7 @@ class AttachVolume(base.RecoveryLister):
         return carry_out.settle(self, parsed_args, plan, cloud).table
 
 
-class DetachStaleVolume(base.RecoveryLister):
+class DetachStaleVolume(RecoveryLister):
     """Take away what ties a volume to a server that neither side needs.
 
     A mapping that a failed or replayed attach left, an attachment whose
@@ -159,7 +158,7 @@ class DetachStaleVolume(base.RecoveryLister):
         carry_out.add_plan_options(parser)
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> recovering.Table:
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
         from nova_recovery.cloud import clock
         from nova_recovery.procedures.volumes import detach
 
@@ -204,19 +203,19 @@ def uuid(word: str) -> str:
     from oslo_utils import uuidutils
 
     if not uuidutils.is_uuid_like(word):
-        raise exceptions.UsageError(
+        raise UsageError(
             f'{word!r} is no UUID of a volume; openstack volume list tells it'
         )
     return word.strip().lower()
 
 
-def _server(cloud: cloud_module.Cloud, word: str) -> str:
+def _server(cloud: Cloud, word: str) -> str:
     """The UUID of a server, which may be gone if it is given as such."""
     from oslo_utils import uuidutils
 
     try:
         (server,) = recovering.resolve(cloud, [word])
-    except exceptions.NotFound:
+    except NotFound:
         if not uuidutils.is_uuid_like(word):
             raise
         return word.strip().lower()

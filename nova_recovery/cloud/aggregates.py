@@ -9,10 +9,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import database as database_module
+from nova_recovery.cloud.database import Database
 
 
-def zones(api: database_module.Database, default: str) -> dict[str, str]:
+def zones(api: Database, default: str) -> dict[str, str]:
     """The availability zone of each host that is in an aggregate with one.
 
     :param default: ``[DEFAULT]default_availability_zone``, for the others
@@ -30,9 +30,7 @@ def zones(api: database_module.Database, default: str) -> dict[str, str]:
         return {row[0]: row[1] or default for row in found}
 
 
-def groups(
-    api: database_module.Database, servers: Iterable[str]
-) -> dict[str, dict[str, Any]]:
+def groups(api: Database, servers: Iterable[str]) -> dict[str, dict[str, Any]]:
     """The server groups of servers.
 
     :returns: server uuid -> {'policy', 'members': uuids of the others}

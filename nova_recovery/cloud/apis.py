@@ -16,7 +16,13 @@ from typing import Any
 from keystoneauth1 import exceptions as ksa_exceptions
 from openstack import exceptions as sdk_exceptions
 
-from nova_recovery import exceptions
+from nova_recovery.exceptions import (
+    ApiUnavailable,
+    ChangeFailed,
+    NotFound,
+    OutcomeUnknown,
+    RecoveryError,
+)
 
 #: For what openstacksdk sends to change something: old ones repeat it after
 #: a read time-out, newer ones where clouds.yaml says so. The answer to the
@@ -33,12 +39,12 @@ def reading(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except exceptions.RecoveryError:
+    except RecoveryError:
         raise
     except _answers() as error:
         if _code(error) == 404:
-            raise exceptions.NotFound(f'{what}: {_text(error)}') from error
-        raise exceptions.ApiUnavailable(f'{what}: {_text(error)}') from error
+            raise NotFound(f'{what}: {_text(error)}') from error
+        raise ApiUnavailable(f'{what}: {_text(error)}') from error
 
 
 @contextlib.contextmanager
@@ -50,15 +56,15 @@ def sending(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except exceptions.RecoveryError:
+    except RecoveryError:
         raise
     except _answers() as error:
         code = _code(error)
         if code is not None and 400 <= code < 500:
-            raise exceptions.ChangeFailed(f'{what}: {_text(error)}') from error
+            raise ChangeFailed(f'{what}: {_text(error)}') from error
         if _never_left(error):
-            raise exceptions.ChangeFailed(f'{what}: {_text(error)}') from error
-        raise exceptions.OutcomeUnknown(f'{what}: {_text(error)}') from error
+            raise ChangeFailed(f'{what}: {_text(error)}') from error
+        raise OutcomeUnknown(f'{what}: {_text(error)}') from error
 
 
 def _answers() -> tuple[type[Exception], ...]:

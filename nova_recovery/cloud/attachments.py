@@ -10,15 +10,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import database as database_module
 from nova_recovery.cloud import secrets
+from nova_recovery.cloud.database import Database
 
 #: What belongs to one attachment rather than to the host.
 _OF_THE_ATTACHMENT = ('mountpoint', 'mode', 'instance_uuid')
 
 
 def connectors(
-    cinder: database_module.Database, attachments: Iterable[str]
+    cinder: Database, attachments: Iterable[str]
 ) -> dict[str, dict[str, Any]]:
     """How each attachment is connected (Queens and later store it).
 
@@ -30,8 +30,9 @@ def connectors(
     table = cinder.tables['volume_attachment']
     with cinder.reader() as connection:
         found = connection.execute(
-            sa.select(table.c.id, table.c.attach_mode, table.c.connector)
-            .where(table.c.id.in_(list(attachments)))
+            sa.select(
+                table.c.id, table.c.attach_mode, table.c.connector
+            ).where(table.c.id.in_(list(attachments)))
         ).all()
     return {
         row[0]: {'mode': row[1] or '', 'connector': _connector(row[2])}
@@ -40,7 +41,7 @@ def connectors(
 
 
 def of_hosts(
-    cinder: database_module.Database, hosts: Iterable[str]
+    cinder: Database, hosts: Iterable[str]
 ) -> dict[str, dict[str, Any]]:
     """The connector of each host, from any live attachment to it.
 

@@ -9,6 +9,7 @@ import dataclasses
 import datetime
 
 from nova_recovery.cloud import backups
+from nova_recovery.cloud.backups import Backup, Volume
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Verdict:
     :ivar why: why that is not good enough; '' if it is
     """
 
-    newest: backups.Backup | None
+    newest: Backup | None
     age: float | None
     why: str
 
@@ -30,7 +31,7 @@ class Verdict:
 
 
 def judge(
-    found: Iterable[backups.Backup], now: datetime.datetime, limit: float
+    found: Iterable[Backup], now: datetime.datetime, limit: float
 ) -> Verdict:
     """Judge the backups of one volume.
 
@@ -54,9 +55,7 @@ def judge(
     return Verdict(newest, age, f'{why}; {last}' if last else why)
 
 
-def broken(
-    one: backups.Backup, known: dict[str, backups.Backup]
-) -> str:
+def broken(one: Backup, known: dict[str, Backup]) -> str:
     """Why a backup can't be restored; '' if it can.
 
     An incremental one needs all those on which it builds.
@@ -85,9 +84,7 @@ def broken(
 
 
 def base(
-    volume: backups.Volume,
-    found: Iterable[backups.Backup],
-    project: str,
+    volume: Volume, found: Iterable[Backup], project: str
 ) -> tuple[str | None, str]:
     """The backup on which cinder would build, or why none is fit for it.
 

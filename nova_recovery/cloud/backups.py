@@ -5,18 +5,15 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Collection
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 import dataclasses
 import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import facts
-from nova_recovery.cloud import schema
+from nova_recovery.cloud import facts, schema
+from nova_recovery.cloud.database import Database
 
 #: What can be restored. While one is being restored it is no worse for it
 #: (``_cleanup_one_backup`` in cinder/backup/manager.py).
@@ -93,9 +90,7 @@ class Inventory:
     counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
-def of_cinder(
-    cinder: database_module.Database, ids: Collection[str]
-) -> Inventory:
+def of_cinder(cinder: Database, ids: Collection[str]) -> Inventory:
     """Return these volumes with all their backups.
 
     Left out is what is nobody's volume: copies that cinder makes for a
@@ -110,7 +105,7 @@ def of_cinder(
 
 
 def lacking(
-    cinder: database_module.Database,
+    cinder: Database,
     limit: float,
     project: str | None = None,
     whole: bool = False,
@@ -151,9 +146,7 @@ class _Reader:
     """Reads the tables in one snapshot, as tuples, which is quick."""
 
     def __init__(
-        self,
-        cinder: database_module.Database,
-        connection: sa.engine.Connection,
+        self, cinder: Database, connection: sa.engine.Connection
     ) -> None:
         schema.require(cinder, 'volume-attachment')
         self._cinder = cinder
@@ -238,9 +231,7 @@ class _Reader:
                     below, sa.and_(below.c.id == parent, schema.live(below))
                 )
             )
-            .where(
-                schema.live(own), parent.is_not(None), below.c.id.is_(None)
-            )
+            .where(schema.live(own), parent.is_not(None), below.c.id.is_(None))
         )
         doubtful.update(self._connection.execute(broken).scalars())
         return newest, doubtful
@@ -338,9 +329,7 @@ def _column(table: Any, name: str) -> Any:
     return table.c[name] if name in table.c else sa.null()
 
 
-def of_run(
-    cinder: database_module.Database, volume: str, name: str
-) -> list[dict[str, Any]]:
+def of_run(cinder: Database, volume: str, name: str) -> list[dict[str, Any]]:
     """Return the live backups of a volume with a name, the oldest first.
 
     Reads the whole table, for cinder has no index for it.
@@ -359,9 +348,7 @@ def of_run(
         return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def state(
-    cinder: database_module.Database, backup: str
-) -> dict[str, Any] | None:
+def state(cinder: Database, backup: str) -> dict[str, Any] | None:
     """Return id, status, fail_reason and host of a backup, None if gone."""
     table = cinder.tables['backups']
     with cinder.reader() as connection:

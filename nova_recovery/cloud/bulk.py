@@ -14,8 +14,7 @@ one is *odd*: it is given with ``?`` in their place, and named.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 import dataclasses
 import re
 from typing import Any
@@ -175,8 +174,10 @@ def among(column: str, keys: Sequence[str]) -> str:
     :raises ValueError: they can't be keys
     """
     text = "','".join(keys)
-    if not keys or not _KEYS.fullmatch(text) or text.count("'") != 2 * (
-        len(keys) - 1
+    if (
+        not keys
+        or not _KEYS.fullmatch(text)
+        or text.count("'") != 2 * (len(keys) - 1)
     ):
         raise ValueError(f'no keys for {column}')
     return f"`{column}` IN ('{text}')"

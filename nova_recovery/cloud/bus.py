@@ -8,29 +8,26 @@ published and nothing is consumed; a queue can be purged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent import futures
 import contextlib
 import dataclasses
 import re
 import ssl
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 import urllib.parse
 
 import amqp
 import amqp.exceptions
 import sqlalchemy as sa
 
-from nova_recovery.cloud import cells
-from nova_recovery.cloud import settings
-from nova_recovery import exceptions
+from nova_recovery.cloud import cells, settings
+from nova_recovery.cloud.settings import BusSettings, NovaSettings
+from nova_recovery.exceptions import Conflict, NotFound, RecoveryError
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
-    from nova_recovery.cloud import database as database_module
+    from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.cloud.database import Database
 
 #: Seconds to connect to a server, and for each of its answers.
 PATIENCE = 3
@@ -41,7 +38,7 @@ SCHEMES = frozenset({'rabbit', 'kombu'})
 _PORTS = {True: 5671, False: 5672}
 
 
-class BusUnavailable(exceptions.RecoveryError):
+class BusUnavailable(RecoveryError):
     """No server of a message bus answers, or it can't be spoken to."""
 
 
@@ -78,7 +75,7 @@ class Bus:
     :param setting: its URL and files; they never leave this object
     """
 
-    def __init__(self, name: str, setting: settings.BusSettings) -> None:
+    def __init__(self, name: str, setting: BusSettings) -> None:
         self.name = name
         self._setting = setting
         self.servers: tuple[Server, ...] = ()
@@ -153,11 +150,9 @@ class Bus:
             try:
                 seen = _looked_at(channel, name)
             except amqp.exceptions.NotFound:
-                raise exceptions.NotFound(f'no queue {name}') from None
+                raise NotFound(f'no queue {name}') from None
             if seen.consumers:
-                raise exceptions.Conflict(
-                    f'queue {name} has {seen.consumers} consumers'
-                )
+                raise Conflict(f'queue {name} has {seen.consumers} consumers')
             return int(channel.queue_purge(name))
 
     @contextlib.contextmanager
@@ -178,9 +173,7 @@ class Bus:
                     f'{_words(error)}'
                 ) from None
             finally:
-                with contextlib.suppress(
-                    amqp.exceptions.AMQPError, OSError
-                ):
+                with contextlib.suppress(amqp.exceptions.AMQPError, OSError):
                     connection.close()
             return
         raise BusUnavailable(
@@ -261,7 +254,7 @@ def _server(text: str, tls: bool) -> Server:
     )
 
 
-def of_cloud(cloud: cloud_module.Cloud) -> dict[str, Bus]:
+def of_cloud(cloud: Cloud) -> dict[str, Bus]:
     """The buses, each once, by the names of those who use it.
 
     :returns: ``cell1, nova, cinder`` -> the bus
@@ -276,14 +269,12 @@ def of_cloud(cloud: cloud_module.Cloud) -> dict[str, Bus]:
     return _each_once({**used, **_of_files(cloud)})
 
 
-def of_files(cloud: cloud_module.Cloud) -> dict[str, Bus]:
+def of_files(cloud: Cloud) -> dict[str, Bus]:
     """Those that nova.conf and cinder.conf name, for want of databases."""
     return _each_once(_of_files(cloud))
 
 
-def _of_files(
-    cloud: cloud_module.Cloud,
-) -> dict[str, settings.BusSettings]:
+def _of_files(cloud: Cloud) -> dict[str, BusSettings]:
     cinder = settings.read_cinder(cloud.conf.cinder_config_file)
     used = {'nova': cloud.nova.bus}
     if cinder.database:
@@ -291,7 +282,7 @@ def _of_files(
     return used
 
 
-def _each_once(used: Mapping[str, settings.BusSettings]) -> dict[str, Bus]:
+def _each_once(used: Mapping[str, BusSettings]) -> dict[str, Bus]:
     same: dict[Any, list[tuple[str, Bus]]] = {}
     for name, setting in used.items():
         bus = Bus(name, setting)
@@ -318,8 +309,8 @@ def compute_queue(host: str) -> str:
 
 
 def _of_cells(
-    nova: settings.NovaSettings, api: database_module.Database | None
-) -> dict[str, settings.BusSettings]:
+    nova: NovaSettings, api: Database | None
+) -> dict[str, BusSettings]:
     """The bus of each cell by its UUID, as ``cell_mappings`` names it."""
     if api is None:
         return {}

@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery import exceptions
+from nova_recovery.exceptions import Conflict
 
 
 def update_one(
@@ -59,16 +59,14 @@ def _locked(
         ).mappings()
     ]
     if len(rows) != 1:
-        raise exceptions.Conflict(
-            f'{len(rows)} rows instead of one: {_name(table, key)}'
-        )
+        raise Conflict(f'{len(rows)} rows instead of one: {_name(table, key)}')
     found = {
         column: (value, rows[0][column])
         for column, value in seen.items()
         if not same(value, rows[0][column])
     }
     if found:
-        raise exceptions.Conflict(
+        raise Conflict(
             f'{_name(table, key)} is no longer as it was seen: '
             + ', '.join(sorted(found)),
             found,
@@ -99,7 +97,7 @@ def _equal(
 def _exactly_one(count: int, table: sa.Table, key: Mapping[str, Any]) -> None:
     # rows found, not rows changed: SQLAlchemy sets CLIENT.FOUND_ROWS
     if count != 1:
-        raise exceptions.Conflict(
+        raise Conflict(
             f'{count} rows instead of one were matched: {_name(table, key)}'
         )
 

@@ -11,9 +11,9 @@ import urllib.parse
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import settings
-from nova_recovery import exceptions
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.settings import NovaSettings
+from nova_recovery.exceptions import ConfigError, SchemaUnknown
 
 LOG = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Cell:
     disabled: bool = False
 
 
-def load_cells(api: database_module.Database, base: str | None) -> list[Cell]:
+def load_cells(api: Database, base: str | None) -> list[Cell]:
     """Return all cells but cell0, in nova's order, disabled ones too.
 
     cell0 holds servers that were never scheduled: nothing to recover.
@@ -82,13 +82,11 @@ def listed_cells(connections: Sequence[str]) -> list[Cell]:
         name, equals, url = text.partition('=')
         name = name.strip()
         if not equals or not name or '://' in name or '://' not in url:
-            raise exceptions.ConfigError(
+            raise ConfigError(
                 f'[cells] connection number {number} is not NAME=URL'
             )
         if name in found:
-            raise exceptions.ConfigError(
-                f'[cells] connection has two cells named {name}'
-            )
+            raise ConfigError(f'[cells] connection has two cells named {name}')
         found[name] = Cell(uuid='', name=name, url=url.strip())
     return list(found.values())
 
@@ -105,7 +103,7 @@ def with_urls_of(mapped: Sequence[Cell], listed: Sequence[Cell]) -> list[Cell]:
     urls = {cell.name: cell.url for cell in listed}
     unknown = sorted(set(urls) - {cell.name for cell in mapped})
     if unknown:
-        raise exceptions.ConfigError(
+        raise ConfigError(
             f'[cells] connection: nova has no cell named '
             f'{", ".join(unknown)}; there are '
             + (', '.join(cell.name for cell in mapped) or 'none')
@@ -116,9 +114,7 @@ def with_urls_of(mapped: Sequence[Cell], listed: Sequence[Cell]) -> list[Cell]:
     ]
 
 
-def single_cell(
-    nova: settings.NovaSettings, database: database_module.Database
-) -> Cell:
+def single_cell(nova: NovaSettings, database: Database) -> Cell:
     """Return the only cell of a cloud from before there were cells.
 
     Only its schema can tell: since Ocata each file of a service may have
@@ -128,7 +124,7 @@ def single_cell(
     :raises ConfigError: when there may be other cells
     """
     if database.tables.has('block_device_mapping', 'attachment_id'):
-        raise exceptions.ConfigError(
+        raise ConfigError(
             f'{", ".join(nova.files) or "nova.conf"} has no [api_database], '
             f'so the cells are not known: its [database] may be cell0, or '
             f'one cell of several. Give the nova.conf of nova-api with '
@@ -136,7 +132,7 @@ def single_cell(
             f'in nova-recovery.conf'
         )
     if not database.tables.has('instances', 'uuid'):
-        raise exceptions.SchemaUnknown(
+        raise SchemaUnknown(
             f'the [database] of {", ".join(nova.files)} has no servers'
         )
     return Cell(uuid='', name=SINGLE, url=nova.database or '')

@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 import dataclasses
 import datetime
 from email import utils as email_utils
@@ -14,17 +12,19 @@ from typing import Any
 
 from oslo_config import cfg
 
-from nova_recovery.cloud import apis
-from nova_recovery.cloud import clock
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import databases as databases_module
-from nova_recovery.cloud import grants
-from nova_recovery.cloud import schema
-from nova_recovery.cloud import secrets
-from nova_recovery.cloud import settings
 from nova_recovery import conf as recovery_conf
+from nova_recovery.cloud import apis, clock, grants, schema, secrets, settings
+from nova_recovery.cloud import databases as databases_module
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.settings import CinderSettings, NovaSettings
 from nova_recovery.conf import files as conf_files
-from nova_recovery import exceptions
+from nova_recovery.exceptions import (
+    ApiUnavailable,
+    ConfigError,
+    DatabaseUnavailable,
+    NotFound,
+    RecoveryError,
+)
 
 OK = 'ok'
 #: It does not answer.
@@ -88,14 +88,14 @@ def databases(conf: cfg.ConfigOpts) -> list[Finding]:
     findings: list[Finding] = []
     try:
         nova = settings.read_nova(conf.nova_config_file, conf.nova_config_dir)
-    except exceptions.ConfigError as error:
+    except ConfigError as error:
         findings.append(Finding('nova.conf', WRONG, str(error)))
     else:
         findings.append(_files('nova.conf', nova.files))
         findings += _of_nova(conf, nova)
     try:
         cinder = settings.read_cinder(conf.cinder_config_file)
-    except exceptions.ConfigError as error:
+    except ConfigError as error:
         findings.append(Finding('cinder.conf', WRONG, str(error)))
     else:
         findings.append(_files('cinder.conf', cinder.files))
@@ -128,7 +128,7 @@ def compute_api(connect: Callable[[], Any], timeout: float) -> Finding:
             connection = connect()
             place.append(str(connection.compute.get_endpoint()))
             ahead = clock.offset(now)
-    except (exceptions.ApiUnavailable, exceptions.NotFound) as error:
+    except (ApiUnavailable, NotFound) as error:
         return Finding(what, UNKNOWN, secrets.mask_text(str(error)))
     except (KeyError, TypeError, ValueError):
         return Finding(what, OK, f'{place[0]}; it tells no time')
@@ -151,7 +151,7 @@ def clocks_apart(findings: list[Finding]) -> float:
 
 
 def _of_service(
-    file: str, read: settings.NovaSettings | settings.CinderSettings
+    file: str, read: NovaSettings | CinderSettings
 ) -> Iterator[Option]:
     yield Option(file, 'files', ', '.join(read.files) or 'none found', '')
     for field in dataclasses.fields(read):
@@ -204,18 +204,16 @@ def _files(what: str, files: tuple[str, ...]) -> Finding:
     return Finding(what, UNUSED, 'no such file in the usual places')
 
 
-def _of_nova(
-    conf: cfg.ConfigOpts, nova: settings.NovaSettings
-) -> Iterator[Finding]:
+def _of_nova(conf: cfg.ConfigOpts, nova: NovaSettings) -> Iterator[Finding]:
     api = databases_module.open_api(conf, nova)
     if api is not None:
         yield _asked('API database', api, grants.API)
     try:
         found = databases_module.find_cells(conf, nova, api)
-    except exceptions.DatabaseUnavailable as error:
+    except DatabaseUnavailable as error:
         yield Finding('cells', UNKNOWN, str(error))
         return
-    except exceptions.RecoveryError as error:
+    except RecoveryError as error:
         yield Finding('cells', WRONG, str(error))
         return
     if not found:
@@ -238,24 +236,22 @@ def _of_nova(
             )
             continue
         answer = answers[cell.name]
-        if isinstance(answer, exceptions.DatabaseUnavailable):
+        if isinstance(answer, DatabaseUnavailable):
             raise answer
         yield answer
 
 
 def _asked(
-    what: str,
-    database: database_module.Database,
-    writes: Mapping[str, tuple[str, ...]],
+    what: str, database: Database, writes: Mapping[str, tuple[str, ...]]
 ) -> Finding:
     user = database.user or ''
     try:
         schema.features(database)
         lacking = grants.missing(database, writes)
         ahead = clock.offset(lambda: clock.database_now(database))
-    except exceptions.DatabaseUnavailable as error:
+    except DatabaseUnavailable as error:
         return Finding(what, UNKNOWN, f'{database.url}: {error.reason}', user)
-    except exceptions.RecoveryError as error:
+    except RecoveryError as error:
         return Finding(what, WRONG, f'{database.url}: {error}', user)
     finally:
         database.dispose()

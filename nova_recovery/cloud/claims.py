@@ -19,10 +19,9 @@ import zlib
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import cas
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import facts
-from nova_recovery import exceptions
+from nova_recovery.cloud import cas, facts
+from nova_recovery.cloud.database import Database
+from nova_recovery.exceptions import ClaimLost, Conflict, NotFound
 
 PREFIX = 'nova-recovery run='
 _RUN = re.compile('nova-recovery[ -]run=([^ -]+)')
@@ -37,9 +36,7 @@ def holder(reason: str | None) -> str | None:
     return reason if reason and reason.startswith(PREFIX) else None
 
 
-def service_row(
-    database: database_module.Database, service_id: int
-) -> dict[str, Any]:
+def service_row(database: Database, service_id: int) -> dict[str, Any]:
     """The row of a service as it is now.
 
     :raises NotFound: it is gone
@@ -54,12 +51,12 @@ def service_row(
             .first()
         )
     if row is None:
-        raise exceptions.NotFound(f'service {service_id} of {database.name}')
+        raise NotFound(f'service {service_id} of {database.name}')
     return dict(row)
 
 
 def set_service(
-    database: database_module.Database,
+    database: Database,
     service_id: int,
     seen: dict[str, Any],
     values: dict[str, Any],
@@ -82,9 +79,7 @@ def set_service(
 
 
 def server_tags(
-    connection: sa.engine.Connection,
-    database: database_module.Database,
-    uuid: str,
+    connection: sa.engine.Connection, database: Database, uuid: str
 ) -> list[str]:
     """The tags of a server that are ours: the claim and who has it."""
     tags = database.tables['tags']
@@ -96,9 +91,7 @@ def server_tags(
     return sorted(row[0] for row in found)
 
 
-def claim_server(
-    database: database_module.Database, uuid: str, marker: str
-) -> None:
+def claim_server(database: Database, uuid: str, marker: str) -> None:
     """Claim a server; fine if this marker has it already.
 
     :raises ClaimLost: somebody else has it; named is who
@@ -111,9 +104,7 @@ def claim_server(
         if owner in mine:
             return
         if TAG in mine:
-            raise exceptions.ClaimLost(
-                f'server {uuid} is claimed: {", ".join(mine)}'
-            )
+            raise ClaimLost(f'server {uuid} is claimed: {", ".join(mine)}')
         connection.execute(
             sa.insert(tags),
             [{'resource_id': uuid, 'tag': tag} for tag in (TAG, owner)],
@@ -121,18 +112,16 @@ def claim_server(
 
     try:
         database.write(change)
-    except exceptions.Conflict as error:
+    except Conflict as error:
         # Two at once: the other one's rows came between our look and ours.
         held = server_holder(database, uuid)
         if held != owner:
-            raise exceptions.ClaimLost(
+            raise ClaimLost(
                 f'server {uuid} is claimed: {held or "not any more"}'
             ) from error
 
 
-def release_server(
-    database: database_module.Database, uuid: str, marker: str
-) -> None:
+def release_server(database: Database, uuid: str, marker: str) -> None:
     """Give a server's claim back; nothing happens if it isn't ours."""
     tags = database.tables['tags']
     owner = owner_tag(marker)
@@ -149,10 +138,7 @@ def release_server(
 
 
 def hand_over_service(
-    database: database_module.Database,
-    service_id: int,
-    before: str,
-    after: str,
+    database: Database, service_id: int, before: str, after: str
 ) -> bool:
     """Put another marker in the claim on a host; False if there is none.
 
@@ -163,7 +149,7 @@ def hand_over_service(
         return True
     if reason != before:
         if holder(reason):
-            raise exceptions.ClaimLost(f'claimed by a third party: {reason}')
+            raise ClaimLost(f'claimed by a third party: {reason}')
         return False
     set_service(
         database,
@@ -175,7 +161,7 @@ def hand_over_service(
 
 
 def hand_over_server(
-    database: database_module.Database, uuid: str, before: str, after: str
+    database: Database, uuid: str, before: str, after: str
 ) -> bool:
     """Put another marker in the claim on a server; False if there is none.
 
@@ -188,9 +174,7 @@ def hand_over_server(
         if TAG not in found or owner_tag(after) in found:
             return owner_tag(after) in found
         if owner_tag(before) not in found:
-            raise exceptions.ClaimLost(
-                f'claimed by a third party: {", ".join(found)}'
-            )
+            raise ClaimLost(f'claimed by a third party: {", ".join(found)}')
         connection.execute(
             sa.delete(tags).where(
                 tags.c.resource_id == uuid, tags.c.tag == owner_tag(before)
@@ -204,9 +188,7 @@ def hand_over_server(
     return database.write(change)
 
 
-def movers(
-    database: database_module.Database, uuids: Iterable[str]
-) -> dict[str, str]:
+def movers(database: Database, uuids: Iterable[str]) -> dict[str, str]:
     """Servers that a run moves or has evacuated, while it has its claim.
 
     The claim is on the host that they were on: the tombstone that each
@@ -239,9 +221,7 @@ def movers(
         }
 
 
-def server_holder(
-    database: database_module.Database, uuid: str
-) -> str | None:
+def server_holder(database: Database, uuid: str) -> str | None:
     """The tag of whoever claimed a server, None if nobody did."""
     with database.reader() as connection:
         found = server_tags(connection, database, uuid)
@@ -250,9 +230,7 @@ def server_holder(
     return next((tag for tag in found if tag != TAG), TAG)
 
 
-def server_holders(
-    database: database_module.Database, uuids: Iterable[str]
-) -> dict[str, str]:
+def server_holders(database: Database, uuids: Iterable[str]) -> dict[str, str]:
     """The tag of whoever claimed each server, of those that are claimed."""
     tags = database.tables['tags']
     found: dict[str, str] = {}

@@ -10,7 +10,7 @@ import time
 
 from oslo_utils import timeutils
 
-from nova_recovery.cloud import database as database_module
+from nova_recovery.cloud.database import Database
 
 
 def now() -> str:
@@ -18,9 +18,7 @@ def now() -> str:
     return timeutils.utcnow().replace(microsecond=0).isoformat() + 'Z'
 
 
-def database_now(
-    database: database_module.Database,
-) -> datetime.datetime:
+def database_now(database: Database) -> datetime.datetime:
     """Return the clock of a database's server, in UTC and aware of it.
 
     :raises DatabaseUnavailable: when it doesn't answer

@@ -10,12 +10,10 @@ from typing import Any
 
 from oslo_config import cfg
 
-from nova_recovery.cloud import compute
+from nova_recovery.cloud import compute, network, placement, volume
 from nova_recovery.cloud import databases as databases_module
-from nova_recovery.cloud import network
-from nova_recovery.cloud import placement
-from nova_recovery.cloud import settings as settings_module
-from nova_recovery.cloud import volume
+from nova_recovery.cloud.databases import Databases
+from nova_recovery.cloud.settings import NovaSettings, read_cinder, read_nova
 
 
 class Cloud:
@@ -35,18 +33,14 @@ class Cloud:
         self._timeout = conf.timeouts.api
 
     @functools.cached_property
-    def nova(self) -> settings_module.NovaSettings:
+    def nova(self) -> NovaSettings:
         """nova.conf, as far as it matters here."""
-        return settings_module.read_nova(
-            self.conf.nova_config_file, self.conf.nova_config_dir
-        )
+        return read_nova(self.conf.nova_config_file, self.conf.nova_config_dir)
 
     @functools.cached_property
-    def databases(self) -> databases_module.Databases:
+    def databases(self) -> Databases:
         return databases_module.connect(
-            self.conf,
-            self.nova,
-            settings_module.read_cinder(self.conf.cinder_config_file),
+            self.conf, self.nova, read_cinder(self.conf.cinder_config_file)
         )
 
     @functools.cached_property

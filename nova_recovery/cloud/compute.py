@@ -19,7 +19,7 @@ from novaclient import exceptions as nova_exceptions
 from novaclient.v2 import client as nova_v2
 
 from nova_recovery.cloud import apis
-from nova_recovery import exceptions
+from nova_recovery.exceptions import ChangeFailed, NotFound
 
 JSON = dict[str, Any]
 
@@ -56,10 +56,7 @@ class Compute:
             # Its own name for it; it warns of the other each time.
             endpoint['endpoint_type'] = endpoint.pop('interface')
         return novaclient.Client(
-            version,
-            session=self._session,
-            timeout=self._timeout,
-            **endpoint,
+            version, session=self._session, timeout=self._timeout, **endpoint
         )
 
     def _at_most(self, version: str) -> nova_v2.Client:
@@ -94,7 +91,7 @@ class Compute:
         for service in found:
             if service.host == host:
                 return dict(service.to_dict())
-        raise exceptions.NotFound(f'nova knows no nova-compute on {host}')
+        raise NotFound(f'nova knows no nova-compute on {host}')
 
     def services(self, binary: str | None = 'nova-compute') -> list[JSON]:
         """Every nova-compute, as the API tells it.
@@ -141,9 +138,7 @@ class Compute:
         with apis.reading(f'console log of server {uuid}'):
             try:
                 return str(
-                    self._client('2.1').servers.get_console_output(
-                        uuid, lines
-                    )
+                    self._client('2.1').servers.get_console_output(uuid, lines)
                     or ''
                 )
             except nova_exceptions.ClientException as error:
@@ -185,7 +180,7 @@ class Compute:
         :returns: the request id
         """
         if not self.speaks('2.14'):
-            raise exceptions.ChangeFailed(
+            raise ChangeFailed(
                 f'evacuation of {uuid}: nova is too old (2.14 is needed)'
             )
         with apis.sending(f'evacuation of server {uuid}'):
@@ -218,9 +213,8 @@ class Compute:
             options['delete_on_termination'] = True
         if tag:
             if not self.speaks('2.49'):
-                raise exceptions.ChangeFailed(
-                    f'volume {volume}: this nova takes no tag (2.49 is '
-                    'needed)'
+                raise ChangeFailed(
+                    f'volume {volume}: this nova takes no tag (2.49 is needed)'
                 )
             options['tag'] = tag
         with apis.sending(f'attach of volume {volume} to server {uuid}'):

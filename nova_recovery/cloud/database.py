@@ -9,28 +9,27 @@ and a connection lost at COMMIT is told apart from one lost before.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 import logging
 import random
 import threading
 import time
-from typing import Any
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from oslo_db import exception as db_exception
 from oslo_db.sqlalchemy import enginefacade
 import sqlalchemy
-from sqlalchemy import event
-from sqlalchemy import exc
+from sqlalchemy import event, exc
 
-from nova_recovery.cloud import db_errors
-from nova_recovery.cloud import db_server
-from nova_recovery.cloud import db_url
-from nova_recovery.cloud import secrets
-from nova_recovery.cloud import tables
-from nova_recovery import exceptions
+from nova_recovery.cloud import db_errors, db_server, db_url, secrets
+from nova_recovery.cloud.tables import Tables
+from nova_recovery.exceptions import (
+    Conflict,
+    DatabaseUnavailable,
+    OutcomeUnknown,
+    RecoveryError,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -84,7 +83,7 @@ class Database:
         self._lock = threading.RLock()
         self._lazy_engine: sqlalchemy.engine.Engine | None = None
         self._down: tuple[float, str] | None = None
-        self.tables = tables.Tables(name, self.connect)
+        self.tables = Tables(name, self.connect)
 
     def at(self, host: str, port: int) -> Database:
         """The same database on another server, such as of a cluster."""
@@ -105,7 +104,7 @@ class Database:
         :raises DatabaseUnavailable: it can't be asked
         """
         if self._url is None:
-            raise exceptions.DatabaseUnavailable(self.name, self._problem)
+            raise DatabaseUnavailable(self.name, self._problem)
         return db_server.show(
             self.name, self._url, statements, self._connect_timeout
         )
@@ -195,7 +194,7 @@ class Database:
                 # grows and differs, so that two writers that hit each
                 # other don't meet again
                 time.sleep(random.uniform(0.5, 1) * 0.05 * 2**attempt)
-        raise exceptions.DatabaseUnavailable(
+        raise DatabaseUnavailable(
             self.name,
             f'{reason}, {ATTEMPTS} times in a row; nothing was changed',
         )
@@ -233,7 +232,7 @@ class Database:
                 lost = db_errors.describe(error)
             else:
                 return result
-        raise exceptions.OutcomeUnknown(
+        raise OutcomeUnknown(
             f'database of {self.name}: {lost} at COMMIT; '
             f'it is not known whether the change was made'
         )
@@ -241,17 +240,17 @@ class Database:
     def _open(self) -> sqlalchemy.engine.Connection:
         down = self._down
         if down is not None and time.monotonic() - down[0] < DOWN_FOR:
-            raise exceptions.DatabaseUnavailable(self.name, down[1])
+            raise DatabaseUnavailable(self.name, down[1])
         try:
             connection = self._engine().connect()
-        except exceptions.DatabaseUnavailable as error:
+        except DatabaseUnavailable as error:
             self._down = (time.monotonic(), error.reason)
             raise
         except _ERRORS as error:
             reason = db_errors.describe(error)
             if db_errors.is_lost(error):
                 self._down = (time.monotonic(), reason)
-            raise exceptions.DatabaseUnavailable(self.name, reason) from None
+            raise DatabaseUnavailable(self.name, reason) from None
         self._down = None
         return connection
 
@@ -259,12 +258,10 @@ class Database:
         with self._lock:
             if self._lazy_engine is None:
                 if self._url is None:
-                    raise exceptions.DatabaseUnavailable(
-                        self.name, self._problem
-                    )
+                    raise DatabaseUnavailable(self.name, self._problem)
                 problem = db_url.resolve(self._url, self._connect_timeout)
                 if problem is not None:
-                    raise exceptions.DatabaseUnavailable(self.name, problem)
+                    raise DatabaseUnavailable(self.name, problem)
                 context = enginefacade.transaction_context()
                 context.configure(
                     connection=self._url.update_query_dict(
@@ -305,16 +302,14 @@ class Database:
         try:
             yield
         except db_exception.DBDuplicateEntry as error:
-            raise exceptions.Conflict(
+            raise Conflict(
                 f'database of {self.name}: such a row exists already'
             ) from error
         except _ERRORS as error:
             reason = db_errors.describe(error)
             if db_errors.is_outage(error):
-                raise exceptions.DatabaseUnavailable(
-                    self.name, reason
-                ) from None
-            raise exceptions.RecoveryError(
+                raise DatabaseUnavailable(self.name, reason) from None
+            raise RecoveryError(
                 f'database of {self.name}: {reason}'
             ) from error
 

@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 import dataclasses
 from typing import TypeVar
@@ -14,9 +12,10 @@ from typing import TypeVar
 from oslo_config import cfg
 
 from nova_recovery.cloud import cells as cells_module
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import settings
-from nova_recovery import exceptions
+from nova_recovery.cloud.cells import Cell
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.settings import CinderSettings, NovaSettings
+from nova_recovery.exceptions import ConfigError, DatabaseUnavailable, NotFound
 
 T = TypeVar('T')
 
@@ -25,8 +24,8 @@ T = TypeVar('T')
 class CellDatabase:
     """A cell and its database, which bears the cell's name."""
 
-    cell: cells_module.Cell
-    database: database_module.Database
+    cell: Cell
+    database: Database
 
 
 class Databases:
@@ -41,11 +40,11 @@ class Databases:
 
     def __init__(
         self,
-        api: database_module.Database | None,
+        api: Database | None,
         cells: Sequence[CellDatabase],
-        cinder: database_module.Database | None = None,
+        cinder: Database | None = None,
         instance_name_template: str = 'instance-%08x',
-        disabled: Sequence[cells_module.Cell] = (),
+        disabled: Sequence[Cell] = (),
     ) -> None:
         self.api = api
         self.cells = tuple(cells)
@@ -53,7 +52,7 @@ class Databases:
         self.instance_name_template = instance_name_template
         self.disabled = tuple(disabled)
 
-    def cell(self, name: str) -> database_module.Database:
+    def cell(self, name: str) -> Database:
         """Return the database of a cell.
 
         :raises NotFound: there is no such cell, or it is disabled
@@ -61,14 +60,14 @@ class Databases:
         for known in self.cells:
             if known.cell.name == name:
                 return known.database
-        raise exceptions.NotFound(
+        raise NotFound(
             f'no cell named {name}; known: '
             + (', '.join(c.cell.name for c in self.cells) or 'none')
         )
 
     def each_cell(
-        self, ask: Callable[[database_module.Database], T]
-    ) -> dict[str, T | exceptions.DatabaseUnavailable]:
+        self, ask: Callable[[Database], T]
+    ) -> dict[str, T | DatabaseUnavailable]:
         """Ask every cell side by side; return the answers by cell name.
 
         A cell that is down answers with its ``DatabaseUnavailable``: unknown
@@ -86,17 +85,14 @@ class Databases:
 
 
 def each(
-    databases: Sequence[database_module.Database],
-    ask: Callable[[database_module.Database], T],
-) -> dict[str, T | exceptions.DatabaseUnavailable]:
+    databases: Sequence[Database], ask: Callable[[Database], T]
+) -> dict[str, T | DatabaseUnavailable]:
     """Ask databases side by side; return the answers by their names."""
 
-    def answer(
-        database: database_module.Database,
-    ) -> T | exceptions.DatabaseUnavailable:
+    def answer(database: Database) -> T | DatabaseUnavailable:
         try:
             return ask(database)
-        except exceptions.DatabaseUnavailable as error:
+        except DatabaseUnavailable as error:
             return error
 
     if not databases:
@@ -110,13 +106,13 @@ def each(
 
 
 def divide(
-    answers: Mapping[str, T | exceptions.DatabaseUnavailable],
-) -> tuple[dict[str, T], dict[str, exceptions.DatabaseUnavailable]]:
+    answers: Mapping[str, T | DatabaseUnavailable],
+) -> tuple[dict[str, T], dict[str, DatabaseUnavailable]]:
     """Return the answers of :func:`each`, the known and the unknown ones."""
     known: dict[str, T] = {}
-    unknown: dict[str, exceptions.DatabaseUnavailable] = {}
+    unknown: dict[str, DatabaseUnavailable] = {}
     for name, found in answers.items():
-        if isinstance(found, exceptions.DatabaseUnavailable):
+        if isinstance(found, DatabaseUnavailable):
             unknown[name] = found
         else:
             known[name] = found
@@ -124,9 +120,7 @@ def divide(
 
 
 def connect(
-    conf: cfg.ConfigOpts,
-    nova: settings.NovaSettings,
-    cinder: settings.CinderSettings,
+    conf: cfg.ConfigOpts, nova: NovaSettings, cinder: CinderSettings
 ) -> Databases:
     """Find the databases of the cloud that the configuration leads to.
 
@@ -152,9 +146,7 @@ def connect(
     )
 
 
-def open_api(
-    conf: cfg.ConfigOpts, nova: settings.NovaSettings
-) -> database_module.Database | None:
+def open_api(conf: cfg.ConfigOpts, nova: NovaSettings) -> Database | None:
     """Return nova's API database, None where there is none."""
     if not nova.api_database:
         return None
@@ -162,8 +154,8 @@ def open_api(
 
 
 def open_cinder(
-    conf: cfg.ConfigOpts, cinder: settings.CinderSettings
-) -> database_module.Database | None:
+    conf: cfg.ConfigOpts, cinder: CinderSettings
+) -> Database | None:
     """Return cinder's database, None where no cinder.conf names one."""
     if not cinder.database:
         return None
@@ -171,10 +163,8 @@ def open_cinder(
 
 
 def find_cells(
-    conf: cfg.ConfigOpts,
-    nova: settings.NovaSettings,
-    api: database_module.Database | None,
-) -> list[cells_module.Cell]:
+    conf: cfg.ConfigOpts, nova: NovaSettings, api: Database | None
+) -> list[Cell]:
     """Return all cells but cell0, disabled ones too.
 
     :raises ConfigError: when the configuration does not lead to them
@@ -187,11 +177,11 @@ def find_cells(
     if listed:
         return listed
     if not nova.files and not nova.database:
-        raise exceptions.ConfigError(
+        raise ConfigError(
             'no nova.conf was found: give it with --nova-config-file'
         )
     if not nova.database:
-        raise exceptions.ConfigError(
+        raise ConfigError(
             f'{", ".join(nova.files)} has neither [api_database] nor '
             f'[database] connection (nova-compute has none): give the '
             f'nova.conf of nova-api with --nova-config-file'
@@ -203,13 +193,8 @@ def find_cells(
         database.dispose()
 
 
-def opened(
-    conf: cfg.ConfigOpts, name: str, url: str
-) -> database_module.Database:
+def opened(conf: cfg.ConfigOpts, name: str, url: str) -> Database:
     """Return a database with the configured time-outs."""
-    return database_module.Database(
-        name,
-        url,
-        conf.timeouts.database_connect,
-        conf.timeouts.database_read,
+    return Database(
+        name, url, conf.timeouts.database_connect, conf.timeouts.database_read
     )

@@ -16,9 +16,8 @@ from oslo_db import exception as db_exception
 import pymysql
 import sqlalchemy
 
-from nova_recovery.cloud import db_errors
-from nova_recovery.cloud import db_url
-from nova_recovery import exceptions
+from nova_recovery.cloud import db_errors, db_url
+from nova_recovery.exceptions import DatabaseUnavailable
 
 
 def show(
@@ -35,7 +34,7 @@ def show(
     """
     problem = db_url.resolve(url, timeout)
     if problem is not None:
-        raise exceptions.DatabaseUnavailable(name, problem)
+        raise DatabaseUnavailable(name, problem)
     found: dict[str, str] = {}
     with _connected(name, url, timeout) as connection:
         for statement in statements:
@@ -69,4 +68,4 @@ def _connected(
     except (pymysql.err.Error, OSError) as error:
         # as oslo.db would have it, for the words
         reason = db_errors.describe(db_exception.DBError(error))
-        raise exceptions.DatabaseUnavailable(name, reason) from None
+        raise DatabaseUnavailable(name, reason) from None

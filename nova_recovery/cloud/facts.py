@@ -5,19 +5,23 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import json
 import logging
 from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import databases as databases_module
-from nova_recovery.cloud import records
 from nova_recovery.cloud import schema
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.databases import Databases, each
+from nova_recovery.cloud.records import (
+    Action,
+    BlockDevice,
+    Migration,
+    Server,
+    ServerFacts,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -29,9 +33,8 @@ Grouped = Mapping[Any, list[Row]]
 
 
 def facts(
-    databases: databases_module.Databases,
-    servers: Sequence[records.Server],
-) -> dict[str, records.ServerFacts]:
+    databases: Databases, servers: Sequence[Server]
+) -> dict[str, ServerFacts]:
     """Return what the databases know of servers, by UUID.
 
     One query a table for each 500 servers, in one snapshot of each cell;
@@ -40,12 +43,12 @@ def facts(
     :raises DatabaseUnavailable: when a cell of theirs, or the API database,
         doesn't answer: facts with holes would pass for facts
     """
-    by_cell: dict[str, list[records.Server]] = collections.defaultdict(list)
+    by_cell: dict[str, list[Server]] = collections.defaultdict(list)
     for server in servers:
         by_cell[server.cell].append(server)
     specs = _request_specs(databases.api, [server.uuid for server in servers])
-    found: dict[str, records.ServerFacts] = {}
-    for answer in databases_module.each(
+    found: dict[str, ServerFacts] = {}
+    for answer in each(
         [databases.cell(name) for name in by_cell],
         lambda database: _of_cell(database, by_cell[database.name], specs),
     ).values():
@@ -65,9 +68,7 @@ class _Reader:
     """Rows of the servers' tables, grouped by server, in one snapshot."""
 
     def __init__(
-        self,
-        database: database_module.Database,
-        connection: sa.engine.Connection,
+        self, database: Database, connection: sa.engine.Connection
     ) -> None:
         self.database = database
         self.connection = connection
@@ -108,10 +109,10 @@ class _Reader:
 
 
 def _of_cell(
-    database: database_module.Database,
-    servers: Sequence[records.Server],
+    database: Database,
+    servers: Sequence[Server],
     specs: Mapping[str, Mapping[str, Any]],
-) -> dict[str, records.ServerFacts]:
+) -> dict[str, ServerFacts]:
     uuids = [server.uuid for server in servers]
     with database.reader() as connection:
         reader = _Reader(database, connection)
@@ -135,7 +136,7 @@ def _of_cell(
     for server in servers:
         uuid = server.uuid
         extras = (extra.get(uuid) or [{}])[-1]
-        found[uuid] = records.ServerFacts(
+        found[uuid] = ServerFacts(
             server=server,
             extra=extras,
             devices=tuple(devices.get(uuid, ())),
@@ -155,7 +156,7 @@ def _of_cell(
 
 
 def _request_specs(
-    api: database_module.Database | None, uuids: Sequence[str]
+    api: Database | None, uuids: Sequence[str]
 ) -> dict[str, Mapping[str, Any]]:
     if api is None or not uuids:
         return {}
@@ -175,8 +176,8 @@ def _request_specs(
 
 
 def _devices(
-    reader: _Reader, servers: Sequence[records.Server]
-) -> dict[str, list[records.BlockDevice]]:
+    reader: _Reader, servers: Sequence[Server]
+) -> dict[str, list[BlockDevice]]:
     table = 'block_device_mapping'
     if reader.database.tables.has(table, 'instance_uuid'):
         rows = reader.grouped(
@@ -197,12 +198,12 @@ def _devices(
     }
 
 
-def _device(row: Row, uuid: str) -> records.BlockDevice:
+def _device(row: Row, uuid: str) -> BlockDevice:
     info = parsed(
         row.get('connection_info'), f'block_device_mapping {row["id"]}'
     )
     volume = row.get('volume_id')
-    return records.BlockDevice(
+    return BlockDevice(
         id=row['id'],
         uuid=row.get('uuid'),
         instance_uuid=uuid,
@@ -220,8 +221,8 @@ def _device(row: Row, uuid: str) -> records.BlockDevice:
     )
 
 
-def _migration(row: Row) -> records.Migration:
-    return records.Migration(
+def _migration(row: Row) -> Migration:
+    return Migration(
         id=row['id'],
         uuid=row.get('uuid'),
         instance_uuid=row['instance_uuid'],
@@ -237,9 +238,7 @@ def _migration(row: Row) -> records.Migration:
     )
 
 
-def _actions(
-    reader: _Reader, uuids: Sequence[str]
-) -> dict[str, list[records.Action]]:
+def _actions(reader: _Reader, uuids: Sequence[str]) -> dict[str, list[Action]]:
     rows = reader.grouped(
         'instance_actions',
         'instance_uuid',
@@ -256,7 +255,7 @@ def _actions(
     )
     return {
         uuid: [
-            records.Action(
+            Action(
                 id=row['id'],
                 instance_uuid=uuid,
                 action=row['action'],

@@ -10,8 +10,8 @@ import re
 from oslo_db import exception as db_exception
 from sqlalchemy import exc
 
-from nova_recovery.cloud import database as database_module
 from nova_recovery.cloud import db_errors
+from nova_recovery.cloud.database import Database
 
 #: What carrying plans out writes to a cell, beyond reading everything.
 #: Whoever writes to another table adds it here.
@@ -52,7 +52,7 @@ _SAFE = re.compile(r"[^'\\\x00-\x1f]+")
 
 
 def statements(
-    database: database_module.Database,
+    database: Database,
     writes: Mapping[str, tuple[str, ...]],
     user: str,
     host: str,
@@ -86,7 +86,7 @@ def statements(
 
 
 def missing(
-    database: database_module.Database, writes: Mapping[str, tuple[str, ...]]
+    database: Database, writes: Mapping[str, tuple[str, ...]]
 ) -> list[str]:
     """Return what the user may not do, such as ``UPDATE instances``.
 
@@ -107,7 +107,7 @@ def missing(
     return lacking
 
 
-def _allowed(database: database_module.Database, statement: str) -> bool:
+def _allowed(database: Database, statement: str) -> bool:
     with database.connect() as connection:
         try:
             connection.exec_driver_sql(statement)

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import facts
-from nova_recovery.cloud import schema
-from nova_recovery import exceptions
+from nova_recovery.cloud import facts, schema
+from nova_recovery.cloud.database import Database
+from nova_recovery.exceptions import NotFound, RecoveryError
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud.cloud import Cloud
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +39,7 @@ class Volumes:
 
 
 def volumes(
-    cloud: cloud_module.Cloud,
-    cell: database_module.Database,
-    servers: Collection[str],
+    cloud: Cloud, cell: Database, servers: Collection[str]
 ) -> dict[str, Volumes]:
     """What a reboot would do to the volumes of these servers of a cell.
 
@@ -57,7 +54,7 @@ def volumes(
     unknown = ''
     try:
         held = _held(cloud, named)
-    except exceptions.RecoveryError as error:
+    except RecoveryError as error:
         unknown = str(error)
     of_server: dict[str, list[tuple[str, str | None]]] = {}
     for server, volume, attachment in mappings:
@@ -77,7 +74,7 @@ def volumes(
 
 
 def _mappings(
-    cell: database_module.Database, servers: Collection[str]
+    cell: Database, servers: Collection[str]
 ) -> list[tuple[str, str, str | None]]:
     """(server, volume, attachment) of each live mapping, by id."""
     table = cell.tables['block_device_mapping']
@@ -98,7 +95,7 @@ def _mappings(
         ]
 
 
-def _held(cloud: cloud_module.Cloud, named: Collection[str]) -> set[str]:
+def _held(cloud: Cloud, named: Collection[str]) -> set[str]:
     """Those of the attachments that cinder has.
 
     :raises RecoveryError: neither its database nor its API can tell
@@ -122,9 +119,9 @@ def _held(cloud: cloud_module.Cloud, named: Collection[str]) -> set[str]:
         }
 
 
-def _known(cloud: cloud_module.Cloud, attachment: str) -> bool:
+def _known(cloud: Cloud, attachment: str) -> bool:
     try:
         cloud.volume.attachment(attachment)
-    except exceptions.NotFound:
+    except NotFound:
         return False
     return True

@@ -10,10 +10,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import schema
-from nova_recovery.cloud import volumes
-from nova_recovery import exceptions
+from nova_recovery.cloud import schema, volumes
+from nova_recovery.cloud.database import Database
+from nova_recovery.exceptions import SchemaUnknown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,9 +66,7 @@ class Cell:
 
 
 def of_cell(
-    cell: database_module.Database,
-    ids: Collection[str] | None,
-    servers: Collection[str],
+    cell: Database, ids: Collection[str] | None, servers: Collection[str]
 ) -> Cell:
     """Return the mappings of volumes, and the servers that they are of.
 
@@ -79,7 +76,7 @@ def of_cell(
     schema.require(cell, 'servers')
     if not cell.tables.has('block_device_mapping', 'instance_uuid'):
         # Essex maps by the server's id, and its volumes are nova's own
-        raise exceptions.SchemaUnknown(
+        raise SchemaUnknown(
             f'the database of {cell.name} has no '
             'block_device_mapping.instance_uuid'
         )
@@ -96,9 +93,7 @@ def of_cell(
         (table.c.boot_index if 'boot_index' in table.c else sa.null()).label(
             'boot_index'
         ),
-        (table.c.attachment_id if named else sa.null()).label(
-            'attachment_id'
-        ),
+        (table.c.attachment_id if named else sa.null()).label('attachment_id'),
         info.label('connected'),
     ).where(schema.live(table), table.c.volume_id.is_not(None))
     wanted = [

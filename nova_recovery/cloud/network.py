@@ -10,7 +10,7 @@ from typing import Any
 from openstack import exceptions as sdk_exceptions
 
 from nova_recovery.cloud import apis
-from nova_recovery import exceptions
+from nova_recovery.exceptions import NotFound
 
 JSON = dict[str, Any]
 
@@ -77,7 +77,7 @@ class Network:
                 f'/ports/{uuid}', timeout=self._timeout
             )
             if answer.status_code == 404:
-                raise exceptions.NotFound(f'port {uuid} is gone')
+                raise NotFound(f'port {uuid} is gone')
             _check(answer)
             return _port(answer.json()['port'])
 

@@ -9,11 +9,11 @@ import dataclasses
 
 from sqlalchemy.dialects import mysql
 
-from nova_recovery.cloud import bulk
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import databases as databases_module
-from nova_recovery.cloud import schema
-from nova_recovery import exceptions
+from nova_recovery.cloud import bulk, schema
+from nova_recovery.cloud.bulk import Selection
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.databases import Databases
+from nova_recovery.exceptions import ConfigError, SchemaUnknown
 
 #: Statuses that say that a server has the volume, or is about to. No other
 #: status is of attachments, and none of the others is ever overwritten.
@@ -82,20 +82,20 @@ class Layout:
             [key, *FREE.values(), *(bulk.NULL for _ in self.cleared)]
         )
 
-    def volumes(self, where: str) -> bulk.Selection:
+    def volumes(self, where: str) -> Selection:
         """The columns that are compared and written."""
-        return bulk.Selection('volumes', 'id', self.columns, where)
+        return Selection('volumes', 'id', self.columns, where)
 
-    def mappings(self) -> bulk.Selection:
+    def mappings(self) -> Selection:
         """What is compared of nova's live mappings."""
-        return bulk.Selection(
+        return Selection(
             'block_device_mapping', 'id', ('volume_id',), 'deleted = 0'
         )
 
 
 #: What is compared of the attachments of M1. The status is all that is
 #: lost when they are deleted.
-ATTACHMENTS = bulk.Selection(
+ATTACHMENTS = Selection(
     'volume_attachment',
     'id',
     ('volume_id', 'attach_status', 'instance_uuid'),
@@ -104,7 +104,7 @@ ATTACHMENTS = bulk.Selection(
 
 #: Says how a volume was attached, as long as it is; cinder soft-deletes it
 #: with the attachment. Other admin metadata stays.
-MODES = bulk.Selection(
+MODES = Selection(
     'volume_admin_metadata',
     'id',
     ('volume_id',),
@@ -112,7 +112,7 @@ MODES = bulk.Selection(
 )
 
 
-def of(databases: databases_module.Databases) -> Layout | None:
+def of(databases: Databases) -> Layout | None:
     """Return the layout; None where nova knows attachments.
 
     :raises SchemaUnknown: cells of both kinds, or no volumes anywhere
@@ -125,17 +125,17 @@ def of(databases: databases_module.Databases) -> Layout | None:
     if kinds == {'modern'} or not kinds:
         return None
     if len(kinds) > 1:
-        raise exceptions.SchemaUnknown(
+        raise SchemaUnknown(
             'the cells have schemas of different ages: '
             + ', '.join(f'{n} ({k})' for n, k in sorted(answers.items()))
         )
     if kinds == {'essex'}:
         if len(answers) > 1:
-            raise exceptions.SchemaUnknown('Essex had no cells')
+            raise SchemaUnknown('Essex had no cells')
         return _on_volumes('L0', databases.cells[0].database, 'instance_id')
     cinder = databases.cinder
     if cinder is None:
-        raise exceptions.ConfigError(
+        raise ConfigError(
             'the volumes of this cloud are in cinder: give its cinder.conf '
             'with --cinder-config-file'
         )
@@ -152,22 +152,20 @@ def of(databases: databases_module.Databases) -> Layout | None:
     return _on_volumes('L1', cinder, 'instance_uuid')
 
 
-def database(
-    databases: databases_module.Databases, layout: Layout, cell: str
-) -> database_module.Database:
+def database(databases: Databases, layout: Layout, cell: str) -> Database:
     """Return the database with the volumes."""
     if layout.name == 'L0' or databases.cinder is None:
         return databases.cell(cell)
     return databases.cinder
 
 
-def deleted(database: database_module.Database, table: str) -> str:
+def deleted(database: Database, table: str) -> str:
     """Return what soft-deletes a row: its id, or 1 where it's a boolean."""
     column = database.tables[table].c.deleted
     return '1' if isinstance(column.type, mysql.TINYINT) else 'id'
 
 
-def _kind(cell: database_module.Database) -> str:
+def _kind(cell: Database) -> str:
     table = 'block_device_mapping'
     if cell.tables.has(table, 'attachment_id'):
         return 'modern'
@@ -177,9 +175,7 @@ def _kind(cell: database_module.Database) -> str:
     return 'essex'
 
 
-def _on_volumes(
-    name: str, database: database_module.Database, server: str
-) -> Layout:
+def _on_volumes(name: str, database: Database, server: str) -> Layout:
     return Layout(
         name=name,
         server=server,

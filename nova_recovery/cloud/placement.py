@@ -11,7 +11,12 @@ from __future__ import annotations
 from typing import Any
 
 from nova_recovery.cloud import apis
-from nova_recovery import exceptions
+from nova_recovery.exceptions import (
+    ApiUnavailable,
+    ChangeFailed,
+    NotFound,
+    OutcomeUnknown,
+)
 
 JSON = dict[str, Any]
 #: nova itself writes allocations at 1.28 (consumer generations); Queens
@@ -35,7 +40,7 @@ class Placement:
             if not newest:
                 # Not the oldest one: without generations, the allocation
                 # of somebody else would be overwritten.
-                raise exceptions.ApiUnavailable(
+                raise ApiUnavailable(
                     'placement does not say which versions it speaks'
                 )
             modern = tuple(newest) >= (1, 28)
@@ -56,7 +61,7 @@ class Placement:
                 path, microversion=self._microversion(), timeout=self._timeout
             )
             if answer.status_code == 404:
-                raise exceptions.NotFound(f'placement has no {path}')
+                raise NotFound(f'placement has no {path}')
             _check(answer, path)
             return dict(answer.json())
 
@@ -103,9 +108,9 @@ class Placement:
                 **apis.SENT_ONCE,
             )
         if 400 <= answer.status_code < 500:
-            raise exceptions.ChangeFailed(f'{what}: {_errors(answer)}')
+            raise ChangeFailed(f'{what}: {_errors(answer)}')
         if answer.status_code >= 500:
-            raise exceptions.OutcomeUnknown(f'{what}: {_errors(answer)}')
+            raise OutcomeUnknown(f'{what}: {_errors(answer)}')
 
     def inventories(self, provider: str) -> dict[str, JSON]:
         """What a provider has, by resource class.
@@ -149,7 +154,7 @@ class Placement:
 
 def _check(answer: Any, what: str) -> None:
     if answer.status_code >= 400:
-        raise exceptions.ApiUnavailable(f'placement {what}: {_errors(answer)}')
+        raise ApiUnavailable(f'placement {what}: {_errors(answer)}')
 
 
 def _errors(answer: Any) -> str:

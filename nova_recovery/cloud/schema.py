@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import database as database_module
-from nova_recovery import exceptions
+from nova_recovery.cloud.database import Database
+from nova_recovery.exceptions import SchemaUnknown
 
 #: feature -> (table, column that proves it; None: the table does)
 FEATURES: dict[str, tuple[str, str | None]] = {
@@ -48,7 +48,7 @@ FEATURES: dict[str, tuple[str, str | None]] = {
 }
 
 
-def features(database: database_module.Database) -> frozenset[str]:
+def features(database: Database) -> frozenset[str]:
     """Return the names in :data:`FEATURES` that a database has.
 
     :raises SchemaUnknown: when it is neither nova's nor cinder's
@@ -62,13 +62,13 @@ def features(database: database_module.Database) -> frozenset[str]:
     if not found & {'servers', 'cells'} and not database.tables.has(
         'volumes', 'attach_status'
     ):
-        raise exceptions.SchemaUnknown(
+        raise SchemaUnknown(
             f"the database of {database.name} is neither nova's nor cinder's"
         )
     return found
 
 
-def require(database: database_module.Database, *names: str) -> None:
+def require(database: Database, *names: str) -> None:
     """Refuse a database that lacks one of the named features.
 
     :raises SchemaUnknown: naming the tables and columns that it lacks
@@ -79,7 +79,7 @@ def require(database: database_module.Database, *names: str) -> None:
         if not database.tables.has(*FEATURES[name])
     ]
     if missing:
-        raise exceptions.SchemaUnknown(
+        raise SchemaUnknown(
             f'the database of {database.name} has no {", ".join(missing)}'
         )
 

@@ -4,31 +4,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from collections.abc import Iterable
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from nova_recovery.cloud import cells as cells_module
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import databases as databases_module
 from nova_recovery.cloud import facts as facts_module
-from nova_recovery.cloud import names
-from nova_recovery.cloud import records
-from nova_recovery.cloud import schema
-from nova_recovery import exceptions
+from nova_recovery.cloud import names, schema
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.databases import CellDatabase, Databases, divide, each
+from nova_recovery.cloud.names import Meaning
+from nova_recovery.cloud.records import Server
+from nova_recovery.exceptions import Ambiguous, DatabaseUnavailable, NotFound
 
 facts = facts_module.facts
 
 
 def list_servers(
-    databases: databases_module.Databases,
+    databases: Databases,
     host: str | None = None,
     uuids: Sequence[str] | None = None,
-) -> tuple[list[records.Server], dict[str, exceptions.DatabaseUnavailable]]:
+) -> tuple[list[Server], dict[str, DatabaseUnavailable]]:
     """Return live servers, by cell and id, and the cells that are unknown.
 
     :param host: only those of this host, to the letter: np-rcc4 is not
@@ -36,7 +33,7 @@ def list_servers(
     :param uuids: only these
     """
 
-    def ask(database: database_module.Database) -> list[records.Server]:
+    def ask(database: Database) -> list[Server]:
         table = database.tables['instances']
         queries = [sa.select(table).where(schema.live(table))]
         if host is not None:
@@ -60,18 +57,18 @@ def list_servers(
             if host is None or row['host'] == host
         ]
 
-    known, unknown = databases_module.divide(databases.each_cell(ask))
+    known, unknown = divide(databases.each_cell(ask))
     return [one for found in known.values() for one in found], unknown
 
 
 def newest_actions(
-    database: database_module.Database, uuids: Collection[str]
+    database: Database, uuids: Collection[str]
 ) -> dict[str, int]:
     """The highest ``instance_actions.id`` of each server that has one."""
     table = database.tables['instance_actions']
-    query = sa.select(
-        table.c.instance_uuid, sa.func.max(table.c.id)
-    ).group_by(table.c.instance_uuid)
+    query = sa.select(table.c.instance_uuid, sa.func.max(table.c.id)).group_by(
+        table.c.instance_uuid
+    )
     with database.reader() as connection:
         return {
             row[0]: int(row[1])
@@ -82,7 +79,7 @@ def newest_actions(
         }
 
 
-def find(databases: databases_module.Databases, text: str) -> records.Server:
+def find(databases: Databases, text: str) -> Server:
     """Return the one live server that the operator means.
 
     By its UUID, its name, its name in the hypervisor
@@ -96,35 +93,33 @@ def find(databases: databases_module.Databases, text: str) -> records.Server:
     """
     meanings = names.meanings(text, databases.instance_name_template)
     unique = meanings[0].column == 'uuid'
-    asked: Sequence[databases_module.CellDatabase] = databases.cells
+    asked: Sequence[CellDatabase] = databases.cells
     if unique:
         asked = _mapped_cells(databases, str(meanings[0].value))
     template = databases.instance_name_template
-    known, unknown = databases_module.divide(
-        databases_module.each(
+    known, unknown = divide(
+        each(
             [cell.database for cell in asked],
             lambda database: _find_in(database, meanings, template),
         )
     )
     found = _without_copies([s for some in known.values() for s in some])
     if len(found) > 1:
-        raise exceptions.Ambiguous(
+        raise Ambiguous(
             f'{text} could be any of {len(found)} servers; give the UUID',
             [_candidate(one) for one in found],
         )
     if unknown and not (unique and found):
         raise next(iter(unknown.values()))
     if not found:
-        raise exceptions.NotFound(
-            f'no server {text}{_not_searched(databases)}'
-        )
+        raise NotFound(f'no server {text}{_not_searched(databases)}')
     return found[0]
 
 
-def server(row: Mapping[str, Any], cell: str, template: str) -> records.Server:
+def server(row: Mapping[str, Any], cell: str, template: str) -> Server:
     """Return the record of a row of ``instances`` of any release."""
     hidden = row.get('hidden')
-    return records.Server(
+    return Server(
         uuid=row['uuid'],
         id=row['id'],
         name=row.get('display_name') or '',
@@ -146,9 +141,7 @@ def server(row: Mapping[str, Any], cell: str, template: str) -> records.Server:
     )
 
 
-def _mapped_cells(
-    databases: databases_module.Databases, uuid: str
-) -> Sequence[databases_module.CellDatabase]:
+def _mapped_cells(databases: Databases, uuid: str) -> Sequence[CellDatabase]:
     """Return the cell that has a UUID, or all where nothing says so.
 
     With it a cell that is down does not matter for the servers of others.
@@ -168,24 +161,18 @@ def _mapped_cells(
     if cell is None:
         return databases.cells
     if cell == cells_module.CELL0:
-        raise exceptions.NotFound(
-            f'server {uuid} is in cell0: it was never on a host'
-        )
+        raise NotFound(f'server {uuid} is in cell0: it was never on a host')
     mapped = [known for known in databases.cells if known.cell.uuid == cell]
     if not mapped:
-        raise exceptions.NotFound(
-            f'server {uuid} is in cell {cell}, which is disabled'
-        )
+        raise NotFound(f'server {uuid} is in cell {cell}, which is disabled')
     return mapped
 
 
 def _find_in(
-    database: database_module.Database,
-    meanings: Iterable[names.Meaning],
-    template: str,
-) -> list[records.Server]:
+    database: Database, meanings: Iterable[Meaning], template: str
+) -> list[Server]:
     table = database.tables['instances']
-    found: dict[int, records.Server] = {}
+    found: dict[int, Server] = {}
     with database.reader() as connection:
         for meaning in meanings:
             condition = _condition(database, connection, meaning)
@@ -206,9 +193,7 @@ def _find_in(
 
 
 def _condition(
-    database: database_module.Database,
-    connection: sa.engine.Connection,
-    meaning: names.Meaning,
+    database: Database, connection: sa.engine.Connection, meaning: Meaning
 ) -> sa.sql.elements.ColumnElement[bool] | None:
     table = database.tables['instances']
     if meaning.column != 'ec2':
@@ -228,18 +213,18 @@ def _condition(
     return None if uuid is None else table.c.uuid == uuid
 
 
-def _without_copies(found: list[records.Server]) -> list[records.Server]:
+def _without_copies(found: list[Server]) -> list[Server]:
     # a resize to another cell has a hidden copy of the server there
     # (nova/conductor/tasks/cross_cell_migrate.py)
     shown = {one.uuid for one in found if not one.hidden}
     return [one for one in found if not one.hidden or one.uuid not in shown]
 
 
-def _candidate(one: records.Server) -> str:
+def _candidate(one: Server) -> str:
     return f'{one.uuid}  {one.instance_name}  {one.name}  cell {one.cell}'
 
 
-def _not_searched(databases: databases_module.Databases) -> str:
+def _not_searched(databases: Databases) -> str:
     if not databases.disabled:
         return ''
     disabled = ', '.join(cell.name for cell in databases.disabled)

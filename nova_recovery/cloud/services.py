@@ -9,18 +9,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import databases as databases_module
-from nova_recovery.cloud import records
 from nova_recovery.cloud import schema
-from nova_recovery import exceptions
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.databases import Databases, divide
+from nova_recovery.cloud.records import ComputeNode, Service
+from nova_recovery.exceptions import Ambiguous, NotFound
 
 BINARY = 'nova-compute'
 
 
 def compute_services(
-    database: database_module.Database, host: str | None = None
-) -> list[records.Service]:
+    database: Database, host: str | None = None
+) -> list[Service]:
     """Return the live nova-compute services of a cell, by host.
 
     :param host: only this host's, to the letter
@@ -45,8 +45,8 @@ def compute_services(
 
 
 def compute_nodes(
-    database: database_module.Database, host: str | None = None
-) -> list[records.ComputeNode]:
+    database: Database, host: str | None = None
+) -> list[ComputeNode]:
     """Return the live compute nodes of a cell, by host and name.
 
     :param host: only this host's, to the letter
@@ -78,7 +78,7 @@ def compute_nodes(
     )
 
 
-def host_mapping(databases: databases_module.Databases, host: str) -> str:
+def host_mapping(databases: Databases, host: str) -> str:
     """Return the name of the cell of a compute host.
 
     From ``host_mappings`` of the API database; without one, the cell whose
@@ -90,25 +90,21 @@ def host_mapping(databases: databases_module.Databases, host: str) -> str:
     """
     if databases.api is not None:
         return _mapped(databases, databases.api, host)
-    known, unknown = databases_module.divide(
+    known, unknown = divide(
         databases.each_cell(lambda cell: compute_services(cell, host))
     )
     having = [name for name, found in known.items() if found]
     if len(having) > 1:
-        raise exceptions.Ambiguous(f'host {host} is in several cells', having)
+        raise Ambiguous(f'host {host} is in several cells', having)
     for error in unknown.values():
         # it could be there as well
         raise error
     if not having:
-        raise exceptions.NotFound(f'no cell has a compute host named {host}')
+        raise NotFound(f'no cell has a compute host named {host}')
     return having[0]
 
 
-def _mapped(
-    databases: databases_module.Databases,
-    api: database_module.Database,
-    host: str,
-) -> str:
+def _mapped(databases: Databases, api: Database, host: str) -> str:
     mappings = api.tables['host_mappings']
     cells = api.tables['cell_mappings']
     with api.reader() as connection:
@@ -124,20 +120,18 @@ def _mapped(
             if row[0] == host
         ]
     if not found:
-        raise exceptions.NotFound(
+        raise NotFound(
             f'no cell has a compute host named {host} (host_mappings)'
         )
     for known in databases.cells:
         if known.cell.uuid == found[0]:
             return known.cell.name
-    raise exceptions.NotFound(
-        f'host {host} is in cell {found[0]}, which is disabled'
-    )
+    raise NotFound(f'host {host} is in cell {found[0]}, which is disabled')
 
 
-def _service(row: Mapping[str, Any], cell: str) -> records.Service:
+def _service(row: Mapping[str, Any], cell: str) -> Service:
     forced_down = row.get('forced_down')
-    return records.Service(
+    return Service(
         id=row['id'],
         uuid=row.get('uuid'),
         host=row['host'],
@@ -156,9 +150,9 @@ def _service(row: Mapping[str, Any], cell: str) -> records.Service:
 
 def _node(
     row: Mapping[str, Any], by_service: Mapping[int, str], cell: str
-) -> records.ComputeNode:
+) -> ComputeNode:
     service = row.get('service_id')
-    return records.ComputeNode(
+    return ComputeNode(
         id=row['id'],
         uuid=row.get('uuid'),
         host=row.get('host')

@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import os
 import pathlib
@@ -16,7 +15,7 @@ from oslo_config import cfg
 from oslo_utils import netutils
 
 from nova_recovery.conf import files as conf_files
-from nova_recovery import exceptions
+from nova_recovery.exceptions import ConfigError
 
 # kolla-ansible keeps the files of each container on the host
 KOLLA_NOVA = '/etc/kolla/nova-api/nova.conf'
@@ -122,8 +121,7 @@ class CinderSettings:
 
 
 def read_nova(
-    files: Sequence[str] = (),
-    dirs: Sequence[str] = (),
+    files: Sequence[str] = (), dirs: Sequence[str] = ()
 ) -> NovaSettings:
     """Read nova.conf, from nova's default places when no place is given.
 
@@ -207,7 +205,6 @@ class _Values:
                 return value
         return None
 
-
     def bus(self) -> BusSettings:
         """Return how the message bus is reached."""
 
@@ -248,7 +245,7 @@ def _parse(
     for directory in dirs:
         # oslo.config passes over a default directory that is not there
         if not os.path.isdir(directory):
-            raise exceptions.ConfigError(f'no such directory: {directory}')
+            raise ConfigError(f'no such directory: {directory}')
     conf_files.parse(
         options,
         project=project,

@@ -13,7 +13,7 @@ import sqlalchemy
 from sqlalchemy import exc
 
 from nova_recovery.cloud import db_errors
-from nova_recovery import exceptions
+from nova_recovery.exceptions import SchemaUnknown
 
 
 class Tables:
@@ -45,7 +45,7 @@ class Tables:
         with self._lock:
             if table not in self._tables:
                 if not self.has(table):
-                    raise exceptions.SchemaUnknown(
+                    raise SchemaUnknown(
                         f'the database of {self._name} has no table {table}'
                     )
                 with self._connect() as connection:

@@ -4,18 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 import dataclasses
 import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import facts
-from nova_recovery.cloud import schema
+from nova_recovery.cloud import facts, schema
+from nova_recovery.cloud.database import Database
 
 #: Statuses that are of attachments; all others are cinder's own work
 #: (creating, deleting, error_deleting, backing-up, retyping, maintenance,
@@ -81,7 +78,7 @@ class Volume:
 
 
 def of_cinder(
-    cinder: database_module.Database, ids: Collection[str] | None = None
+    cinder: Database, ids: Collection[str] | None = None
 ) -> dict[str, Volume]:
     """Return live volumes with their live attachments, by id.
 
@@ -93,9 +90,7 @@ def of_cinder(
     attachments = cinder.tables['volume_attachment']
     stored = 'connection_info' in attachments.c
     connected: Any = (
-        attachments.c.connection_info.like(CONNECTED)
-        if stored
-        else sa.null()
+        attachments.c.connection_info.like(CONNECTED) if stored else sa.null()
     )
     columns = [
         volumes.c[name]

@@ -9,17 +9,19 @@ import os
 
 from oslo_config import cfg
 
-from nova_recovery.conf import cells
-from nova_recovery.conf import default
-from nova_recovery.conf import disaster
-from nova_recovery.conf import fencing
-from nova_recovery.conf import files as files_module
-from nova_recovery.conf import guests
-from nova_recovery.conf import journal
-from nova_recovery.conf import runner
-from nova_recovery.conf import snapshot
-from nova_recovery.conf import storage
-from nova_recovery.conf import timeouts
+from nova_recovery.conf import (
+    cells,
+    default,
+    disaster,
+    fencing,
+    guests,
+    journal,
+    runner,
+    snapshot,
+    storage,
+    timeouts,
+)
+from nova_recovery.conf.files import parse, value
 
 PROJECT = 'nova-recovery'
 VARIABLE = 'NOVA_RECOVERY_CONFIG_FILE'
@@ -70,7 +72,7 @@ def load(
         files = list(dict.fromkeys(cfg.find_config_files(PROJECT, PROJECT)))
         if dirs is None:
             dirs = list(dict.fromkeys(cfg.find_config_dirs(PROJECT, PROJECT)))
-    files_module.parse(
+    parse(
         loaded,
         project=PROJECT,
         prog=PROJECT,
@@ -81,5 +83,5 @@ def load(
     for group, options in list_opts():
         for option in options:
             # now, not in the middle of a recovery
-            files_module.value(loaded, option.dest, group)
+            value(loaded, option.dest, group)
     return loaded

@@ -21,5 +21,5 @@ the cells that it is for. Where it has none, this must name all cells but
 cell0, since a cell that is not named is not searched. In a password write
 ``$$`` for ``$``.
 """,
-    ),
+    )
 ]

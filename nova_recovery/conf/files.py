@@ -8,7 +8,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from nova_recovery import exceptions
+from nova_recovery.exceptions import ConfigError
 
 
 def parse(options: cfg.ConfigOpts, **places: Any) -> None:
@@ -35,7 +35,7 @@ def parse(options: cfg.ConfigOpts, **places: Any) -> None:
         problem = f'{error.filename}: {error.strerror}'
     else:
         return
-    raise exceptions.ConfigError(f'configuration: {problem}')
+    raise ConfigError(f'configuration: {problem}')
 
 
 def value(options: cfg.ConfigOpts, name: str, group: str) -> Any:
@@ -58,9 +58,7 @@ def value(options: cfg.ConfigOpts, name: str, group: str) -> Any:
         problem = 'has a value of the wrong type'
     where = origin(options, name, group)
     files = ', '.join(options.config_file or options.default_config_files)
-    raise exceptions.ConfigError(
-        f'[{group}] {name} in {where or files} {problem}'
-    )
+    raise ConfigError(f'[{group}] {name} in {where or files} {problem}')
 
 
 def origin(options: cfg.ConfigOpts, name: str, group: str) -> str:

@@ -19,5 +19,5 @@ Where several controllers share the work, a MySQL or MariaDB database of its
 own, such as ``mysql+pymysql://recovery:PASSWORD@db1/nova_recovery``. Do not
 put it on the servers that you would recover with it.
 """,
-    ),
+    )
 ]

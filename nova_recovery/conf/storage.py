@@ -15,5 +15,5 @@ every compute host: instances_path is on shared storage, or they are in Ceph.
 Without an answer, a server with such a disk is refused unless the operator
 says so for the one recovery with ``--shared-storage``.
 """,
-    ),
+    )
 ]

@@ -20,14 +20,34 @@ from typing import Any
 
 from oslo_utils import strutils
 
-from nova_recovery.engine import change as change_module
-from nova_recovery.engine import journal as journal_module
-from nova_recovery.engine.journal import records
-from nova_recovery.engine.journal import rows
-from nova_recovery.engine.journal import states
-from nova_recovery.engine import plan as plan_module
 from nova_recovery.engine import progress
-from nova_recovery import exceptions
+from nova_recovery.engine.change import (
+    Change,
+    Guard,
+    Interrupted,
+    Observed,
+    Past,
+    State,
+)
+from nova_recovery.engine.journal import (
+    ItemRecord,
+    JournalError,
+    records,
+    rows,
+    states,
+    Writer,
+)
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import (
+    ApiUnavailable,
+    ChangeFailed,
+    ClaimLost,
+    Conflict,
+    DatabaseUnavailable,
+    OutcomeUnknown,
+    Paused,
+    RecoveryError,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -40,24 +60,15 @@ SENDS = 3
 
 #: The answer was no and nothing was changed, so the next attempt begins
 #: anew, with a new before-image.
-_NO = (
-    exceptions.ChangeFailed,
-    exceptions.Conflict,
-    exceptions.ClaimLost,
-)
+_NO = (ChangeFailed, Conflict, ClaimLost)
 #: Once something was sent, these leave open what became of it.
-_OPEN = (
-    exceptions.OutcomeUnknown,
-    exceptions.DatabaseUnavailable,
-    exceptions.ApiUnavailable,
-)
-State = change_module.State
+_OPEN = (OutcomeUnknown, DatabaseUnavailable, ApiUnavailable)
 
 
 class ClaimGone(Exception):
     """The guard says that somebody else works here: the run ends."""
 
-    def __init__(self, error: exceptions.ClaimLost) -> None:
+    def __init__(self, error: ClaimLost) -> None:
         super().__init__(str(error))
         self.error = error
 
@@ -86,9 +97,9 @@ class Surroundings:
     run_id: str
     marker: str
     cloud: Any
-    writer: journal_module.Writer
+    writer: Writer
     reporter: progress.Reporter
-    guard: change_module.Guard
+    guard: Guard
     stopping: threading.Event
     patience: float = PATIENCE
 
@@ -102,9 +113,9 @@ class Attempt:
     def __init__(
         self,
         surroundings: Surroundings,
-        item: plan_module.Item,
-        change: change_module.Change,
-        record: journal_module.ItemRecord,
+        item: Item,
+        change: Change,
+        record: ItemRecord,
     ) -> None:
         self._all = surroundings
         self._item = item
@@ -194,7 +205,7 @@ class Attempt:
             self._begun = True
             try:
                 detail = self._change.apply(self._item, self, self._image)
-            except exceptions.OutcomeUnknown as error:
+            except OutcomeUnknown as error:
                 pending, reason = True, str(error)
                 observed = self._look_until_known(reason)
                 if observed.state is not State.BEFORE:
@@ -207,9 +218,7 @@ class Attempt:
             states.FAILED, f'sent {SENDS} times without success: {reason}'
         )
 
-    def _answered_no(
-        self, error: exceptions.RecoveryError, pending: bool
-    ) -> Result:
+    def _answered_no(self, error: RecoveryError, pending: bool) -> Result:
         """What a no means: nothing was changed, by what was sent now.
 
         :param pending: the one before had no answer. It may have come
@@ -225,10 +234,10 @@ class Attempt:
     def _ask_guard(self) -> None:
         try:
             self._all.guard(self._item)
-        except exceptions.ClaimLost as error:
+        except ClaimLost as error:
             raise ClaimGone(error) from error
 
-    def _settle(self, observed: change_module.Observed) -> Result:
+    def _settle(self, observed: Observed) -> Result:
         """What a look at something begun means, unless it is BEFORE."""
         if observed.state is State.UNDERWAY:
             return self._follow(observed.detail)
@@ -249,17 +258,17 @@ class Attempt:
 
     # Looking
 
-    def _past(self) -> change_module.Past:
-        return change_module.Past(self._image, dict(self._notes))
+    def _past(self) -> Past:
+        return Past(self._image, dict(self._notes))
 
-    def _look(self) -> change_module.Observed:
+    def _look(self) -> Observed:
         """How something begun stands; what is down makes it unknown."""
         try:
             return self._change.observe(self._item, self, self._past())
         except _OPEN as error:
-            return change_module.Observed(State.UNKNOWN, str(error))
+            return Observed(State.UNKNOWN, str(error))
 
-    def _look_until_known(self, reason: str) -> change_module.Observed:
+    def _look_until_known(self, reason: str) -> Observed:
         deadline = time.monotonic() + self._all.patience
         while True:
             observed = self._look()
@@ -267,10 +276,10 @@ class Attempt:
                 return observed
             if time.monotonic() > deadline:
                 detail = '; '.join(filter(None, (reason, observed.detail)))
-                return change_module.Observed(State.UNKNOWN, detail)
+                return Observed(State.UNKNOWN, detail)
             self.progress(f'finding out what became of it: {reason}')
             if self.stopping.wait(LOOK_AGAIN):
-                raise change_module.Interrupted
+                raise Interrupted
 
     # Ending
 
@@ -278,16 +287,16 @@ class Attempt:
         """Act, and journal the end, whatever it is."""
         try:
             result = act()
-        except journal_module.JournalError:
+        except JournalError:
             raise
-        except (ClaimGone, exceptions.Paused):
+        except (ClaimGone, Paused):
             before = self._record
             self._journal(Result(before.state, before.detail, self._begun))
             raise
-        except change_module.Interrupted:
+        except Interrupted:
             state = self._state if self._begun else states.PENDING
             result = Result(state, 'not waited for', self._begun)
-        except exceptions.RecoveryError as error:
+        except RecoveryError as error:
             result = Result(self._after(error), str(error), self._begun)
         except Exception as error:
             trace = strutils.mask_password(traceback.format_exc())
@@ -306,7 +315,7 @@ class Attempt:
         """The state of an item that ended with this error."""
         if not self._begun:
             return _refused(error)
-        if not isinstance(error, exceptions.RecoveryError):
+        if not isinstance(error, RecoveryError):
             return states.DOUBT
         if self._state == states.SENT and isinstance(error, _OPEN):
             return states.DOUBT
@@ -324,6 +333,6 @@ class Attempt:
 
 
 def _refused(error: Exception) -> str:
-    if isinstance(error, exceptions.Conflict | exceptions.ClaimLost):
+    if isinstance(error, Conflict | ClaimLost):
         return states.CONFLICT
     return states.FAILED

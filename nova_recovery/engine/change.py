@@ -22,8 +22,8 @@ import enum
 import threading
 from typing import Any, Protocol
 
-from nova_recovery.engine import plan as plan_module
-from nova_recovery import exceptions
+from nova_recovery.engine.plan import Item, Plan
+from nova_recovery.exceptions import RecoveryError
 
 JSON = dict[str, Any]
 
@@ -104,20 +104,18 @@ class Change(Protocol):
     #: tried again; the others look at how things stand and go on.
     once: bool
 
-    def describe(self, item: plan_module.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         """The change for people, ``~ host  a -> b``, one line a thing."""
 
     def observe(
-        self, item: plan_module.Item, context: Context, past: Past | None
+        self, item: Item, context: Context, past: Past | None
     ) -> Observed:
         """How things stand. ``past`` is None before the first intent.
 
         Never writes.
         """
 
-    def apply(
-        self, item: plan_module.Item, context: Context, image: JSON
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         """Do it; return one line on what came of it.
 
         :raises Conflict: it is no longer as observed; nothing was changed
@@ -125,18 +123,14 @@ class Change(Protocol):
         :raises OutcomeUnknown: sent, no answer: the runner observes again
         """
 
-    def follow(
-        self, item: plan_module.Item, context: Context, past: Past
-    ) -> str:
+    def follow(self, item: Item, context: Context, past: Past) -> str:
         """Wait for the end of what ``apply`` began; return one line.
 
         Called after ``apply`` and for UNDERWAY. A change that is over with
         ``apply`` returns ``''`` at once.
         """
 
-    def revert(
-        self, item: plan_module.Item, context: Context, past: Past
-    ) -> str:
+    def revert(self, item: Item, context: Context, past: Past) -> str:
         """Bring the before-image back by compare-and-set; one line.
 
         Must be repeatable: reverting what is reverted, what was stopped
@@ -146,7 +140,7 @@ class Change(Protocol):
         :raises NotRevertible: has no way back; says what to do instead
         """
 
-    def no_way_back(self, item: plan_module.Item) -> str:
+    def no_way_back(self, item: Item) -> str:
         """Why ``revert`` will refuse and what to do instead, in one line.
 
         For the operator to know before anything is taken back; ``''`` where
@@ -156,17 +150,17 @@ class Change(Protocol):
 
 #: kind -> Change; filled by nova_recovery.changes.
 Registry = dict[str, Change]
-Guard = Callable[[plan_module.Item], None]
+Guard = Callable[[Item], None]
 
 
-def check_kinds(plan: plan_module.Plan, registry: Registry) -> None:
+def check_kinds(plan: Plan, registry: Registry) -> None:
     """Refuse a plan with changes that this version doesn't have.
 
     :raises RecoveryError: naming them
     """
     unknown = {item.kind for item in plan.items()} - set(registry)
     if unknown:
-        raise exceptions.RecoveryError(
+        raise RecoveryError(
             f'this version has no change called '
             f'{", ".join(sorted(unknown))}; use the one that made the plan. '
             f'Nothing was changed.'

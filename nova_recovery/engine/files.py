@@ -9,7 +9,7 @@ import os
 import stat
 import tempfile
 
-from nova_recovery import exceptions
+from nova_recovery.exceptions import RecoveryError
 
 
 def write(path: str, chunks: Iterable[str]) -> None:
@@ -23,10 +23,10 @@ def write(path: str, chunks: Iterable[str]) -> None:
     path = os.path.realpath(path)
     try:
         if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
-            raise exceptions.RecoveryError(f'{path}: not a regular file')
+            raise RecoveryError(f'{path}: not a regular file')
         _replace(path, chunks)
     except OSError as error:
-        raise exceptions.RecoveryError(
+        raise RecoveryError(
             f"{path}: can't be written: {error.strerror}"
         ) from error
 

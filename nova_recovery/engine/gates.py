@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 import dataclasses
 
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
+from nova_recovery.engine.plan import Gate
+from nova_recovery.exceptions import UsageError
 
 FORM = 'GATE:SUBJECT=REASON'
 
@@ -31,7 +31,7 @@ class Override:
     def __str__(self) -> str:
         return address(self.gate, self.subject)
 
-    def reason_for(self, gate: plan.Gate) -> str:
+    def reason_for(self, gate: Gate) -> str:
         """The reason, if that gate is meant; else ``''``.
 
         Tenants may put a ``=`` into the name of a server, so the subject is
@@ -63,11 +63,9 @@ def parse_overrides(words: Iterable[str] | None) -> Overrides:
         where, equals, reason = word.partition('=')
         gate, _, subject = where.partition(':')
         if not equals or not gate.strip():
-            raise exceptions.UsageError(
-                f'--override {word!r}: give it as {FORM}'
-            )
+            raise UsageError(f'--override {word!r}: give it as {FORM}')
         if not reason.strip():
-            raise exceptions.UsageError(
+            raise UsageError(
                 f'--override {word!r}: the reason is empty; it is kept in '
                 f'the journal, so say why'
             )
@@ -75,9 +73,7 @@ def parse_overrides(words: Iterable[str] | None) -> Overrides:
     return tuple(found)
 
 
-def apply(
-    gates: Iterable[plan.Gate], overrides: Overrides
-) -> tuple[plan.Gate, ...]:
+def apply(gates: Iterable[Gate], overrides: Overrides) -> tuple[Gate, ...]:
     """The gates of a new plan, the overridden ones marked so.
 
     :raises UsageError: an override of a hard gate, of advice, or one that
@@ -89,14 +85,14 @@ def apply(
         # A procedure that plans otherwise because of an override has marked
         # its gate already.
         if not any(g.blocks or g.state == 'overridden' for g in meant):
-            raise exceptions.UsageError(
+            raise UsageError(
                 '\n'.join(
                     [f'--override {override}: {_why_not(meant)}']
                     + _those_that_could(gates)
                 )
             )
         if any(gate.klass == 'hard' and gate.blocks for gate in meant):
-            raise exceptions.UsageError(
+            raise UsageError(
                 f"--override {override}: this gate is hard, it can't be "
                 f'overridden'
             )
@@ -105,9 +101,7 @@ def apply(
     )
 
 
-def again(
-    now: Iterable[plan.Gate], before: Iterable[plan.Gate]
-) -> tuple[plan.Gate, ...]:
+def again(now: Iterable[Gate], before: Iterable[Gate]) -> tuple[Gate, ...]:
     """The gates of a plan that was approved before, as they are now.
 
     What was overridden then stays so, also where the gate is passed or no
@@ -126,7 +120,7 @@ def again(
     return (*gates, *then.values())
 
 
-def _override(gate: plan.Gate, overrides: Overrides) -> plan.Gate:
+def _override(gate: Gate, overrides: Overrides) -> Gate:
     if gate.klass != 'soft':
         return gate
     for override in overrides:
@@ -135,7 +129,7 @@ def _override(gate: plan.Gate, overrides: Overrides) -> plan.Gate:
     return gate
 
 
-def _why_not(meant: list[plan.Gate]) -> str:
+def _why_not(meant: list[Gate]) -> str:
     if any(gate.klass == 'advice' for gate in meant):
         return 'this is advice, which never refuses'
     if meant:
@@ -143,7 +137,7 @@ def _why_not(meant: list[plan.Gate]) -> str:
     return 'no gate of this plan has that name and subject'
 
 
-def _those_that_could(gates: tuple[plan.Gate, ...]) -> list[str]:
+def _those_that_could(gates: tuple[Gate, ...]) -> list[str]:
     """The gates that an override could be for, as lines of a message."""
     open_ones = [g for g in gates if g.blocks and g.klass == 'soft']
     if not open_ones:

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from types import FrameType
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)

@@ -9,8 +9,7 @@ saved, compared, approved by somebody else and applied later.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 import dataclasses
 import functools
 import hashlib
@@ -136,8 +135,7 @@ class Plan:
         gone = set(finished)
         steps = tuple(
             dataclasses.replace(
-                step,
-                items=tuple(i for i in step.items if i.id not in gone),
+                step, items=tuple(i for i in step.items if i.id not in gone)
             )
             for step in self.steps
         )

@@ -12,8 +12,7 @@ file that was edited, cut off or mixed up is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import dataclasses
 import hashlib
 import json
@@ -22,7 +21,8 @@ from typing import Any
 
 from nova_recovery.engine import files
 from nova_recovery.engine import plan as plan_module
-from nova_recovery import exceptions
+from nova_recovery.engine.plan import Gate, Item, Plan, Step
+from nova_recovery.exceptions import RecoveryError, Refused
 
 #: From so many items on, a line an item.
 LINES_ABOVE = 1000
@@ -33,7 +33,7 @@ MAGIC = 'nova-recovery-plan'
 _LATER = ('number', 'failures')
 
 
-def to_dict(plan: plan_module.Plan) -> dict[str, Any]:
+def to_dict(plan: Plan) -> dict[str, Any]:
     """The plan in JSON types; what it holds isn't copied."""
     return {
         **_shallow(plan),
@@ -46,35 +46,28 @@ def to_dict(plan: plan_module.Plan) -> dict[str, Any]:
     }
 
 
-def from_dict(body: dict[str, Any]) -> plan_module.Plan:
+def from_dict(body: dict[str, Any]) -> Plan:
     """The plan that ``to_dict`` gave.
 
     :raises KeyError, TypeError: a field is missing, unknown or of another
         type
     """
     steps = tuple(
-        plan_module.Step(
+        Step(
             **_fields(
-                plan_module.Step,
+                Step,
                 step,
                 items=tuple(_item(one) for one in _list(step['items'])),
             )
         )
         for step in _list(body['steps'])
     )
-    gates = tuple(
-        plan_module.Gate(**_fields(plan_module.Gate, gate))
-        for gate in _list(body['gates'])
-    )
+    gates = tuple(Gate(**_fields(Gate, gate)) for gate in _list(body['gates']))
     notes = tuple(_list(body['notes']))
-    return plan_module.Plan(
-        **_fields(
-            plan_module.Plan, body, steps=steps, gates=gates, notes=notes
-        )
-    )
+    return Plan(**_fields(Plan, body, steps=steps, gates=gates, notes=notes))
 
 
-def save(plan: plan_module.Plan, path: str) -> None:
+def save(plan: Plan, path: str) -> None:
     """Write the plan, mode 0600, all or nothing, on disk when it returns.
 
     :raises RecoveryError: the file can't be written
@@ -82,7 +75,7 @@ def save(plan: plan_module.Plan, path: str) -> None:
     files.write(path, _written(plan))
 
 
-def load(path: str) -> plan_module.Plan:
+def load(path: str) -> Plan:
     """Read a plan back.
 
     :raises RecoveryError: it can't be read, or is no plan (with the line)
@@ -94,24 +87,24 @@ def load(path: str) -> plan_module.Plan:
         _check_format(path, head)
         plan = from_dict(head['plan'])
         if head['checksum'] != _checksum(plan):
-            raise exceptions.Refused(
+            raise Refused(
                 f'plan file {path}: it was changed since it was saved; make '
                 f'the plan anew'
             )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         what = f'lacks {error}' if isinstance(error, KeyError) else str(error)
-        raise exceptions.RecoveryError(
+        raise RecoveryError(
             f'plan file {path}: not a whole plan: {what}'
         ) from error
     if head['digest'] != plan.digest:
-        raise exceptions.Refused(
+        raise Refused(
             f'plan file {path}: its digest is {str(head["digest"])[:16]}…, '
             f'that of what it holds {plan.digest[:16]}…; make the plan anew'
         )
     return plan
 
 
-def _written(plan: plan_module.Plan) -> Iterator[str]:
+def _written(plan: Plan) -> Iterator[str]:
     body = to_dict(plan)
     head: dict[str, Any] = {
         MAGIC: plan_module.FORMAT,
@@ -142,7 +135,7 @@ def _parse(path: str, text: str) -> dict[str, Any]:
     _check_format(path, head)
     lines = rest.removesuffix('\n').split('\n')
     if len(lines) != head['lines']:
-        raise exceptions.RecoveryError(
+        raise RecoveryError(
             f'plan file {path}: it ends at line {len(lines) + 1}, but was '
             f'written with {head["lines"] + 1}'
         )
@@ -160,11 +153,11 @@ def _json(path: str, text: str, line: int) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise exceptions.RecoveryError(
+        raise RecoveryError(
             f'plan file {path}, line {line + error.lineno - 1}: {error.msg}'
         ) from error
     if not isinstance(value, dict):
-        raise exceptions.RecoveryError(
+        raise RecoveryError(
             f'plan file {path}, line {line}: not a JSON object'
         )
     return value
@@ -173,18 +166,16 @@ def _json(path: str, text: str, line: int) -> dict[str, Any]:
 def _check_format(path: str, head: dict[str, Any]) -> None:
     number = head.get(MAGIC)
     if not isinstance(number, int):
-        raise exceptions.RecoveryError(
-            f'plan file {path}: not a plan of nova-recovery'
-        )
+        raise RecoveryError(f'plan file {path}: not a plan of nova-recovery')
     if number != plan_module.FORMAT:
-        raise exceptions.RecoveryError(
+        raise RecoveryError(
             f'plan file {path}: format {number}; this version reads format '
             f'{plan_module.FORMAT}. Use the version that made it, or make '
             f'the plan anew'
         )
 
 
-def _checksum(plan: plan_module.Plan) -> str:
+def _checksum(plan: Plan) -> str:
     """Over all that the digest leaves out as well."""
     body = to_dict(plan)
     for step in body['steps']:
@@ -194,14 +185,14 @@ def _checksum(plan: plan_module.Plan) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _step_dict(step: plan_module.Step) -> dict[str, Any]:
+def _step_dict(step: Step) -> dict[str, Any]:
     body = _shallow(step)
     for name in _LATER:
         del body[name]
     return {**body, **step.extras}
 
 
-def _item_dict(item: plan_module.Item) -> dict[str, Any]:
+def _item_dict(item: Item) -> dict[str, Any]:
     return {**_shallow(item), 'follows': list(item.follows)}
 
 
@@ -212,9 +203,9 @@ def _shallow(record: Any) -> dict[str, Any]:
     }
 
 
-def _item(body: dict[str, Any]) -> plan_module.Item:
+def _item(body: dict[str, Any]) -> Item:
     follows = tuple(_list(body['follows']))
-    return plan_module.Item(**_fields(plan_module.Item, body, follows=follows))
+    return Item(**_fields(Item, body, follows=follows))
 
 
 def _list(value: Any) -> list[Any]:
@@ -237,9 +228,7 @@ def _fields(
             continue
         value = left.pop(field.name)
         values[field.name] = ready.get(field.name, value)
-        wanted = {'str': str, 'dic': dict, 'int': int}.get(
-            str(field.type)[:3]
-        )
+        wanted = {'str': str, 'dic': dict, 'int': int}.get(str(field.type)[:3])
         if wanted and not isinstance(value, wanted):
             raise TypeError(f'{field.name} {value!r} is not a {wanted}')
     if left:
@@ -251,15 +240,15 @@ def _read(path: str) -> str:
     try:
         with open(path, encoding='utf-8') as file:
             if os.fstat(file.fileno()).st_size > LARGEST:
-                raise exceptions.RecoveryError(
+                raise RecoveryError(
                     f'plan file {path}: too large to be a plan'
                 )
             return file.read()
     except OSError as error:
-        raise exceptions.RecoveryError(
+        raise RecoveryError(
             f"plan file {path}: can't be read: {error.strerror}"
         ) from error
     except UnicodeDecodeError as error:
-        raise exceptions.RecoveryError(
+        raise RecoveryError(
             f'plan file {path}: not a plan of nova-recovery (not UTF-8)'
         ) from error

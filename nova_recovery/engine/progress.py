@@ -12,12 +12,12 @@ import threading
 import time
 from typing import Any, Protocol, TextIO, TYPE_CHECKING
 
-from nova_recovery.engine.journal import states
-from nova_recovery.engine import plan as plan_module
 from nova_recovery.engine import printable
+from nova_recovery.engine.journal import states
+from nova_recovery.engine.plan import Item, Plan, Step
 
 if TYPE_CHECKING:
-    from nova_recovery.engine import session
+    from nova_recovery.engine.session import Outcome
 
 #: Seconds between two lines about a long run.
 INTERVAL = 10
@@ -28,18 +28,16 @@ FEW = 100
 class Reporter(Protocol):
     """Called by the runner; ``item_changed`` and ``text`` in any thread."""
 
-    def run_started(self, plan: plan_module.Plan, total: int) -> None:
+    def run_started(self, plan: Plan, total: int) -> None:
         """So many items are to be done."""
 
-    def step_started(self, step: plan_module.Step, total: int) -> None:
+    def step_started(self, step: Step, total: int) -> None:
         """So many of them in this step, which begins."""
 
-    def item_changed(
-        self, item: plan_module.Item, state: str, detail: str
-    ) -> None:
+    def item_changed(self, item: Item, state: str, detail: str) -> None:
         """An item came to an end, good or bad; see ``journal.states``."""
 
-    def text(self, item: plan_module.Item, text: str) -> None:
+    def text(self, item: Item, text: str) -> None:
         """Where a long item is."""
 
     def notice(self, text: str) -> None:
@@ -48,7 +46,7 @@ class Reporter(Protocol):
     def tick(self) -> None:
         """Time went by."""
 
-    def finished(self, outcome: session.Outcome | None) -> None:
+    def finished(self, outcome: Outcome | None) -> None:
         """The run is over; None if an error ended it."""
 
 
@@ -119,24 +117,22 @@ class PlainReporter:
         self._said = time.monotonic()
         self._title = ''
 
-    def run_started(self, plan: plan_module.Plan, total: int) -> None:
+    def run_started(self, plan: Plan, total: int) -> None:
         self._pace = Pace(total)
         self._said = time.monotonic()
 
-    def step_started(self, step: plan_module.Step, total: int) -> None:
+    def step_started(self, step: Step, total: int) -> None:
         self._title = step.title
         self._line(f'{step.title}: {total:,} to do')
 
-    def item_changed(
-        self, item: plan_module.Item, state: str, detail: str
-    ) -> None:
+    def item_changed(self, item: Item, state: str, detail: str) -> None:
         with self._lock:
             self._pace.over += state not in states.OPEN
             if self._pace.total <= FEW or not _went_well(state):
                 self._line(f'  {told(item, state, detail)}')
         self.tick()
 
-    def text(self, item: plan_module.Item, text: str) -> None:
+    def text(self, item: Item, text: str) -> None:
         """Nothing: a log has no use for it."""
 
     def notice(self, text: str) -> None:
@@ -147,7 +143,7 @@ class PlainReporter:
             if time.monotonic() - self._said >= INTERVAL:
                 self._line(f'{self._title}: {self._pace}')
 
-    def finished(self, outcome: session.Outcome | None) -> None:
+    def finished(self, outcome: Outcome | None) -> None:
         self._line(f'{self._pace} over')
 
     def _line(self, text: str) -> None:
@@ -162,8 +158,7 @@ class RichReporter:
 
     def __init__(self, stream: TextIO) -> None:
         # 0.1 s that only a terminal has to spend
-        from rich import console
-        from rich import progress
+        from rich import console, progress
 
         output: Any = _Output(stream)
         self._progress = progress.Progress(
@@ -182,25 +177,23 @@ class RichReporter:
         self._task = self._progress.add_task('', total=0, now='')
         self._few = True
 
-    def run_started(self, plan: plan_module.Plan, total: int) -> None:
+    def run_started(self, plan: Plan, total: int) -> None:
         self._few = total <= FEW
         self._progress.reset(self._task, total=total)
         self._progress.start()
 
-    def step_started(self, step: plan_module.Step, total: int) -> None:
+    def step_started(self, step: Step, total: int) -> None:
         self._progress.update(
             self._task, description=printable.clean(step.title)
         )
 
-    def item_changed(
-        self, item: plan_module.Item, state: str, detail: str
-    ) -> None:
+    def item_changed(self, item: Item, state: str, detail: str) -> None:
         if self._few or not _went_well(state):
             self._print(told(item, state, detail))
         if state not in states.OPEN:
             self._progress.advance(self._task)
 
-    def text(self, item: plan_module.Item, text: str) -> None:
+    def text(self, item: Item, text: str) -> None:
         self._progress.update(
             self._task, now=printable.clean(f'{item.label}: {text}')
         )
@@ -211,14 +204,14 @@ class RichReporter:
     def tick(self) -> None:
         """Nothing: rich has a clock of its own."""
 
-    def finished(self, outcome: session.Outcome | None) -> None:
+    def finished(self, outcome: Outcome | None) -> None:
         self._progress.stop()
 
     def _print(self, text: str) -> None:
         self._progress.console.print(printable.lines(text), markup=False)
 
 
-def told(item: plan_module.Item, state: str, detail: str) -> str:
+def told(item: Item, state: str, detail: str) -> str:
     """An item in one line: ``failed  at3-ui02  evacuate-server: why``."""
     line = f'{state:9} {item.label}  {item.kind}'
     return printable.clean(f'{line}: {detail}' if detail else line)

@@ -8,19 +8,16 @@ from collections.abc import Callable
 import threading
 from typing import Any
 
-from nova_recovery.engine import attempt
-from nova_recovery.engine import journal as journal_module
-from nova_recovery.engine.journal import states
-from nova_recovery.engine import plan as plan_module
-from nova_recovery.engine import session
-from nova_recovery import exceptions
-
-Outcome = session.Outcome
+from nova_recovery.engine.attempt import Attempt
+from nova_recovery.engine.journal import ItemRecord, RunRecord, states
+from nova_recovery.engine.plan import Item, Plan, Step
+from nova_recovery.engine.session import Outcome, Session
+from nova_recovery.exceptions import Paused, Refused
 
 _TO_DO = states.ALL - states.FINAL
 
 
-class Runner(session.Session):
+class Runner(Session):
     """Steps in strict order, the items of a step side by side.
 
     An item that fails keeps back the later items of its own subject, and of
@@ -36,7 +33,7 @@ class Runner(session.Session):
     def __init__(
         self,
         *args: Any,
-        before: Callable[[plan_module.Step], None] | None = None,
+        before: Callable[[Step], None] | None = None,
         through: int | None = None,
         **options: Any,
     ) -> None:
@@ -46,7 +43,7 @@ class Runner(session.Session):
         # subject -> why nothing more is done to it
         self._stuck: dict[str, str] = {}
         # the step it is at, and how many of it ended badly
-        self._step: plan_module.Step | None = None
+        self._step: Step | None = None
         self._bad = 0
         self._lock = threading.Lock()
 
@@ -64,19 +61,17 @@ class Runner(session.Session):
         """
         return self._hold(run_id)
 
-    def _check_state(self, run: journal_module.RunRecord) -> None:
+    def _check_state(self, run: RunRecord) -> None:
         if run.state == states.UNDONE or states.UNDO & set(run.counts):
-            raise exceptions.Refused(
+            raise Refused(
                 f'run {run.id} was taken back, at least in part: make a new '
                 f'plan, or take back the rest with: run undo {run.id}'
             )
 
-    def _beginning(self, run: journal_module.RunRecord) -> str:
+    def _beginning(self, run: RunRecord) -> str:
         return 'resumed' if run.started_at else 'started'
 
-    def _go_through(
-        self, run: journal_module.RunRecord, plan: plan_module.Plan
-    ) -> None:
+    def _go_through(self, run: RunRecord, plan: Plan) -> None:
         left = sum(run.counts.get(state, 0) for state in _TO_DO)
         self._reporter.run_started(plan, left)
         for place, step in enumerate(plan.steps):
@@ -85,7 +80,7 @@ class Runner(session.Session):
                 self._enter(step)
             self._side_by_side(step, found)
 
-    def _enter(self, step: plan_module.Step) -> None:
+    def _enter(self, step: Step) -> None:
         """Pause, unless the step may begin."""
         self._step, self._bad = step, 0
         if self._through is not None and step.number > self._through:
@@ -95,13 +90,11 @@ class Runner(session.Session):
         self._surroundings.writer.flush()
         try:
             self._before(step)
-        except exceptions.Paused as error:
+        except Paused as error:
             self._pause(str(error))
 
-    def _do(
-        self, item: plan_module.Item, record: journal_module.ItemRecord
-    ) -> None:
-        one = attempt.Attempt(
+    def _do(self, item: Item, record: ItemRecord) -> None:
+        one = Attempt(
             self._surroundings, item, self._registry[item.kind], record
         )
         reason = self._reason_not_to(item)
@@ -129,7 +122,7 @@ class Runner(session.Session):
                 f'{step.failures} may'
             )
 
-    def _reason_not_to(self, item: plan_module.Item) -> str:
+    def _reason_not_to(self, item: Item) -> str:
         with self._lock:
             for subject in (item.subject, *item.follows):
                 if subject in self._stuck:

@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import heapq
 import threading
 
-from nova_recovery.engine import plan as plan_module
+from nova_recovery.engine.plan import Item
 
 _TICK = 0.2
 
@@ -17,7 +16,7 @@ _TICK = 0.2
 Waits = list[set[int]]
 
 
-def in_order(items: Sequence[plan_module.Item]) -> Waits:
+def in_order(items: Sequence[Item]) -> Waits:
     """Each item waits for earlier ones of its subject and of ``follows``.
 
     Only the last one of each subject is named: it waits for the others.
@@ -31,7 +30,7 @@ def in_order(items: Sequence[plan_module.Item]) -> Waits:
     return waits
 
 
-def in_reverse(items: Sequence[plan_module.Item]) -> Waits:
+def in_reverse(items: Sequence[Item]) -> Waits:
     """Each item waits for later ones that waited for it."""
     waits: Waits = [set() for _ in items]
     for place, earlier in enumerate(in_order(items)):
@@ -51,7 +50,7 @@ class Schedule:
 
     def __init__(
         self,
-        items: Sequence[plan_module.Item],
+        items: Sequence[Item],
         waits: Waits,
         limits: dict[str, int],
         stopped: Callable[[], bool],

@@ -9,16 +9,23 @@ import contextlib
 import dataclasses
 from typing import Any
 
-from nova_recovery.engine import attempt
-from nova_recovery.engine import change as change_module
-from nova_recovery.engine import interruption
-from nova_recovery.engine import journal as journal_module
-from nova_recovery.engine.journal import states
-from nova_recovery.engine import plan as plan_module
-from nova_recovery.engine import progress
-from nova_recovery.engine import schedule
-from nova_recovery import exceptions
 from nova_recovery import exit_codes
+from nova_recovery.engine import attempt, schedule
+from nova_recovery.engine.attempt import ClaimGone, Surroundings
+from nova_recovery.engine.change import check_kinds, Guard, Registry
+from nova_recovery.engine.interruption import Interruption
+from nova_recovery.engine.journal import (
+    ItemRecord,
+    Journal,
+    JournalError,
+    RunLocked,
+    RunRecord,
+    states,
+)
+from nova_recovery.engine.plan import Item, Plan, Step
+from nova_recovery.engine.progress import Reporter
+from nova_recovery.engine.schedule import Schedule
+from nova_recovery.exceptions import Paused
 
 WORKERS = 16
 
@@ -62,13 +69,13 @@ class Session:
 
     def __init__(
         self,
-        journal: journal_module.Journal,
-        registry: change_module.Registry,
+        journal: Journal,
+        registry: Registry,
         cloud: Any,
         *,
-        reporter: progress.Reporter,
+        reporter: Reporter,
         workers: int = WORKERS,
-        guard: change_module.Guard | None = None,
+        guard: Guard | None = None,
         patience: float = attempt.PATIENCE,
     ) -> None:
         self._journal = journal
@@ -78,7 +85,7 @@ class Session:
         self._workers = workers
         self._guard = guard or (lambda item: None)
         self._patience = patience
-        self._stop = interruption.Interruption()
+        self._stop = Interruption()
         # why nothing more is started, and whether that was told
         self._paused = ''
         self._pause_told = False
@@ -93,17 +100,17 @@ class Session:
         :raises JournalError: nothing was sent that isn't in the journal
         """
         plan = self._journal.plan(run_id)
-        change_module.check_kinds(plan, self._registry)
+        check_kinds(plan, self._registry)
         with (
             self._journal.carrying_out(run_id) as writer,
-            interruption.Interruption() as self._stop,
+            Interruption() as self._stop,
         ):
             run = self._journal.run(run_id)
             self._check_state(run)
             self._journal.set_run_state(
                 run_id, states.RUNNING, self._beginning(run)
             )
-            self._surroundings = attempt.Surroundings(
+            self._surroundings = Surroundings(
                 run_id=run_id,
                 marker=run.marker,
                 cloud=self._cloud,
@@ -118,16 +125,13 @@ class Session:
                 writer.flush()
             except BaseException as error:
                 self._broken_off(run_id, error)
-                if isinstance(error, attempt.ClaimGone):
+                if isinstance(error, ClaimGone):
                     raise error.error from error
                 raise
             return self._ended(run_id)
 
     def _side_by_side(
-        self,
-        step: plan_module.Step,
-        found: Sequence[journal_module.ItemRecord],
-        reverse: bool = False,
+        self, step: Step, found: Sequence[ItemRecord], reverse: bool = False
     ) -> None:
         """Go through these items of a step, unless the run shall stop."""
         if not found:
@@ -138,7 +142,7 @@ class Session:
         items = [step.items[record.position] for record in found]
         order = schedule.in_reverse if reverse else schedule.in_order
         self._reporter.step_started(step, len(items))
-        complete = schedule.Schedule(
+        complete = Schedule(
             items, order(items), step.limits, self._stopped
         ).run(
             lambda place: self._do_or_pause(items[place], found[place]),
@@ -154,18 +158,16 @@ class Session:
         """Start nothing more; the first reason is the one that is told."""
         self._paused = self._paused or reason
 
-    def _ask_guard(self, item: plan_module.Item) -> None:
+    def _ask_guard(self, item: Item) -> None:
         if self._paused:
             # it was looked at and written down, but not sent: it can wait
-            raise exceptions.Paused(self._paused)
+            raise Paused(self._paused)
         self._guard(item)
 
-    def _do_or_pause(
-        self, item: plan_module.Item, record: journal_module.ItemRecord
-    ) -> None:
+    def _do_or_pause(self, item: Item, record: ItemRecord) -> None:
         try:
             self._do(item, record)
-        except exceptions.Paused as error:
+        except Paused as error:
             self._complete = False
             self._pause(str(error))
 
@@ -192,9 +194,9 @@ class Session:
 
     def _broken_off(self, run_id: str, error: BaseException) -> None:
         # a lost run is somebody else's to write
-        if not isinstance(error, journal_module.RunLocked):
+        if not isinstance(error, RunLocked):
             # of two errors of one journal the first one tells more
-            with contextlib.suppress(journal_module.JournalError):
+            with contextlib.suppress(JournalError):
                 self._journal.set_run_state(
                     run_id, states.INTERRUPTED, 'interrupted', str(error)
                 )
@@ -221,23 +223,19 @@ class Session:
 
     # What tells the two ways apart
 
-    def _check_state(self, run: journal_module.RunRecord) -> None:
+    def _check_state(self, run: RunRecord) -> None:
         """Refuse a run that can't go this way."""
         raise NotImplementedError
 
-    def _beginning(self, run: journal_module.RunRecord) -> str:
+    def _beginning(self, run: RunRecord) -> str:
         """The event to begin with."""
         raise NotImplementedError
 
-    def _go_through(
-        self, run: journal_module.RunRecord, plan: plan_module.Plan
-    ) -> None:
+    def _go_through(self, run: RunRecord, plan: Plan) -> None:
         """All steps."""
         raise NotImplementedError
 
-    def _do(
-        self, item: plan_module.Item, record: journal_module.ItemRecord
-    ) -> None:
+    def _do(self, item: Item, record: ItemRecord) -> None:
         """One item; called in several threads."""
         raise NotImplementedError
 

@@ -7,18 +7,16 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from nova_recovery.engine import attempt
-from nova_recovery.engine import journal as journal_module
-from nova_recovery.engine.journal import states
-from nova_recovery.engine import plan as plan_module
-from nova_recovery.engine import session
-from nova_recovery import exceptions
+from nova_recovery.engine.attempt import Attempt, Result, State
+from nova_recovery.engine.journal import ItemRecord, RunRecord, states
+from nova_recovery.engine.plan import Item, Plan, Step
+from nova_recovery.engine.session import Outcome, Session
+from nova_recovery.exceptions import OutcomeUnknown, RecoveryError, Refused
 
 _TO_DO = states.ALL - {states.REVERTED}
-State = attempt.State
 
 
-class Undo(session.Session):
+class Undo(Session):
     """Steps and items in reverse order.
 
     What is kept keeps what it stands on: the earlier items of its subject,
@@ -33,7 +31,7 @@ class Undo(session.Session):
         self._stays: dict[str, str] = {}
         self._lock = threading.Lock()
 
-    def undo(self, run_id: str) -> session.Outcome:
+    def undo(self, run_id: str) -> Outcome:
         """Take back all that was carried out; return how the run stands.
 
         What was kept before is tried again.
@@ -46,18 +44,16 @@ class Undo(session.Session):
         """
         return self._hold(run_id)
 
-    def _check_state(self, run: journal_module.RunRecord) -> None:
+    def _check_state(self, run: RunRecord) -> None:
         if run.state == states.READY:
-            raise exceptions.Refused(
+            raise Refused(
                 f'run {run.id} was never started: there is nothing to undo'
             )
 
-    def _beginning(self, run: journal_module.RunRecord) -> str:
+    def _beginning(self, run: RunRecord) -> str:
         return 'undoing'
 
-    def _go_through(
-        self, run: journal_module.RunRecord, plan: plan_module.Plan
-    ) -> None:
+    def _go_through(self, run: RunRecord, plan: Plan) -> None:
         total = sum(
             record.begun for record in self._journal.items(run.id, _TO_DO)
         )
@@ -73,7 +69,7 @@ class Undo(session.Session):
             self._side_by_side(step, found, reverse=True)
 
     def _keep_what_happened(
-        self, run: journal_module.RunRecord, step: plan_module.Step, place: int
+        self, run: RunRecord, step: Step, place: int
     ) -> None:
         """What somebody else did stands on our changes like our own.
 
@@ -87,9 +83,7 @@ class Undo(session.Session):
                 for subject in (item.subject, *item.follows):
                     self._stays.setdefault(subject, reason)
 
-    def _do(
-        self, item: plan_module.Item, record: journal_module.ItemRecord
-    ) -> None:
+    def _do(self, item: Item, record: ItemRecord) -> None:
         one = _WayBack(
             self._surroundings, item, self._registry[item.kind], record
         )
@@ -103,8 +97,7 @@ class Undo(session.Session):
             with self._lock:
                 for subject in (item.subject, *item.follows):
                     self._stays.setdefault(
-                        subject,
-                        reason or f'{item.id} stands on it and stays',
+                        subject, reason or f'{item.id} stands on it and stays'
                     )
 
     def _state(self, counts: dict[str, int]) -> str:
@@ -113,10 +106,10 @@ class Undo(session.Session):
         return states.PARTLY if states.KEPT in counts else states.UNDONE
 
 
-class _WayBack(attempt.Attempt):
+class _WayBack(Attempt):
     """Takes back one item that was begun."""
 
-    def take_back(self) -> attempt.Result:
+    def take_back(self) -> Result:
         """Bring the before-image back and journal how that went.
 
         :raises ClaimGone: nothing was sent
@@ -124,18 +117,16 @@ class _WayBack(attempt.Attempt):
         """
         return self._ended(self._revert)
 
-    def _revert(self) -> attempt.Result:
+    def _revert(self) -> Result:
         # a way back that was begun is simply repeated
         if self._state not in (states.DONE, states.REVERTING):
             observed = self._look()
             if observed.state is State.BEFORE and self._change.once:
-                return attempt.Result(
-                    states.REVERTED, 'it was not carried out'
-                )
+                return Result(states.REVERTED, 'it was not carried out')
             # For the others BEFORE only says that it may be applied (again):
             # it may have been stopped half-way. Their way back looks itself.
             if observed.state not in (State.BEFORE, State.AFTER):
-                return attempt.Result(
+                return Result(
                     states.KEPT,
                     f'not known to be done ({observed.state.value}): '
                     f'{observed.detail}',
@@ -144,12 +135,12 @@ class _WayBack(attempt.Attempt):
         self._ask_guard()
         self._state = states.REVERTING
         detail = self._change.revert(self._item, self, self._past())
-        return attempt.Result(states.REVERTED, detail)
+        return Result(states.REVERTED, detail)
 
     def _after(self, error: Exception) -> str:
         """Kept if the answer was no; else it has to be repeated."""
-        known = isinstance(error, exceptions.RecoveryError)
-        if known and not isinstance(error, exceptions.OutcomeUnknown):
+        known = isinstance(error, RecoveryError)
+        if known and not isinstance(error, OutcomeUnknown):
             return states.KEPT
         # before the revert was sent, an error changed nothing
         if self._state == states.REVERTING:

@@ -18,7 +18,7 @@ from oslo_config import cfg
 import stevedore
 
 from nova_recovery.cloud import secrets
-from nova_recovery import exceptions
+from nova_recovery.exceptions import ChangeFailed, ConfigError
 
 #: Seconds for one call of a fence program; those talk to slow controllers.
 PATIENCE = 120
@@ -66,7 +66,7 @@ class Operator:
         return Status('unknown', 'nobody said that the host is off')
 
     def off(self, host: str) -> None:
-        raise exceptions.ChangeFailed(
+        raise ChangeFailed(
             f'turn {host} off by hand, or configure [fencing] driver=command'
         )
 
@@ -81,7 +81,7 @@ class Command:
     def status(self, host: str) -> Status:
         try:
             code, words = _run('command_status', self._status, host)
-        except exceptions.ChangeFailed as error:
+        except ChangeFailed as error:
             return Status('unknown', str(error))
         state = {ON: 'on', OFF: 'off'}.get(code, 'unknown')
         # 2 is also what a program ends with that was called wrongly.
@@ -92,7 +92,7 @@ class Command:
     def off(self, host: str) -> None:
         code, words = _run('command_off', self._off, host)
         if code:
-            raise exceptions.ChangeFailed(
+            raise ChangeFailed(
                 f'[fencing] command_off for {host} ended with {code}: {words}'
             )
 
@@ -103,11 +103,11 @@ def _run(option: str, command: str | None, host: str) -> tuple[int, str]:
     :raises ChangeFailed: it could not be run, or not to its end
     """
     if not command:
-        raise exceptions.ChangeFailed(f'[fencing] {option} is not set')
+        raise ChangeFailed(f'[fencing] {option} is not set')
     try:
         words = [word.replace('{host}', host) for word in shlex.split(command)]
     except ValueError as error:
-        raise exceptions.ChangeFailed(f'[fencing] {option}: {error}') from None
+        raise ChangeFailed(f'[fencing] {option}: {error}') from None
     try:
         done = subprocess.run(  # nosec: no shell, the operator's program
             words,
@@ -119,12 +119,12 @@ def _run(option: str, command: str | None, host: str) -> tuple[int, str]:
             check=False,
         )
     except OSError as error:
-        raise exceptions.ChangeFailed(
+        raise ChangeFailed(
             f'[fencing] {option} for {host}: {error}'
         ) from error
     except subprocess.TimeoutExpired:
         # The words of this exception are the whole command line.
-        raise exceptions.ChangeFailed(
+        raise ChangeFailed(
             f'[fencing] {option} for {host}: no answer within {PATIENCE} s'
         ) from None
     return done.returncode, _said(f'{done.stdout} {done.stderr}', words)
@@ -153,7 +153,7 @@ def load(conf: cfg.ConfigOpts, words: str) -> Driver:
             invoke_args=(conf, words),
         )
     except stevedore.exception.NoMatches as error:
-        raise exceptions.ConfigError(
+        raise ConfigError(
             f'[fencing] driver: nothing is called {name!r}'
         ) from error
     driver: Driver = manager.driver

@@ -13,6 +13,7 @@ import dataclasses
 import re
 
 from nova_recovery.guests import ssh
+from nova_recovery.guests.ssh import Said, Way
 
 #: How the request says that the guest is another boot by now.
 OTHER_BOOT = 33
@@ -20,10 +21,7 @@ OTHER_BOOT = 33
 _UUID = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'
 _BOOT = '/proc/sys/kernel/random/boot_id'
 #: Without single quotes and exclamation marks, which shells differ in.
-_BEGIN = (
-    'PATH=$PATH:/usr/sbin:/sbin; s=; '
-    'test "$(id -u)" = 0 || s="sudo -n"; '
-)
+_BEGIN = 'PATH=$PATH:/usr/sbin:/sbin; s=; test "$(id -u)" = 0 || s="sudo -n"; '
 
 #: The UUID of the firmware is that of the server (nova/virt/libvirt/driver.py,
 #: guest.uuid); only root may read it. Power has it in the device tree.
@@ -33,8 +31,7 @@ LOOK = (
     + f'echo "boot_id $(cat {_BOOT})"; '
     + 'for f in /sys/class/dmi/id/product_uuid /proc/device-tree/vm,uuid; '
     'do echo "machine $($s cat $f 2>/dev/null)"; done; '
-    'echo "state $(systemctl is-system-running 2>/dev/null)"'
-    + "'"
+    'echo "state $(systemctl is-system-running 2>/dev/null)"' + "'"
 )
 
 
@@ -63,7 +60,7 @@ class NoAnswer(Exception):
         self.hopeless = hopeless
 
 
-def look(way: ssh.Way) -> Boot:
+def look(way: Way) -> Boot:
     """Ask a guest which boot it is.
 
     :raises NoAnswer: it can't be reached, or answers something else
@@ -71,7 +68,7 @@ def look(way: ssh.Way) -> Boot:
     return parse(ssh.run(way, LOOK))
 
 
-def parse(said: ssh.Said) -> Boot:
+def parse(said: Said) -> Boot:
     """The answer to LOOK, whatever a login prints around it.
 
     :raises NoAnswer: there is no boot_id in it
@@ -81,9 +78,7 @@ def parse(said: ssh.Said) -> Boot:
         if said.code == 0:
             raise NoAnswer(f'it has no {_BOOT}', hopeless=True)
         raise NoAnswer(said.problem, said.hopeless)
-    machine = re.search(
-        f'^machine ({_UUID})\\b', said.out, re.M | re.I
-    )
+    machine = re.search(f'^machine ({_UUID})\\b', said.out, re.M | re.I)
     return Boot(
         boot_id=found.group(1),
         machine=machine.group(1).lower() if machine else '',
@@ -91,7 +86,7 @@ def parse(said: ssh.Said) -> Boot:
     )
 
 
-def reboot(way: ssh.Way, boot_id: str) -> ssh.Said:
+def reboot(way: Way, boot_id: str) -> Said:
     """Tell a guest to reboot if it still is that boot.
 
     The session may end before, with or after the answer; a hangup does the

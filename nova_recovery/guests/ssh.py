@@ -10,8 +10,7 @@ ssh_config has none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 import contextlib
 import dataclasses
 import os
@@ -22,7 +21,7 @@ import subprocess  # nosec B404
 import time
 
 from nova_recovery.engine import printable
-from nova_recovery import exceptions
+from nova_recovery.exceptions import ConfigError, UsageError
 
 #: What ssh ends with when it is ssh that failed (ssh(1), EXIT STATUS).
 FAILED = 255
@@ -154,7 +153,7 @@ def check(
     :raises UsageError: naming it
     """
     if not (_HOST.fullmatch(address) or _ADDRESS6.fullmatch(address)):
-        raise exceptions.UsageError(
+        raise UsageError(
             f'{_shown(address)} is neither an address nor the name of a host'
         )
     if user is not None:
@@ -165,7 +164,7 @@ def check(
 def check_user(user: str) -> None:
     """See ``check``."""
     if not _USER.fullmatch(user):
-        raise exceptions.UsageError(f'{_shown(user)} is no name of a user')
+        raise UsageError(f'{_shown(user)} is no name of a user')
 
 
 def check_options(options: Iterable[str]) -> None:
@@ -173,12 +172,10 @@ def check_options(options: Iterable[str]) -> None:
     for option in options:
         found = _OPTION.fullmatch(option)
         if found is None or not option.isprintable():
-            raise exceptions.UsageError(
-                f'ssh option {_shown(option)}: give NAME=VALUE'
-            )
+            raise UsageError(f'ssh option {_shown(option)}: give NAME=VALUE')
         name, value = found.group(1).lower(), found.group(2).strip().lower()
         if name not in OPTIONS:
-            raise exceptions.UsageError(
+            raise UsageError(
                 f'ssh option {found.group(1)} is not given from here: write '
                 'it into your ssh_config'
             )
@@ -187,12 +184,12 @@ def check_options(options: Iterable[str]) -> None:
             'ask',
             'accept-new',
         ):
-            raise exceptions.UsageError(
+            raise UsageError(
                 'host keys are checked: StrictHostKeyChecking is yes or '
                 'accept-new'
             )
         if name == 'proxyjump' and not _JUMP.fullmatch(value):
-            raise exceptions.UsageError(f'no jump host: {_shown(value)}')
+            raise UsageError(f'no jump host: {_shown(value)}')
 
 
 def _shown(text: str) -> str:
@@ -271,7 +268,7 @@ def _run(words: list[str], limit: float) -> Said:
             start_new_session=True,
         )
     except FileNotFoundError:
-        raise exceptions.ConfigError(
+        raise ConfigError(
             'there is no ssh: install the OpenSSH client'
         ) from None
     with process:

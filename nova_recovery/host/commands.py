@@ -17,9 +17,7 @@ class HostError(Exception):
 
 
 def run(
-    words: Sequence[str],
-    fine: Sequence[int] = (0,),
-    timeout: float = PATIENCE,
+    words: Sequence[str], fine: Sequence[int] = (0,), timeout: float = PATIENCE
 ) -> str:
     """Run a program and return what it wrote.
 

@@ -16,6 +16,7 @@ from typing import Any
 from xml.etree import ElementTree  # nosec B405
 
 from nova_recovery.host import commands
+from nova_recovery.host.commands import HostError
 
 URI = 'qemu:///system'
 MASK = '***'
@@ -145,7 +146,7 @@ def _parsed(xml: str) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(xml)  # nosec B314
     except ElementTree.ParseError as error:
-        raise commands.HostError(f'XML of a domain: {error}') from error
+        raise HostError(f'XML of a domain: {error}') from error
 
 
 def _domain(
@@ -176,7 +177,7 @@ def _by_libvirt(libvirt: Any) -> list[Domain]:
         finally:
             connection.close()
     except libvirt.libvirtError as error:
-        raise commands.HostError(f'libvirt: {error}') from error
+        raise HostError(f'libvirt: {error}') from error
 
 
 def _of_libvirt(one: Any) -> Domain:
@@ -210,7 +211,7 @@ def _by_virsh() -> list[Domain]:
         try:
             about = _fields(commands.run([*virsh, 'dominfo', uuid]))
             xml = commands.run([*virsh, 'dumpxml', uuid])
-        except commands.HostError as error:
+        except HostError as error:
             if 'failed to get domain' in str(error).lower():
                 # destroyed since it was listed
                 continue

@@ -54,8 +54,7 @@ def sessions() -> list[Session]:
     return list(
         parse(
             commands.run(
-                ['iscsiadm', '-m', 'session', '-P', '3'],
-                fine=(0, NO_SESSIONS),
+                ['iscsiadm', '-m', 'session', '-P', '3'], fine=(0, NO_SESSIONS)
             )
         )
     )
@@ -78,9 +77,7 @@ def parse(text: str) -> Iterator[Session]:
                 # portal of the same
                 if not found:
                     yield _session(seen)
-                seen = (
-                    {} if name == 'target' else {'target': seen['target']}
-                )
+                seen = {} if name == 'target' else {'target': seen['target']}
                 found = False
             seen[name] = match[1]
             if name == 'lun':

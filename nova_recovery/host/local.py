@@ -4,17 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 import dataclasses
 import os
 from typing import Any
 
-from nova_recovery.host import commands
-from nova_recovery.host import domains as domains_module
-from nova_recovery.host import iscsi
-from nova_recovery.host import mounts
-from nova_recovery.host import packet_filter
+from nova_recovery.host import iscsi, mounts, packet_filter
+from nova_recovery.host.commands import HostError
+from nova_recovery.host.domains import Domain, domains
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +36,7 @@ def look() -> dict[str, Answer]:
     autostart, persistent, xml), ``mounts`` (target, device, type, options)
     and ``fstab`` (line number, text). The last two are not masked.
     """
-    found: list[domains_module.Domain] = []
+    found: list[Domain] = []
     answers = {'domains': _asked(lambda: _domains(found))}
     answers['sessions'] = _asked(lambda: _sessions(found))
     answers['rules'] = _rules()
@@ -53,14 +50,12 @@ def look() -> dict[str, Answer]:
 def _asked(ask: Callable[[], list[tuple[Any, ...]]]) -> Answer:
     try:
         return Answer(ask())
-    except commands.HostError as error:
+    except HostError as error:
         return Answer(None, str(error), 'is not installed' in str(error))
 
 
-def _domains(
-    found: list[domains_module.Domain],
-) -> list[tuple[Any, ...]]:
-    found += domains_module.domains()
+def _domains(found: list[Domain]) -> list[tuple[Any, ...]]:
+    found += domains()
     return [
         (
             domain.uuid,
@@ -74,9 +69,7 @@ def _domains(
     ]
 
 
-def _sessions(
-    found: Iterable[domains_module.Domain],
-) -> list[tuple[Any, ...]]:
+def _sessions(found: Iterable[Domain]) -> list[tuple[Any, ...]]:
     used = by_device(found)
     rows: list[tuple[Any, ...]] = []
     for session in iscsi.sessions():
@@ -101,9 +94,7 @@ def _sessions(
     return rows
 
 
-def by_device(
-    found: Iterable[domains_module.Domain],
-) -> dict[str, tuple[str, str]]:
+def by_device(found: Iterable[Domain]) -> dict[str, tuple[str, str]]:
     """The kernel's name of each disk -> (volume, server) that it is.
 
     From the disks of domains: their serial is the volume, the UUID of the
@@ -124,7 +115,7 @@ def _rules() -> Answer:
     for tool in packet_filter.TOOLS:
         try:
             rows.append((tool, packet_filter.rules(tool)))
-        except commands.HostError as error:
+        except HostError as error:
             if 'is not installed' in str(error):
                 absent += 1
             else:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from nova_recovery.host import commands
+from nova_recovery.host.commands import HostError
 
 MOUNTINFO = '/proc/self/mountinfo'
 FSTAB = '/etc/fstab'
@@ -76,9 +76,9 @@ def _lines(path: str, missing: bool = False) -> list[str]:
     except FileNotFoundError:
         if missing:
             return []
-        raise commands.HostError(f'{path}: no such file') from None
+        raise HostError(f'{path}: no such file') from None
     except OSError as error:
-        raise commands.HostError(f'{path}: {error.strerror}') from error
+        raise HostError(f'{path}: {error.strerror}') from error
 
 
 def _unescaped(text: str) -> str:

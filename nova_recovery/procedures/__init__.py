@@ -8,43 +8,36 @@ functions over plain records.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Mapping
-from typing import Any
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TYPE_CHECKING
 
-from nova_recovery import exceptions
+from nova_recovery.exceptions import RecoveryError
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
-    from nova_recovery.engine import change
-    from nova_recovery.engine.journal import records
-    from nova_recovery.engine.plan import Gate
-    from nova_recovery.engine.plan import Plan
-    from nova_recovery.engine.plan import Step
+    from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.engine.change import Guard
+    from nova_recovery.engine.journal.records import ItemRecord
+    from nova_recovery.engine.plan import Gate, Plan, Step
 
 
 def check_gates(
-    plan: Plan,
-    cloud: cloud_module.Cloud,
-    touched: frozenset[str] = frozenset(),
+    plan: Plan, cloud: Cloud, touched: frozenset[str] = frozenset()
 ) -> tuple[Gate, ...]:
     """The gates of a plan as they are now.
 
     :param touched: subjects that a run of this plan has begun to change
     :raises RecoveryError: a plan of a procedure that isn't known here
     """
+    from nova_recovery.procedures import (
+        bus_purge,
+        reboot,
+        reboot_guests,
+        recover,
+        set_states,
+    )
     from nova_recovery.procedures.backups import create as backup_create
-    from nova_recovery.procedures import bus_purge
     from nova_recovery.procedures.disaster import planning
-    from nova_recovery.procedures import reboot
-    from nova_recovery.procedures import reboot_guests
-    from nova_recovery.procedures import recover
-    from nova_recovery.procedures import set_states
-    from nova_recovery.procedures.volumes import attach
-    from nova_recovery.procedures.volumes import detach
-    from nova_recovery.procedures.volumes import reset
+    from nova_recovery.procedures.volumes import attach, detach, reset
 
     checks = {
         'disaster': planning.check,
@@ -60,7 +53,7 @@ def check_gates(
     }
     check = checks.get(plan.procedure)
     if check is None:
-        raise exceptions.RecoveryError(
+        raise RecoveryError(
             f'this version has no procedure called {plan.procedure}; use the '
             'one that made the plan'
         )
@@ -68,7 +61,7 @@ def check_gates(
 
 
 def table(
-    plan: Plan, items: Iterable[records.ItemRecord] | None
+    plan: Plan, items: Iterable[ItemRecord] | None
 ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
     """What became of each subject, as columns and rows.
 
@@ -88,11 +81,8 @@ def table(
 
 
 def guard(
-    plan: Plan,
-    cloud: cloud_module.Cloud,
-    marker: str,
-    undoing: bool = False,
-) -> change.Guard | None:
+    plan: Plan, cloud: Cloud, marker: str, undoing: bool = False
+) -> Guard | None:
     """What the runner asks before each change: is the claim still ours?
 
     And is the dead host still silent, unless the run is taken back.
@@ -109,7 +99,7 @@ def guard(
 
 def before(
     plan: Plan,
-    cloud: cloud_module.Cloud,
+    cloud: Cloud,
     ours: Callable[[], frozenset[str]],
     states_of: Callable[[], Mapping[str, str]],
 ) -> Callable[[Step], None] | None:

@@ -8,27 +8,23 @@ they return: a stop over a server that was just started, a second reboot.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 import dataclasses
 import datetime
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import bus as bus_module
-from nova_recovery.cloud import databases as databases_module
-from nova_recovery.cloud import records
 from nova_recovery.cloud import services
-from nova_recovery.engine.plan import Gate
-from nova_recovery.engine.plan import Item
-from nova_recovery.engine.plan import Plan
-from nova_recovery.engine.plan import Step
+from nova_recovery.cloud.bus import bus_of, compute_queue, of_cloud, Queue
+from nova_recovery.cloud.databases import divide
+from nova_recovery.cloud.records import Service
+from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.report import wording
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
-    from nova_recovery.cloud import database as database_module
+    from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.cloud.database import Database
 
 PROCEDURE = 'bus-purge'
 
@@ -41,18 +37,16 @@ class Waiting:
         None: it never did
     """
 
-    service: records.Service
-    queue: bus_module.Queue
+    service: Service
+    queue: Queue
     age: float | None
 
     @property
     def name(self) -> str:
-        return bus_module.compute_queue(self.service.host)
+        return compute_queue(self.service.host)
 
 
-def read(
-    cloud: cloud_module.Cloud, hosts: Collection[str] | None = None
-) -> list[Waiting]:
+def read(cloud: Cloud, hosts: Collection[str] | None = None) -> list[Waiting]:
     """The queues of nova-computes in which messages wait.
 
     Also those that somebody listens to: it is the gates that tell.
@@ -61,17 +55,15 @@ def read(
     :raises DatabaseUnavailable: a cell doesn't answer
     :raises BusUnavailable: a message bus doesn't
     """
-    answers, silent = databases_module.divide(
-        cloud.databases.each_cell(_services)
-    )
+    answers, silent = divide(cloud.databases.each_cell(_services))
     for error in silent.values():
         raise error
-    buses = bus_module.of_cloud(cloud)
+    buses = of_cloud(cloud)
     found = []
     for cell, (own, now) in answers.items():
-        place = bus_module.bus_of(buses, cell)
+        place = bus_of(buses, cell)
         wanted = {
-            bus_module.compute_queue(one.host): one
+            compute_queue(one.host): one
             for one in own
             if hosts is None or one.host in hosts
         }
@@ -125,7 +117,7 @@ def decide(
 
 
 def check(
-    plan: Plan, cloud: cloud_module.Cloud, touched: frozenset[str]
+    plan: Plan, cloud: Cloud, touched: frozenset[str]
 ) -> tuple[Gate, ...]:
     """The gates as they are now."""
     hosts = {item.data['host'] for item in plan.items()}
@@ -187,9 +179,7 @@ def _subject(one: Waiting) -> str:
     return f'queue:{one.service.cell}:{one.name}'
 
 
-def _services(
-    database: database_module.Database,
-) -> tuple[list[records.Service], datetime.datetime]:
+def _services(database: Database) -> tuple[list[Service], datetime.datetime]:
     with database.connect() as connection:
         now = connection.execute(
             sa.select(sa.func.utc_timestamp())

@@ -13,13 +13,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nova_recovery.cloud import claims
-from nova_recovery.engine import change
-from nova_recovery.engine.plan import Item
-from nova_recovery.engine.plan import Plan
-from nova_recovery import exceptions
+from nova_recovery.engine.change import Guard
+from nova_recovery.engine.plan import Item, Plan
+from nova_recovery.exceptions import ClaimLost, Conflict
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud.cloud import Cloud
 
 #: These make or give back the claim, and look at it themselves.
 _CLAIMING = frozenset(
@@ -28,8 +27,8 @@ _CLAIMING = frozenset(
 
 
 def guard(
-    plan: Plan, cloud: cloud_module.Cloud, marker: str, undoing: bool
-) -> change.Guard | None:
+    plan: Plan, cloud: Cloud, marker: str, undoing: bool
+) -> Guard | None:
     """See ``procedures.guard``."""
     claimed = {
         item.subject: item
@@ -49,9 +48,7 @@ def guard(
     return confirm
 
 
-def _confirm(
-    cloud: cloud_module.Cloud, claim: Item, marker: str, undoing: bool
-) -> None:
+def _confirm(cloud: Cloud, claim: Item, marker: str, undoing: bool) -> None:
     database = cloud.databases.cell(claim.data['cell'])
     if claim.kind == 'claim-server':
         _confirm_server(
@@ -62,14 +59,14 @@ def _confirm(
         return
     row = claims.service_row(database, claim.data['service_id'])
     if row['disabled_reason'] != marker:
-        raise exceptions.ClaimLost(
+        raise ClaimLost(
             f'the claim on {claim.label} is gone; its nova-compute is now '
             f'disabled because: {row["disabled_reason"]}'
         )
     if undoing:
         return
     if row['report_count'] != claim.data['report_count']:
-        raise exceptions.ClaimLost(
+        raise ClaimLost(
             f'{claim.label} is alive again: its nova-compute reported '
             f'{row["report_count"]} times, {claim.data["report_count"]} when '
             'the plan was made; nothing more is done for it, what was can be '
@@ -91,10 +88,8 @@ def _confirm_server(label: str, held: str | None, marker: str) -> None:
     if held == ours:
         return
     if held is not None and claims.run_of(held) == claims.run_of(ours):
-        raise exceptions.ClaimLost(
-            f'the claim on server {label} is gone: {held}'
-        )
-    raise exceptions.Conflict(
+        raise ClaimLost(f'the claim on server {label} is gone: {held}')
+    raise Conflict(
         f'the claim on server {label} is gone: '
         + (f'it is claimed by {held}' if held else 'its tag was removed')
         + '; nothing more is done to it. Make a new plan for it, and leave '

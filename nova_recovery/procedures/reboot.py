@@ -4,27 +4,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 import dataclasses
 from typing import TYPE_CHECKING
 
-from nova_recovery.cloud import claims
-from nova_recovery.cloud import held
-from nova_recovery.cloud import records
-from nova_recovery.cloud import servers as servers_module
-from nova_recovery.engine.plan import Gate
-from nova_recovery.engine.plan import Item
-from nova_recovery.engine.plan import Plan
-from nova_recovery.engine.plan import Step
-from nova_recovery import exceptions
-from nova_recovery.procedures import api_gate
-from nova_recovery.procedures import others
+from nova_recovery.cloud import claims, held
+from nova_recovery.cloud.held import Volumes
+from nova_recovery.cloud.records import Server
+from nova_recovery.cloud.servers import list_servers, newest_actions
+from nova_recovery.engine.plan import Gate, Item, Plan, Step
+from nova_recovery.exceptions import NotFound, RecoveryError
+from nova_recovery.procedures import api_gate, others
 from nova_recovery.report import wording
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud.cloud import Cloud
 
 PROCEDURE = 'server-reboot'
 #: What nova takes a hard reboot of (nova/compute/api.py); a stopped one is
@@ -56,17 +50,17 @@ class Situation:
     :ivar unreachable: API -> why
     """
 
-    servers: tuple[records.Server, ...]
+    servers: tuple[Server, ...]
     computes: dict[str, str] | None
     holders: dict[str, str]
     versions: dict[str, str]
     unreachable: dict[str, str]
     movers: dict[str, str] = dataclasses.field(default_factory=dict)
-    volumes: dict[str, held.Volumes] = dataclasses.field(default_factory=dict)
+    volumes: dict[str, Volumes] = dataclasses.field(default_factory=dict)
     marks: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
-def read(cloud: cloud_module.Cloud, uuids: Sequence[str]) -> Situation:
+def read(cloud: Cloud, uuids: Sequence[str]) -> Situation:
     """The servers and the computes that they are on.
 
     :raises NotFound: one of them was deleted
@@ -74,16 +68,12 @@ def read(cloud: cloud_module.Cloud, uuids: Sequence[str]) -> Situation:
     found = _live(cloud, uuids)
     missing = set(uuids) - {server.uuid for server in found}
     if missing:
-        raise exceptions.NotFound(f'gone: {", ".join(sorted(missing))}')
+        raise NotFound(f'gone: {", ".join(sorted(missing))}')
     return _situation(cloud, found)
 
 
-def _live(
-    cloud: cloud_module.Cloud, uuids: Iterable[str]
-) -> list[records.Server]:
-    found, unknown = servers_module.list_servers(
-        cloud.databases, uuids=list(uuids)
-    )
+def _live(cloud: Cloud, uuids: Iterable[str]) -> list[Server]:
+    found, unknown = list_servers(cloud.databases, uuids=list(uuids))
     missing = set(uuids) - {server.uuid for server in found}
     if missing:
         for error in unknown.values():
@@ -91,9 +81,7 @@ def _live(
     return found
 
 
-def _situation(
-    cloud: cloud_module.Cloud, found: list[records.Server]
-) -> Situation:
+def _situation(cloud: Cloud, found: list[Server]) -> Situation:
     computes: dict[str, str] | None = None
     versions: dict[str, str] = {}
     unreachable: dict[str, str] = {}
@@ -103,7 +91,7 @@ def _situation(
             s['host']: 'forced down' if s.get('forced_down') else s['state']
             for s in cloud.compute.services()
         }
-    except exceptions.RecoveryError as error:
+    except RecoveryError as error:
         unreachable['nova'] = str(error)
     holders = {}
     for server in found:
@@ -113,14 +101,14 @@ def _situation(
             if holder:
                 holders[server.uuid] = holder
     movers: dict[str, str] = {}
-    volumes: dict[str, held.Volumes] = {}
+    volumes: dict[str, Volumes] = {}
     marks: dict[str, int] = {}
     for cell in sorted({server.cell for server in found}):
         database = cloud.databases.cell(cell)
         own = [server.uuid for server in found if server.cell == cell]
         movers |= claims.movers(database, own)
         volumes |= held.volumes(cloud, database, own)
-        marks |= servers_module.newest_actions(database, own)
+        marks |= newest_actions(database, own)
     return Situation(
         tuple(found),
         computes,
@@ -180,7 +168,7 @@ def decide(request: Request, found: Situation, now: str = '') -> Plan:
 
 
 def check(
-    plan: Plan, cloud: cloud_module.Cloud, touched: frozenset[str]
+    plan: Plan, cloud: Cloud, touched: frozenset[str]
 ) -> tuple[Gate, ...]:
     """The gates as they are now, of what is left of the plan.
 
@@ -195,10 +183,7 @@ def check(
 
 
 def _items(
-    kind: str,
-    servers: Sequence[records.Server],
-    request: Request,
-    **more: int,
+    kind: str, servers: Sequence[Server], request: Request, **more: int
 ) -> tuple[Item, ...]:
     return tuple(
         Item(
@@ -255,7 +240,7 @@ def _hosts(found: Situation) -> Iterator[Gate]:
         )
 
 
-def _server(server: records.Server, found: Situation) -> Iterator[Gate]:
+def _server(server: Server, found: Situation) -> Iterator[Gate]:
     if server.task_state:
         yield Gate(
             'rebootable',
@@ -280,7 +265,7 @@ def _server(server: records.Server, found: Situation) -> Iterator[Gate]:
     )
 
 
-def _volumes(server: records.Server, found: Situation) -> Iterator[Gate]:
+def _volumes(server: Server, found: Situation) -> Iterator[Gate]:
     """What a reboot (not a start) does to volumes that cinder doesn't know.
 
     ``_delete_dangling_bdms`` in nova/compute/manager.py, 28.0 and later.

@@ -8,24 +8,20 @@ servers that are named.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 import dataclasses
 from typing import TYPE_CHECKING
 
 from nova_recovery.cloud import claims
-from nova_recovery.cloud import records
-from nova_recovery.cloud import servers as servers_module
-from nova_recovery.engine.plan import Gate
-from nova_recovery.engine.plan import Item
-from nova_recovery.engine.plan import Plan
-from nova_recovery.engine.plan import Step
-from nova_recovery.procedures.disaster import guest_reach
-from nova_recovery.procedures.disaster import guests
+from nova_recovery.cloud.records import Server
+from nova_recovery.cloud.servers import list_servers
+from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.procedures import others
+from nova_recovery.procedures.disaster import guest_reach, guests
+from nova_recovery.procedures.disaster.guests import Reach, Request
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud.cloud import Cloud
 
 PROCEDURE = 'guest-reboot'
 
@@ -52,16 +48,14 @@ class Situation:
     :ivar movers: UUID -> whose run moves it just now
     """
 
-    servers: tuple[records.Server, ...]
+    servers: tuple[Server, ...]
     metadata: dict[str, dict[str, str]]
-    reach: dict[str, guests.Reach]
+    reach: dict[str, Reach]
     holders: dict[str, str]
     movers: dict[str, str]
 
 
-def read(
-    cloud: cloud_module.Cloud, found: Iterable[records.Server]
-) -> Situation:
+def read(cloud: Cloud, found: Iterable[Server]) -> Situation:
     """What the databases know of these servers.
 
     :raises DatabaseUnavailable: a cell of theirs doesn't answer
@@ -87,7 +81,7 @@ def read(
 
 
 def _named(
-    servers: Iterable[records.Server], metadata: Mapping[str, dict[str, str]]
+    servers: Iterable[Server], metadata: Mapping[str, dict[str, str]]
 ) -> list[Named]:
     return [
         Named(
@@ -103,10 +97,7 @@ def _named(
 
 
 def decide(
-    request: guests.Request,
-    found: Situation,
-    per_host: int,
-    now: str = '',
+    request: Request, found: Situation, per_host: int, now: str = ''
 ) -> Plan:
     """The plan: claim, reboot once, give the claim back.
 
@@ -125,9 +116,7 @@ def decide(
         arguments={**dataclasses.asdict(request), 'per_host': per_host},
         steps=(
             Step('claim', 'claim', _claims('claim-server', chosen.items)),
-            Step(
-                guests.NAME, guests.TITLE, chosen.items, {'host': per_host}
-            ),
+            Step(guests.NAME, guests.TITLE, chosen.items, {'host': per_host}),
             Step(
                 'release',
                 'give the claims back',
@@ -146,15 +135,13 @@ def decide(
 
 
 def check(
-    plan: Plan, cloud: cloud_module.Cloud, touched: frozenset[str]
+    plan: Plan, cloud: Cloud, touched: frozenset[str]
 ) -> tuple[Gate, ...]:
     """The gates as they are now; a server that is gone is its item's."""
     uuids = {
         item.data['uuid'] for item in plan.items() if item.kind == guests.KIND
     }
-    found, unknown = servers_module.list_servers(
-        cloud.databases, uuids=sorted(uuids)
-    )
+    found, unknown = list_servers(cloud.databases, uuids=sorted(uuids))
     for error in unknown.values():
         if uuids - {server.uuid for server in found}:
             raise error

@@ -12,20 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import dataclasses
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
-from nova_recovery.cloud import records
-from nova_recovery.cloud import servers as servers_module
 from nova_recovery.cloud import services
-from nova_recovery.engine.plan import Gate
-from nova_recovery.engine.plan import Item
-from nova_recovery.engine.plan import Plan
-from nova_recovery.engine.plan import Step
-from nova_recovery import exceptions
+from nova_recovery.cloud.records import Server
+from nova_recovery.cloud.servers import list_servers
+from nova_recovery.engine.plan import Gate, Item, Plan, Step
+from nova_recovery.exceptions import NotFound, RecoveryError, UsageError
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud.cloud import Cloud
 
 PROCEDURE = 'server-set'
 #: nova/objects/fields.py; 2 and 5 are unused since Folsom.
@@ -74,7 +70,7 @@ class Situation:
     :ivar alive: whether nova-compute of the host looks alive; None: unknown
     """
 
-    server: records.Server
+    server: Server
     runs: bool | None
     alive: bool | None
 
@@ -94,7 +90,7 @@ def power_state(word: str) -> int:
             '; that value is of 2012 and makes the status UNKNOWN today: a '
             'guest that is off has shutdown (4)'
         )
-    raise exceptions.UsageError(
+    raise UsageError(
         f'{word!r} is no power state; there are '
         + ', '.join(f'{k} ({v})' for k, v in POWER_STATES.items())
         + hint
@@ -114,23 +110,21 @@ def vm_state(word: str) -> str:
             '; that value is of 2012 and makes the status UNKNOWN today: '
             'a server that is off is stopped'
         )
-    raise exceptions.UsageError(
+    raise UsageError(
         f'{word!r} is no state that can be set; there are '
         + ', '.join(sorted(LEGAL))
         + hint
     )
 
 
-def read(cloud: cloud_module.Cloud, request: Request) -> Situation:
+def read(cloud: Cloud, request: Request) -> Situation:
     """The server as it is, and what its hypervisor says if it answers."""
-    found, unknown = servers_module.list_servers(
-        cloud.databases, uuids=[request.uuid]
-    )
+    found, unknown = list_servers(cloud.databases, uuids=[request.uuid])
     for error in unknown.values():
         if not found:
             raise error
     if not found:
-        raise exceptions.NotFound(f'server {request.uuid} is gone')
+        raise NotFound(f'server {request.uuid} is gone')
     server = found[0]
     alive = runs = None
     if server.host:
@@ -140,7 +134,7 @@ def read(cloud: cloud_module.Cloud, request: Request) -> Situation:
                 alive = cloud.compute.service(server.host)['state'] == 'up'
                 # A dead host must not be asked: it would answer later.
                 runs = cloud.compute.runs(server.uuid) if alive else None
-            except exceptions.RecoveryError:
+            except RecoveryError:
                 alive = runs = None
     return Situation(server, runs, alive)
 
@@ -183,7 +177,7 @@ def decide(request: Request, found: Situation, now: str = '') -> Plan:
 
 
 def check(
-    plan: Plan, cloud: cloud_module.Cloud, touched: frozenset[str]
+    plan: Plan, cloud: Cloud, touched: frozenset[str]
 ) -> tuple[Gate, ...]:
     """The gates as they are now."""
     request = Request(**plan.arguments)
@@ -191,22 +185,20 @@ def check(
     return tuple(gates(found, _values(request, found.server)))
 
 
-def _values(request: Request, server: records.Server) -> dict[str, Any]:
+def _values(request: Request, server: Server) -> dict[str, Any]:
     state = request.vm_state or server.vm_state or ''
     power = request.power_state
     if power is None and request.vm_state:
         # A new state takes the power state that belongs to it, unless the
         # present one does as well.
         legal = LEGAL[state]
-        power = (
-            server.power_state if server.power_state in legal else legal[0]
-        )
+        power = server.power_state if server.power_state in legal else legal[0]
     if power is None:
         power = server.power_state
     if power not in LEGAL.get(state, ()) and (
         request.vm_state or request.power_state is not None
     ):
-        raise exceptions.UsageError(
+        raise UsageError(
             f'nova does not leave vm_state {state} with power state {power} '
             f'alone; with {state} go '
             + (', '.join(map(str, LEGAL.get(state, ()))) or 'none')
@@ -268,9 +260,7 @@ def gates(found: Situation, values: dict[str, Any]) -> Iterator[Gate]:
         )
 
 
-def _notes(
-    server: records.Server, values: dict[str, Any]
-) -> Iterator[str]:
+def _notes(server: Server, values: dict[str, Any]) -> Iterator[str]:
     only_api = (
         values['vm_state'] in BY_API
         and values['power_state'] == server.power_state

@@ -7,21 +7,18 @@ from __future__ import annotations
 from collections.abc import Callable
 import datetime
 import threading
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 from nova_recovery.cloud import facts as facts_module
-from nova_recovery.cloud import records
-from nova_recovery.cloud import secrets
-from nova_recovery.cloud import servers as servers_module
-from nova_recovery.cloud import services
-from nova_recovery import exceptions
-from nova_recovery.procedures.recover import describe
-from nova_recovery.procedures.recover import obstacles
+from nova_recovery.cloud import secrets, services
+from nova_recovery.cloud.records import Server
+from nova_recovery.cloud.servers import list_servers
+from nova_recovery.exceptions import DatabaseUnavailable, RecoveryError
 from nova_recovery.procedures import set_states
+from nova_recovery.procedures.recover import describe, obstacles
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud.cloud import Cloud
 
 #: Seconds that the API may take; the databases have the answer anyway.
 PATIENCE = 5
@@ -38,18 +35,18 @@ COLUMNS = (
     'Against evacuation',
     'Against a move',
 )
-Unknown = dict[str, exceptions.DatabaseUnavailable]
+Unknown = dict[str, DatabaseUnavailable]
 
 
 def of_host(
-    cloud: cloud_module.Cloud, host: str
+    cloud: Cloud, host: str
 ) -> tuple[tuple[str, ...], list[tuple[Any, ...]], Unknown]:
     """The servers of exactly this host.
 
     :returns: columns, rows, and the cells that don't answer
     :raises NotFound: no cell has such a host, and every cell was asked
     """
-    found, unknown = servers_module.list_servers(cloud.databases, host=host)
+    found, unknown = list_servers(cloud.databases, host=host)
     if not found and not unknown:
         # An empty answer must be about a host that exists.
         services.host_mapping(cloud.databases, host)
@@ -76,7 +73,7 @@ def of_host(
 
 
 def one(
-    cloud: cloud_module.Cloud, server: records.Server
+    cloud: Cloud, server: Server
 ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
     """One server: where it is, its states, its volumes, its past."""
     facts = facts_module.facts(cloud.databases, [server])[server.uuid]
@@ -122,9 +119,7 @@ def one(
     return tuple(fields), tuple(fields.values())
 
 
-def row(
-    server: records.Server,
-) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+def row(server: Server) -> tuple[tuple[str, ...], tuple[Any, ...]]:
     """Every column of its row, secrets masked, times as text for -f json.
 
     ``user_data`` is the tenant's and often holds passwords: only its size.
@@ -145,7 +140,7 @@ def power(state: int | None) -> str:
     return POWER.get(state, f'{state} (no state of nova)')
 
 
-def waiting(cloud: cloud_module.Cloud, server: records.Server) -> str:
+def waiting(cloud: Cloud, server: Server) -> str:
     """Whether a task looks like a request that waits in the message bus."""
     if not server.task_state or not server.host:
         return ''
@@ -163,10 +158,8 @@ def waiting(cloud: cloud_module.Cloud, server: records.Server) -> str:
     )
 
 
-def _statuses(cloud: cloud_module.Cloud, host: str) -> dict[str, str]:
-    return {
-        one['id']: one['status'] for one in cloud.compute.servers_of(host)
-    }
+def _statuses(cloud: Cloud, host: str) -> dict[str, str]:
+    return {one['id']: one['status'] for one in cloud.compute.servers_of(host)}
 
 
 def within(seconds: float, ask: Callable[[], Any]) -> Any:
@@ -179,7 +172,7 @@ def within(seconds: float, ask: Callable[[], Any]) -> Any:
     def run() -> None:
         try:
             answer.append(ask())
-        except exceptions.RecoveryError:
+        except RecoveryError:
             answer.append(None)
 
     thread = threading.Thread(target=run, daemon=True)

@@ -9,29 +9,23 @@ known is not ready.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Collection
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 import contextlib
 import dataclasses
 import fnmatch
 import functools
 import threading
-from typing import Any, Protocol
-from typing import TYPE_CHECKING
-from typing import TypeVar
+from typing import Any, Protocol, TYPE_CHECKING, TypeVar
 
 import stevedore
 
 from nova_recovery.cloud import apis
-from nova_recovery import exceptions
+from nova_recovery.exceptions import ConfigError
 from nova_recovery.readiness import bounded
-from nova_recovery.snapshot import reading
+from nova_recovery.snapshot.reading import Snapshot
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud.cloud import Cloud
 
 T = TypeVar('T')
 
@@ -108,8 +102,8 @@ class Site:
     :ivar brief: only what is quickly asked; see :func:`vital`
     """
 
-    cloud: cloud_module.Cloud
-    snapshot: reading.Snapshot | None = None
+    cloud: Cloud
+    snapshot: Snapshot | None = None
     hosts: frozenset[str] | None = None
     ours: Callable[[], frozenset[str]] = frozenset
     unsure: frozenset[str] = frozenset()
@@ -131,12 +125,12 @@ class Site:
         return self.hosts is None or host in self.hosts
 
     @contextlib.contextmanager
-    def before(self) -> Iterator[reading.Snapshot | None]:
+    def before(self) -> Iterator[Snapshot | None]:
         """Yield the snapshot, opened for the thread that asks."""
         if self.snapshot is None:
             yield None
             return
-        with reading.Snapshot(self.snapshot.path) as opened:
+        with Snapshot(self.snapshot.path) as opened:
             yield opened
 
     def once(self, name: str, ask: Callable[[], T]) -> T:
@@ -149,7 +143,7 @@ class Site:
         answer: T = one.answer()
         return answer
 
-    def apis(self) -> cloud_module.Cloud:
+    def apis(self) -> Cloud:
         """The cloud, logged in to.
 
         :raises ApiUnavailable: Keystone doesn't let us in
@@ -217,7 +211,7 @@ def look(site: Site, layers: Collection[str] | None = None) -> list[Row]:
     wanted = set(probes if layers is None else layers)
     for name in sorted(wanted):
         if name not in probes:
-            raise exceptions.ConfigError(
+            raise ConfigError(
                 f'no layer is called {name}; there are {", ".join(probes)}'
             )
     found: dict[str, list[Row]] = {name: [] for name in wanted}
@@ -290,7 +284,7 @@ def load() -> Mapping[str, Probe]:
 
 def _not_loaded(manager: Any, entry: Any, error: BaseException) -> None:
     # a probe that can't be asked is a layer that nobody looked at
-    raise exceptions.ConfigError(
+    raise ConfigError(
         f'{NAMESPACE}: {entry.name} can not be loaded: {error}'
     ) from error
 

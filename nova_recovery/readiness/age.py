@@ -9,22 +9,21 @@ Nothing may be started on such a database.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 import dataclasses
 from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import databases as databases_module
-from nova_recovery.cloud import schema
 from nova_recovery import readiness
-from nova_recovery.snapshot import cells
+from nova_recovery.cloud import schema
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.databases import each
+from nova_recovery.readiness import Row, Site
+from nova_recovery.snapshot import cells, volumes
 from nova_recovery.snapshot import format as format_module
-from nova_recovery.snapshot import reading
-from nova_recovery.snapshot import streams
-from nova_recovery.snapshot import volumes
+from nova_recovery.snapshot.reading import Snapshot, Source
+from nova_recovery.snapshot.streams import Stream
 
 LAYER = 'age'
 _EXPECTED = 'not older than the snapshot'
@@ -53,11 +52,11 @@ class Probe:
 
     needs: tuple[str, ...] = ('database/*',)
 
-    def rows(self, site: readiness.Site) -> Iterator[readiness.Row]:
+    def rows(self, site: Site) -> Iterator[Row]:
         with site.before() as snapshot:
             if snapshot is None:
                 # Nobody can mend that afterwards, so it doesn't block.
-                yield readiness.Row(
+                yield Row(
                     LAYER,
                     'databases',
                     readiness.GO,
@@ -73,7 +72,7 @@ class Probe:
             }
             taken = str(snapshot.meta.get('taken_at', ''))
         databases = _databases(site)
-        asked = databases_module.each(list(databases.values()), _now)
+        asked = each(list(databases.values()), _now)
         for name, (source, marks) in before.items():
             database = databases.get(name)
             if database is None:
@@ -102,7 +101,7 @@ class Probe:
 
 def judge(
     name: str, before: Marks, now: Marks, taken: str, database: str
-) -> readiness.Row:
+) -> Row:
     """Compare what only grows."""
     older = [
         f'{table} {_column(then)} {_shown(now.numbers.get(table))}, '
@@ -134,9 +133,7 @@ def judge(
     return _row(name, readiness.GO, counted or 'it was empty then', '')
 
 
-def _before(
-    snapshot: reading.Snapshot, source: reading.Source
-) -> Marks:
+def _before(snapshot: Snapshot, source: Source) -> Marks:
     return Marks(
         numbers=source.markers,
         reports={
@@ -147,9 +144,7 @@ def _before(
     )
 
 
-def _databases(
-    site: readiness.Site,
-) -> dict[str, database_module.Database]:
+def _databases(site: Site) -> dict[str, Database]:
     """As the sources of a snapshot are called."""
     found = site.cloud.databases
     named = {f'cell:{one.cell.name}': one.database for one in found.cells}
@@ -158,9 +153,9 @@ def _databases(
     return named
 
 
-def _now(database: database_module.Database) -> Marks:
+def _now(database: Database) -> Marks:
     with database.reader() as connection:
-        stream = streams.Stream('', database, connection)
+        stream = Stream('', database, connection)
         if database.tables.has('instances', 'uuid'):
             numbers = {
                 table: _highest(stream, table) for table in cells.MARKERS
@@ -172,7 +167,9 @@ def _now(database: database_module.Database) -> Marks:
             table = database.tables['services']
             for row in connection.execute(
                 sa.select(
-                    table.c.id, table.c.binary, table.c.host,
+                    table.c.id,
+                    table.c.binary,
+                    table.c.host,
                     table.c.report_count,
                 ).where(schema.live(table))
             ):
@@ -180,7 +177,7 @@ def _now(database: database_module.Database) -> Marks:
     return Marks(numbers, reports)
 
 
-def _highest(stream: streams.Stream, table: str) -> Any:
+def _highest(stream: Stream, table: str) -> Any:
     """The highest id, of what ``archive_deleted_rows`` moved away too."""
     found = [
         number
@@ -207,10 +204,12 @@ def _shown(value: Any) -> str:
     return f'{value}Z' if isinstance(value, str) else str(value)
 
 
-def _row(
-    subject: str, state: str, observed: str, remedy: str
-) -> readiness.Row:
-    return readiness.Row(
-        LAYER, subject.removeprefix('cell:'), state, observed, _EXPECTED,
+def _row(subject: str, state: str, observed: str, remedy: str) -> Row:
+    return Row(
+        LAYER,
+        subject.removeprefix('cell:'),
+        state,
+        observed,
+        _EXPECTED,
         remedy,
     )

@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Hashable
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 import queue
 import re
 import threading
@@ -14,7 +12,7 @@ import time
 from typing import TypeVar
 
 from nova_recovery.cloud import secrets
-from nova_recovery import exceptions
+from nova_recovery.exceptions import RecoveryError
 
 _INSIDE = re.compile(r': HTTPS?ConnectionPool\(.*$')
 
@@ -77,7 +75,7 @@ def words(error: BaseException) -> str:
     text = secrets.mask_text(' '.join(str(error).split()))
     # requests writes a line around each of the reasons of the one below
     text = _INSIDE.sub(_inside, text)
-    if isinstance(error, exceptions.RecoveryError | TimeoutError) and text:
+    if isinstance(error, RecoveryError | TimeoutError) and text:
         return text
     return f'{type(error).__name__}: {text}' if text else type(error).__name__
 

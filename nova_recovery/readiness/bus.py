@@ -9,27 +9,31 @@ outage, over what the recovery did meanwhile. It is purged by name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 import dataclasses
 import functools
 
-from nova_recovery.cloud import bus as bus_module
-from nova_recovery import exceptions
 from nova_recovery import readiness
-from nova_recovery.readiness import bounded
-from nova_recovery.readiness import common
+from nova_recovery.cloud.bus import (
+    Bus,
+    bus_of,
+    compute_queue,
+    of_cloud,
+    of_files,
+    Queue,
+)
+from nova_recovery.exceptions import DatabaseUnavailable, RecoveryError
+from nova_recovery.readiness import bounded, common, Row, Site
 
 LAYER = 'bus'
 _PATIENCE = 8.0
 
-_row = functools.partial(readiness.Row, LAYER)
+_row = functools.partial(Row, LAYER)
 
-Queues = Mapping[str, bus_module.Queue | None]
+Queues = Mapping[str, Queue | None]
 
 
-class Unheard(exceptions.RecoveryError):
+class Unheard(RecoveryError):
     """Nobody listens to the queue of a service: it is not there."""
 
 
@@ -53,11 +57,11 @@ class Probe:
 
     needs: tuple[str, ...] = ()
 
-    def rows(self, site: readiness.Site) -> Iterator[readiness.Row]:
+    def rows(self, site: Site) -> Iterator[Row]:
         try:
             looked = look(site)
-        except exceptions.DatabaseUnavailable as error:
-            yield readiness.Row(
+        except DatabaseUnavailable as error:
+            yield Row(
                 LAYER,
                 'cells',
                 readiness.UNKNOWN,
@@ -66,10 +70,10 @@ class Probe:
                 'mend the database, then look again',
                 ('database/*',),
             )
-            yield from _reached(bus_module.of_files(site.cloud))
+            yield from _reached(of_files(site.cloud))
             return
         yield from _reached(looked.buses)
-        bad: list[readiness.Row] = []
+        bad: list[Row] = []
         seen = 0
         for names, queues in looked.queues.items():
             if isinstance(queues, BaseException):
@@ -98,20 +102,20 @@ class Looked:
         the queue
     """
 
-    buses: Mapping[str, bus_module.Bus]
+    buses: Mapping[str, Bus]
     wanted: Mapping[str, list[Wanted]]
     queues: Mapping[str, Queues | BaseException]
     unheard: Mapping[str, str]
 
 
-def look(site: readiness.Site) -> Looked:
+def look(site: Site) -> Looked:
     """Look at the queues, once for all probes.
 
     :raises DatabaseUnavailable: the cells are not known
     """
 
     def ask() -> Looked:
-        buses = bus_module.of_cloud(site.cloud)
+        buses = of_cloud(site.cloud)
         wanted = _wanted(site, buses)
         queues = bounded.each(
             {
@@ -135,7 +139,7 @@ def look(site: readiness.Site) -> Looked:
     return site.once('queues', ask)
 
 
-def unheard(site: readiness.Site, who: str) -> str:
+def unheard(site: Site, who: str) -> str:
     """The queue that a service should listen to, and nobody does; else ''.
 
     To send it a request would only leave a message there, and wait in vain.
@@ -145,9 +149,7 @@ def unheard(site: readiness.Site, who: str) -> str:
     return look(site).unheard.get(who, '')
 
 
-def _reached(
-    buses: Mapping[str, bus_module.Bus],
-) -> Iterator[readiness.Row]:
+def _reached(buses: Mapping[str, Bus]) -> Iterator[Row]:
     members = bounded.each(
         {names: bus.members for names, bus in buses.items()}, _PATIENCE / 2
     )
@@ -159,9 +161,7 @@ def _reached(
             yield reached(names, bus, answer)
 
 
-def reached(
-    names: str, bus: bus_module.Bus, members: Mapping[str, str] | str
-) -> readiness.Row:
+def reached(names: str, bus: Bus, members: Mapping[str, str] | str) -> Row:
     """Whether a bus is there.
 
     :param members: what is wrong with each of its servers, '' if nothing;
@@ -183,12 +183,10 @@ def reached(
         remedy = f'systemctl start rabbitmq-server  # on {common.many(down)}'
         if bus.problem:
             remedy = 'give the nova.conf and cinder.conf of a controller'
-    return _row(
-        f'broker {names}', state, observed, 'it answers AMQP', remedy
-    )
+    return _row(f'broker {names}', state, observed, 'it answers AMQP', remedy)
 
 
-def unseen(names: str, error: BaseException) -> readiness.Row:
+def unseen(names: str, error: BaseException) -> Row:
     """Queues that can't be looked at: what they hold is not known."""
     return dataclasses.replace(
         _row(
@@ -203,9 +201,7 @@ def unseen(names: str, error: BaseException) -> readiness.Row:
     )
 
 
-def judge(
-    wanted: Iterable[Wanted], queues: Queues
-) -> Iterator[readiness.Row]:
+def judge(wanted: Iterable[Wanted], queues: Queues) -> Iterator[Row]:
     """The queues that nobody listens to, and should or holds a message."""
     for one in wanted:
         queue = queues[one.queue]
@@ -237,15 +233,13 @@ def judge(
         )
 
 
-def _wanted(
-    site: readiness.Site, buses: Mapping[str, bus_module.Bus]
-) -> dict[str, list[Wanted]]:
+def _wanted(site: Site, buses: Mapping[str, Bus]) -> dict[str, list[Wanted]]:
     """The queues that matter, by the names of their bus."""
     # a dictionary for its order, and because cells may share a bus
     found: dict[str, dict[Wanted, None]] = {names: {} for names in buses}
 
     def want(user: str, one: Wanted) -> None:
-        place = bus_module.bus_of(buses, user)
+        place = bus_of(buses, user)
         if place is not None:
             found[place[0]][one] = None
 
@@ -255,8 +249,7 @@ def _wanted(
             Wanted('conductor', 'control/nova-conductor', 'nova-conductor'),
         )
     want(
-        'nova',
-        Wanted('scheduler', 'control/nova-scheduler', 'nova-scheduler'),
+        'nova', Wanted('scheduler', 'control/nova-scheduler', 'nova-scheduler')
     )
     if site.cloud.databases.cinder is not None:
         binary = 'cinder-scheduler'
@@ -270,10 +263,7 @@ def _wanted(
         want(
             cell_name,
             Wanted(
-                bus_module.compute_queue(host),
-                f'compute/{host}',
-                'nova-compute',
-                host,
+                compute_queue(host), f'compute/{host}', 'nova-compute', host
             ),
         )
     return {names: list(some) for names, some in found.items()}

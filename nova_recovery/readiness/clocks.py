@@ -9,10 +9,7 @@ heartbeats, which can't be of the future.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 import datetime
 from email import utils as email_utils
 import functools
@@ -22,13 +19,10 @@ from typing import Any
 from keystoneauth1 import adapter
 import sqlalchemy as sa
 
-from nova_recovery.cloud import apis
-from nova_recovery.cloud import clock
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import schema
 from nova_recovery import readiness
-from nova_recovery.readiness import bounded
-from nova_recovery.readiness import common
+from nova_recovery.cloud import apis, clock, schema
+from nova_recovery.cloud.database import Database
+from nova_recovery.readiness import bounded, common, Row, Site
 
 LAYER = 'clocks'
 _PATIENCE = 8.0
@@ -59,7 +53,7 @@ class Probe:
 
     needs: tuple[str, ...] = ('database/*', 'keystone/*')
 
-    def rows(self, site: readiness.Site) -> Iterator[readiness.Row]:
+    def rows(self, site: Site) -> Iterator[Row]:
         asks: dict[str, Clock] = {}
         behind: dict[str, tuple[str, ...]] = {}
         databases = list(_databases(site))
@@ -114,14 +108,14 @@ def narrowed(
 def judge(
     found: Mapping[str, Range | None | BaseException],
     behind: Mapping[str, tuple[str, ...]],
-) -> Iterator[readiness.Row]:
+) -> Iterator[Row]:
     """One row if all clocks are near ours, else one for each that isn't."""
     expected = f'within {APART:g} s of this host'
     bad = []
     for name, answer in found.items():
         if isinstance(answer, BaseException):
             bad.append(
-                readiness.Row(
+                Row(
                     LAYER,
                     name,
                     readiness.UNKNOWN,
@@ -139,7 +133,7 @@ def judge(
         # one that was set while it was asked has no range
         if abs(middle) > APART or low > high + APART:
             bad.append(
-                readiness.Row(
+                Row(
                     LAYER,
                     name,
                     readiness.NO_GO,
@@ -163,14 +157,11 @@ def judge(
         mute = [name for name, answer in found.items() if answer is None]
         observed += f'; {len(mute)} APIs tell no time'
     yield from common.on_one_line(
-        bad,
-        readiness.Row(LAYER, 'all', readiness.GO, observed, expected),
+        bad, Row(LAYER, 'all', readiness.GO, observed, expected)
     )
 
 
-def ahead(
-    database: str, found: Mapping[str, float]
-) -> Iterator[readiness.Row]:
+def ahead(database: str, found: Mapping[str, float]) -> Iterator[Row]:
     """Services whose heartbeat is of the future, if there are any.
 
     :param found: service -> seconds
@@ -179,7 +170,7 @@ def ahead(
     wrong = {who: by for who, by in found.items() if by > APART + 1}
     if wrong:
         worst = max(wrong, key=lambda who: wrong[who])
-        yield readiness.Row(
+        yield Row(
             LAYER,
             f'heartbeats {database}',
             readiness.NO_GO,
@@ -190,7 +181,7 @@ def ahead(
         )
 
 
-def _ahead(database: database_module.Database) -> dict[str, float]:
+def _ahead(database: Database) -> dict[str, float]:
     table = database.tables['services']
     beats = [
         table.c[name]
@@ -211,21 +202,17 @@ def _ahead(database: database_module.Database) -> dict[str, float]:
         }
 
 
-def _with_services(
-    site: readiness.Site,
-) -> Iterable[database_module.Database]:
+def _with_services(site: Site) -> Iterable[Database]:
     found = site.cloud.databases
     every = (*(c.database for c in found.cells), found.cinder)
     return [database for database in every if database is not None]
 
 
-def _databases(
-    site: readiness.Site,
-) -> Iterable[database_module.Database]:
+def _databases(site: Site) -> Iterable[Database]:
     """One on each server."""
     found = site.cloud.databases
     every = (found.api, *(c.database for c in found.cells), found.cinder)
-    by_server: dict[Any, database_module.Database] = {}
+    by_server: dict[Any, Database] = {}
     for database in every:
         if database is not None:
             by_server.setdefault(database.server, database)

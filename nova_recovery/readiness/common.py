@@ -4,17 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from collections.abc import Iterable
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import databases as databases_module
-from nova_recovery.cloud import schema
-from nova_recovery.cloud import services
-from nova_recovery import readiness
+from nova_recovery.cloud import schema, services
+from nova_recovery.cloud.databases import divide
+from nova_recovery.readiness import Row, Site
 
 JSON = dict[str, Any]
 
@@ -22,7 +19,7 @@ JSON = dict[str, Any]
 _NAMED = 5
 
 
-def nova_services(site: readiness.Site) -> list[JSON]:
+def nova_services(site: Site) -> list[JSON]:
     """Every service of nova, as its API tells it.
 
     :raises ApiUnavailable: it doesn't
@@ -34,7 +31,7 @@ def nova_services(site: readiness.Site) -> list[JSON]:
     )
 
 
-def computes(site: readiness.Site) -> dict[str, JSON]:
+def computes(site: Site) -> dict[str, JSON]:
     """The nova-compute of each host that matters, by host."""
     return {
         one['host']: one
@@ -43,7 +40,7 @@ def computes(site: readiness.Site) -> dict[str, JSON]:
     }
 
 
-def cells_of_hosts(site: readiness.Site) -> dict[str, str]:
+def cells_of_hosts(site: Site) -> dict[str, str]:
     """The cell of each compute host that matters.
 
     :raises DatabaseUnavailable: a cell doesn't answer
@@ -51,9 +48,7 @@ def cells_of_hosts(site: readiness.Site) -> dict[str, str]:
 
     def ask() -> dict[str, str]:
         databases = site.cloud.databases
-        found, silent = databases_module.divide(
-            databases.each_cell(services.compute_services)
-        )
+        found, silent = divide(databases.each_cell(services.compute_services))
         for error in silent.values():
             raise error
         return {
@@ -66,7 +61,7 @@ def cells_of_hosts(site: readiness.Site) -> dict[str, str]:
     return site.once('cells of hosts', ask)
 
 
-def backends(site: readiness.Site) -> list[str]:
+def backends(site: Site) -> list[str]:
     """The back ends that have volumes, ``host@backend`` without pools.
 
     A clustered one by the name of its cluster, which answers for it.
@@ -109,9 +104,7 @@ def many(names: Collection[str]) -> str:
     return f'{shown} and {more} more' if more > 0 else shown
 
 
-def on_one_line(
-    bad: Iterable[readiness.Row], good: readiness.Row
-) -> Iterator[readiness.Row]:
+def on_one_line(bad: Iterable[Row], good: Row) -> Iterator[Row]:
     """The rows that are not good, else the one that stands for all."""
     rows = list(bad)
     yield from rows or [good]

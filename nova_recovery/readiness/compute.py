@@ -4,22 +4,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 import functools
 from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import databases as databases_module
-from nova_recovery.cloud import schema
 from nova_recovery import readiness
-from nova_recovery.readiness import bounded
-from nova_recovery.readiness import bus
-from nova_recovery.readiness import common
-from nova_recovery.readiness import control
+from nova_recovery.cloud import schema
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.databases import divide
+from nova_recovery.readiness import bounded, bus, common, control, Row, Site
+from nova_recovery.readiness.bus import Unheard
 
 LAYER = 'compute'
 _PATIENCE = 8.0
@@ -39,12 +35,12 @@ class Probe:
         'control/nova-conductor',
     )
 
-    def rows(self, site: readiness.Site) -> Iterator[readiness.Row]:
+    def rows(self, site: Site) -> Iterator[Row]:
         computes = common.computes(site)
         up = {host for host, one in computes.items() if one['state'] == 'up'}
         deaf = {host: bus.unheard(site, f'{LAYER}/{host}') for host in up}
         answers: dict[str, Any] = {
-            host: bus.Unheard(f'nobody listens to {queue}')
+            host: Unheard(f'nobody listens to {queue}')
             for host, queue in deaf.items()
             if queue
         }
@@ -68,7 +64,7 @@ def judge(
     answers: Mapping[str, Any],
     gone: Iterable[str] = (),
     brief: bool = False,
-) -> Iterator[readiness.Row]:
+) -> Iterator[Row]:
     """One row for all that are well, one for each that isn't.
 
     :param computes: host -> its service as the API has it
@@ -106,7 +102,7 @@ def judge(
                 _row(
                     host,
                     readiness.NO_GO
-                    if isinstance(answer, bus.Unheard)
+                    if isinstance(answer, Unheard)
                     else readiness.UNKNOWN,
                     f'heartbeat: up; {bounded.words(answer)}',
                     f'systemctl restart nova-compute  # on {host}',
@@ -127,11 +123,9 @@ def judge(
     )
 
 
-def _one_server_each(site: readiness.Site) -> dict[str, str]:
+def _one_server_each(site: Site) -> dict[str, str]:
     """A server of each host that matters; one that runs, if there is one."""
-    answers, silent = databases_module.divide(
-        site.cloud.databases.each_cell(_one_server)
-    )
+    answers, silent = divide(site.cloud.databases.each_cell(_one_server))
     for error in silent.values():
         raise error
     return {
@@ -142,7 +136,7 @@ def _one_server_each(site: readiness.Site) -> dict[str, str]:
     }
 
 
-def _one_server(database: database_module.Database) -> dict[str, str]:
+def _one_server(database: Database) -> dict[str, str]:
     table = database.tables['instances']
     query = (
         sa.select(table.c.host, sa.func.max(table.c.uuid))
@@ -156,7 +150,5 @@ def _one_server(database: database_module.Database) -> dict[str, str]:
     return found
 
 
-def _row(
-    subject: str, state: str, observed: str, remedy: str
-) -> readiness.Row:
-    return readiness.Row(LAYER, subject, state, observed, _EXPECTED, remedy)
+def _row(subject: str, state: str, observed: str, remedy: str) -> Row:
+    return Row(LAYER, subject, state, observed, _EXPECTED, remedy)

@@ -4,18 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 import functools
 from typing import Any
 
-from nova_recovery.cloud import apis
-from nova_recovery import exceptions
 from nova_recovery import readiness
-from nova_recovery.readiness import bounded
-from nova_recovery.readiness import bus
-from nova_recovery.readiness import common
+from nova_recovery.cloud import apis
+from nova_recovery.exceptions import ApiUnavailable
+from nova_recovery.readiness import bounded, bus, common, Row, Site
 
 LAYER = 'control'
 
@@ -32,7 +28,7 @@ class Probe:
 
     needs: tuple[str, ...] = NEEDS
 
-    def rows(self, site: readiness.Site) -> Iterator[readiness.Row]:
+    def rows(self, site: Site) -> Iterator[Row]:
         asks: dict[str, Callable[[], Any]] = {
             'nova-api': functools.partial(common.nova_services, site),
             'cinder-api': functools.partial(_cinder, site),
@@ -51,9 +47,7 @@ class Probe:
             yield judge(binary, cinder, _queue(site, binary))
 
 
-def judge(
-    binary: str, services: Iterable[Service], unheard: str = ''
-) -> readiness.Row:
+def judge(binary: str, services: Iterable[Service], unheard: str = '') -> Row:
     """Whether one of a service is up: any of them does the work.
 
     :param unheard: its queue, if nobody listens to that
@@ -69,7 +63,7 @@ def judge(
         observed += f'; nobody listens to {unheard}'
     good = up and not unheard
     hosts = common.many([*up, *down]) or 'one host'
-    return readiness.Row(
+    return Row(
         LAYER,
         binary,
         readiness.GO if good else readiness.NO_GO,
@@ -83,14 +77,14 @@ def judge(
     )
 
 
-def _api(name: str, answer: Any) -> readiness.Row:
+def _api(name: str, answer: Any) -> Row:
     bad = isinstance(answer, BaseException)
     observed = 'answers'
     if bad:
         observed = bounded.words(answer)
     elif answer is None:
         observed = 'not in the catalogue, and no cinder.conf was found'
-    return readiness.Row(
+    return Row(
         LAYER,
         name,
         readiness.UNKNOWN if bad else readiness.GO,
@@ -102,11 +96,11 @@ def _api(name: str, answer: Any) -> readiness.Row:
     )
 
 
-def _queue(site: readiness.Site, binary: str) -> str:
+def _queue(site: Site, binary: str) -> str:
     return bus.unheard(site, f'{LAYER}/{binary}')
 
 
-def _cinder(site: readiness.Site) -> list[Service] | None:
+def _cinder(site: Site) -> list[Service] | None:
     cloud = site.apis()
     if cloud.databases.cinder is None:
         # a cloud without volumes has no cinder
@@ -115,7 +109,7 @@ def _cinder(site: readiness.Site) -> list[Service] | None:
     return found
 
 
-def _glance(site: readiness.Site) -> bool:
+def _glance(site: Site) -> bool:
     """Whether images can be had: a disk whose base is gone needs one."""
     connection = site.apis().connection
     with apis.reading('glance'):
@@ -123,5 +117,5 @@ def _glance(site: readiness.Site) -> bool:
             '/images', params={'limit': 1}, timeout=readiness.PATIENCE
         )
     if answer.status_code >= 400:
-        raise exceptions.ApiUnavailable(f'glance: HTTP {answer.status_code}')
+        raise ApiUnavailable(f'glance: HTTP {answer.status_code}')
     return True

@@ -4,24 +4,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import dataclasses
 import functools
 import re
 
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import databases as databases_module
-from nova_recovery.cloud import settings
-from nova_recovery import exceptions
 from nova_recovery import readiness
-from nova_recovery.readiness import bounded
+from nova_recovery.cloud import settings
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.databases import open_api, open_cinder
+from nova_recovery.exceptions import DatabaseUnavailable
+from nova_recovery.readiness import bounded, Row, Site
 
 LAYER = 'database'
 
-_row = functools.partial(readiness.Row, LAYER)
+_row = functools.partial(Row, LAYER)
 
 #: Seconds for a server and the members that it names.
 _PATIENCE = 9.0
@@ -57,7 +54,7 @@ class Server:
 
     names: tuple[str, ...]
     address: str
-    database: database_module.Database
+    database: Database
 
     @property
     def subject(self) -> str:
@@ -69,10 +66,10 @@ class Probe:
 
     needs: tuple[str, ...] = ()
 
-    def rows(self, site: readiness.Site) -> Iterator[readiness.Row]:
+    def rows(self, site: Site) -> Iterator[Row]:
         databases, problem = _databases(site)
         if problem:
-            yield readiness.Row(
+            yield Row(
                 LAYER,
                 'cells',
                 readiness.UNKNOWN,
@@ -84,7 +81,7 @@ class Probe:
         yield from asked(_servers(databases))
 
 
-def asked(servers: Sequence[Server]) -> Iterator[readiness.Row]:
+def asked(servers: Sequence[Server]) -> Iterator[Row]:
     """Ask servers, and the members that they name, side by side."""
     answers = bounded.each(
         {
@@ -96,9 +93,7 @@ def asked(servers: Sequence[Server]) -> Iterator[readiness.Row]:
     for server in servers:
         answer = answers[server.subject]
         if isinstance(answer, BaseException):
-            yield from judge(
-                server.subject, server.address, _why(answer), {}
-            )
+            yield from judge(server.subject, server.address, _why(answer), {})
         else:
             yield from judge(server.subject, server.address, *answer)
 
@@ -108,7 +103,7 @@ def judge(
     address: str,
     answer: Mapping[str, str] | str,
     members: Answers,
-) -> Iterator[readiness.Row]:
+) -> Iterator[Row]:
     """What one server, and the members of its cluster, mean.
 
     :param answer: of the server that the URL leads to
@@ -190,10 +185,8 @@ def split(address: str) -> tuple[str, int]:
 
 
 def _judged(
-    subject: str,
-    everyone: Answers,
-    first: Mapping[str, str],
-) -> Iterator[readiness.Row]:
+    subject: str, everyone: Answers, first: Mapping[str, str]
+) -> Iterator[Row]:
     cluster = first.get('wsrep_cluster_state_uuid')
     for address, said in everyone.items():
         place = address if len(everyone) > 1 else subject
@@ -279,7 +272,7 @@ def _everyone(
 
 def _missing(
     subject: str, answer: Mapping[str, str], asked: int
-) -> Iterator[readiness.Row]:
+) -> Iterator[Row]:
     """Members that are not in the component, or could not be asked."""
     size = int(answer.get('wsrep_cluster_size') or 0)
     wanted = len(configured(answer))
@@ -325,31 +318,25 @@ def _opened(host: str, closed: Sequence[str]) -> str:
     return f'mariadb -h {host} -e "{sets}"'
 
 
-def _databases(
-    site: readiness.Site,
-) -> tuple[list[database_module.Database], str]:
+def _databases(site: Site) -> tuple[list[Database], str]:
     """All that can be found; why not more, '' if these are all."""
     cloud = site.cloud
     try:
         found = cloud.databases
-    except exceptions.DatabaseUnavailable as error:
+    except DatabaseUnavailable as error:
         cinder = settings.read_cinder(cloud.conf.cinder_config_file)
         some = (
-            databases_module.open_api(cloud.conf, cloud.nova),
-            databases_module.open_cinder(cloud.conf, cinder),
+            open_api(cloud.conf, cloud.nova),
+            open_cinder(cloud.conf, cinder),
         )
         return [one for one in some if one is not None], str(error)
-    every = (
-        found.api,
-        *(cell.database for cell in found.cells),
-        found.cinder,
-    )
+    every = (found.api, *(cell.database for cell in found.cells), found.cinder)
     return [one for one in every if one is not None], ''
 
 
-def _servers(databases: Iterable[database_module.Database]) -> list[Server]:
+def _servers(databases: Iterable[Database]) -> list[Server]:
     """The servers, each once: one that is down is one thing to mend."""
-    by_place: dict[str, list[database_module.Database]] = {}
+    by_place: dict[str, list[Database]] = {}
     for database in databases:
         place = database.server
         address = f'{place[0]}:{place[1]}' if place else database.name
@@ -383,7 +370,7 @@ def _with_members(server: Server) -> tuple[Mapping[str, str], Answers]:
     }
 
 
-def _ask(database: database_module.Database) -> dict[str, str]:
+def _ask(database: Database) -> dict[str, str]:
     """Its variables and what Galera says."""
     names = ', '.join(f"'{name}'" for name in _VARIABLES)
     return database.show(

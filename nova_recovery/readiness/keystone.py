@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nova_recovery.cloud import apis
-from nova_recovery import exceptions
 from nova_recovery import readiness
-from nova_recovery.readiness import bounded
+from nova_recovery.cloud import apis
+from nova_recovery.exceptions import ApiUnavailable, RecoveryError
+from nova_recovery.readiness import bounded, Row, Site
 
 LAYER = 'keystone'
 
@@ -19,13 +19,13 @@ class Probe:
 
     needs: tuple[str, ...] = ('database/*',)
 
-    def rows(self, site: readiness.Site) -> Iterator[readiness.Row]:
+    def rows(self, site: Site) -> Iterator[Row]:
         state, observed = readiness.GO, 'a new token validates'
         try:
             _try(site)
-        except exceptions.RecoveryError as error:
+        except RecoveryError as error:
             state, observed = readiness.NO_GO, bounded.words(error)
-        yield readiness.Row(
+        yield Row(
             LAYER,
             'tokens',
             state,
@@ -38,7 +38,7 @@ class Probe:
         )
 
 
-def _try(site: readiness.Site) -> None:
+def _try(site: Site) -> None:
     """:raises RecoveryError: no token, or it isn't valid"""
     connection = site.apis().connection
     session = connection.session
@@ -55,7 +55,7 @@ def _try(site: readiness.Site) -> None:
             timeout=readiness.PATIENCE,
         )
     if answer.status_code != 200:
-        raise exceptions.ApiUnavailable(
+        raise ApiUnavailable(
             f'keystone: a new token does not validate: HTTP '
             f'{answer.status_code}'
         )

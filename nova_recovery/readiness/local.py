@@ -9,34 +9,27 @@ multipath. Nothing is written to find out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 import dataclasses
 import functools
 import os
 import socket
 from typing import Any
 
-from nova_recovery.host import commands
-from nova_recovery.host import domains
-from nova_recovery.host import iscsi
-from nova_recovery.host import mounts
-from nova_recovery.host import multipath
 from nova_recovery import readiness
-from nova_recovery.readiness import bounded
-from nova_recovery.readiness import common
-from nova_recovery.readiness import database
+from nova_recovery.host import domains, iscsi, mounts, multipath
+from nova_recovery.host.commands import HostError
+from nova_recovery.host.iscsi import Session
+from nova_recovery.readiness import bounded, common, database, Row, Site
 from nova_recovery.snapshot import masking
 
 LAYER = 'local'
 _PATIENCE = 8.0
 
-_row = functools.partial(readiness.Row, LAYER)
+_row = functools.partial(Row, LAYER)
 
 JSON = Mapping[str, Any]
-Rows = Iterator[readiness.Row]
+Rows = Iterator[Row]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +53,7 @@ class Probe:
 
     needs: tuple[str, ...] = ()
 
-    def rows(self, site: readiness.Site) -> Rows:
+    def rows(self, site: Site) -> Rows:
         if not site.local:
             return
         host = site.cloud.nova.host
@@ -79,7 +72,7 @@ class Probe:
                 if named
                 else '',
             )
-        looks: dict[str, Callable[[], readiness.Row | None]] = {
+        looks: dict[str, Callable[[], Row | None]] = {
             'instances_path': functools.partial(_storage, path, before),
             'disks': functools.partial(disks, path, before),
             'iscsi': functools.partial(_iscsi, before),
@@ -104,7 +97,7 @@ def storage(
     before: Mapping[str, str] | None,
     now: Mapping[str, str],
     problem: str,
-) -> readiness.Row:
+) -> Row:
     """Where instances_path is mounted from, and whether it can be used.
 
     :param before: mount point -> device in the snapshot; None: not known
@@ -146,7 +139,7 @@ def mount_point(path: str, mounted: Iterable[str]) -> str:
     return max(over, key=len, default='/')
 
 
-def disks(path: str, before: Before | None) -> readiness.Row | None:
+def disks(path: str, before: Before | None) -> Row | None:
     """Whether the disks of each server are there.
 
     Their files as libvirt had them, and nova's directory of each.
@@ -177,10 +170,8 @@ def disks(path: str, before: Before | None) -> readiness.Row | None:
 
 
 def sessions(
-    before: Iterable[JSON],
-    now: Iterable[iscsi.Session],
-    silent: Mapping[str, str],
-) -> readiness.Row:
+    before: Iterable[JSON], now: Iterable[Session], silent: Mapping[str, str]
+) -> Row:
     """Whether the iSCSI sessions of the host itself are there again.
 
     Those of volumes come back with their servers: nova logs in when it
@@ -223,7 +214,7 @@ def sessions(
     )
 
 
-def _storage(path: str, before: Before | None) -> readiness.Row:
+def _storage(path: str, before: Before | None) -> Row:
     now = {
         mount.target: masking.options(mount.device)
         for mount in mounts.mounted()
@@ -246,7 +237,7 @@ def _problem(path: str) -> str:
     return ''
 
 
-def _iscsi(before: Before | None) -> readiness.Row | None:
+def _iscsi(before: Before | None) -> Row | None:
     if before is None or not before.sessions:
         return None
     portals = {one['portal'] for one in before.sessions}
@@ -271,10 +262,10 @@ def _reach(portal: str) -> None:
         pass
 
 
-def _multipath() -> readiness.Row | None:
+def _multipath() -> Row | None:
     try:
         found = multipath.maps()
-    except commands.HostError as error:
+    except HostError as error:
         if 'is not installed' in str(error):
             return None
         raise
@@ -293,7 +284,7 @@ def _multipath() -> readiness.Row | None:
     )
 
 
-def _before(site: readiness.Site, host: str) -> Before | None:
+def _before(site: Site, host: str) -> Before | None:
     source = f'host:{host}'
     with site.before() as snapshot:
         if snapshot is None or host not in snapshot.hosts:

@@ -4,18 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 import functools
 from typing import Any
 
-from nova_recovery.cloud import network
-from nova_recovery import exceptions
 from nova_recovery import readiness
-from nova_recovery.readiness import bounded
-from nova_recovery.readiness import common
+from nova_recovery.cloud.network import Port
+from nova_recovery.exceptions import RecoveryError
+from nova_recovery.readiness import bounded, common, Row, Site
 from nova_recovery.snapshot import apis as snapshot_apis
 from nova_recovery.snapshot import format as format_module
 
@@ -41,7 +37,7 @@ class Probe:
 
     needs: tuple[str, ...] = ('database/*', 'bus/broker *', 'keystone/*')
 
-    def rows(self, site: readiness.Site) -> Iterator[readiness.Row]:
+    def rows(self, site: Site) -> Iterator[Row]:
         connection = site.apis().connection
         columns = format_module.SECTIONS['agents'].columns
         try:
@@ -49,8 +45,8 @@ class Probe:
                 dict(zip(columns, row, strict=True))
                 for row in snapshot_apis.agents(connection, _PATIENCE)
             ]
-        except exceptions.RecoveryError as error:
-            yield readiness.Row(
+        except RecoveryError as error:
+            yield Row(
                 LAYER,
                 'neutron API',
                 readiness.UNKNOWN,
@@ -76,10 +72,8 @@ class Probe:
 
 
 def agents(
-    now: Iterable[Agent],
-    before: Iterable[Agent] | None,
-    site: readiness.Site,
-) -> Iterator[readiness.Row]:
+    now: Iterable[Agent], before: Iterable[Agent] | None, site: Site
+) -> Iterator[Row]:
     """The agents of the hosts that matter.
 
     :param before: those of the snapshot; None: there is none, then every
@@ -102,7 +96,7 @@ def agents(
             if a['alive'] and site.covers(a['host'])
         }
     bad = [
-        readiness.Row(
+        Row(
             LAYER,
             f'{agent["binary"]} {agent["host"]}',
             readiness.NO_GO,
@@ -117,7 +111,7 @@ def agents(
     ]
     yield from common.on_one_line(
         bad,
-        readiness.Row(
+        Row(
             LAYER,
             'agents',
             readiness.GO,
@@ -128,9 +122,9 @@ def agents(
 
 
 def bindings(
-    ports: Mapping[str, Collection[network.Port] | BaseException],
+    ports: Mapping[str, Collection[Port] | BaseException],
     before: Mapping[str, tuple[str, str]],
-) -> Iterator[readiness.Row]:
+) -> Iterator[Row]:
     """How the ports of each host are bound.
 
     :param ports: host -> its ports, or why they are not known
@@ -142,10 +136,7 @@ def bindings(
         if isinstance(found, BaseException):
             bad.append(
                 _binding(
-                    host,
-                    readiness.UNKNOWN,
-                    bounded.words(found),
-                    _RESTART,
+                    host, readiness.UNKNOWN, bounded.words(found), _RESTART
                 )
             )
             continue
@@ -189,9 +180,7 @@ def bindings(
     )
 
 
-def _ports(
-    site: readiness.Site,
-) -> dict[str, list[network.Port] | BaseException]:
+def _ports(site: Site) -> dict[str, list[Port] | BaseException]:
     neutron = site.apis().network
     return bounded.each(
         {
@@ -206,10 +195,8 @@ def _agent(agent: Agent) -> str:
     return f'{agent["host"]} {agent["agent_type"]} {agent["binary"]}'
 
 
-def _binding(
-    host: str, state: str, observed: str, remedy: str
-) -> readiness.Row:
-    return readiness.Row(
+def _binding(host: str, state: str, observed: str, remedy: str) -> Row:
+    return Row(
         LAYER,
         f'bindings {host}',
         state,

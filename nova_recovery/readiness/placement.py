@@ -4,18 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 import functools
 from typing import Any
 
-from nova_recovery.cloud import databases as databases_module
-from nova_recovery.cloud import records
-from nova_recovery.cloud import services
-from nova_recovery import exceptions
 from nova_recovery import readiness
-from nova_recovery.readiness import bounded
-from nova_recovery.readiness import common
+from nova_recovery.cloud import services
+from nova_recovery.cloud.databases import divide
+from nova_recovery.cloud.records import ComputeNode
+from nova_recovery.exceptions import NotFound, RecoveryError
+from nova_recovery.readiness import bounded, common, Row, Site
 
 LAYER = 'placement'
 _PATIENCE = 9.0
@@ -33,8 +31,8 @@ class Probe:
 
     needs: tuple[str, ...] = ('database/*', 'keystone/*')
 
-    def rows(self, site: readiness.Site) -> Iterator[readiness.Row]:
-        answers, silent = databases_module.divide(
+    def rows(self, site: Site) -> Iterator[Row]:
+        answers, silent = divide(
             site.cloud.databases.each_cell(services.compute_nodes)
         )
         for error in silent.values():
@@ -49,8 +47,8 @@ class Probe:
         try:
             # a dead API is one row, not one for each node
             placement.ping()
-        except exceptions.RecoveryError as error:
-            yield readiness.Row(
+        except RecoveryError as error:
+            yield Row(
                 LAYER,
                 'placement API',
                 readiness.UNKNOWN,
@@ -75,7 +73,7 @@ class Probe:
         ]
         yield from common.on_one_line(
             bad,
-            readiness.Row(
+            Row(
                 LAYER,
                 'nodes',
                 readiness.GO,
@@ -86,14 +84,13 @@ class Probe:
 
 
 def judge(
-    node: records.ComputeNode,
-    found: Inventories | BaseException,
-) -> Iterator[readiness.Row]:
+    node: ComputeNode, found: Inventories | BaseException
+) -> Iterator[Row]:
     """What placement has of a node; nothing if that is right."""
     name = node.hypervisor_hostname or node.host or str(node.uuid)
     remedy = f'systemctl restart nova-compute  # on {node.host}: reports it'
     state = readiness.NO_GO
-    if isinstance(found, exceptions.NotFound):
+    if isinstance(found, NotFound):
         observed = f'no resource provider {node.uuid}'
     elif isinstance(found, BaseException):
         state, observed = readiness.UNKNOWN, bounded.words(found)
@@ -103,14 +100,10 @@ def judge(
         if not wrong:
             return
         observed = '; '.join(wrong)
-    yield readiness.Row(
-        LAYER, name, state, observed, 'as compute_nodes has it', remedy
-    )
+    yield Row(LAYER, name, state, observed, 'as compute_nodes has it', remedy)
 
 
-def differences(
-    node: records.ComputeNode, found: Inventories
-) -> list[str]:
+def differences(node: ComputeNode, found: Inventories) -> list[str]:
     """What placement has otherwise than nova; [] where they agree."""
     if not found:
         return ['no inventory']
@@ -125,7 +118,5 @@ def differences(
         wrong.append(f'{sum(cpus)} CPUs, compute_nodes has {node.vcpus}')
     memory = found.get('MEMORY_MB', {}).get('total')
     if node.memory_mb is not None and memory != node.memory_mb:
-        wrong.append(
-            f'MEMORY_MB {memory}, compute_nodes has {node.memory_mb}'
-        )
+        wrong.append(f'MEMORY_MB {memory}, compute_nodes has {node.memory_mb}')
     return wrong

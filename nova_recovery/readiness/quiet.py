@@ -9,20 +9,19 @@ they are now; what was done within the last minutes is movement.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from collections.abc import Iterable
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 import dataclasses
 import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import databases as databases_module
-from nova_recovery.cloud import schema
-from nova_recovery import exceptions
 from nova_recovery import readiness
+from nova_recovery.cloud import schema
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.databases import divide
+from nova_recovery.exceptions import RecoveryError
+from nova_recovery.readiness import Row, Site
 
 LAYER = 'quiet'
 
@@ -66,19 +65,19 @@ class Probe:
 
     needs: tuple[str, ...] = ('database/*',)
 
-    def rows(self, site: readiness.Site) -> Iterator[readiness.Row]:
+    def rows(self, site: Site) -> Iterator[Row]:
         window = float(site.cloud.conf.disaster.quiet)
         markers = _markers(site)
         databases = site.cloud.databases
         answers = databases.each_cell(
             lambda cell: _moves(cell, markers.get(cell.name, {}), window)
         )
-        found, silent = databases_module.divide(answers)
+        found, silent = divide(answers)
         ours = site.ours()
         for cell, moves in found.items():
             yield judge(cell, moves, ours, window, site.unsure)
         for cell, error in silent.items():
-            yield readiness.Row(
+            yield Row(
                 LAYER,
                 cell,
                 readiness.UNKNOWN,
@@ -95,7 +94,7 @@ def judge(
     ours: Collection[str],
     window: float,
     unsure: Collection[str] = frozenset(),
-) -> readiness.Row:
+) -> Row:
     """Whether somebody else is at work in a cell.
 
     :param window: seconds; 0: whoever is at work is no hindrance
@@ -114,11 +113,11 @@ def judge(
         'power sync'
     )
     if not others:
-        return readiness.Row(
+        return Row(
             LAYER, cell, readiness.GO, 'nobody else moves anything', expected
         )
     newest = min(others, key=lambda move: move.age)
-    return readiness.Row(
+    return Row(
         LAYER,
         cell,
         readiness.NO_GO,
@@ -140,7 +139,7 @@ def is_power_sync(move: Move) -> bool:
     return move.what == 'stop' and not move.user
 
 
-def _movers(site: readiness.Site) -> Iterator[readiness.Row]:
+def _movers(site: Site) -> Iterator[Row]:
     """Services that move servers by themselves, if there are any.
 
     Whether their monitors run can't be asked for; what they do is seen
@@ -150,12 +149,12 @@ def _movers(site: readiness.Site) -> Iterator[readiness.Row]:
         session = site.apis().connection.session
         catalog = session.auth.get_access(session).service_catalog
         types = set(catalog.get_endpoints())
-    except (AttributeError, exceptions.RecoveryError):
+    except (AttributeError, RecoveryError):
         # keystone has a layer of its own
         return
     for kind, (name, remedy) in MOVERS.items():
         if kind in types:
-            yield readiness.Row(
+            yield Row(
                 LAYER,
                 name,
                 readiness.GO,
@@ -166,7 +165,7 @@ def _movers(site: readiness.Site) -> Iterator[readiness.Row]:
             )
 
 
-def _markers(site: readiness.Site) -> dict[str, dict[str, Any]]:
+def _markers(site: Site) -> dict[str, dict[str, Any]]:
     with site.before() as snapshot:
         if snapshot is None:
             return {}
@@ -178,9 +177,7 @@ def _markers(site: readiness.Site) -> dict[str, dict[str, Any]]:
 
 
 def _moves(
-    database: database_module.Database,
-    marker: dict[str, Any],
-    window: float,
+    database: Database, marker: dict[str, Any], window: float
 ) -> list[Move]:
     with database.reader() as connection:
         now: datetime.datetime = connection.exec_driver_sql(
@@ -197,7 +194,7 @@ def _moves(
 
 
 def _rows(
-    database: database_module.Database,
+    database: Database,
     connection: sa.engine.Connection,
     name: str,
     marker: int | None,

@@ -4,17 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 import functools
 from typing import Any
 
 from nova_recovery import readiness
-from nova_recovery.readiness import bounded
-from nova_recovery.readiness import bus
-from nova_recovery.readiness import common
-from nova_recovery.readiness import control
+from nova_recovery.readiness import bounded, bus, common, control, Row, Site
+from nova_recovery.readiness.bus import Unheard
 
 LAYER = 'volume'
 _PATIENCE = 8.0
@@ -25,12 +21,10 @@ class Probe:
 
     needs: tuple[str, ...] = (*control.NEEDS, 'control/cinder-api')
 
-    def rows(self, site: readiness.Site) -> Iterator[readiness.Row]:
+    def rows(self, site: Site) -> Iterator[Row]:
         backends = common.backends(site)
         if not backends:
-            yield readiness.Row(
-                LAYER, 'back ends', readiness.GO, 'no volumes', ''
-            )
+            yield Row(LAYER, 'back ends', readiness.GO, 'no volumes', '')
             return
         cinder = site.apis().volume
         asks: dict[str, Callable[[], Any]] = {}
@@ -44,7 +38,7 @@ class Probe:
         for name in backends:
             queue = bus.unheard(site, f'{LAYER}/{name}')
             if queue:
-                deaf[name] = bus.Unheard(f'nobody listens to {queue}')
+                deaf[name] = Unheard(f'nobody listens to {queue}')
             else:
                 asks[name] = functools.partial(cinder.answers, name)
         asked = bounded.each(asks, _PATIENCE, workers=min(32, len(asks)))
@@ -60,7 +54,7 @@ class Probe:
 
 def judge(
     answers: Mapping[str, Any], states: Mapping[str, str]
-) -> Iterator[readiness.Row]:
+) -> Iterator[Row]:
     """One row for all that are well, one for each that isn't.
 
     :param answers: back end -> None, or why it didn't answer
@@ -76,11 +70,11 @@ def judge(
             observed += f'; {bounded.words(answer)}'
         host = name.partition('@')[0]
         bad.append(
-            readiness.Row(
+            Row(
                 LAYER,
                 name,
                 readiness.NO_GO
-                if state == 'down' or isinstance(answer, bus.Unheard)
+                if state == 'down' or isinstance(answer, Unheard)
                 else readiness.UNKNOWN,
                 observed,
                 'up, and answers within 10 s',
@@ -89,7 +83,7 @@ def judge(
         )
     yield from common.on_one_line(
         bad,
-        readiness.Row(
+        Row(
             LAYER,
             'back ends',
             readiness.GO,

@@ -6,25 +6,22 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
-from nova_recovery.engine import change
-from nova_recovery.engine import plan as plan_module
+from nova_recovery.engine.change import Registry
+from nova_recovery.engine.plan import Item
 from nova_recovery.report import wording
 
 if TYPE_CHECKING:
-    from nova_recovery.engine import journal as journal_module
-    from nova_recovery.engine.journal import records
+    from nova_recovery.engine.journal import Journal
+    from nova_recovery.engine.journal.records import ItemRecord
 
 #: Grows when a reader of the JSON would have to know.
 FORMAT = 1
 
 
 def of_run(
-    journal: journal_module.Journal,
-    run_id: str,
-    registry: change.Registry,
+    journal: Journal, run_id: str, registry: Registry
 ) -> dict[str, Any]:
     """The record: run, plan, gates, overrides, events and steps with items.
 
@@ -66,17 +63,13 @@ def of_run(
                     for planned in step.items
                 ],
             }
-            for heading, step in zip(
-                plan.headings, plan.steps, strict=True
-            )
+            for heading, step in zip(plan.headings, plan.steps, strict=True)
         ],
     }
 
 
 def _item(
-    planned: plan_module.Item,
-    done: records.ItemRecord,
-    registry: change.Registry,
+    planned: Item, done: ItemRecord, registry: Registry
 ) -> dict[str, Any]:
     known = registry.get(planned.kind)
     return {

@@ -8,16 +8,14 @@ decides: the worst, and of equals the last.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Mapping
-from typing import Any
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import Any, TYPE_CHECKING
 
-from nova_recovery.engine import plan as plan_module
+from nova_recovery.engine.plan import Plan
 from nova_recovery.report import wording
 
 if TYPE_CHECKING:
-    from nova_recovery.engine.journal import records
+    from nova_recovery.engine.journal.records import ItemRecord
 
 COLUMNS = ('Subject', 'ID', 'Outcome', 'Detail')
 
@@ -53,7 +51,7 @@ def counted(counts: Mapping[str, int]) -> str:
 
 
 def of_items(
-    items: Iterable[records.ItemRecord],
+    items: Iterable[ItemRecord],
 ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
     """Columns and rows for what a run did, in the order of the plan."""
     return COLUMNS, [
@@ -68,13 +66,13 @@ def of_items(
 
 
 def decisive(
-    items: Iterable[records.ItemRecord], prefer: str = ''
-) -> dict[str, records.ItemRecord]:
+    items: Iterable[ItemRecord], prefer: str = ''
+) -> dict[str, ItemRecord]:
     """Of each subject the item that tells how it ended.
 
     :param prefer: the kind that tells it best where all went well
     """
-    found: dict[str, records.ItemRecord] = {}
+    found: dict[str, ItemRecord] = {}
     for item in items:
         before = found.get(item.subject)
         if before is None or _decides(item, before, prefer):
@@ -82,9 +80,7 @@ def decisive(
     return found
 
 
-def of_plan(
-    plan: plan_module.Plan,
-) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+def of_plan(plan: Plan) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
     """The same for what isn't carried out yet, and what it leaves out."""
     titles: dict[str, list[str]] = {}
     labels: dict[str, str] = {}
@@ -110,9 +106,7 @@ def of_plan(
     return COLUMNS, rows
 
 
-def _decides(
-    item: records.ItemRecord, before: records.ItemRecord, prefer: str
-) -> bool:
+def _decides(item: ItemRecord, before: ItemRecord, prefer: str) -> bool:
     good = gravity('skipped')
     new, old = gravity(item.state), gravity(before.state)
     if new >= good and old >= good:

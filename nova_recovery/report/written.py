@@ -4,14 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 import json
 from typing import Any
 
-from nova_recovery.report import summary
-from nova_recovery.report import wording
+from nova_recovery.report import summary, wording
 
 #: Columns of the text, for mail and tickets.
 WIDTH = 100
@@ -54,9 +51,7 @@ def as_html(record: dict[str, Any]) -> Iterator[str]:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        stamp=wording.stamp,
-        counted=summary.counted,
-        json=pretty,
+        stamp=wording.stamp, counted=summary.counted, json=pretty
     )
     environment.globals['listed'] = listed
     yield from environment.get_template('run.html').generate(record)

@@ -4,18 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from nova_recovery.cloud import schema
 from nova_recovery.snapshot import masking
-from nova_recovery.snapshot import streams
+from nova_recovery.snapshot.streams import Stream
 
 
-def rows(stream: streams.Stream) -> Iterator[Sequence[Any]] | None:
+def rows(stream: Stream) -> Iterator[Sequence[Any]] | None:
     """The aggregates, each with its hosts and metadata; None: no table.
 
     A cell of a newer release has no more tables for them, or empty ones.

@@ -8,12 +8,11 @@ each of some hundred hosts, not for each of a hundred thousand servers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from nova_recovery.cloud import apis
-from nova_recovery import exceptions
+from nova_recovery.exceptions import ApiUnavailable
 from nova_recovery.snapshot import masking
 
 Rows = Iterator[Sequence[Any]]
@@ -92,9 +91,7 @@ def _get(
     with apis.reading(f'{api} {path}'):
         answer = proxy.get(path, params=params or {}, timeout=timeout)
         if answer.status_code >= 400:
-            raise exceptions.ApiUnavailable(
-                f'{api} {path}: HTTP {answer.status_code}'
-            )
+            raise ApiUnavailable(f'{api} {path}: HTTP {answer.status_code}')
         return dict(answer.json())
 
 

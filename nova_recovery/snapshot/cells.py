@@ -4,23 +4,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 import functools
 import json
 from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import names
-from nova_recovery.cloud import schema
-from nova_recovery.cloud import secrets
-from nova_recovery.snapshot import aggregates
+from nova_recovery.cloud import names, schema, secrets
+from nova_recovery.snapshot import aggregates, masking, volumes
 from nova_recovery.snapshot import format as format_module
-from nova_recovery.snapshot import masking
-from nova_recovery.snapshot import streams
-from nova_recovery.snapshot import volumes
-from nova_recovery.snapshot import writing
+from nova_recovery.snapshot.streams import Stream
+from nova_recovery.snapshot.writing import Writer
 
 #: What a database older than the snapshot has lower numbers of.
 MARKERS = ('instances', 'instance_actions', 'migrations')
@@ -38,14 +33,12 @@ SECTIONS = (
 )
 
 
-def markers(stream: streams.Stream) -> dict[str, Any]:
+def markers(stream: Stream) -> dict[str, Any]:
     """The highest id of tables that only grow."""
     return {name: stream.newest(name, 'id') for name in MARKERS}
 
 
-def write(
-    stream: streams.Stream, writer: writing.Writer, template: str
-) -> None:
+def write(stream: Stream, writer: Writer, template: str) -> None:
     """Write everything that a cell has.
 
     :param template: ``instance_name_template``
@@ -76,12 +69,12 @@ def write(
 Rows = Iterator[Sequence[Any]]
 
 
-def _plain(stream: streams.Stream, section: str) -> Rows | None:
+def _plain(stream: Stream, section: str) -> Rows | None:
     table = stream.table(section)
     return None if table is None else stream.section(section, table)
 
 
-def _servers(stream: streams.Stream, template: str) -> Rows:
+def _servers(stream: Stream, template: str) -> Rows:
     table = stream.database.tables['instances']
     columns = format_module.SECTIONS['servers'].columns
     name, number = columns.index('instance_name'), columns.index('id')
@@ -103,7 +96,7 @@ def _servers(stream: streams.Stream, template: str) -> Rows:
     return map(named, rows)
 
 
-def _flavors(stream: streams.Stream) -> Rows | None:
+def _flavors(stream: Stream) -> Rows | None:
     table = stream.table('instance_extra')
     if table is None or 'flavor' not in table.c:
         return None
@@ -128,26 +121,26 @@ def _flavor(text: str) -> tuple[Any, ...]:
     )
 
 
-def _metadata(stream: streams.Stream) -> Rows | None:
+def _metadata(stream: Stream) -> Rows | None:
     table = stream.table('instance_metadata')
     if table is None or 'instance_uuid' not in table.c:
         return None
-    query = sa.select(
-        table.c.instance_uuid, table.c.key, table.c.value
-    ).where(schema.live(table))
+    query = sa.select(table.c.instance_uuid, table.c.key, table.c.value).where(
+        schema.live(table)
+    )
     return stream.rows(
         query, lambda row: (row[0], row[1], masking.pair(row[1], row[2]))
     )
 
 
-def _tags(stream: streams.Stream) -> Rows | None:
+def _tags(stream: Stream) -> Rows | None:
     table = stream.table('tags')
     if table is None:
         return None
     return stream.rows(sa.select(table.c.resource_id, table.c.tag))
 
 
-def _devices(stream: streams.Stream) -> Rows:
+def _devices(stream: Stream) -> Rows:
     table = stream.database.tables['block_device_mapping']
     source = None
     given: dict[str, Any] = {}
@@ -200,7 +193,7 @@ def _connection(text: str | None) -> tuple[str | None, str | None]:
     )
 
 
-def _interfaces(stream: streams.Stream) -> Rows | None:
+def _interfaces(stream: Stream) -> Rows | None:
     table = stream.table('instance_info_caches')
     if table is None:
         return None
@@ -246,7 +239,7 @@ def _addresses(network: dict[str, Any]) -> Iterator[str]:
                 yield str(floating.get('address'))
 
 
-def _nodes(stream: streams.Stream) -> Rows | None:
+def _nodes(stream: Stream) -> Rows | None:
     table = stream.table('compute_nodes')
     if table is None:
         return None
@@ -255,9 +248,7 @@ def _nodes(stream: streams.Stream) -> Rows | None:
     source = None
     if 'service_id' in table.c:
         # up to Juno only the service says the host
-        source = table.outerjoin(
-            services, services.c.id == table.c.service_id
-        )
+        source = table.outerjoin(services, services.c.id == table.c.service_id)
         given['host'] = (
             sa.func.coalesce(table.c.host, services.c.host)
             if 'host' in table.c

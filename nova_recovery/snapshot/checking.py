@@ -7,11 +7,11 @@ from __future__ import annotations
 import hashlib
 
 from nova_recovery.snapshot import format as format_module
-from nova_recovery.snapshot import reading
 from nova_recovery.snapshot import writing
+from nova_recovery.snapshot.reading import Snapshot
 
 
-def problems(snapshot: reading.Snapshot) -> list[str]:
+def problems(snapshot: Snapshot) -> list[str]:
     """What is damaged; empty when every row is as it was written.
 
     :raises RecoveryError: it is damaged so that it can't be read at all
@@ -29,7 +29,7 @@ def problems(snapshot: reading.Snapshot) -> list[str]:
     return found
 
 
-def _of_section(snapshot: reading.Snapshot, name: str) -> list[str]:
+def _of_section(snapshot: Snapshot, name: str) -> list[str]:
     parts = {p.source: p for p in snapshot.parts if p.section == name}
     hashes = {source: hashlib.sha256() for source in parts}
     counts = dict.fromkeys(parts, 0)

@@ -17,6 +17,8 @@ from typing import Any
 
 from nova_recovery.snapshot import format as format_module
 from nova_recovery.snapshot import reading
+from nova_recovery.snapshot.format import Section
+from nova_recovery.snapshot.reading import Snapshot
 
 GONE, NEW, UNKNOWN = 'gone', 'new', 'unknown'
 
@@ -40,9 +42,7 @@ class Difference:
     after: str
 
 
-def differences(
-    before: reading.Snapshot, after: reading.Snapshot
-) -> Iterator[Difference]:
+def differences(before: Snapshot, after: Snapshot) -> Iterator[Difference]:
     """Everything that is different, section by section.
 
     :raises RecoveryError: one of them is damaged
@@ -63,9 +63,7 @@ def differences(
 
 
 def _unknown(
-    section: format_module.Section,
-    before: reading.Snapshot,
-    after: reading.Snapshot,
+    section: Section, before: Snapshot, after: Snapshot
 ) -> Iterator[Difference]:
     """What only one of them has read, or neither; not a host at a time."""
     states = [
@@ -104,22 +102,16 @@ def _comparable(table: str) -> str:
     )
 
 
-def _same(section: format_module.Section) -> str:
+def _same(section: Section) -> str:
     return ' AND '.join(f'x.{name} IS y.{name}' for name in section.key)
 
 
-def _subject(section: format_module.Section) -> str:
-    return ', '.join(
-        f'x.{name}' for name in (*section.key, section.label)
-    )
+def _subject(section: Section) -> str:
+    return ', '.join(f'x.{name}' for name in (*section.key, section.label))
 
 
 def _gone(
-    both: sqlite3.Connection,
-    section: format_module.Section,
-    here: str,
-    there: str,
-    how: str,
+    both: sqlite3.Connection, section: Section, here: str, there: str, how: str
 ) -> Iterator[Difference]:
     described = [n for n in _described(section) if n not in section.key]
     picked = ''.join(f', x.{name}' for name in described)
@@ -143,7 +135,7 @@ def _gone(
         )
 
 
-def _described(section: format_module.Section) -> list[str]:
+def _described(section: Section) -> list[str]:
     names = [n for some in section.compared.values() for n in some]
     return [
         name
@@ -153,7 +145,7 @@ def _described(section: format_module.Section) -> list[str]:
 
 
 def _changed(
-    both: sqlite3.Connection, section: format_module.Section
+    both: sqlite3.Connection, section: Section
 ) -> Iterator[Difference]:
     compared = list(
         dict.fromkeys(n for some in section.compared.values() for n in some)
@@ -192,9 +184,7 @@ def _changed(
             )
 
 
-def _who(
-    section: format_module.Section, row: Any
-) -> tuple[str, str, str]:
+def _who(section: Section, row: Any) -> tuple[str, str, str]:
     """The source, the key and the name in a row."""
     count = len(section.key)
     subject = ' '.join(str(v) for v in row[1:count] if v is not None)

@@ -7,14 +7,13 @@ Without root volumes, as nothing can attach one again as root.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 import dataclasses
 import re
 
-from nova_recovery import exceptions
+from nova_recovery.exceptions import RecoveryError
 from nova_recovery.snapshot import format as format_module
-from nova_recovery.snapshot import reading
+from nova_recovery.snapshot.reading import Snapshot
 
 # Essex has numbers for volumes
 _UUID = re.compile(
@@ -51,7 +50,7 @@ class Line:
 
 
 def lines(
-    snapshot: reading.Snapshot, sources: Collection[str] | None = None
+    snapshot: Snapshot, sources: Collection[str] | None = None
 ) -> Iterator[str]:
     """The lines for all data volumes, by server, in the order of devices.
 
@@ -65,14 +64,12 @@ def lines(
     ]
     unknown = [p for p in parts if p.state == format_module.UNKNOWN]
     if unknown or not parts:
-        raise exceptions.RecoveryError(
+        raise RecoveryError(
             f'snapshot {snapshot.path}: what is attached is not known'
             + ''.join(f' of {p.source} ({p.detail})' for p in unknown)
         )
     with snapshot.reading():
-        for volume, server, device, source in snapshot.file.execute(
-            _ATTACHED
-        ):
+        for volume, server, device, source in snapshot.file.execute(_ATTACHED):
             if sources is None or source in sources:
                 yield f'{volume} {server} {device or "auto"}\n'
 
@@ -90,7 +87,7 @@ def load(path: str) -> list[Line]:
                 for number, line in enumerate(file.read().split(b'\n'), 1)
             ]
     except OSError as error:
-        raise exceptions.RecoveryError(
+        raise RecoveryError(
             f"map file {path}: can't be read: {error.strerror}"
         ) from error
     read: list[Line] = []
@@ -114,7 +111,7 @@ def load(path: str) -> list[Line]:
             read.append(line)
     if broken:
         more = len(broken) - NAMED
-        raise exceptions.RecoveryError(
+        raise RecoveryError(
             f'map file {path}: '
             + '; '.join(broken[:NAMED])
             + (f'; and {more} more' if more > 0 else '')

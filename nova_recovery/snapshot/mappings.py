@@ -9,19 +9,17 @@ when it is still there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import itertools
 from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import database as database_module
 from nova_recovery.cloud import schema
-from nova_recovery.snapshot import streams
-from nova_recovery.snapshot import writing
+from nova_recovery.cloud.database import Database
+from nova_recovery.snapshot.streams import Stream
+from nova_recovery.snapshot.writing import Writer
 
 #: Volumes that are read again in one query.
 BATCH = 500
@@ -43,9 +41,7 @@ Pair = tuple[str, str]
 
 
 def differences(
-    writer: writing.Writer,
-    cells: Sequence[database_module.Database],
-    cinder: database_module.Database,
+    writer: Writer, cells: Sequence[Database], cinder: Database
 ) -> Iterator[Sequence[Any]]:
     """Rows of the section ``differences``.
 
@@ -91,7 +87,7 @@ def _words(ids: Sequence[str | None]) -> str:
 
 
 def _mapped(
-    cell: database_module.Database, volumes: Sequence[str]
+    cell: Database, volumes: Sequence[str]
 ) -> Mapping[Pair, list[str | None]]:
     table = cell.tables['block_device_mapping']
     attachment = (
@@ -106,7 +102,7 @@ def _mapped(
 
 
 def _attached(
-    cinder: database_module.Database, volumes: Sequence[str]
+    cinder: Database, volumes: Sequence[str]
 ) -> Mapping[Pair, list[Any]]:
     if cinder.tables.has('volume_attachment'):
         table = cinder.tables['volume_attachment']
@@ -124,12 +120,10 @@ def _attached(
     )
 
 
-def _grouped(
-    database: database_module.Database, query: Any
-) -> dict[Pair, list[Any]]:
+def _grouped(database: Database, query: Any) -> dict[Pair, list[Any]]:
     found: dict[Pair, list[Any]] = {}
     with database.reader() as connection:
-        stream = streams.Stream('', database, connection)
+        stream = Stream('', database, connection)
         # closed before its connection is, whatever happens
         with contextlib.closing(stream.rows(query)) as rows:
             for server, volume, other in rows:

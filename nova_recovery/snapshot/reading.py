@@ -14,7 +14,7 @@ import types
 from typing import Any
 import urllib.parse
 
-from nova_recovery import exceptions
+from nova_recovery.exceptions import RecoveryError
 from nova_recovery.snapshot import format as format_module
 
 _MAGIC = b'SQLite format 3\0'
@@ -74,7 +74,13 @@ class Snapshot:
                     name, kind, state, at, offset, json.loads(found), detail
                 )
                 for (
-                    name, kind, state, at, offset, found, detail
+                    name,
+                    kind,
+                    state,
+                    at,
+                    offset,
+                    found,
+                    detail,
                 ) in self.file.execute('SELECT * FROM sources')
             ]
             self.parts = [
@@ -96,9 +102,7 @@ class Snapshot:
     def unknown(self) -> list[Part]:
         """The parts that could not be read when it was taken."""
         return [
-            part
-            for part in self.parts
-            if part.state == format_module.UNKNOWN
+            part for part in self.parts if part.state == format_module.UNKNOWN
         ]
 
     @property
@@ -147,9 +151,7 @@ def readable(path: str) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, ValueError, TypeError) as error:
-        raise exceptions.RecoveryError(
-            f'snapshot {path}: damaged: {error}'
-        ) from error
+        raise RecoveryError(f'snapshot {path}: damaged: {error}') from error
 
 
 def uri(path: str) -> str:
@@ -165,23 +167,21 @@ def _check_header(path: str) -> None:
             head = file.read(100)
             size = os.fstat(file.fileno()).st_size
     except OSError as error:
-        raise exceptions.RecoveryError(
+        raise RecoveryError(
             f"snapshot {path}: can't be read: {error.strerror}"
         ) from error
     application = int.from_bytes(head[68:72], 'big')
     if head[:16] != _MAGIC or application != format_module.APPLICATION_ID:
-        raise exceptions.RecoveryError(
-            f'{path}: not a snapshot of nova-recovery'
-        )
+        raise RecoveryError(f'{path}: not a snapshot of nova-recovery')
     version = int.from_bytes(head[60:64], 'big')
     if version != format_module.VERSION:
-        raise exceptions.RecoveryError(
+        raise RecoveryError(
             f'snapshot {path}: format {version}; this version reads format '
             f'{format_module.VERSION}. Use the version that made it'
         )
     pages = int.from_bytes(head[28:32], 'big')
     page = int.from_bytes(head[16:18], 'big')
     if size < pages * page:
-        raise exceptions.RecoveryError(
+        raise RecoveryError(
             f'snapshot {path}: cut off: {size} of {pages * page} bytes'
         )

@@ -12,9 +12,9 @@ import os
 import re
 import time
 
-from nova_recovery import exceptions
-from nova_recovery.snapshot import reading
+from nova_recovery.exceptions import NotFound, RecoveryError
 from nova_recovery.snapshot import writing
+from nova_recovery.snapshot.reading import Snapshot
 
 SUFFIX = '.snapshot'
 LATEST = 'latest'
@@ -65,7 +65,7 @@ def entries(directory: str) -> list[Entry]:
         # nothing was saved yet
         return []
     except OSError as error:
-        raise exceptions.RecoveryError(
+        raise RecoveryError(
             f"{directory}: can't be read: {error.strerror}"
         ) from error
     found = []
@@ -89,16 +89,16 @@ def resolve(directory: str, name: str) -> str:
         for entry in entries(directory):
             if not entry.problem and not entry.host:
                 return entry.path
-        raise exceptions.NotFound(f'{directory} has no snapshot of a cloud')
+        raise NotFound(f'{directory} has no snapshot of a cloud')
     if os.sep in name:
         if os.path.exists(name):
             return name
-        raise exceptions.NotFound(f'no such file: {name}')
+        raise NotFound(f'no such file: {name}')
     for candidate in (name, name + SUFFIX):
         path = os.path.join(directory, candidate)
         if os.path.exists(path):
             return path
-    raise exceptions.NotFound(
+    raise NotFound(
         f'no snapshot {name} in {directory}; a file elsewhere is given with '
         f'its path, such as ./{name}'
     )
@@ -113,9 +113,8 @@ def delete(paths: Sequence[str]) -> None:
     for path in paths:
         if not _is_ours(path):
             # not even a damaged one of ours
-            raise exceptions.RecoveryError(
-                f'{path}: not a snapshot of nova-recovery; nothing was '
-                f'deleted'
+            raise RecoveryError(
+                f'{path}: not a snapshot of nova-recovery; nothing was deleted'
             )
     for path in paths:
         _unlink(path)
@@ -162,9 +161,7 @@ def prune(
     return [entry.name for entry in dropped]
 
 
-def _entry(
-    directory: str, name: str, match: re.Match[str]
-) -> Entry | None:
+def _entry(directory: str, name: str, match: re.Match[str]) -> Entry | None:
     path = os.path.join(directory, name)
     try:
         size = os.stat(path).st_size
@@ -175,12 +172,12 @@ def _entry(
     servers = volumes = hosts = 0
     complete, problem = False, ''
     try:
-        with reading.Snapshot(path) as snapshot:
+        with Snapshot(path) as snapshot:
             servers = snapshot.count('servers')
             volumes = snapshot.count('volumes')
             hosts = len(snapshot.hosts)
             complete = snapshot.complete
-    except exceptions.RecoveryError as error:
+    except RecoveryError as error:
         problem = str(error)
     return Entry(
         path=path,
@@ -200,9 +197,9 @@ def _is_ours(path: str) -> bool:
     if _NAME.fullmatch(os.path.basename(path)):
         return True
     try:
-        with reading.Snapshot(path):
+        with Snapshot(path):
             return True
-    except exceptions.RecoveryError:
+    except RecoveryError:
         return False
 
 
@@ -213,6 +210,6 @@ def _unlink(path: str) -> None:
         # somebody else was faster
         return
     except OSError as error:
-        raise exceptions.RecoveryError(
+        raise RecoveryError(
             f"{path}: can't be deleted: {error.strerror}"
         ) from error

@@ -4,11 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Generator
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 import datetime
 import decimal
 from typing import Any
@@ -17,10 +13,9 @@ from oslo_db import exception as db_exception
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import db_errors
-from nova_recovery.cloud import schema
-from nova_recovery import exceptions
+from nova_recovery.cloud import db_errors, schema
+from nova_recovery.cloud.database import Database
+from nova_recovery.exceptions import DatabaseUnavailable
 from nova_recovery.snapshot import format as format_module
 from nova_recovery.snapshot import writing
 
@@ -37,10 +32,7 @@ class Stream:
     """
 
     def __init__(
-        self,
-        source: str,
-        database: database_module.Database,
-        connection: sa.engine.Connection,
+        self, source: str, database: Database, connection: sa.engine.Connection
     ) -> None:
         self.source = source
         self.database = database
@@ -74,9 +66,7 @@ class Stream:
                     yield values if convert is None else convert(values)
         except (exc.SQLAlchemyError, db_exception.DBError) as error:
             reason = db_errors.describe(error)
-            raise exceptions.DatabaseUnavailable(
-                self.database.name, reason
-            ) from error
+            raise DatabaseUnavailable(self.database.name, reason) from error
 
     def section(
         self,

@@ -9,8 +9,7 @@ does not answer is written down as unknown, and the rest is saved.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 import contextlib
 import dataclasses
 import os
@@ -22,26 +21,33 @@ from oslo_db import exception as db_exception
 from oslo_utils import timeutils
 from sqlalchemy import exc
 
-from nova_recovery.cloud import clock
-from nova_recovery.cloud import cloud as cloud_module
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import databases as databases_module
-from nova_recovery.cloud import secrets
-from nova_recovery import exceptions
-from nova_recovery.host import local
-from nova_recovery.snapshot import aggregates
-from nova_recovery.snapshot import apis
-from nova_recovery.snapshot import cells
-from nova_recovery.snapshot import checking
-from nova_recovery.snapshot import format as format_module
-from nova_recovery.snapshot import mappings
-from nova_recovery.snapshot import masking
-from nova_recovery.snapshot import reading
-from nova_recovery.snapshot import store
-from nova_recovery.snapshot import streams
-from nova_recovery.snapshot import volumes
-from nova_recovery.snapshot import writing
 from nova_recovery import version
+from nova_recovery.cloud import clock, secrets
+from nova_recovery.cloud.cloud import Cloud
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.databases import Databases
+from nova_recovery.exceptions import (
+    ApiUnavailable,
+    DatabaseUnavailable,
+    NotFound,
+    RecoveryError,
+    SchemaUnknown,
+)
+from nova_recovery.host import local
+from nova_recovery.snapshot import (
+    aggregates,
+    apis,
+    cells,
+    checking,
+    mappings,
+    masking,
+    store,
+    volumes,
+)
+from nova_recovery.snapshot import format as format_module
+from nova_recovery.snapshot.reading import Snapshot, Source
+from nova_recovery.snapshot.streams import Stream
+from nova_recovery.snapshot.writing import Progress, Writer
 
 CELL, API, CINDER, HOST = 'cell', 'api', 'cinder', 'host'
 NEUTRON, PLACEMENT = 'neutron', 'placement'
@@ -72,9 +78,7 @@ class Request:
     merge: tuple[str, ...] = ()
 
 
-def take(
-    cloud: cloud_module.Cloud, request: Request, progress: writing.Progress
-) -> str:
+def take(cloud: Cloud, request: Request, progress: Progress) -> str:
     """Take a snapshot; the path of its file.
 
     :raises RecoveryError: it can't be written, a file to be merged is
@@ -90,7 +94,7 @@ def take(
             # wrong settings end it before a file is made
             _ = cloud.databases
         path = request.path or _new_path(cloud, request, databases)
-        with writing.Writer(path, progress) as writer:
+        with Writer(path, progress) as writer:
             writer.meta(
                 taken_at=clock.now(),
                 machine=socket.gethostname(),
@@ -105,7 +109,7 @@ def take(
     return path
 
 
-def prune(cloud: cloud_module.Cloud) -> list[str]:
+def prune(cloud: Cloud) -> list[str]:
     """Delete the snapshots that need not be kept; their names."""
     conf = cloud.conf.snapshot
     return store.prune(
@@ -113,7 +117,7 @@ def prune(cloud: cloud_module.Cloud) -> list[str]:
     )
 
 
-def _has_databases(cloud: cloud_module.Cloud) -> bool:
+def _has_databases(cloud: Cloud) -> bool:
     """Whether the configuration names any, as a controller's does.
 
     The nova.conf of a compute host has none, and needs none.
@@ -124,14 +128,12 @@ def _has_databases(cloud: cloud_module.Cloud) -> bool:
     )
 
 
-def _new_path(
-    cloud: cloud_module.Cloud, request: Request, databases: bool
-) -> str:
+def _new_path(cloud: Cloud, request: Request, databases: bool) -> str:
     directory = cloud.conf.snapshot.directory
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
     except OSError as error:
-        raise exceptions.RecoveryError(
+        raise RecoveryError(
             f"{directory}: can't be made: {error.strerror}"
         ) from error
     host = ''
@@ -144,16 +146,14 @@ def _new_path(
 class _Reading:
     """A database in a transaction that lasts until it was read."""
 
-    def __init__(
-        self, kind: str, source: str, database: database_module.Database
-    ) -> None:
+    def __init__(self, kind: str, source: str, database: Database) -> None:
         self.kind, self.source, self.database = kind, source, database
         self.stack = contextlib.ExitStack()
-        self.stream: streams.Stream | None = None
+        self.stream: Stream | None = None
         self.taken_at = ''
         self.began = 0.0
 
-    def begin(self) -> streams.Stream:
+    def begin(self) -> Stream:
         """Begin the transaction, anew if a proxy has cut it off meanwhile.
 
         :raises DatabaseUnavailable: it doesn't answer
@@ -166,7 +166,7 @@ class _Reading:
                 return self.stream
             self.stack.close()
         connection = self.stack.enter_context(self.database.reader())
-        self.stream = streams.Stream(self.source, self.database, connection)
+        self.stream = Stream(self.source, self.database, connection)
         self.began = time.monotonic()
         self.taken_at = self.stream.now()
         return self.stream
@@ -175,9 +175,7 @@ class _Reading:
 class _Cloud:
     """The databases and APIs, written into a file."""
 
-    def __init__(
-        self, cloud: cloud_module.Cloud, writer: writing.Writer
-    ) -> None:
+    def __init__(self, cloud: Cloud, writer: Writer) -> None:
         self._cloud, self._writer = cloud, writer
 
     def write(self, with_apis: bool) -> None:
@@ -192,7 +190,7 @@ class _Cloud:
             readings.append(_Reading(API, 'api', found.api))
         began = time.monotonic()
         for one in readings:
-            with contextlib.suppress(exceptions.DatabaseUnavailable):
+            with contextlib.suppress(DatabaseUnavailable):
                 # it is told when it is this one's turn
                 one.begin()
         known = [self._read(one, began) for one in readings]
@@ -213,10 +211,7 @@ class _Cloud:
             try:
                 stream = one.begin()
                 markers = self._write_database(one.kind, stream)
-            except (
-                exceptions.DatabaseUnavailable,
-                exceptions.SchemaUnknown,
-            ) as error:
+            except (DatabaseUnavailable, SchemaUnknown) as error:
                 reason = getattr(error, 'reason', str(error))
                 self._unknown(one.kind, one.source, reason)
                 return False
@@ -230,9 +225,7 @@ class _Cloud:
         )
         return True
 
-    def _write_database(
-        self, kind: str, stream: streams.Stream
-    ) -> dict[str, Any]:
+    def _write_database(self, kind: str, stream: Stream) -> dict[str, Any]:
         if kind == CELL:
             template = self._cloud.nova.instance_name_template
             cells.write(stream, self._writer, template)
@@ -251,9 +244,7 @@ class _Cloud:
         return {}
 
     def _unknown(self, kind: str, source: str, reason: str) -> None:
-        self._writer.source(
-            source, kind, format_module.UNKNOWN, detail=reason
-        )
+        self._writer.source(source, kind, format_module.UNKNOWN, detail=reason)
         for section in _SECTIONS[kind]:
             if not self._writer.has(section, source):
                 self._writer.missing(
@@ -263,9 +254,7 @@ class _Cloud:
     def _not_there(self, kind: str, source: str, reason: str) -> None:
         self._writer.source(source, kind, format_module.ABSENT, detail=reason)
         for section in _SECTIONS[kind]:
-            self._writer.missing(
-                section, source, format_module.ABSENT, reason
-            )
+            self._writer.missing(section, source, format_module.ABSENT, reason)
 
     def _without_cinder(self) -> None:
         """Whether that is as it should be, only the servers can tell."""
@@ -283,9 +272,7 @@ class _Cloud:
         else:
             self._not_there(CINDER, 'cinder', 'no cinder.conf was found')
 
-    def _differences(
-        self, found: databases_module.Databases, known: bool
-    ) -> None:
+    def _differences(self, found: Databases, known: bool) -> None:
         self._writer.source('nova and cinder', 'both')
         if found.cinder is None:
             state, reason = format_module.ABSENT, 'cinder was not read'
@@ -303,7 +290,7 @@ class _Cloud:
                     ),
                 )
                 return
-            except exceptions.DatabaseUnavailable as error:
+            except DatabaseUnavailable as error:
                 state, reason = format_module.UNKNOWN, str(error)
         self._writer.missing('differences', 'nova and cinder', state, reason)
 
@@ -319,16 +306,13 @@ class _Cloud:
                 taken_at = clock.now()
                 for section, ask in questions.items():
                     self._writer.part(section, kind, ask(connection, timeout))
-            except (
-                exceptions.ApiUnavailable,
-                exceptions.NotFound,
-            ) as error:
+            except (ApiUnavailable, NotFound) as error:
                 self._unknown(kind, kind, secrets.mask_text(str(error)))
             else:
                 self._writer.source(kind, kind, taken_at=taken_at)
 
 
-def _local(cloud: cloud_module.Cloud, writer: writing.Writer) -> None:
+def _local(cloud: Cloud, writer: Writer) -> None:
     source = f'host:{cloud.nova.host}'
     taken_at = clock.now()
     worst = format_module.COMPLETE
@@ -361,24 +345,20 @@ def _masked(
             yield row
 
 
-def _opened(path: str) -> reading.Snapshot:
-    snapshot = reading.Snapshot(path)
+def _opened(path: str) -> Snapshot:
+    snapshot = Snapshot(path)
     problems = checking.problems(snapshot)
     if problems:
-        raise exceptions.RecoveryError(
-            f'snapshot {path}: damaged: {problems[0]}'
-        )
+        raise RecoveryError(f'snapshot {path}: damaged: {problems[0]}')
     return snapshot
 
 
-def _merge(
-    writer: writing.Writer, snapshots: Sequence[reading.Snapshot], here: str
-) -> None:
+def _merge(writer: Writer, snapshots: Sequence[Snapshot], here: str) -> None:
     """Take the hosts over, of one in several files the newest section.
 
     :param here: the host that was just looked at itself
     """
-    newest: dict[str, tuple[reading.Source, reading.Snapshot]] = {}
+    newest: dict[str, tuple[Source, Snapshot]] = {}
     for snapshot in snapshots:
         for source in snapshot.sources:
             if source.kind != HOST or source.name == f'host:{here}':

@@ -8,8 +8,7 @@ database, then in cinder's; since Kilo it has a table of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 import functools
 from typing import Any
 
@@ -17,8 +16,8 @@ import sqlalchemy as sa
 
 from nova_recovery.snapshot import format as format_module
 from nova_recovery.snapshot import masking
-from nova_recovery.snapshot import streams
-from nova_recovery.snapshot import writing
+from nova_recovery.snapshot.streams import Stream
+from nova_recovery.snapshot.writing import Writer
 
 Rows = Iterator[Sequence[Any]]
 
@@ -29,7 +28,7 @@ _VOLUME = {
 }
 
 
-def markers(stream: streams.Stream) -> dict[str, Any]:
+def markers(stream: Stream) -> dict[str, Any]:
     """The newest times in cinder, which has no numbers that only grow."""
     return {
         name: stream.newest(name, 'updated_at')
@@ -37,7 +36,7 @@ def markers(stream: streams.Stream) -> dict[str, Any]:
     }
 
 
-def write(stream: streams.Stream, writer: writing.Writer) -> None:
+def write(stream: Stream, writer: Writer) -> None:
     """Write what cinder has.
 
     :raises DatabaseUnavailable: it doesn't answer any more
@@ -57,19 +56,19 @@ def write(stream: streams.Stream, writer: writing.Writer) -> None:
         )
 
 
-def of_nova(stream: streams.Stream) -> Rows | None:
+def of_nova(stream: Stream) -> Rows | None:
     """The volumes that nova itself keeps (Essex); None: it keeps none."""
     table = _table_of_nova(stream)
     return None if table is None else _volumes(stream, table)
 
 
-def attachments_of_nova(stream: streams.Stream) -> Rows | None:
+def attachments_of_nova(stream: Stream) -> Rows | None:
     """The attachments of :func:`of_nova`."""
     table = _table_of_nova(stream)
     return None if table is None else _of_volumes(stream, table)
 
 
-def _table_of_nova(stream: streams.Stream) -> sa.Table | None:
+def _table_of_nova(stream: Stream) -> sa.Table | None:
     # nova kept an empty table for years after cinder had taken them over
     table = stream.table('volumes')
     if table is None or 'instance_id' not in table.c:
@@ -77,7 +76,7 @@ def _table_of_nova(stream: streams.Stream) -> sa.Table | None:
     return table
 
 
-def _volumes(stream: streams.Stream, table: sa.Table) -> Rows:
+def _volumes(stream: Stream, table: sa.Table) -> Rows:
     given: dict[str, Any] = {}
     if 'encryption_key_id' in table.c:
         # that there is one, not which one
@@ -96,7 +95,7 @@ def _volumes(stream: streams.Stream, table: sa.Table) -> Rows:
     )
 
 
-def _attachments(stream: streams.Stream, volumes: sa.Table) -> Rows:
+def _attachments(stream: Stream, volumes: sa.Table) -> Rows:
     table = stream.table('volume_attachment')
     if table is None:
         return _of_volumes(stream, volumes)
@@ -127,7 +126,7 @@ def _connector(text: str | None) -> str | None:
     return masking.text(text)
 
 
-def _of_volumes(stream: streams.Stream, table: sa.Table) -> Rows:
+def _of_volumes(stream: Stream, table: sa.Table) -> Rows:
     server, source = _server(stream, table)
     if server is None:
         server = table.c.instance_uuid
@@ -135,20 +134,14 @@ def _of_volumes(stream: streams.Stream, table: sa.Table) -> Rows:
         'attachments',
         table,
         renamed={'host': 'attached_host', 'status': 'attach_status'},
-        given={
-            'volume': table.c.id,
-            'server': server,
-            'mode': sa.null(),
-        },
+        given={'volume': table.c.id, 'server': server, 'mode': sa.null()},
         convert={'id': str, 'volume': str},
         source=source,
         where=server.is_not(None),
     )
 
 
-def _server(
-    stream: streams.Stream, table: sa.Table
-) -> tuple[Any, Any]:
+def _server(stream: Stream, table: sa.Table) -> tuple[Any, Any]:
     """The UUID of the server, and the join that it takes (Essex)."""
     if 'instance_id' not in table.c:
         return None, None

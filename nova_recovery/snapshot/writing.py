@@ -4,10 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 import contextlib
 import hashlib
 import itertools
@@ -18,7 +15,7 @@ import tempfile
 import types
 from typing import Any
 
-from nova_recovery import exceptions
+from nova_recovery.exceptions import RecoveryError
 from nova_recovery.snapshot import format as format_module
 
 Row = Sequence[Any]
@@ -51,7 +48,7 @@ class Writer:
         self._sources: set[str] = set()
         self._parts: set[tuple[str, str]] = set()
         if os.path.lexists(self.path):
-            raise exceptions.RecoveryError(f'{self.path}: exists already')
+            raise RecoveryError(f'{self.path}: exists already')
         try:
             handle, self._temporary = tempfile.mkstemp(
                 prefix=TEMPORARY, dir=os.path.dirname(self.path)
@@ -61,7 +58,7 @@ class Writer:
         os.close(handle)
         try:
             self._begin()
-        except exceptions.RecoveryError:
+        except RecoveryError:
             os.unlink(self._temporary)
             raise
 
@@ -101,9 +98,7 @@ class Writer:
         :param offset: seconds from when the first source was opened
         """
         if name in self._sources:
-            raise exceptions.RecoveryError(
-                f'{name} is in this snapshot already'
-            )
+            raise RecoveryError(f'{name} is in this snapshot already')
         self._sources.add(name)
         with self._writing():
             self._file.execute(
@@ -143,7 +138,7 @@ class Writer:
                     self._file.executemany(insert, batch)
                 count += len(batch)
                 self._progress(section, len(batch))
-        except exceptions.RecoveryError:
+        except RecoveryError:
             with self._writing():
                 self._file.execute(
                     f'DELETE FROM {section} WHERE source = ?',  # nosec B608
@@ -244,10 +239,8 @@ class Writer:
             # "database or disk is full", "disk I/O error"
             raise self._failed(str(error)) from error
 
-    def _failed(self, why: str) -> exceptions.RecoveryError:
-        return exceptions.RecoveryError(
-            f"snapshot {self.path}: can't be written: {why}"
-        )
+    def _failed(self, why: str) -> RecoveryError:
+        return RecoveryError(f"snapshot {self.path}: can't be written: {why}")
 
 
 def fingerprint(batch: Sequence[Row]) -> bytes:

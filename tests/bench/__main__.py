@@ -11,8 +11,8 @@ from __future__ import annotations
 import importlib
 import sys
 
-from tests.cloud import cloud
-from tests.cloud import process
+from tests.cloud.cloud import PracticeCloud
+from tests.cloud.process import CloudError
 
 #: In this order; what each is beside.
 BENCHES = {
@@ -49,8 +49,8 @@ def main(words: list[str]) -> None:
 def cloud_is_up() -> bool:
     """Whether all services of the practice cloud run."""
     try:
-        return all(cloud.PracticeCloud().status().values())
-    except (process.CloudError, OSError):
+        return all(PracticeCloud().status().values())
+    except (CloudError, OSError):
         # never made
         return False
 

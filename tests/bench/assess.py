@@ -20,8 +20,8 @@ import tempfile
 import time
 
 from tests.bench import snapshot
-from tests.cloud import mariadb
-from tests.cloud import process
+from tests.cloud import mariadb, process
+from tests.cloud.mariadb import MariaDB
 
 #: Actions of each server from before the outage.
 HISTORY = 10
@@ -58,7 +58,7 @@ _BACK = (
     'UPDATE services SET last_seen_up = UTC_TIMESTAMP() + INTERVAL 30 SECOND',
     "UPDATE instances SET vm_state = 'stopped', power_state = 4"
     ' WHERE id % 2 = 0',
-    "INSERT INTO instance_actions (instance_uuid, action, request_id,"
+    'INSERT INTO instance_actions (instance_uuid, action, request_id,'
     " start_time, deleted) SELECT uuid, 'stop', CONCAT('req-', uuid),"
     ' UTC_TIMESTAMP(), 0 FROM instances WHERE id % 2 = 0',
 )
@@ -70,18 +70,16 @@ def main() -> None:
     parsed = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=pathlib.Path.cwd()) as name:
         folder = pathlib.Path(name)
-        with mariadb.MariaDB(folder / 'db') as server:
+        with MariaDB(folder / 'db') as server:
             compare(server, folder, parsed.servers)
 
 
-def compare(
-    server: mariadb.MariaDB, folder: pathlib.Path, servers: int
-) -> None:
+def compare(server: MariaDB, folder: pathlib.Path, servers: int) -> None:
     """Print what both take."""
     snapshot.fill(server, servers)
     server.sql(
         'nova',
-        "INSERT INTO instance_actions (instance_uuid, action, request_id,"
+        'INSERT INTO instance_actions (instance_uuid, action, request_id,'
         " user_id, start_time, deleted) SELECT uuid, 'reboot',"
         " CONCAT('req-', uuid, seq), 'alice', UTC_TIMESTAMP(), 0"
         f' FROM instances, seq_1_to_{HISTORY}',
@@ -117,7 +115,7 @@ def compare(
         )
 
 
-def select(server: mariadb.MariaDB, mark: int) -> float:
+def select(server: MariaDB, mark: int) -> float:
     """How long the mariadb client takes to read it all once."""
     began = time.perf_counter()
     for database, statements in _SELECTS.items():

@@ -27,16 +27,15 @@ from typing import Any
 
 import openstack
 
-from nova_recovery import changes
-from nova_recovery.cloud import cloud as cloud_module
-from nova_recovery import conf
-from nova_recovery.engine import journal as journal_module
-from nova_recovery.engine import progress
-from nova_recovery.engine import runner
+from nova_recovery import changes, conf
+from nova_recovery.cloud.cloud import Cloud
+from nova_recovery.engine.journal import Journal
+from nova_recovery.engine.progress import PlainReporter
+from nova_recovery.engine.runner import Runner
 from nova_recovery.procedures.disaster import planning
-from nova_recovery.procedures.disaster import request as request_module
-from tests.cloud import cloud as practice_module
-from tests.cloud import servers as servers_module
+from nova_recovery.procedures.disaster.request import Request
+from tests.cloud.cloud import PracticeCloud
+from tests.cloud.servers import create_volume
 
 #: A line of the guide's map file: volume, server, device.
 Line = tuple[str, str, str]
@@ -50,7 +49,7 @@ def run(volumes: int = 200, servers: int = 20, timed: int = 10) -> float:
     :param servers: that they are attached to, on all hosts
     :param timed: as many are attached by the guide's loop
     """
-    practice = practice_module.PracticeCloud()
+    practice = PracticeCloud()
     practice.reset()
     practice.ensure_up()
     for name, value in practice.environment('admin').items():
@@ -74,7 +73,7 @@ def run(volumes: int = 200, servers: int = 20, timed: int = 10) -> float:
 
 
 def _prepared(
-    practice: practice_module.PracticeCloud, volumes: int, servers: int
+    practice: PracticeCloud, volumes: int, servers: int
 ) -> list[Line]:
     """Servers, and volumes that are theirs and not attached."""
     hosts = practice.config.hosts
@@ -92,8 +91,7 @@ def _prepared(
     with futures.ThreadPoolExecutor(4) as pool:
         ids = list(
             pool.map(
-                lambda n: servers_module.create_volume(owner, f'bench-{n}'),
-                range(volumes),
+                lambda n: create_volume(owner, f'bench-{n}'), range(volumes)
             )
         )
     return [
@@ -124,9 +122,7 @@ def _guide(lines: list[Line]) -> float:
 
 
 def _ours(
-    practice: practice_module.PracticeCloud,
-    lines: list[Line],
-    home: pathlib.Path,
+    practice: PracticeCloud, lines: list[Line], home: pathlib.Path
 ) -> float:
     """Step 4 of a plan that was made for these lines; seconds."""
     map_file = home / 'map'
@@ -137,13 +133,9 @@ def _ours(
         f'nova_config_dir = {practice.config.etc / "nova"}\n'
         f'cinder_config_file = {practice.cinder_config_file()}\n'
     )
-    cloud = cloud_module.Cloud(
-        conf.load(files=[str(conf_file)]), openstack.connect
-    )
+    cloud = Cloud(conf.load(files=[str(conf_file)]), openstack.connect)
     began = time.perf_counter()
-    whole = planning.make_plan(
-        cloud, request_module.Request(map_file=str(map_file))
-    )
+    whole = planning.make_plan(cloud, Request(map_file=str(map_file)))
     plan = dataclasses.replace(
         whole,
         steps=tuple(step for step in whole.steps if step.name == 'attach'),
@@ -152,15 +144,15 @@ def _ours(
     if total != len(lines):
         raise SystemExit(f'{total} of {len(lines)}: {whole.left_out}')
     url = f'sqlite:///{home}/journal.sqlite'
-    with contextlib.closing(journal_module.Journal.open(url)) as journal:
+    with contextlib.closing(Journal.open(url)) as journal:
         run_id = journal.create_run(
             plan, who='bench', machine='here', command='bench'
         )
-        one: Any = runner.Runner(
+        one: Any = Runner(
             journal,
             changes.registry(),
             cloud,
-            reporter=progress.PlainReporter(io.StringIO()),
+            reporter=PlainReporter(io.StringIO()),
             workers=cloud.conf.runner.workers,
         )
         outcome = one.carry_out(run_id)

@@ -28,24 +28,21 @@ import types
 from typing import Any
 
 from nova_recovery import changes
-from nova_recovery.cloud import cells
-from nova_recovery.cloud import database
-from nova_recovery.cloud import databases
-from nova_recovery.engine import journal as journal_module
-from nova_recovery.engine import plan as plan_module
+from nova_recovery.cloud.cells import Cell
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.databases import CellDatabase, Databases
 from nova_recovery.engine import planfile
-from nova_recovery.engine import progress
-from nova_recovery.engine import runner
+from nova_recovery.engine.journal import Journal
+from nova_recovery.engine.plan import Plan
+from nova_recovery.engine.progress import PlainReporter
+from nova_recovery.engine.runner import Runner
 from nova_recovery.procedures.disaster import legacy
-from tests.cloud import mariadb
-from tests.cloud import process
+from tests.cloud import mariadb, process
+from tests.cloud.mariadb import MariaDB
 
 #: As a cloud's database has it: the tables fit, and a log that is larger than
 #: what a minute writes.
-_OPTIONS = (
-    '--innodb-buffer-pool-size=1G',
-    '--innodb-log-file-size=512M',
-)
+_OPTIONS = ('--innodb-buffer-pool-size=1G', '--innodb-log-file-size=512M')
 SCHEMAS = pathlib.Path(__file__).parents[1] / 'schemas'
 GUIDE = """
 UPDATE volumes SET mountpoint = NULL;
@@ -121,13 +118,13 @@ def main() -> None:
     parsed = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=pathlib.Path.cwd()) as name:
         folder = pathlib.Path(name)
-        with mariadb.MariaDB(folder / 'db', options=_OPTIONS) as server:
+        with MariaDB(folder / 'db', options=_OPTIONS) as server:
             fill(server, parsed.volumes)
             for bare in (True, False):
                 compare(server, folder, parsed, bare)
 
 
-def fill(server: mariadb.MariaDB, volumes: int) -> None:
+def fill(server: MariaDB, volumes: int) -> None:
     """A Juno with so many volumes; what is written, once more beside it."""
     for name, statements in _FILL.items():
         server.load(name, SCHEMAS / f'old-juno-{name}.sql')
@@ -139,7 +136,7 @@ def fill(server: mariadb.MariaDB, volumes: int) -> None:
             server.sql(name, f'RENAME TABLE {table} TO full_{table}')
 
 
-def anew(server: mariadb.MariaDB, bare: bool) -> None:
+def anew(server: MariaDB, bare: bool) -> None:
     """Fill what is written anew; *bare*: only volumes."""
     for name, tables in _WRITTEN.items():
         for table in tables:
@@ -153,7 +150,7 @@ def anew(server: mariadb.MariaDB, bare: bool) -> None:
 
 
 def compare(
-    server: mariadb.MariaDB,
+    server: MariaDB,
     folder: pathlib.Path,
     parsed: argparse.Namespace,
     bare: bool,
@@ -191,7 +188,7 @@ def compare(
     )
 
 
-def processor(server: mariadb.MariaDB) -> float:
+def processor(server: MariaDB) -> float:
     """Seconds of processor so far: the server's, ours, and our children's.
 
     On a machine that does other things too, these say more than a clock.
@@ -203,7 +200,7 @@ def processor(server: mariadb.MariaDB) -> float:
     return ticks / os.sysconf('SC_CLK_TCK') + sum(os.times()[:4])
 
 
-def guide(server: mariadb.MariaDB) -> float:
+def guide(server: MariaDB) -> float:
     """Seconds that the four UPDATEs take."""
     client = process.program('mariadb', 'mariadb-client')
     began = time.perf_counter()
@@ -216,7 +213,7 @@ def guide(server: mariadb.MariaDB) -> float:
     return time.perf_counter() - began
 
 
-def counted(server: mariadb.MariaDB) -> None:
+def counted(server: MariaDB) -> None:
     """Say what the guide's form touched that ours leaves alone."""
     rows = server.sql(
         'cinder',
@@ -240,18 +237,13 @@ def counted(server: mariadb.MariaDB) -> None:
 
 
 def ours(
-    server: mariadb.MariaDB,
-    folder: pathlib.Path,
-    workers: int,
-    bare: bool,
+    server: MariaDB, folder: pathlib.Path, workers: int, bare: bool
 ) -> dict[str, float]:
     """Seconds that each part of ours takes."""
-    nova = database.Database('cell1', server.url('nova'))
-    cinder = database.Database('cinder', server.url('cinder'))
-    cell = databases.CellDatabase(cells.Cell('', 'cell1', ''), nova)
-    cloud = types.SimpleNamespace(
-        databases=databases.Databases(None, [cell], cinder)
-    )
+    nova = Database('cell1', server.url('nova'))
+    cinder = Database('cinder', server.url('cinder'))
+    cell = CellDatabase(Cell('', 'cell1', ''), nova)
+    cloud = types.SimpleNamespace(databases=Databases(None, [cell], cinder))
     seconds: dict[str, float] = {}
 
     @contextlib.contextmanager
@@ -264,10 +256,10 @@ def ours(
         path = pathlib.Path(name)
         # modules that are imported when first needed
         changes.registry()
-        journal_module.Journal.open(f'sqlite:///{path}/other.sqlite').close()
+        Journal.open(f'sqlite:///{path}/other.sqlite').close()
         with timed('plan'):
             cleaning = legacy.clean(cloud.databases)
-            plan = plan_module.Plan(
+            plan = Plan(
                 'disaster',
                 'clean',
                 {},
@@ -279,18 +271,16 @@ def ours(
             planfile.save(plan, str(path / 'plan'))
             plan = planfile.load(str(path / 'plan'))
         with timed('journal'):
-            journal = journal_module.Journal.open(
-                f'sqlite:///{path}/journal.sqlite'
-            )
+            journal = Journal.open(f'sqlite:///{path}/journal.sqlite')
             run_id = journal.create_run(
                 plan, who='bench', machine='here', command='bench'
             )
         with timed('carried out'):
-            outcome = runner.Runner(
+            outcome = Runner(
                 journal,
                 changes.registry(),
                 cloud,
-                reporter=progress.PlainReporter(io.StringIO()),
+                reporter=PlainReporter(io.StringIO()),
                 workers=workers,
             ).carry_out(run_id)
         bad = [i.detail for i in journal.items(run_id) if i.state != 'done']
@@ -301,7 +291,7 @@ def ours(
     return seconds
 
 
-def checked(server: mariadb.MariaDB, bare: bool) -> None:
+def checked(server: MariaDB, bare: bool) -> None:
     """All that is stale is gone, and nothing else."""
     (row,) = server.sql(
         'cinder',

@@ -14,48 +14,36 @@ import tempfile
 import time
 from typing import Any
 
-from nova_recovery.changes import base
-from nova_recovery.engine import change
-from nova_recovery.engine import journal as journal_module
-from nova_recovery.engine import plan
-from nova_recovery.engine import progress
-from nova_recovery.engine import runner
-
-State = change.State
+from nova_recovery.changes.base import BaseChange
+from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.engine.journal import Journal
+from nova_recovery.engine.plan import Item, Plan, Step
+from nova_recovery.engine.progress import PlainReporter
+from nova_recovery.engine.runner import Runner
 
 
-class NoOp(base.BaseChange):
+class NoOp(BaseChange):
     """Does nothing, with a before-image of 2 KB."""
 
     kind = 'no-op'
     image = {'row': secrets.token_hex(1000)}
 
-    def observe(
-        self, item: plan.Item, context: change.Context, past: Any
-    ) -> change.Observed:
-        return change.Observed(State.BEFORE, image=self.image)
+    def observe(self, item: Item, context: Context, past: Any) -> Observed:
+        return Observed(State.BEFORE, image=self.image)
 
-    def apply(
-        self, item: plan.Item, context: change.Context, image: change.JSON
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         return 'nothing'
 
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
+    def revert(self, item: Item, context: Context, past: Past) -> str:
         return 'nothing'
 
 
-def plan_of(count: int) -> plan.Plan:
+def plan_of(count: int) -> Plan:
     items = tuple(
-        plan.Item(
-            f'no-op:{n}', 'no-op', f'server:{n}', f'server-{n}', {'host': n}
-        )
+        Item(f'no-op:{n}', 'no-op', f'server:{n}', f'server-{n}', {'host': n})
         for n in range(count)
     )
-    return plan.Plan(
-        'bench', 'Nothing, often', {}, (plan.Step('one', 'One', items),)
-    )
+    return Plan('bench', 'Nothing, often', {}, (Step('one', 'One', items),))
 
 
 def fsyncs(directory: pathlib.Path, seconds: float = 1.0) -> float:
@@ -79,7 +67,7 @@ def main() -> None:
         directory = pathlib.Path(name)
         rate = fsyncs(directory)
         url = parsed.connection or f'sqlite:///{directory}/journal.sqlite'
-        with contextlib.closing(journal_module.Journal.open(url)) as journal:
+        with contextlib.closing(Journal.open(url)) as journal:
             seconds = measure(journal, parsed.items, parsed.workers)
     one_by_one = 2 * parsed.items / rate
     print(f'disk                  {rate:8.0f} fsyncs a second')
@@ -91,20 +79,18 @@ def main() -> None:
         )
 
 
-def measure(
-    journal: journal_module.Journal, count: int, workers: int
-) -> dict[str, float]:
+def measure(journal: Journal, count: int, workers: int) -> dict[str, float]:
     seconds = {}
     began = time.perf_counter()
     run_id = journal.create_run(
         plan_of(count), who='bench', machine='here', command='bench'
     )
     seconds['write the plan down'] = time.perf_counter() - began
-    one = runner.Runner(
+    one = Runner(
         journal,
         {NoOp.kind: NoOp()},
         None,
-        reporter=progress.PlainReporter(io.StringIO()),
+        reporter=PlainReporter(io.StringIO()),
         workers=workers,
     )
     began = time.perf_counter()

@@ -20,8 +20,8 @@ import tempfile
 import time
 from typing import Any
 
-from tests.cloud import mariadb
-from tests.cloud import process
+from tests.cloud import mariadb, process
+from tests.cloud.mariadb import MariaDB
 
 SCHEMAS = pathlib.Path(__file__).parents[1] / 'schemas'
 
@@ -176,12 +176,12 @@ def main() -> None:
     parsed = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=pathlib.Path.cwd()) as name:
         folder = pathlib.Path(name)
-        with mariadb.MariaDB(folder / 'db') as server:
+        with MariaDB(folder / 'db') as server:
             fill(server, parsed.servers)
             compare(server, folder)
 
 
-def fill(server: mariadb.MariaDB, servers: int) -> None:
+def fill(server: MariaDB, servers: int) -> None:
     """Two databases with so many servers, and twice as many volumes."""
 
     def uuid(kind: int, number: str) -> str:
@@ -217,7 +217,7 @@ def fill(server: mariadb.MariaDB, servers: int) -> None:
             )
 
 
-def compare(server: mariadb.MariaDB, folder: pathlib.Path) -> None:
+def compare(server: MariaDB, folder: pathlib.Path) -> None:
     dump = folder / 'dump.sql'
     began = time.perf_counter()
     with open(dump, 'wb') as output:
@@ -259,10 +259,7 @@ def compare(server: mariadb.MariaDB, folder: pathlib.Path) -> None:
 
 
 def run(
-    words: str,
-    ours: pathlib.Path,
-    what: str,
-    fine: tuple[int, ...] = (0,),
+    words: str, ours: pathlib.Path, what: str, fine: tuple[int, ...] = (0,)
 ) -> float:
     """Run nova-recovery; print and return how long it took."""
     began, before = time.perf_counter(), used()

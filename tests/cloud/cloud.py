@@ -11,18 +11,19 @@ import typing
 
 import openstack.connection
 
-from tests.cloud import broker
-from tests.cloud import lifecycle
-from tests.cloud import mariadb
-from tests.cloud import outage
-from tests.cloud import process
-from tests.cloud import saved
-from tests.cloud import seeding
-from tests.cloud import servers
-from tests.cloud import services
-from tests.cloud import settings
-
-CloudError = process.CloudError
+from tests.cloud import (
+    broker,
+    lifecycle,
+    outage,
+    process,
+    saved,
+    seeding,
+    servers,
+    services,
+    settings,
+)
+from tests.cloud.mariadb import MariaDB
+from tests.cloud.settings import Settings
 
 
 class PracticeCloud:
@@ -34,10 +35,10 @@ class PracticeCloud:
 
     def __init__(self, state: pathlib.Path | None = None) -> None:
         self.state = (state or settings.default_state()).absolute()
-        self._config: settings.Settings | None = None
+        self._config: Settings | None = None
 
     @property
-    def config(self) -> settings.Settings:
+    def config(self) -> Settings:
         """The settings of this cloud; raises CloudError before any up()."""
         if self._config is None:
             self._config = settings.load(self.state)
@@ -128,21 +129,21 @@ class PracticeCloud:
 
     def wait_compute_up(self, host: str, seconds: float = 60) -> None:
         """Wait until nova sees the compute service of a host as up."""
-        self._wait_compute(host, "up", seconds)
+        self._wait_compute(host, 'up', seconds)
 
     def wait_compute_down(self, host: str, seconds: float = 60) -> None:
         """Wait until nova sees the compute service of a host as down."""
-        self._wait_compute(host, "down", seconds)
+        self._wait_compute(host, 'down', seconds)
 
     def _wait_compute(self, host: str, state: str, seconds: float) -> None:
         compute = self.connection().compute
 
         def seen() -> bool:
-            query = f"/os-services?host={host}&binary=nova-compute"
-            found = compute.get(query).json()["services"]
-            return bool(found) and found[0]["state"] == state
+            query = f'/os-services?host={host}&binary=nova-compute'
+            found = compute.get(query).json()['services']
+            return bool(found) and found[0]['state'] == state
 
-        what = f"the compute service of {host} to be {state}"
+        what = f'the compute service of {host} to be {state}'
         process.wait_for(seen, seconds, what, 0.5)
 
     # the fake hypervisors and storage
@@ -165,8 +166,8 @@ class PracticeCloud:
     def next_boot(
         self,
         server: str,
-        console: str = "",
-        error: str = "",
+        console: str = '',
+        error: str = '',
         seconds: float = 0,
     ) -> None:
         """Tell how the next start of a server's guest goes, that one only.
@@ -175,7 +176,7 @@ class PracticeCloud:
         :param error: it fails with these words, and the guest is off
         :param seconds: how long it takes; the guest is off meanwhile
         """
-        how = {"console": console, "error": error, "seconds": seconds}
+        how = {'console': console, 'error': error, 'seconds': seconds}
         outage.next_boot(
             self.config, server, **{k: v for k, v in how.items() if v}
         )
@@ -191,7 +192,7 @@ class PracticeCloud:
     # databases, queues, files
 
     @property
-    def database(self) -> mariadb.MariaDB:
+    def database(self) -> MariaDB:
         """The server of all databases."""
         return services.database(self.config)
 
@@ -206,7 +207,7 @@ class PracticeCloud:
         """Carry out a statement as root; return its rows as dicts."""
         return self.database.sql(database, statement, arguments)
 
-    def database_url(self, database: str, user: str = "nova") -> str:
+    def database_url(self, database: str, user: str = 'nova') -> str:
         """Return an SQLAlchemy URL for the account nova or reader."""
         return self.config.database_url(database, user)
 
@@ -228,27 +229,27 @@ class PracticeCloud:
 
     def recovery_config_file(self) -> str:
         """Return the nova-recovery.conf of this cloud's operator."""
-        path = self.state / "nova-recovery.conf"
-        journal = self.state / "journal" / "journal.sqlite"
+        path = self.state / 'nova-recovery.conf'
+        journal = self.state / 'journal' / 'journal.sqlite'
         files = self.nova_config_files()
         lines = [
-            "[DEFAULT]",
-            *(f"nova_config_file = {name}" for name in files),
-            f"cinder_config_file = {self.cinder_config_file()}",
-            "[journal]",
-            f"connection = sqlite:///{journal}",
+            '[DEFAULT]',
+            *(f'nova_config_file = {name}' for name in files),
+            f'cinder_config_file = {self.cinder_config_file()}',
+            '[journal]',
+            f'connection = sqlite:///{journal}',
         ]
-        path.write_text("\n".join(lines) + "\n")
+        path.write_text('\n'.join(lines) + '\n')
         return str(path)
 
     # APIs
 
-    def environment(self, user: str = "admin") -> dict[str, str]:
+    def environment(self, user: str = 'admin') -> dict[str, str]:
         """Return the OS_ variables of admin or of the plain member demo."""
         return self.config.user_environment(user)
 
     def connection(
-        self, user: str = "admin", project: str | None = None
+        self, user: str = 'admin', project: str | None = None
     ) -> openstack.connection.Connection:
         """Return a connection of admin or demo.
 
@@ -285,11 +286,11 @@ class PracticeCloud:
         """Return the variables that ``env`` prints for a shell."""
         return {
             **self.environment(),
-            "OS_CLIENT_CONFIG_FILE": str(self.state / "clouds.yaml"),
-            "NOVA_RECOVERY_CONFIG_FILE": self.recovery_config_file(),
-            "PRACTICE_STATE": str(self.state),
-            "PRACTICE_NOVA_CONFIG_DIR": str(self.config.etc / "nova"),
-            "PRACTICE_CINDER_CONFIG_FILE": self.cinder_config_file(),
-            "PRACTICE_DATABASE_PORT": str(self.config.port("mariadb")),
-            "PRACTICE_TRANSPORT_URL": self.config.transport_url,
+            'OS_CLIENT_CONFIG_FILE': str(self.state / 'clouds.yaml'),
+            'NOVA_RECOVERY_CONFIG_FILE': self.recovery_config_file(),
+            'PRACTICE_STATE': str(self.state),
+            'PRACTICE_NOVA_CONFIG_DIR': str(self.config.etc / 'nova'),
+            'PRACTICE_CINDER_CONFIG_FILE': self.cinder_config_file(),
+            'PRACTICE_DATABASE_PORT': str(self.config.port('mariadb')),
+            'PRACTICE_TRANSPORT_URL': self.config.transport_url,
         }

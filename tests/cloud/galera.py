@@ -15,10 +15,11 @@ import typing
 
 import pymysql
 
-from tests.cloud import mariadb
 from tests.cloud import process
+from tests.cloud.mariadb import MariaDB
+from tests.cloud.process import CloudError
 
-_PROVIDER = "/usr/lib/galera/libgalera_smm.so"
+_PROVIDER = '/usr/lib/galera/libgalera_smm.so'
 NODES = (1, 2, 3)
 
 
@@ -31,9 +32,9 @@ class Galera:
     """
 
     def __init__(self) -> None:
-        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="galera-"))
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix='galera-'))
         self.directory.chmod(0o755)
-        self._run_as = "mysql" if os.geteuid() == 0 else ""
+        self._run_as = 'mysql' if os.geteuid() == 0 else ''
         self._group_ports = {n: process.free_port() for n in NODES}
         self._nodes = {n: self._node(n, process.free_port()) for n in NODES}
 
@@ -42,20 +43,20 @@ class Galera:
 
         :raises CloudError: when Galera is missing or a node doesn't join
         """
-        for path in (_PROVIDER, "/usr/bin/rsync", "/usr/bin/lsof"):
+        for path in (_PROVIDER, '/usr/bin/rsync', '/usr/bin/lsof'):
             if not pathlib.Path(path).exists():
-                raise process.CloudError(
-                    f"{path} is missing: install the Debian packages "
-                    f"galera-4, rsync and lsof"
+                raise CloudError(
+                    f'{path} is missing: install the Debian packages '
+                    f'galera-4, rsync and lsof'
                 )
-        with mariadb.MariaDB(
-            self.directory / "accounts", run_as=self._run_as
+        with MariaDB(
+            self.directory / 'accounts', run_as=self._run_as
         ) as plain:
             plain.stop()
-            shutil.move(plain.data, self.directory / "new")
+            shutil.move(plain.data, self.directory / 'new')
         first = self._nodes[1]
         first.directory.mkdir()
-        shutil.move(self.directory / "new", first.data)
+        shutil.move(self.directory / 'new', first.data)
         self._found()
         first.stop()
         # copies of a node that was in the cluster need no state transfer
@@ -68,7 +69,7 @@ class Galera:
         process.wait_for(
             lambda: all(self.size(node) == len(NODES) for node in NODES),
             30,
-            "three Galera nodes",
+            'three Galera nodes',
         )
 
     def stop(self) -> None:
@@ -93,7 +94,7 @@ class Galera:
     ) -> None:
         self.stop()
 
-    def url(self, node: int, database: str = "", user: str = "nova") -> str:
+    def url(self, node: int, database: str = '', user: str = 'nova') -> str:
         """Return the SQLAlchemy URL of a database on node 1, 2 or 3."""
         return self._nodes[node].url(database, user)
 
@@ -119,58 +120,58 @@ class Galera:
         """Start a node and wait until the cluster has taken it in."""
         self._nodes[node].start()
         process.wait_for(
-            lambda: self._status(node, "wsrep_ready") == "ON",
+            lambda: self._status(node, 'wsrep_ready') == 'ON',
             60,
-            f"Galera node {node}",
+            f'Galera node {node}',
         )
 
     def size(self, node: int) -> int:
         """Return how many nodes a node sees, itself included."""
-        return int(self._status(node, "wsrep_cluster_size") or 0)
+        return int(self._status(node, 'wsrep_cluster_size') or 0)
 
     def _status(self, node: int, name: str) -> str | None:
         try:
-            rows = self.sql(node, None, "SHOW STATUS LIKE %s", [name])
+            rows = self.sql(node, None, 'SHOW STATUS LIKE %s', [name])
         except pymysql.err.OperationalError:
             return None
-        return str(rows[0]["Value"]) if rows else None
+        return str(rows[0]['Value']) if rows else None
 
     def _found(self) -> None:
         """Start node 1 as the first of a new cluster."""
         argv = self._nodes[1].daemon.argv
-        argv.append("--wsrep-new-cluster")
+        argv.append('--wsrep-new-cluster')
         self.start_node(1)
-        argv.remove("--wsrep-new-cluster")
+        argv.remove('--wsrep-new-cluster')
 
     def _own(self, top: pathlib.Path) -> None:
         if not self._run_as:
             return
-        for path in (top.parent, top, *top.rglob("*")):
+        for path in (top.parent, top, *top.rglob('*')):
             shutil.chown(path, self._run_as)
 
-    def _node(self, node: int, port: int) -> mariadb.MariaDB:
-        members = ",".join(
-            f"127.0.0.1:{port}" for port in self._group_ports.values()
+    def _node(self, node: int, port: int) -> MariaDB:
+        members = ','.join(
+            f'127.0.0.1:{port}' for port in self._group_ports.values()
         )
-        listen = f"tcp://127.0.0.1:{self._group_ports[node]}"
-        return mariadb.MariaDB(
-            self.directory / f"node{node}",
+        listen = f'tcp://127.0.0.1:{self._group_ports[node]}'
+        return MariaDB(
+            self.directory / f'node{node}',
             port,
             [
-                "--wsrep-on=ON",
-                f"--wsrep-provider={_PROVIDER}",
-                f"--wsrep-cluster-address=gcomm://{members}",
-                f"--wsrep-provider-options=gmcast.listen_addr={listen};"
-                f"ist.recv_addr=127.0.0.1:{process.free_port()}",
-                "--wsrep-node-address=127.0.0.1",
-                f"--wsrep-node-incoming-address=127.0.0.1:{port}",
-                f"--wsrep-node-name=node{node}",
-                "--wsrep-sst-method=rsync",
-                f"--wsrep-sst-receive-address=127.0.0.1:{process.free_port()}",
-                "--binlog-format=ROW",
-                "--innodb-autoinc-lock-mode=2",
-                "--innodb-buffer-pool-size=64M",
+                '--wsrep-on=ON',
+                f'--wsrep-provider={_PROVIDER}',
+                f'--wsrep-cluster-address=gcomm://{members}',
+                f'--wsrep-provider-options=gmcast.listen_addr={listen};'
+                f'ist.recv_addr=127.0.0.1:{process.free_port()}',
+                '--wsrep-node-address=127.0.0.1',
+                f'--wsrep-node-incoming-address=127.0.0.1:{port}',
+                f'--wsrep-node-name=node{node}',
+                '--wsrep-sst-method=rsync',
+                f'--wsrep-sst-receive-address=127.0.0.1:{process.free_port()}',
+                '--binlog-format=ROW',
+                '--innodb-autoinc-lock-mode=2',
+                '--innodb-buffer-pool-size=64M',
             ],
-            run_as=self._run_as or "root",
+            run_as=self._run_as or 'root',
             accounts=False,
         )

@@ -16,16 +16,21 @@ import time
 import urllib.error
 import urllib.request
 
-from tests.cloud import broker
-from tests.cloud import catalog
-from tests.cloud import conffiles
-from tests.cloud import packages
-from tests.cloud import process
-from tests.cloud import saved
-from tests.cloud import seeding
-from tests.cloud import servers
-from tests.cloud import services
-from tests.cloud import settings
+from tests.cloud import (
+    broker,
+    catalog,
+    conffiles,
+    packages,
+    process,
+    saved,
+    seeding,
+    servers,
+    services,
+    settings,
+)
+from tests.cloud.catalog import Commands
+from tests.cloud.process import CloudError, Daemon
+from tests.cloud.settings import Settings
 
 
 class _Progress:
@@ -36,85 +41,81 @@ class _Progress:
 
     def __call__(self, text: str) -> None:
         seconds = time.monotonic() - self.begin
-        print(f"{seconds:6.1f} s  {text}", file=sys.stderr, flush=True)
+        print(f'{seconds:6.1f} s  {text}', file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
-def _alone(config: settings.Settings) -> collections.abc.Iterator[None]:
+def _alone(config: Settings) -> collections.abc.Iterator[None]:
     """Let one up, down or reset at a time have the cloud."""
-    with open(config.state / "lock", "w") as lock:
+    with open(config.state / 'lock', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def up(config: settings.Settings) -> None:
+def up(config: Settings) -> None:
     """Bring the cloud up and seed it, doing only what is missing."""
     with _alone(config):
         say = _Progress()
-        for name in packages.install_debian(config.logs / "install.log"):
-            say(f"installed {name}")
+        for name in packages.install_debian(config.logs / 'install.log'):
+            say(f'installed {name}')
         if not packages.openstack_is_complete(config):
             # services that run would import from two releases
             kill(config, _openstack(config))
         packages.install_openstack(config)
-        say("OpenStack is installed")
+        say('OpenStack is installed')
         conffiles.write_all(config)
         _write_clouds_yaml(config)
         start_infrastructure(config)
-        say("MariaDB and RabbitMQ run")
-        with _once(config, "databases") as first:
+        say('MariaDB and RabbitMQ run')
+        with _once(config, 'databases') as first:
             if first:
                 catalog.create_databases(config, services.database(config))
                 catalog.bootstrap_keystone(config)
                 catalog.create_cell(config, services.database(config))
                 catalog.register_agents(config, services.database(config))
-                say("databases created")
-        launch(config, ["keystone"])
-        with _once(config, "catalog") as first:
+                say('databases created')
+        launch(config, ['keystone'])
+        with _once(config, 'catalog') as first:
             if first:
                 catalog.create_users_and_endpoints(
                     config, servers.connect(config)
                 )
-                say("users and endpoints created")
+                say('users and endpoints created')
         launch(config, services.names(config))
         wait_pools(config)
-        say("all services run")
-        with _once(config, "seed") as first:
+        say('all services run')
+        with _once(config, 'seed') as first:
             if first:
-                catalog.Commands(config).nova_manage(
-                    "cell_v2", "discover_hosts"
-                )
+                Commands(config).nova_manage('cell_v2', 'discover_hosts')
                 _wait_inventories(config)
                 seeding.seed(config)
                 saved.save(config)
-                say("seeded and saved")
-        say("up")
+                say('seeded and saved')
+        say('up')
 
 
 @contextlib.contextmanager
-def _once(
-    config: settings.Settings, step: str
-) -> collections.abc.Iterator[bool]:
+def _once(config: Settings, step: str) -> collections.abc.Iterator[bool]:
     """Yield whether the step is still to be done; note when it was."""
-    note = config.state / "done" / step
+    note = config.state / 'done' / step
     yield not note.exists()
     note.parent.mkdir(exist_ok=True)
     note.touch()
 
 
-def start_infrastructure(config: settings.Settings) -> None:
+def start_infrastructure(config: Settings) -> None:
     """Start database and message bus where they are down."""
-    services.daemon(config, "epmd").start()
+    services.daemon(config, 'epmd').start()
     process.wait_for(
-        lambda: process.listens(config.port("epmd")), 20, "epmd", 0.05
+        lambda: process.listens(config.port('epmd')), 20, 'epmd', 0.05
     )
-    services.daemon(config, "rabbitmq").start()
+    services.daemon(config, 'rabbitmq').start()
     services.database(config).start()
-    _wait_serving(config, "rabbitmq", 0)
+    _wait_serving(config, 'rabbitmq', 0)
 
 
 def launch(
-    config: settings.Settings,
+    config: Settings,
     names: collections.abc.Iterable[str],
     options: collections.abc.Mapping[str, object] | None = None,
 ) -> None:
@@ -128,20 +129,20 @@ def launch(
         if daemon.pid() is None:
             counts[name] = _reports(config, name)
             _clock_file(config, name).unlink(missing_ok=True)
-            given = options if name.startswith("nova-compute-") else None
+            given = options if name.startswith('nova-compute-') else None
             daemon.start(services.option_environment(given or {}))
     for name, before in counts.items():
         _wait_serving(config, name, before)
 
 
 def start(
-    config: settings.Settings,
+    config: Settings,
     name: str,
     clock: int = 0,
     options: collections.abc.Mapping[str, object] | None = None,
 ) -> None:
     """Start one service with its clock shifted; wait until it serves."""
-    if name == "mariadb":
+    if name == 'mariadb':
         services.database(config).start()
         return
     daemon = services.daemon(config, name)
@@ -154,7 +155,7 @@ def start(
             process.wait_for(
                 lambda: not process.listens(config.port(name)),
                 30,
-                f"the port of {name} to be free",
+                f'the port of {name} to be free',
             )
         daemon.start(
             {
@@ -166,57 +167,57 @@ def start(
         _wait_serving(config, name, before)
 
 
-def _clock_file(config: settings.Settings, name: str) -> pathlib.Path:
-    return config.run / f"{name}.clock"
+def _clock_file(config: Settings, name: str) -> pathlib.Path:
+    return config.run / f'{name}.clock'
 
 
-def _clock(config: settings.Settings, name: str) -> int:
+def _clock(config: Settings, name: str) -> int:
     try:
         return int(_clock_file(config, name).read_text())
     except FileNotFoundError:
         return 0
 
 
-def _reports(config: settings.Settings, name: str) -> int:
+def _reports(config: Settings, name: str) -> int:
     """Return how often a worker has reported to its database so far.
 
     Counted, not timed: the clock of a service may be shifted.
     """
-    binary = "nova-compute" if name.startswith("nova-compute-") else name
+    binary = 'nova-compute' if name.startswith('nova-compute-') else name
     if name in services.CINDER_CONTROL:
-        where, arguments = "cinder", [binary]
-        query = "SELECT MIN(report_count) AS n FROM services"
-        query += " WHERE `binary` = %s AND deleted = 0"
-    elif name.startswith(("nova-compute-", *services.NOVA_CONTROL)):
-        where = "nova"
-        host = name.removeprefix("nova-compute-")
-        arguments = [binary, host if host != name else "control"]
-        query = "SELECT report_count AS n FROM services"
-        query += " WHERE `binary` = %s AND host = %s AND deleted = 0"
+        where, arguments = 'cinder', [binary]
+        query = 'SELECT MIN(report_count) AS n FROM services'
+        query += ' WHERE `binary` = %s AND deleted = 0'
+    elif name.startswith(('nova-compute-', *services.NOVA_CONTROL)):
+        where = 'nova'
+        host = name.removeprefix('nova-compute-')
+        arguments = [binary, host if host != name else 'control']
+        query = 'SELECT report_count AS n FROM services'
+        query += ' WHERE `binary` = %s AND host = %s AND deleted = 0'
     else:
         return 0
     rows = services.database(config).sql(where, query, arguments)
-    return int(rows[0]["n"] or 0) if rows else 0
+    return int(rows[0]['n'] or 0) if rows else 0
 
 
 def _wait_serving(
-    config: settings.Settings, name: str, reports: int, seconds: float = 120
+    config: Settings, name: str, reports: int, seconds: float = 120
 ) -> None:
     """Wait until a service answers, or has reported once more."""
     daemon = services.daemon(config, name)
 
     def serves() -> bool:
         if daemon.pid() is None:
-            raise process.CloudError(
-                f"{name} ended; see {config.logs}:\n{daemon.log_tail()}"
+            raise CloudError(
+                f'{name} ended; see {config.logs}:\n{daemon.log_tail()}'
             )
         if name in services.APIS:
-            return _answers(config.http(name, "/"))
+            return _answers(config.http(name, '/'))
         if name in settings.LISTENERS:
             return process.listens(config.port(name))
         return _reports(config, name) > reports
 
-    process.wait_for(serves, seconds, f"{name}, see {config.logs}")
+    process.wait_for(serves, seconds, f'{name}, see {config.logs}')
 
 
 def _answers(url: str) -> bool:
@@ -229,29 +230,29 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _wait_inventories(config: settings.Settings) -> None:
-    query = "SELECT COUNT(DISTINCT resource_provider_id) AS n FROM inventories"
+def _wait_inventories(config: Settings) -> None:
+    query = 'SELECT COUNT(DISTINCT resource_provider_id) AS n FROM inventories'
 
     def all_there() -> bool:
-        rows = services.database(config).sql("placement", query)
-        return bool(rows[0]["n"] >= len(config.hosts))
+        rows = services.database(config).sql('placement', query)
+        return bool(rows[0]['n'] >= len(config.hosts))
 
-    process.wait_for(all_there, 60, "the inventories of all hosts")
+    process.wait_for(all_there, 60, 'the inventories of all hosts')
 
 
-def wait_pools(config: settings.Settings) -> None:
+def wait_pools(config: Settings) -> None:
     """Wait until cinder-scheduler has heard of both back ends."""
     storage = servers.connect(config).block_storage
-    path = "/scheduler-stats/get_pools"
+    path = '/scheduler-stats/get_pools'
     process.wait_for(
-        lambda: len(servers.call(storage, "GET", path, "pools")) >= 2,
+        lambda: len(servers.call(storage, 'GET', path, 'pools')) >= 2,
         90,
-        "the pools of both back ends",
+        'the pools of both back ends',
         0.5,
     )
 
 
-def ensure_up(config: settings.Settings) -> None:
+def ensure_up(config: Settings) -> None:
     """Return when everything runs and listens.
 
     :raises CloudError: naming what doesn't
@@ -263,27 +264,27 @@ def ensure_up(config: settings.Settings) -> None:
         elif name in settings.LISTENERS:
             port = config.port(name)
             if not process.listens(port):
-                down.append(f"{name} (runs, but port {port} is closed)")
+                down.append(f'{name} (runs, but port {port} is closed)')
     if down:
-        raise process.CloudError(
-            f"the practice cloud in {config.state} lacks "
+        raise CloudError(
+            f'the practice cloud in {config.state} lacks '
             f"{', '.join(down)}: run 'python -m tests.cloud up'"
         )
 
 
-def down(config: settings.Settings, wipe: bool = False) -> None:
+def down(config: Settings, wipe: bool = False) -> None:
     """Stop all services; with *wipe* keep nothing but the packages."""
     with _alone(config):
         # SIGKILL: an orderly stop takes 15 s and gains nothing here
         kill(config, _openstack(config))
-        kill(config, ("rabbitmq", "epmd"))
+        kill(config, ('rabbitmq', 'epmd'))
         services.database(config).stop(wipe=wipe)
         if wipe:
-            for name in ("rabbitmq", "var", "etc", "logs", "saved", "done"):
+            for name in ('rabbitmq', 'var', 'etc', 'logs', 'saved', 'done'):
                 shutil.rmtree(config.state / name, ignore_errors=True)
 
 
-def _openstack(config: settings.Settings) -> list[str]:
+def _openstack(config: Settings) -> list[str]:
     return [
         name
         for name in services.names(config)
@@ -291,30 +292,28 @@ def _openstack(config: settings.Settings) -> list[str]:
     ]
 
 
-def kill(
-    config: settings.Settings, names: collections.abc.Iterable[str]
-) -> None:
+def kill(config: Settings, names: collections.abc.Iterable[str]) -> None:
     """Kill several services side by side."""
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         daemons = [services.daemon(config, name) for name in names]
-        list(pool.map(process.Daemon.kill, daemons))
+        list(pool.map(Daemon.kill, daemons))
 
 
-def reset(config: settings.Settings) -> None:
+def reset(config: Settings) -> None:
     """Put databases, queues, guests and calls back as they were saved.
 
     :raises CloudError: when nothing was saved
     """
     if not saved.exists(config):
-        raise process.CloudError("nothing was saved: run 'up' first")
+        raise CloudError("nothing was saved: run 'up' first")
     with _alone(config):
         say = _Progress()
         start_infrastructure(config)
         writers = [
             name
             for name in services.names(config)
-            if name.startswith("nova-compute-")
-            or name in ("nova-conductor", "cinder-volume", "cinder-backup")
+            if name.startswith('nova-compute-')
+            or name in ('nova-conductor', 'cinder-volume', 'cinder-backup')
             or _clock(config, name)
         ]
         kill(config, writers)
@@ -322,28 +321,28 @@ def reset(config: settings.Settings) -> None:
             purged = pool.submit(broker.purge_all, config)
             changed = saved.restore(config)
             purged.result()
-        say(f"{len(changed)} tables restored, queues purged")
+        say(f'{len(changed)} tables restored, queues purged')
         launch(config, services.names(config))
         wait_pools(config)
-        say("reset")
+        say('reset')
 
 
-def _write_clouds_yaml(config: settings.Settings) -> None:
+def _write_clouds_yaml(config: Settings) -> None:
     """Write clouds.yaml; JSON is YAML too."""
     clouds = {}
-    for cloud, user in (("practice", "admin"), ("practice-demo", "demo")):
+    for cloud, user in (('practice', 'admin'), ('practice-demo', 'demo')):
         values = config.user_environment(user)
         clouds[cloud] = {
-            "auth": {
-                "auth_url": values["OS_AUTH_URL"],
-                "username": user,
-                "password": values["OS_PASSWORD"],
-                "project_name": values["OS_PROJECT_NAME"],
-                "user_domain_name": "Default",
-                "project_domain_name": "Default",
+            'auth': {
+                'auth_url': values['OS_AUTH_URL'],
+                'username': user,
+                'password': values['OS_PASSWORD'],
+                'project_name': values['OS_PROJECT_NAME'],
+                'user_domain_name': 'Default',
+                'project_domain_name': 'Default',
             },
-            "region_name": config.region,
+            'region_name': config.region,
         }
-    path = config.state / "clouds.yaml"
+    path = config.state / 'clouds.yaml'
     path.touch(mode=0o600)
-    path.write_text(json.dumps({"clouds": clouds}, indent=2) + "\n")
+    path.write_text(json.dumps({'clouds': clouds}, indent=2) + '\n')

@@ -7,15 +7,14 @@ import collections.abc
 import json
 import typing
 
-from tests.cloud import lifecycle
-from tests.cloud import process
-from tests.cloud import services
-from tests.cloud import settings
+from tests.cloud import lifecycle, services
+from tests.cloud.process import CloudError
+from tests.cloud.settings import Settings
 
 Guests = dict[str, dict[str, typing.Any]]
 
 
-def guests(config: settings.Settings, host: str) -> Guests:
+def guests(config: Settings, host: str) -> Guests:
     """Return the guests that are on a host, whatever nova believes."""
     try:
         text = config.guests(host).read_text()
@@ -24,31 +23,29 @@ def guests(config: settings.Settings, host: str) -> Guests:
     return dict(json.loads(text))
 
 
-def write_guests(
-    config: settings.Settings, host: str, wanted: Guests
-) -> None:
+def write_guests(config: Settings, host: str, wanted: Guests) -> None:
     """Replace the guests of a host whose nova-compute is down."""
     path = config.guests(host)
-    new = path.with_suffix(".new")
+    new = path.with_suffix('.new')
     new.write_text(json.dumps(wanted, indent=1))
     new.replace(path)
 
 
-def of_host(config: settings.Settings, host: str) -> None:
+def of_host(config: Settings, host: str) -> None:
     """Kill a host's nova-compute and shut its guests off."""
     services.daemon(config, services.compute(host)).kill()
     _guests_off(config, host)
 
 
-def _guests_off(config: settings.Settings, host: str) -> None:
+def _guests_off(config: Settings, host: str) -> None:
     there = guests(config, host)
     for guest in there.values():
         # paused and suspended ones had their memory, too
-        guest["state"] = "shut off"
+        guest['state'] = 'shut off'
     write_guests(config, host, there)
 
 
-def of_site(config: settings.Settings, database: bool = False) -> None:
+def of_site(config: Settings, database: bool = False) -> None:
     """Kill what a power loss of the whole site kills; wipe all guests.
 
     Every nova-compute, cinder-volume and the message bus with what waits in
@@ -60,17 +57,17 @@ def of_site(config: settings.Settings, database: bool = False) -> None:
     computes = [services.compute(host) for host in config.hosts]
     lost = [*computes, *services.LOST_WITH_SITE]
     if database:
-        lost.append("mariadb")
+        lost.append('mariadb')
         # ours writes its log once a second only; a real one keeps what it
         # has committed
-        services.database(config).sql(None, "FLUSH ENGINE LOGS")
+        services.database(config).sql(None, 'FLUSH ENGINE LOGS')
     lifecycle.kill(config, lost)
     for host in config.hosts:
         _guests_off(config, host)
 
 
 def site_is_back(
-    config: settings.Settings,
+    config: Settings,
     compute: bool = True,
     options: collections.abc.Mapping[str, object] | None = None,
 ) -> None:
@@ -82,15 +79,11 @@ def site_is_back(
     computes = [services.compute(host) for host in config.hosts]
     lifecycle.start_infrastructure(config)
     names = [name for name in services.names(config) if name not in computes]
-    lifecycle.launch(
-        config, names + (computes if compute else []), options
-    )
+    lifecycle.launch(config, names + (computes if compute else []), options)
     lifecycle.wait_pools(config)
 
 
-def next_boot(
-    config: settings.Settings, server: str, **how: object
-) -> None:
+def next_boot(config: Settings, server: str, **how: object) -> None:
     """Tell the hypervisor of a server how its next start goes.
 
     :raises CloudError: when no host has the guest
@@ -99,8 +92,8 @@ def next_boot(
         if server in guests(config, host):
             path = config.next_boot(host, server)
             path.parent.mkdir(exist_ok=True)
-            new = path.with_suffix(".new")
+            new = path.with_suffix('.new')
             new.write_text(json.dumps(how))
             new.replace(path)
             return
-    raise process.CloudError(f"no host has a guest of server {server}")
+    raise CloudError(f'no host has a guest of server {server}')

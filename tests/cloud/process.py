@@ -26,11 +26,11 @@ def program(name: str, package: str) -> str:
     :raises CloudError: naming the Debian package that has the program
     """
     found = shutil.which(
-        name, path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin"
+        name, path=os.environ.get('PATH', '') + ':/usr/local/sbin:/usr/sbin'
     )
     if found is None:
         raise CloudError(
-            f"{name} is missing: install the Debian package {package}, or "
+            f'{name} is missing: install the Debian package {package}, or '
             f"run 'python -m tests.cloud install'"
         )
     return found
@@ -47,7 +47,7 @@ def free_port() -> int:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("127.0.0.1", port))
+                probe.bind(('127.0.0.1', port))
             except OSError:
                 continue
         return port
@@ -56,7 +56,7 @@ def free_port() -> int:
 def listens(port: int) -> bool:
     """Return whether something accepts connections on a loopback port."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=2):
+        with socket.create_connection(('127.0.0.1', port), timeout=2):
             return True
     except OSError:
         return False
@@ -78,7 +78,7 @@ def wait_for(
         if value:
             return value
         if time.monotonic() > deadline:
-            raise CloudError(f"waited {seconds:g} s in vain for {what}")
+            raise CloudError(f'waited {seconds:g} s in vain for {what}')
         time.sleep(interval)
 
 
@@ -88,25 +88,25 @@ def start_time(pid: int) -> str | None:
     A zombie counts as gone. Field 22 of /proc/PID/stat, see proc(5).
     """
     try:
-        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+        stat = pathlib.Path(f'/proc/{pid}/stat').read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else fields[19]
+    fields = stat.rpartition(')')[2].split()
+    return None if fields[0] in 'ZX' else fields[19]
 
 
 def group_members(group: int) -> list[int]:
     """Return the living processes of a process group."""
     members = []
-    for entry in pathlib.Path("/proc").iterdir():
+    for entry in pathlib.Path('/proc').iterdir():
         if not entry.name.isdigit():
             continue
         try:
-            stat = (entry / "stat").read_text()
+            stat = (entry / 'stat').read_text()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        fields = stat.rpartition(")")[2].split()
-        if fields[0] not in "ZX" and int(fields[2]) == group:
+        fields = stat.rpartition(')')[2].split()
+        if fields[0] not in 'ZX' and int(fields[2]) == group:
             members.append(int(entry.name))
     return members
 
@@ -120,7 +120,7 @@ def clean_environment(*changes: dict[str, str]) -> dict[str, str]:
     environment = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("PYTHON", "OS_"))
+        if not name.startswith(('PYTHON', 'OS_'))
     }
     for change in changes:
         environment.update(change)
@@ -160,7 +160,7 @@ class Daemon:
         self.pid_file.parent.mkdir(parents=True, exist_ok=True)
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         environment = clean_environment(self.environment, extra or {})
-        with open(self.log_file, "ab") as log:
+        with open(self.log_file, 'ab') as log:
             self._child = subprocess.Popen(
                 self.argv,
                 stdin=subprocess.DEVNULL,
@@ -171,7 +171,7 @@ class Daemon:
                 start_new_session=True,
             )
         pid = self._child.pid
-        self.pid_file.write_text(f"{pid} {start_time(pid)}\n")
+        self.pid_file.write_text(f'{pid} {start_time(pid)}\n')
 
     def stop(self, seconds: float = 20) -> None:
         """End the daemon and its workers, by SIGKILL when time is up."""
@@ -199,12 +199,12 @@ class Daemon:
                 self._child.poll()
             return not group_members(group)
 
-        wait_for(gone, seconds, f"the end of {self.name}", 0.05)
+        wait_for(gone, seconds, f'the end of {self.name}', 0.05)
 
     def log_tail(self, lines: int = 15) -> str:
         """Return the last lines that the daemon wrote."""
         try:
-            text = self.log_file.read_text(errors="replace")
+            text = self.log_file.read_text(errors='replace')
         except FileNotFoundError:
-            return ""
-        return "\n".join(text.splitlines()[-lines:])
+            return ''
+        return '\n'.join(text.splitlines()[-lines:])

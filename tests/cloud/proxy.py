@@ -22,11 +22,11 @@ class CommitProxy:
     a query's payload begins with 3. The connection must not use TLS.
     """
 
-    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+    def __init__(self, port: int, host: str = '127.0.0.1') -> None:
         self._server = (host, port)
         self._armed = threading.Event()
         self.lost = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(('127.0.0.1', 0))
         self.port = int(self._listener.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -108,7 +108,7 @@ def _is_commit(packet: bytes) -> bool:
     payload = packet[4:]
     return (
         payload[:1] == bytes([_COM_QUERY])
-        and payload[1:].strip().upper() == b"COMMIT"
+        and payload[1:].strip().upper() == b'COMMIT'
     )
 
 
@@ -116,17 +116,17 @@ def _packet(source: socket.socket) -> bytes:
     """Return the next packet with its header; nothing at the end."""
     header = _exactly(source, 4)
     if not header:
-        return b""
-    (length,) = struct.unpack("<I", header[:3] + b"\0")
+        return b''
+    (length,) = struct.unpack('<I', header[:3] + b'\0')
     return header + _exactly(source, length)
 
 
 def _exactly(source: socket.socket, size: int) -> bytes:
-    data = b""
+    data = b''
     while len(data) < size:
         more = source.recv(size - len(data))
         if not more:
-            return b""
+            return b''
         data += more
     return data
 
@@ -142,13 +142,13 @@ def _close(*ends: socket.socket) -> None:
 class GatewayTimeoutProxy:
     """Forwards HTTP; on demand answers 504 to a request it has forwarded."""
 
-    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+    def __init__(self, port: int, host: str = '127.0.0.1') -> None:
         self.upstream = (host, port)
         self.requests: list[tuple[str, str]] = []
         self._match: tuple[str, str] | None = None
         self._lock = threading.Lock()
         self._server = http.server.ThreadingHTTPServer(
-            ("127.0.0.1", 0), _handler(self)
+            ('127.0.0.1', 0), _handler(self)
         )
         self.port = self._server.server_port
         threading.Thread(
@@ -186,7 +186,7 @@ class GatewayTimeoutProxy:
             if self._match is None:
                 return False
             wanted, end = self._match
-            if method != wanted or not path.partition("?")[0].endswith(end):
+            if method != wanted or not path.partition('?')[0].endswith(end):
                 return False
             self._match = None
             return True
@@ -198,7 +198,7 @@ def _handler(
     class Handler(http.server.BaseHTTPRequestHandler):
         def forward(self) -> None:
             lose = proxy._loses(self.command, self.path)
-            size = int(self.headers.get("Content-Length", 0))
+            size = int(self.headers.get('Content-Length', 0))
             body = self.rfile.read(size)
             upstream = http.client.HTTPConnection(*proxy.upstream, timeout=90)
             try:
@@ -211,18 +211,18 @@ def _handler(
             finally:
                 upstream.close()
             if lose:
-                status, headers, content = 504, [], b"gateway time-out\n"
+                status, headers, content = 504, [], b'gateway time-out\n'
             self.send_response(status)
             for name, value in headers:
                 if name.lower() not in (
-                    "connection",
-                    "content-length",
-                    "transfer-encoding",
+                    'connection',
+                    'content-length',
+                    'transfer-encoding',
                 ):
                     self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content)))
+            self.send_header('Content-Length', str(len(content)))
             self.end_headers()
-            if self.command != "HEAD":
+            if self.command != 'HEAD':
                 self.wfile.write(content)
 
         do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = forward

@@ -11,42 +11,42 @@ import pathlib
 import socket
 
 from tests.cloud import mariadb
-from tests.cloud import process
+from tests.cloud.process import CloudError
 
 PROJECT_ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 #: What listens; the position is the offset from the base port.
 LISTENERS = (
-    "mariadb",
-    "rabbitmq",
-    "rabbitmq-dist",
-    "epmd",
-    "keystone",
-    "placement",
-    "glance-api",
-    "neutron-api",
-    "nova-api",
-    "cinder-api",
+    'mariadb',
+    'rabbitmq',
+    'rabbitmq-dist',
+    'epmd',
+    'keystone',
+    'placement',
+    'glance-api',
+    'neutron-api',
+    'nova-api',
+    'cinder-api',
 )
 _BASE_PORTS = range(15000, 25000, 100)
 
 #: Databases of the services, in the order in which nova wants them.
 DATABASES = (
-    "nova_api",
-    "nova_cell0",
-    "nova",
-    "placement",
-    "neutron",
-    "keystone",
-    "glance",
-    "cinder",
+    'nova_api',
+    'nova_cell0',
+    'nova',
+    'placement',
+    'neutron',
+    'keystone',
+    'glance',
+    'cinder',
 )
 
 
 def default_state() -> pathlib.Path:
     """Return the state directory: NOVA_RECOVERY_CLOUD or .cloud."""
-    chosen = os.environ.get("NOVA_RECOVERY_CLOUD")
-    path = pathlib.Path(chosen) if chosen else PROJECT_ROOT / ".cloud"
+    chosen = os.environ.get('NOVA_RECOVERY_CLOUD')
+    path = pathlib.Path(chosen) if chosen else PROJECT_ROOT / '.cloud'
     return path.absolute()
 
 
@@ -56,94 +56,93 @@ class Settings:
 
     state: pathlib.Path
     base_port: int
-    hosts: tuple[str, ...] = ("host1", "host2", "host3")
-    region: str = "RegionOne"
-    admin_password: str = "practice-admin"
-    demo_password: str = "practice-demo"
-    service_password: str = "practice-service"
+    hosts: tuple[str, ...] = ('host1', 'host2', 'host3')
+    region: str = 'RegionOne'
+    admin_password: str = 'practice-admin'
+    demo_password: str = 'practice-demo'
+    service_password: str = 'practice-service'
     report_interval: int = 3
     service_down_time: int = 15
     rpc_response_timeout: int = 20
 
     @property
     def venv(self) -> pathlib.Path:
-        return self.state / "venv"
+        return self.state / 'venv'
 
     @property
     def etc(self) -> pathlib.Path:
-        return self.state / "etc"
+        return self.state / 'etc'
 
     @property
     def logs(self) -> pathlib.Path:
-        return self.state / "logs"
+        return self.state / 'logs'
 
     @property
     def run(self) -> pathlib.Path:
-        return self.state / "run"
+        return self.state / 'run'
 
     @property
     def var(self) -> pathlib.Path:
-        return self.state / "var"
+        return self.state / 'var'
 
     @property
     def cinder_calls(self) -> pathlib.Path:
         """The JSON lines that the cinder drivers write, one for a call."""
-        return self.var / "cinder" / "calls.jsonl"
+        return self.var / 'cinder' / 'calls.jsonl'
 
     def guests(self, host: str) -> pathlib.Path:
         """The file in which the hypervisor of a host keeps its guests."""
-        return self.var / f"compute-{host}" / "guests.json"
+        return self.var / f'compute-{host}' / 'guests.json'
 
     def console(self, host: str, server: str) -> pathlib.Path:
         """The file with what a server's guest printed at its last start."""
-        return self.var / f"compute-{host}" / "console" / server
+        return self.var / f'compute-{host}' / 'console' / server
 
     def next_boot(self, host: str, server: str) -> pathlib.Path:
         """The file that tells a hypervisor how a guest's next start goes."""
-        return self.var / f"compute-{host}" / "next" / server
+        return self.var / f'compute-{host}' / 'next' / server
 
     def port(self, listener: str) -> int:
         """Return the TCP port of one of the listeners."""
         return self.base_port + LISTENERS.index(listener)
 
-    def http(self, listener: str, path: str = "") -> str:
+    def http(self, listener: str, path: str = '') -> str:
         """Return the URL of an API on loopback."""
-        return f"http://127.0.0.1:{self.port(listener)}{path}"
+        return f'http://127.0.0.1:{self.port(listener)}{path}'
 
     @property
     def auth_url(self) -> str:
-        return self.http("keystone", "/v3")
+        return self.http('keystone', '/v3')
 
     @property
     def transport_url(self) -> str:
-        port = self.port("rabbitmq")
-        return f"rabbit://guest:guest@127.0.0.1:{port}//"
+        port = self.port('rabbitmq')
+        return f'rabbit://guest:guest@127.0.0.1:{port}//'
 
-    def database_url(self, database: str, user: str = "nova") -> str:
+    def database_url(self, database: str, user: str = 'nova') -> str:
         """Return the SQLAlchemy URL of a database for nova or reader."""
         password = mariadb.ACCOUNTS[user]
         return (
-            f"mysql+pymysql://{user}:{password}@127.0.0.1:"
-            f"{self.port('mariadb')}/{database}?charset=utf8"
+            f'mysql+pymysql://{user}:{password}@127.0.0.1:'
+            f'{self.port("mariadb")}/{database}?charset=utf8'
         )
 
-    def user_environment(self, user: str = "admin") -> dict[str, str]:
+    def user_environment(self, user: str = 'admin') -> dict[str, str]:
         """Return the OS_ variables of the users admin or demo."""
-        password = {
-            "admin": self.admin_password,
-            "demo": self.demo_password,
-        }[user]
+        password = {'admin': self.admin_password, 'demo': self.demo_password}[
+            user
+        ]
         return {
-            "OS_AUTH_TYPE": "password",
-            "OS_AUTH_URL": self.auth_url,
-            "OS_USERNAME": user,
-            "OS_PASSWORD": password,
-            "OS_PROJECT_NAME": user,
-            "OS_USER_DOMAIN_NAME": "Default",
-            "OS_PROJECT_DOMAIN_NAME": "Default",
-            "OS_IDENTITY_API_VERSION": "3",
-            "OS_REGION_NAME": self.region,
-            "OS_INTERFACE": "public",
+            'OS_AUTH_TYPE': 'password',
+            'OS_AUTH_URL': self.auth_url,
+            'OS_USERNAME': user,
+            'OS_PASSWORD': password,
+            'OS_PROJECT_NAME': user,
+            'OS_USER_DOMAIN_NAME': 'Default',
+            'OS_PROJECT_DOMAIN_NAME': 'Default',
+            'OS_IDENTITY_API_VERSION': '3',
+            'OS_REGION_NAME': self.region,
+            'OS_INTERFACE': 'public',
         }
 
 
@@ -153,7 +152,7 @@ def _block_is_free(base: int) -> bool:
             # as the daemons do, so that TIME_WAIT counts as free
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("127.0.0.1", base + offset))
+                probe.bind(('127.0.0.1', base + offset))
             except OSError:
                 return False
     return True
@@ -168,14 +167,14 @@ def load(state: pathlib.Path | None = None, create: bool = False) -> Settings:
     :raises CloudError: when there is no cloud and *create* is false
     """
     state = state or default_state()
-    remembered = state / "cloud.json"
+    remembered = state / 'cloud.json'
     if not remembered.exists():
         if not create:
-            raise process.CloudError(
-                f"there is no practice cloud in {state}: run "
+            raise CloudError(
+                f'there is no practice cloud in {state}: run '
                 f"'python -m tests.cloud up'"
             )
         state.mkdir(parents=True, exist_ok=True)
         base = next(base for base in _BASE_PORTS if _block_is_free(base))
-        remembered.write_text(json.dumps({"base_port": base}) + "\n")
-    return Settings(state, json.loads(remembered.read_text())["base_port"])
+        remembered.write_text(json.dumps({'base_port': base}) + '\n')
+    return Settings(state, json.loads(remembered.read_text())['base_port'])

@@ -14,14 +14,14 @@ import shlex
 import subprocess
 import sys
 
-from tests.cloud import cloud as cloud_module
+from tests.cloud.cloud import PracticeCloud
 
 DEAD = 'host1'
 HOSTS = ('host1', 'host2', 'host3')
 
 
 def main() -> int:
-    cloud = cloud_module.PracticeCloud()
+    cloud = PracticeCloud()
     _say('1. The practice cloud: real OpenStack services, pretended guests')
     before = _state(cloud)
     cloud.up()
@@ -81,7 +81,7 @@ def _tox() -> str:
     return str(local) if local.exists() else 'tox'
 
 
-def _state(cloud: cloud_module.PracticeCloud) -> str:
+def _state(cloud: PracticeCloud) -> str:
     return 'old' if (cloud.state / 'cloud.json').exists() else 'new'
 
 
@@ -99,7 +99,7 @@ def _run(environment: dict[str, str], words: str) -> int:
     return done.returncode
 
 
-def _guests(cloud: cloud_module.PracticeCloud) -> None:
+def _guests(cloud: PracticeCloud) -> None:
     """What the hypervisors have, whatever nova believes."""
     for host in HOSTS:
         found = cloud.guests(host).values()

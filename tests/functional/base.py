@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent import futures
 import functools
 import json
@@ -13,23 +12,22 @@ import os
 import pathlib
 import subprocess
 import sys
-from typing import Any
-from typing import ClassVar
+from typing import Any, ClassVar
 import uuid as uuid_module
 
 import fixtures
 
-from tests import base
-from tests.cloud import cloud
+from tests.base import TestCase
 from tests.cloud import services
+from tests.cloud.cloud import PracticeCloud
 from tests.functional import state
 from tests.unit.cli import programs
+from tests.unit.cli.programs import Ended
 
 JSON = dict[str, Any]
-Ended = programs.Ended
 
 
-class FunctionalTest(base.TestCase):
+class FunctionalTest(TestCase):
     """A test on the real practice cloud, with a journal of its own.
 
     The environment has an administrator's credentials, as an operator's
@@ -41,7 +39,7 @@ class FunctionalTest(base.TestCase):
     """
 
     fresh: ClassVar[bool] = False
-    practice: ClassVar[cloud.PracticeCloud]
+    practice: ClassVar[PracticeCloud]
     state: ClassVar[state.State]
     #: For programs.run: no commands but those that are installed.
     commands: ClassVar[Mapping[str, Any]] = {}
@@ -49,7 +47,7 @@ class FunctionalTest(base.TestCase):
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
-        cls.practice = cloud.PracticeCloud()
+        cls.practice = PracticeCloud()
         if cls.fresh:
             cls.practice.reset()
         cls.practice.ensure_up()
@@ -142,9 +140,7 @@ class FunctionalTest(base.TestCase):
     def done(self, *words: Any, code: int = 0) -> Ended:
         """``recovery``, which must end with this exit code."""
         ended = self.recovery(*words)
-        self.assertEqual(
-            code, ended.code, f'{ended.stdout}\n{ended.stderr}'
-        )
+        self.assertEqual(code, ended.code, f'{ended.stdout}\n{ended.stderr}')
         self.assertNotIn('Traceback', ended.stderr)
         return ended
 
@@ -228,9 +224,7 @@ class FunctionalTest(base.TestCase):
     def revive(self, host: str) -> None:
         """Start a host's nova-compute and put the host back to use."""
         self.practice.start(services.compute(host))
-        self.state.set_service(
-            host, status='enabled', forced_down=False
-        )
+        self.state.set_service(host, status='enabled', forced_down=False)
         self.practice.wait_compute_up(host)
 
     def stop_service(self, name: str) -> None:

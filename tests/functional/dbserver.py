@@ -10,7 +10,7 @@ import pathlib
 import tempfile
 from typing import Any
 
-from tests.cloud import mariadb
+from tests.cloud.mariadb import MariaDB
 
 # not the directory that oslotest makes for a single test and removes
 _TEMPORARY = tempfile.gettempdir()
@@ -19,9 +19,9 @@ SCHEMAS = pathlib.Path(__file__).parents[1] / 'schemas'
 
 
 @functools.cache
-def shared() -> mariadb.MariaDB:
+def shared() -> MariaDB:
     """Return a running server, started when first asked for."""
-    server = mariadb.MariaDB(
+    server = MariaDB(
         tempfile.mkdtemp(prefix='nova-recovery-db-', dir=_TEMPORARY)
     )
     server.start()

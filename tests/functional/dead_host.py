@@ -6,17 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent import futures
-from typing import Any
-from typing import ClassVar
+from typing import Any, ClassVar
 import uuid as uuid_module
 
 from tests.cloud import services
-from tests.functional import recovered
+from tests.functional.recovered import Before, RecoveredTest
 
 DEAD, TARGET = 'host1', 'host2'
 
 
-class DeadHostTest(recovered.RecoveredTest):
+class DeadHostTest(RecoveredTest):
     """It costs a minute to kill a host and to bring it back: once a class.
 
     :cvar wanted: name -> options of ``PracticeCloud.create_server``; each
@@ -24,7 +23,7 @@ class DeadHostTest(recovered.RecoveredTest):
     """
 
     wanted: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    _made: ClassVar[dict[str, recovered.Before]]
+    _made: ClassVar[dict[str, Before]]
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -45,7 +44,7 @@ class DeadHostTest(recovered.RecoveredTest):
         uuids = [server.id for server in made]
         cls.addClassCleanup(cls._clean_up, uuids)
         for name, uuid in zip(cls.wanted, uuids, strict=True):
-            cls._made[name] = recovered.Before(
+            cls._made[name] = Before(
                 cls.state.row(uuid),
                 cls.state.devices(uuid),
                 cls.state.actions(uuid),
@@ -71,11 +70,11 @@ class DeadHostTest(recovered.RecoveredTest):
             [DEAD],
         )
 
-    def server(self, name: str) -> recovered.Before:
+    def server(self, name: str) -> Before:
         """What is to be brought back of one of ``wanted``."""
         return self._made[name]
 
-    def words(self, *servers: recovered.Before) -> tuple[Any, ...]:
+    def words(self, *servers: Before) -> tuple[Any, ...]:
         """The command that recovers servers on the target."""
         return (
             'server', 'recover', *(one.uuid for one in servers),

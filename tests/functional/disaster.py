@@ -4,17 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent import futures
 import dataclasses
 from typing import Any
 
 import fixtures
 
-from tests.cloud import cloud
 from tests.cloud import servers
-from tests.functional import base
+from tests.cloud.cloud import PracticeCloud
+from tests.functional.base import Ended, FunctionalTest
 
 JSON = dict[str, Any]
 
@@ -71,7 +70,7 @@ class Whole:
         return bool(self.row['vm_state'] == 'active')
 
 
-def look(practice: cloud.PracticeCloud, uuids: Iterable[str]) -> list[Whole]:
+def look(practice: PracticeCloud, uuids: Iterable[str]) -> list[Whole]:
     """Servers as they are now, in few queries for them all."""
     wanted = list(uuids)
     found = {
@@ -147,7 +146,7 @@ def _marks(values: list[str]) -> str:
 
 
 def _rows(
-    practice: cloud.PracticeCloud,
+    practice: PracticeCloud,
     database: str,
     table: str,
     column: str,
@@ -163,9 +162,7 @@ def _rows(
     )
 
 
-def _volumes(
-    practice: cloud.PracticeCloud, ids: list[str]
-) -> dict[str, JSON]:
+def _volumes(practice: PracticeCloud, ids: list[str]) -> dict[str, JSON]:
     attachments = _rows(
         practice, 'cinder', 'volume_attachment', 'volume_id', ids
     )
@@ -189,7 +186,7 @@ def _volumes(
     }  # fmt: skip
 
 
-class DisasterTest(base.FunctionalTest):
+class DisasterTest(FunctionalTest):
     """The site loses its power, and ``recovery disaster`` brings it back."""
 
     fresh = True
@@ -215,11 +212,13 @@ class DisasterTest(base.FunctionalTest):
         # An outage is known by the last sign of life, which must not seem
         # older than the snapshot.
         self.wait_for(
-            lambda: not self.practice.sql(
-                'nova',
-                "SELECT id FROM services WHERE `binary` = 'nova-compute'"
-                ' AND deleted = 0 AND last_seen_up <= %s',
-                [now['t']],
+            lambda: (
+                not self.practice.sql(
+                    'nova',
+                    "SELECT id FROM services WHERE `binary` = 'nova-compute'"
+                    ' AND deleted = 0 AND last_seen_up <= %s',
+                    [now['t']],
+                )
             ),
             'a sign of life of each host',
         )
@@ -322,7 +321,7 @@ class DisasterTest(base.FunctionalTest):
 
     def apply(
         self, *words: Any, through: int | None = None, code: int = 0
-    ) -> base.Ended:
+    ) -> Ended:
         """Plan it, and carry the plan out, agreed to by its digest.
 
         ``--yes`` is for small plans only.

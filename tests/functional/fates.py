@@ -8,20 +8,20 @@ import collections
 import json
 from typing import Any
 
-from tests.cloud import cloud
-from tests.functional import state
+from tests.cloud.cloud import PracticeCloud
+from tests.functional.state import State
 
 #: Requests that must not be sent twice.
 ONCE = ('start', 'evacuate', 'reboot')
 
 
-def of(practice: cloud.PracticeCloud, uuid: str) -> dict[str, Any]:
+def of(practice: PracticeCloud, uuid: str) -> dict[str, Any]:
     """Everything that a recovery may touch, without what differs anyway.
 
     Two servers that were alike and met the same fate have equal ones: ids
     and times are left out, references are followed.
     """
-    seen = state.State(practice)
+    seen = State(practice)
     row = seen.row(uuid)
     devices = seen.devices(uuid)
     ids = {seen.node(h)['id']: h for h in practice.config.hosts}
@@ -74,9 +74,7 @@ def of(practice: cloud.PracticeCloud, uuid: str) -> dict[str, Any]:
     }
 
 
-def _volume(
-    seen: state.State, uuid: str, device: dict[str, Any]
-) -> dict[str, Any]:
+def _volume(seen: State, uuid: str, device: dict[str, Any]) -> dict[str, Any]:
     """nova's mapping of a volume against cinder's attachments."""
     if not device['volume_id']:
         return {'destination': device['destination_type']}
@@ -100,7 +98,7 @@ def _volume(
     }
 
 
-def _attachments(practice: cloud.PracticeCloud, uuid: str) -> int:
+def _attachments(practice: PracticeCloud, uuid: str) -> int:
     (row,) = practice.sql(
         'cinder',
         'SELECT COUNT(*) AS n FROM volume_attachment'
@@ -110,8 +108,6 @@ def _attachments(practice: cloud.PracticeCloud, uuid: str) -> int:
     return int(row['n'])
 
 
-def _connected(
-    practice: cloud.PracticeCloud, uuid: str, host: str
-) -> list[str]:
+def _connected(practice: PracticeCloud, uuid: str, host: str) -> list[str]:
     guest = practice.guests(host).get(uuid, {})
     return sorted(guest.get('volumes', {}))

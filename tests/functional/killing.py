@@ -9,8 +9,7 @@ answered. Between two of these a process can't leave anything behind.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 import contextlib
 import dataclasses
 import io
@@ -24,18 +23,15 @@ from typing import Any
 
 import openstack
 
-from nova_recovery import changes
+from nova_recovery import changes, conf, procedures
 from nova_recovery.cli import stage
-from nova_recovery.cloud import apis
-from nova_recovery.cloud import cas
-from nova_recovery.cloud import cloud as cloud_module
-from nova_recovery.cloud import database
-from nova_recovery import conf
+from nova_recovery.cloud import apis, cas
+from nova_recovery.cloud.cloud import Cloud
+from nova_recovery.cloud.database import Database
 from nova_recovery.engine import journal as journal_module
-from nova_recovery.engine import progress
-from nova_recovery.engine import runner
-from nova_recovery import exceptions
-from nova_recovery import procedures
+from nova_recovery.engine.progress import PlainReporter
+from nova_recovery.engine.runner import Runner
+from nova_recovery.exceptions import RecoveryError
 
 _UUID = re.compile('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 
@@ -101,7 +97,7 @@ class Watch:
         """Watch what changes the cloud, in this process, for good."""
         # named as what is replaced
         really_sending, really_set = apis.sending, cas.update_one
-        really_write = database.Database.write
+        really_write = Database.write
 
         @contextlib.contextmanager
         def sending(what: str) -> Iterator[None]:
@@ -115,7 +111,7 @@ class Watch:
             self._tables.append(f'{table.name}({",".join(sorted(values))})')
             return really_set(connection, table, key, seen, values)
 
-        def write(self_: database.Database, work: Any) -> Any:
+        def write(self_: Database, work: Any) -> Any:
             self._tables.clear()
             result = really_write(self_, work)
             self.reached(f'committed {" ".join(self._tables)}')
@@ -123,7 +119,7 @@ class Watch:
 
         apis.sending = sending  # type: ignore[assignment]
         cas.update_one = update_one
-        database.Database.write = write  # type: ignore[method-assign]
+        Database.write = write  # type: ignore[method-assign]
 
     def journal_class(self) -> type[journal_module.Journal]:
         """A journal that is watched, and writes each thing by itself."""
@@ -177,16 +173,12 @@ def points(path: pathlib.Path) -> list[Point]:
     """What was made durable, in order, by all who noted it in the file."""
     if not path.exists():
         return []
-    return [
-        Point(*json.loads(line)) for line in path.read_text().splitlines()
-    ]
+    return [Point(*json.loads(line)) for line in path.read_text().splitlines()]
 
 
-def open_cloud(conf_file: pathlib.Path) -> cloud_module.Cloud:
+def open_cloud(conf_file: pathlib.Path) -> Cloud:
     """The product's cloud, with the credentials of the environment."""
-    return cloud_module.Cloud(
-        conf.load(files=[str(conf_file)]), openstack.connect
-    )
+    return Cloud(conf.load(files=[str(conf_file)]), openstack.connect)
 
 
 def create_run(url: str, plan: Any) -> str:
@@ -213,11 +205,11 @@ def carry_out(
     if watch is not None:
         watch.learn(journal, run_id)
     plan = journal.plan(run_id)
-    one = runner.Runner(
+    one = Runner(
         journal,
         changes.registry(),
         where,
-        reporter=progress.PlainReporter(io.StringIO()),
+        reporter=PlainReporter(io.StringIO()),
         workers=workers,
         guard=procedures.guard(plan, where, journal.run(run_id).marker),
         before=procedures.before(
@@ -229,6 +221,6 @@ def carry_out(
     )
     try:
         return one.carry_out(run_id).exit_code
-    except exceptions.RecoveryError as error:
+    except RecoveryError as error:
         # as the commands do
         return error.exit_code

@@ -13,19 +13,19 @@ from typing import Any, ClassVar
 import fixtures
 
 from nova_recovery import changes
-from nova_recovery.cloud import cells
-from nova_recovery.cloud import database
-from nova_recovery.cloud import databases
 from nova_recovery.cloud import old_volumes
-from nova_recovery.engine import journal as journal_module
-from nova_recovery.engine import plan as plan_module
-from nova_recovery.engine import planfile
-from nova_recovery.engine import progress
-from nova_recovery.engine import runner
-from nova_recovery.engine import undo
+from nova_recovery.cloud.cells import Cell
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.databases import CellDatabase, Databases
+from nova_recovery.engine import planfile, undo
+from nova_recovery.engine.journal import Journal
+from nova_recovery.engine.plan import Plan
+from nova_recovery.engine.progress import PlainReporter
+from nova_recovery.engine.runner import Outcome, Runner
 from nova_recovery.procedures.disaster import legacy
-from tests import base
+from tests.base import TestCase
 from tests.functional import dbserver
+from tests.functional.dbserver import Rows
 
 #: All that cinder and nova-volume ever called a volume.
 STATUSES = (
@@ -56,7 +56,7 @@ GONE = '3f57699a-e773-4650-a443-000000000009'
 NUMBERS = {WEB: 1, FROM_VOLUME: 2, OUTSIDE: 3, GONE: 9}
 
 
-class OldVolumes(base.TestCase):
+class OldVolumes(TestCase):
     """A cloud with volumes of every kind; subclasses name its schemas."""
 
     layout: ClassVar[str]
@@ -75,8 +75,8 @@ class OldVolumes(base.TestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.nova_rows = dbserver.Rows(self.nova)
-        self.rows = dbserver.Rows(self.cinder)
+        self.nova_rows = Rows(self.nova)
+        self.rows = Rows(self.cinder)
         self.addCleanup(self.nova_rows.close)
         self.addCleanup(self.rows.close)
         self.empty()
@@ -85,26 +85,22 @@ class OldVolumes(base.TestCase):
         self.before = self.everything()
         self.cloud = types.SimpleNamespace(databases=self.open())
         home = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
-        self.journal = journal_module.Journal.open(
-            f'sqlite:///{home}/journal.sqlite'
-        )
+        self.journal = Journal.open(f'sqlite:///{home}/journal.sqlite')
         self.addCleanup(self.journal.close)
         self.home = home
 
-    def open(self) -> databases.Databases:
+    def open(self) -> Databases:
         server = dbserver.shared()
 
-        def opened(name: str, db: str) -> database.Database:
-            made = database.Database(name, server.url(db, 'nova'))
+        def opened(name: str, db: str) -> Database:
+            made = Database(name, server.url(db, 'nova'))
             self.addCleanup(made.dispose)
             return made
 
-        return databases.Databases(
+        return Databases(
             api=None,
             cells=[
-                databases.CellDatabase(
-                    cells.Cell('', 'cell1', ''), opened('cell1', self.nova)
-                )
+                CellDatabase(Cell('', 'cell1', ''), opened('cell1', self.nova))
             ],
             cinder=opened('cinder', self.cinder)
             if self.cinder_schema
@@ -118,7 +114,7 @@ class OldVolumes(base.TestCase):
             rows.sql(f'DELETE FROM {table}')
         self.rows.sql('DROP TABLE IF EXISTS guide')
 
-    def tables(self) -> Iterator[tuple[dbserver.Rows, str]]:
+    def tables(self) -> Iterator[tuple[Rows, str]]:
         """All that step 2 might touch."""
         for table in ('block_device_mapping', 'instances'):
             yield self.nova_rows, table
@@ -272,11 +268,11 @@ class OldVolumes(base.TestCase):
 
     # runs
 
-    def plan(self, *servers: str) -> plan_module.Plan:
+    def plan(self, *servers: str) -> Plan:
         self.cleaning = legacy.clean(
             self.cloud.databases, servers if servers else None
         )
-        made = plan_module.Plan(
+        made = Plan(
             'disaster',
             'clean',
             {},
@@ -288,26 +284,26 @@ class OldVolumes(base.TestCase):
         planfile.save(made, path)
         return planfile.load(path)
 
-    def start(self, made: plan_module.Plan) -> str:
+    def start(self, made: Plan) -> str:
         return self.journal.create_run(
             made, who='anna', machine='here', command='test'
         )
 
-    def carry_out(self, run: str, **registry: Any) -> runner.Outcome:
-        one = runner.Runner(
+    def carry_out(self, run: str, **registry: Any) -> Outcome:
+        one = Runner(
             self.journal,
             {**changes.registry(), **registry},
             self.cloud,
-            reporter=progress.PlainReporter(io.StringIO()),
+            reporter=PlainReporter(io.StringIO()),
         )
         return one.carry_out(run)
 
-    def undo(self, run: str) -> runner.Outcome:
+    def undo(self, run: str) -> Outcome:
         one = undo.Undo(
             self.journal,
             changes.registry(),
             self.cloud,
-            reporter=progress.PlainReporter(io.StringIO()),
+            reporter=PlainReporter(io.StringIO()),
         )
         return one.undo(run)
 
@@ -334,9 +330,7 @@ class OldVolumes(base.TestCase):
         self.assertEqual([], live)
 
     def assert_named(self, run: str, kind: str, key: Any) -> None:
-        details = [
-            i.detail for i in self.journal.items(run) if i.kind == kind
-        ]
+        details = [i.detail for i in self.journal.items(run) if i.kind == kind]
         told = ' '.join(details)
         self.assertIn('left as they are', told)
         if key is not None:

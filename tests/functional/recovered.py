@@ -9,7 +9,7 @@ import dataclasses
 import json
 from typing import Any
 
-from tests.functional import base
+from tests.functional.base import FunctionalTest
 
 JSON = dict[str, Any]
 #: Of a mapping, what only the connection to another host changes.
@@ -41,7 +41,7 @@ class Before:
         return self.row['vm_state'] in ('active', 'paused')
 
 
-class RecoveredTest(base.FunctionalTest):
+class RecoveredTest(FunctionalTest):
     """Remembers servers and compares them."""
 
     def before(self, uuids: Iterable[str]) -> list[Before]:
@@ -93,9 +93,7 @@ class RecoveredTest(base.FunctionalTest):
         self.assertEqual([], tags)
         return target
 
-    def _assert_guest(
-        self, before: Before, target: str, moved: bool
-    ) -> None:
+    def _assert_guest(self, before: Before, target: str, moved: bool) -> None:
         guests = self.state.guests(before.uuid)
         guests.pop(before.host, None)
         if before.ran:
@@ -151,9 +149,7 @@ class RecoveredTest(base.FunctionalTest):
             )
             self.assertEqual([{'host': host, 'status': 'ACTIVE'}], bindings)
 
-    def assert_volumes(
-        self, before: Before, target: str, moved: bool
-    ) -> None:
+    def assert_volumes(self, before: Before, target: str, moved: bool) -> None:
         """nova has all that it had, and cinder has the same."""
         now = self.state.devices(before.uuid)
         self.assertEqual(_kept(before.devices), _kept(now), before.name)

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import json
 from typing import Any
 
-from tests.cloud import cloud
+from tests.cloud.cloud import PracticeCloud
+from tests.cloud.process import CloudError
 
 JSON = dict[str, Any]
 
@@ -16,7 +17,7 @@ JSON = dict[str, Any]
 class State:
     """Rows, allocations, ports and guests, as the services have them."""
 
-    def __init__(self, practice: cloud.PracticeCloud) -> None:
+    def __init__(self, practice: PracticeCloud) -> None:
         self._practice = practice
         self.admin = practice.connection()
 
@@ -105,7 +106,7 @@ class State:
             f'/os-services/{uuid}', json=body, microversion='2.53'
         )
         if answer.status_code != 200:
-            raise cloud.CloudError(f'{host}: {answer.text}')
+            raise CloudError(f'{host}: {answer.text}')
         return answer
 
     def node(self, host: str) -> JSON:

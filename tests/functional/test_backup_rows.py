@@ -7,25 +7,24 @@ from __future__ import annotations
 from typing import Any
 
 from nova_recovery.cloud import backups
-from nova_recovery.cloud import database
+from nova_recovery.cloud.backups import Inventory
+from nova_recovery.cloud.database import Database
 from nova_recovery.procedures.backups import assess
-from tests import base
+from tests.base import TestCase
 from tests.functional import dbserver
-from tests.functional.volume_rows import ago
-from tests.functional.volume_rows import uuid
+from tests.functional.dbserver import Rows
+from tests.functional.volume_rows import ago, uuid
 
 DAY = 86400
 RELEASES = ('nova16', 'nova22', 'nova27', 'nova34')
 
 
-class TestBackupRows(base.TestCase):
-    def fill(self, release: str) -> database.Database:
+class TestBackupRows(TestCase):
+    def fill(self, release: str) -> Database:
         dbserver.load('backups', f'{release}-cinder')
-        self.rows = dbserver.Rows('backups')
+        self.rows = Rows('backups')
         self.addCleanup(self.rows.close)
-        opened = database.Database(
-            'cinder', dbserver.shared().url('backups')
-        )
+        opened = Database('cinder', dbserver.shared().url('backups'))
         self.addCleanup(opened.dispose)
         return opened
 
@@ -112,7 +111,7 @@ class TestBackupRows(base.TestCase):
             deleted=0,
         )
 
-    def told(self, found: backups.Inventory) -> dict[str, tuple[str, str]]:
+    def told(self, found: Inventory) -> dict[str, tuple[str, str]]:
         """Name -> newest good one and why, of volumes without a good one."""
         names = {uuid(name): name for name in (
             'old-2', 'failed-1', 'failed-2', 'broken-1', 'broken-2',
@@ -175,15 +174,9 @@ class TestBackupRows(base.TestCase):
         self.volume('a')
         self.backup('a-1', 'a', 1)
         now = backups.of_cinder(opened, [uuid('a')]).now
-        self.assertAlmostEqual(
-            0, (now - ago(0)).total_seconds(), delta=30
-        )
-        self.assertEqual(
-            {}, dict(backups.lacking(opened, 2 * DAY).volumes)
-        )
-        self.assertEqual(
-            1, len(backups.lacking(opened, DAY / 2).volumes)
-        )
+        self.assertAlmostEqual(0, (now - ago(0)).total_seconds(), delta=30)
+        self.assertEqual({}, dict(backups.lacking(opened, 2 * DAY).volumes))
+        self.assertEqual(1, len(backups.lacking(opened, DAY / 2).volumes))
 
     def test_what_was_made_by_a_run_is_found_by_its_name(self) -> None:
         opened = self.fill('nova34')

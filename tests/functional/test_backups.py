@@ -11,16 +11,17 @@ import uuid
 import fixtures
 
 from nova_recovery.engine import planfile
-from tests.cloud import proxy
 from tests.cloud import servers
-from tests.functional import base
+from tests.cloud.proxy import GatewayTimeoutProxy
 from tests.functional import killing
+from tests.functional.base import FunctionalTest, JSON
+from tests.functional.killing import Watch
 from tests.unit.engine import world
 
 SERVER = 'at3-ui02'
 
 
-class TestBackups(base.FunctionalTest):
+class TestBackups(FunctionalTest):
     fresh = True
 
     def setUp(self) -> None:
@@ -58,10 +59,10 @@ class TestBackups(base.FunctionalTest):
             found += ['--volume', volume]
         return found
 
-    def check(self, code: int, *words: Any) -> list[base.JSON]:
+    def check(self, code: int, *words: Any) -> list[JSON]:
         return list(self.answer('backup', 'check', *words, code=code))
 
-    def backups(self, volume: str) -> list[base.JSON]:
+    def backups(self, volume: str) -> list[JSON]:
         """All that were ever asked for, the oldest first."""
         return self.practice.sql(
             'cinder',
@@ -70,7 +71,7 @@ class TestBackups(base.FunctionalTest):
             [volume],
         )
 
-    def creating(self) -> list[base.JSON]:
+    def creating(self) -> list[JSON]:
         return self.practice.sql(
             'cinder', "SELECT id FROM backups WHERE status = 'creating'"
         )
@@ -107,8 +108,7 @@ class TestBackups(base.FunctionalTest):
         self.assertIn('openstack volume backup delete', ended.stdout)
 
         self.change(
-            full['id'],
-            'data_timestamp = data_timestamp - INTERVAL 8 DAY',
+            full['id'], 'data_timestamp = data_timestamp - INTERVAL 8 DAY'
         )
         (row,) = self.check(4, '--server', SERVER)
         self.assertEqual(
@@ -199,7 +199,7 @@ class TestBackups(base.FunctionalTest):
                 self.hold()
             pid = world.start(
                 lambda: killing.carry_out(
-                    self.conf_file, run_id, 1, killing.Watch(noted, deadly)
+                    self.conf_file, run_id, 1, Watch(noted, deadly)
                 )
             )
             self.assertEqual(-9, world.ended(pid, 60))
@@ -211,9 +211,7 @@ class TestBackups(base.FunctionalTest):
             (row,) = self.backups(volume)
             self.assertEqual('available', row['status'])
 
-        between = proxy.GatewayTimeoutProxy(
-            self.practice.config.port('cinder-api')
-        )
+        between = GatewayTimeoutProxy(self.practice.config.port('cinder-api'))
         self.addCleanup(between.close)
         project = self.admin.current_project_id
         self.useFixture(

@@ -12,14 +12,14 @@ from typing import ClassVar
 import urllib.parse
 import uuid as uuid_module
 
-from tests.functional import base
+from tests.functional.base import FunctionalTest
 
 PASSWORD = 'a$b%c{d}@:/?#'
 CELL2 = '22222222-2222-4222-8222-222222222222'
 API, ONE, TWO = 'copy_api', 'copy_cell1', 'copy_cell2'
 
 
-class TestCells(base.FunctionalTest):
+class TestCells(FunctionalTest):
     """Two cells, which nova.conf reaches through templates."""
 
     port: ClassVar[int]
@@ -87,8 +87,7 @@ class TestCells(base.FunctionalTest):
             for table in tables:
                 self.practice.sql(copy, f'DELETE FROM {table}')
                 self.practice.sql(
-                    copy,
-                    f'INSERT INTO {table} SELECT * FROM {source}.{table}',
+                    copy, f'INSERT INTO {table} SELECT * FROM {source}.{table}'
                 )
         # The second cell: one server, with the id of one of the first.
         self.practice.sql(

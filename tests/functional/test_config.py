@@ -7,21 +7,22 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from nova_recovery.cli import config
+from nova_recovery.cli.config import CheckConfig, GrantConfig, ShowConfig
 from nova_recovery.cloud import cells
-from tests import base
+from tests.base import TestCase
 from tests.functional import dbserver
-from tests.unit.cli import programs
+from tests.functional.dbserver import Rows
+from tests.unit.cli.programs import Ended, Standalone, UnifiedClient
 
 CELL1 = '11111111-1111-4111-8111-111111111111'
 CELL2 = '22222222-2222-4222-8222-222222222222'
 
 
-class ConfigTestCase(base.TestCase):
+class ConfigTestCase(TestCase):
     commands = {
-        'config show': config.ShowConfig,
-        'config check': config.CheckConfig,
-        'config grants': config.GrantConfig,
+        'config show': ShowConfig,
+        'config check': CheckConfig,
+        'config grants': GrantConfig,
     }
 
     @classmethod
@@ -38,7 +39,7 @@ class ConfigTestCase(base.TestCase):
         super().setUp()
         self.server = dbserver.shared()
         self.server.sql('conf_api', 'DELETE FROM cell_mappings')
-        rows = dbserver.Rows('conf_api')
+        rows = Rows('conf_api')
         for uuid, name, url in (
             (cells.CELL0, 'cell0', 'none:///'),
             (CELL1, 'cell1', self.server.url('conf_nova', 'reader')),
@@ -64,14 +65,11 @@ class ConfigTestCase(base.TestCase):
                     '[database]\n'
                     f'connection = {self.server.url("conf_cinder")}\n',
                 ),
-                (
-                    'ours',
-                    '[journal]\nconnection = mysql://j:practice@db9/j\n',
-                ),
+                ('ours', '[journal]\nconnection = mysql://j:practice@db9/j\n'),
             ]
         )
 
-    def run_command(self, words: str) -> programs.Ended:
+    def run_command(self, words: str) -> Ended:
         ended = self.run_program(
             f'{words} --nova-config-file {self.nova}'
             f' --cinder-config-file {self.cinder}'
@@ -81,7 +79,7 @@ class ConfigTestCase(base.TestCase):
         self.assertNotIn('Traceback', ended.stderr)
         return ended
 
-    def run_program(self, argv: str) -> programs.Ended:
+    def run_program(self, argv: str) -> Ended:
         raise NotImplementedError
 
     def check(self) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -210,7 +208,7 @@ class Behaviour:
         self.assertEqual(2, ended.code)
 
     def add_cell2(self, url: str, disabled: int = 0) -> None:
-        rows = dbserver.Rows('conf_api')
+        rows = Rows('conf_api')
         rows.add(
             'cell_mappings',
             uuid=CELL2,
@@ -222,9 +220,9 @@ class Behaviour:
         rows.close()
 
 
-class TestStandalone(programs.Standalone, Behaviour, ConfigTestCase):
+class TestStandalone(Standalone, Behaviour, ConfigTestCase):
     """As nova-recovery."""
 
 
-class TestUnifiedClient(programs.UnifiedClient, Behaviour, ConfigTestCase):
+class TestUnifiedClient(UnifiedClient, Behaviour, ConfigTestCase):
     """As openstack recovery."""

@@ -18,20 +18,36 @@ from unittest import mock
 import pymysql
 import sqlalchemy as sa
 
-from nova_recovery.cloud import cas
-from nova_recovery.cloud import cells
-from nova_recovery.cloud import clock
-from nova_recovery.cloud import database
-from nova_recovery.cloud import databases
-from nova_recovery.cloud import grants
-from nova_recovery.cloud import servers
-from nova_recovery.cloud import services
-from nova_recovery.cloud import settings
 from nova_recovery import conf
-from nova_recovery import exceptions
-from tests import base
-from tests.cloud import mariadb
+from nova_recovery.cloud import (
+    cas,
+    cells,
+    clock,
+    database,
+    databases,
+    grants,
+    servers,
+    services,
+    settings,
+)
+from nova_recovery.cloud.cells import Cell
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.databases import CellDatabase, Databases
+from nova_recovery.cloud.settings import CinderSettings
+from nova_recovery.exceptions import (
+    Ambiguous,
+    ConfigError,
+    Conflict,
+    DatabaseUnavailable,
+    NotFound,
+    OutcomeUnknown,
+    RecoveryError,
+    SchemaUnknown,
+)
+from tests.base import TestCase
+from tests.cloud.mariadb import MariaDB
 from tests.functional import dbserver
+from tests.functional.dbserver import Rows
 
 WEB = '3f57699a-e773-4650-a443-b4b37eed5a06'
 MAIL = '6c1d5f57-f4a5-4b38-a6a9-8ed1d7d5bd36'
@@ -39,7 +55,7 @@ CELL1 = '11111111-1111-4111-8111-111111111111'
 CELL2 = '22222222-2222-4222-8222-222222222222'
 
 
-class DatabaseTestCase(base.TestCase):
+class DatabaseTestCase(TestCase):
     """One cell, with one server of np-rcc4."""
 
     def setUp(self) -> None:
@@ -49,7 +65,7 @@ class DatabaseTestCase(base.TestCase):
             self.server.sql(None, f'DROP DATABASE IF EXISTS `{name}`')
             self.server.create_database(name)
         self.make_cell('nova')
-        rows = dbserver.Rows('nova')
+        rows = Rows('nova')
         rows.add_server(WEB, 'np-rcc4', 'web', id=10)
         rows.close()
         self.cell = self.open('cell1', 'nova')
@@ -77,10 +93,8 @@ class DatabaseTestCase(base.TestCase):
 
     def open(
         self, name: str, schema: str, user: str = 'nova', **options: Any
-    ) -> database.Database:
-        made = database.Database(
-            name, self.server.url(schema, user), **options
-        )
+    ) -> Database:
+        made = Database(name, self.server.url(schema, user), **options)
         self.addCleanup(made.dispose)
         return made
 
@@ -102,7 +116,7 @@ class TestReading(DatabaseTestCase):
         table = self.cell.tables['instances']
         query = sa.select(sa.func.count()).select_from(table)
         with self.cell.reader() as connection:
-            rows = dbserver.Rows('nova')
+            rows = Rows('nova')
             rows.add_server(MAIL, 'np-rcc4', 'mail')
             rows.close()
             self.assertEqual(1, connection.execute(query).scalar())
@@ -114,40 +128,32 @@ class TestReading(DatabaseTestCase):
             with self.cell.reader() as connection:
                 self.set_progress(connection, 1)
 
-        refused = self.assertRaises(
-            exceptions.DatabaseUnavailable, write_in_reader
-        )
+        refused = self.assertRaises(DatabaseUnavailable, write_in_reader)
         self.assertIn('read-only', str(refused))
 
-    def test_a_table_without_the_right_to_read_it_is_not_missing(
-        self,
-    ) -> None:
+    def test_a_table_without_the_right_to_read_it_is_not_missing(self) -> None:
         self.server.sql(
             None, "CREATE OR REPLACE USER blind@'%' IDENTIFIED BY 'x'"
         )
         self.server.sql(None, "GRANT SELECT ON nova.services TO blind@'%'")
-        blind = database.Database(
+        blind = Database(
             'cell1',
             f'mysql+pymysql://blind:x@127.0.0.1:{self.server.port}/nova',
         )
         self.addCleanup(blind.dispose)
         self.assertTrue(blind.tables.has('services', 'host'))
-        self.assertRaises(
-            exceptions.DatabaseUnavailable, blind.tables.has, 'instances'
-        )
+        self.assertRaises(DatabaseUnavailable, blind.tables.has, 'instances')
 
     def test_a_table_that_is_not_there(self) -> None:
         self.assertFalse(self.cell.tables.has('share_mapping'))
         self.assertRaises(
-            exceptions.SchemaUnknown,
-            self.cell.tables.__getitem__,
-            'share_mapping',
+            SchemaUnknown, self.cell.tables.__getitem__, 'share_mapping'
         )
 
 
 class TestWriting(DatabaseTestCase):
     def test_a_deadlock_repeats_the_whole_transaction(self) -> None:
-        rows = dbserver.Rows('nova')
+        rows = Rows('nova')
         rows.add_server(MAIL, 'np-rcc4', 'mail', id=11)
         # the transaction that changed less is the one undone: ours
         for number in range(30):
@@ -196,7 +202,7 @@ class TestWriting(DatabaseTestCase):
             mock.patch.object(database, 'ATTEMPTS', 2),
         ):
             error = self.assertRaises(
-                exceptions.DatabaseUnavailable,
+                DatabaseUnavailable,
                 self.cell.write,
                 lambda connection: self.set_progress(connection, 1),
             )
@@ -205,9 +211,7 @@ class TestWriting(DatabaseTestCase):
         rival.rollback()
         self.assertEqual(0, self.progress() or 0)
 
-    def test_a_connection_lost_before_commit_repeats_everything(
-        self,
-    ) -> None:
+    def test_a_connection_lost_before_commit_repeats_everything(self) -> None:
         calls = []
 
         def work(connection: Any) -> int:
@@ -229,9 +233,7 @@ class TestWriting(DatabaseTestCase):
             self.set_progress(connection, 7)
             self.kill(connection)
 
-        error = self.assertRaises(
-            exceptions.OutcomeUnknown, self.cell.write, work
-        )
+        error = self.assertRaises(OutcomeUnknown, self.cell.write, work)
         self.assertIn('cell1', str(error))
         self.assertEqual(1, len(calls))
         # here it did not arrive, but only looking can tell
@@ -248,7 +250,7 @@ class TestWriting(DatabaseTestCase):
             pymysql.connections.Connection, 'commit', committed_but_unheard
         ):
             self.assertRaises(
-                exceptions.OutcomeUnknown,
+                OutcomeUnknown,
                 self.cell.write,
                 lambda connection: self.set_progress(connection, 7),
             )
@@ -283,9 +285,9 @@ class TestWriting(DatabaseTestCase):
     def test_an_error_of_the_work_undoes_it(self) -> None:
         def work(connection: Any) -> None:
             self.set_progress(connection, 7)
-            raise exceptions.Conflict('somebody was faster')
+            raise Conflict('somebody was faster')
 
-        self.assertRaises(exceptions.Conflict, self.cell.write, work)
+        self.assertRaises(Conflict, self.cell.write, work)
         self.assertEqual(0, self.progress() or 0)
 
     def test_an_error_shows_no_values(self) -> None:
@@ -295,9 +297,7 @@ class TestWriting(DatabaseTestCase):
                 sa.update(table).values(user_id='chap-secret' * 100)
             )
 
-        error = self.assertRaises(
-            exceptions.RecoveryError, self.cell.write, work
-        )
+        error = self.assertRaises(RecoveryError, self.cell.write, work)
         told = ''.join(traceback.format_exception(error))
         self.assertIn('cell1', told)
         self.assertIn('1406', told)
@@ -306,7 +306,7 @@ class TestWriting(DatabaseTestCase):
     def test_a_row_that_is_there_already_is_a_conflict(self) -> None:
         table = self.cell.tables['instances']
         self.assertRaises(
-            exceptions.Conflict,
+            Conflict,
             self.cell.write,
             lambda connection: connection.execute(
                 sa.insert(table).values(uuid=WEB, deleted=0)
@@ -341,15 +341,12 @@ class TestCompareAndSet(DatabaseTestCase):
 
     def test_what_changed_is_told(self) -> None:
         conflict = self.assertRaises(
-            exceptions.Conflict,
+            Conflict,
             self.update,
             {'host': 'np-rcc4', 'task_state': 'rebuilding', 'locked': True},
         )
         self.assertEqual(
-            {
-                'task_state': ('rebuilding', None),
-                'locked': (True, 0),
-            },
+            {'task_state': ('rebuilding', None), 'locked': (True, 0)},
             conflict.differences,
         )
         self.assertEqual(
@@ -358,13 +355,11 @@ class TestCompareAndSet(DatabaseTestCase):
         )
 
     def test_the_case_of_a_host_matters(self) -> None:
-        self.assertRaises(
-            exceptions.Conflict, self.update, {'host': 'NP-RCC4'}
-        )
+        self.assertRaises(Conflict, self.update, {'host': 'NP-RCC4'})
 
     def test_a_row_that_is_gone(self) -> None:
         self.server.sql('nova', 'DELETE FROM instances')
-        conflict = self.assertRaises(exceptions.Conflict, self.update, {})
+        conflict = self.assertRaises(Conflict, self.update, {})
         self.assertIn(WEB, str(conflict))
 
     def test_a_value_that_is_there_already_counts_as_set(self) -> None:
@@ -372,15 +367,15 @@ class TestCompareAndSet(DatabaseTestCase):
         self.update({'host': 'np-rcc46'})
 
 
-class TestOutages(base.TestCase):
+class TestOutages(TestCase):
     """A server of its own, since it is stopped and frozen."""
 
-    server: mariadb.MariaDB
+    server: MariaDB
 
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
-        cls.server = mariadb.MariaDB(tempfile.mkdtemp(prefix='outage-'))
+        cls.server = MariaDB(tempfile.mkdtemp(prefix='outage-'))
         cls.addClassCleanup(cls.server.stop, wipe=True)
 
     def setUp(self) -> None:
@@ -390,22 +385,18 @@ class TestOutages(base.TestCase):
         self.server.create_database('nova')
         self.database = self.open(self.server.url('nova'))
 
-    def open(self, url: str) -> database.Database:
-        made = database.Database('cell1', url)
+    def open(self, url: str) -> Database:
+        made = Database('cell1', url)
         self.addCleanup(made.dispose)
         return made
 
-    def ask(self, asked: database.Database) -> Any:
+    def ask(self, asked: Database) -> Any:
         with asked.reader() as connection:
             return connection.exec_driver_sql('SELECT DATABASE()').scalar()
 
-    def assertUnknownSoon(
-        self, asked: database.Database, reason: str = ''
-    ) -> None:
+    def assertUnknownSoon(self, asked: Database, reason: str = '') -> None:
         started = time.monotonic()
-        error = self.assertRaises(
-            exceptions.DatabaseUnavailable, self.ask, asked
-        )
+        error = self.assertRaises(DatabaseUnavailable, self.ask, asked)
         self.assertLess(time.monotonic() - started, 5)
         self.assertEqual('cell1', error.name)
         self.assertIn(reason, error.reason)
@@ -509,7 +500,7 @@ class TestCells(DatabaseTestCase):
                 'nova_api',
                 f'CREATE TABLE {table} LIKE {self.template()}_api.{table}',
             )
-        self.api_rows = dbserver.Rows('nova_api')
+        self.api_rows = Rows('nova_api')
         self.addCleanup(self.api_rows.close)
         self.map(1, cells.CELL0, 'cell0', 'mysql+pymysql://{bad}/cell0')
         # kolla: nova-api's own [database] is cell0
@@ -518,7 +509,7 @@ class TestCells(DatabaseTestCase):
         )
         self.map(2, CELL1, 'cell1', self.template_url)
         self.map(3, CELL2, 'cell2', self.server.url('nova2'))
-        rows = dbserver.Rows('nova2')
+        rows = Rows('nova2')
         rows.add_server(MAIL, 'np-rcc46', 'mail', id=10)
         rows.close()
         for number, uuid, cell in ((1, WEB, 2), (2, MAIL, 3)):
@@ -542,7 +533,7 @@ class TestCells(DatabaseTestCase):
             disabled=0,
         )
 
-    def connect(self, text: str = '') -> databases.Databases:
+    def connect(self, text: str = '') -> Databases:
         nova_conf = self.create_tempfiles(
             [
                 (
@@ -558,7 +549,7 @@ class TestCells(DatabaseTestCase):
         found = databases.connect(
             conf.load([]),
             settings.read_nova([nova_conf]),
-            settings.CinderSettings((), None),
+            CinderSettings((), None),
         )
         self.addCleanup(found.dispose)
         return found
@@ -580,7 +571,7 @@ class TestCells(DatabaseTestCase):
     def test_the_same_id_in_two_cells_is_ambiguous(self) -> None:
         found = self.connect()
         error = self.assertRaises(
-            exceptions.Ambiguous, servers.find, found, 'instance-0000000a'
+            Ambiguous, servers.find, found, 'instance-0000000a'
         )
         self.assertEqual(2, len(error.candidates))
         self.assertIn(WEB, str(error))
@@ -596,13 +587,11 @@ class TestCells(DatabaseTestCase):
         self.assertEqual(['cell2'], list(unknown))
         # 'web' may exist in cell2 as well
         for name in ('web', 'nobody', MAIL):
-            self.assertRaises(
-                exceptions.DatabaseUnavailable, servers.find, found, name
-            )
+            self.assertRaises(DatabaseUnavailable, servers.find, found, name)
         # a UUID is mapped to its cell, and that one is up
         self.assertEqual('cell1', servers.find(found, WEB).cell)
         self.assertRaises(
-            exceptions.DatabaseUnavailable,
+            DatabaseUnavailable,
             servers.facts,
             found,
             [*listed, servers.server({'uuid': MAIL, 'id': 1}, 'cell2', '%d')],
@@ -632,9 +621,7 @@ class TestCells(DatabaseTestCase):
         found = self.connect()
         self.assertEqual(['cell1'], [c.cell.name for c in found.cells])
         for name in ('mail', MAIL):
-            error = self.assertRaises(
-                exceptions.NotFound, servers.find, found, name
-            )
+            error = self.assertRaises(NotFound, servers.find, found, name)
             self.assertIn('disabled', str(error))
 
     def test_two_cells_of_one_name_stay_two(self) -> None:
@@ -653,13 +640,11 @@ class TestCells(DatabaseTestCase):
             cell_id=1,
             project_id='demo',
         )
-        error = self.assertRaises(
-            exceptions.NotFound, servers.find, self.connect(), uuid
-        )
+        error = self.assertRaises(NotFound, servers.find, self.connect(), uuid)
         self.assertIn('cell0', str(error))
 
     def test_a_resize_to_another_cell_has_one_server(self) -> None:
-        rows = dbserver.Rows('nova2')
+        rows = Rows('nova2')
         rows.add_server(WEB, 'np-rcc46', 'web', hidden=1)
         rows.close()
         self.assertEqual('cell1', servers.find(self.connect(), 'web').cell)
@@ -668,13 +653,11 @@ class TestCells(DatabaseTestCase):
         found = self.connect()
         self.assertEqual('cell1', services.host_mapping(found, 'np-rcc4'))
         for host in ('np-rcc46', 'NP-RCC4', 'np-rcc'):
-            self.assertRaises(
-                exceptions.NotFound, services.host_mapping, found, host
-            )
+            self.assertRaises(NotFound, services.host_mapping, found, host)
 
     def test_the_api_database_is_down(self) -> None:
         error = self.assertRaises(
-            exceptions.DatabaseUnavailable,
+            DatabaseUnavailable,
             self.connect,
             '[api_database]\n'
             'connection = mysql+pymysql://nova:practice@127.0.0.1:1/nova_api',
@@ -685,7 +668,7 @@ class TestCells(DatabaseTestCase):
         # kolla's nova-conductor of a cell, or nova-api's without its
         # [api_database]: there may be other cells
         error = self.assertRaises(
-            exceptions.ConfigError,
+            ConfigError,
             self.connect,
             '[database]\nconnection = ' + self.server.url('nova'),
         )
@@ -703,7 +686,7 @@ class TestCells(DatabaseTestCase):
 
     def test_our_url_of_a_cell_that_nova_does_not_map_is_refused(self) -> None:
         error = self.assertRaises(
-            exceptions.ConfigError,
+            ConfigError,
             self.find_cells,
             f'connection = c={self.server.url("nova")}',
         )
@@ -713,7 +696,7 @@ class TestCells(DatabaseTestCase):
     def cell_names(self) -> list[str]:
         return [cell.name for cell in self.find_cells('')][:2]
 
-    def find_cells(self, ours: str) -> list[cells.Cell]:
+    def find_cells(self, ours: str) -> list[Cell]:
         path = self.create_tempfiles([('ours', f'[cells]\n{ours}\n')])[0]
         nova_conf = self.create_tempfiles([('nova', '')])[0]
         return databases.find_cells(
@@ -739,7 +722,7 @@ class TestCells(DatabaseTestCase):
         found = databases.connect(
             conf.load([ours]),
             settings.read_nova([nova_conf]),
-            settings.CinderSettings((), None),
+            CinderSettings((), None),
         )
         self.addCleanup(found.dispose)
         self.assertEqual(
@@ -749,7 +732,7 @@ class TestCells(DatabaseTestCase):
                 for one in servers.list_servers(found)[0]
             },
         )
-        rows = dbserver.Rows('nova2')
+        rows = Rows('nova2')
         rows.add(
             'services',
             host='np-rcc46',
@@ -759,15 +742,13 @@ class TestCells(DatabaseTestCase):
         )
         rows.close()
         self.assertEqual('south', services.host_mapping(found, 'np-rcc46'))
-        self.assertRaises(
-            exceptions.NotFound, services.host_mapping, found, 'np-rcc4'
-        )
+        self.assertRaises(NotFound, services.host_mapping, found, 'np-rcc4')
 
 
 class TestOldCloud(DatabaseTestCase):
     def test_the_only_cell_of_a_cloud_without_cells(self) -> None:
         dbserver.load('essex', 'old-essex-nova')
-        rows = dbserver.Rows('essex')
+        rows = Rows('essex')
         rows.add_server(WEB, 'np-rcc4', 'web')
         rows.close()
         nova_conf = self.create_tempfiles(
@@ -782,7 +763,7 @@ class TestOldCloud(DatabaseTestCase):
         found = databases.connect(
             conf.load([]),
             settings.read_nova([nova_conf]),
-            settings.CinderSettings((), None),
+            CinderSettings((), None),
         )
         self.addCleanup(found.dispose)
         self.assertEqual('nova', servers.find(found, 'web').cell)
@@ -809,9 +790,8 @@ class TestSize(DatabaseTestCase):
                     for n in range(2000)
                 ],
             )
-        found = databases.Databases(
-            None,
-            [databases.CellDatabase(cells.Cell('', 'cell1', ''), self.cell)],
+        found = Databases(
+            None, [CellDatabase(Cell('', 'cell1', ''), self.cell)]
         )
         listed, _unknown = servers.list_servers(found, 'np-rcc46')
         self.assertEqual(2000, len(listed))

@@ -7,10 +7,10 @@ from __future__ import annotations
 import csv
 import io
 
-from tests.functional import disaster
+from tests.functional.disaster import DisasterTest
 
 
-class TestDisaster(disaster.DisasterTest):
+class TestDisaster(DisasterTest):
     """Every nova-compute, cinder-volume, the message bus and the database."""
 
     def test_a_database_older_than_the_snapshot(self) -> None:

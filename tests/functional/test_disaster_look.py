@@ -12,23 +12,27 @@ from unittest import mock
 
 import fixtures
 
-from nova_recovery.cloud import cells as cloud_cells
-from nova_recovery.cloud import database
-from nova_recovery.cloud import databases
-from nova_recovery import exceptions
-from nova_recovery.procedures.disaster import assess
-from nova_recovery.procedures.disaster import findings
-from nova_recovery.procedures.disaster import read
-from nova_recovery.procedures.disaster import scope
-from nova_recovery.procedures.disaster import situation
-from nova_recovery.procedures.disaster import wanted
-from nova_recovery.snapshot import reading
+from nova_recovery.cloud.cells import Cell
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.databases import CellDatabase, Databases
+from nova_recovery.exceptions import NotFound
+from nova_recovery.procedures.disaster import (
+    assess,
+    findings,
+    read,
+    situation,
+    wanted,
+)
+from nova_recovery.procedures.disaster.assess import Assessment
+from nova_recovery.procedures.disaster.scope import Scope
+from nova_recovery.procedures.disaster.situation import Before, Situation
 from nova_recovery.snapshot import taking
-from tests import base
+from nova_recovery.snapshot.reading import Snapshot
+from nova_recovery.snapshot.taking import Request
+from tests.base import TestCase
 from tests.functional import dbserver
-from tests.functional import volume_rows
-from tests.functional.volume_rows import ago
-from tests.functional.volume_rows import uuid
+from tests.functional.dbserver import Rows
+from tests.functional.volume_rows import ago, uuid, VolumesTestCase
 
 NOVA = types.SimpleNamespace(
     api_database='mysql://…',
@@ -40,14 +44,12 @@ NOVA = types.SimpleNamespace(
 )
 
 
-class LookTestCase(volume_rows.VolumesTestCase):
+class LookTestCase(VolumesTestCase):
     prefix = 'dis'
 
     def setUp(self) -> None:
         super().setUp()
-        self.cloud = types.SimpleNamespace(
-            databases=self.databases, nova=NOVA
-        )
+        self.cloud = types.SimpleNamespace(databases=self.databases, nova=NOVA)
         self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
         for number, host in enumerate(('np-rcc4', 'np-rcc46'), 1):
             self.nova.add(
@@ -126,19 +128,17 @@ class LookTestCase(volume_rows.VolumesTestCase):
             [name],
         )
 
-    def snapshot(self) -> reading.Snapshot:
+    def snapshot(self) -> Snapshot:
         path = taking.take(
             self.cloud,
-            taking.Request(
-                path=str(self.folder / 'before.snapshot'), apis=False
-            ),
+            Request(path=str(self.folder / 'before.snapshot'), apis=False),
             mock.Mock(),
         )
-        opened = reading.Snapshot(path)
+        opened = Snapshot(path)
         self.addCleanup(opened.file.close)
         return opened
 
-    def wanted(self, found: situation.Situation) -> dict[str, str]:
+    def wanted(self, found: Situation) -> dict[str, str]:
         return {
             one.server.name: one.why for one in wanted.wanted(found).servers
         }
@@ -188,10 +188,13 @@ class LookTest(LookTestCase):
             {one.name for one in found.servers.values()},
         )
         self.assertEqual({'cell1': mark - 1}, found.marks)
-        self.assertEqual({'cell1': mark + 1}, {
-            cell: some['instance_actions']
-            for cell, some in found.highest.items()
-        })
+        self.assertEqual(
+            {'cell1': mark + 1},
+            {
+                cell: some['instance_actions']
+                for cell, some in found.highest.items()
+            },
+        )
         self.assertEqual({uuid('new')}, found.new)
         self.assertEqual(
             {('gone', True), ('purged', False)},
@@ -200,9 +203,7 @@ class LookTest(LookTestCase):
         web = found.servers[uuid('web')]
         self.assertTrue(web.boots_from_volume)
         self.assertEqual('np-rcc46', web.host)
-        self.assertEqual(
-            situation.Before('np-rcc4', 'active', 1), web.before
-        )
+        self.assertEqual(Before('np-rcc4', 'active', 1), web.before)
         self.assertEqual((), web.newest)
         self.assertEqual(
             {(uuid('data'), False), (uuid('root'), True)},
@@ -226,9 +227,7 @@ class LookTest(LookTestCase):
         )
         self.assertEqual({'np-rcc4', 'np-rcc46'}, set(found.computes))
         self.assertEqual(situation.DOWN, found.compute('np-rcc4'))
-        self.assertEqual(
-            found.computes['np-rcc4'].last_seen, found.outage.at
-        )
+        self.assertEqual(found.computes['np-rcc4'].last_seen, found.outage.at)
 
     def test_marks_of_a_cell_that_had_no_actions(self) -> None:
         self.add_server('web')
@@ -279,30 +278,22 @@ class LookTest(LookTestCase):
             ({'cells': ('cell1',)}, {'web', 'db'}),
         )
         for given, names in scopes:
-            found = read.look(self.cloud, before, scope.Scope(**given))
+            found = read.look(self.cloud, before, Scope(**given))
             self.assertEqual(
                 names, {one.name for one in found.servers.values()}
             )
             assert found.volumes is not None
-            volumes = {
-                'demo': {'data'},
-                'np-rcc4': {'data'},
-            }.get(next(iter(given.values()))[0], {'data', 'store'})
-            self.assertEqual(
-                volumes,
-                {one.name for one in found.volumes.volumes.values()},
+            volumes = {'demo': {'data'}, 'np-rcc4': {'data'}}.get(
+                next(iter(given.values()))[0], {'data', 'store'}
             )
-        found = read.look(
-            self.cloud, before, scope.Scope(hosts=('np-rcc4',))
-        )
+            self.assertEqual(
+                volumes, {one.name for one in found.volumes.volumes.values()}
+            )
+        found = read.look(self.cloud, before, Scope(hosts=('np-rcc4',)))
         (left,) = found.gone
         self.assertEqual(('web', 'np-rcc46'), (left.name, left.host))
         self.assertRaises(
-            exceptions.NotFound,
-            read.look,
-            self.cloud,
-            None,
-            scope.Scope(hosts=('np-rcc',)),
+            NotFound, read.look, self.cloud, None, Scope(hosts=('np-rcc',))
         )
 
     def test_zones_and_aggregates_and_groups(self) -> None:
@@ -328,28 +319,19 @@ class LookTest(LookTestCase):
             {s.name: (s.zone, s.group) for s in found.servers.values()},
         )
         self.assertEqual({uuid('group'): 'quorum'}, found.groups)
-        for asked in (
-            scope.Scope(zones=('east',)),
-            scope.Scope(aggregates=('fast',)),
-        ):
+        for asked in (Scope(zones=('east',)), Scope(aggregates=('fast',))):
             found = read.look(self.cloud, None, asked)
-            self.assertEqual(
-                ['db'], [s.name for s in found.servers.values()]
-            )
+            self.assertEqual(['db'], [s.name for s in found.servers.values()])
 
     def test_a_silent_cell_is_unknown(self) -> None:
         self.add_server('web')
-        dead = database.Database(
-            'cell2', 'mysql+pymysql://u:p@127.0.0.1:1/nova', 1
-        )
+        dead = Database('cell2', 'mysql+pymysql://u:p@127.0.0.1:1/nova', 1)
         self.addCleanup(dead.dispose)
-        self.cloud.databases = databases.Databases(
+        self.cloud.databases = Databases(
             self.databases.api,
             [
                 *self.databases.cells,
-                databases.CellDatabase(
-                    cloud_cells.Cell(uuid('cell2'), 'cell2', ''), dead
-                ),
+                CellDatabase(Cell(uuid('cell2'), 'cell2', ''), dead),
             ],
             self.databases.cinder,
         )
@@ -357,12 +339,12 @@ class LookTest(LookTestCase):
         self.assertEqual({'cell2'}, set(found.silent))
         self.assertEqual({'web'}, set(self.wanted(found)))
         self.assertEqual({'cell2'}, set(wanted.wanted(found).silent))
-        found = read.look(self.cloud, None, scope.Scope(cells=('cell1',)))
+        found = read.look(self.cloud, None, Scope(cells=('cell1',)))
         self.assertEqual({}, found.silent)
 
     def test_cinder_is_not_known(self) -> None:
         self.add_server('web')
-        self.cloud.databases = databases.Databases(
+        self.cloud.databases = Databases(
             self.databases.api, self.databases.cells
         )
         found = read.look(self.cloud)
@@ -371,7 +353,7 @@ class LookTest(LookTestCase):
 
 
 class AssessTest(LookTestCase):
-    def codes(self, result: assess.Assessment) -> list[tuple[str, str]]:
+    def codes(self, result: Assessment) -> list[tuple[str, str]]:
         return sorted((one.code, one.name) for one in result.findings)
 
     def test_a_dark_cloud(self) -> None:
@@ -427,9 +409,7 @@ class AssessTest(LookTestCase):
         self.add_volume('stale')
         self.add_volume('mended')
         before = self.snapshot()
-        self.server.sql(
-            'dis_nova', "UPDATE instances SET vm_state = 'error'"
-        )
+        self.server.sql('dis_nova', "UPDATE instances SET vm_state = 'error'")
         once = findings.findings
         looks = []
 
@@ -472,12 +452,12 @@ class AssessTest(LookTestCase):
         self.assertGreater(number, 0)
 
 
-class OldReleasesTest(base.TestCase):
+class OldReleasesTest(TestCase):
     """The databases of the guide's time, and those since."""
 
-    def look(self, release: str) -> situation.Situation:
+    def look(self, release: str) -> Situation:
         dbserver.load('dis_old', release)
-        rows = dbserver.Rows('dis_old')
+        rows = Rows('dis_old')
         self.addCleanup(rows.close)
         number = rows.add_server(uuid('web'), 'np-rcc4', 'web')
         rows.add(
@@ -511,19 +491,12 @@ class OldReleasesTest(base.TestCase):
                 volume_id=3,
                 **device,
             )
-        opened = database.Database(
-            'nova', dbserver.shared().url('dis_old', 'reader')
-        )
+        opened = Database('nova', dbserver.shared().url('dis_old', 'reader'))
         self.addCleanup(opened.dispose)
         cloud: Any = types.SimpleNamespace(
             nova=NOVA,
-            databases=databases.Databases(
-                None,
-                [
-                    databases.CellDatabase(
-                        cloud_cells.Cell('', 'nova', ''), opened
-                    )
-                ],
+            databases=Databases(
+                None, [CellDatabase(Cell('', 'nova', ''), opened)]
             ),
         )
         return read.look(cloud)

@@ -10,8 +10,9 @@ from typing import ClassVar
 import fixtures
 
 from tests.functional import dbserver
-from tests.functional import old_volumes
+from tests.functional.old_volumes import OldVolumes
 from tests.unit.cli import programs
+from tests.unit.cli.programs import Ended
 
 
 class Cases:
@@ -56,12 +57,12 @@ class Cases:
             updated_at='2014-11-22 14:48:00',
         )
 
-    def typed(self, *words: str) -> programs.Ended:
-        from nova_recovery import shell
+    def typed(self, *words: str) -> Ended:
+        from nova_recovery.shell import Shell
 
         return programs.run(
             self,
-            shell.Shell,
+            Shell,
             '',
             [
                 'disaster', 'apply', '--since', '2014-11-22T14:49',
@@ -70,7 +71,7 @@ class Cases:
             ],
         )  # fmt: skip
 
-    def done(self, *words: str) -> programs.Ended:
+    def done(self, *words: str) -> Ended:
         ended = self.typed(*words)
         self.assertEqual(0, ended.code, ended.stderr)
         return ended
@@ -114,25 +115,25 @@ class Cases:
         self.assertEqual(before, self.everything())
 
 
-class EssexTest(Cases, old_volumes.OldVolumes):
+class EssexTest(Cases, OldVolumes):
     layout = 'L0'
     nova_schema = 'old-essex-nova'
     server_column = 'instance_id'
 
 
-class FolsomTest(Cases, old_volumes.OldVolumes):
+class FolsomTest(Cases, OldVolumes):
     layout = 'L1'
     nova_schema = 'old-folsom-nova'
     cinder_schema = 'old-folsom-cinder'
 
 
-class JunoTest(Cases, old_volumes.OldVolumes):
+class JunoTest(Cases, OldVolumes):
     layout = 'L1'
     nova_schema = 'old-juno-nova'
     cinder_schema = 'old-juno-cinder'
 
 
-class KiloTest(Cases, old_volumes.OldVolumes):
+class KiloTest(Cases, OldVolumes):
     layout = 'M1'
     nova_schema = 'old-kilo-nova'
     cinder_schema = 'old-kilo-cinder'

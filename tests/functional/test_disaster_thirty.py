@@ -5,19 +5,18 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import os
 import pathlib
 import random
 import signal
 import threading
-from typing import Any
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from nova_recovery.engine import planfile
-from tests.functional import disaster
-from tests.functional import killing
+from tests.functional import disaster, killing
+from tests.functional.disaster import DisasterTest
+from tests.functional.killing import Watch
 from tests.unit.engine import world
 
 HOST, SPARED = 'host3', 'host2'
@@ -26,7 +25,7 @@ COUNT = 30
 KILLS = int(os.environ.get('NOVA_RECOVERY_KILLS', 2))
 
 
-class JournalWatch(killing.Watch):
+class JournalWatch(Watch):
     """Both sides of each write of the journal, whoever works just then.
 
     :param deadly: kind of write -> at the how manieth one to die, as all
@@ -61,7 +60,7 @@ class JournalWatch(killing.Watch):
             return bool(left) and self._seen[what] >= left[0]
 
 
-class TestThirty(disaster.DisasterTest):
+class TestThirty(DisasterTest):
     """A host with thirty servers, one canary and one wave."""
 
     servers: ClassVar[list[str]]
@@ -96,7 +95,7 @@ class TestThirty(disaster.DisasterTest):
         plan = planfile.load(str(self.plan_file('--host', host)['file']))
         return killing.create_run(f'sqlite:///{self.journal}', plan)
 
-    def process(self, run_id: str, watch: killing.Watch) -> int:
+    def process(self, run_id: str, watch: Watch) -> int:
         """Carry out in a process of its own; -9 if it was killed."""
         return world.ended(
             world.start(

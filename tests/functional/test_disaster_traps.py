@@ -4,26 +4,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent import futures
 import dataclasses
 import pathlib
 import shutil
 import tempfile
-from typing import Any
-from typing import ClassVar
+from typing import Any, ClassVar
 import uuid as uuid_module
 
 import fixtures
 
-from nova_recovery.changes import volume_reset
-from nova_recovery.cloud import compute
-from tests.cloud import proxy
-from tests.cloud import servers
-from tests.cloud import services
-from tests.functional import base
+from nova_recovery.changes.volume_reset import ResetVolume
+from nova_recovery.cloud.compute import Compute
+from tests.cloud import servers, services
+from tests.cloud.proxy import GatewayTimeoutProxy
 from tests.functional import disaster
+from tests.functional.base import JSON
+from tests.functional.disaster import DisasterTest, Whole
 
 #: What the volumes are called that nobody may touch.
 NEVER = 'never touched'
@@ -39,7 +37,7 @@ NEVER_TOUCHED = (
 )
 
 
-class TestTraps(disaster.DisasterTest):
+class TestTraps(DisasterTest):
     """One power loss, and on each host something else happens before us.
 
     Each test is for one host, whose nova-compute it starts.
@@ -47,7 +45,7 @@ class TestTraps(disaster.DisasterTest):
 
     _ready: ClassVar[bool] = False
     _files: ClassVar[pathlib.Path]
-    before: ClassVar[dict[str, disaster.Whole]]
+    before: ClassVar[dict[str, Whole]]
     stale: ClassVar[str]
 
     @classmethod
@@ -75,9 +73,7 @@ class TestTraps(disaster.DisasterTest):
         with futures.ThreadPoolExecutor(4) as pool:
             list(
                 pool.map(
-                    lambda one: self.practice.create_server(
-                        one[0], **one[1]
-                    ),
+                    lambda one: self.practice.create_server(one[0], **one[1]),
                     kinds.items(),
                 )
             )
@@ -110,10 +106,7 @@ class TestTraps(disaster.DisasterTest):
     def _share(self, *uuids: str) -> None:
         """Attach one volume to several servers."""
         storage = self.admin.block_storage
-        specs = {
-            'volume_backend_name': 'iscsi',
-            'multiattach': '<is> True',
-        }
+        specs = {'volume_backend_name': 'iscsi', 'multiattach': '<is> True'}
         body = {'volume_type': {'name': 'shared', 'extra_specs': specs}}
         servers.call(storage, 'POST', '/types', body=body)
         owner = self.practice.connection('admin', 'demo')
@@ -121,7 +114,7 @@ class TestTraps(disaster.DisasterTest):
         for uuid in uuids:
             self.attach(uuid, 'shared', volume=volume)
 
-    def _break(self, before: Mapping[str, disaster.Whole]) -> None:
+    def _break(self, before: Mapping[str, Whole]) -> None:
         """What is wrong with volumes after an outage, and what isn't."""
         # the guide's step 2, which makes nova forget them at a reboot
         for name in ('at3-ui04', 'at3-ui09'):
@@ -168,7 +161,7 @@ class TestTraps(disaster.DisasterTest):
                 list(row.values()),
             )
 
-    def never_touched(self) -> list[base.JSON]:
+    def never_touched(self) -> list[JSON]:
         return self.practice.sql(
             'cinder',
             'SELECT * FROM volumes WHERE display_name = %s ORDER BY id',
@@ -182,10 +175,8 @@ class TestTraps(disaster.DisasterTest):
         )
         self.assertEqual(202, answer.status_code, answer.text)
 
-    def of(self, host: str) -> list[disaster.Whole]:
-        return [
-            one for one in self.before.values() if one.row['host'] == host
-        ]
+    def of(self, host: str) -> list[Whole]:
+        return [one for one in self.before.values() if one.row['host'] == host]
 
     def power_on_host(self, host: str, **options: object) -> None:
         self.practice.start(services.compute(host), options=options)
@@ -193,9 +184,7 @@ class TestTraps(disaster.DisasterTest):
 
     def lose_answers(self) -> list[str]:
         """Lose nova's answer to the first start or reboot; who got none."""
-        between = proxy.GatewayTimeoutProxy(
-            self.practice.config.port('nova-api')
-        )
+        between = GatewayTimeoutProxy(self.practice.config.port('nova-api'))
         self.addCleanup(between.close)
         self.useFixture(
             fixtures.EnvironmentVariable(
@@ -205,7 +194,7 @@ class TestTraps(disaster.DisasterTest):
         )
         lost: list[str] = []
         for name in ('start', 'reboot_hard'):
-            really = getattr(compute.Compute, name)
+            really = getattr(Compute, name)
 
             def send(
                 nova: Any, uuid: str, *args: Any, really: Any = really
@@ -276,7 +265,7 @@ class TestTraps(disaster.DisasterTest):
 
     def deleted_meanwhile(self, volume: str) -> None:
         """Somebody deletes it right before we write its row."""
-        really = volume_reset.ResetVolume.apply
+        really = ResetVolume.apply
 
         def apply(change: Any, item: Any, *args: Any) -> Any:
             if item.data['volume'] == volume:
@@ -294,7 +283,7 @@ class TestTraps(disaster.DisasterTest):
             )
         )
 
-    def assert_attached_again(self, old: disaster.Whole) -> None:
+    def assert_attached_again(self, old: Whole) -> None:
         """What nova had forgotten is there with device, tag and flag."""
         (new,) = disaster.look(self.practice, [old.uuid])
         self.assertEqual(['start', 'attach_volume'], self.asked(old, new))
@@ -305,7 +294,7 @@ class TestTraps(disaster.DisasterTest):
         self.assertEqual(old.disks, new.disks)
         self.assertEqual(old.boots + 1, new.boots)
 
-    def assert_exported(self, servers_: Iterable[disaster.Whole]) -> None:
+    def assert_exported(self, servers_: Iterable[Whole]) -> None:
         """cinder-volume restarts: what is in use can be connected to."""
         wanted = {
             volume
@@ -326,14 +315,10 @@ class TestTraps(disaster.DisasterTest):
     def test_nova_resumes_them_itself(self) -> None:
         """Without any request; ours would start them a second time."""
         self.power_on_host(
-            'host2',
-            resume_guests_state_on_host_boot=True,
-            **disaster.NO_SYNC,
+            'host2', resume_guests_state_on_host_boot=True, **disaster.NO_SYNC
         )
         self.apply('--host', 'host2')
-        self.assert_back(
-            self.of('host2'), {'at3-ui11': '', 'resumed': ''}
-        )
+        self.assert_back(self.of('host2'), {'at3-ui11': '', 'resumed': ''})
 
     def test_reboots_of_others(self) -> None:
         """One that the outage interrupted, one that its owner asks for.
@@ -378,7 +363,7 @@ class TestTraps(disaster.DisasterTest):
 
     def skew_when_sent(self) -> None:
         """NTP moves nova's clock by an hour right before our reboot."""
-        really = compute.Compute.reboot_hard
+        really = Compute.reboot_hard
 
         def send(nova: Any, *args: Any) -> Any:
             self.practice.start('nova-api', clock=3600)

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.functional import base
-from tests.functional import disaster
+from tests.functional.base import Ended
+from tests.functional.disaster import DisasterTest
 
 SKIPPED = 'host2'
 EMERGENCY = """\
@@ -17,7 +17,7 @@ Give root password for maintenance
 (or press Control-D to continue): """
 
 
-class TestWaves(disaster.DisasterTest):
+class TestWaves(DisasterTest):
     """One host is skipped; the ten servers of the other come in waves."""
 
     def setUp(self) -> None:
@@ -36,7 +36,7 @@ class TestWaves(disaster.DisasterTest):
             if (asked := self.asked(self.before[name], now))
         }
 
-    def resume(self, run: str, *words: str, code: int = 4) -> base.Ended:
+    def resume(self, run: str, *words: str, code: int = 4) -> Ended:
         return self.done('run', 'resume', run, '--yes', *words, code=code)
 
     def test_pauses(self) -> None:
@@ -75,9 +75,9 @@ class TestWaves(disaster.DisasterTest):
         # somebody looked after it; then one of a wave fails
         broken = first[0]
         host = self.before[sick].row['host']
-        self.practice.config.console(
-            host, self.before[sick].uuid
-        ).write_text('practice login: ')
+        self.practice.config.console(host, self.before[sick].uuid).write_text(
+            'practice login: '
+        )
         self.practice.next_boot(self.before[broken].uuid, error='no disk')
         ended = self.resume(run)
         self.assertIn('no disk', ended.stderr)
@@ -100,9 +100,7 @@ class TestWaves(disaster.DisasterTest):
         }
         self.assert_back(rest.values(), repaired=True)
         skipped = self.everything()['at3-ui11']
-        self.assertEqual(
-            self.before['at3-ui11'].actions, skipped.actions
-        )
+        self.assertEqual(self.before['at3-ui11'].actions, skipped.actions)
         self.assertEqual({SKIPPED: 'shut off'}, skipped.guests)
 
     def waves(self, plan: Any) -> list[list[str]]:

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from tests.cloud import servers
-from tests.functional import base
+from tests.functional.base import FunctionalTest, JSON
 
 DEAD, TARGET = 'host1', 'host2'
 FENCED = ('--fenced', 'PDU port 14 is off')
@@ -34,12 +34,12 @@ PINNED = {
                     'cpu_policy': 'dedicated',
                 },
             }
-        ],
+        ]
     },
 }
 
 
-class TestServers(base.FunctionalTest):
+class TestServers(FunctionalTest):
     """Each server of a dead host has its own reason not to be moved."""
 
     fresh = True
@@ -158,9 +158,7 @@ class TestServers(base.FunctionalTest):
 
         self.wait_for(settled, f'{name} to be {state}')
 
-    def _refusals(
-        self, plan: base.JSON
-    ) -> set[tuple[str, str, str, str]]:
+    def _refusals(self, plan: JSON) -> set[tuple[str, str, str, str]]:
         """Gate, subject, class and the words that tell it from others."""
         words = re.compile(
             'pinned CPUs|attached before Queens|host2 -> host1 is finished|'
@@ -171,9 +169,7 @@ class TestServers(base.FunctionalTest):
         for gate in self.gates(plan):
             said = [m.group() for m in words.finditer(gate['observed'])]
             self.assertTrue(said, gate)
-            found.add(
-                (gate['name'], gate['subject'], gate['klass'], said[-1])
-            )
+            found.add((gate['name'], gate['subject'], gate['klass'], said[-1]))
         return found
 
     def _shows_what_waits(self, uuid: str) -> None:
@@ -188,7 +184,7 @@ class TestServers(base.FunctionalTest):
         self.practice.purge_queue(f'compute.{DEAD}')
 
 
-class TestHosts(base.FunctionalTest):
+class TestHosts(FunctionalTest):
     """What is asked of hosts and of the cloud."""
 
     def recover(self, *words: str, code: int = 3) -> str:

@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import contextlib
 import io
 import json
@@ -16,29 +15,33 @@ import subprocess
 import threading
 import time
 import types
-from typing import Any
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import fixtures
 
-from nova_recovery.changes import guest_reboot
-from nova_recovery.engine import journal as journal_module
-from nova_recovery.engine import plan
-from nova_recovery.engine import progress
-from nova_recovery.engine import runner
+from nova_recovery.changes.guest_reboot import RebootGuest
+from nova_recovery.engine.journal import Journal
+from nova_recovery.engine.plan import Plan, Step
+from nova_recovery.engine.progress import PlainReporter
+from nova_recovery.engine.runner import Runner
 from nova_recovery.guests import ssh
+from nova_recovery.guests.ssh import Way
 from nova_recovery.procedures.disaster import guests
-from nova_recovery import shell
-from tests import base
-from tests.functional import dbserver
-from tests.functional import killing
+from nova_recovery.procedures.disaster.guests import Request
+from nova_recovery.shell import Shell
+from tests.base import TestCase
+from tests.functional import dbserver, killing
+from tests.functional.dbserver import Rows
+from tests.functional.killing import Watch
 from tests.guests import guest as guest_module
-from tests.guests import image as image_module
+from tests.guests.guest import Guest
+from tests.guests.image import build, Image
 from tests.unit.cli import programs
+from tests.unit.cli.programs import Ended
 from tests.unit.engine import world
 
 TIMES = {'connect': 3, 'answer': 10, 'reach': 20, 'settle': 6, 'patience': 60}
-KIND = guest_reboot.RebootGuest.kind
+KIND = RebootGuest.kind
 NOVA = 'guests_nova'
 #: ssh_config leads from here to a port of loopback.
 FLOATING = '203.0.113.5'
@@ -62,27 +65,25 @@ NETWORK_INFO = [
 ]
 
 
-class TestGuests(base.TestCase):
+class TestGuests(TestCase):
     """One guest ends its sessions before it goes, the other vanishes."""
 
     commands: ClassVar[Mapping[str, Any]] = {}
     home: ClassVar[pathlib.Path]
-    image: ClassVar[image_module.Image]
-    polite: ClassVar[guest_module.Guest]
-    vanishing: ClassVar[guest_module.Guest]
+    image: ClassVar[Image]
+    polite: ClassVar[Guest]
+    vanishing: ClassVar[Guest]
 
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
-        cls.image = image_module.build()
+        cls.image = build()
         home = fixtures.TempDir()
         home.setUp()
         cls.addClassCleanup(home.cleanUp)
         cls.home = pathlib.Path(home.path)
-        cls.polite = guest_module.Guest('polite', cls.image, cls.home)
-        cls.vanishing = guest_module.Guest(
-            'vanishing', cls.image, cls.home, vanishes=True
-        )
+        cls.polite = Guest('polite', cls.image, cls.home)
+        cls.vanishing = Guest('vanishing', cls.image, cls.home, vanishes=True)
         for one in (cls.polite, cls.vanishing):
             cls.addClassCleanup(one.stop)
             one.start()
@@ -149,7 +150,7 @@ Host *
 
     def create(
         self,
-        addresses: Mapping[guest_module.Guest, str],
+        addresses: Mapping[Guest, str],
         uuid: str | None = None,
         **times: int,
     ) -> str:
@@ -161,7 +162,7 @@ Host *
             )
             for one in addresses
         ]  # fmt: skip
-        request = guests.Request(
+        request = Request(
             ssh=True,
             servers=tuple(server.name for server in servers),
             addresses={one.name: at for one, at in addresses.items()},
@@ -170,48 +171,42 @@ Host *
         )
         chosen = guests.items(servers, request)
         self.assertEqual({}, chosen.left)
-        step = plan.Step(guests.NAME, guests.TITLE, chosen.items)
+        step = Step(guests.NAME, guests.TITLE, chosen.items)
         return killing.create_run(
-            self.url, plan.Plan('test', 'reboot guests', {}, (step,))
+            self.url, Plan('test', 'reboot guests', {}, (step,))
         )
 
-    def carry_out(
-        self, run_id: str, watch: killing.Watch | None = None
-    ) -> int:
+    def carry_out(self, run_id: str, watch: Watch | None = None) -> int:
         """Carry the run out, or go on with it; the exit code."""
-        kind = watch.journal_class() if watch else journal_module.Journal
+        kind = watch.journal_class() if watch else Journal
         with contextlib.closing(kind.open(self.url)) as journal:
             if watch:
                 watch.learn(journal, run_id)
             return (
-                runner.Runner(
+                Runner(
                     journal,
-                    {KIND: guest_reboot.RebootGuest()},
+                    {KIND: RebootGuest()},
                     None,
-                    reporter=progress.PlainReporter(io.StringIO()),
+                    reporter=PlainReporter(io.StringIO()),
                     patience=20,
                 )
                 .carry_out(run_id)
                 .exit_code
             )
 
-    def process(
-        self, run_id: str, watch: killing.Watch | None = None
-    ) -> int:
+    def process(self, run_id: str, watch: Watch | None = None) -> int:
         """As carry_out, in a process of its own, whose pid is returned."""
         return world.start(lambda: self.carry_out(run_id, watch))
 
     def items(self, run_id: str) -> dict[str, tuple[str, str]]:
         """Label -> state and detail."""
-        with contextlib.closing(journal_module.Journal.open(self.url)) as j:
+        with contextlib.closing(Journal.open(self.url)) as j:
             return {
                 item.label: (item.state, item.detail)
                 for item in j.items(run_id)
             }
 
-    def assert_rebooted_once(
-        self, run_id: str, *rebooted: guest_module.Guest
-    ) -> None:
+    def assert_rebooted_once(self, run_id: str, *rebooted: Guest) -> None:
         """By the journal, and by what the guests' consoles show."""
         found = self.items(run_id)
         for one in rebooted:
@@ -224,13 +219,13 @@ Host *
             self.assertIn(f'{before[-1]} -> {boots[-1]}', detail)
             self.assertNotEqual(before[-1], boots[-1])
 
-    def assert_not_asked(self, *left: guest_module.Guest) -> None:
+    def assert_not_asked(self, *left: Guest) -> None:
         for one in left:
             now = (one.boots(), one.asked())
             self.assertEqual(self.before[one.name], now)
 
     def when_asked(
-        self, one: guest_module.Guest, act: Callable[[], Any]
+        self, one: Guest, act: Callable[[], Any]
     ) -> threading.Thread:
         """Do something as soon as the guest was asked to reboot."""
         asked = self.before[one.name][1]
@@ -245,13 +240,13 @@ Host *
         return thread
 
     def test_openssh_tells_what_the_operator_has_set(self) -> None:
-        way = ssh.Way('polite', config_file=str(self.home / 'config'))
+        way = Way('polite', config_file=str(self.home / 'config'))
         known = ssh.configured(way)
         self.assertEqual(str(self.polite.port), known['port'])
         words = ' '.join(ssh.command(way, 'true', known))
         self.assertNotIn('ServerAlive', words)
         self.assertIn('ConnectTimeout=10', words)
-        bare = ssh.configured(ssh.Way('polite', config_file='/dev/null'))
+        bare = ssh.configured(Way('polite', config_file='/dev/null'))
         self.assertEqual('0', bare['serveraliveinterval'])
 
     # how it goes
@@ -329,10 +324,10 @@ Host *
 
     # the command of its own
 
-    def command(self, *words: str) -> programs.Ended:
+    def command(self, *words: str) -> Ended:
         """A cloud that is one database, with the polite guest's server."""
         dbserver.load(NOVA, 'nova34-nova')
-        rows = dbserver.Rows(NOVA)
+        rows = Rows(NOVA)
         rows.add_server(self.polite.uuid, 'np-rcc54', 'at3-ui02')
         rows.add(
             'instance_info_caches',
@@ -358,7 +353,7 @@ Host *
             'connect_timeout = 3\n'
         )
         return programs.run(
-            self, shell.Shell, '',
+            self, Shell, '',
             [*words, '--recovery-config-file', str(conf_file)],
         )  # fmt: skip
 
@@ -389,7 +384,7 @@ Host *
         }
         deaths = 0
         while True:
-            watch = killing.Watch(noted, deadly)
+            watch = Watch(noted, deadly)
             code = world.ended(self.process(run_id, watch), 60)
             if code == 0:
                 break

@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-from tests.cloud import cloud
-from tests.functional import recovered
+from tests.cloud.cloud import CloudError
+from tests.functional.recovered import RecoveredTest
 
 DEAD = 'host1'
 HOW = 'PDU port 14 is off'
 
 
-class TestHostRecover(recovered.RecoveredTest):
+class TestHostRecover(RecoveredTest):
     """Ten servers of six kinds on a host that lost its power."""
 
     def setUp(self) -> None:
@@ -43,10 +43,7 @@ class TestHostRecover(recovered.RecoveredTest):
     def _returns(self) -> None:
         """The dead host's nova-compute cleans up after itself."""
         error = self.assertRaises(
-            cloud.CloudError,
-            self.state.set_service,
-            DEAD,
-            forced_down=False,
+            CloudError, self.state.set_service, DEAD, forced_down=False
         )
         self.assertIn('`done` evacuation', str(error))
         self.assertEqual(10, len(self.practice.guests(DEAD)))

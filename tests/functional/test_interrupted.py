@@ -17,16 +17,17 @@ import sys
 import termios
 from typing import Any
 
-from nova_recovery.engine import journal as journal_module
-from nova_recovery.engine import planfile
 from nova_recovery import exit_codes
+from nova_recovery.engine import planfile
+from nova_recovery.engine.journal import Journal
 from tests.cloud import services
-from tests.functional import dead_host
 from tests.functional import killing
+from tests.functional.dead_host import DeadHostTest
+from tests.functional.killing import Watch
 from tests.unit.engine import world
 
 
-class TestInterrupted(dead_host.DeadHostTest):
+class TestInterrupted(DeadHostTest):
     wanted = {
         'a': {'volumes': ['iscsi']},
         'b': {},
@@ -53,7 +54,7 @@ class TestInterrupted(dead_host.DeadHostTest):
     def items(self, run_id: str) -> dict[str, str]:
         """Item -> state."""
         with contextlib.closing(
-            journal_module.Journal.open(f'sqlite:///{self.journal}')
+            Journal.open(f'sqlite:///{self.journal}')
         ) as journal:
             return {item.id: item.state for item in journal.items(run_id)}
 
@@ -172,7 +173,7 @@ class TestInterrupted(dead_host.DeadHostTest):
         """Nothing is sent that could not be written down before."""
         run_id = self.planned('disk-evacuated', 'disk-moved')
         noted = self.home / 'points'
-        watch = killing.Watch(noted)
+        watch = Watch(noted)
         pid = world.start(
             lambda: self.limited(
                 lambda: killing.carry_out(self.conf_file, run_id, 1, watch)

@@ -14,25 +14,29 @@ from typing import Any
 import pymysql
 import pymysql.constants.ER
 
-from nova_recovery.engine import journal as journal_module
-from nova_recovery.engine.journal import lease
-from nova_recovery.engine.journal import states
-from tests import base
+from nova_recovery.engine.journal import (
+    Journal,
+    JournalError,
+    JournalNewer,
+    RunLocked,
+    states,
+)
+from nova_recovery.engine.journal.lease import Holder
+from tests.base import TestCase
 from tests.functional import dbserver
 from tests.unit.engine import world
+from tests.unit.engine.world import Set, Site, World
 
-Journal = journal_module.Journal
 
-
-class MySQLSite(world.Site):
+class MySQLSite(Site):
     """A site whose journal is in the shared server."""
 
     def __post_init__(self) -> None:
-        self.world = world.World(self.directory / 'world')
+        self.world = World(self.directory / 'world')
         self.url = dbserver.shared().url('journal')
 
 
-class JournalTestCase(base.TestCase):
+class JournalTestCase(TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.server = dbserver.shared()
@@ -57,9 +61,7 @@ class JournalTestCase(base.TestCase):
 class TestPlace(JournalTestCase):
     def test_a_server_that_may_forget_is_refused(self) -> None:
         self.durable(2)
-        error = self.assertRaises(
-            journal_module.JournalError, Journal.open, self.site.url
-        )
+        error = self.assertRaises(JournalError, Journal.open, self.site.url)
         self.assertIn('innodb_flush_log_at_trx_commit=2', str(error))
         self.assertNotIn('practice', str(error))
         self.assertEqual([], self.sql('SHOW TABLES'))
@@ -67,9 +69,7 @@ class TestPlace(JournalTestCase):
     def test_a_newer_one_is_refused_naming_both_versions(self) -> None:
         Journal.open(self.site.url).close()
         self.sql("UPDATE alembic_version SET version_num='0099'")
-        error = self.assertRaises(
-            journal_module.JournalNewer, Journal.open, self.site.url
-        )
+        error = self.assertRaises(JournalNewer, Journal.open, self.site.url)
         self.assertIn('0099', str(error))
         self.assertIn('0001', str(error))
 
@@ -120,11 +120,9 @@ class TestRun(JournalTestCase):
         here.import_(self.site.directory / 'b')
         self.assertEqual(here.run(run_id), there.run(run_id))
         self.assertEqual(here.plan(run_id), there.plan(run_id))
-        self.assertEqual(
-            list(here.items(run_id)), list(there.items(run_id))
-        )
+        self.assertEqual(list(here.items(run_id)), list(there.items(run_id)))
         self.assertRaises(
-            journal_module.JournalError,
+            JournalError,
             here.import_, self.site.directory / 'b',
         )  # fmt: skip
 
@@ -140,14 +138,14 @@ class TestLost(JournalTestCase):
         def apply(item: Any, context: Any, image: Any) -> str:
             if item.subject in ('s:10', 's:30', 's:50'):
                 self.cut()
-            return world.Set().apply(item, context, image)
+            return Set().apply(item, context, image)
 
         self.site.scripted.script['apply'] = apply
         self.assertEqual({'done': 60}, self.site.run(run_id).counts)
 
     def cut(self) -> None:
         for row in self.sql(
-            "SELECT id FROM information_schema.processlist"
+            'SELECT id FROM information_schema.processlist'
             " WHERE user='nova' AND db='journal'"
         ):
             try:
@@ -161,20 +159,19 @@ class TestLost(JournalTestCase):
         run_id = self.site.create(world.plan_of([world.set_item('s:1')]))
         first, second = (Journal.open(self.site.url) for _ in range(2))
         elsewhere = dataclasses.replace(
-            lease.Holder.mine(), machine='ctl2', where='elsewhere'
+            Holder.mine(), machine='ctl2', where='elsewhere'
         )
 
         def lose() -> None:
             with first.carrying_out(run_id) as writer:
                 self.sql('UPDATE runs SET holder=%s', elsewhere.to_column())
                 self.assertRaises(
-                    journal_module.RunLocked,
-                    second.carrying_out(run_id).__enter__,
+                    RunLocked, second.carrying_out(run_id).__enter__
                 )
                 # who lost it can write no intent any more
                 writer.write(0, state=states.INTENT)
 
-        self.assertRaises(journal_module.RunLocked, lose)
+        self.assertRaises(RunLocked, lose)
         self.assertEqual(
             [states.PENDING], [item.state for item in second.items(run_id)]
         )
@@ -194,7 +191,7 @@ class TestLost(JournalTestCase):
                 with journal.carrying_out(run_id):
                     got.append('taken')
                     over.wait(30)
-            except journal_module.RunLocked:
+            except RunLocked:
                 got.append('refused')
                 over.wait(30)
 

@@ -12,15 +12,14 @@ import signal
 import time
 from typing import Any
 
-from nova_recovery.engine import planfile
 from nova_recovery import fencing
-from nova_recovery.procedures.recover import decide
-from nova_recovery.procedures.recover import read
-from nova_recovery.procedures.recover import situation
-from tests.functional import base
-from tests.functional import fates
-from tests.functional import killing
-from tests.functional import recovered
+from nova_recovery.engine import planfile
+from nova_recovery.procedures.recover import decide, read
+from nova_recovery.procedures.recover.situation import Request
+from tests.functional import fates, killing
+from tests.functional.base import FunctionalTest
+from tests.functional.killing import Point, Watch
+from tests.functional.recovered import Before, RecoveredTest
 from tests.unit.engine import world
 
 #: After these, half a move is there: the gates must let the rest pass.
@@ -32,7 +31,7 @@ HALF_WAY = frozenset({
 })  # fmt: skip
 
 
-class TestKilledMove(base.FunctionalTest):
+class TestKilledMove(FunctionalTest):
     """Servers that nova refuses to evacuate, moved by one worker."""
 
     #: So many servers share the points; the next one dies at the next
@@ -51,7 +50,7 @@ class TestKilledMove(base.FunctionalTest):
     def plans(self) -> list[Any]:
         """Of the spared one and of the victims, from one look."""
         cloud = killing.open_cloud(self.conf_file)
-        request = situation.Request(
+        request = Request(
             hosts=('host1',),
             servers=(self.spared, *self.victims),
             target_host='host2',
@@ -70,7 +69,7 @@ class TestKilledMove(base.FunctionalTest):
     def create_run(self, plan: Any) -> str:
         return killing.create_run(f'sqlite:///{self.journal}', plan)
 
-    def process(self, run_id: str, watch: killing.Watch) -> int:
+    def process(self, run_id: str, watch: Watch) -> int:
         """Carry out in a process of its own; -9 if it was killed."""
         return world.ended(
             world.start(
@@ -115,13 +114,13 @@ class TestKilledMove(base.FunctionalTest):
         spared_plan, plan = self.plans()
         noted = self.home / 'uninterrupted'
         run_id = self.create_run(spared_plan)
-        self.assertEqual(0, self.process(run_id, killing.Watch(noted)))
+        self.assertEqual(0, self.process(run_id, Watch(noted)))
         self.put_host_back()
         deadly = self.deadly(noted)
         self.assertGreater(sum(map(len, deadly.values())), 45)
 
         noted, run_id = self.home / 'interrupted', self.create_run(plan)
-        while code := self.process(run_id, killing.Watch(noted, deadly)):
+        while code := self.process(run_id, Watch(noted, deadly)):
             last = killing.points(noted)[-1]
             self.assertEqual((-signal.SIGKILL, True), (code, last.died))
             if last.what in HALF_WAY:
@@ -144,14 +143,14 @@ class TestKilledMove(base.FunctionalTest):
         self.assertIn(f'recovered by nova-recovery (run {run_id})',
                       service['disabled_reason'])  # fmt: skip
 
-    def assert_may_go_on(self, run_id: str, point: killing.Point) -> None:
+    def assert_may_go_on(self, run_id: str, point: Point) -> None:
         """No gate of the command stands in the way of what is half done."""
         ended = self.recovery('run', 'resume', run_id)
         self.assertIn('There is no terminal to ask', ended.stderr, point)
         self.assertEqual(3, ended.code)
 
 
-class TestKilledRecovery(recovered.RecoveredTest):
+class TestKilledRecovery(RecoveredTest):
     """A whole host, 16 workers, killed wherever they are."""
 
     PAUSED = frozenset({'at3-ui02', 'at3-ui03', 'at3-ui06', 'at3-ui08'})
@@ -211,7 +210,7 @@ class TestKilledRecovery(recovered.RecoveredTest):
             )
         self.assert_out_of_service('host1', run_id)
 
-    def _assert_asked(self, before: recovered.Before, moved: bool) -> None:
+    def _assert_asked(self, before: Before, moved: bool) -> None:
         asked = self.state.actions(before.uuid)[len(before.actions) :]
         self.assertEqual(
             [('start' if before.ran else '') if moved else 'evacuate'],

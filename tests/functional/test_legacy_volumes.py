@@ -8,16 +8,15 @@ from typing import Any
 
 from nova_recovery import changes
 from nova_recovery.cloud import bulk
-from nova_recovery.cloud import cells
-from nova_recovery.cloud import database
-from nova_recovery.cloud import databases
 from nova_recovery.cloud import old_volumes as layouts
-from nova_recovery import exceptions
-from nova_recovery.procedures.disaster import legacy
-from nova_recovery.procedures.disaster import legacy_items
-from tests import base
-from tests.functional import dbserver
-from tests.functional import old_volumes
+from nova_recovery.cloud.cells import Cell
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.databases import CellDatabase, Databases
+from nova_recovery.exceptions import ChangeFailed, SchemaUnknown
+from nova_recovery.procedures.disaster import legacy, legacy_items
+from tests.base import TestCase
+from tests.functional import dbserver, old_volumes
+from tests.functional.old_volumes import OldVolumes
 
 OUTSIDE = old_volumes.OUTSIDE
 WEB = old_volumes.WEB
@@ -47,9 +46,7 @@ class Cases:
         self.assertEqual('done', outcome.state, list(self.journal.items(run)))
         after = self.everything()
         eligible = self.eligible()
-        others = {
-            row['id'] for row in after['volumes'].values()
-        } - eligible
+        others = {row['id'] for row in after['volumes'].values()} - eligible
         self.assert_same(
             self.of_volumes(self.before, others),
             self.of_volumes(after, others),
@@ -72,16 +69,14 @@ class Cases:
             # as it was before any of this
             names = ', '.join(f'`{name}`' for name in row)
             marks = ', '.join(['%s'] * len(row))
-            self.rows.sql(f'INSERT INTO guide ({names}) VALUES ({marks})',
+            self.rows.sql(
+                f'INSERT INTO guide ({names}) VALUES ({marks})',
                 list(row.values()),
             )
         for statement in self.guide():
-            self.rows.sql(statement.replace('volumes', 'guide')
-            )
+            self.rows.sql(statement.replace('volumes', 'guide'))
         guide = {
-            row['id']: row
-            for row in self.rows.sql('SELECT * FROM guide'
-            )
+            row['id']: row for row in self.rows.sql('SELECT * FROM guide')
         }
         for one in eligible:
             # what the guide forgot, and nova and cinder didn't
@@ -102,9 +97,7 @@ class Cases:
         return [one.format(server=self.server_column) for one in GUIDE]
 
     def check_metadata(
-        self,
-        after: dict[str, dict[Any, dict[str, Any]]],
-        eligible: set[Any],
+        self, after: dict[str, dict[Any, dict[str, Any]]], eligible: set[Any]
     ) -> None:
         for row in after.get('volume_admin_metadata', {}).values():
             if row['volume_id'] in eligible:
@@ -127,9 +120,9 @@ class Cases:
         run = self.start(self.plan(WEB))
         self.assertEqual('done', self.carry_out(run).state)
         after = self.everything()
-        touched = {
-            self.id_of(f'{status} web') for status in layouts.STALE
-        } | {self.id_of('unmapped')}
+        touched = {self.id_of(f'{status} web') for status in layouts.STALE} | {
+            self.id_of('unmapped')
+        }
         others = set(self.names.values()) - touched
         self.assert_same(
             self.of_volumes(self.before, others),
@@ -155,9 +148,7 @@ class Cases:
         self.assertRaises(Killed, self.carry_out, run, **volumes)
         states = {i.kind: i.state for i in self.journal.items(run)}
         self.assertEqual('done', states['clean-mappings'])
-        self.assertEqual(
-            self.before['volumes'], self.everything()['volumes']
-        )
+        self.assertEqual(self.before['volumes'], self.everything()['volumes'])
         self.assertEqual('done', self.carry_out(run).state)
         self.assert_clean('in-use web')
         self.assertEqual('undone', self.undo(run).state)
@@ -182,7 +173,7 @@ class Cases:
     def test_mappings_that_failed_keep_their_volumes(self) -> None:
         class Fails(type(changes.registry()['clean-mappings'])):
             def apply(self, *args: Any) -> str:
-                raise exceptions.ChangeFailed('no')
+                raise ChangeFailed('no')
 
         made = self.plan(WEB)
         run = self.start(made)
@@ -226,7 +217,8 @@ class Cases:
         class Flips(type(mappings)):
             def apply(self, *args: Any) -> str:
                 done = super().apply(*args)
-                rows.sql("UPDATE volumes SET status = 'error_deleting'"
+                rows.sql(
+                    "UPDATE volumes SET status = 'error_deleting'"
                     ' WHERE id = %s',
                     [flipped],
                 )
@@ -265,14 +257,10 @@ class Cases:
         else:
             change = f"status = 'in-use', {self.server_column} = %s"
             values = [named, taken]
-        self.rows.sql(f'UPDATE volumes SET {change} WHERE id = %s',
-            values,
-        )
+        self.rows.sql(f'UPDATE volumes SET {change} WHERE id = %s', values)
         theirs = self.of_volumes(self.everything(), {taken})
         self.undo(run)
-        self.assertEqual(
-            theirs, self.of_volumes(self.everything(), {taken})
-        )
+        self.assertEqual(theirs, self.of_volumes(self.everything(), {taken}))
         others = set(self.names.values()) - {taken}
         self.assert_same(
             self.of_volumes(self.before, others),
@@ -318,19 +306,19 @@ class Cases:
         self.assertEqual((), self.cleaning.steps)
 
 
-class EssexTest(Cases, old_volumes.OldVolumes):
+class EssexTest(Cases, OldVolumes):
     layout = 'L0'
     nova_schema = 'old-essex-nova'
     server_column = 'instance_id'
 
 
-class FolsomTest(Cases, old_volumes.OldVolumes):
+class FolsomTest(Cases, OldVolumes):
     layout = 'L1'
     nova_schema = 'old-folsom-nova'
     cinder_schema = 'old-folsom-cinder'
 
 
-class JunoTest(Cases, old_volumes.OldVolumes):
+class JunoTest(Cases, OldVolumes):
     layout = 'L1'
     nova_schema = 'old-juno-nova'
     cinder_schema = 'old-juno-cinder'
@@ -351,12 +339,10 @@ class JunoTest(Cases, old_volumes.OldVolumes):
             self.of_volumes(self.everything(), ids),
         )
         for name in names:
-            self.assertIn(
-                f'volume:{self.id_of(name)}', self.cleaning.left_out
-            )
+            self.assertIn(f'volume:{self.id_of(name)}', self.cleaning.left_out)
 
 
-class KiloTest(Cases, old_volumes.OldVolumes):
+class KiloTest(Cases, OldVolumes):
     layout = 'M1'
     nova_schema = 'old-kilo-nova'
     cinder_schema = 'old-kilo-cinder'
@@ -394,14 +380,12 @@ class KiloTest(Cases, old_volumes.OldVolumes):
             self.of_volumes(before, shared),
             self.of_volumes(self.everything(), shared),
         )
-        self.assertIn(
-            f'volume:{self.id_of("shared")}', self.cleaning.left_out
-        )
+        self.assertIn(f'volume:{self.id_of("shared")}', self.cleaning.left_out)
         self.carry_out(self.start(self.plan(WEB, OUTSIDE)))
         self.assert_clean('shared')
 
 
-class ModernTest(base.TestCase):
+class ModernTest(TestCase):
     """Where nova knows attachments, legacy doesn't apply."""
 
     def check(self, release: str) -> None:
@@ -409,20 +393,16 @@ class ModernTest(base.TestCase):
         for part in ('nova', 'cinder'):
             dbserver.load(f'legacy_{release}', f'{release}-{part}')
             found.append(
-                database.Database(
-                    part, dbserver.shared().url(f'legacy_{release}')
-                )
+                Database(part, dbserver.shared().url(f'legacy_{release}'))
             )
             self.addCleanup(found[-1].dispose)
             # the columns are read at once: both come into one database
             found[-1].tables.has('volumes')
-        both = databases.Databases(
-            None,
-            [databases.CellDatabase(cells.Cell('', 'cell1', ''), found[0])],
-            found[1],
+        both = Databases(
+            None, [CellDatabase(Cell('', 'cell1', ''), found[0])], found[1]
         )
         self.assertIsNone(legacy.layout(both))
-        self.assertRaises(exceptions.SchemaUnknown, legacy.clean, both)
+        self.assertRaises(SchemaUnknown, legacy.clean, both)
 
     def test_pike(self) -> None:
         self.check('nova16')

@@ -14,21 +14,21 @@ from typing import Any
 import fixtures
 import sqlalchemy as sa
 
-from nova_recovery.changes import once
-from nova_recovery.cloud import cas
-from nova_recovery.cloud import cells
-from nova_recovery.cloud import compute
-from nova_recovery.cloud import database
+from nova_recovery.changes.once import SentOnce
+from nova_recovery.cloud import cas, cells
+from nova_recovery.cloud.cells import Cell
+from nova_recovery.cloud.compute import Compute
+from nova_recovery.cloud.database import Database
 from nova_recovery.engine import planfile
-from tests.cloud import proxy
-from tests.functional import dead_host
+from tests.cloud.proxy import CommitProxy, GatewayTimeoutProxy
 from tests.functional import killing
+from tests.functional.dead_host import DeadHostTest
 from tests.unit.engine import world
 
 MOVED = {'volumes': ['iscsi'], 'state': 'paused'}
 
 
-class Holding(proxy.GatewayTimeoutProxy):
+class Holding(GatewayTimeoutProxy):
     """Keeps one POST to itself for a while, as proxies do.
 
     :param number: which one, from 1
@@ -50,7 +50,7 @@ class Holding(proxy.GatewayTimeoutProxy):
         return lost
 
 
-class TestLostAnswers(dead_host.DeadHostTest):
+class TestLostAnswers(DeadHostTest):
     wanted = {
         'evacuated': {'volumes': ['iscsi']},
         'moved': MOVED,
@@ -58,13 +58,13 @@ class TestLostAnswers(dead_host.DeadHostTest):
         'late': MOVED,
     }
 
-    def lose_commits(self) -> proxy.CommitProxy:
+    def lose_commits(self) -> CommitProxy:
         """Reach the cell's database through a proxy from now on."""
-        made = proxy.CommitProxy(self.practice.config.port('mariadb'))
+        made = CommitProxy(self.practice.config.port('mariadb'))
         self.addCleanup(made.close)
         load = cells.load_cells
 
-        def load_cells(*args: Any) -> list[cells.Cell]:
+        def load_cells(*args: Any) -> list[Cell]:
             return [
                 dataclasses.replace(
                     cell,
@@ -86,7 +86,7 @@ class TestLostAnswers(dead_host.DeadHostTest):
         """Whatever the run writes into the cell: it looks, and goes on."""
         between, moved = self.lose_commits(), self.server('committed')
         lost: list[str] = []
-        really_set, really_write = cas.update_one, database.Database.write
+        really_set, really_write = cas.update_one, Database.write
 
         def update_one(
             connection: Any, table: Any, key: Any, seen: Any, values: Any
@@ -100,7 +100,7 @@ class TestLostAnswers(dead_host.DeadHostTest):
 
         unknown = collections.Counter[str]()
 
-        def write(self_: database.Database, work: Any) -> Any:
+        def write(self_: Database, work: Any) -> Any:
             try:
                 return really_write(self_, work)
             except Exception as error:
@@ -128,7 +128,7 @@ class TestLostAnswers(dead_host.DeadHostTest):
         self.assertEqual(1, len(self.state.migrations(moved.uuid)))
         self.assert_out_of_service('host1', self.newest_run())
 
-    def between(self, made: proxy.GatewayTimeoutProxy) -> None:
+    def between(self, made: GatewayTimeoutProxy) -> None:
         """Reach nova's API through this proxy from now on."""
         self.addCleanup(made.close)
         self.useFixture(
@@ -140,9 +140,9 @@ class TestLostAnswers(dead_host.DeadHostTest):
 
     def before_sending(self, name: str, act: Any) -> None:
         """Call *act* with the path right before a request is sent."""
-        really = getattr(compute.Compute, name)
+        really = getattr(Compute, name)
 
-        def send(self_: compute.Compute, uuid: str, *args: Any) -> Any:
+        def send(self_: Compute, uuid: str, *args: Any) -> Any:
             act(f'/servers/{uuid}/action')
             return really(self_, uuid, *args)
 
@@ -154,9 +154,7 @@ class TestLostAnswers(dead_host.DeadHostTest):
 
     def test_gateway_timeout(self) -> None:
         """Start and evacuation are found in nova's own records."""
-        between = proxy.GatewayTimeoutProxy(
-            self.practice.config.port('nova-api')
-        )
+        between = GatewayTimeoutProxy(self.practice.config.port('nova-api'))
         self.between(between)
         sent: list[str] = []
 
@@ -199,7 +197,7 @@ class TestLostAnswers(dead_host.DeadHostTest):
         asked = self.state.actions(moved.uuid)
         self.assertNotIn('start', asked)
 
-        settled = once.SentOnce._settled
+        settled = SentOnce._settled
         found: list[Any] = []
 
         def arrives(self_: Any, *args: Any) -> Any:

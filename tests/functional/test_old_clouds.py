@@ -10,16 +10,18 @@ from typing import ClassVar
 
 import fixtures
 
-from tests import base
+from tests.base import TestCase
 from tests.functional import dbserver
+from tests.functional.dbserver import Rows
 from tests.unit.cli import programs
+from tests.unit.cli.programs import Ended
 
 SERVER = '3f57699a-e773-4650-a443-b4b37eed5a06'
 BESIDE = '3f57699a-e773-4650-a443-b4b37eed5a07'
 ON = 'old_nova'
 
 
-class OldCloudTest(base.TestCase):
+class OldCloudTest(TestCase):
     """No cells, no placement, no Keystone: a database and nova.conf."""
 
     commands: ClassVar[dict[str, type]] = {}
@@ -43,7 +45,7 @@ class OldCloudTest(base.TestCase):
     def cloud(self, schema: str) -> None:
         """Two computes, one of which is dead, and a server on each."""
         dbserver.load(ON, schema)
-        rows = dbserver.Rows(ON)
+        rows = Rows(ON)
         for number, host in enumerate(('np-rcc54', 'np-rcc46'), 1):
             rows.add(
                 'services',
@@ -77,14 +79,11 @@ class OldCloudTest(base.TestCase):
         rows.add_server(BESIDE, 'np-rcc5', 'at3-ui03')
         rows.close()
 
-    def run_program(self, *words: str) -> programs.Ended:
-        from nova_recovery import shell
+    def run_program(self, *words: str) -> Ended:
+        from nova_recovery.shell import Shell
 
         return programs.run(
-            self,
-            shell.Shell,
-            '',
-            [*words, '--recovery-config-file', str(self.conf)],
+            self, Shell, '', [*words, '--recovery-config-file', str(self.conf)]
         )
 
     def check(self, schema: str) -> None:

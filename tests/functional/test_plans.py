@@ -7,12 +7,12 @@ from __future__ import annotations
 import contextlib
 import json
 
-from tests.functional import recovered
+from tests.functional.recovered import RecoveredTest
 
 SOURCE, TARGET = 'host3', 'host2'
 
 
-class TestPlans(recovered.RecoveredTest):
+class TestPlans(RecoveredTest):
     """For servers of a host whose nova-compute was killed."""
 
     # The plans are of all servers of the host.
@@ -41,9 +41,7 @@ class TestPlans(recovered.RecoveredTest):
         for before in (self.server_before, self.left_before):
             self.assertEqual(before.row, self.state.row(before.uuid))
             self.assertEqual([], self.state.migrations(before.uuid))
-            self.assertEqual(
-                before.actions, self.state.actions(before.uuid)
-            )
+            self.assertEqual(before.actions, self.state.actions(before.uuid))
         now = self.state.service(SOURCE)
         for name in ('disabled', 'disabled_reason', 'forced_down'):
             self.assertEqual(self.service[name], now[name])
@@ -135,11 +133,7 @@ class TestPlans(recovered.RecoveredTest):
                 (self.server.name, '--target-for', f'{self.left.name}=host1'),
                 f'server {self.left.id} is none of those',
             ),
-            (
-                3,
-                (self.server.name, '--target-host', 'host9'),
-                'target-ready',
-            ),
+            (3, (self.server.name, '--target-host', 'host9'), 'target-ready'),
             (
                 2,
                 (self.server.name, '--override', 'cell-alive:cell1=so what'),

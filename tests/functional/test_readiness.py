@@ -14,15 +14,15 @@ import subprocess
 import time
 from typing import Any
 
-from nova_recovery.cloud import database as database_module
 from nova_recovery import readiness
+from nova_recovery.cloud.database import Database
 from nova_recovery.readiness import database as database_probe
-from tests import base as tests_base
-from tests.cloud import galera
-from tests.cloud import mariadb
-from tests.cloud import process
-from tests.cloud import services
-from tests.functional import base
+from nova_recovery.readiness import Row
+from nova_recovery.readiness.database import Server
+from tests.base import TestCase
+from tests.cloud import galera, mariadb, process, services
+from tests.cloud.galera import Galera
+from tests.functional.base import FunctionalTest
 
 JSON = dict[str, Any]
 
@@ -53,7 +53,7 @@ STOPPED = (
 PATIENCE = 15
 
 
-class ReadinessTest(base.FunctionalTest):
+class ReadinessTest(FunctionalTest):
     """What ``disaster assess --ready`` says."""
 
     def setUp(self) -> None:
@@ -141,7 +141,6 @@ class TestPracticeCloud(ReadinessTest):
         row = red['database/API, cell1, cinder']
         self.assertIn('read_only = ON', row['Observed'])
         self.assertIn('SET GLOBAL read_only = OFF', row['Mend'])
-
 
     def test_the_disks_of_the_host_itself(self) -> None:
         instances = self.practice.config.var / 'nova' / 'instances'
@@ -313,23 +312,23 @@ class TestQueues(ReadinessTest):
         self.start(*(services.compute(host) for host in ('host2', 'host3')))
         for server in servers:
             self.wait_for(
-                lambda server=server: not self.admin.compute.get_server(
-                    server
-                ).task_state,
+                lambda server=server: (
+                    not self.admin.compute.get_server(server).task_state
+                ),
                 f'server {server} to settle',
                 90,
             )
 
 
-class TestGalera(tests_base.TestCase):
+class TestGalera(TestCase):
     """A real cluster of three; needs no cloud."""
 
-    cluster: galera.Galera
+    cluster: Galera
 
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
-        cls.cluster = galera.Galera()
+        cls.cluster = Galera()
         cls.addClassCleanup(cls.cluster.stop)
         cls.cluster.start()
 
@@ -355,9 +354,7 @@ class TestGalera(tests_base.TestCase):
         self.assertEqual(readiness.NO_GO, row.state, row)
         self.assertIn('2 of 3 members', row.observed)
         # whoever is led to the one that is cut off
-        process.wait_for(
-            lambda: cluster.size(3) == 1, 60, 'one to be alone'
-        )
+        process.wait_for(lambda: cluster.size(3) == 1, 60, 'one to be alone')
         (row,) = self._rows(cluster, 3)
         self.assertEqual(readiness.NO_GO, row.state, row)
         self.assertIn('non-Primary', row.observed)
@@ -376,7 +373,7 @@ class TestGalera(tests_base.TestCase):
         (row,) = self._rows(cluster, 1)
         self.assertEqual(readiness.UNKNOWN, row.state, row)
 
-    def _cut_off(self, cluster: galera.Galera, node: int) -> None:
+    def _cut_off(self, cluster: Galera, node: int) -> None:
         # it hears and is heard no more, but goes on running
         cluster.sql(
             node,
@@ -384,12 +381,10 @@ class TestGalera(tests_base.TestCase):
             "SET GLOBAL wsrep_provider_options = 'gmcast.isolate=1'",
         )
 
-    def _rows(
-        self, cluster: galera.Galera, node: int
-    ) -> list[readiness.Row]:
-        server = database_probe.Server(
+    def _rows(self, cluster: Galera, node: int) -> list[Row]:
+        server = Server(
             ('cell1',),
             f'127.0.0.1:{cluster.port(node)}',
-            database_module.Database('cell1', cluster.url(node, 'mysql')),
+            Database('cell1', cluster.url(node, 'mysql')),
         )
         return list(database_probe.asked([server]))

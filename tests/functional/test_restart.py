@@ -7,12 +7,12 @@ from collections.abc import Iterable
 import dataclasses
 from typing import Any
 
-from nova_recovery.engine import plan
 from nova_recovery.engine import planfile
+from nova_recovery.engine.plan import Item, Plan, Step
 from nova_recovery.procedures import reboot
 from tests.cloud import services
-from tests.functional import base
 from tests.functional import disaster
+from tests.functional.base import FunctionalTest
 
 #: All but one of the servers are here; nova's power sync is off on it.
 HOST = 'host3'
@@ -38,7 +38,7 @@ class One:
     uuid: str = ''
 
 
-class TestRestart(base.FunctionalTest):
+class TestRestart(FunctionalTest):
     fresh = True
 
     def setUp(self) -> None:
@@ -93,9 +93,7 @@ class TestRestart(base.FunctionalTest):
             self.servers['broken'].uuid, error='no such volume'
         )
         self.practice.next_boot(self.servers['mute'].uuid, console=NO_ROOT)
-        self.practice.start(
-            services.compute(HOST), options=disaster.NO_SYNC
-        )
+        self.practice.start(services.compute(HOST), options=disaster.NO_SYNC)
         self.practice.start(services.compute(SYNCED))
         synced = self.servers['synced'].uuid
         self.wait_for(
@@ -114,14 +112,14 @@ class TestRestart(base.FunctionalTest):
             for step in of['steps']
             for item in step['items']
         }
-        items: list[plan.Item] = []
+        items: list[Item] = []
         for one in wanted:
             data: dict[str, Any] = {
                 'uuid': one.uuid, 'host': one.host, 'cell': cell,
             }  # fmt: skip
             subject = f'server:{one.uuid}'
             items.append(
-                plan.Item(
+                Item(
                     f'restart-server:{one.uuid}', 'restart-server', subject,
                     one.name,
                     {**data, 'mark': mark, 'seen': 0, 'settle': 5,
@@ -129,7 +127,7 @@ class TestRestart(base.FunctionalTest):
                 )
             )  # fmt: skip
             items.append(
-                plan.Item(
+                Item(
                     f'watch-boot:{one.uuid}', 'watch-boot',
                     f'boot:{one.uuid}', one.name, {**data, 'seconds': 3},
                     (subject,),
@@ -138,9 +136,9 @@ class TestRestart(base.FunctionalTest):
         limits = {'everywhere': 4, 'host': 3}
         path = self.home / 'restart.plan'
         planfile.save(
-            plan.Plan(
+            Plan(
                 reboot.PROCEDURE, 'restart what ran', {},
-                (plan.Step('restart', 'restart', tuple(items), limits),),
+                (Step('restart', 'restart', tuple(items), limits),),
             ),
             str(path),
         )  # fmt: skip

@@ -7,16 +7,14 @@ from __future__ import annotations
 import datetime
 import json
 
-from nova_recovery.cloud import cells
-from nova_recovery.cloud import database
-from nova_recovery.cloud import databases
-from nova_recovery.cloud import grants
-from nova_recovery.cloud import schema
-from nova_recovery.cloud import servers
-from nova_recovery.cloud import services
-from nova_recovery import exceptions
-from tests import base
+from nova_recovery.cloud import grants, schema, servers, services
+from nova_recovery.cloud.cells import Cell
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.databases import CellDatabase, Databases
+from nova_recovery.exceptions import DatabaseUnavailable, NotFound
+from tests.base import TestCase
 from tests.functional import dbserver
+from tests.functional.dbserver import Rows
 
 WEB = '3f57699a-e773-4650-a443-b4b37eed5a06'
 DATABASE = '6c1d5f57-f4a5-4b38-a6a9-8ed1d7d5bd36'
@@ -47,19 +45,19 @@ class Release:
         super().setUpClass()
         cls.schema = cls.nova.replace('-', '_')
         dbserver.load(cls.schema, cls.nova)
-        rows = dbserver.Rows(cls.schema)
+        rows = Rows(cls.schema)
         cls.ids = cls.fill(rows)
         rows.close()
         cls.api_schema = None
         if cls.api:
             cls.api_schema = cls.api.replace('-', '_')
             dbserver.load(cls.api_schema, cls.api)
-            rows = dbserver.Rows(cls.api_schema)
+            rows = Rows(cls.api_schema)
             rows.add('request_specs', instance_uuid=WEB, spec=json.dumps(SPEC))
             rows.close()
 
     @classmethod
-    def fill(cls, rows: dbserver.Rows) -> dict[str, int]:
+    def fill(cls, rows: Rows) -> dict[str, int]:
         ids = {
             WEB: rows.add_server(WEB, 'np-rcc4', 'at3-ui02', id=5561),
             DATABASE: rows.add_server(DATABASE, 'np-rcc4', 'db01'),
@@ -192,20 +190,19 @@ class Release:
         super().setUp()
         self.databases = self.open('reader')
 
-    def open(self, user: str) -> databases.Databases:
+    def open(self, user: str) -> Databases:
         server = dbserver.shared()
 
-        def opened(name: str, db: str) -> database.Database:
-            made = database.Database(name, server.url(db, user))
+        def opened(name: str, db: str) -> Database:
+            made = Database(name, server.url(db, user))
             self.addCleanup(made.dispose)
             return made
 
-        return databases.Databases(
+        return Databases(
             api=opened('API', self.api_schema) if self.api_schema else None,
             cells=[
-                databases.CellDatabase(
-                    cells.Cell('', 'cell1', ''),
-                    opened('cell1', self.schema),
+                CellDatabase(
+                    Cell('', 'cell1', ''), opened('cell1', self.schema)
                 )
             ],
         )
@@ -254,10 +251,7 @@ class Release:
             )
             # 0x15b9 is the server's id, but no EC2 id
             self.assertRaises(
-                exceptions.NotFound,
-                servers.find,
-                self.databases,
-                'i-000015b9',
+                NotFound, servers.find, self.databases, 'i-000015b9'
             )
         else:
             self.assertEqual(
@@ -266,9 +260,7 @@ class Release:
 
     def test_a_deleted_server_is_not_found(self) -> None:
         for name in (GONE, 'gone', '9'):
-            self.assertRaises(
-                exceptions.NotFound, servers.find, self.databases, name
-            )
+            self.assertRaises(NotFound, servers.find, self.databases, name)
 
     def test_facts_of_a_server(self) -> None:
         web = servers.find(self.databases, WEB)
@@ -278,8 +270,7 @@ class Release:
         (device,) = facts.devices
         self.assertEqual('/dev/vdb', device.device_name)
         self.assertEqual(
-            '12' if self.nova == 'old-essex-nova' else VOLUME,
-            device.volume_id,
+            '12' if self.nova == 'old-essex-nova' else VOLUME, device.volume_id
         )
         self.assertEqual(CONNECTION, device.connection_info)
         self.assertNotIn('chap-secret', repr(facts))
@@ -333,7 +324,7 @@ class Release:
         server.sql(None, "CREATE OR REPLACE USER least@'%' IDENTIFIED BY 'x'")
         for statement in grants.statements(cell, grants.CELL, 'least', '%'):
             server.sql(None, statement)
-        least = database.Database(
+        least = Database(
             'cell1',
             f'mysql+pymysql://least:x@127.0.0.1:{server.port}/{self.schema}',
         )
@@ -346,7 +337,7 @@ class Release:
             )
         )
         refused = self.assertRaises(
-            exceptions.DatabaseUnavailable,
+            DatabaseUnavailable,
             least.write,
             lambda connection: connection.execute(table.delete()),
         )
@@ -370,73 +361,73 @@ TRAIN = QUEENS | {'hidden'}
 BOBCAT = TRAIN | {'compute_id', 'dest-compute-id', 'shares'}
 
 
-class TestEssex(Release, base.TestCase):
+class TestEssex(Release, TestCase):
     nova = 'old-essex-nova'
     features = {'volumes-in-nova'}
 
 
-class TestFolsom(Release, base.TestCase):
+class TestFolsom(Release, TestCase):
     nova = 'old-folsom-nova'
     features = {'ec2-ids', 'volume-instance'}
 
 
-class TestJuno(Release, base.TestCase):
+class TestJuno(Release, TestCase):
     nova = 'old-juno-nova'
     features = {'node', 'ec2-ids', 'action-requests', 'volume-instance'}
 
 
-class TestKilo(Release, base.TestCase):
+class TestKilo(Release, TestCase):
     nova = 'old-kilo-nova'
     features = {'node', 'ec2-ids', 'action-requests', 'volume-instance'}
 
 
-class TestNova16(Release, base.TestCase):
+class TestNova16(Release, TestCase):
     nova, api = 'nova16-nova', 'nova16-nova_api'
     features = MODERN
 
 
-class TestNova17(Release, base.TestCase):
+class TestNova17(Release, TestCase):
     nova, api = 'nova17-nova', 'nova17-nova_api'
     features = QUEENS
 
 
-class TestNova19(Release, base.TestCase):
+class TestNova19(Release, TestCase):
     nova, api = 'nova19-nova', 'nova19-nova_api'
     features = QUEENS
 
 
-class TestNova22(Release, base.TestCase):
+class TestNova22(Release, TestCase):
     nova, api = 'nova22-nova', 'nova22-nova_api'
     features = TRAIN
 
 
-class TestNova25(Release, base.TestCase):
+class TestNova25(Release, TestCase):
     nova, api = 'nova25-nova', 'nova25-nova_api'
     features = TRAIN
 
 
-class TestNova27(Release, base.TestCase):
+class TestNova27(Release, TestCase):
     nova, api = 'nova27-nova', 'nova27-nova_api'
     features = TRAIN
 
 
-class TestNova30(Release, base.TestCase):
+class TestNova30(Release, TestCase):
     nova, api = 'nova30-nova', 'nova30-nova_api'
     features = BOBCAT
 
 
-class TestNova34(Release, base.TestCase):
+class TestNova34(Release, TestCase):
     nova, api = 'nova34-nova', 'nova34-nova_api'
     features = BOBCAT
 
 
-class TestCinderSchemas(base.TestCase):
+class TestCinderSchemas(TestCase):
     """Where cinder keeps an attachment is seen from its columns."""
 
     def features(self, release: str) -> frozenset[str]:
         name = f'{release}-cinder'
         dbserver.load(name.replace('-', '_'), name)
-        cinder = database.Database(
+        cinder = Database(
             'cinder', dbserver.shared().url(name.replace('-', '_'), 'reader')
         )
         self.addCleanup(cinder.dispose)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import time
 
-from tests.functional import base
+from tests.functional.base import FunctionalTest
 
 #: The others of host1 are active.
 STATES = {
@@ -17,7 +17,7 @@ STATES = {
 }
 
 
-class TestServerCommands(base.FunctionalTest):
+class TestServerCommands(FunctionalTest):
     """On the seeded servers."""
 
     fresh = True
@@ -99,9 +99,7 @@ class TestServerCommands(base.FunctionalTest):
             ended = self.done(
                 'host', 'recover', 'host1', '--fenced', 'off', '--yes', code=3
             )
-            self.assertRegex(
-                ended.stderr, r'unknown +apis-reachable +nova'
-            )
+            self.assertRegex(ended.stderr, r'unknown +apis-reachable +nova')
             self.assertEqual(0, self.state.service('host1')['disabled'])
             self.practice.start(name)
 

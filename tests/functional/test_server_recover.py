@@ -8,15 +8,15 @@ from typing import Any
 
 import fixtures
 
-from nova_recovery.changes import reconnect
+from nova_recovery.changes.reconnect import ReconnectVolume
 from tests.cloud import servers
-from tests.functional import recovered
+from tests.functional.recovered import Before, RecoveredTest
 
 SOURCE, TARGET = 'host3', 'host2'
 FENCED = ('--fenced', 'PDU port 14 is off')
 
 
-class TestServerRecover(recovered.RecoveredTest):
+class TestServerRecover(RecoveredTest):
     """From a host whose nova-compute was killed beside running guests."""
 
     fresh = True
@@ -123,7 +123,7 @@ class TestServerRecover(recovered.RecoveredTest):
         self.assertEqual({SOURCE: 'running'}, self.state.guests(server.id))
 
     def _kill_target_after_volumes(self) -> None:
-        real = reconnect.ReconnectVolume.apply
+        real = ReconnectVolume.apply
         died: list[str] = []
 
         def apply(*args: Any) -> str:
@@ -156,9 +156,7 @@ class TestServerRecover(recovered.RecoveredTest):
             ended.stderr, rf'source-unclaimed +{SOURCE}: claimed: .*run={run}'
         )
 
-    def _as_before(
-        self, before: recovered.Before, ports: Any, service: Any
-    ) -> None:
+    def _as_before(self, before: Before, ports: Any, service: Any) -> None:
         def steady(row: dict[str, Any]) -> dict[str, Any]:
             return {k: v for k, v in row.items() if k != 'updated_at'}
 

@@ -14,14 +14,16 @@ from typing import Any
 
 import fixtures
 
-from nova_recovery.cli import snapshot as commands
-from nova_recovery.cloud import cloud as cloud_module
 from nova_recovery import conf as conf_module
-from nova_recovery import exceptions
-from nova_recovery.snapshot import reading
+from nova_recovery.cli import snapshot as commands
+from nova_recovery.cloud.cloud import Cloud
+from nova_recovery.exceptions import ApiUnavailable
 from nova_recovery.snapshot import taking
-from tests import base
+from nova_recovery.snapshot.reading import Snapshot
+from nova_recovery.snapshot.taking import Request
+from tests.base import TestCase
 from tests.functional import dbserver
+from tests.functional.dbserver import Rows
 from tests.unit.cli import programs
 
 CELL1 = '11111111-1111-4111-8111-111111111111'
@@ -75,7 +77,7 @@ NETWORKS = [
 
 
 def fill_nova(name: str, essex: bool = False) -> None:
-    rows = dbserver.Rows(name)
+    rows = Rows(name)
     rows.add_server(
         WEB, 'np-rcc4', 'at3-ui02', id=5561, user_data=SECRET, memory_mb=2048
     )
@@ -169,7 +171,7 @@ def fill_nova(name: str, essex: bool = False) -> None:
 
 
 def fill_cinder(name: str) -> None:
-    rows = dbserver.Rows(name)
+    rows = Rows(name)
     for volume, device in ((ROOT, '/dev/vda'), (DATA, '/dev/vdb')):
         rows.add(
             'volumes',
@@ -209,7 +211,7 @@ def fill_cinder(name: str) -> None:
     rows.close()
 
 
-class SnapshotTestCase(base.TestCase):
+class SnapshotTestCase(TestCase):
     """A cloud with two servers and two volumes in real databases."""
 
     nova, api, cinder = 'nova34-nova', 'nova34-nova_api', 'nova34-cinder'
@@ -253,7 +255,7 @@ class SnapshotTestCase(base.TestCase):
 
     def connect_cell(self, url: str) -> None:
         api = self.database(self.api)
-        rows = dbserver.Rows(api)
+        rows = Rows(api)
         rows.add(
             'cell_mappings',
             uuid=CELL1,
@@ -273,21 +275,19 @@ class SnapshotTestCase(base.TestCase):
             f'[api_database]\nconnection = {self.server.url(api, "reader")}\n'
         )
 
-    def cloud(self) -> cloud_module.Cloud:
+    def cloud(self) -> Cloud:
         def connect() -> Any:
-            raise exceptions.ApiUnavailable('no credentials')
+            raise ApiUnavailable('no credentials')
 
-        cloud = cloud_module.Cloud(conf_module.load([str(self.ours)]), connect)
+        cloud = Cloud(conf_module.load([str(self.ours)]), connect)
         self.addCleanup(lambda: cloud.databases.dispose())
         return cloud
 
-    def take(self, **wanted: Any) -> reading.Snapshot:
+    def take(self, **wanted: Any) -> Snapshot:
         wanted = {'apis': False, **wanted}
         progress = wanted.pop('progress', lambda section, rows: None)
-        path = taking.take(
-            self.cloud(), taking.Request(**wanted), progress
-        )
-        snapshot = reading.Snapshot(path)
+        path = taking.take(self.cloud(), Request(**wanted), progress)
+        snapshot = Snapshot(path)
         self.addCleanup(snapshot.file.close)
         return snapshot
 
@@ -317,9 +317,9 @@ class TestContents(SnapshotTestCase):
         (tag,) = snapshot.rows('tags', server=WEB)
         self.assertEqual('important', tag['tag'])
         root, data = snapshot.rows('devices', server=WEB)
-        self.assertEqual((0, '/dev/vda'), (
-            root['boot_index'], root['device_name']
-        ))
+        self.assertEqual(
+            (0, '/dev/vda'), (root['boot_index'], root['device_name'])
+        )
         self.assertEqual(('data', 'iscsi'), (data['tag'], data['driver']))
         (interface,) = snapshot.rows('interfaces')
         self.assertEqual('["10.0.0.7","192.0.2.9"]', interface['addresses'])
@@ -334,9 +334,7 @@ class TestContents(SnapshotTestCase):
         )
         (node,) = snapshot.rows('nodes')
         self.assertEqual('np-rcc4', node['host'])
-        aggregates = [
-            row for row in snapshot.rows('aggregates', source='api')
-        ]
+        aggregates = [row for row in snapshot.rows('aggregates', source='api')]
         self.assertEqual(
             [('fast', '["np-rcc4"]', '{"ssd":"1"}')],
             [(r['name'], r['hosts'], r['metadata']) for r in aggregates],
@@ -450,9 +448,9 @@ class Behaviour:
 
     def test_from_create_to_delete(self) -> None:
         made = self.json('create --no-api')
-        self.assertEqual((2, 2, True), (
-            made['Servers'], made['Volumes'], made['Complete']
-        ))
+        self.assertEqual(
+            (2, 2, True), (made['Servers'], made['Volumes'], made['Complete'])
+        )
         (listed,) = self.json('list')
         self.assertEqual('complete', listed['State'])
         name = listed['Name']
@@ -567,9 +565,9 @@ class HostBehaviour(Behaviour):
         self.programs()
         here = self.compute_host('np-rcc4')
         made = self.json(f'create --local {here}')
-        self.assertEqual((1, 0, True), (
-            made['Hosts'], made['Servers'], made['Complete']
-        ))
+        self.assertEqual(
+            (1, 0, True), (made['Hosts'], made['Servers'], made['Complete'])
+        )
         self.assertRegex(made['File'], r'Z-np-rcc4\.snapshot$')
         (rules,) = self.json(
             f'show {made["File"]} --section rules --host np-rcc4'
@@ -597,9 +595,7 @@ class HostBehaviour(Behaviour):
             },
         )
         # of this host's rules now one is gone; other hosts can't be seen
-        (self.folder / 'bin' / 'iptables-save').write_text(
-            '#!/bin/sh\necho\n'
-        )
+        (self.folder / 'bin' / 'iptables-save').write_text('#!/bin/sh\necho\n')
         found = self.json('diff latest now --no-api', 4)
         self.assertEqual(
             [('rules-changed', 'host:control1')],

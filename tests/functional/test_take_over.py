@@ -11,15 +11,16 @@ from typing import Any
 
 import fixtures
 
-from nova_recovery.engine import planfile
 from nova_recovery import exit_codes
-from tests.functional import base
-from tests.functional import dead_host
+from nova_recovery.engine import planfile
 from tests.functional import killing
+from tests.functional.base import Ended
+from tests.functional.dead_host import DeadHostTest
+from tests.functional.killing import Watch
 from tests.unit.engine import world
 
 
-class TestTakeOver(dead_host.DeadHostTest):
+class TestTakeOver(DeadHostTest):
     """Journals of two controllers, and one cloud that both work on."""
 
     wanted = {
@@ -42,7 +43,7 @@ class TestTakeOver(dead_host.DeadHostTest):
         journal = f'sqlite:///{self.home}/{name}.sqlite'
         self.configure(conf, journal__connection=journal)
 
-        def recovery(*words: Any, code: int = 0) -> base.Ended:
+        def recovery(*words: Any, code: int = 0) -> Ended:
             with fixtures.MonkeyPatch('socket.gethostname', lambda: name):
                 return self.done(
                     *words, '--recovery-config-file', conf, code=code
@@ -64,7 +65,7 @@ class TestTakeOver(dead_host.DeadHostTest):
             )
             self.exported_early = self.home / 'early.run'
             self.first('run', 'export', run_id, self.exported_early)
-            watch = killing.Watch(
+            watch = Watch(
                 self.home / 'points',
                 {f'server:{self.moved.uuid}': {'move-record: journal done'}},
                 number,

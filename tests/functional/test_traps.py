@@ -7,7 +7,7 @@ from __future__ import annotations
 import pathlib
 
 from tests.cloud import services
-from tests.functional import recovered
+from tests.functional.recovered import RecoveredTest
 
 SOURCE, TARGET = 'host3', 'host2'
 FENCED = ('--fenced', 'PDU port 14 is off')
@@ -15,7 +15,7 @@ FENCED = ('--fenced', 'PDU port 14 is off')
 RESERVED = 512
 
 
-class TestTraps(recovered.RecoveredTest):
+class TestTraps(RecoveredTest):
     """Each would bring harm after the recovery."""
 
     fresh = True
@@ -73,9 +73,7 @@ class TestTraps(recovered.RecoveredTest):
             ),
             'the resource tracker',
         )
-        self.assertEqual(
-            'running', self.state.guests(server.id).get(TARGET)
-        )
+        self.assertEqual('running', self.state.guests(server.id).get(TARGET))
         self.assertEqual({TARGET}, set(self.state.allocations(server.id)))
 
     def test_a_request_that_waits(self) -> None:

@@ -12,22 +12,21 @@ from collections.abc import Callable
 from concurrent import futures
 import pathlib
 import threading
-from typing import Any
-from typing import TypeVar
+from typing import Any, TypeVar
 import uuid as uuid_module
 
-from nova_recovery.changes import claim_server
-from nova_recovery.changes import host
-from nova_recovery.changes import record
-from nova_recovery.cloud import cells
-from nova_recovery.cloud import database
-from nova_recovery.cloud import databases
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
-from tests import base
-from tests.cloud import galera
-from tests.cloud import mariadb
-from tests.cloud import process
+from nova_recovery.changes.claim_server import ClaimServer
+from nova_recovery.changes.host import ClaimHost
+from nova_recovery.changes.record import MoveRecord
+from nova_recovery.cloud.cells import Cell
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.databases import CellDatabase, Databases
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import ClaimLost, Conflict, RecoveryError
+from tests.base import TestCase
+from tests.cloud import galera, process
+from tests.cloud.galera import Galera
+from tests.cloud.mariadb import MariaDB
 
 SCHEMA = pathlib.Path(__file__).parents[1] / 'schemas' / 'nova34-nova.sql'
 ROUNDS = 12
@@ -37,7 +36,7 @@ PATIENCE = 60
 T = TypeVar('T')
 
 
-class Meeting(database.Database):
+class Meeting(Database):
     """Waits before COMMIT, the first time, for whoever else is there."""
 
     def __init__(self, url: str) -> None:
@@ -63,25 +62,21 @@ class Operator:
     def __init__(self, who: str, url: str) -> None:
         self.marker = f'nova-recovery run={who * 8} by={who}@ctl-{who}'
         self.database = Meeting(url)
-        cell = cells.Cell('', 'cell1', url)
-        self.databases = databases.Databases(
-            None, [databases.CellDatabase(cell, self.database)]
-        )
+        cell = Cell('', 'cell1', url)
+        self.databases = Databases(None, [CellDatabase(cell, self.database)])
         self.cloud = self
 
 
-class TestTwoNodes(base.TestCase):
-    cluster: galera.Galera
+class TestTwoNodes(TestCase):
+    cluster: Galera
 
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
-        cls.cluster = galera.Galera()
+        cls.cluster = Galera()
         cls.addClassCleanup(cls.cluster.stop)
         cls.cluster.start()
-        client = mariadb.MariaDB(
-            cls.cluster.directory / 'client', cls.cluster.port(1)
-        )
+        client = MariaDB(cls.cluster.directory / 'client', cls.cluster.port(1))
         client.load('nova', SCHEMA)
         cls.cluster.sql(
             1,
@@ -145,7 +140,7 @@ class TestTwoNodes(base.TestCase):
                 barrier.wait(PATIENCE)
             try:
                 act(operator)
-            except exceptions.RecoveryError as error:
+            except RecoveryError as error:
                 return error
             return None
 
@@ -163,8 +158,8 @@ class TestTwoNodes(base.TestCase):
         return winner, lost[0]
 
     def test_one_of_two_claims_on_a_host_is_made(self) -> None:
-        change = host.ClaimHost()
-        item = plan.Item(
+        change = ClaimHost()
+        item = Item(
             'claim-host:host1', 'claim-host', 'host:host1', 'host1',
             {'cell': 'cell1', 'service_id': SERVICE, 'report_count': 0},
         )  # fmt: skip
@@ -179,7 +174,7 @@ class TestTwoNodes(base.TestCase):
                 lambda operator: change.apply(item, operator, seen),
                 meet=number % 2 == 0,
             )
-            self.assertIsInstance(error, exceptions.ClaimLost)
+            self.assertIsInstance(error, ClaimLost)
             self.assertIn(winner.marker, str(error))
             self.wait_everywhere(
                 'SELECT disabled, disabled_reason FROM services',
@@ -189,10 +184,10 @@ class TestTwoNodes(base.TestCase):
         self.assertEqual(2, len(winners), 'the same one won all rounds')
 
     def test_one_of_two_claims_on_a_server_is_made(self) -> None:
-        change = claim_server.ClaimServer()
+        change = ClaimServer()
         for number in range(ROUNDS):
             uuid = self.new_server()
-            item = plan.Item(
+            item = Item(
                 f'claim-server:{uuid}', 'claim-server', f'server:{uuid}',
                 'web', {'cell': 'cell1', 'uuid': uuid},
             )  # fmt: skip
@@ -200,7 +195,7 @@ class TestTwoNodes(base.TestCase):
                 lambda operator, item=item: change.apply(item, operator, {}),
                 meet=number % 2 == 0,
             )
-            self.assertIsInstance(error, exceptions.ClaimLost)
+            self.assertIsInstance(error, ClaimLost)
             run = winner.marker.split(' ')[1]
             self.assertIn(run, str(error))
             tags = self.sql('SELECT tag FROM tags WHERE resource_id=%s', uuid)
@@ -208,7 +203,7 @@ class TestTwoNodes(base.TestCase):
             self.assertEqual(1, sum(run in row['tag'] for row in tags))
 
     def test_one_of_two_moves_of_a_server_is_made(self) -> None:
-        change = record.MoveRecord()
+        change = MoveRecord()
         for number in range(ROUNDS):
             uuid = self.new_server()
             targets = {
@@ -223,18 +218,13 @@ class TestTwoNodes(base.TestCase):
             ) -> None:
                 item = _move(uuid, targets[operator.marker])
                 change.apply(
-                    item,
-                    operator,
-                    {'tombstone': str(uuid_module.uuid4())},
+                    item, operator, {'tombstone': str(uuid_module.uuid4())}
                 )
 
             winner, error = self.race(move, meet=number % 2 == 0)
             target = targets[winner.marker]
-            self.assertIsInstance(error, exceptions.Conflict)
-            self.assertEqual(
-                ('host1', target),
-                error.differences['host'],
-            )
+            self.assertIsInstance(error, Conflict)
+            self.assertEqual(('host1', target), error.differences['host'])
             self.wait_everywhere(
                 'SELECT host, node, vm_state FROM instances'
                 f' WHERE uuid="{uuid}"',
@@ -251,9 +241,9 @@ class TestTwoNodes(base.TestCase):
             )
 
 
-def _move(uuid: str, target: str) -> plan.Item:
+def _move(uuid: str, target: str) -> Item:
     seen = {'host': 'host1', 'node': 'host1', 'vm_state': 'paused'}
-    return plan.Item(
+    return Item(
         f'move-record:{uuid}',
         'move-record',
         f'server:{uuid}',

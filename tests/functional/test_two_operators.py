@@ -12,17 +12,18 @@ import os
 import pathlib
 import signal
 
-from nova_recovery.engine import journal as journal_module
 from nova_recovery.engine import planfile
-from tests.functional import base
+from nova_recovery.engine.journal import Journal, RunRecord
 from tests.functional import killing
-from tests.functional import recovered
+from tests.functional.base import Ended
+from tests.functional.killing import Watch
+from tests.functional.recovered import RecoveredTest
 from tests.unit.engine import world
 
 OPERATORS = ('anna', 'bert')
 
 
-class TwoOperatorsTest(recovered.RecoveredTest):
+class TwoOperatorsTest(RecoveredTest):
     def setUp(self) -> None:
         super().setUp()
         self.confs = {who: self.home / f'{who}.conf' for who in OPERATORS}
@@ -32,8 +33,8 @@ class TwoOperatorsTest(recovered.RecoveredTest):
     def url(self, who: str) -> str:
         return f'sqlite:///{self.home}/{who}.sqlite'
 
-    def runs(self, who: str) -> list[journal_module.RunRecord]:
-        journal = journal_module.Journal.open(self.url(who))
+    def runs(self, who: str) -> list[RunRecord]:
+        journal = Journal.open(self.url(who))
         self.addCleanup(journal.close)
         return journal.runs()
 
@@ -48,7 +49,7 @@ class TestCommands(TwoOperatorsTest):
         )
         self.lose_power('host1')
 
-        def recover(who: str) -> base.Ended:
+        def recover(who: str) -> Ended:
             return self.subprocess_recovery(
                 'host', 'recover', 'host1', '--fenced', 'PDU port 14 is off',
                 '--shared-storage', '--yes', '--recovery-config-file',
@@ -127,7 +128,7 @@ class TestWorstMoment(TwoOperatorsTest):
 
     def poised(self, who: str, run_id: str) -> int:
         """A process that stands still between its look and its claim."""
-        watch = killing.Watch(
+        watch = Watch(
             self.home / f'{who}.points',
             {'host:host1': {'claim-host: journal intent'}},
             signal.SIGSTOP,
@@ -145,7 +146,7 @@ class TestWorstMoment(TwoOperatorsTest):
 
     def assert_loser(self, loser: str, runs: dict[str, str]) -> None:
         """It did nothing, and can tell whose the host is."""
-        journal = journal_module.Journal.open(self.url(loser))
+        journal = Journal.open(self.url(loser))
         self.addCleanup(journal.close)
         claim, *rest = journal.items(runs[loser])
         self.assertEqual('conflict', claim.state)

@@ -9,20 +9,17 @@ import time
 from typing import Any
 
 from nova_recovery.changes import volume_reset
-from nova_recovery.cli import run_undo
 from nova_recovery.cli import volume
-from nova_recovery.cloud import databases
-from nova_recovery.engine import change
-from nova_recovery import exceptions
-from nova_recovery.procedures.volumes import assess
-from nova_recovery.procedures.volumes import attach
-from nova_recovery.procedures.volumes import pair
-from nova_recovery.procedures.volumes import read
-from nova_recovery.procedures.volumes import reset
-from tests.functional import volume_rows
-from tests.functional.volume_rows import ago
-from tests.functional.volume_rows import uuid
-from tests.unit.cli import programs
+from nova_recovery.cli.run_undo import UndoRun
+from nova_recovery.cli.volume import CheckVolume
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.databases import CellDatabase, Databases
+from nova_recovery.engine.change import Past, State
+from nova_recovery.exceptions import Conflict
+from nova_recovery.procedures.volumes import assess, attach, pair, read, reset
+from nova_recovery.procedures.volumes.read import Scope
+from tests.functional.volume_rows import ago, uuid, VolumesTestCase
+from tests.unit.cli.programs import Ended, Standalone
 
 #: Not of attachments: cinder's own work, and what failed of it.
 NEVER = (
@@ -33,14 +30,14 @@ NEVER = (
 )  # fmt: skip
 
 
-class Check(volume_rows.VolumesTestCase):
+class Check(VolumesTestCase):
     def codes(self, **scope: Any) -> dict[tuple[str, str], str]:
         """(volume's name, server's name) -> code of each finding."""
         names = {
             row['id']: row['display_name']
             for row in self.rows('cinder', 'volumes')
         }
-        result = assess.assess(self.cloud, read.Scope(**scope))
+        result = assess.assess(self.cloud, Scope(**scope))
         return {
             (names.get(one.volume, one.volume), result.found.name(one.server)):
             one.code
@@ -54,7 +51,7 @@ class TestCheck(Check):
         self.add_attached('web', 'data')
         self.add_volume('free', 'available', 'detached')
         self.add_volume('gone', 'in-use', 'attached', deleted=1)
-        result = assess.assess(self.cloud, read.Scope())
+        result = assess.assess(self.cloud, Scope())
         self.assertEqual((), result.findings)
         self.assertTrue(result.consistent)
         self.assertIn('2 volumes and 1 mappings of 1', result.summary())
@@ -91,7 +88,7 @@ class TestCheck(Check):
             self.add_attachment(name, f'of-{name}', name)
         self.add_volume('of-glance')
         self.add_attachment('glance', 'of-glance', None)
-        result = assess.assess(self.cloud, read.Scope())
+        result = assess.assess(self.cloud, Scope())
         self.assertEqual(
             {
                 uuid('of-deleted'): 'cinder has it attached, and the server '
@@ -147,16 +144,14 @@ class TestCheck(Check):
         self.add_volume('data')
         self.add_attachment('held', 'data', 'web')
         self.add_volume('alone')
-        down = databases.CellDatabase(
+        down = CellDatabase(
             self.databases.cells[0].cell,
-            volume_rows.database.Database(
-                'cell1', 'mysql+pymysql://nova:x@127.0.0.1:1/nova'
-            ),
+            Database('cell1', 'mysql+pymysql://nova:x@127.0.0.1:1/nova'),
         )
-        self.cloud.databases = databases.Databases(
+        self.cloud.databases = Databases(
             self.databases.api, [down], self.databases.cinder
         )
-        result = assess.assess(self.cloud, read.Scope())
+        result = assess.assess(self.cloud, Scope())
         self.assertEqual((), result.findings)
         self.assertEqual({'cell1'}, set(result.found.silent))
         plan = self.decided('alone')
@@ -211,13 +206,13 @@ class TestReset(Check):
         (item,) = plan.items()
         return item
 
-    def apply(self, item: Any) -> change.Past:
+    def apply(self, item: Any) -> Past:
         one = volume_reset.ResetVolume()
         context: Any = self
         seen = one.observe(item, context, None)
-        self.assertEqual(change.State.BEFORE, seen.state, seen.detail)
+        self.assertEqual(State.BEFORE, seen.state, seen.detail)
         one.apply(item, context, seen.image)
-        return change.Past(seen.image, {})
+        return Past(seen.image, {})
 
     def test_there_and_back(self) -> None:
         self.add_server('web', deleted=5)
@@ -253,7 +248,7 @@ class TestReset(Check):
         one = volume_reset.ResetVolume()
         context: Any = self
         seen = one.observe(item, context, past)
-        self.assertEqual(change.State.AFTER, seen.state)
+        self.assertEqual(State.AFTER, seen.state)
         self.assertEqual('as it was', one.revert(item, context, past))
         self.assertEqual('already as it was', one.revert(item, context, past))
 
@@ -296,13 +291,9 @@ class TestReset(Check):
             [uuid('data')],
         )
         before = self.all_rows()
-        self.assertRaises(
-            exceptions.Conflict, one.apply, item, context, image
-        )
+        self.assertRaises(Conflict, one.apply, item, context, image)
         self.assertEqual(before, self.all_rows())
-        self.assertEqual(
-            change.State.NEITHER, one.observe(item, context, None).state
-        )
+        self.assertEqual(State.NEITHER, one.observe(item, context, None).state)
 
     def test_an_attachment_comes_between_look_and_write(self) -> None:
         """The volume's own row looks as before."""
@@ -313,9 +304,7 @@ class TestReset(Check):
         image = one.observe(item, context, None).image
         self.add_attachment('new', 'data', 'web', attach_status='reserved')
         before = self.all_rows()
-        self.assertRaises(
-            exceptions.Conflict, one.apply, item, context, image
-        )
+        self.assertRaises(Conflict, one.apply, item, context, image)
         self.assertEqual(before, self.all_rows())
 
     def test_undo_after_somebody_else_attached_it(self) -> None:
@@ -330,22 +319,22 @@ class TestReset(Check):
         before = self.all_rows()
         context: Any = self
         self.assertRaises(
-            exceptions.Conflict,
+            Conflict,
             volume_reset.ResetVolume().revert, item, context, past,
         )  # fmt: skip
         self.assertEqual(before, self.all_rows())
 
 
-class TestCommands(programs.Standalone, Check):
+class TestCommands(Standalone, Check):
     """As they are typed; no API is there, and none is needed."""
 
     commands = {
-        'volume check': volume.CheckVolume,
+        'volume check': CheckVolume,
         'volume reset': volume.ResetVolume,
-        'run undo': run_undo.UndoRun,
+        'run undo': UndoRun,
     }
 
-    def run_command(self, *words: str) -> programs.Ended:
+    def run_command(self, *words: str) -> Ended:
         self.nova_conf, self.cinder_conf, ours = self.create_tempfiles(
             [
                 (
@@ -355,17 +344,12 @@ class TestCommands(programs.Standalone, Check):
                 for one, group, url in (
                     ('nova', 'api_database', self.server.url('vol_nova_api')),
                     ('cinder', 'database', self.server.url('vol_cinder')),
-                    (
-                        'ours',
-                        'journal',
-                        f'sqlite:///{self.journal}',
-                    ),
+                    ('ours', 'journal', f'sqlite:///{self.journal}'),
                 )
             ]
         )
         ended = self.run_program(
-            ' '.join(words)
-            + f' --nova-config-file {self.nova_conf}'
+            ' '.join(words) + f' --nova-config-file {self.nova_conf}'
             f' --cinder-config-file {self.cinder_conf}'
             f' --recovery-config-file {ours}'
         )

@@ -9,15 +9,14 @@ from typing import Any
 
 import fixtures
 
-from nova_recovery.cloud import compute
-from tests.cloud import servers
-from tests.cloud import services
-from tests.functional import base
+from nova_recovery.cloud.compute import Compute
+from tests.cloud import servers, services
+from tests.functional.base import Ended, FunctionalTest, JSON
 
 HOST = 'host1'
 
 
-class TestVolumes(base.FunctionalTest):
+class TestVolumes(FunctionalTest):
     """Each trap, made as it comes about, then mended."""
 
     fresh = True
@@ -43,12 +42,12 @@ class TestVolumes(base.FunctionalTest):
         self.assertEqual(4 if worse else 0, ended.code, ended.stderr)
         return {one['Code']: one['Fix'] for one in found}
 
-    def fix(self, words: str, *more: str, code: int = 0) -> base.Ended:
+    def fix(self, words: str, *more: str, code: int = 0) -> Ended:
         """Type what volume check told."""
         words = words.removeprefix('openstack recovery ')
         return self.done(*words.split(), '--yes', *more, code=code)
 
-    def volume(self, uuid: str) -> base.JSON:
+    def volume(self, uuid: str) -> JSON:
         (row,) = self.practice.sql(
             'cinder', 'SELECT * FROM volumes WHERE id = %s', [uuid]
         )
@@ -186,7 +185,7 @@ class TestVolumes(base.FunctionalTest):
         """Somebody attaches it between our look and our request."""
         server = self.create_server(host=HOST)
         volume = self.new_volume()
-        real = compute.Compute.attach_volume
+        real = Compute.attach_volume
         sent: list[str] = []
 
         def attach(nova: Any, *words: Any) -> str:
@@ -196,8 +195,7 @@ class TestVolumes(base.FunctionalTest):
 
         self.useFixture(
             fixtures.MonkeyPatch(
-                'nova_recovery.cloud.compute.Compute.attach_volume',
-                attach,
+                'nova_recovery.cloud.compute.Compute.attach_volume', attach
             )
         )
         self.done('volume', 'attach', server.id, volume, '--yes')
@@ -278,12 +276,12 @@ class TestVolumes(base.FunctionalTest):
         server = self.create_server(host=HOST, boot_from_volume='iscsi')
         (row,) = self.state.devices(server.id)
         self.cinder_reset(row['volume_id'])
+
         def killed(*words: Any) -> None:
             raise KeyboardInterrupt
 
         patch = fixtures.MonkeyPatch(
-            'nova_recovery.changes.volume_exchange.exchange',
-            killed,
+            'nova_recovery.changes.volume_exchange.exchange', killed
         )
         with patch:
             self.recovery(

@@ -10,12 +10,13 @@ import types
 from typing import Any
 import uuid as uuid_module
 
-from nova_recovery.cloud import cells
-from nova_recovery.cloud import database
-from nova_recovery.cloud import databases
-from nova_recovery import exceptions
-from tests import base
+from nova_recovery.cloud.cells import Cell
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.databases import CellDatabase, Databases
+from nova_recovery.exceptions import ApiUnavailable
+from tests.base import TestCase
 from tests.functional import dbserver
+from tests.functional.dbserver import Rows
 
 JSON = dict[str, Any]
 CELL1 = '11111111-1111-4111-8111-111111111111'
@@ -43,10 +44,10 @@ class _Silent:
     """A nova whose API does not answer."""
 
     def service(self, host: str) -> JSON:
-        raise exceptions.ApiUnavailable('nova: no answer')
+        raise ApiUnavailable('nova: no answer')
 
 
-class VolumesTestCase(base.TestCase):
+class VolumesTestCase(TestCase):
     """An API database, one cell and cinder, all empty.
 
     Subclasses name the schemas; every row of a test is older than an hour.
@@ -66,7 +67,7 @@ class VolumesTestCase(base.TestCase):
         self.server = dbserver.shared()
         self.empty()
         self.nova, self.api, self.cinder = (
-            dbserver.Rows(f'{self.prefix}_{side}')
+            Rows(f'{self.prefix}_{side}')
             for side in ('nova', 'nova_api', 'cinder')
         )
         for rows in (self.nova, self.api, self.cinder):
@@ -81,7 +82,7 @@ class VolumesTestCase(base.TestCase):
             disabled=0,
         )
         opened = {
-            side: database.Database(
+            side: Database(
                 'cell1' if side == 'nova' else side,
                 self.server.url(f'{self.prefix}_{side}'),
             )
@@ -89,13 +90,9 @@ class VolumesTestCase(base.TestCase):
         }
         for one in opened.values():
             self.addCleanup(one.dispose)
-        self.databases = databases.Databases(
+        self.databases = Databases(
             api=opened['nova_api'],
-            cells=[
-                databases.CellDatabase(
-                    cells.Cell(CELL1, 'cell1', ''), opened['nova']
-                )
-            ],
+            cells=[CellDatabase(Cell(CELL1, 'cell1', ''), opened['nova'])],
             cinder=opened['cinder'],
         )
         #: As a procedure sees it, without any API.
@@ -184,11 +181,7 @@ class VolumesTestCase(base.TestCase):
         return uuid(name)
 
     def add_mapping(
-        self,
-        server: str,
-        volume: str,
-        attachment: str | None,
-        **values: Any,
+        self, server: str, volume: str, attachment: str | None, **values: Any
     ) -> int:
         number = self.nova.add(
             'block_device_mapping',

@@ -22,35 +22,35 @@ class Archive:
         """Add a directory, and those above it, once."""
         if not path or path in self._directories:
             return
-        self.directory(path.rpartition("/")[0])
+        self.directory(path.rpartition('/')[0])
         self._directories.add(path)
-        self._entry(path, stat.S_IFDIR | mode, b"")
+        self._entry(path, stat.S_IFDIR | mode, b'')
 
     def file(self, path: str, content: bytes, mode: int = 0o755) -> None:
         """Add a file."""
-        self.directory(path.rpartition("/")[0])
+        self.directory(path.rpartition('/')[0])
         self._entry(path, stat.S_IFREG | mode, content)
 
     def link(self, path: str, target: str) -> None:
         """Add a symbolic link."""
-        self.directory(path.rpartition("/")[0])
+        self.directory(path.rpartition('/')[0])
         self._entry(path, stat.S_IFLNK | 0o777, target.encode())
 
     def finished(self) -> bytes:
         """Return the archive."""
-        self._entry("TRAILER!!!", 0, b"")
+        self._entry('TRAILER!!!', 0, b'')
         return bytes(self._data)
 
     def _entry(self, path: str, mode: int, content: bytes) -> None:
         self._entries += 1
-        name = path.encode() + b"\0"
+        name = path.encode() + b'\0'
         numbers = [self._entries, mode, 0, 0, 1, 0, len(content)]
         numbers += [0, 0, 0, 0, len(name), 0]
-        header = "070701" + "".join(f"{number:08x}" for number in numbers)
+        header = '070701' + ''.join(f'{number:08x}' for number in numbers)
         self._data += header.encode() + name
         self._pad()
         self._data += content
         self._pad()
 
     def _pad(self) -> None:
-        self._data += b"\0" * (-len(self._data) % 4)
+        self._data += b'\0' * (-len(self._data) % 4)

@@ -11,12 +11,13 @@ import signal
 import uuid as uuid_module
 
 from tests.cloud import process
-from tests.guests import image as image_module
+from tests.cloud.process import CloudError, Daemon
+from tests.guests.image import Image
 
 #: Seconds for a guest to boot on a busy machine without KVM.
 BOOT = 60
 #: Where a guest finds this machine's loopback (qemu's user network).
-HOST = "10.0.2.2"
+HOST = '10.0.2.2'
 
 
 class Guest:
@@ -31,7 +32,7 @@ class Guest:
     def __init__(
         self,
         name: str,
-        image: image_module.Image,
+        image: Image,
         directory: pathlib.Path,
         vanishes: bool = False,
         reboot_after: int = 1,
@@ -40,28 +41,28 @@ class Guest:
         self.uuid = str(uuid_module.uuid4())
         self.port = process.free_port()
         words = [
-            "console=ttyS0 quiet panic=-1 mitigations=off nokaslr",
-            f"random.trust_cpu=on net.ifnames=0 reboot_after={reboot_after}",
+            'console=ttyS0 quiet panic=-1 mitigations=off nokaslr',
+            f'random.trust_cpu=on net.ifnames=0 reboot_after={reboot_after}',
         ]
         if vanishes:
-            words.append("vanish")
-        emulator = process.program("qemu-system-x86_64", "qemu-system-x86")
-        network = f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:22"
-        self._daemon = process.Daemon(
+            words.append('vanish')
+        emulator = process.program('qemu-system-x86_64', 'qemu-system-x86')
+        network = f'user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:22'
+        self._daemon = Daemon(
             name=name,
             argv=[
-                *(emulator, "-nodefaults", "-no-user-config"),
-                *("-display", "none", "-serial", "stdio"),
-                *("-accel", "tcg", "-m", "128", "-uuid", self.uuid),
-                *("-kernel", str(image.kernel)),
-                *("-initrd", str(image.archive)),
-                *("-append", " ".join(words)),
-                *("-netdev", network),
-                *("-device", "virtio-net-pci,netdev=net,romfile="),
-                *("-device", "virtio-rng-pci"),
+                *(emulator, '-nodefaults', '-no-user-config'),
+                *('-display', 'none', '-serial', 'stdio'),
+                *('-accel', 'tcg', '-m', '128', '-uuid', self.uuid),
+                *('-kernel', str(image.kernel)),
+                *('-initrd', str(image.archive)),
+                *('-append', ' '.join(words)),
+                *('-netdev', network),
+                *('-device', 'virtio-net-pci,netdev=net,romfile='),
+                *('-device', 'virtio-rng-pci'),
             ],
-            pid_file=directory / f"{name}.pid",
-            log_file=directory / f"{name}.console",
+            pid_file=directory / f'{name}.pid',
+            log_file=directory / f'{name}.console',
         )
 
     def start(self) -> None:
@@ -82,11 +83,11 @@ class Guest:
 
     def boots(self) -> list[str]:
         """Return the boot_id of each of its boots, oldest first."""
-        return re.findall(r"^boot (\S+)\s*$", self.console(), re.M)
+        return re.findall(r'^boot (\S+)\s*$', self.console(), re.M)
 
     def asked(self) -> int:
         """Return how often it was asked from inside to reboot."""
-        return self.console().count("asked to reboot")
+        return self.console().count('asked to reboot')
 
     def wait_booted(self, times: int = 1) -> None:
         """Wait until it serves for the nth time.
@@ -95,21 +96,21 @@ class Guest:
         """
         try:
             process.wait_for(
-                lambda: len(self.boots()) >= times, BOOT, "a boot", 0.1
+                lambda: len(self.boots()) >= times, BOOT, 'a boot', 0.1
             )
-        except process.CloudError as error:
-            raise process.CloudError(
-                f"{self.name}: {error}\n{self._daemon.log_tail()}"
+        except CloudError as error:
+            raise CloudError(
+                f'{self.name}: {error}\n{self._daemon.log_tail()}'
             ) from error
 
     def console(self) -> str:
         """Return what it has written on its console."""
         try:
-            return self._daemon.log_file.read_text(errors="replace")
+            return self._daemon.log_file.read_text(errors='replace')
         except FileNotFoundError:
-            return ""
+            return ''
 
     def _signal(self, number: signal.Signals) -> None:
         pid = self._daemon.pid()
-        assert pid is not None, f"{self.name} does not run"
+        assert pid is not None, f'{self.name} does not run'
         os.kill(pid, number)

@@ -7,10 +7,10 @@ from __future__ import annotations
 import os
 import pathlib
 
-from tests import base
+from tests.base import TestCase
 
 
-def compare(test: base.TestCase, path: pathlib.Path, text: str) -> None:
+def compare(test: TestCase, path: pathlib.Path, text: str) -> None:
     """Fail if the text isn't what the file has.
 
     With GOLDEN=write in the environment the file is written instead; look

@@ -7,20 +7,27 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from nova_recovery.changes import base
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
+from nova_recovery.changes.base import BaseChange
+from nova_recovery.engine.change import (
+    Context,
+    JSON,
+    Observed,
+    Past,
+    Registry,
+    State,
+)
+from nova_recovery.engine.plan import Gate, Item, Plan, Step
 
 UUID = '3f57699a-e773-4650-a443-b4b37eed5a{:02}'
 
-SILENT = plan.Gate(
+SILENT = Gate(
     'source-silent',
     '',
     'hard',
     'ok',
     'report count stood still for 20 s; last heartbeat 14:02:11Z, 9 min ago',
 )
-LOCAL_DISK = plan.Gate(
+LOCAL_DISK = Gate(
     'disk-reachable',
     'at3-ui04',
     'soft',
@@ -29,21 +36,19 @@ LOCAL_DISK = plan.Gate(
     'leave it out with --exclude at3-ui04, or accept a rebuild from its '
     'image with\n--override disk-reachable:at3-ui04=REASON',
 )
-CAPACITY = plan.Gate(
-    'capacity', '', 'soft', 'unknown', "placement doesn't answer"
-)
-PINNED = plan.Gate(
+CAPACITY = Gate('capacity', '', 'soft', 'unknown', "placement doesn't answer")
+PINNED = Gate(
     'pinned-cpus', 'at3-ui05', 'hard', 'refused', 'CPUs 4-7 of np-rcc54'
 )
-BACKUP = plan.Gate(
+BACKUP = Gate(
     'snapshot', '', 'advice', 'refused', 'none since 3 d', 'take one first'
 )
 
 
-def server(number: int, kind: str = 'move') -> plan.Item:
+def server(number: int, kind: str = 'move') -> Item:
     """An item for one server."""
     uuid = UUID.format(number)
-    return plan.Item(
+    return Item(
         f'{kind}:{uuid}',
         kind,
         f'server:{uuid}',
@@ -53,16 +58,16 @@ def server(number: int, kind: str = 'move') -> plan.Item:
     )
 
 
-def make(servers: int = 2, gates: tuple[plan.Gate, ...] = (SILENT,)) -> Any:
+def make(servers: int = 2, gates: tuple[Gate, ...] = (SILENT,)) -> Any:
     """Claim a host, then move its servers."""
-    claim = plan.Item('claim:np-rcc54', 'claim', 'host:np-rcc54', 'np-rcc54')
-    return plan.Plan(
+    claim = Item('claim:np-rcc54', 'claim', 'host:np-rcc54', 'np-rcc54')
+    return Plan(
         'made-up',
         'recover servers of np-rcc54',
         {'host': 'np-rcc54'},
         (
-            plan.Step('claim', 'claim and force down np-rcc54', (claim,)),
-            plan.Step(
+            Step('claim', 'claim and force down np-rcc54', (claim,)),
+            Step(
                 'move',
                 'move what nova refuses to evacuate',
                 tuple(server(number) for number in range(1, servers + 1)),
@@ -76,30 +81,23 @@ def make(servers: int = 2, gates: tuple[plan.Gate, ...] = (SILENT,)) -> Any:
     )
 
 
-class Claim(base.BaseChange):
+class Claim(BaseChange):
     """What needs no words but the name of its subject."""
 
     kind = 'claim'
 
     def observe(
-        self,
-        item: plan.Item,
-        context: change.Context,
-        past: change.Past | None,
-    ) -> change.Observed:
+        self, item: Item, context: Context, past: Past | None
+    ) -> Observed:
         done = past is not None and past.notes.get('sent')
-        state = change.State.AFTER if done else change.State.BEFORE
-        return change.Observed(state, image={'host': 'np-rcc54'})
+        state = State.AFTER if done else State.BEFORE
+        return Observed(state, image={'host': 'np-rcc54'})
 
-    def apply(
-        self, item: plan.Item, context: change.Context, image: change.JSON
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         context.note(sent=True)
         return 'claimed'
 
-    def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
-    ) -> str:
+    def revert(self, item: Item, context: Context, past: Past) -> str:
         return 'given back'
 
 
@@ -108,23 +106,21 @@ class Move(Claim):
 
     kind = 'move'
 
-    def describe(self, item: plan.Item) -> list[str]:
+    def describe(self, item: Item) -> list[str]:
         return [
             f'~ host, node  {item.data["source"]} -> {item.data["target"]}',
             '+ tombstone',
             '= volume db-data  rbd, not bound to a host',
         ]
 
-    def apply(
-        self, item: plan.Item, context: change.Context, image: change.JSON
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         super().apply(item, context, image)
         return f'moved to {item.data["target"]}'
 
 
-REGISTRY: change.Registry = {one.kind: one for one in (Claim(), Move())}
+REGISTRY: Registry = {one.kind: one for one in (Claim(), Move())}
 
 
-def without(whole: plan.Plan, **fields: Any) -> plan.Plan:
+def without(whole: Plan, **fields: Any) -> Plan:
     """The plan with other fields."""
     return dataclasses.replace(whole, **fields)

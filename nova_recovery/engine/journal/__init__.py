@@ -2,12 +2,16 @@
 
 """The journal: the durable record of every run, step and item."""
 
-from nova_recovery.engine.journal.errors import JournalError
-from nova_recovery.engine.journal.errors import JournalNewer
-from nova_recovery.engine.journal.errors import RunLocked
-from nova_recovery.engine.journal.records import EventRecord
-from nova_recovery.engine.journal.records import ItemRecord
-from nova_recovery.engine.journal.records import RunRecord
+from nova_recovery.engine.journal.errors import (
+    JournalError,
+    JournalNewer,
+    RunLocked,
+)
+from nova_recovery.engine.journal.records import (
+    EventRecord,
+    ItemRecord,
+    RunRecord,
+)
 from nova_recovery.engine.journal.store import Journal
 from nova_recovery.engine.journal.writer import Writer
 

@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-from nova_recovery import exceptions
 from nova_recovery import exit_codes
+from nova_recovery.exceptions import RecoveryError
 
 
-class JournalError(exceptions.RecoveryError):
+class JournalError(RecoveryError):
     """The journal can't be used; nothing is sent without it."""
 
 

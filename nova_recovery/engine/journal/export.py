@@ -21,10 +21,9 @@ from typing import Any
 from oslo_db import exception as db_exc
 import sqlalchemy as sa
 
-from nova_recovery.engine.journal import errors
-from nova_recovery.engine.journal import models
-from nova_recovery.engine.journal import records
-from nova_recovery.engine.journal import rows
+from nova_recovery.engine.journal import models, records, rows
+from nova_recovery.engine.journal.errors import JournalError
+from nova_recovery.engine.journal.records import EventRecord
 
 #: Of the file; a change that older versions would misread increases it.
 FORMAT = 1
@@ -42,7 +41,7 @@ def export(
 ) -> None:
     """Write a run to a new file, whole or not at all."""
     if path.exists():
-        raise errors.JournalError(f'{path} exists; it was left as it is')
+        raise JournalError(f'{path} exists; it was left as it is')
     temporary = path.with_name(f'.{path.name}.{secrets.token_hex(4)}')
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
@@ -58,8 +57,8 @@ def export(
         os.link(temporary, path)
         _sync_directory(path.parent)
     except OSError as error:
-        raise errors.JournalError(
-            f'{path} can\'t be written: {error.strerror or error}'
+        raise JournalError(
+            f"{path} can't be written: {error.strerror or error}"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -76,7 +75,7 @@ def import_(
             file.seek(0)
             _insert(connection, run_id, file, journal)
     except (OSError, UnicodeDecodeError) as error:
-        raise errors.JournalError(f'{path} can\'t be read: {error}') from error
+        raise JournalError(f"{path} can't be read: {error}") from error
     return run_id
 
 
@@ -101,9 +100,9 @@ def _check(path: pathlib.Path, file: Any) -> str:
     digest = hashlib.sha256()
     head = _parse(file.readline())
     if head.get('nova-recovery') != 'run':
-        raise errors.JournalError(f'{path} is not an exported run')
+        raise JournalError(f'{path} is not an exported run')
     if head.get('format') != FORMAT:
-        raise errors.JournalError(
+        raise JournalError(
             f'{path} has format {head.get("format")}, and this '
             f'nova-recovery reads format {FORMAT}: use the version that '
             f'wrote it, or a newer one'
@@ -114,7 +113,7 @@ def _check(path: pathlib.Path, file: Any) -> str:
         digest.update(line.encode())
         line = following
     if _parse(line) != {'sha256': digest.hexdigest()}:
-        raise errors.JournalError(
+        raise JournalError(
             f'{path} is damaged or cut off: its checksum is wrong; copy it '
             f'again from where it was exported'
         )
@@ -141,7 +140,7 @@ def _insert(
     rows.add_event(
         connection,
         run_id,
-        records.EventRecord(
+        EventRecord(
             records.now(), 'imported', '', socket.gethostname(), file.name
         ),
     )
@@ -153,7 +152,7 @@ def _insert_run(
     try:
         connection.execute(sa.insert(models.runs).values(_decode(values)))
     except db_exc.DBDuplicateEntry:
-        raise errors.JournalError(
+        raise JournalError(
             f'run {values["id"]} is in the journal {journal} already'
         ) from None
 

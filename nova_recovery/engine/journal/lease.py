@@ -21,9 +21,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.engine.journal import errors
 from nova_recovery.engine.journal import models
-from nova_recovery import exceptions
+from nova_recovery.engine.journal.errors import RunLocked
+from nova_recovery.exceptions import NotFound
 
 _runs = models.runs
 
@@ -95,9 +95,7 @@ def claim(connection: sa.engine.Connection, run_id: str, journal: str) -> None:
         .values(heard=_runs.c.heard)
     )
     if locked.rowcount != 1:
-        raise exceptions.NotFound(
-            f'no run {run_id!r} in the journal {journal}'
-        )
+        raise NotFound(f'no run {run_id!r} in the journal {journal}')
     check_free(connection, run_id)
 
 
@@ -114,7 +112,7 @@ def check_free(connection: sa.engine.Connection, run_id: str) -> None:
     ).one()
     holder = Holder.parse(row.holder)
     if holder and holder.lives(int(row.silence)):
-        raise errors.RunLocked(
+        raise RunLocked(
             f'run {run_id} is carried out by {holder}, last heard of '
             f'{row.silence} s ago; a process on another machine counts as '
             f'gone after {PATIENCE} s of silence'
@@ -122,10 +120,7 @@ def check_free(connection: sa.engine.Connection, run_id: str) -> None:
 
 
 def take(
-    connection: sa.engine.Connection,
-    run_id: str,
-    holder: Holder,
-    journal: str,
+    connection: sa.engine.Connection, run_id: str, holder: Holder, journal: str
 ) -> None:
     """Claim a run and hold it; raises as ``claim``."""
     claim(connection, run_id, journal)

@@ -15,8 +15,8 @@ from oslo_db import exception as db_exc
 from oslo_db.sqlalchemy import enginefacade
 import sqlalchemy as sa
 
-from nova_recovery.engine.journal import errors
 from nova_recovery.engine.journal import models
+from nova_recovery.engine.journal.errors import JournalError, JournalNewer
 
 #: WAL needs memory shared between processes (sqlite.org/wal.html); some of
 #: these have no working locks either.
@@ -42,7 +42,7 @@ def open_engine(url: str) -> sa.engine.Engine:
         elif place.get_backend_name() == 'mysql':
             engine = _open_mysql(place)
         else:
-            raise errors.JournalError(
+            raise JournalError(
                 f'the journal can be kept in SQLite or MySQL, not in '
                 f'{place.get_backend_name()}'
             )
@@ -66,7 +66,7 @@ def _place(url: str) -> sa.engine.URL:
     try:
         return sa.engine.make_url(url)
     except sa.exc.ArgumentError:
-        raise errors.JournalError(
+        raise JournalError(
             '[journal] connection is not a database URL; write '
             'sqlite:////PATH or mysql+pymysql://USER:PASSWORD@HOST/DATABASE'
         ) from None
@@ -92,9 +92,9 @@ def reported(journal: str) -> Iterator[None]:
             text += '; make room on its file system'
         elif 'readonly' in text:
             text += '; it belongs to the account that made it'
-        raise errors.JournalError(f'journal {journal}: {text}') from error
+        raise JournalError(f'journal {journal}: {text}') from error
     except OSError as error:
-        raise errors.JournalError(
+        raise JournalError(
             f'journal {journal}: {error.strerror or error}; run as the '
             f'account that owns it or set [journal] connection'
         ) from error
@@ -102,7 +102,7 @@ def reported(journal: str) -> Iterator[None]:
 
 def _open_sqlite(place: sa.engine.URL) -> sa.engine.Engine:
     if not place.database or place.database == ':memory:':
-        raise errors.JournalError(
+        raise JournalError(
             'a journal in memory would not survive the run; write '
             'sqlite:////PATH'
         )
@@ -110,7 +110,7 @@ def _open_sqlite(place: sa.engine.URL) -> sa.engine.Engine:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     kind = file_system(path.parent)
     if kind in _NETWORK:
-        raise errors.JournalError(
+        raise JournalError(
             f'journal {path}: it lies on a network file system ({kind}), '
             f'where SQLite can lose it; set [journal] connection to a local '
             f'file, or to MySQL'
@@ -150,7 +150,7 @@ def _open_mysql(place: sa.engine.URL) -> sa.engine.Engine:
             'SELECT @@GLOBAL.innodb_flush_log_at_trx_commit'
         ).scalar()
     if str(flush) != '1':
-        raise errors.JournalError(
+        raise JournalError(
             f'journal {name(place)}: the server has '
             f'innodb_flush_log_at_trx_commit={flush} and would lose what it '
             f'confirmed when it crashes; set it to 1, or keep the journal '
@@ -194,7 +194,7 @@ def _version(connection: sa.engine.Connection) -> str | None:
     if not tables:
         return None
     if 'alembic_version' not in tables:
-        raise errors.JournalError(
+        raise JournalError(
             f'{name(connection.engine.url)} holds something else than a '
             f'journal of nova-recovery: {", ".join(sorted(tables)[:5])}'
         )
@@ -207,9 +207,7 @@ def _upgrade(
     connection: sa.engine.Connection, found: str | None, journal: str
 ) -> None:
     # 0.8 s, which only the first command after an upgrade has to spend
-    from alembic import command
-    from alembic import config
-    from alembic import script
+    from alembic import command, config, script
 
     settings = config.Config()
     settings.set_main_option(
@@ -218,7 +216,7 @@ def _upgrade(
     )
     known = script.ScriptDirectory.from_config(settings).walk_revisions()
     if found is not None and found not in {one.revision for one in known}:
-        raise errors.JournalNewer(
+        raise JournalNewer(
             f'journal {journal} is of version {found}, and this '
             f'nova-recovery knows versions up to {models.HEAD}: use the '
             f'newer nova-recovery that wrote it'

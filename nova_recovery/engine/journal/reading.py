@@ -4,19 +4,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 import contextlib
 from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.engine.journal import location
-from nova_recovery.engine.journal import models
-from nova_recovery.engine.journal import records
-from nova_recovery.engine.journal import rows
-from nova_recovery.engine import plan as plan_module
-from nova_recovery import exceptions
+from nova_recovery.engine.journal import location, models, records, rows
+from nova_recovery.engine.journal.records import (
+    EventRecord,
+    ItemRecord,
+    RunRecord,
+)
+from nova_recovery.engine.plan import Item, Plan
+from nova_recovery.exceptions import Ambiguous, NotFound
 
 _items = models.items
 _runs = models.runs
@@ -30,7 +31,7 @@ class Reading:
         self._engine = engine
         self.name = location.name(engine.url)
 
-    def runs(self, limit: int | None = None) -> list[records.RunRecord]:
+    def runs(self, limit: int | None = None) -> list[RunRecord]:
         """The runs, newest first."""
         with self._read() as connection:
             query = (
@@ -42,7 +43,7 @@ class Reading:
             counts = rows.counts_of(connection, [row.id for row in found])
         return [rows.run_record(row, counts[row.id]) for row in found]
 
-    def run(self, prefix: str) -> records.RunRecord:
+    def run(self, prefix: str) -> RunRecord:
         """One run, by its id or the beginning of it.
 
         :raises NotFound:
@@ -56,12 +57,12 @@ class Reading:
             )
             found = connection.execute(query).all()
             if len(found) > 1:
-                raise exceptions.Ambiguous(
+                raise Ambiguous(
                     f'{prefix!r} is the beginning of several runs:',
                     [f'{row.id}  {row.title}' for row in found],
                 )
             if not found:
-                raise exceptions.NotFound(
+                raise NotFound(
                     f'no run {prefix!r} in the journal {self.name}; see '
                     f'"recovery run list"'
                 )
@@ -69,9 +70,9 @@ class Reading:
             counts = rows.counts_of(connection, [run_id])
         return rows.run_record(found[0], counts[run_id])
 
-    def plan(self, run_id: str) -> plan_module.Plan:
+    def plan(self, run_id: str) -> Plan:
         """The plan of a run, as it was approved."""
-        items: dict[int, list[plan_module.Item]] = {}
+        items: dict[int, list[Item]] = {}
         query = sa.select(
             _items.c.number, _items.c.step, _items.c.id, _items.c.kind,
             _items.c.subject, _items.c.label, _items.c.data,
@@ -87,7 +88,7 @@ class Reading:
         run_id: str,
         states: Collection[str] | None = None,
         step: int | None = None,
-    ) -> Iterator[records.ItemRecord]:
+    ) -> Iterator[ItemRecord]:
         """The items of a run, in the order of the plan.
 
         :param states: only those in one of these states
@@ -102,13 +103,13 @@ class Reading:
         for row in rows.in_chunks(self._read, query):
             yield rows.item_record(row, steps)
 
-    def events(self, run_id: str) -> list[records.EventRecord]:
+    def events(self, run_id: str) -> list[EventRecord]:
         """What happened to the run as a whole, oldest first."""
         query = sa.select(_events).where(_events.c.run_id == run_id)
         with self._read() as connection:
             found = connection.execute(query.order_by(_events.c.id)).all()
         return [
-            records.EventRecord(r.at, r.kind, r.who, r.machine, r.detail)
+            EventRecord(r.at, r.kind, r.who, r.machine, r.detail)
             for r in found
         ]
 
@@ -117,9 +118,7 @@ class Reading:
             sa.select(_runs).where(_runs.c.id == run_id)
         ).first()
         if row is None:
-            raise exceptions.NotFound(
-                f'no run {run_id!r} in the journal {self.name}'
-            )
+            raise NotFound(f'no run {run_id!r} in the journal {self.name}')
         return row
 
     def _head(self, run_id: str) -> dict[str, Any]:

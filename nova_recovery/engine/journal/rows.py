@@ -4,19 +4,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 import dataclasses
 from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.engine.journal import lease
-from nova_recovery.engine.journal import models
-from nova_recovery.engine.journal import records
-from nova_recovery.engine.journal import states
 from nova_recovery.engine import plan as plan_module
+from nova_recovery.engine.journal import lease, models, records, states
+from nova_recovery.engine.journal.lease import Holder
+from nova_recovery.engine.journal.records import (
+    EventRecord,
+    ItemRecord,
+    RunRecord,
+)
+from nova_recovery.engine.plan import Gate, Item, Plan, Step
 
 Reader = Callable[[], contextlib.AbstractContextManager[sa.engine.Connection]]
 
@@ -29,7 +32,7 @@ _runs = models.runs
 _events = models.events
 
 
-def plan_head(plan: plan_module.Plan) -> dict[str, Any]:
+def plan_head(plan: Plan) -> dict[str, Any]:
     """The plan without its items, which have rows of their own."""
     return {
         'format': plan_module.FORMAT,
@@ -52,28 +55,24 @@ def plan_head(plan: plan_module.Plan) -> dict[str, Any]:
     }
 
 
-def plan_from(
-    head: dict[str, Any], items: dict[int, list[plan_module.Item]]
-) -> plan_module.Plan:
+def plan_from(head: dict[str, Any], items: dict[int, list[Item]]) -> Plan:
     """The plan again, from its head and its items by number of the step."""
-    return plan_module.Plan(
+    return Plan(
         procedure=head['procedure'],
         title=head['title'],
         arguments=head['arguments'],
         steps=tuple(
-            plan_module.Step(items=tuple(items.get(number, ())), **step)
+            Step(items=tuple(items.get(number, ())), **step)
             for number, step in enumerate(head['steps'])
         ),
-        gates=tuple(plan_module.Gate(**gate) for gate in head['gates']),
+        gates=tuple(Gate(**gate) for gate in head['gates']),
         notes=tuple(head['notes']),
         left_out=head['left_out'],
         created_at=head['created_at'],
     )
 
 
-def item_rows(
-    run_id: str, plan: plan_module.Plan
-) -> Iterator[list[dict[str, Any]]]:
+def item_rows(run_id: str, plan: Plan) -> Iterator[list[dict[str, Any]]]:
     """The rows of a new run, in chunks."""
     chunk: list[dict[str, Any]] = []
     number = 0
@@ -89,7 +88,7 @@ def item_rows(
 
 
 def _new_row(
-    run_id: str, number: int, step: int, position: int, item: plan_module.Item
+    run_id: str, number: int, step: int, position: int, item: Item
 ) -> dict[str, Any]:
     return {
         'run_id': run_id,
@@ -112,8 +111,8 @@ def _new_row(
     }
 
 
-def item_from(row: Any) -> plan_module.Item:
-    return plan_module.Item(
+def item_from(row: Any) -> Item:
+    return Item(
         id=row.id,
         kind=row.kind,
         subject=row.subject,
@@ -123,8 +122,8 @@ def item_from(row: Any) -> plan_module.Item:
     )
 
 
-def item_record(row: Any, steps: list[str]) -> records.ItemRecord:
-    return records.ItemRecord(
+def item_record(row: Any, steps: list[str]) -> ItemRecord:
+    return ItemRecord(
         id=row.id,
         number=row.number,
         step=steps[row.step],
@@ -148,10 +147,10 @@ def run_query(connection: sa.engine.Connection) -> sa.sql.Select:
     return sa.select(_runs, silence.label('silence'))
 
 
-def run_record(row: Any, counts: dict[str, int]) -> records.RunRecord:
-    holder = lease.Holder.parse(row.holder)
+def run_record(row: Any, counts: dict[str, int]) -> RunRecord:
+    holder = Holder.parse(row.holder)
     lives = holder and holder.lives(int(row.silence))
-    return records.RunRecord(
+    return RunRecord(
         id=row.id,
         procedure=row.procedure,
         title=row.title,
@@ -211,9 +210,7 @@ def counts_of(
 
 
 def add_event(
-    connection: sa.engine.Connection,
-    run_id: str,
-    event: records.EventRecord,
+    connection: sa.engine.Connection, run_id: str, event: EventRecord
 ) -> None:
     connection.execute(
         sa.insert(_events).values(

@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 import dataclasses
 import pathlib
@@ -15,18 +14,22 @@ from typing import Any, TypeVar
 from oslo_db import api as db_api
 import sqlalchemy as sa
 
-from nova_recovery.engine.journal import errors
-from nova_recovery.engine.journal import export
-from nova_recovery.engine.journal import lease
-from nova_recovery.engine.journal import location
-from nova_recovery.engine.journal import models
-from nova_recovery.engine.journal import reading
-from nova_recovery.engine.journal import records
-from nova_recovery.engine.journal import rows
-from nova_recovery.engine.journal import states
-from nova_recovery.engine.journal import writer as writer_module
-from nova_recovery.engine import plan as plan_module
-from nova_recovery import exceptions
+from nova_recovery.engine.journal import (
+    export,
+    lease,
+    location,
+    models,
+    records,
+    rows,
+    states,
+)
+from nova_recovery.engine.journal.errors import JournalError
+from nova_recovery.engine.journal.lease import Holder
+from nova_recovery.engine.journal.reading import Reading
+from nova_recovery.engine.journal.records import EventRecord
+from nova_recovery.engine.journal.writer import Writer
+from nova_recovery.engine.plan import Plan
+from nova_recovery.exceptions import NotFound, Refused
 
 T = TypeVar('T')
 
@@ -34,14 +37,14 @@ _items = models.items
 _runs = models.runs
 
 
-class Journal(reading.Reading):
+class Journal(Reading):
     """Runs, items and events, in SQLite or MySQL.
 
     All methods raise JournalError when the database refuses.
     """
 
     #: What writes the items of a run.
-    writer_class = writer_module.Writer
+    writer_class = Writer
 
     @classmethod
     def open(cls, url: str) -> Journal:
@@ -59,14 +62,14 @@ class Journal(reading.Reading):
         """
         if not location.exists(url):
             place = location.name(sa.engine.make_url(url))
-            raise exceptions.NotFound(f'no runs: there is no journal {place}')
+            raise NotFound(f'no runs: there is no journal {place}')
         return cls.open(url)
 
     def close(self) -> None:
         self._engine.dispose()
 
     def create_run(
-        self, plan: plan_module.Plan, *, who: str, machine: str, command: str
+        self, plan: Plan, *, who: str, machine: str, command: str
     ) -> str:
         """Write a plan down as a run; return the id of the run."""
         ids = [item.id for item in plan.items()]
@@ -101,19 +104,19 @@ class Journal(reading.Reading):
         return run_id
 
     @contextlib.contextmanager
-    def carrying_out(self, run_id: str) -> Iterator[writer_module.Writer]:
+    def carrying_out(self, run_id: str) -> Iterator[Writer]:
         """Hold a run, so that nobody else carries it out, and write its items.
 
         :raises RunLocked: naming the process that holds it
         """
-        holder = lease.Holder.mine()
+        holder = Holder.mine()
         self._write(lambda c: lease.take(c, run_id, holder, self.name))
         try:
             with self.writer_class(self._engine, run_id, holder) as writer:
                 yield writer
         finally:
             # a process that dies before this is known to be dead
-            with contextlib.suppress(errors.JournalError):
+            with contextlib.suppress(JournalError):
                 self._write(lambda c: lease.give_back(c, run_id, holder))
 
     def set_run_state(
@@ -136,9 +139,7 @@ class Journal(reading.Reading):
             )
             row = self._row(connection, run_id)
             rows.add_event(
-                connection,
-                run_id,
-                _event(event, row.who, row.machine, detail),
+                connection, run_id, _event(event, row.who, row.machine, detail)
             )
 
         self._write(change)
@@ -195,7 +196,7 @@ class Journal(reading.Reading):
         item_id: str,
         allowed: frozenset[str],
         values: dict[str, Any],
-        event: records.EventRecord,
+        event: EventRecord,
     ) -> None:
         """What an operator decides about one item of a run at rest."""
 
@@ -207,9 +208,9 @@ class Journal(reading.Reading):
                 .where(_items.c.id == item_id)
             ).first()
             if row is None:
-                raise exceptions.NotFound(f'run {run_id} has no {item_id}')
+                raise NotFound(f'run {run_id} has no {item_id}')
             if row.state not in allowed:
-                raise exceptions.Refused(f'{item_id} is {row.state}')
+                raise Refused(f'{item_id} is {row.state}')
             connection.execute(
                 sa.update(_items)
                 .where(_items.c.run_id == run_id)
@@ -280,7 +281,5 @@ class Journal(reading.Reading):
             return once()
 
 
-def _event(
-    kind: str, who: str, machine: str, detail: str
-) -> records.EventRecord:
-    return records.EventRecord(records.now(), kind, who, machine, detail)
+def _event(kind: str, who: str, machine: str, detail: str) -> EventRecord:
+    return EventRecord(records.now(), kind, who, machine, detail)

@@ -19,10 +19,9 @@ from typing import Any
 from oslo_db import api as db_api
 import sqlalchemy as sa
 
-from nova_recovery.engine.journal import errors
-from nova_recovery.engine.journal import lease
-from nova_recovery.engine.journal import location
-from nova_recovery.engine.journal import models
+from nova_recovery.engine.journal import lease, location, models
+from nova_recovery.engine.journal.errors import JournalError, RunLocked
+from nova_recovery.engine.journal.lease import Holder
 
 LOG = logging.getLogger(__name__)
 
@@ -43,7 +42,7 @@ class Writer:
     """
 
     def __init__(
-        self, engine: sa.engine.Engine, run_id: str, holder: lease.Holder
+        self, engine: sa.engine.Engine, run_id: str, holder: Holder
     ) -> None:
         self._engine = engine
         self._run_id = run_id
@@ -55,7 +54,7 @@ class Writer:
         # how many waited last time, and for how many we wait now
         self._crowd = self._wanted = 0
         self._closing = False
-        self._error: errors.JournalError | None = None
+        self._error: JournalError | None = None
         self._statements: dict[tuple[str, ...], sa.sql.Executable] = {}
         self._thread = threading.Thread(
             target=self._work, name='journal', daemon=True
@@ -147,21 +146,19 @@ class Writer:
         try:
             with location.reported(location.name(self._engine.url)):
                 self._commit(group)
-        except errors.JournalError as error:
+        except JournalError as error:
             return self._give_up(error, tickets)
         except Exception as error:
             LOG.exception('the writer of the journal failed')
             reason = f'journal: {type(error).__name__}: {error}'
-            return self._give_up(errors.JournalError(reason), tickets)
+            return self._give_up(JournalError(reason), tickets)
         with self._wakeup:
             self._crowd = len(tickets) + len(self._tickets)
         for ticket in tickets:
             ticket.settle(None)
         return not last
 
-    def _give_up(
-        self, error: errors.JournalError, tickets: list[_Ticket]
-    ) -> bool:
+    def _give_up(self, error: JournalError, tickets: list[_Ticket]) -> bool:
         with self._wakeup:
             self._error = error
             tickets += self._tickets
@@ -185,7 +182,7 @@ class Writer:
             with self._connection.begin():
                 # a write comes first, which SQLite wants; and our right to
                 if self._connection.execute(self._renewal).rowcount != 1:
-                    raise errors.RunLocked(
+                    raise RunLocked(
                         f'run {self._run_id} was taken over by somebody '
                         f'else while this process stood still'
                     )
@@ -206,7 +203,7 @@ class Writer:
             self._statements[columns] = self._statement(columns)
         updated = connection.execute(self._statements[columns], rows)
         if updated.rowcount != len(rows):
-            raise errors.JournalError(
+            raise JournalError(
                 f'run {self._run_id}: the journal has other items than the '
                 f'ones that are carried out'
             )
@@ -234,14 +231,14 @@ class _Ticket:
     """What a worker waits for; a lock is cheaper than an Event."""
 
     def __init__(self) -> None:
-        self.error: errors.JournalError | None = None
+        self.error: JournalError | None = None
         self._lock = threading.Lock()
         self._lock.acquire()
 
     def wait(self) -> None:
         self._lock.acquire()
 
-    def settle(self, error: errors.JournalError | None) -> None:
+    def settle(self, error: JournalError | None) -> None:
         self.error = error
         self._lock.release()
 

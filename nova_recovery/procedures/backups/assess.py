@@ -6,15 +6,16 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 from nova_recovery.cloud import backup_chains
-from nova_recovery.cloud import backups
+from nova_recovery.cloud.backup_chains import Verdict
+from nova_recovery.cloud.backups import Inventory, Volume
 from nova_recovery.procedures.backups import read
+from nova_recovery.procedures.backups.read import Scope
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud.cloud import Cloud
 
 COLUMNS = (
     'Project',
@@ -40,7 +41,7 @@ class Assessment:
     :ivar limit: what is older doesn't count, seconds
     """
 
-    verdicts: tuple[tuple[backups.Volume, backup_chains.Verdict], ...]
+    verdicts: tuple[tuple[Volume, Verdict], ...]
     counts: dict[str, int]
     names: dict[str, str]
     limit: float
@@ -85,9 +86,7 @@ class Assessment:
         return lines
 
 
-def lacking(
-    found: backups.Inventory, limit: float
-) -> list[tuple[backups.Volume, backup_chains.Verdict]]:
+def lacking(found: Inventory, limit: float) -> list[tuple[Volume, Verdict]]:
     """The volumes without a good backup, the neediest first.
 
     Those that never had one, then by the age of the newest.
@@ -111,13 +110,11 @@ def lacking(
     )
 
 
-def _place(volume: backups.Volume) -> tuple[str, str, str]:
+def _place(volume: Volume) -> tuple[str, str, str]:
     return volume.project or '', volume.name, volume.id
 
 
-def assess(
-    cloud: cloud_module.Cloud, scope: read.Scope, limit: float
-) -> Assessment:
+def assess(cloud: Cloud, scope: Scope, limit: float) -> Assessment:
     """Look at the volumes of a scope.
 
     :raises DatabaseUnavailable: cinder's; for a host or server any cell's
@@ -125,12 +122,7 @@ def assess(
     found = read.inventory(cloud, scope, limit)
     without = lacking(found, limit)
     return Assessment(
-        tuple(
-            sorted(
-                without,
-                key=lambda pair: _place(pair[0]),
-            )
-        ),
+        tuple(sorted(without, key=lambda pair: _place(pair[0]))),
         dict(found.counts),
         read.names(cloud, (s for v, _ in without for s in v.servers)),
         limit,

@@ -6,23 +6,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 import dataclasses
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
-from nova_recovery.cloud import backup_chains
-from nova_recovery.cloud import backups
-from nova_recovery.engine.plan import Gate
-from nova_recovery.engine.plan import Item
-from nova_recovery.engine.plan import Plan
-from nova_recovery.engine.plan import Step
+from nova_recovery.cloud import backup_chains, backups
+from nova_recovery.cloud.backup_chains import Verdict
+from nova_recovery.cloud.backups import Inventory, Volume
+from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.procedures.backups import assess
-from nova_recovery.procedures.backups import gates as gates_module
 from nova_recovery.procedures.backups import read as read_module
+from nova_recovery.procedures.backups.gates import gates
+from nova_recovery.procedures.backups.read import Outside, Scope
 from nova_recovery.procedures.volumes import read as volumes_read
 from nova_recovery.report import wording
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud.cloud import Cloud
 
 PROCEDURE = 'backup-create'
 
@@ -42,7 +40,7 @@ class Request:
     :ivar patience: seconds that one backup may take
     """
 
-    scope: read_module.Scope
+    scope: Scope
     limit: int
     at_most: int | None = None
     incremental: bool = False
@@ -60,11 +58,11 @@ class Found:
     :ivar outside: text where it says nothing
     """
 
-    inventory: backups.Inventory
-    outside: read_module.Outside | str
+    inventory: Inventory
+    outside: Outside | str
 
 
-def read(cloud: cloud_module.Cloud, request: Request) -> Found:
+def read(cloud: Cloud, request: Request) -> Found:
     """Read what a plan is made from.
 
     :raises DatabaseUnavailable: cinder's; for a host or server any cell's
@@ -121,14 +119,12 @@ def decide(request: Request, found: Found, now: str = '') -> Plan:
 
 
 def check(
-    plan: Plan, cloud: cloud_module.Cloud, touched: frozenset[str]
+    plan: Plan, cloud: Cloud, touched: frozenset[str]
 ) -> tuple[Gate, ...]:
     """The gates as they are now, for what the run hasn't begun with."""
     items = [item for item in plan.items() if item.subject not in touched]
     volumes = tuple(item.data['volume'] for item in items)
-    request = dataclasses.replace(
-        _request(plan.arguments), scope=read_module.Scope()
-    )
+    request = dataclasses.replace(_request(plan.arguments), scope=Scope())
     # a volume that was deleted since is its item's own matter
     found = backups.of_cinder(volumes_read.cinder(cloud), volumes)
     return _gates(request, Found(found, read_module.outside(cloud)), items)
@@ -142,15 +138,11 @@ def _gates(
         for item in items
         if item.data['volume'] in found.inventory.volumes
     ]
-    named = [
-        found.inventory.volumes[one] for one in request.scope.volumes
-    ]
-    return tuple(
-        gates_module.gates(volumes, named, request.in_use, found.outside)
-    )
+    named = [found.inventory.volumes[one] for one in request.scope.volumes]
+    return tuple(gates(volumes, named, request.in_use, found.outside))
 
 
-def _unfit(request: Request, volume: backups.Volume) -> str:
+def _unfit(request: Request, volume: Volume) -> str:
     """Why cinder would not back a volume up; '' if it would."""
     if volume.status == 'in-use':
         skipped = request.in_use == 'skip'
@@ -164,10 +156,7 @@ def _unfit(request: Request, volume: backups.Volume) -> str:
 
 
 def _item(
-    request: Request,
-    volume: backups.Volume,
-    judged: backup_chains.Verdict,
-    found: Found,
+    request: Request, volume: Volume, judged: Verdict, found: Found
 ) -> Item:
     base, why = None, ''
     if request.incremental and not isinstance(found.outside, str):
@@ -229,6 +218,4 @@ def _arguments(request: Request) -> dict[str, Any]:
 def _request(arguments: Mapping[str, Any]) -> Request:
     scope = dict(arguments['scope'])
     scope['volumes'] = tuple(scope['volumes'])
-    return Request(
-        **{**arguments, 'scope': read_module.Scope(**scope)}
-    )
+    return Request(**{**arguments, 'scope': Scope(**scope)})

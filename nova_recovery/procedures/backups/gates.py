@@ -4,20 +4,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from nova_recovery.cloud import backups
+from nova_recovery.cloud.backups import Volume
 from nova_recovery.engine.plan import Gate
-from nova_recovery.procedures.backups import read
+from nova_recovery.procedures.backups.read import Outside
 
 
 def gates(
-    volumes: Sequence[backups.Volume],
-    named: Sequence[backups.Volume],
+    volumes: Sequence[Volume],
+    named: Sequence[Volume],
     in_use: str,
-    outside: read.Outside | str,
+    outside: Outside | str,
 ) -> Iterator[Gate]:
     """The gates of a plan.
 
@@ -65,7 +63,7 @@ def gates(
         )
 
 
-def _in_use(volumes: Sequence[backups.Volume], in_use: str) -> Iterator[Gate]:
+def _in_use(volumes: Sequence[Volume], in_use: str) -> Iterator[Gate]:
     count = sum(volume.status == 'in-use' for volume in volumes)
     if count and in_use != 'force':
         yield Gate(
@@ -80,7 +78,7 @@ def _in_use(volumes: Sequence[backups.Volume], in_use: str) -> Iterator[Gate]:
 
 
 def _backup_services(
-    volumes: Iterable[backups.Volume], outside: read.Outside
+    volumes: Iterable[Volume], outside: Outside
 ) -> Iterator[Gate]:
     """cinder's scheduler takes one of the volume's zone."""
     up = [one for one in outside.backup if one.enabled and one.up]
@@ -112,9 +110,7 @@ def _backup_services(
         )
 
 
-def _back_ends(
-    volumes: Iterable[backups.Volume], outside: read.Outside
-) -> Iterator[Gate]:
+def _back_ends(volumes: Iterable[Volume], outside: Outside) -> Iterator[Gate]:
     """cinder-volume hands the volume out; a request waits for it for ever."""
     known = {one.host: one for one in outside.volume}
     for backend in sorted({volume.backend for volume in volumes}):
@@ -136,9 +132,7 @@ def _back_ends(
             )
 
 
-def _quota(
-    volumes: Sequence[backups.Volume], outside: read.Outside
-) -> Iterator[Gate]:
+def _quota(volumes: Sequence[Volume], outside: Outside) -> Iterator[Gate]:
     needed = {
         'backups': len(volumes),
         'gigabytes': sum(volume.size for volume in volumes),

@@ -4,25 +4,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 import dataclasses
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import backups
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import databases as databases_module
-from nova_recovery.cloud import facts
-from nova_recovery.cloud import schema
-from nova_recovery.cloud import services
-from nova_recovery import exceptions
+from nova_recovery.cloud import backups, facts, schema, services
+from nova_recovery.cloud.backups import Inventory
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.databases import divide
+from nova_recovery.exceptions import ApiUnavailable, NotFound
 from nova_recovery.procedures.volumes import read as volumes_read
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud.cloud import Cloud
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,11 +66,8 @@ class Outside:
 
 
 def inventory(
-    cloud: cloud_module.Cloud,
-    scope: Scope,
-    limit: float,
-    whole: bool = False,
-) -> backups.Inventory:
+    cloud: Cloud, scope: Scope, limit: float, whole: bool = False
+) -> Inventory:
     """The volumes of a scope that may lack a good backup, and backups.
 
     :param limit: what is older doesn't count, seconds
@@ -96,26 +89,22 @@ def inventory(
         found = backups.of_cinder(cinder, ids)
     missing = sorted(set(scope.volumes) - set(found.volumes))
     if missing:
-        raise exceptions.NotFound(
+        raise NotFound(
             f'cinder has no volume {", ".join(missing)}, or nothing is in it '
             'yet'
         )
     if scope.project and not found.counts:
-        raise exceptions.NotFound(
-            f'project {scope.project} has no volumes; give its ID'
-        )
+        raise NotFound(f'project {scope.project} has no volumes; give its ID')
     return found
 
 
-def names(
-    cloud: cloud_module.Cloud, servers: Iterable[str]
-) -> dict[str, str]:
+def names(cloud: Cloud, servers: Iterable[str]) -> dict[str, str]:
     """The names of servers, by UUID; of cells that answer."""
     wanted = sorted(set(servers))
     if not wanted:
         return {}
 
-    def ask(cell: database_module.Database) -> dict[str, str]:
+    def ask(cell: Database) -> dict[str, str]:
         table = cell.tables['instances']
         query = sa.select(table.c.uuid, table.c.display_name).where(
             schema.live(table)
@@ -123,20 +112,18 @@ def names(
         found: dict[str, str] = {}
         with cell.reader() as connection:
             for batch in facts.batches(wanted):
-                rows = connection.execute(
-                    query.where(table.c.uuid.in_(batch))
-                )
+                rows = connection.execute(query.where(table.c.uuid.in_(batch)))
                 found |= {uuid: name or uuid for uuid, name in rows}
         return found
 
-    answers, _ = databases_module.divide(cloud.databases.each_cell(ask))
+    answers, _ = divide(cloud.databases.each_cell(ask))
     merged: dict[str, str] = {}
     for answer in answers.values():
         merged |= answer
     return merged
 
 
-def outside(cloud: cloud_module.Cloud) -> Outside | str:
+def outside(cloud: Cloud) -> Outside | str:
     """What cinder's API says, or why it says nothing."""
     try:
         volume = cloud.volume
@@ -147,7 +134,7 @@ def outside(cloud: cloud_module.Cloud) -> Outside | str:
             project=project,
             room=volume.backup_room(project),
         )
-    except (exceptions.ApiUnavailable, exceptions.NotFound) as error:
+    except (ApiUnavailable, NotFound) as error:
         return str(error)
 
 

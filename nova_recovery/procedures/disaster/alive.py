@@ -8,9 +8,14 @@ from collections.abc import Mapping
 import dataclasses
 import datetime
 
-from nova_recovery.procedures.disaster import hosts as hosts_module
 from nova_recovery.procedures.disaster import situation
-from nova_recovery.procedures.disaster.situation import Server
+from nova_recovery.procedures.disaster.hosts import Host
+from nova_recovery.procedures.disaster.situation import (
+    Action,
+    Outage,
+    Server,
+    Situation,
+)
 
 #: It runs; it is being started; it doesn't; nothing since the outage tells.
 UP, STARTING, DOWN, UNPROVEN = 'up', 'starting', 'down', 'unproven'
@@ -43,7 +48,7 @@ class Judgement:
 
 
 def judge(
-    found: situation.Situation,
+    found: Situation,
     server: Server,
     runs: Mapping[str, bool | None] | None = None,
 ) -> Judgement:
@@ -84,9 +89,7 @@ def judge(
     )
 
 
-def trusted(
-    found: situation.Situation, host: str | None
-) -> hosts_module.Host | None:
+def trusted(found: Situation, host: str | None) -> Host | None:
     """What a host told of itself after the outage; None: nothing."""
     told = found.hosts_now.get(host or '')
     if told is None or older(found, told):
@@ -94,15 +97,13 @@ def trusted(
     return told
 
 
-def older(found: situation.Situation, told: hosts_module.Host) -> bool:
+def older(found: Situation, told: Host) -> bool:
     """Whether a host told it before the outage."""
     taken = _time(told.taken_at)
     return bool(taken and found.outage.at and taken < found.outage.at)
 
 
-def _seen(
-    found: situation.Situation, server: Server
-) -> Judgement | None:
+def _seen(found: Situation, server: Server) -> Judgement | None:
     """By what its host told of itself, unless something was asked since."""
     told = trusted(found, server.host)
     if told is None or told.domains is None:
@@ -117,7 +118,7 @@ def _seen(
     return Judgement(DOWN, f'{server.host} {state}')
 
 
-def _before(action: situation.Action, outage: situation.Outage) -> bool:
+def _before(action: Action, outage: Outage) -> bool:
     """Whether it was asked for before the power went, by the clocks.
 
     They may differ; what it then says wrongly is only less of a proof.
@@ -125,7 +126,7 @@ def _before(action: situation.Action, outage: situation.Outage) -> bool:
     return bool(action.at and outage.at and action.at < outage.at)
 
 
-def brought_up(server: Server) -> situation.Action | None:
+def brought_up(server: Server) -> Action | None:
     """What was asked for last, since the mark, that starts a guest."""
     return next(
         (a for a in reversed(server.newest) if a.action in _BROUGHT_UP), None

@@ -8,20 +8,19 @@ import collections
 from collections.abc import Sequence
 import dataclasses
 import datetime
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
-from nova_recovery.procedures.disaster import alive
+from nova_recovery.procedures.disaster import alive, findings, situation
 from nova_recovery.procedures.disaster import finding as finding_module
-from nova_recovery.procedures.disaster import findings
-from nova_recovery.procedures.disaster import read
-from nova_recovery.procedures.disaster import scope as scope_module
-from nova_recovery.procedures.disaster import situation
-from nova_recovery.procedures.disaster import wanted as wanted_module
+from nova_recovery.procedures.disaster.finding import Finding
+from nova_recovery.procedures.disaster.read import Reader
+from nova_recovery.procedures.disaster.scope import Scope
+from nova_recovery.procedures.disaster.situation import Outage, Situation
+from nova_recovery.procedures.disaster.wanted import Answer, wanted
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
-    from nova_recovery.snapshot import reading
+    from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.snapshot.reading import Snapshot
 
 COLUMNS = (
     'Code',
@@ -44,9 +43,9 @@ class Assessment:
     :ivar findings: those that a second look confirmed, the gravest first
     """
 
-    found: situation.Situation
-    answer: wanted_module.Answer
-    findings: tuple[finding_module.Finding, ...]
+    found: Situation
+    answer: Answer
+    findings: tuple[Finding, ...]
 
     @property
     def consistent(self) -> bool:
@@ -78,9 +77,7 @@ class Assessment:
         )
         told = ', '.join(
             f'{states[state]} {state}'
-            for state in (
-                alive.DOWN, alive.STARTING, alive.UNPROVEN, alive.UP
-            )
+            for state in (alive.DOWN, alive.STARTING, alive.UNPROVEN, alive.UP)
             if states[state]
         )
         down = sum(
@@ -104,10 +101,10 @@ class Assessment:
 
 
 def assess(
-    cloud: cloud_module.Cloud,
-    snapshot: reading.Snapshot | None = None,
-    scope: scope_module.Scope | None = None,
-    now_hosts: Sequence[reading.Snapshot] = (),
+    cloud: Cloud,
+    snapshot: Snapshot | None = None,
+    scope: Scope | None = None,
+    now_hosts: Sequence[Snapshot] = (),
     since: datetime.datetime | None = None,
 ) -> Assessment:
     """Compare what was with what is, and again where they differ.
@@ -116,9 +113,9 @@ def assess(
     :raises DatabaseUnavailable: the API's database
     :raises RecoveryError: the snapshot is damaged, or has no servers
     """
-    reader = read.Reader(cloud, snapshot, scope, now_hosts, since)
+    reader = Reader(cloud, snapshot, scope, now_hosts, since)
     found = reader.look()
-    answer = wanted_module.wanted(found)
+    answer = wanted(found)
     first = findings.findings(found, answer)
     confirmed = _confirmed(reader, found, first)
     return Assessment(
@@ -126,17 +123,13 @@ def assess(
     )
 
 
-def _notes(
-    first: Sequence[finding_module.Finding],
-) -> list[finding_module.Finding]:
+def _notes(first: Sequence[Finding]) -> list[Finding]:
     return [one for one in first if one.severity == finding_module.NOTE]
 
 
 def _confirmed(
-    reader: read.Reader,
-    found: situation.Situation,
-    first: Sequence[finding_module.Finding],
-) -> list[finding_module.Finding]:
+    reader: Reader, found: Situation, first: Sequence[Finding]
+) -> list[Finding]:
     """Those of the findings that are there at a second look too.
 
     What is in work when it is read differs between two snapshots.
@@ -157,8 +150,7 @@ def _confirmed(
         {one.volume for one in others if one.volume},
     )
     again = {
-        findings.same(one)
-        for one in findings.findings(later, wanted_module.wanted(later))
+        findings.same(one) for one in findings.findings(later, wanted(later))
     }
     return [
         one
@@ -168,7 +160,7 @@ def _confirmed(
     ]
 
 
-def _outage(outage: situation.Outage) -> str:
+def _outage(outage: Outage) -> str:
     if outage.at is None:
         return ''
     words = {

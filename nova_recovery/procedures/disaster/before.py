@@ -8,39 +8,33 @@ and each of its waves the whole site, and servers whose volumes are held.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 import contextlib
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import databases as databases_module
-from nova_recovery.cloud import facts
-from nova_recovery.cloud import schema
-from nova_recovery.engine import gates as gates_module
-from nova_recovery.engine.journal import states
-from nova_recovery.engine.plan import Item
-from nova_recovery.engine.plan import Plan
-from nova_recovery.engine.plan import Step
+from nova_recovery import readiness
+from nova_recovery.cloud import facts, schema
+from nova_recovery.cloud.databases import each
 from nova_recovery.engine import printable
-from nova_recovery import exceptions
-from nova_recovery.procedures.disaster import decided
+from nova_recovery.engine.gates import again
+from nova_recovery.engine.journal import states
+from nova_recovery.engine.plan import Item, Plan, Step
+from nova_recovery.exceptions import Paused, RecoveryError, Refused
+from nova_recovery.procedures.disaster import decided, origin, planning, steps
 from nova_recovery.procedures.disaster import gates as disaster_gates
-from nova_recovery.procedures.disaster import origin
-from nova_recovery.procedures.disaster import planning
-from nova_recovery.procedures.disaster import request as request_module
-from nova_recovery.procedures.disaster import steps
+from nova_recovery.procedures.disaster.request import of
 from nova_recovery.procedures.volumes import policy
 from nova_recovery.procedures.volumes import read as volumes_read
 from nova_recovery.procedures.volumes import situation as volumes_module
-from nova_recovery import readiness
-from nova_recovery.snapshot import reading
+from nova_recovery.procedures.volumes.situation import Finding
+from nova_recovery.readiness import Row, Site
+from nova_recovery.snapshot.reading import Snapshot
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
-    from nova_recovery.cloud import database as database_module
+    from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.cloud.database import Database
 
 #: How many rows or servers a message names.
 NAMED = 5
@@ -61,13 +55,13 @@ class Before:
     def __init__(
         self,
         plan: Plan,
-        cloud: cloud_module.Cloud,
+        cloud: Cloud,
         ours: Callable[[], frozenset[str]],
         states_of: Callable[[], Mapping[str, str]],
     ) -> None:
         self._plan, self._cloud = plan, cloud
         self._ours, self._states_of = ours, states_of
-        self._request = request_module.of(plan.arguments)
+        self._request = of(plan.arguments)
 
     def __call__(self, step: Step) -> None:
         """Return if the step may begin.
@@ -99,7 +93,7 @@ class Before:
             if now.get(item.id) not in states.GOOD
         ]
         if missing:
-            raise exceptions.Paused(
+            raise Paused(
                 'step 1 is not complete, and nothing is changed before: '
                 + _several(f'{item.label} ({item.kind})' for item in missing)
                 + '; leave a server out with run resume --skip SERVER=REASON'
@@ -110,15 +104,15 @@ class Before:
     ) -> None:
         try:
             origin.require(self._request)
-        except exceptions.Refused as error:
-            raise exceptions.Paused(str(error)) from error
+        except Refused as error:
+            raise Paused(str(error)) from error
         with contextlib.ExitStack() as stack:
             snapshot = None
             if self._request.snapshot:
                 snapshot = stack.enter_context(
-                    reading.Snapshot(self._request.snapshot)
+                    Snapshot(self._request.snapshot)
                 )
-            site = readiness.Site(
+            site = Site(
                 self._cloud,
                 snapshot,
                 frozenset(self._hosts(now)),
@@ -127,7 +121,7 @@ class Before:
             )
             red = readiness.red(readiness.look(site, layers))
         if red:
-            raise exceptions.Paused(
+            raise Paused(
                 'the site is not ready: '
                 + _several(told(row) for row in red)
                 + '; openstack recovery disaster assess --ready shows it all, '
@@ -147,7 +141,7 @@ class Before:
 
     def _off(self) -> None:
         """No volume is taken from a guest that runs by now."""
-        gates = gates_module.again(
+        gates = again(
             planning.check(
                 self._plan, self._cloud, frozenset({steps.RECORDS})
             ),
@@ -159,7 +153,7 @@ class Before:
             if gate.name == disaster_gates.HOSTS_OFF and gate.blocks
         ]
         if wrong:
-            raise exceptions.Paused(
+            raise Paused(
                 _several(f'{gate.subject}: {gate.observed}' for gate in wrong)
                 + '; stop nova-compute and all guests there, or make a new '
                 'plan without them'
@@ -189,14 +183,12 @@ class Before:
         )
 
 
-def told(row: readiness.Row) -> str:
+def told(row: Row) -> str:
     """A row of the screen in one line."""
     return f'{row.layer} {row.subject}: {row.observed}'
 
 
-def dangers(
-    cloud: cloud_module.Cloud, servers: Mapping[str, Item]
-) -> list[volumes_module.Finding]:
+def dangers(cloud: Cloud, servers: Mapping[str, Item]) -> list[Finding]:
     """What makes a reboot of these servers dangerous, as it is now.
 
     :raises Paused: nobody can tell
@@ -205,24 +197,24 @@ def dangers(
         return []
     cells = {item.data['cell'] for item in servers.values()}
     volumes: set[str] = set()
-    for answer in databases_module.each(
+    for answer in each(
         [cloud.databases.cell(name) for name in sorted(cells)],
         lambda database: _mapped(database, servers),
     ).values():
         if isinstance(answer, Exception):
-            raise exceptions.Paused(str(answer)) from answer
+            raise Paused(str(answer)) from answer
         volumes |= answer
     if not volumes:
         return []
     try:
         found = volumes_read.both_sides(cloud, sorted(volumes))
-    except exceptions.RecoveryError as error:
-        raise exceptions.Paused(
+    except RecoveryError as error:
+        raise Paused(
             f'whether servers have their volumes is not known: {error}'
         ) from error
     silent = sorted(cells & set(found.silent))
     if silent:
-        raise exceptions.Paused(
+        raise Paused(
             f'whether servers have their volumes is not known: {silent[0]}: '
             f'{found.silent[silent[0]]}'
         )
@@ -233,9 +225,7 @@ def dangers(
     ]
 
 
-def _mapped(
-    database: database_module.Database, servers: Iterable[str]
-) -> set[str]:
+def _mapped(database: Database, servers: Iterable[str]) -> set[str]:
     table = database.tables['block_device_mapping']
     query = sa.select(table.c.volume_id).where(
         schema.live(table), table.c.volume_id.is_not(None)

@@ -4,21 +4,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 import dataclasses
 import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import facts
-from nova_recovery.cloud import schema
-from nova_recovery.cloud import volumes as volumes_module
-from nova_recovery.procedures.disaster import situation
-from nova_recovery.procedures.disaster import wanted
+from nova_recovery.cloud import facts, schema
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.volumes import selected
+from nova_recovery.procedures.disaster import situation, wanted
+from nova_recovery.procedures.disaster.situation import Action, Device
 
 Row = Mapping[str, Any]
 
@@ -64,9 +61,7 @@ class Reader:
     """One cell, in one snapshot."""
 
     def __init__(
-        self,
-        cell: database_module.Database,
-        connection: sa.engine.Connection,
+        self, cell: Database, connection: sa.engine.Connection
     ) -> None:
         self._cell, self._connection = cell, connection
 
@@ -120,9 +115,7 @@ class Reader:
         column, values = table.c.host, asked.hosts
         if asked.uuids is not None:
             column, values = table.c.uuid, asked.uuids
-        rows = volumes_module.selected(
-            self._connection, query, column, values
-        )
+        rows = selected(self._connection, query, column, values)
         return [
             row
             for row in rows
@@ -135,9 +128,7 @@ class Reader:
         """Live or deleted."""
         table = self._cell.tables['instances']
         return list(
-            volumes_module.selected(
-                self._connection, self._instances(), table.c.uuid, uuids
-            )
+            selected(self._connection, self._instances(), table.c.uuid, uuids)
         )
 
     def _instances(self) -> Any:
@@ -146,9 +137,7 @@ class Reader:
             *(table.c[name] for name in _COLUMNS if name in table.c)
         )
 
-    def metadata(
-        self, servers: Collection[str]
-    ) -> dict[str, dict[str, str]]:
+    def metadata(self, servers: Collection[str]) -> dict[str, dict[str, str]]:
         found: dict[str, dict[str, str]] = {}
         if not self._cell.tables.has('instance_metadata', 'instance_uuid'):
             return found
@@ -156,7 +145,7 @@ class Reader:
         query = sa.select(
             table.c.instance_uuid, table.c.key, table.c.value
         ).where(schema.live(table))
-        for row in volumes_module.selected(
+        for row in selected(
             self._connection, query, table.c.instance_uuid, servers
         ):
             own = found.setdefault(row['instance_uuid'], {})
@@ -165,7 +154,7 @@ class Reader:
 
     def devices(
         self, servers: Mapping[str, Row]
-    ) -> dict[str, tuple[situation.Device, ...]]:
+    ) -> dict[str, tuple[Device, ...]]:
         """The volumes of each server, in the order of devices."""
         table = self._cell.tables['block_device_mapping']
         by_uuid = 'instance_uuid' in table.c
@@ -190,14 +179,12 @@ class Reader:
                 if name in table.c
             ),
         ).where(schema.live(table), table.c.volume_id.is_not(None))
-        found: dict[str, list[situation.Device]] = {}
-        for row in volumes_module.selected(
-            self._connection, query, column, owners
-        ):
+        found: dict[str, list[Device]] = {}
+        for row in selected(self._connection, query, column, owners):
             uuid = owners[row['owner']]
             root = servers[uuid].get('root_device_name')
             found.setdefault(uuid, []).append(
-                situation.Device(
+                Device(
                     server=uuid,
                     volume=str(row['volume_id']),
                     device=row['device_name'],
@@ -226,7 +213,7 @@ class Reader:
 
     def actions(
         self, mark: int, servers: Collection[str]
-    ) -> dict[str, tuple[situation.Action, ...]]:
+    ) -> dict[str, tuple[Action, ...]]:
         """What was asked of servers above the mark, oldest first."""
         if not self._cell.tables.has('instance_actions', 'request_id'):
             return {}
@@ -240,7 +227,7 @@ class Reader:
         )
         own = [row for row in rows if row['instance_uuid'] in servers]
         results = self._results([row['id'] for row in own])
-        found: dict[str, list[situation.Action]] = {}
+        found: dict[str, list[Action]] = {}
         for row in sorted(own, key=lambda row: int(row['id'])):
             found.setdefault(row['instance_uuid'], []).append(
                 _action(row, results)
@@ -249,14 +236,14 @@ class Reader:
 
     def earlier(
         self, mark: int, servers: Collection[str]
-    ) -> dict[str, situation.Action]:
+    ) -> dict[str, Action]:
         """The newest up to the mark that has to do with running."""
         if not servers:
             return {}
         table = self._cell.tables['instance_actions']
-        found: dict[str, situation.Action] = {}
+        found: dict[str, Action] = {}
         for row in sorted(
-            volumes_module.selected(
+            selected(
                 self._connection,
                 self._select_actions().where(
                     table.c.id <= mark,
@@ -285,9 +272,9 @@ class Reader:
         if not self._cell.tables.has('instance_actions_events', 'action_id'):
             return {}
         table = self._cell.tables['instance_actions_events']
-        query = sa.select(
-            table.c.id, table.c.action_id, table.c.result
-        ).where(schema.live(table))
+        query = sa.select(table.c.id, table.c.action_id, table.c.result).where(
+            schema.live(table)
+        )
         found: dict[int, tuple[int, str | None]] = {}
         for batch in facts.batches(sorted(actions)):
             for number, action, result in self._connection.execute(
@@ -298,10 +285,8 @@ class Reader:
         return {action: result for action, (_, result) in found.items()}
 
 
-def _action(
-    row: Any, results: Mapping[int, str | None]
-) -> situation.Action:
-    return situation.Action(
+def _action(row: Any, results: Mapping[int, str | None]) -> Action:
+    return Action(
         id=row['id'],
         action=row['action'] or '',
         user=row['user_id'],

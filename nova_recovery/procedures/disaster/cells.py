@@ -10,11 +10,16 @@ import datetime
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import database as database_module
 from nova_recovery.cloud import schema
-from nova_recovery.procedures.disaster import cell_rows
-from nova_recovery.procedures.disaster import situation
+from nova_recovery.cloud.database import Database
 from nova_recovery.procedures.disaster import wanted
+from nova_recovery.procedures.disaster.cell_rows import Asked, Reader, Row
+from nova_recovery.procedures.disaster.situation import (
+    Action,
+    Before,
+    Device,
+    Server,
+)
 
 #: Tables that only grow: lower numbers than before mean an older database.
 COUNTED = ('instances', 'instance_actions', 'migrations')
@@ -35,16 +40,16 @@ class Answer:
     marked: str
     before_outage: int
     highest: Mapping[str, int]
-    servers: Mapping[str, cell_rows.Row]
-    elsewhere: Mapping[str, cell_rows.Row]
+    servers: Mapping[str, Row]
+    elsewhere: Mapping[str, Row]
     deleted: frozenset[str]
     metadata: Mapping[str, Mapping[str, str]]
-    devices: Mapping[str, tuple[situation.Device, ...]]
-    actions: Mapping[str, tuple[situation.Action, ...]]
-    earlier: Mapping[str, situation.Action]
+    devices: Mapping[str, tuple[Device, ...]]
+    actions: Mapping[str, tuple[Action, ...]]
+    earlier: Mapping[str, Action]
 
 
-def read(cell: database_module.Database, asked: cell_rows.Asked) -> Answer:
+def read(cell: Database, asked: Asked) -> Answer:
     """The servers of a scope in a cell, and what was asked of them since.
 
     :raises DatabaseUnavailable: it doesn't answer
@@ -52,14 +57,12 @@ def read(cell: database_module.Database, asked: cell_rows.Asked) -> Answer:
     """
     schema.require(cell, 'servers')
     with cell.reader() as connection:
-        reader = cell_rows.Reader(cell, connection)
+        reader = Reader(cell, connection)
         now: datetime.datetime = connection.execute(
             sa.select(sa.func.utc_timestamp())
         ).scalar_one()
         mark, marked = reader.mark(asked)
-        found = {
-            row['uuid']: row for row in reader.servers(asked)
-        }
+        found = {row['uuid']: row for row in reader.servers(asked)}
         missing = asked.expected - set(found)
         others = list(reader.by_uuid(missing))
         actions = reader.actions(mark, found)
@@ -93,16 +96,16 @@ def read(cell: database_module.Database, asked: cell_rows.Asked) -> Answer:
 
 
 def server(
-    row: cell_rows.Row,
+    row: Row,
     cell: str,
     zone: str,
     group: str | None,
-    before: situation.Before | None,
+    before: Before | None,
     answer: Answer,
-) -> situation.Server:
+) -> Server:
     """The record of a row."""
     uuid = row['uuid']
-    return situation.Server(
+    return Server(
         uuid=uuid,
         name=row['display_name'] or '',
         cell=cell,

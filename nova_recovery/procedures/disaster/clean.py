@@ -12,18 +12,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 import dataclasses
 
-from nova_recovery.engine.plan import Gate
-from nova_recovery.engine.plan import Item
+from nova_recovery.engine.plan import Gate, Item
 from nova_recovery.procedures.disaster import found as found_module
 from nova_recovery.procedures.disaster import request as request_module
-from nova_recovery.procedures.volumes import attach
-from nova_recovery.procedures.volumes import attach_gates
-from nova_recovery.procedures.volumes import detach
-from nova_recovery.procedures.volumes import pair
-from nova_recovery.procedures.volumes import policy
-from nova_recovery.procedures.volumes import reset
-from nova_recovery.procedures.volumes import situation
-from nova_recovery.procedures.volumes import states
+from nova_recovery.procedures.disaster.found import Connection
+from nova_recovery.procedures.volumes import (
+    attach,
+    attach_gates,
+    detach,
+    pair,
+    policy,
+    reset,
+    situation,
+    states,
+)
+from nova_recovery.procedures.volumes.situation import Finding, Situation
 
 #: Gates of single volumes that are asked here for the plan as a whole, or
 #: at the time of sending. A host may still be off when its volumes are
@@ -63,7 +66,7 @@ def plan(
     both = found.situation.volumes
     if both is None:
         return Cleaned()
-    wrong: dict[str, list[situation.Finding]] = {}
+    wrong: dict[str, list[Finding]] = {}
     for one in policy.findings(both):
         wrong.setdefault(one.volume, []).append(one)
     alone = frozenset(alone)
@@ -109,7 +112,7 @@ def _of_volume(
     request: request_module.Request,
     found: found_module.Found,
     volume: str,
-    wrong: list[situation.Finding],
+    wrong: list[Finding],
     alone: frozenset[str],
 ) -> tuple[list[Item], str]:
     """The changes of a volume, or why there are none."""
@@ -137,7 +140,7 @@ def _of_volume(
 
 
 def _not_asked_for(
-    found: found_module.Found, volume: str, wrong: list[situation.Finding]
+    found: found_module.Found, volume: str, wrong: list[Finding]
 ) -> str:
     """Which live servers outside of the scope have the volume, '' if none.
 
@@ -160,8 +163,8 @@ def _not_asked_for(
 def _attached(
     request: request_module.Request,
     found: found_module.Found,
-    both: situation.Situation,
-    wrong: list[situation.Finding],
+    both: Situation,
+    wrong: list[Finding],
 ) -> tuple[list[Item], str]:
     """Cinder's attachment is made anew under nova's mapping, or linked."""
     items: list[Item] = []
@@ -172,9 +175,7 @@ def _attached(
             settle=request.settle,
             patience=request.patience,
         )
-        kept = found.connections.get(
-            (one.server, one.volume), found_module.Connection()
-        )
+        kept = found.connections.get((one.server, one.volume), Connection())
         seen = pair.Found(
             both,
             found.outside(one.server),
@@ -195,9 +196,7 @@ def _attached(
     return items, ''
 
 
-def _reset(
-    both: situation.Situation, volume: str
-) -> tuple[list[Item], str]:
+def _reset(both: Situation, volume: str) -> tuple[list[Item], str]:
     """Cinder's row says what is so."""
     asked = reset.Request((volume,))
     why = _refused(reset.gates(asked, reset.Found(both), frozenset()))
@@ -212,8 +211,7 @@ def _reset(
             follows=tuple(
                 f'server:{server}'
                 for server in sorted(
-                    {m.server for m in both.mapped(volume)}
-                    & set(both.servers)
+                    {m.server for m in both.mapped(volume)} & set(both.servers)
                 )
             ),
         )
@@ -221,9 +219,7 @@ def _reset(
 
 
 def _detached(
-    found: found_module.Found,
-    both: situation.Situation,
-    wrong: list[situation.Finding],
+    found: found_module.Found, both: Situation, wrong: list[Finding]
 ) -> tuple[list[Item], str]:
     """What neither side needs goes, by cinder itself."""
     items: list[Item] = []
@@ -248,7 +244,7 @@ def _detached(
 
 
 def _none_unheld(
-    both: situation.Situation, volume: str, items: list[Item]
+    both: Situation, volume: str, items: list[Item]
 ) -> tuple[list[Item], str]:
     """These, if nova maps the volume then for nobody who doesn't hold it.
 
@@ -272,9 +268,7 @@ def _none_unheld(
             (mapping.cell, mapping.id) in unmapped
             or mapping.server not in both.servers
             or mapping.attachment in held
-            or (
-                mapping.attachment is None and mapping.server in held.values()
-            )
+            or (mapping.attachment is None and mapping.server in held.values())
         ):
             continue
         return [], (
@@ -295,9 +289,7 @@ def _refused(gates: Iterable[Gate]) -> str:
     return ''
 
 
-def _free_after(
-    both: situation.Situation, volume: str, planned: list[Item]
-) -> bool:
+def _free_after(both: Situation, volume: str, planned: list[Item]) -> bool:
     """Whether nothing holds the volume once it is cleaned."""
     dropped = set()
     for item in planned:

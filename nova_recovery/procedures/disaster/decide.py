@@ -5,25 +5,30 @@
 from __future__ import annotations
 
 from nova_recovery.engine.plan import Plan
-from nova_recovery.procedures.disaster import clean
+from nova_recovery.procedures.disaster import (
+    clean,
+    gates,
+    guests,
+    layout,
+    notes,
+    reattach,
+    wanted,
+)
 from nova_recovery.procedures.disaster import decided as decided_module
-from nova_recovery.procedures.disaster import found as found_module
-from nova_recovery.procedures.disaster import gates
-from nova_recovery.procedures.disaster import guests
-from nova_recovery.procedures.disaster import layout
-from nova_recovery.procedures.disaster import legacy
-from nova_recovery.procedures.disaster import notes
-from nova_recovery.procedures.disaster import reattach
-from nova_recovery.procedures.disaster import request as request_module
-from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures.disaster import steps as steps_module
-from nova_recovery.procedures.disaster import wanted
+from nova_recovery.procedures.disaster.clean import Cleaned
+from nova_recovery.procedures.disaster.decided import Decided
+from nova_recovery.procedures.disaster.found import Found
+from nova_recovery.procedures.disaster.guests import Chosen
+from nova_recovery.procedures.disaster.legacy import Cleaning
+from nova_recovery.procedures.disaster.reattach import Again
+from nova_recovery.procedures.disaster.request import Request
+from nova_recovery.procedures.disaster.situation import Situation
+from nova_recovery.procedures.disaster.wanted import Answer, Order
 from nova_recovery.report import wording
 
 
-def decide(
-    request: request_module.Request, found: found_module.Found, now: str = ''
-) -> Plan:
+def decide(request: Request, found: Found, now: str = '') -> Plan:
     """The plan.
 
     :raises NotFound: a server group that isn't there
@@ -54,9 +59,7 @@ def decide(
     )
 
 
-def _decided(
-    request: request_module.Request, found: found_module.Found
-) -> decided_module.Decided:
+def _decided(request: Request, found: Found) -> Decided:
     here = found.situation
     answer = wanted.wanted(here, _order(request, here))
     left = dict(answer.left)
@@ -93,14 +96,12 @@ def _decided(
         found.reach,
         again.items,
     )
-    return decided_module.Decided(
-        answer, tuple(running), left, cleaned, again, chosen
-    )
+    return Decided(answer, tuple(running), left, cleaned, again, chosen)
 
 
 def _before_queens(
-    cleaning: legacy.Cleaning, answer: wanted.Answer, left: dict[str, str]
-) -> decided_module.Decided:
+    cleaning: Cleaning, answer: Answer, left: dict[str, str]
+) -> Decided:
     """The record and the guide's UPDATE; the rest is the operator's.
 
     What the other steps ask of nova and cinder these don't answer.
@@ -108,37 +109,25 @@ def _before_queens(
     items = tuple(i for step in cleaning.steps for i in step.items)
     for one in answer.servers:
         left[one.uuid] = 'to be rebooted by hand, and its volumes attached'
-    return decided_module.Decided(
-        answer,
-        (),
-        left,
-        clean.Cleaned(items=items),
-        reattach.Again(),
-        guests.Chosen(),
-    )
+    return Decided(answer, (), left, Cleaned(items=items), Again(), Chosen())
 
 
-def _order(
-    request: request_module.Request, here: situation.Situation
-) -> wanted.Order:
-    return wanted.Order(
+def _order(request: Request, here: Situation) -> Order:
+    return Order(
         first=request.first,
         key=request.priority_key,
         groups=tuple(layout.named_groups(here.groups, request.groups_first)),
     )
 
 
-def _left_out(
-    found: found_module.Found, decided: decided_module.Decided
-) -> dict[str, str]:
+def _left_out(found: Found, decided: Decided) -> dict[str, str]:
     here = found.situation
     left = {
         f'server:{uuid}': f'{here.name(uuid)}: {why}'
         for uuid, why in decided.left.items()
     }
     left |= {
-        f'volume:{volume}': why
-        for volume, why in decided.cleaned.left.items()
+        f'volume:{volume}': why for volume, why in decided.cleaned.left.items()
     }
     left |= {
         f'attach:{volume}:{server}': f'{here.name(server)}: {why}'

@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 import dataclasses
 
-from nova_recovery.procedures.disaster import clean
-from nova_recovery.procedures.disaster import guests
-from nova_recovery.procedures.disaster import reattach
-from nova_recovery.procedures.disaster import wanted
+from nova_recovery.procedures.disaster.clean import Cleaned
+from nova_recovery.procedures.disaster.guests import Chosen
+from nova_recovery.procedures.disaster.reattach import Again
+from nova_recovery.procedures.disaster.wanted import Answer, Wanted
 
 PROCEDURE = 'disaster'
 #: The steps of the guide.
@@ -25,9 +25,9 @@ class Decided:
     :ivar left: server -> why it is left alone
     """
 
-    answer: wanted.Answer
-    running: tuple[wanted.Wanted, ...]
+    answer: Answer
+    running: tuple[Wanted, ...]
     left: Mapping[str, str]
-    cleaned: clean.Cleaned
-    again: reattach.Again
-    chosen: guests.Chosen
+    cleaned: Cleaned
+    again: Again
+    chosen: Chosen

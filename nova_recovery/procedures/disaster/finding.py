@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from nova_recovery.procedures.volumes import situation as volumes
 
 if TYPE_CHECKING:
-    from nova_recovery.procedures.disaster import situation
+    from nova_recovery.procedures.disaster.situation import Server
 
 #: To go on as it is may lose a disk, or run a guest twice.
 DANGER = volumes.DANGER
@@ -49,7 +49,7 @@ class Finding:
 
 
 def of_server(
-    server: situation.Server,
+    server: Server,
     code: str,
     severity: str,
     cause: str,

@@ -11,16 +11,22 @@ import collections
 from collections.abc import Iterator
 import dataclasses
 
-from nova_recovery.procedures.disaster import alive
-from nova_recovery.procedures.disaster.finding import DANGER
-from nova_recovery.procedures.disaster.finding import Finding
-from nova_recovery.procedures.disaster.finding import NOTE
-from nova_recovery.procedures.disaster.finding import of_server
-from nova_recovery.procedures.disaster.finding import STALE
-from nova_recovery.procedures.disaster import on_hosts
-from nova_recovery.procedures.disaster import on_site
-from nova_recovery.procedures.disaster import situation
-from nova_recovery.procedures.disaster import wanted as wanted_module
+from nova_recovery.procedures.disaster import (
+    alive,
+    on_hosts,
+    on_site,
+    situation,
+)
+from nova_recovery.procedures.disaster.alive import Judgement
+from nova_recovery.procedures.disaster.finding import (
+    DANGER,
+    Finding,
+    NOTE,
+    of_server,
+    STALE,
+)
+from nova_recovery.procedures.disaster.situation import Situation
+from nova_recovery.procedures.disaster.wanted import Answer, Wanted
 from nova_recovery.procedures.volumes import policy
 
 #: The code of a server that is to run and does not.
@@ -30,9 +36,7 @@ _REBOOT = 'openstack recovery server reboot'
 _ATTACH = 'openstack recovery volume attach'
 
 
-def findings(
-    found: situation.Situation, answer: wanted_module.Answer
-) -> list[Finding]:
+def findings(found: Situation, answer: Answer) -> list[Finding]:
     """Everything that is not as it was, or not as it should be.
 
     :param answer: what ``wanted.wanted`` says of the situation
@@ -65,9 +69,7 @@ def _safe(some: list[Finding]) -> list[Finding]:
     ]
 
 
-def _wanted(
-    found: situation.Situation, answer: wanted_module.Answer
-) -> Iterator[Finding]:
+def _wanted(found: Situation, answer: Answer) -> Iterator[Finding]:
     unproven: dict[str, int] = collections.Counter()
     for one in answer.servers:
         server = one.server
@@ -105,11 +107,7 @@ def _wanted(
         )
 
 
-def _down(
-    found: situation.Situation,
-    one: wanted_module.Wanted,
-    judged: alive.Judgement,
-) -> Finding:
+def _down(found: Situation, one: Wanted, judged: Judgement) -> Finding:
     server = one.server
     cause = one.why if judged.obvious else f'{one.why}; {judged.why}'
     sent = alive.brought_up(server)
@@ -124,9 +122,7 @@ def _down(
     return of_server(server, DOWN, STALE, cause, fix)
 
 
-def _left(
-    found: situation.Situation, answer: wanted_module.Answer
-) -> Iterator[Finding]:
+def _left(found: Situation, answer: Answer) -> Iterator[Finding]:
     for uuid, why in answer.left.items():
         server = found.servers.get(uuid)
         if server is None:
@@ -157,7 +153,7 @@ def _left(
         )
 
 
-def _gone(found: situation.Situation) -> Iterator[Finding]:
+def _gone(found: Situation) -> Iterator[Finding]:
     for one in found.gone:
         code, severity = 'SRV-LOST', DANGER
         cause = (
@@ -185,7 +181,7 @@ def _gone(found: situation.Situation) -> Iterator[Finding]:
         )
 
 
-def _volumes(found: situation.Situation) -> Iterator[Finding]:
+def _volumes(found: Situation) -> Iterator[Finding]:
     if found.volumes is None:
         yield Finding(
             'VOL-UNKNOWN',
@@ -213,7 +209,7 @@ def _volumes(found: situation.Situation) -> Iterator[Finding]:
         )
 
 
-def _lost_mappings(found: situation.Situation) -> Iterator[Finding]:
+def _lost_mappings(found: Situation) -> Iterator[Finding]:
     """Volumes that servers had by the snapshot, and nova maps no more."""
     if found.volumes is None or found.recorded is None:
         return
@@ -256,13 +252,10 @@ def sort(some: list[Finding]) -> list[Finding]:
     rank = {DANGER: 0, STALE: 1, NOTE: 2}
     return sorted(
         some,
-        key=lambda one: (
-            rank[one.severity], one.code, one.name, one.subject
-        ),
+        key=lambda one: (rank[one.severity], one.code, one.name, one.subject),
     )
 
 
 def same(one: Finding) -> tuple[str, str, str, str]:
     """What makes it the same finding at a second look."""
     return one.code, one.subject, one.server, one.host
-

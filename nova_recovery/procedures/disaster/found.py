@@ -9,12 +9,11 @@ import dataclasses
 import datetime
 from typing import Any
 
-from nova_recovery.procedures.disaster import guests
-from nova_recovery.procedures.disaster import legacy
-from nova_recovery.procedures.disaster import situation
-from nova_recovery.procedures.volumes import guards
+from nova_recovery.procedures.disaster import legacy, situation
+from nova_recovery.procedures.disaster.guests import Reach
+from nova_recovery.procedures.volumes.guards import Outside
 from nova_recovery.readiness import Row
-from nova_recovery.snapshot import mapfile
+from nova_recovery.snapshot.mapfile import Line
 
 #: Servers and volumes: what an attachment is of.
 Pair = tuple[str, str]
@@ -83,13 +82,11 @@ class Found:
     age: tuple[Row, ...] | None = None
     holes: tuple[str, ...] = ()
     dump: Dump | None = None
-    lines: tuple[mapfile.Line, ...] | None = None
-    reach: Mapping[str, guests.Reach] = dataclasses.field(
-        default_factory=dict
-    )
+    lines: tuple[Line, ...] | None = None
+    reach: Mapping[str, Reach] = dataclasses.field(default_factory=dict)
     legacy: legacy.Cleaning | None = None
 
-    def outside(self, server: str) -> guards.Outside:
+    def outside(self, server: str) -> Outside:
         """What the APIs and the claims say of a server.
 
         A dead host is no news after a disaster: its guests are not known
@@ -97,9 +94,9 @@ class Found:
         """
         found = self.situation.servers.get(server)
         if found is None:
-            return guards.Outside()
+            return Outside()
         state = self.situation.compute(found.host)
-        return guards.Outside(
+        return Outside(
             compute=None
             if state == situation.UNKNOWN
             else (state if found.host else 'none'),

@@ -8,16 +8,15 @@ while hosts are still off, and is asked before the steps (``before``).
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from nova_recovery.engine.plan import Gate
-from nova_recovery.procedures import api_gate
-from nova_recovery.procedures.disaster import found as found_module
-from nova_recovery.procedures.disaster import request as request_module
-from nova_recovery.procedures.disaster import situation
-from nova_recovery.procedures import others
 from nova_recovery import readiness
+from nova_recovery.engine.plan import Gate
+from nova_recovery.procedures import api_gate, others
+from nova_recovery.procedures.disaster import situation
+from nova_recovery.procedures.disaster.found import Found
+from nova_recovery.procedures.disaster.request import Request
+from nova_recovery.procedures.disaster.situation import Situation
 from nova_recovery.report import wording
 
 #: Of clouds from before Queens, asked again when step 2 begins.
@@ -25,8 +24,8 @@ HOSTS_OFF = 'hosts-off'
 
 
 def gates(
-    request: request_module.Request,
-    found: found_module.Found,
+    request: Request,
+    found: Found,
     servers: Collection[str],
     touched: frozenset[str],
     dump: str = '',
@@ -54,7 +53,7 @@ def gates(
             yield from _server(found, uuid)
 
 
-def _apis(found: found_module.Found) -> Gate:
+def _apis(found: Found) -> Gate:
     return api_gate.reachable(
         found.versions,
         found.unreachable,
@@ -62,9 +61,7 @@ def _apis(found: found_module.Found) -> Gate:
     )
 
 
-def _hosts_off(
-    here: situation.Situation, servers: Collection[str]
-) -> Iterator[Gate]:
+def _hosts_off(here: Situation, servers: Collection[str]) -> Iterator[Gate]:
     """Whether the guests whose volumes become available are off.
 
     On old clouds no guest is asked: a host that reports may not have lost
@@ -96,7 +93,7 @@ def _hosts_off(
         )
 
 
-def _cells(here: situation.Situation) -> Iterator[Gate]:
+def _cells(here: Situation) -> Iterator[Gate]:
     for cell, why in sorted(here.silent.items()):
         yield Gate(
             'cells-read',
@@ -119,7 +116,7 @@ def _cells(here: situation.Situation) -> Iterator[Gate]:
         )
 
 
-def _volumes_known(found: found_module.Found) -> Iterator[Gate]:
+def _volumes_known(found: Found) -> Iterator[Gate]:
     here = found.situation
     if here.volumes is None and found.legacy is None and here.servers:
         yield Gate(
@@ -132,7 +129,7 @@ def _volumes_known(found: found_module.Found) -> Iterator[Gate]:
         )
 
 
-def _snapshot(found: found_module.Found) -> Iterator[Gate]:
+def _snapshot(found: Found) -> Iterator[Gate]:
     here = found.situation
     recorded = here.recorded
     if recorded is None:
@@ -184,12 +181,11 @@ def _snapshot(found: found_module.Found) -> Iterator[Gate]:
             '',
             'soft',
             'ok',
-            f'taken {_span((at - taken).total_seconds())} before the '
-            'outage',
+            f'taken {_span((at - taken).total_seconds())} before the outage',
         )
 
 
-def _age(found: found_module.Found) -> Iterator[Gate]:
+def _age(found: Found) -> Iterator[Gate]:
     if found.age is None:
         return
     red = readiness.red(found.age)
@@ -212,7 +208,7 @@ def _age(found: found_module.Found) -> Iterator[Gate]:
         )
 
 
-def _dump(found: found_module.Found, planned: str) -> Gate:
+def _dump(found: Found, planned: str) -> Gate:
     """Whether there is a way back that isn't ours."""
     dump, outage = found.dump, found.situation.outage
     how = (
@@ -254,7 +250,7 @@ def _dump(found: found_module.Found, planned: str) -> Gate:
     )
 
 
-def _storage(here: situation.Situation) -> Iterator[Gate]:
+def _storage(here: Situation) -> Iterator[Gate]:
     """What cinder mends itself when it starts is not seen before."""
     down = sorted(
         service.host
@@ -275,7 +271,7 @@ def _storage(here: situation.Situation) -> Iterator[Gate]:
         )
 
 
-def _server(found: found_module.Found, uuid: str) -> Iterator[Gate]:
+def _server(found: Found, uuid: str) -> Iterator[Gate]:
     name = found.situation.name(uuid)
     yield from others.gates(uuid, name, found.holders, found.movers)
     if uuid in found.migrating:

@@ -4,42 +4,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 import contextlib
 import dataclasses
 import datetime
 import hashlib
 import os
-from typing import Any, BinaryIO
-from typing import TYPE_CHECKING
+from typing import Any, BinaryIO, TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import attachments
-from nova_recovery.cloud import claims
-from nova_recovery.cloud import facts
-from nova_recovery.cloud import schema
-from nova_recovery import exceptions
-from nova_recovery.procedures.disaster import found as found_module
-from nova_recovery.procedures.disaster import guest_reach
-from nova_recovery.procedures.disaster import legacy
-from nova_recovery.procedures.disaster import read
-from nova_recovery.procedures.disaster import request as request_module
-from nova_recovery.procedures.disaster import situation
-from nova_recovery.procedures.recover import describe
-from nova_recovery.procedures.volumes import guards
-from nova_recovery.procedures.volumes import policy
-from nova_recovery.procedures.volumes import read as volumes_read
-from nova_recovery.procedures.volumes import situation as volumes_module
 from nova_recovery import readiness
+from nova_recovery.cloud import attachments, claims, facts, schema
+from nova_recovery.exceptions import DatabaseUnavailable, RecoveryError
+from nova_recovery.procedures.disaster import (
+    guest_reach,
+    legacy,
+    read,
+    situation,
+)
+from nova_recovery.procedures.disaster.found import (
+    Connection,
+    Dump,
+    Found,
+    Pair,
+)
+from nova_recovery.procedures.disaster.legacy import Cleaning
+from nova_recovery.procedures.disaster.request import Request
+from nova_recovery.procedures.disaster.situation import Situation
+from nova_recovery.procedures.recover import describe
+from nova_recovery.procedures.volumes import guards, policy
+from nova_recovery.procedures.volumes import read as volumes_read
+from nova_recovery.procedures.volumes.situation import Finding
+from nova_recovery.readiness import Site
 from nova_recovery.snapshot import mapfile
-from nova_recovery.snapshot import reading
+from nova_recovery.snapshot.reading import Snapshot
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
-    from nova_recovery.cloud import database as database_module
+    from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.cloud.database import Database
 
 #: Sections of a snapshot without which it doesn't tell what was.
 SECTIONS = frozenset({'servers', 'devices', 'volumes', 'attachments'})
@@ -49,12 +52,12 @@ _EDGE = 512
 
 
 def read_all(
-    cloud: cloud_module.Cloud,
-    request: request_module.Request,
+    cloud: Cloud,
+    request: Request,
     progress: Progress = lambda text: None,
     marks: Mapping[str, int] | None = None,
     with_dump: bool = True,
-) -> found_module.Found:
+) -> Found:
     """Everything that is known.
 
     :param marks: those of the plan, when its gates are asked again
@@ -68,16 +71,14 @@ def read_all(
     with contextlib.ExitStack() as stack:
         snapshot = None
         if request.snapshot:
-            snapshot = stack.enter_context(
-                reading.Snapshot(request.snapshot)
-            )
+            snapshot = stack.enter_context(Snapshot(request.snapshot))
         progress('reading what was and what is …')
         here = read.look(
             cloud, snapshot, request.scope, since=_since(request), marks=marks
         )
         age = None
         if snapshot is not None:
-            site = readiness.Site(cloud, snapshot, frozenset(here.computes))
+            site = Site(cloud, snapshot, frozenset(here.computes))
             age = tuple(readiness.look(site, {'age'}))
         holes = _holes(snapshot, here)
     cleaning = _legacy(cloud, here)
@@ -96,7 +97,7 @@ def read_all(
     wrong = [] if single is None else policy.findings(single)
     return _of_cells(
         cloud,
-        found_module.Found(
+        Found(
             situation=here,
             versions=versions,
             unreachable=unreachable,
@@ -114,15 +115,13 @@ def read_all(
     )
 
 
-def _since(request: request_module.Request) -> datetime.datetime | None:
+def _since(request: Request) -> datetime.datetime | None:
     if request.since is None:
         return None
     return datetime.datetime.fromisoformat(request.since)
 
 
-def _holes(
-    snapshot: reading.Snapshot | None, here: situation.Situation
-) -> tuple[str, ...]:
+def _holes(snapshot: Snapshot | None, here: Situation) -> tuple[str, ...]:
     """What the snapshot doesn't tell of the cells that are in scope."""
     if snapshot is None:
         return ()
@@ -134,13 +133,11 @@ def _holes(
     )
 
 
-def _legacy(
-    cloud: cloud_module.Cloud, here: situation.Situation
-) -> legacy.Cleaning | None:
+def _legacy(cloud: Cloud, here: Situation) -> Cleaning | None:
     """Step 2 of a cloud from before Queens."""
     try:
         layout = legacy.layout(cloud.databases)
-    except exceptions.DatabaseUnavailable:
+    except DatabaseUnavailable:
         # Those that answer tell what the others are; where the silent one
         # matters, a gate says so.
         answers = [_named(cloud.databases.cell(name)) for name in here.marks]
@@ -153,9 +150,7 @@ def _legacy(
     return legacy.clean(cloud.databases, servers, _alone(cloud, here))
 
 
-def _alone(
-    cloud: cloud_module.Cloud, here: situation.Situation
-) -> frozenset[str]:
+def _alone(cloud: Cloud, here: Situation) -> frozenset[str]:
     """The servers that keep their volumes whatever is asked for."""
     alone = {
         uuid
@@ -167,21 +162,19 @@ def _alone(
     return frozenset(alone)
 
 
-def _by_cell(here: situation.Situation) -> dict[str, list[str]]:
+def _by_cell(here: Situation) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for server in here.servers.values():
         found.setdefault(server.cell, []).append(server.uuid)
     return found
 
 
-def _named(cell: database_module.Database) -> bool:
+def _named(cell: Database) -> bool:
     """Whether its nova names attachments, as since Queens."""
     return cell.tables.has('block_device_mapping', 'attachment_id')
 
 
-def _with_volumes(
-    cloud: cloud_module.Cloud, here: situation.Situation, ids: set[str]
-) -> situation.Situation:
+def _with_volumes(cloud: Cloud, here: Situation, ids: set[str]) -> Situation:
     """The same, with these volumes too."""
     both = here.volumes
     if both is None or ids <= set(both.volumes):
@@ -205,7 +198,7 @@ def _with_volumes(
 
 
 def _apis(
-    cloud: cloud_module.Cloud, here: situation.Situation
+    cloud: Cloud, here: Situation
 ) -> tuple[dict[str, str], dict[str, str]]:
     versions: dict[str, str] = {}
     unreachable: dict[str, str] = {}
@@ -217,15 +210,15 @@ def _apis(
     for name, ping in asked.items():
         try:
             versions[name] = ping()
-        except exceptions.RecoveryError as error:
+        except RecoveryError as error:
             unreachable[name] = str(error)
     return versions, unreachable
 
 
 def _runs(
-    cloud: cloud_module.Cloud,
-    here: situation.Situation,
-    wrong: Iterable[volumes_module.Finding],
+    cloud: Cloud,
+    here: Situation,
+    wrong: Iterable[Finding],
     unreachable: Mapping[str, str],
 ) -> dict[str, bool]:
     """Whether the guests run whose volumes would be taken and given back."""
@@ -240,16 +233,12 @@ def _runs(
     if 'nova' in unreachable:
         return {}
     answers = read.running(cloud, list(asked.values()))
-    return {
-        uuid: runs for uuid, runs in answers.items() if runs is not None
-    }
+    return {uuid: runs for uuid, runs in answers.items() if runs is not None}
 
 
 def _connections(
-    cloud: cloud_module.Cloud,
-    here: situation.Situation,
-    wrong: Iterable[volumes_module.Finding],
-) -> dict[found_module.Pair, found_module.Connection]:
+    cloud: Cloud, here: Situation, wrong: Iterable[Finding]
+) -> dict[Pair, Connection]:
     """How to connect what cinder doesn't hold, as it kept it.
 
     The row of a deleted attachment stays in cinder's database.
@@ -258,7 +247,7 @@ def _connections(
     lost = [one for one in wrong if one.remedy == 'attach']
     if both is None or database is None or not lost:
         return {}
-    named: dict[found_module.Pair, str | None] = {}
+    named: dict[Pair, str | None] = {}
     for one in lost:
         for mapping in both.mapped(one.volume):
             if mapping.server == one.server:
@@ -275,15 +264,13 @@ def _connections(
         connector = old.get('connector')
         if connector is None or connector.get('host') != host:
             connector = known.get(host or '')
-        found[pair] = found_module.Connection(
+        found[pair] = Connection(
             connector, 'ro' if old.get('mode') == 'ro' else 'rw'
         )
     return found
 
 
-def _of_cells(
-    cloud: cloud_module.Cloud, found: found_module.Found
-) -> found_module.Found:
+def _of_cells(cloud: Cloud, found: Found) -> Found:
     """The claims and migrations of the servers."""
     holders: dict[str, str] = {}
     movers: dict[str, str] = {}
@@ -305,9 +292,7 @@ def _of_cells(
     )
 
 
-def _migrating(
-    database: database_module.Database, uuids: Iterable[str]
-) -> dict[str, str]:
+def _migrating(database: Database, uuids: Iterable[str]) -> dict[str, str]:
     """Migrations that are not over: their hosts are not what they seem."""
     if not database.tables.has('migrations', 'migration_type'):
         return {}
@@ -329,7 +314,7 @@ def _migrating(
         }
 
 
-def read_dump(path: str) -> found_module.Dump:
+def read_dump(path: str) -> Dump:
     """A file that is said to be a dump; what is wrong with it is told."""
     path = os.path.abspath(path)
     try:
@@ -338,18 +323,16 @@ def read_dump(path: str) -> found_module.Dump:
             checksum = hashlib.file_digest(file, 'sha256').hexdigest()
             cut = _cut_off(file, about.st_size)
     except OSError as error:
-        return found_module.Dump(
-            path, problem=error.strerror or str(error)
-        )
+        return Dump(path, problem=error.strerror or str(error))
     if cut:
-        return found_module.Dump(
+        return Dump(
             path, problem='it is cut off: "-- Dump completed" is not its end'
         )
-    return found_module.Dump(
+    return Dump(
         path,
-        datetime.datetime.fromtimestamp(
-            about.st_mtime, datetime.UTC
-        ).replace(tzinfo=None, microsecond=0),
+        datetime.datetime.fromtimestamp(about.st_mtime, datetime.UTC).replace(
+            tzinfo=None, microsecond=0
+        ),
         about.st_size,
         checksum,
     )

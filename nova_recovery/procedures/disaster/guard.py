@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
-from nova_recovery.engine import change
-from nova_recovery.engine.plan import Item
-from nova_recovery.engine.plan import Plan
-from nova_recovery import exceptions
-from nova_recovery.procedures.disaster import before
-from nova_recovery.procedures import guarding
 from nova_recovery import readiness
+from nova_recovery.engine.change import Guard
+from nova_recovery.engine.plan import Item, Plan
+from nova_recovery.exceptions import Conflict, Paused
+from nova_recovery.procedures import guarding
+from nova_recovery.procedures.disaster import before
+from nova_recovery.readiness import Site
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud.cloud import Cloud
 
 #: Layers without which a request can't be carried out. Step 2 is made while
 #: the hosts may be off still; what it writes into databases needs neither.
@@ -40,8 +39,8 @@ REQUESTS = 8
 
 
 def guard(
-    plan: Plan, cloud: cloud_module.Cloud, marker: str, undoing: bool
-) -> change.Guard | None:
+    plan: Plan, cloud: Cloud, marker: str, undoing: bool
+) -> Guard | None:
     """See ``procedures.guard``."""
     claims = guarding.guard(plan, cloud, marker, undoing)
     if undoing:
@@ -59,7 +58,7 @@ def guard(
     return ask
 
 
-def held(item: Item, cloud: cloud_module.Cloud) -> None:
+def held(item: Item, cloud: Cloud) -> None:
     """Return if a reboot of the server loses none of its volumes.
 
     :raises Conflict: it would; only this server is kept back
@@ -70,7 +69,7 @@ def held(item: Item, cloud: cloud_module.Cloud) -> None:
     wrong = before.dangers(cloud, servers) and before.dangers(cloud, servers)
     if wrong:
         one = wrong[0]
-        raise exceptions.Conflict(
+        raise Conflict(
             f'a reboot would lose volume {one.volume}: {one.code}: {one.cause}'
             + (f'; mend it with {one.fix}' if one.fix else '')
             + ', and resume; or leave the server out with run resume --skip '
@@ -84,9 +83,7 @@ class Vital:
     :param layers: of readiness
     """
 
-    def __init__(
-        self, cloud: cloud_module.Cloud, layers: frozenset[str]
-    ) -> None:
+    def __init__(self, cloud: Cloud, layers: frozenset[str]) -> None:
         self._cloud, self._layers = cloud, layers
         self._lock = threading.Lock()
         self._looked = 0.0
@@ -112,10 +109,10 @@ class Vital:
     def _look(self, item: Item) -> None:
         host = item.data.get('host')
         hosts = frozenset({host} if host else ())
-        site = readiness.Site(self._cloud, hosts=hosts, memory=self._memory)
+        site = Site(self._cloud, hosts=hosts, memory=self._memory)
         red = readiness.red(readiness.vital(site, self._layers))
         if red:
-            raise exceptions.Paused(
+            raise Paused(
                 'in the middle of it: '
                 + '; '.join(before.told(row) for row in red[: before.NAMED])
             )

@@ -4,27 +4,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
-from typing import Any
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import databases as databases_module
-from nova_recovery.cloud import facts
-from nova_recovery.cloud import schema
-from nova_recovery.procedures.disaster import guests
+from nova_recovery.cloud import facts, schema
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.databases import each
+from nova_recovery.procedures.disaster.guests import Address, Reach, Server
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud.cloud import Cloud
 
 
-def read(
-    cloud: cloud_module.Cloud, servers: Iterable[guests.Server]
-) -> dict[str, guests.Reach]:
+def read(cloud: Cloud, servers: Iterable[Server]) -> dict[str, Reach]:
     """Return what nova knows of the way to servers, by UUID.
 
     :raises DatabaseUnavailable: a cell of theirs doesn't answer
@@ -32,8 +26,8 @@ def read(
     by_cell: dict[str, list[str]] = {}
     for server in servers:
         by_cell.setdefault(server.cell, []).append(server.uuid)
-    found: dict[str, guests.Reach] = {}
-    for answer in databases_module.each(
+    found: dict[str, Reach] = {}
+    for answer in each(
         [cloud.databases.cell(name) for name in by_cell],
         lambda database: _of_cell(database, by_cell[database.name]),
     ).values():
@@ -43,9 +37,7 @@ def read(
     return found
 
 
-def _of_cell(
-    database: database_module.Database, uuids: list[str]
-) -> dict[str, guests.Reach]:
+def _of_cell(database: Database, uuids: list[str]) -> dict[str, Reach]:
     instances = database.tables['instances']
     caches = database.tables['instance_info_caches']
     # Essex calls the column instance_id, and has the UUID in it all the same
@@ -72,14 +64,12 @@ def _of_cell(
             )
             for uuid, os_type, text in rows:
                 ports = facts.parsed(text, f'instance_info_caches of {uuid}')
-                found[uuid] = guests.Reach(
-                    tuple(addresses(ports)), os_type or None
-                )
+                found[uuid] = Reach(tuple(addresses(ports)), os_type or None)
     return found
 
 
 def metadata(
-    database: database_module.Database, uuids: list[str]
+    database: Database, uuids: list[str]
 ) -> dict[str, dict[str, str]]:
     """Return what the owners of servers wrote on them, by UUID."""
     found: dict[str, dict[str, str]] = {uuid: {} for uuid in uuids}
@@ -91,24 +81,22 @@ def metadata(
             rows = connection.execute(
                 sa.select(
                     table.c.instance_uuid, table.c.key, table.c.value
-                ).where(
-                    table.c.instance_uuid.in_(batch), schema.live(table)
-                )
+                ).where(table.c.instance_uuid.in_(batch), schema.live(table))
             )
             for uuid, key, value in rows:
                 found[uuid][key] = value or ''
     return found
 
 
-def addresses(ports: Any) -> Iterator[guests.Address]:
+def addresses(ports: Any) -> Iterator[Address]:
     """The addresses in a ``network_info``, in its order."""
     for port in ports if isinstance(ports, list) else ():
         network = port.get('network') or {}
         name = (str(network.get('label')), str(network.get('id')))
         for ip in _ips(network):
-            yield guests.Address(str(ip.get('address')), name)
+            yield Address(str(ip.get('address')), name)
             for one in ip.get('floating_ips') or ():
-                yield guests.Address(str(one.get('address')), name, True)
+                yield Address(str(one.get('address')), name, True)
 
 
 def _ips(network: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -16,18 +16,14 @@ lines for the operator.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 import dataclasses
-from typing import Any
-from typing import Protocol
+from typing import Any, Protocol
 
 from oslo_utils import strutils
 
 from nova_recovery.engine.plan import Item
-from nova_recovery import exceptions
+from nova_recovery.exceptions import Ambiguous, UsageError
 from nova_recovery.guests import ssh
 
 NAME = 'guests'
@@ -191,7 +187,7 @@ def _named(
     for word in words:
         meant = [s for s in servers if word in (s.uuid, s.name)]
         if len(meant) > 1:
-            raise exceptions.Ambiguous(
+            raise Ambiguous(
                 f'several servers are called {word}; give the UUID:',
                 [server.uuid for server in meant],
             )
@@ -239,7 +235,7 @@ def _item(server: Server, request: Request, reach: Reach | None) -> Item:
     }
     try:
         ssh.check(address, user, request.options)
-    except exceptions.UsageError as error:
+    except UsageError as error:
         raise _NoWayIn(str(error)) from None
     return Item(
         id=f'{KIND}:{server.uuid}',

@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 import dataclasses
 from typing import Any
 from xml.etree import ElementTree  # nosec B405
 
 from nova_recovery.snapshot import format as format_module
-from nova_recovery.snapshot import reading
+from nova_recovery.snapshot.reading import Snapshot, Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Host:
     rules: Mapping[str, str] | None = None
 
 
-def of(snapshots: Iterable[reading.Snapshot]) -> dict[str, Host]:
+def of(snapshots: Iterable[Snapshot]) -> dict[str, Host]:
     """Every host that told of itself, its newest word where it did twice.
 
     :raises RecoveryError: a file is damaged
@@ -82,9 +81,7 @@ def of(snapshots: Iterable[reading.Snapshot]) -> dict[str, Host]:
     return found
 
 
-def _host(
-    snapshot: reading.Snapshot, name: str, source: reading.Source
-) -> Host:
+def _host(snapshot: Snapshot, name: str, source: Source) -> Host:
     rows: dict[str, list[dict[str, Any]] | None] = {}
     for section in ('domains', 'sessions', 'rules'):
         states = {

@@ -4,21 +4,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 import dataclasses
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from nova_recovery.cloud import schema
-from nova_recovery import exceptions
-from nova_recovery.procedures.disaster import scope
+from nova_recovery.exceptions import Ambiguous, NotFound
 from nova_recovery.procedures.disaster import services as services_module
+from nova_recovery.procedures.disaster.scope import Layout
+from nova_recovery.procedures.disaster.services import Services
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
-    from nova_recovery.cloud import database as database_module
+    from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.cloud.database import Database
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +34,8 @@ class Groups:
 
 
 def read(
-    cloud: cloud_module.Cloud,
-    services: Mapping[str, services_module.Services],
-    silent: Iterable[str],
-) -> tuple[scope.Layout, Groups]:
+    cloud: Cloud, services: Mapping[str, Services], silent: Iterable[str]
+) -> tuple[Layout, Groups]:
     """The cells, zones and aggregates of hosts; the groups of servers.
 
     From the API database; before Ocata they are in the only cell.
@@ -49,11 +47,15 @@ def read(
     aggregates: dict[str, frozenset[str]] = {}
     names: dict[str, str] = {}
     members: dict[str, str] = {}
-    asked = [databases.api] if databases.api is not None else [
-        cell.database
-        for cell in databases.cells
-        if cell.cell.name in services
-    ]
+    asked = (
+        [databases.api]
+        if databases.api is not None
+        else [
+            cell.database
+            for cell in databases.cells
+            if cell.cell.name in services
+        ]
+    )
     for database in asked:
         some, named = _aggregates(database)
         zones |= some
@@ -63,7 +65,7 @@ def read(
         names |= groups.names
         members |= groups.members
     return (
-        scope.Layout(
+        Layout(
             cells=frozenset(cell.cell.name for cell in databases.cells),
             hosts={
                 one.host: cell
@@ -89,13 +91,11 @@ def named_groups(groups: Mapping[str, str], words: Iterable[str]) -> list[str]:
     """
     found = []
     for word in words:
-        meant = [
-            uuid for uuid, name in groups.items() if word in (uuid, name)
-        ]
+        meant = [uuid for uuid, name in groups.items() if word in (uuid, name)]
         if not meant:
-            raise exceptions.NotFound(f'no server group {word}')
+            raise NotFound(f'no server group {word}')
         if len(meant) > 1:
-            raise exceptions.Ambiguous(
+            raise Ambiguous(
                 f'server group {word} is not the only one of that name',
                 sorted(meant),
             )
@@ -104,7 +104,7 @@ def named_groups(groups: Mapping[str, str], words: Iterable[str]) -> list[str]:
 
 
 def _aggregates(
-    database: database_module.Database,
+    database: Database,
 ) -> tuple[dict[str, str], dict[str, frozenset[str]]]:
     """Host -> zone, and aggregate -> hosts."""
     if not database.tables.has('aggregate_hosts', 'host'):
@@ -130,8 +130,7 @@ def _aggregates(
             host: zone
             for number, zone in connection.execute(
                 sa.select(details.c.aggregate_id, details.c.value).where(
-                    schema.live(details),
-                    details.c.key == 'availability_zone',
+                    schema.live(details), details.c.key == 'availability_zone'
                 )
             )
             for host in hosts.get(number, ())
@@ -140,7 +139,7 @@ def _aggregates(
     return zones, named
 
 
-def _groups(database: database_module.Database) -> Groups:
+def _groups(database: Database) -> Groups:
     if not database.tables.has('instance_group_member', 'group_id'):
         return Groups({}, {})
     table = database.tables['instance_groups']
@@ -163,9 +162,7 @@ def _groups(database: database_module.Database) -> Groups:
         members = {
             uuid: names[number][0]
             for uuid, number in connection.execute(
-                sa.select(server, member.c.group_id).where(
-                    schema.live(member)
-                )
+                sa.select(server, member.c.group_id).where(schema.live(member))
             )
             if number in names
         }

@@ -34,12 +34,12 @@ from typing import TYPE_CHECKING
 
 from nova_recovery.cloud import old_volumes
 from nova_recovery.engine.plan import Step
-from nova_recovery.procedures.disaster import legacy_choice
-from nova_recovery.procedures.disaster import legacy_items
-from nova_recovery.procedures.disaster import legacy_read
+from nova_recovery.procedures.disaster import legacy_items, legacy_read
+from nova_recovery.procedures.disaster.legacy_choice import Choice
+from nova_recovery.procedures.disaster.legacy_read import Found
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import databases as databases_module
+    from nova_recovery.cloud.databases import Databases
 
 #: Items at a time: more only wait for each other in the database.
 AT_A_TIME = 4
@@ -68,7 +68,7 @@ class Cleaning:
     servers: frozenset[str] = frozenset()
 
 
-def layout(databases: databases_module.Databases) -> str | None:
+def layout(databases: Databases) -> str | None:
     """Return ``L0``, ``L1`` or ``M1``; None: legacy doesn't apply here.
 
     :raises SchemaUnknown: cells of both kinds, or volumes that aren't found
@@ -80,7 +80,7 @@ def layout(databases: databases_module.Databases) -> str | None:
 
 
 def clean(
-    databases: databases_module.Databases,
+    databases: Databases,
     servers: Collection[str] | None = None,
     alone: Collection[str] = (),
 ) -> Cleaning:
@@ -97,7 +97,7 @@ def clean(
 
 
 def decide(
-    found: legacy_read.Found,
+    found: Found,
     servers: Collection[str] | None = None,
     alone: Collection[str] = (),
 ) -> Cleaning:
@@ -106,7 +106,7 @@ def decide(
     :param servers: UUIDs of the scope; None: all
     :param alone: UUIDs of servers whose volumes stay as they are
     """
-    choice = legacy_choice.Choice(found, servers, alone)
+    choice = Choice(found, servers, alone)
     items = tuple(legacy_items.items(found, choice))
     step = Step(
         'clean',

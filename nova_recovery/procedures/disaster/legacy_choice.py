@@ -6,15 +6,12 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Collection
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 import functools
 
-from nova_recovery.cloud import bulk
-from nova_recovery.cloud import old_volumes
+from nova_recovery.cloud import bulk, old_volumes
 from nova_recovery.cloud import volumes as volumes_module
-from nova_recovery.procedures.disaster import legacy_read
+from nova_recovery.procedures.disaster.legacy_read import Found
 
 #: Where a server boots from when nova doesn't say.
 _FIRST = frozenset({'vda', 'sda', 'hda', 'xvda'})
@@ -40,7 +37,7 @@ class Choice:
 
     def __init__(
         self,
-        found: legacy_read.Found,
+        found: Found,
         servers: Collection[str] | None,
         alone: Collection[str] = (),
     ) -> None:
@@ -89,9 +86,7 @@ class Choice:
         mapped, rooted, boots = self.mapped, self._rooted, self._boots
         for line in lines:
             # boot_index is not in all
-            number, volume, server, device, *boot = line.split(
-                bulk.SEPARATOR
-            )
+            number, volume, server, device, *boot = line.split(bulk.SEPARATOR)
             if boot == ['0'] or _boots_from(device, boots.get(server)):
                 rooted.add(volume)
             if volume in mapped:
@@ -186,8 +181,7 @@ class Choice:
         else:
             devices = [(parts[3], parts[4])]
         return any(
-            server in self._boots
-            and _boots_from(device, self._boots[server])
+            server in self._boots and _boots_from(device, self._boots[server])
             for server, device in devices
         )
 

@@ -5,23 +5,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from nova_recovery.cloud import bulk
-from nova_recovery.cloud import old_volumes
+from nova_recovery.cloud.old_volumes import Layout
 from nova_recovery.engine.plan import Item
-from nova_recovery.procedures.disaster import legacy_choice
-from nova_recovery.procedures.disaster import legacy_read
+from nova_recovery.procedures.disaster.legacy_choice import Choice
+from nova_recovery.procedures.disaster.legacy_read import Found
 
 #: Volumes an item: what Galera takes in a transaction, and locks that
 #: nobody has to wait for long. MariaDB makes a table of a list of 1000.
 BATCH = 900
 
 
-def items(
-    found: legacy_read.Found, choice: legacy_choice.Choice
-) -> Iterator[Item]:
+def items(found: Found, choice: Choice) -> Iterator[Item]:
     """The items, in pairs; of volumes that nova doesn't map, cinder's only.
 
     In the order in which nova got its mappings, so that a batch has
@@ -54,10 +51,7 @@ def items(
 
 
 def _mappings(
-    layout: old_volumes.Layout,
-    cell: str,
-    batch: Sequence[str],
-    choice: legacy_choice.Choice,
+    layout: Layout, cell: str, batch: Sequence[str], choice: Choice
 ) -> Item:
     rows = [
         f'{number}{bulk.SEPARATOR}{volume}'
@@ -74,10 +68,10 @@ def _mappings(
 
 
 def _volumes(
-    layout: old_volumes.Layout,
+    layout: Layout,
     cell: str,
     batch: Sequence[str],
-    choice: legacy_choice.Choice,
+    choice: Choice,
     modes: dict[str, str],
 ) -> Item:
     # Texts and no lists: a plan of 200,000 volumes stays a small file, and
@@ -110,5 +104,5 @@ def _volumes(
     )
 
 
-def _common(layout: old_volumes.Layout, cell: str) -> dict[str, object]:
+def _common(layout: Layout, cell: str) -> dict[str, object]:
     return {'layout': layout.name, 'cell': cell, 'everywhere': True}

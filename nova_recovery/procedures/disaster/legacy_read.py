@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 
-from nova_recovery.cloud import bulk
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import databases as databases_module
-from nova_recovery.cloud import old_volumes
-from nova_recovery.cloud import schema
-from nova_recovery import exceptions
+from nova_recovery.cloud import bulk, old_volumes, schema
+from nova_recovery.cloud.bulk import Selection
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.databases import Databases, divide, each
+from nova_recovery.cloud.old_volumes import Layout
+from nova_recovery.exceptions import SchemaUnknown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Volumes:
 class Found:
     """Both sides, each of one moment."""
 
-    layout: old_volumes.Layout
+    layout: Layout
     cells: dict[str, Cell]
     volumes: Volumes
 
@@ -61,7 +61,7 @@ _ATTACHMENTS = dataclasses.replace(
 )
 
 
-def read(databases: databases_module.Databases) -> Found:
+def read(databases: Databases) -> Found:
     """Read both sides, side by side.
 
     :raises SchemaUnknown: not a legacy layout
@@ -69,16 +69,14 @@ def read(databases: databases_module.Databases) -> Found:
     """
     layout = old_volumes.of(databases)
     if layout is None:
-        raise exceptions.SchemaUnknown(
+        raise SchemaUnknown(
             'this nova knows attachments: its volumes are repaired one by '
             'one, never reset wholesale'
         )
     cells = [known.database for known in databases.cells]
     holder = old_volumes.database(databases, layout, cells[0].name)
 
-    def ask(
-        database: database_module.Database,
-    ) -> tuple[Cell | None, Volumes | None]:
+    def ask(database: Database) -> tuple[Cell | None, Volumes | None]:
         with database.reader() as connection:
             cell = volumes = None
             if database in cells:
@@ -100,9 +98,7 @@ def read(databases: databases_module.Databases) -> Found:
                 )
             return cell, volumes
 
-    answers, unknown = databases_module.divide(
-        databases_module.each([*{*cells, holder}], ask)
-    )
+    answers, unknown = divide(each([*{*cells, holder}], ask))
     for error in unknown.values():
         raise error
     return Found(
@@ -112,21 +108,19 @@ def read(databases: databases_module.Databases) -> Found:
     )
 
 
-def _servers(database: database_module.Database) -> bulk.Selection:
+def _servers(database: Database) -> Selection:
     schema.require(database, 'servers')
-    return bulk.Selection(
+    return Selection(
         'instances', 'id', ('uuid', 'root_device_name'), 'deleted = 0'
     )
 
 
-def _mappings(
-    database: database_module.Database, layout: old_volumes.Layout
-) -> bulk.Selection:
+def _mappings(database: Database, layout: Layout) -> Selection:
     columns = ['volume_id', layout.mapped_by, 'device_name']
     # the device tells before Havana
     if database.tables.has('block_device_mapping', 'boot_index'):
         columns.append('boot_index')
-    return bulk.Selection(
+    return Selection(
         'block_device_mapping',
         'id',
         tuple(columns),
@@ -134,7 +128,7 @@ def _mappings(
     )
 
 
-def _volumes(layout: old_volumes.Layout) -> bulk.Selection:
+def _volumes(layout: Layout) -> Selection:
     selection = layout.volumes(
         "deleted = 0 AND IFNULL(status, '') <> 'available'"
     )

@@ -7,18 +7,15 @@ from __future__ import annotations
 import collections
 from collections.abc import Iterator
 
-from nova_recovery.procedures.disaster import decided as decided_module
-from nova_recovery.procedures.disaster import found as found_module
-from nova_recovery.procedures.disaster import request as request_module
 from nova_recovery.procedures.disaster import situation
+from nova_recovery.procedures.disaster.decided import Decided
+from nova_recovery.procedures.disaster.found import Found
+from nova_recovery.procedures.disaster.request import Request
+from nova_recovery.procedures.disaster.situation import Situation
 from nova_recovery.report import wording
 
 
-def notes(
-    request: request_module.Request,
-    found: found_module.Found,
-    decided: decided_module.Decided,
-) -> Iterator[str]:
+def notes(request: Request, found: Found, decided: Decided) -> Iterator[str]:
     """Lines, the most important first."""
     here = found.situation
     yield from _warnings(found, decided)
@@ -56,9 +53,7 @@ def notes(
         yield from found.legacy.notes
 
 
-def _warnings(
-    found: found_module.Found, decided: decided_module.Decided
-) -> Iterator[str]:
+def _warnings(found: Found, decided: Decided) -> Iterator[str]:
     """Those of the guide, where they apply."""
     if decided.running:
         yield (
@@ -81,7 +76,7 @@ def _warnings(
         )
 
 
-def _skipped(here: situation.Situation) -> Iterator[str]:
+def _skipped(here: Situation) -> Iterator[str]:
     """Whose servers are left to another command."""
     servers = collections.Counter(
         server.host for server in here.servers.values()

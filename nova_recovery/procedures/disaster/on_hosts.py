@@ -14,14 +14,16 @@ import re
 from oslo_utils import uuidutils
 
 from nova_recovery.procedures.disaster import alive
-from nova_recovery.procedures.disaster.finding import DANGER
-from nova_recovery.procedures.disaster.finding import Finding
-from nova_recovery.procedures.disaster.finding import NOTE
-from nova_recovery.procedures.disaster.finding import of_server
-from nova_recovery.procedures.disaster.finding import STALE
-from nova_recovery.procedures.disaster import hosts
-from nova_recovery.procedures.disaster import situation
-from nova_recovery.procedures.disaster import wanted
+from nova_recovery.procedures.disaster.finding import (
+    DANGER,
+    Finding,
+    NOTE,
+    of_server,
+    STALE,
+)
+from nova_recovery.procedures.disaster.hosts import Domain, Host
+from nova_recovery.procedures.disaster.situation import Server, Situation
+from nova_recovery.procedures.disaster.wanted import Answer
 
 _TELL = 'openstack recovery snapshot create --local --no-api'
 _REBOOT = 'openstack recovery server reboot'
@@ -36,9 +38,7 @@ _VOLATILE = re.compile(
 QUOTED = 1
 
 
-def findings(
-    found: situation.Situation, answer: wanted.Answer
-) -> Iterator[Finding]:
+def findings(found: Situation, answer: Answer) -> Iterator[Finding]:
     """What differs between a host, nova and cinder."""
     if not found.hosts_now:
         return
@@ -70,9 +70,9 @@ def findings(
 
 
 def _sessions(
-    found: situation.Situation,
-    before: hosts.Host,
-    now: hosts.Host,
+    found: Situation,
+    before: Host,
+    now: Host,
     wanted_ones: set[str],
     up: set[str],
 ) -> Iterator[Finding]:
@@ -120,9 +120,7 @@ def _sessions(
         )
 
 
-def _rules(
-    found: situation.Situation, before: hosts.Host, now: hosts.Host
-) -> Iterator[Finding]:
+def _rules(found: Situation, before: Host, now: Host) -> Iterator[Finding]:
     if before.rules is None:
         return
     if now.rules is None:
@@ -164,7 +162,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _domains(
-    found: situation.Situation, told: hosts.Host, wanted_ones: set[str]
+    found: Situation, told: Host, wanted_ones: set[str]
 ) -> Iterator[Finding]:
     if told.domains is None:
         yield _of(
@@ -217,16 +215,11 @@ def _domains(
                 host=told.name,
             )
         if found.volumes is not None and not server.task_state:
-            yield from _disks(
-                found, server, domain, mapped.get(uuid, set())
-            )
+            yield from _disks(found, server, domain, mapped.get(uuid, set()))
 
 
 def _disks(
-    found: situation.Situation,
-    server: situation.Server,
-    domain: hosts.Domain,
-    mapped: set[str],
+    found: Situation, server: Server, domain: Domain, mapped: set[str]
 ) -> Iterator[Finding]:
     """The disks of a guest that runs, beside nova's mappings."""
     for volume in sorted(mapped - domain.disks):
@@ -252,15 +245,16 @@ def _disks(
             'DISK-CROSSED' if others else 'DISK-EXTRA',
             DANGER,
             f'its guest has volume {serial}, which nova does not map to it'
-            + (f'; cinder has it attached to {", ".join(others)}'
-               if others else ''),
+            + (
+                f'; cinder has it attached to {", ".join(others)}'
+                if others
+                else ''
+            ),
             volume=serial,
         )
 
 
-def _of(
-    host: str, code: str, severity: str, cause: str, fix: str
-) -> Finding:
+def _of(host: str, code: str, severity: str, cause: str, fix: str) -> Finding:
     return Finding(
         code, severity, f'host:{host}', cause, name=host, host=host, fix=fix
     )

@@ -6,21 +6,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nova_recovery.procedures.disaster.finding import DANGER
-from nova_recovery.procedures.disaster.finding import Finding
-from nova_recovery.procedures.disaster.finding import NOTE
-from nova_recovery.procedures.disaster.finding import STALE
 from nova_recovery.procedures.disaster import situation
+from nova_recovery.procedures.disaster.finding import (
+    DANGER,
+    Finding,
+    NOTE,
+    STALE,
+)
+from nova_recovery.procedures.disaster.situation import Situation
 
 
-def findings(found: situation.Situation) -> Iterator[Finding]:
+def findings(found: Situation) -> Iterator[Finding]:
     """What stands between the operator and the truth, or the servers."""
     yield from _snapshot(found)
     yield from _cells(found)
     yield from _services(found)
 
 
-def _snapshot(found: situation.Situation) -> Iterator[Finding]:
+def _snapshot(found: Situation) -> Iterator[Finding]:
     recorded = found.recorded
     if recorded is None:
         more = (
@@ -63,7 +66,7 @@ def _snapshot(found: situation.Situation) -> Iterator[Finding]:
         )
 
 
-def _cells(found: situation.Situation) -> Iterator[Finding]:
+def _cells(found: Situation) -> Iterator[Finding]:
     for cell, why in found.silent.items():
         yield Finding(
             'CELL-SILENT',
@@ -101,7 +104,7 @@ def _cells(found: situation.Situation) -> Iterator[Finding]:
             )
 
 
-def _services(found: situation.Situation) -> Iterator[Finding]:
+def _services(found: Situation) -> Iterator[Finding]:
     for one in (*found.computes.values(), *found.services):
         compute = one.host if one.host in found.computes else ''
         code = 'HOST' if one is found.computes.get(one.host) else 'SVC'

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 
-from nova_recovery import exceptions
-from nova_recovery.procedures.disaster import request as request_module
+from nova_recovery.exceptions import RecoveryError, Refused
+from nova_recovery.procedures.disaster.request import Request
 
 
 def checksum(path: str) -> str:
@@ -23,12 +23,12 @@ def checksum(path: str) -> str:
         with open(path, 'rb') as file:
             return hashlib.file_digest(file, 'sha256').hexdigest()
     except OSError as error:
-        raise exceptions.RecoveryError(
+        raise RecoveryError(
             f"snapshot {path}: can't be read: {error.strerror or error}"
         ) from error
 
 
-def require(request: request_module.Request) -> None:
+def require(request: Request) -> None:
     """Return if the plan's snapshot is there as it was.
 
     :raises Refused: it is gone, or another one
@@ -38,13 +38,13 @@ def require(request: request_module.Request) -> None:
         return
     try:
         now = checksum(path)
-    except exceptions.RecoveryError as error:
+    except RecoveryError as error:
         found = str(error)
     else:
         if now == was:
             return
         found = f'snapshot {path}: it is another file by now'
-    raise exceptions.Refused(
+    raise Refused(
         f'{found}. The plan was made with one of sha256 {was[:12]}…: put it '
         'back there, or make a new plan'
     )

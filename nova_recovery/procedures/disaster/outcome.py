@@ -5,16 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
-from nova_recovery.engine.plan import Item
-from nova_recovery.engine.plan import Plan
-from nova_recovery.report import summary
-from nova_recovery.report import wording
+from nova_recovery.engine.plan import Item, Plan
+from nova_recovery.report import summary, wording
 
 if TYPE_CHECKING:
-    from nova_recovery.engine.journal import records
+    from nova_recovery.engine.journal.records import ItemRecord
 
 COLUMNS = (
     'Server',
@@ -41,7 +38,7 @@ _GOOD = ('done', 'already')
 
 
 def table(
-    plan: Plan, items: Iterable[records.ItemRecord] | None
+    plan: Plan, items: Iterable[ItemRecord] | None
 ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
     """A row for each server, in the order in which they come back.
 
@@ -93,9 +90,7 @@ class _Row:
         # how its restart ended, which tells it best where all went well
         self._own: tuple[str, str] | None = None
 
-    def add(
-        self, item: Item, end: records.ItemRecord | None, planned: bool
-    ) -> None:
+    def add(self, item: Item, end: ItemRecord | None, planned: bool) -> None:
         """Take what became of an item."""
         state = 'planned' if planned else (end.state if end else 'pending')
         detail = (end.detail if end else '') or ''

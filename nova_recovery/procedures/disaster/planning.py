@@ -8,23 +8,23 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from nova_recovery.cloud import clock
-from nova_recovery.engine.plan import Gate
-from nova_recovery.engine.plan import Plan
-from nova_recovery.procedures.disaster import decide
-from nova_recovery.procedures.disaster import gates
-from nova_recovery.procedures.disaster import gather
-from nova_recovery.procedures.disaster import origin
-from nova_recovery.procedures.disaster import request as request_module
-from nova_recovery.procedures.disaster import steps
+from nova_recovery.engine.plan import Gate, Plan
+from nova_recovery.procedures.disaster import (
+    decide,
+    gates,
+    gather,
+    origin,
+    steps,
+)
+from nova_recovery.procedures.disaster.gather import Progress
+from nova_recovery.procedures.disaster.request import of, Request
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud.cloud import Cloud
 
 
 def make_plan(
-    cloud: cloud_module.Cloud,
-    request: request_module.Request,
-    progress: gather.Progress = lambda text: None,
+    cloud: Cloud, request: Request, progress: Progress = lambda text: None
 ) -> Plan:
     """Read the cloud and decide.
 
@@ -39,14 +39,14 @@ def make_plan(
 
 
 def check(
-    plan: Plan, cloud: cloud_module.Cloud, touched: frozenset[str]
+    plan: Plan, cloud: Cloud, touched: frozenset[str]
 ) -> tuple[Gate, ...]:
     """The gates of a plan, or of what is left of one, as they are now.
 
     :param touched: subjects that the run has begun to change
     :raises Refused: the snapshot is gone, or another one
     """
-    request = request_module.of(plan.arguments)
+    request = of(plan.arguments)
     origin.require(request)
     record = next(
         (i.data for i in plan.items() if i.kind == 'record-relations'), {}

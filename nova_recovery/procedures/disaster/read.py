@@ -9,30 +9,40 @@ the answer as unknown.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent import futures
 import datetime
 from typing import TYPE_CHECKING
 
 from oslo_utils import timeutils
 
-from nova_recovery.cloud import databases as databases_module
-from nova_recovery import exceptions
-from nova_recovery.procedures.disaster import cell_rows
-from nova_recovery.procedures.disaster import cells
-from nova_recovery.procedures.disaster import hosts as hosts_module
+from nova_recovery.cloud.databases import divide, each
+from nova_recovery.exceptions import RecoveryError
+from nova_recovery.procedures.disaster import cells, record, situation, storage
 from nova_recovery.procedures.disaster import layout as layout_module
-from nova_recovery.procedures.disaster import record
 from nova_recovery.procedures.disaster import scope as scope_module
 from nova_recovery.procedures.disaster import services as services_module
-from nova_recovery.procedures.disaster import situation
-from nova_recovery.procedures.disaster import storage
+from nova_recovery.procedures.disaster.cell_rows import Asked, Row
+from nova_recovery.procedures.disaster.cells import Answer
+from nova_recovery.procedures.disaster.hosts import of
+from nova_recovery.procedures.disaster.layout import Groups
+from nova_recovery.procedures.disaster.record import Record
+from nova_recovery.procedures.disaster.scope import Layout, Scope
+from nova_recovery.procedures.disaster.services import Services
+from nova_recovery.procedures.disaster.situation import (
+    Device,
+    Gone,
+    Outage,
+    Recorded,
+    Server,
+    Service,
+    Situation,
+)
+from nova_recovery.procedures.disaster.storage import Both
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
-    from nova_recovery.snapshot import reading
+    from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.snapshot.reading import Snapshot
 
 
 #: How many computes are asked at a time.
@@ -40,13 +50,13 @@ SIDE_BY_SIDE = 16
 
 
 def look(
-    cloud: cloud_module.Cloud,
-    snapshot: reading.Snapshot | None = None,
-    scope: scope_module.Scope | None = None,
+    cloud: Cloud,
+    snapshot: Snapshot | None = None,
+    scope: Scope | None = None,
     since: datetime.datetime | None = None,
     marks: Mapping[str, int] | None = None,
     with_volumes: bool = True,
-) -> situation.Situation:
+) -> Situation:
     """What a power loss did to what is in scope, from the databases.
 
     :param since: when the outage was, UTC: without a snapshot what was asked
@@ -71,30 +81,30 @@ class Reader:
 
     def __init__(
         self,
-        cloud: cloud_module.Cloud,
-        snapshot: reading.Snapshot | None = None,
-        scope: scope_module.Scope | None = None,
-        now_hosts: Sequence[reading.Snapshot] = (),
+        cloud: Cloud,
+        snapshot: Snapshot | None = None,
+        scope: Scope | None = None,
+        now_hosts: Sequence[Snapshot] = (),
         since: datetime.datetime | None = None,
         marks: Mapping[str, int] | None = None,
     ) -> None:
         self._cloud, self._since = cloud, since
-        self._scope = scope or scope_module.Scope()
+        self._scope = scope or Scope()
         self._recorded = (
             record.read(snapshot, cloud.nova.service_down_time)
             if snapshot
             else None
         )
         self._marks = _marks(self._recorded, marks)
-        self._before = hosts_module.of([snapshot] if snapshot else ())
-        self._now = hosts_module.of(now_hosts)
+        self._before = of([snapshot] if snapshot else ())
+        self._now = of(now_hosts)
 
     def look(
         self,
         servers: Collection[str] | None = None,
         volumes: Collection[str] | None = None,
         with_volumes: bool = True,
-    ) -> situation.Situation:
+    ) -> Situation:
         """What is now, beside what was.
 
         :param servers: of the scope only these; None: all
@@ -114,15 +124,15 @@ class Reader:
         servers: Collection[str] | None,
         volumes: Collection[str] | None,
         with_volumes: bool,
-        beside: futures.Future[storage.Both] | None,
-    ) -> situation.Situation:
+        beside: futures.Future[Both] | None,
+    ) -> Situation:
         scope, recorded = self._scope, self._recorded
         databases = self._cloud.databases
         services, unknown = services_module.of_cells(self._cloud)
         places, groups = layout_module.read(self._cloud, services, unknown)
         meant = scope_module.hosts(scope, places)
         expected = _expected(recorded, scope, meant)
-        asked = cell_rows.Asked(
+        asked = Asked(
             hosts=meant,
             projects=scope.projects or None,
             since=self._since,
@@ -137,8 +147,8 @@ class Reader:
             for cell in databases.cells
             if not scope.cells or cell.cell.name in scope.cells
         ]
-        answers, silent = databases_module.divide(
-            databases_module.each(wanted, lambda cell: cells.read(cell, asked))
+        answers, silent = divide(
+            each(wanted, lambda cell: cells.read(cell, asked))
         )
         matter = scope_module.matters(scope, places, meant)
         found = _Found(scope, places, groups, recorded, answers, asked)
@@ -149,7 +159,7 @@ class Reader:
                 {one.project for one in (*found.servers.values(), *before)},
                 {*unknown, *silent},
             )
-        both: storage.Both = None, 'not asked for'
+        both: Both = None, 'not asked for'
         if beside is not None:
             both = beside.result()
         elif with_volumes:
@@ -161,7 +171,7 @@ class Reader:
                 volumes,
             )
         own = found.own(services)
-        return situation.Situation(
+        return Situation(
             scope=scope,
             now=max(
                 (one.now for one in answers.values()),
@@ -169,10 +179,7 @@ class Reader:
             ),
             recorded=recorded.about if recorded else None,
             outage=_outage(
-                own,
-                self._since,
-                recorded,
-                self._cloud.nova.service_down_time,
+                own, self._since, recorded, self._cloud.nova.service_down_time
             ),
             servers=found.servers,
             gone=found.gone,
@@ -213,20 +220,20 @@ class _Found:
 
     def __init__(
         self,
-        scope: scope_module.Scope,
-        places: scope_module.Layout,
-        groups: layout_module.Groups,
-        recorded: record.Record | None,
-        answers: Mapping[str, cells.Answer],
-        asked: cell_rows.Asked,
+        scope: Scope,
+        places: Layout,
+        groups: Groups,
+        recorded: Record | None,
+        answers: Mapping[str, Answer],
+        asked: Asked,
     ) -> None:
         self._scope, self._asked = scope, asked
         known = recorded.servers if recorded else {}
-        self.servers: dict[str, situation.Server] = {}
+        self.servers: dict[str, Server] = {}
         self.new: frozenset[str] = frozenset()
-        devices: dict[str, tuple[situation.Device, ...]] = {}
+        devices: dict[str, tuple[Device, ...]] = {}
         new = set()
-        elsewhere: dict[str, cell_rows.Row] = {}
+        elsewhere: dict[str, Row] = {}
         deleted: set[str] = set()
         for name, answer in answers.items():
             elsewhere |= answer.elsewhere
@@ -247,7 +254,7 @@ class _Found:
                 )
         self.new = frozenset(new)
         self.gone = tuple(
-            situation.Gone(
+            Gone(
                 uuid=uuid,
                 name=known[uuid].name,
                 cell=known[uuid].cell,
@@ -265,9 +272,7 @@ class _Found:
             devices |= recorded.devices(set(self.servers))
         self.devices = {uuid: some for uuid, some in devices.items() if some}
 
-    def own(
-        self, services: Mapping[str, services_module.Services]
-    ) -> list[situation.Service]:
+    def own(self, services: Mapping[str, Services]) -> list[Service]:
         """The services of the cells, nova-compute only of the scope."""
         hosts = self._asked.hosts
         return [
@@ -282,13 +287,13 @@ class _Found:
 
 
 def _outage(
-    services: Sequence[situation.Service],
+    services: Sequence[Service],
     since: datetime.datetime | None,
-    recorded: record.Record | None,
+    recorded: Record | None,
     down_time: int,
-) -> situation.Outage:
+) -> Outage:
     if since is not None:
-        return situation.Outage(since, 'given')
+        return Outage(since, 'given')
     about = recorded.about if recorded else None
     seen = [
         one.last_seen
@@ -299,15 +304,13 @@ def _outage(
         and (about is None or about.dark or _since(about, one, down_time))
     ]
     if seen:
-        return situation.Outage(max(seen), 'heartbeat')
+        return Outage(max(seen), 'heartbeat')
     if about is not None and about.taken_at:
-        return situation.Outage(about.taken_at, 'snapshot')
-    return situation.Outage()
+        return Outage(about.taken_at, 'snapshot')
+    return Outage()
 
 
-def _since(
-    about: situation.Recorded, one: situation.Service, down_time: int
-) -> bool:
+def _since(about: Recorded, one: Service, down_time: int) -> bool:
     """Whether it was alive in the snapshot: not dead for months already."""
     taken = about.moments.get(one.cell)
     return (
@@ -318,21 +321,20 @@ def _since(
 
 
 def _marks(
-    recorded: record.Record | None, given: Mapping[str, int] | None
+    recorded: Record | None, given: Mapping[str, int] | None
 ) -> dict[str, int]:
     marks = {
         cell: markers['instance_actions']
-        for cell, markers in (recorded.about.markers if recorded else {})
-        .items()
+        for cell, markers in (
+            recorded.about.markers if recorded else {}
+        ).items()
         if 'instance_actions' in markers
     }
     return {**marks, **(given or {})}
 
 
 def _expected(
-    recorded: record.Record | None,
-    scope: scope_module.Scope,
-    meant: frozenset[str] | None,
+    recorded: Record | None, scope: Scope, meant: frozenset[str] | None
 ) -> frozenset[str]:
     """The servers of the snapshot that were in the scope."""
     if recorded is None:
@@ -346,9 +348,7 @@ def _expected(
     )
 
 
-def running(
-    cloud: cloud_module.Cloud, servers: Sequence[situation.Server]
-) -> dict[str, bool | None]:
+def running(cloud: Cloud, servers: Sequence[Server]) -> dict[str, bool | None]:
     """Ask the compute of each server whether its guest runs.
 
     :returns: UUID -> None where the compute can't tell
@@ -359,10 +359,10 @@ def running(
     compute = cloud.compute
     compute.ping()
 
-    def ask(server: situation.Server) -> bool | None:
+    def ask(server: Server) -> bool | None:
         try:
             return compute.runs(server.uuid)
-        except exceptions.RecoveryError:
+        except RecoveryError:
             # it was deleted, or its compute doesn't answer
             return None
 

@@ -8,18 +8,16 @@ Never a root volume, which no API can attach as such.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 import dataclasses
 
-from nova_recovery.cloud import mappings
+from nova_recovery.cloud.mappings import Mapping
 from nova_recovery.engine.plan import Item
-from nova_recovery.procedures.disaster import clean
-from nova_recovery.procedures.disaster import found as found_module
-from nova_recovery.procedures.disaster import request as request_module
-from nova_recovery.procedures.disaster import situation
-from nova_recovery.procedures.volumes import attach_gates
-from nova_recovery.procedures.volumes import states
+from nova_recovery.procedures.disaster.clean import Cleaned
+from nova_recovery.procedures.disaster.found import Found, Pair
+from nova_recovery.procedures.disaster.request import Request
+from nova_recovery.procedures.disaster.situation import Device, Server
+from nova_recovery.procedures.volumes import attach_gates, states
 
 #: What a member asks for to take a volume away; nova records no volume.
 DETACH = 'detach_volume'
@@ -37,16 +35,14 @@ class Again:
     """
 
     items: tuple[Item, ...] = ()
-    left: dict[found_module.Pair, str] = dataclasses.field(
-        default_factory=dict
-    )
+    left: dict[Pair, str] = dataclasses.field(default_factory=dict)
     kept: int = 0
 
 
 def plan(
-    request: request_module.Request,
-    found: found_module.Found,
-    cleaned: clean.Cleaned,
+    request: Request,
+    found: Found,
+    cleaned: Cleaned,
     running: Collection[str],
     alone: Collection[str],
 ) -> Again:
@@ -56,7 +52,7 @@ def plan(
     :param alone: servers that must be left alone
     """
     items: list[Item] = []
-    left: dict[found_module.Pair, str] = {}
+    left: dict[Pair, str] = {}
     kept = 0
     before: dict[str, str] = {}
     numbers = {
@@ -81,7 +77,7 @@ def plan(
     return Again(tuple(items), left, kept)
 
 
-def _wished(found: found_module.Found) -> Iterable[situation.Device]:
+def _wished(found: Found) -> Iterable[Device]:
     """The volumes in the order in which they are attached."""
     here = found.situation
     recorded = {
@@ -102,7 +98,7 @@ def _wished(found: found_module.Found) -> Iterable[situation.Device]:
     for line in found.lines:
         was = recorded.get((line.volume, line.server))
         made.append(
-            situation.Device(
+            Device(
                 server=line.server,
                 volume=line.volume,
                 device=None if line.device == 'auto' else line.device,
@@ -115,16 +111,12 @@ def _wished(found: found_module.Found) -> Iterable[situation.Device]:
     return sorted(made, key=_device_order)
 
 
-def _device_order(one: situation.Device) -> tuple[str, bool, int, str]:
+def _device_order(one: Device) -> tuple[str, bool, int, str]:
     device = one.device or ''
     return one.server, not device, len(device), device
 
 
-def _has(
-    found: found_module.Found,
-    cleaned: clean.Cleaned,
-    device: situation.Device,
-) -> bool:
+def _has(found: Found, cleaned: Cleaned, device: Device) -> bool:
     """Whether nova has it for the server; what is wrong then is step 2's."""
     return any(
         one.server == device.server
@@ -132,9 +124,7 @@ def _has(
     )
 
 
-def _mapped(
-    found: found_module.Found, cleaned: clean.Cleaned, volume: str
-) -> list[mappings.Mapping]:
+def _mapped(found: Found, cleaned: Cleaned, volume: str) -> list[Mapping]:
     """What nova still has of a volume after step 2."""
     both = found.situation.volumes
     if both is None:
@@ -147,9 +137,9 @@ def _mapped(
 
 
 def _reason_not_to(
-    found: found_module.Found,
-    cleaned: clean.Cleaned,
-    device: situation.Device,
+    found: Found,
+    cleaned: Cleaned,
+    device: Device,
     running: Collection[str],
     alone: Collection[str],
 ) -> str:
@@ -196,11 +186,7 @@ def _reason_not_to(
     return f'it is {volume.status} and {volume.attach_status}'
 
 
-def _perhaps_root(
-    found: found_module.Found,
-    device: situation.Device,
-    server: situation.Server,
-) -> str:
+def _perhaps_root(found: Found, device: Device, server: Server) -> str:
     """Why it may be the boot volume, '' if it isn't.
 
     Of one that nova has lost and the record doesn't have, only the device
@@ -232,10 +218,7 @@ def _disk(device: str) -> str:
 
 
 def _item(
-    request: request_module.Request,
-    found: found_module.Found,
-    device: situation.Device,
-    follows: tuple[str, ...],
+    request: Request, found: Found, device: Device, follows: tuple[str, ...]
 ) -> Item:
     server = found.situation.servers[device.server]
     both = found.situation.volumes

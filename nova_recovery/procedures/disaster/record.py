@@ -4,17 +4,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 import dataclasses
 import datetime
 from typing import Any
 
-from nova_recovery import exceptions
-from nova_recovery.procedures.disaster import situation
+from nova_recovery.exceptions import RecoveryError
+from nova_recovery.procedures.disaster.situation import (
+    Before,
+    Device,
+    Recorded,
+)
 from nova_recovery.snapshot import format as format_module
-from nova_recovery.snapshot import reading
+from nova_recovery.snapshot.reading import Snapshot
 
 _PREFIX = 'cell:'
 
@@ -52,7 +54,7 @@ class Known:
     name: str
     cell: str
     project: str
-    before: situation.Before
+    before: Before
 
 
 class Record:
@@ -62,10 +64,7 @@ class Record:
     """
 
     def __init__(
-        self,
-        about: situation.Recorded,
-        servers: Mapping[str, Known],
-        snapshot: reading.Snapshot,
+        self, about: Recorded, servers: Mapping[str, Known], snapshot: Snapshot
     ) -> None:
         self.about, self.servers = about, servers
         self._snapshot = snapshot
@@ -81,13 +80,13 @@ class Record:
 
     def devices(
         self, servers: Collection[str]
-    ) -> dict[str, tuple[situation.Device, ...]]:
+    ) -> dict[str, tuple[Device, ...]]:
         """The volumes of servers, of each in the order of devices.
 
         Servers that had none, or that it doesn't know, are missing; those
         of a cell whose devices could not be read too.
         """
-        found: dict[str, list[situation.Device]] = {
+        found: dict[str, list[Device]] = {
             uuid: [] for uuid in servers if uuid in self.servers
         }
         unknown = {
@@ -104,11 +103,18 @@ class Record:
             del found[uuid]
         with self._snapshot.reading():
             for (
-                server, volume, device, index, root, tag, delete, attachment
+                server,
+                volume,
+                device,
+                index,
+                root,
+                tag,
+                delete,
+                attachment,
             ) in self._snapshot.file.execute(_DEVICES):
                 if server in found:
                     found[server].append(
-                        situation.Device(
+                        Device(
                             server=server,
                             volume=volume,
                             device=device,
@@ -121,7 +127,7 @@ class Record:
         return {server: tuple(some) for server, some in found.items()}
 
 
-def read(snapshot: reading.Snapshot, down_time: int) -> Record:
+def read(snapshot: Snapshot, down_time: int) -> Record:
     """The servers of a snapshot.
 
     :param down_time: seconds without a heartbeat that make a compute dead
@@ -136,7 +142,7 @@ def read(snapshot: reading.Snapshot, down_time: int) -> Record:
         and part.source.startswith(_PREFIX)
     )
     if not cells:
-        raise exceptions.RecoveryError(
+        raise RecoveryError(
             f'snapshot {snapshot.path}: it has the servers of no cell'
         )
     with snapshot.reading():
@@ -145,7 +151,7 @@ def read(snapshot: reading.Snapshot, down_time: int) -> Record:
                 name=row[2] or '',
                 cell=row[0].removeprefix(_PREFIX),
                 project=row[3] or '',
-                before=situation.Before(*row[4:]),
+                before=Before(*row[4:]),
             )
             for row in snapshot.file.execute(_SERVERS)
         }
@@ -156,7 +162,7 @@ def read(snapshot: reading.Snapshot, down_time: int) -> Record:
     }
     ages = list(_heartbeats(snapshot, moments))
     return Record(
-        situation.Recorded(
+        Recorded(
             path=snapshot.path,
             taken_at=_time(snapshot.meta.get('taken_at')),
             cells=cells,
@@ -179,7 +185,7 @@ def read(snapshot: reading.Snapshot, down_time: int) -> Record:
 
 
 def _heartbeats(
-    snapshot: reading.Snapshot, moments: Mapping[str, datetime.datetime]
+    snapshot: Snapshot, moments: Mapping[str, datetime.datetime]
 ) -> Iterator[float | None]:
     """The age of the last heartbeat of each compute, when it was taken."""
     for row in snapshot.rows('services', binary='nova-compute'):

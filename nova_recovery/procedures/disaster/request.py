@@ -9,10 +9,10 @@ import dataclasses
 import re
 from typing import Any
 
-from nova_recovery import exceptions
-from nova_recovery.procedures.disaster import guests
+from nova_recovery.exceptions import UsageError
+from nova_recovery.procedures.disaster import guests, wanted
 from nova_recovery.procedures.disaster import scope as scope_module
-from nova_recovery.procedures.disaster import wanted
+from nova_recovery.procedures.disaster.scope import Scope
 
 _SHARE = re.compile(r'(\d{1,3})(%?)')
 
@@ -41,7 +41,7 @@ class Request:
     :ivar patience: seconds for each server and volume
     """
 
-    scope: scope_module.Scope = scope_module.Scope()
+    scope: Scope = Scope()
     snapshot: str | None = None
     snapshot_sha256: str | None = None
     map_file: str | None = None
@@ -88,7 +88,7 @@ def failures(text: str, servers: int) -> int:
     """
     match = _SHARE.fullmatch(text.strip())
     if match is None or (match[2] and int(match[1]) > 100):
-        raise exceptions.UsageError(
+        raise UsageError(
             f'--max-failures {text}: give a number, or a share such as 5%'
         )
     number = int(match[1])

@@ -4,13 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 import dataclasses
 from typing import Any
 
-from nova_recovery import exceptions
+from nova_recovery.exceptions import NotFound
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,7 +174,7 @@ def known_projects(
     """
     unknown = sorted(set(scope.projects) - set(there))
     if unknown and not silent:
-        raise exceptions.NotFound(
+        raise NotFound(
             f'no server of a project {unknown[0]}, neither now nor in the '
             'snapshot; projects are given by their ID, as "openstack project '
             'list" shows it'
@@ -201,4 +199,4 @@ def _known(
         more = f' and {len(listed) - 20} more' if len(listed) > 20 else ''
         are = 'are' if len(listed) > 1 else 'is'
         reason = f'; there {are} {", ".join(listed[:20]) or "none"}{more}'
-    raise exceptions.NotFound(f'no {noun} named {unknown[0]}{reason}')
+    raise NotFound(f'no {noun} named {unknown[0]}{reason}')

@@ -6,19 +6,19 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import databases as databases_module
 from nova_recovery.cloud import schema
-from nova_recovery import exceptions
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.databases import divide
+from nova_recovery.exceptions import DatabaseUnavailable, SchemaUnknown
 from nova_recovery.procedures.disaster import situation
+from nova_recovery.procedures.disaster.situation import Service
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud.cloud import Cloud
 
 COMPUTE = 'nova-compute'
 
@@ -33,23 +33,21 @@ DOWN_TIME = 60
 class Services:
     """The services of a database, by its own clock."""
 
-    services: tuple[situation.Service, ...]
+    services: tuple[Service, ...]
     now: datetime.datetime
 
 
 def of_cells(
-    cloud: cloud_module.Cloud,
-) -> tuple[dict[str, Services], dict[str, exceptions.DatabaseUnavailable]]:
+    cloud: Cloud,
+) -> tuple[dict[str, Services], dict[str, DatabaseUnavailable]]:
     """What each cell has, and the cells that don't answer."""
     down_time = cloud.nova.service_down_time
-    return databases_module.divide(
+    return divide(
         cloud.databases.each_cell(lambda cell: read(cell, down_time))
     )
 
 
-def of_cinder(
-    cloud: cloud_module.Cloud,
-) -> tuple[situation.Service, ...]:
+def of_cinder(cloud: Cloud) -> tuple[Service, ...]:
     """Cinder's; none where its database doesn't answer.
 
     That it doesn't is told where its volumes are.
@@ -59,13 +57,11 @@ def of_cinder(
         return ()
     try:
         return read(database, DOWN_TIME).services
-    except (exceptions.DatabaseUnavailable, exceptions.SchemaUnknown):
+    except (DatabaseUnavailable, SchemaUnknown):
         return ()
 
 
-def read(
-    database: database_module.Database, down_time: int
-) -> Services:
+def read(database: Database, down_time: int) -> Services:
     """The services of nova in a cell, or of cinder in its database.
 
     Up or down as nova's and cinder's own APIs judge it, by the age of the
@@ -94,7 +90,7 @@ def read(
         rows = connection.execute(query).mappings().all()
     return Services(
         tuple(
-            situation.Service(
+            Service(
                 binary=row['binary'] or '',
                 host=row['host'] or '',
                 cell=database.name,
@@ -111,9 +107,7 @@ def read(
 
 def _seen(row: Any) -> datetime.datetime | None:
     # as nova/servicegroup/drivers/db.py and cinder/objects/service.py
-    seen = (
-        row.get('last_seen_up') or row['updated_at'] or row['created_at']
-    )
+    seen = row.get('last_seen_up') or row['updated_at'] or row['created_at']
     return seen if isinstance(seen, datetime.datetime) else None
 
 

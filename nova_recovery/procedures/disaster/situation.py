@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import dataclasses
 import datetime
 
-from nova_recovery.procedures.disaster import hosts as hosts_module
-from nova_recovery.procedures.disaster import scope as scope_module
+from nova_recovery.procedures.disaster.hosts import Host
+from nova_recovery.procedures.disaster.scope import Scope
 from nova_recovery.procedures.volumes import situation as volumes_module
 
 UP, DOWN, FORCED_DOWN, UNKNOWN = 'up', 'down', 'forced down', 'unknown'
@@ -228,7 +228,7 @@ class Situation:
     :ivar hosts_now: what they told since
     """
 
-    scope: scope_module.Scope
+    scope: Scope
     now: datetime.datetime
     recorded: Recorded | None = None
     outage: Outage = Outage()
@@ -252,12 +252,8 @@ class Situation:
     silent: Mapping[str, str] = dataclasses.field(default_factory=dict)
     disabled: tuple[str, ...] = ()
     agents: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    hosts_before: Mapping[str, hosts_module.Host] = dataclasses.field(
-        default_factory=dict
-    )
-    hosts_now: Mapping[str, hosts_module.Host] = dataclasses.field(
-        default_factory=dict
-    )
+    hosts_before: Mapping[str, Host] = dataclasses.field(default_factory=dict)
+    hosts_now: Mapping[str, Host] = dataclasses.field(default_factory=dict)
 
     def name(self, uuid: str) -> str:
         found = self.servers.get(uuid)

@@ -9,24 +9,22 @@ up.
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 import dataclasses
 import datetime
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
-from nova_recovery import exceptions
-from nova_recovery.procedures.disaster import alive
-from nova_recovery.procedures.disaster import read
-from nova_recovery.procedures.disaster import request as request_module
-from nova_recovery.procedures.disaster import situation
+from nova_recovery.exceptions import RecoveryError
+from nova_recovery.procedures.disaster import alive, read, situation
 from nova_recovery.procedures.disaster import wanted as wanted_module
+from nova_recovery.procedures.disaster.request import Request
+from nova_recovery.procedures.disaster.situation import Server, Situation
+from nova_recovery.procedures.disaster.wanted import Order, Wanted
 from nova_recovery.report import wording
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
-    from nova_recovery.engine import plan as plan_module
+    from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.engine.plan import Plan
 
 COLUMNS = (
     'Project',
@@ -51,7 +49,7 @@ class Row:
     :ivar state: ``alive.DOWN``, ``alive.STARTING`` or ``alive.UNPROVEN``
     """
 
-    server: situation.Server
+    server: Server
     priority: int
     minutes: int | None
     state: str
@@ -67,7 +65,7 @@ class Status:
     :ivar unasked: why computes could not be asked; '' if they could
     """
 
-    found: situation.Situation
+    found: Situation
     total: int
     rows: tuple[Row, ...]
     unasked: str = ''
@@ -108,11 +106,12 @@ class Status:
         ]
 
 
-def planned(plan: plan_module.Plan) -> dict[str, tuple[str, int]]:
+def planned(plan: Plan) -> dict[str, tuple[str, int]]:
     """The servers that a plan brings up: UUID -> (cell, mark)."""
     return {
         str(item.data['uuid']): (
-            str(item.data['cell']), int(item.data['mark'])
+            str(item.data['cell']),
+            int(item.data['mark']),
         )
         for item in plan.items()
         if item.kind == _RESTART
@@ -124,17 +123,15 @@ def marks(servers: Iterable[tuple[str, int]]) -> dict[str, int]:
     return dict(servers)
 
 
-def order(request: request_module.Request) -> wanted_module.Order:
+def order(request: Request) -> Order:
     """The order that a plan was made with, but for its server groups."""
-    return wanted_module.Order(
-        first=request.first, key=request.priority_key
-    )
+    return Order(first=request.first, key=request.priority_key)
 
 
 def status(
-    cloud: cloud_module.Cloud,
-    found: situation.Situation,
-    order: wanted_module.Order,
+    cloud: Cloud,
+    found: Situation,
+    order: Order,
     only: Mapping[str, Any] | None = None,
     ask: bool = True,
 ) -> Status:
@@ -159,7 +156,7 @@ def status(
     if ask:
         try:
             runs = read.running(cloud, unproven)
-        except exceptions.RecoveryError as error:
+        except RecoveryError as error:
             # what the databases tell is worth having all the same
             unasked = str(error)
     return Status(
@@ -168,9 +165,7 @@ def status(
 
 
 def rows(
-    found: situation.Situation,
-    chosen: Iterable[wanted_module.Wanted],
-    runs: Mapping[str, bool | None],
+    found: Situation, chosen: Iterable[Wanted], runs: Mapping[str, bool | None]
 ) -> list[Row]:
     """Those that are not up: by project, then priority, then time."""
     some = []
@@ -190,16 +185,16 @@ def rows(
     return sorted(
         some,
         key=lambda row: (
-            row.server.project, row.priority, -(row.minutes or 0)
+            row.server.project,
+            row.priority,
+            -(row.minutes or 0),
         ),
     )
 
 
 def _chosen(
-    found: situation.Situation,
-    order: wanted_module.Order,
-    only: Mapping[str, Any] | None,
-) -> list[wanted_module.Wanted]:
+    found: Situation, order: Order, only: Mapping[str, Any] | None
+) -> list[Wanted]:
     answer = wanted_module.wanted(found, order)
     if only is None:
         return list(answer.servers)
@@ -207,7 +202,7 @@ def _chosen(
     return [
         *(one for one in answer.servers if one.uuid in only),
         *(
-            wanted_module.Wanted(
+            Wanted(
                 found.servers[uuid],
                 answer.left[uuid],
                 wanted_module.priority(found.servers[uuid], order.key),
@@ -218,9 +213,7 @@ def _chosen(
     ]
 
 
-def _minutes(
-    found: situation.Situation, server: situation.Server
-) -> int | None:
+def _minutes(found: Situation, server: Server) -> int | None:
     """By the last heartbeat of its host, if that is still down."""
     at: datetime.datetime | None = found.outage.at
     compute = found.computes.get(server.host or '')
@@ -236,7 +229,7 @@ def _minutes(
     return max(0, int((found.now - at).total_seconds() // 60))
 
 
-def _since(found: situation.Situation) -> str:
+def _since(found: Situation) -> str:
     if found.outage.at is None:
         return ''
     how = {

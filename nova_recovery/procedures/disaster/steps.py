@@ -4,22 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from collections.abc import Iterable
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 import dataclasses
 
-from nova_recovery.engine.plan import Item
-from nova_recovery.engine.plan import Step
-from nova_recovery.procedures.disaster import alive
+from nova_recovery.engine.plan import Item, Step
+from nova_recovery.procedures.disaster import alive, guests, waves
 from nova_recovery.procedures.disaster import decided as decided_module
-from nova_recovery.procedures.disaster import found as found_module
-from nova_recovery.procedures.disaster import guests
-from nova_recovery.procedures.disaster import request as request_module
-from nova_recovery.procedures.disaster import situation
-from nova_recovery.procedures.disaster import wanted
-from nova_recovery.procedures.disaster import waves
+from nova_recovery.procedures.disaster.decided import Decided
+from nova_recovery.procedures.disaster.found import Found
+from nova_recovery.procedures.disaster.request import failures, Request
+from nova_recovery.procedures.disaster.situation import Server, Situation
+from nova_recovery.procedures.disaster.wanted import Wanted
 
 #: What the record is of.
 RECORDS = 'record:relations'
@@ -29,9 +24,7 @@ QUIET = 20
 
 
 def steps(
-    request: request_module.Request,
-    found: found_module.Found,
-    decided: decided_module.Decided,
+    request: Request, found: Found, decided: Decided
 ) -> tuple[Step, ...]:
     """All five, empty ones too: each can be the last one for now."""
     everywhere = {'everywhere': request.everywhere}
@@ -83,8 +76,7 @@ def steps(
 
 
 def _cleaning(
-    request: request_module.Request,
-    found: found_module.Found, decided: decided_module.Decided
+    request: Request, found: Found, decided: Decided
 ) -> tuple[Step, ...]:
     if found.legacy is not None and found.legacy.steps:
         return found.legacy.steps
@@ -94,16 +86,14 @@ def _cleaning(
             'clean what is stale of volumes',
             decided.cleaned.items,
             number=decided_module.CLEAN,
-            failures=request_module.failures(
+            failures=failures(
                 request.max_failures, len(decided.cleaned.items)
             ),
         ),
     )
 
 
-def _record(
-    found: found_module.Found, decided: decided_module.Decided
-) -> Item:
+def _record(found: Found, decided: Decided) -> Item:
     here = found.situation
     cells = {server.cell for server in here.servers.values()}
     return Item(
@@ -123,9 +113,7 @@ def _record(
     )
 
 
-def _claims(
-    found: found_module.Found, decided: decided_module.Decided
-) -> list[situation.Server]:
+def _claims(found: Found, decided: Decided) -> list[Server]:
     """The servers that something is done to, where claims can be kept."""
     uuids = {one.uuid: None for one in decided.running}
     for item in (*decided.cleaned.items, *decided.again.items):
@@ -142,9 +130,7 @@ def _claims(
 
 
 def _of_claims(
-    kind: str,
-    servers: Iterable[situation.Server],
-    follows: tuple[str, ...] = (),
+    kind: str, servers: Iterable[Server], follows: tuple[str, ...] = ()
 ) -> tuple[Item, ...]:
     return tuple(
         Item(
@@ -160,7 +146,7 @@ def _of_claims(
 
 
 def _releases(
-    servers: Iterable[situation.Server], items: Iterable[Item]
+    servers: Iterable[Server], items: Iterable[Item]
 ) -> tuple[Item, ...]:
     """A claim is kept while something of its server is left to be done.
 
@@ -177,11 +163,7 @@ def _releases(
     )
 
 
-def _restarts(
-    request: request_module.Request,
-    found: found_module.Found,
-    decided: decided_module.Decided,
-) -> list[Step]:
+def _restarts(request: Request, found: Found, decided: Decided) -> list[Step]:
     """A step for the canaries and for each wave, at least an empty one."""
     title = 'reboot or start'
     here = found.situation
@@ -206,26 +188,21 @@ def _restarts(
                 wave.name,
                 f'{title}, {wave.title}',
                 _wave(request, found, decided, some, wave.canary),
-                {
-                    'host': request.per_host,
-                    'everywhere': request.everywhere,
-                },
+                {'host': request.per_host, 'everywhere': request.everywhere},
                 number=decided_module.RESTART,
                 failures=0
                 if wave.canary
-                else request_module.failures(
-                    request.max_failures, len(some)
-                ),
+                else failures(request.max_failures, len(some)),
             )
         )
     return steps or [Step('restart', title, (), number=decided_module.RESTART)]
 
 
 def _wave(
-    request: request_module.Request,
-    found: found_module.Found,
-    decided: decided_module.Decided,
-    some: Sequence[wanted.Wanted],
+    request: Request,
+    found: Found,
+    decided: Decided,
+    some: Sequence[Wanted],
     canary: bool,
 ) -> tuple[Item, ...]:
     """Each server, then each console: who waits for one starts none."""
@@ -276,12 +253,12 @@ def _wave(
     return (*restarts, *boots)
 
 
-def _mark(here: situation.Situation, cell: str) -> int:
+def _mark(here: Situation, cell: str) -> int:
     """The highest id of a request of before the outage, as far as known."""
     return here.before_outage.get(cell, here.marks.get(cell, 0))
 
 
-def _well_ended(server: situation.Server) -> int:
+def _well_ended(server: Server) -> int:
     """The newest request to bring it up, 0 if none went well since the mark.
 
     The mark of a snapshot may be a day older than the outage: what its owner

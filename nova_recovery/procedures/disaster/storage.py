@@ -4,39 +4,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from nova_recovery.cloud import schema
-from nova_recovery import exceptions
-from nova_recovery.procedures.disaster import situation
+from nova_recovery.exceptions import (
+    ConfigError,
+    DatabaseUnavailable,
+    SchemaUnknown,
+)
+from nova_recovery.procedures.disaster.situation import Device
 from nova_recovery.procedures.volumes import read as volumes_read
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
-    from nova_recovery.cloud import database as database_module
+    from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.cloud.database import Database
     from nova_recovery.procedures.volumes import situation as volumes_module
 
 #: Both sides of volumes; None: not known, and why.
 Both = tuple['volumes_module.Situation | None', str]
 
 #: Why volumes may not be known, when everything else is.
-_NO_VOLUMES = (
-    exceptions.ConfigError,
-    exceptions.DatabaseUnavailable,
-    exceptions.SchemaUnknown,
-)
+_NO_VOLUMES = (ConfigError, DatabaseUnavailable, SchemaUnknown)
 
 
 def of_servers(
-    cloud: cloud_module.Cloud,
+    cloud: Cloud,
     servers: Collection[str],
     gone: Collection[str],
-    devices: Mapping[str, Sequence[situation.Device]],
+    devices: Mapping[str, Sequence[Device]],
     only: Collection[str] | None = None,
 ) -> Both:
     """Both sides of the volumes that servers have, or had.
@@ -56,9 +54,7 @@ def of_servers(
 
 
 def both_sides(
-    cloud: cloud_module.Cloud,
-    ids: Collection[str] | None,
-    servers: Collection[str],
+    cloud: Cloud, ids: Collection[str] | None, servers: Collection[str]
 ) -> Both:
     """Both sides of volumes; None for all of them."""
     try:
@@ -67,9 +63,7 @@ def both_sides(
         return None, str(error)
 
 
-def _attached(
-    cinder: database_module.Database, servers: set[str]
-) -> set[str]:
+def _attached(cinder: Database, servers: set[str]) -> set[str]:
     """The volumes that cinder has attached to servers.
 
     Read whole: no index leads from a server to its attachments.

@@ -13,8 +13,11 @@ from collections.abc import Sequence
 import dataclasses
 
 from nova_recovery.procedures.disaster import situation
-from nova_recovery.procedures.disaster.situation import Action
-from nova_recovery.procedures.disaster.situation import Server
+from nova_recovery.procedures.disaster.situation import (
+    Action,
+    Server,
+    Situation,
+)
 
 #: Actions (nova/compute/instance_actions.py) after which a server runs, and
 #: those after which it doesn't. The others, evacuations and rebuilds too,
@@ -134,9 +137,7 @@ class Answer:
     silent: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-def wanted(
-    found: situation.Situation, order: Order | None = None
-) -> Answer:
+def wanted(found: Situation, order: Order | None = None) -> Answer:
     """The servers that are to run again (W), and why the others are not."""
     order = order or Order()
     servers: list[Wanted] = []
@@ -205,7 +206,7 @@ def last_power(actions: Sequence[Action]) -> Action | None:
     return None
 
 
-def _stays(found: situation.Situation, server: Server) -> str:
+def _stays(found: Situation, server: Server) -> str:
     """Why it must be left alone whether it ran or not; '' if it needn't."""
     if server.host and server.host in found.scope.skip_hosts:
         reason = found.scope.skip_hosts[server.host]
@@ -223,9 +224,7 @@ def _stays(found: situation.Situation, server: Server) -> str:
     return ''
 
 
-def _ran(
-    found: situation.Situation, server: Server
-) -> tuple[str, str]:
+def _ran(found: Situation, server: Server) -> tuple[str, str]:
     """How it is known that it ran, and else why that can't be known."""
     started = _started(server)
     before = server.before
@@ -252,7 +251,7 @@ def _ran(
 
 
 def _without_snapshot(
-    found: situation.Situation, server: Server, started: Action | None
+    found: Situation, server: Server, started: Action | None
 ) -> tuple[str, str]:
     new = 'new since the snapshot; ' if server.uuid in found.new else ''
     if server.vm_state == 'active':

@@ -8,13 +8,11 @@ It is the least important server of its kind.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 
-from nova_recovery.procedures.disaster import situation
-from nova_recovery.procedures.volumes import situation as volumes_module
+from nova_recovery.procedures.disaster.situation import Server
+from nova_recovery.procedures.volumes.situation import Situation
 
 LOCAL = 'local disk'
 
@@ -34,9 +32,7 @@ class Wave:
 
 
 def divide(
-    ordered: Sequence[str],
-    kinds: Mapping[str, frozenset[str]],
-    size: int,
+    ordered: Sequence[str], kinds: Mapping[str, frozenset[str]], size: int
 ) -> list[Wave]:
     """The waves of servers.
 
@@ -82,9 +78,7 @@ def canaries(
     return frozenset(chosen)
 
 
-def kinds_of(
-    server: situation.Server, volumes: Iterable[str | None]
-) -> frozenset[str]:
+def kinds_of(server: Server, volumes: Iterable[str | None]) -> frozenset[str]:
     """What a server is an example of.
 
     Each back end that it needs, with whether the server boots from a volume
@@ -105,9 +99,7 @@ def backend(host: str | None) -> str:
     return (host or 'unknown').partition('#')[0]
 
 
-def by_server(
-    found: volumes_module.Situation | None,
-) -> dict[str, list[str]]:
+def by_server(found: Situation | None) -> dict[str, list[str]]:
     """Server -> its volumes, as nova maps them."""
     volumes: dict[str, list[str]] = {}
     for mapping in found.mappings if found else ():

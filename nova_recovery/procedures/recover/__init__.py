@@ -8,27 +8,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from nova_recovery.cloud import clock
-from nova_recovery.engine.plan import Gate
-from nova_recovery.engine.plan import Plan
 from nova_recovery import fencing
-from nova_recovery.procedures.recover import decide
-from nova_recovery.procedures.recover import gates
-from nova_recovery.procedures.recover import read
-from nova_recovery.procedures.recover import situation
-from nova_recovery.procedures.recover import targets
+from nova_recovery.cloud import clock
+from nova_recovery.engine.plan import Gate, Plan
+from nova_recovery.procedures.recover import decide, gates, read, targets
+from nova_recovery.procedures.recover.situation import JSON, Request, Situation
+from nova_recovery.procedures.recover.targets import Assignment
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud.cloud import Cloud
 
 
 def make_plan(
-    cloud: cloud_module.Cloud,
-    request: situation.Request,
+    cloud: Cloud,
+    request: Request,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Plan:
     """Read the cloud and decide.
@@ -41,7 +37,7 @@ def make_plan(
 
 
 def check(
-    plan: Plan, cloud: cloud_module.Cloud, touched: frozenset[str]
+    plan: Plan, cloud: Cloud, touched: frozenset[str]
 ) -> tuple[Gate, ...]:
     """The gates of a plan, or of what is left of one, as they are now.
 
@@ -62,13 +58,11 @@ def check(
                 if item.kind == 'move-record'
                 else targets.EVACUATE
             )
-            assigned.append(targets.Assignment(server, method, '', target))
+            assigned.append(Assignment(server, method, '', target))
     # What is left of the plan tells, not what was asked for: the host may
     # have been off when it was made, or its turning off done or left out.
     to_fence = [
-        item.data['host']
-        for item in plan.items()
-        if item.kind == 'fence-host'
+        item.data['host'] for item in plan.items() if item.kind == 'fence-host'
     ]
     asked = [
         *gates.check(request, found, assigned, to_fence),
@@ -85,10 +79,7 @@ def check(
 
 
 def _unplanned(
-    plan: Plan,
-    request: situation.Request,
-    found: situation.Situation,
-    touched: frozenset[str],
+    plan: Plan, request: Request, found: Situation, touched: frozenset[str]
 ) -> Iterator[Gate]:
     """A server that had no target, or has come since, must not be forgotten.
 
@@ -107,7 +98,7 @@ def _unplanned(
             )
 
 
-def _target(kind: str, data: situation.JSON) -> str | None:
+def _target(kind: str, data: JSON) -> str | None:
     if kind == 'evacuate-server':
         return str(data['target'])
     if kind == 'move-record':

@@ -4,15 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from nova_recovery.cloud import volume_protocols
-from nova_recovery.engine.plan import Item
-from nova_recovery.engine.plan import Step
-from nova_recovery.procedures.recover import situation
+from nova_recovery.engine.plan import Item, Step
 from nova_recovery.procedures.recover import targets
+from nova_recovery.procedures.recover.situation import Host, Request, Situation
+from nova_recovery.procedures.recover.targets import Assignment
 
 JSON = dict[str, Any]
 #: The row of a moved server until it is started: it makes os-start the
@@ -22,9 +21,7 @@ PARKED = {'vm_state': 'stopped', 'power_state': 4, 'task_state': None}
 
 
 def steps(
-    request: situation.Request,
-    found: situation.Situation,
-    assigned: Iterable[targets.Assignment],
+    request: Request, found: Situation, assigned: Iterable[Assignment]
 ) -> tuple[Step, ...]:
     """The steps in their order; those without items are left out."""
     assigned = [one for one in assigned if one.target in found.hosts]
@@ -44,11 +41,7 @@ def steps(
             _all(builder.evacuate, evacuated),
             per_target,
         ),
-        Step(
-            'lock',
-            'lock what is moved by hand',
-            _all(builder.lock, moved),
-        ),
+        Step('lock', 'lock what is moved by hand', _all(builder.lock, moved)),
         Step(
             'allocation',
             'move their allocations',
@@ -91,13 +84,11 @@ def _all(
 
 
 class _Builder:
-    def __init__(
-        self, request: situation.Request, found: situation.Situation
-    ) -> None:
+    def __init__(self, request: Request, found: Situation) -> None:
         self._request = request
         self._found = found
 
-    def _host_item(self, kind: str, host: situation.Host, **data: Any) -> Item:
+    def _host_item(self, kind: str, host: Host, **data: Any) -> Item:
         return Item(
             id=f'{kind}:{host.name}',
             kind=kind,
@@ -111,7 +102,7 @@ class _Builder:
             },
         )
 
-    def claim(self, host: situation.Host) -> list[Item]:
+    def claim(self, host: Host) -> list[Item]:
         seen = {
             'disabled': int(host.disabled),
             'disabled_reason': host.disabled_reason,
@@ -122,17 +113,15 @@ class _Builder:
             )
         ]
 
-    def fence(self, host: situation.Host) -> list[Item]:
+    def fence(self, host: Host) -> list[Item]:
         if not (self._request.fence and host.fence == 'on'):
             return []
         return [self._host_item('fence-host', host)]
 
-    def down(self, host: situation.Host) -> list[Item]:
+    def down(self, host: Host) -> list[Item]:
         return [self._host_item('force-down', host)]
 
-    def release(
-        self, host: situation.Host, assigned: list[targets.Assignment]
-    ) -> list[Item]:
+    def release(self, host: Host, assigned: list[Assignment]) -> list[Item]:
         # Kept while any of its servers still has to be recovered.
         follows = tuple(
             one.server.subject
@@ -152,11 +141,7 @@ class _Builder:
         ]
 
     def _item(
-        self,
-        kind: str,
-        one: targets.Assignment,
-        part: str = '',
-        **data: Any,
+        self, kind: str, one: Assignment, part: str = '', **data: Any
     ) -> Item:
         server = one.server
         return Item(
@@ -174,7 +159,7 @@ class _Builder:
             follows=(f'host:{server.host}',),
         )
 
-    def _once(self, kind: str, one: targets.Assignment, **data: Any) -> Item:
+    def _once(self, kind: str, one: Assignment, **data: Any) -> Item:
         return self._item(
             kind,
             one,
@@ -183,24 +168,24 @@ class _Builder:
             **data,
         )
 
-    def evacuate(self, one: targets.Assignment) -> list[Item]:
+    def evacuate(self, one: Assignment) -> list[Item]:
         return [
             self._once(
                 'evacuate-server', one, task_state=one.server.task_state
             )
         ]
 
-    def lock(self, one: targets.Assignment) -> list[Item]:
+    def lock(self, one: Assignment) -> list[Item]:
         if one.server.locked:
             return []
         return [self._item('lock-server', one, why=one.why)]
 
-    def unlock(self, one: targets.Assignment) -> list[Item]:
+    def unlock(self, one: Assignment) -> list[Item]:
         if one.server.locked:
             return []
         return [self._item('unlock-server', one)]
 
-    def allocation(self, one: targets.Assignment) -> list[Item]:
+    def allocation(self, one: Assignment) -> list[Item]:
         held = one.server.allocations
         if held is None or len(held) != 1:
             # A gate refuses such a plan; it can still be read.
@@ -216,7 +201,7 @@ class _Builder:
             )
         ]
 
-    def record(self, one: targets.Assignment) -> list[Item]:
+    def record(self, one: Assignment) -> list[Item]:
         server, host = one.server, self._found.hosts[one.target or '']
         node = host.nodes[0] if host.nodes else None
         target = {
@@ -254,7 +239,7 @@ class _Builder:
         item.data['target'] = target
         return [item]
 
-    def ports(self, one: targets.Assignment) -> list[Item]:
+    def ports(self, one: Assignment) -> list[Item]:
         zone = self._found.hosts[one.target or ''].zone or ''
         return [
             self._item(
@@ -268,7 +253,7 @@ class _Builder:
             for port in one.server.ports or ()
         ]
 
-    def volumes(self, one: targets.Assignment) -> list[Item]:
+    def volumes(self, one: Assignment) -> list[Item]:
         return [
             self._item(
                 'reconnect-volume',
@@ -289,10 +274,10 @@ class _Builder:
             if volume_protocols.host_bound(volume.protocol or '')
         ]
 
-    def start(self, one: targets.Assignment) -> list[Item]:
+    def start(self, one: Assignment) -> list[Item]:
         return [self._once('start-server', one)] if one.server.runs else []
 
-    def verify(self, one: targets.Assignment) -> list[Item]:
+    def verify(self, one: Assignment) -> list[Item]:
         server = one.server
         runs = server.runs
         if one.method == targets.EVACUATE:

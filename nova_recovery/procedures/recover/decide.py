@@ -8,19 +8,20 @@ import dataclasses
 from typing import Any
 
 from nova_recovery.engine.plan import Plan
-from nova_recovery import exceptions
-from nova_recovery.procedures.recover import build
-from nova_recovery.procedures.recover import gates
-from nova_recovery.procedures.recover import situation
-from nova_recovery.procedures.recover import targets
+from nova_recovery.exceptions import UsageError
+from nova_recovery.procedures.recover import build, gates, targets
+from nova_recovery.procedures.recover.situation import (
+    Request,
+    Server,
+    Situation,
+)
+from nova_recovery.procedures.recover.targets import Assignment
 from nova_recovery.report import wording
 
 PROCEDURE = 'host-recover'
 
 
-def decide(
-    request: situation.Request, found: situation.Situation, now: str = ''
-) -> Plan:
+def decide(request: Request, found: Situation, now: str = '') -> Plan:
     """The plan of a recovery.
 
     :param now: when the situation was read, UTC, ISO 8601 with Z
@@ -51,9 +52,7 @@ def decide(
     )
 
 
-def chosen(
-    request: situation.Request, found: situation.Situation
-) -> list[situation.Server]:
+def chosen(request: Request, found: Situation) -> list[Server]:
     """The servers that the request is about."""
     return [
         server
@@ -63,7 +62,7 @@ def chosen(
     ]
 
 
-def to_arguments(request: situation.Request) -> dict[str, Any]:
+def to_arguments(request: Request) -> dict[str, Any]:
     """The request as JSON types."""
     arguments = dataclasses.asdict(request)
     for name, value in arguments.items():
@@ -72,32 +71,30 @@ def to_arguments(request: situation.Request) -> dict[str, Any]:
     return arguments
 
 
-def from_arguments(arguments: dict[str, Any]) -> situation.Request:
+def from_arguments(arguments: dict[str, Any]) -> Request:
     """The request that a plan was made for."""
     values = dict(arguments)
     for name in ('hosts', 'servers', 'exclude'):
         values[name] = tuple(values[name])
-    return situation.Request(**values)
+    return Request(**values)
 
 
-def _check(request: situation.Request, found: situation.Situation) -> None:
+def _check(request: Request, found: Situation) -> None:
     known = {server.uuid for server in found.servers}
     for uuid in (*request.servers, *request.target_for, *request.exclude):
         if uuid not in known:
-            raise exceptions.UsageError(
+            raise UsageError(
                 f'server {uuid} is none of those to be recovered of '
                 f'{", ".join(request.hosts)}'
             )
     for uuid in request.target_for:
         if uuid in request.exclude:
-            raise exceptions.UsageError(
+            raise UsageError(
                 f'server {uuid} is both excluded and given a target'
             )
 
 
-def _notes(
-    request: situation.Request, assigned: list[targets.Assignment]
-) -> list[str]:
+def _notes(request: Request, assigned: list[Assignment]) -> list[str]:
     notes = [
         f'{one.server.name} is moved by hand: {one.why}'
         for one in assigned

@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nova_recovery.cloud import facts as facts_module
 from nova_recovery.cloud import network
-from nova_recovery.cloud import records
+from nova_recovery.cloud.facts import parsed
+from nova_recovery.cloud.records import ServerFacts
 from nova_recovery.procedures.recover import situation
+from nova_recovery.procedures.recover.situation import JSON, Server, Volume
 
 #: A migration that is over (``in_progress`` in nova/db/main/api.py lists
 #: the others); 'finished' is a resize that waits to be confirmed.
@@ -31,18 +31,18 @@ ARMED = frozenset({'accepted', 'pre-migrating', 'done'})
 
 
 def server(
-    facts: records.ServerFacts,
+    facts: ServerFacts,
     connectors: Mapping[str, Mapping[str, Any]],
     group: dict[str, Any] | None,
     allocations: dict[str, dict[str, int]] | None,
     ports: list[network.Port] | None,
-) -> situation.Server:
+) -> Server:
     """One server, from the databases' facts and the APIs' answers.
 
     :param connectors: attachment -> {'mode', 'connector'}
     """
     own = facts.server
-    return situation.Server(
+    return Server(
         uuid=own.uuid,
         name=own.name,
         cell=own.cell,
@@ -76,15 +76,14 @@ def server(
 
 
 def _volumes(
-    facts: records.ServerFacts,
-    connectors: Mapping[str, Mapping[str, Any]],
-) -> Iterator[situation.Volume]:
+    facts: ServerFacts, connectors: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Volume]:
     for device in facts.devices:
         if not device.volume_id:
             continue
         info = device.connection_info or {}
         stored = connectors.get(device.attachment_id or '', {})
-        yield situation.Volume(
+        yield Volume(
             id=device.volume_id,
             mapping=device.id,
             device=device.device_name,
@@ -107,7 +106,7 @@ def _port(port: network.Port) -> situation.Port:
     )
 
 
-def _local_disk(facts: records.ServerFacts) -> bool:
+def _local_disk(facts: ServerFacts) -> bool:
     """Whether the server has files of its own on the hypervisor."""
     if facts.server.row.get('kernel_id') or facts.server.row.get('ramdisk_id'):
         return True
@@ -118,10 +117,8 @@ def _local_disk(facts: records.ServerFacts) -> bool:
     )
 
 
-def _armed(
-    facts: records.ServerFacts,
-) -> dict[str, list[situation.JSON]]:
-    found: dict[str, list[situation.JSON]] = {}
+def _armed(facts: ServerFacts) -> dict[str, list[JSON]]:
+    found: dict[str, list[JSON]] = {}
     for migration in facts.migrations:
         if migration.migration_type == 'evacuation' and (
             migration.status in ARMED
@@ -132,18 +129,18 @@ def _armed(
     return found
 
 
-def _vtpm(facts: records.ServerFacts) -> bool:
+def _vtpm(facts: ServerFacts) -> bool:
     return bool(
         _extra_specs(facts).get('hw:tpm_version')
         or facts.system_metadata.get('image_hw_tpm_version')
     )
 
 
-def _extra_specs(facts: records.ServerFacts) -> Mapping[str, Any]:
+def _extra_specs(facts: ServerFacts) -> Mapping[str, Any]:
     return (facts.flavor or {}).get('extra_specs') or {}
 
 
-def _special(facts: records.ServerFacts) -> Iterator[str]:
+def _special(facts: ServerFacts) -> Iterator[str]:
     """What only an evacuation can make anew on another host."""
     extra = facts.extra
     yield from _numa(_loaded(extra.get('numa_topology'), 'numa_topology'))
@@ -186,7 +183,7 @@ def _numa(topology: Any) -> Iterator[str]:
 
 
 def _loaded(text: str | None, what: str) -> Any:
-    return facts_module.parsed(text, f'instance_extra.{what}')
+    return parsed(text, f'instance_extra.{what}')
 
 
 def _true(value: Any) -> bool:

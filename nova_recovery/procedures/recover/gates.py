@@ -7,24 +7,22 @@ Pure functions of the situation and of what is planned. Unknown refuses.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from collections.abc import Iterable
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 import datetime
 
 from nova_recovery.cloud import claims
 from nova_recovery.engine.plan import Gate
-from nova_recovery.procedures.recover import server_gates
-from nova_recovery.procedures.recover import situation
-from nova_recovery.procedures.recover import targets
+from nova_recovery.procedures.recover import server_gates, targets
+from nova_recovery.procedures.recover.situation import Host, Request, Situation
+from nova_recovery.procedures.recover.targets import Assignment
 
 OK, REFUSED, UNKNOWN = 'ok', 'refused', 'unknown'
 
 
 def check(
-    request: situation.Request,
-    found: situation.Situation,
-    assigned: Iterable[targets.Assignment],
+    request: Request,
+    found: Situation,
+    assigned: Iterable[Assignment],
     to_fence: Collection[str],
 ) -> tuple[Gate, ...]:
     """All gates: of the cloud, the dead hosts, the targets, the servers.
@@ -42,7 +40,7 @@ def check(
     return tuple(gates)
 
 
-def _cloud(found: situation.Situation) -> Iterator[Gate]:
+def _cloud(found: Situation) -> Iterator[Gate]:
     if found.unreachable:
         why = '; '.join(_once_each(found.unreachable))
         yield Gate(
@@ -77,9 +75,7 @@ def _once_each(unreachable: dict[str, str]) -> Iterator[str]:
         yield f'{", ".join(names)}: {why.removeprefix(f"{names[0]}: ")}'
 
 
-def _source(
-    host: situation.Host, to_fence: bool, found: situation.Situation
-) -> Iterator[Gate]:
+def _source(host: Host, to_fence: bool, found: Situation) -> Iterator[Gate]:
     yield _silent(host, found)
     yield _fenced(host, to_fence)
     holder = claims.holder(host.disabled_reason)
@@ -96,7 +92,7 @@ def _source(
         )
 
 
-def _silent(host: situation.Host, found: situation.Situation) -> Gate:
+def _silent(host: Host, found: Situation) -> Gate:
     """The report count tells; a heartbeat's age depends on two clocks."""
     last = ''
     if host.heartbeat_age is not None:
@@ -137,11 +133,9 @@ def age(seconds: float) -> str:
     return f'{span} ago'
 
 
-def _fenced(host: situation.Host, to_fence: bool) -> Gate:
+def _fenced(host: Host, to_fence: bool) -> Gate:
     if host.fence == 'off':
-        return Gate(
-            'source-fenced', host.name, 'soft', OK, host.fence_detail
-        )
+        return Gate('source-fenced', host.name, 'soft', OK, host.fence_detail)
     if host.fence == 'on' and to_fence:
         return Gate(
             'source-fenced',
@@ -171,9 +165,7 @@ def _fenced(host: situation.Host, to_fence: bool) -> Gate:
     )
 
 
-def _many_dead(
-    request: situation.Request, found: situation.Situation
-) -> Iterator[Gate]:
+def _many_dead(request: Request, found: Situation) -> Iterator[Gate]:
     """Many silent computes are a broken message bus, not dead hosts."""
     for cell in sorted({found.hosts[name].cell for name in request.hosts}):
         hosts = [h for h in found.hosts.values() if h.cell == cell]
@@ -203,10 +195,7 @@ def _many_dead(
 
 
 def _target(
-    name: str,
-    request: situation.Request,
-    found: situation.Situation,
-    assigned: list[targets.Assignment],
+    name: str, request: Request, found: Situation, assigned: list[Assignment]
 ) -> Iterator[Gate]:
     host = found.hosts.get(name)
     if host is None:
@@ -225,17 +214,13 @@ def _target(
             'choose another with --target-host or --target-for',
         )
     elif host.api_state is None:
-        yield Gate(
-            'target-ready', name, 'hard', UNKNOWN, 'nova was not asked'
-        )
+        yield Gate('target-ready', name, 'hard', UNKNOWN, 'nova was not asked')
     else:
         yield Gate('target-ready', name, 'hard', OK, 'up and enabled')
     yield _capacity(host, assigned)
 
 
-def _capacity(
-    host: situation.Host, assigned: list[targets.Assignment]
-) -> Gate:
+def _capacity(host: Host, assigned: list[Assignment]) -> Gate:
     wanted: dict[str, int] = {}
     for one in assigned:
         if one.target == host.name:

@@ -8,7 +8,7 @@ Pure functions; ``server list`` shows the same words as the plans.
 from __future__ import annotations
 
 from nova_recovery.cloud import volume_protocols
-from nova_recovery.procedures.recover import situation
+from nova_recovery.procedures.recover.situation import Server, Volume
 
 #: ``evacuate`` in nova/compute/api.py.
 EVACUABLE = frozenset({'active', 'stopped', 'error'})
@@ -19,9 +19,7 @@ MOVABLE = frozenset({'active', 'stopped', 'error', 'paused', 'suspended'})
 PLAIN_VNICS = frozenset({'normal'})
 
 
-def to_evacuate(
-    server: situation.Server, evacuates_with_task: bool
-) -> list[str]:
+def to_evacuate(server: Server, evacuates_with_task: bool) -> list[str]:
     """Why nova won't evacuate this server; empty: it will."""
     why = []
     if server.vm_state not in EVACUABLE:
@@ -41,7 +39,7 @@ def to_evacuate(
     return why
 
 
-def to_move(server: situation.Server) -> list[str]:
+def to_move(server: Server) -> list[str]:
     """Why this server must not be moved by hand; empty: it may.
 
     Facts that hold wherever it goes; what depends on the target is for
@@ -57,9 +55,7 @@ def to_move(server: situation.Server) -> list[str]:
         why.append('it has shares mounted')
     why.extend(server.open_migrations)
     if server.allocations is not None and len(server.allocations) != 1:
-        why.append(
-            f'placement has it on {len(server.allocations)} providers'
-        )
+        why.append(f'placement has it on {len(server.allocations)} providers')
     for port in server.ports or ():
         if port.vnic_type not in PLAIN_VNICS:
             why.append(f'port {port.id} is {port.vnic_type}')
@@ -70,7 +66,7 @@ def to_move(server: situation.Server) -> list[str]:
     return why
 
 
-def _volume(volume: situation.Volume) -> list[str]:
+def _volume(volume: Volume) -> list[str]:
     if volume.attachment is None:
         return [
             f'volume {volume.id} was attached before Queens: a reboot by '
@@ -91,7 +87,7 @@ def _volume(volume: situation.Volume) -> list[str]:
     return []
 
 
-def disks(server: situation.Server, method: str) -> str | None:
+def disks(server: Server, method: str) -> str | None:
     """What of the server may be lost with its host's disks, None: nothing.
 
     :param method: an evacuation makes a config drive anew, a move can't

@@ -5,14 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 from nova_recovery.engine.plan import Plan
 from nova_recovery.report import summary
 
 if TYPE_CHECKING:
-    from nova_recovery.engine.journal import records
+    from nova_recovery.engine.journal.records import ItemRecord
 
 COLUMNS = ('Server', 'ID', 'Method', 'Target', 'Outcome', 'Detail')
 #: The item whose words tell best how a server ended well.
@@ -20,7 +19,7 @@ _TELLING = 'verify-server'
 
 
 def table(
-    plan: Plan, items: Iterable[records.ItemRecord] | None
+    plan: Plan, items: Iterable[ItemRecord] | None
 ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
     """A row for each server, in the order of names.
 
@@ -60,9 +59,7 @@ def table(
     return COLUMNS, sorted(rows)
 
 
-def _ends(
-    items: Iterable[records.ItemRecord],
-) -> dict[str, tuple[str, str]]:
+def _ends(items: Iterable[ItemRecord]) -> dict[str, tuple[str, str]]:
     decisive = summary.decisive(items, prefer=_TELLING)
     return {
         subject: (item.state, item.detail or '')

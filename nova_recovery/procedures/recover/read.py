@@ -4,32 +4,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent import futures
 import datetime
 import time
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
-from nova_recovery.cloud import aggregates
-from nova_recovery.cloud import attachments
-from nova_recovery.cloud import clock
-from nova_recovery.cloud import database as database_module
+from nova_recovery.cloud import (
+    aggregates,
+    attachments,
+    clock,
+    records,
+    schema,
+    services,
+)
 from nova_recovery.cloud import facts as facts_module
-from nova_recovery.cloud import records
-from nova_recovery.cloud import schema
-from nova_recovery.cloud import servers as servers_module
-from nova_recovery.cloud import services
-from nova_recovery import exceptions
-from nova_recovery import fencing
-from nova_recovery.procedures.recover import describe
-from nova_recovery.procedures.recover import situation
-from nova_recovery.procedures.recover import targets as targets_module
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.records import ServerFacts, Service
+from nova_recovery.cloud.servers import list_servers
+from nova_recovery.exceptions import (
+    DatabaseUnavailable,
+    NotFound,
+    RecoveryError,
+)
+from nova_recovery.fencing import Driver, Status
+from nova_recovery.procedures.recover import describe, situation
+from nova_recovery.procedures.recover.situation import (
+    Host,
+    Node,
+    Request,
+    Situation,
+)
+from nova_recovery.procedures.recover.targets import needs
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud.cloud import Cloud
 
 #: What a move needs of a cell's schema.
 MODERN = ('node', 'tombstones', 'migration-uuid', 'attachment-id')
@@ -38,11 +47,11 @@ READERS = 8
 
 
 def read(
-    cloud: cloud_module.Cloud,
-    request: situation.Request,
-    driver: fencing.Driver,
+    cloud: Cloud,
+    request: Request,
+    driver: Driver,
     progress: Callable[[str], None] = lambda text: None,
-) -> situation.Situation:
+) -> Situation:
     """The situation of dead hosts and their servers.
 
     Takes two report intervals at least, for the heartbeats are watched
@@ -72,16 +81,16 @@ def read(
         # can only be seen over time.
         time.sleep(left)
     apart = time.monotonic() - began
-    found: dict[str, situation.Host] = {}
+    found: dict[str, Host] = {}
     for name, database in databases.items():
         for host in reader.hosts(database, first[name], apart, targets):
             found[host.name] = host
     for name in request.hosts:
         if name not in found:
-            raise exceptions.NotFound(
+            raise NotFound(
                 f'{name} is mapped to a cell that has no nova-compute of it'
             )
-    return situation.Situation(
+    return Situation(
         hosts=found,
         servers=tuple(servers),
         apis=reader.apis,
@@ -94,7 +103,7 @@ def read(
     )
 
 
-def _reports(database: database_module.Database) -> dict[str, int]:
+def _reports(database: Database) -> dict[str, int]:
     found = services.compute_services(database)
     return {service.host: service.report_count for service in found}
 
@@ -102,12 +111,7 @@ def _reports(database: database_module.Database) -> dict[str, int]:
 class _Reader:
     """Databases first, then what the APIs add if they answer."""
 
-    def __init__(
-        self,
-        cloud: cloud_module.Cloud,
-        request: situation.Request,
-        driver: fencing.Driver,
-    ) -> None:
+    def __init__(self, cloud: Cloud, request: Request, driver: Driver) -> None:
         self._cloud = cloud
         self._request = request
         self._dead = request.hosts
@@ -127,7 +131,7 @@ class _Reader:
         for name, ping in asked.items():
             try:
                 self.apis[name] = ping()
-            except exceptions.RecoveryError as error:
+            except RecoveryError as error:
                 self.unreachable[name] = str(error)
 
     def evacuates_with_task(self) -> bool:
@@ -137,9 +141,7 @@ class _Reader:
     def servers(self) -> list[situation.Server]:
         found: list[records.Server] = []
         for host in self._dead:
-            some, unknown = servers_module.list_servers(
-                self._cloud.databases, host=host
-            )
+            some, unknown = list_servers(self._cloud.databases, host=host)
             cell = services.host_mapping(self._cloud.databases, host)
             if cell in unknown:
                 raise unknown[cell]
@@ -180,9 +182,7 @@ class _Reader:
             return None
         found: set[str] = set()
         if self._request.target_host is None:
-            for wanted in {
-                tuple(sorted(targets_module.needs(s).items())) for s in servers
-            }:
+            for wanted in {tuple(sorted(needs(s).items())) for s in servers}:
                 if wanted:
                     found.update(
                         self._cloud.placement.candidates(dict(wanted), 200)
@@ -190,7 +190,7 @@ class _Reader:
         return found
 
     def _stored(
-        self, facts: Iterable[records.ServerFacts]
+        self, facts: Iterable[ServerFacts]
     ) -> dict[str, dict[str, Any]]:
         cinder = self._cloud.databases.cinder
         wanted = [
@@ -211,7 +211,7 @@ class _Reader:
         members = sorted({m for g in groups.values() for m in g['members']})
         hosts: dict[str, str | None] = {}
         if members:
-            others, unknown = servers_module.list_servers(
+            others, unknown = list_servers(
                 self._cloud.databases, uuids=members
             )
             self._note(unknown)
@@ -229,19 +229,17 @@ class _Reader:
             for uuid, group in groups.items()
         }
 
-    def _note(
-        self, unknown: Mapping[str, exceptions.DatabaseUnavailable]
-    ) -> None:
+    def _note(self, unknown: Mapping[str, DatabaseUnavailable]) -> None:
         for cell, error in unknown.items():
             self.unknown_cells[cell] = error.reason
 
     def hosts(
         self,
-        database: database_module.Database,
+        database: Database,
         first: dict[str, int],
         apart: float,
         providers: set[str] | None,
-    ) -> list[situation.Host]:
+    ) -> list[Host]:
         """All hosts of a cell, after the second reading.
 
         :param providers: see ``targets``
@@ -252,10 +250,10 @@ class _Reader:
         seen = services.compute_services(database)
         names = [service.host for service in seen]
         connectors = attachments.of_hosts(cinder, names) if cinder else {}
-        nodes: dict[str, list[situation.Node]] = {}
+        nodes: dict[str, list[Node]] = {}
         for node in services.compute_nodes(database):
             nodes.setdefault(node.host or '', []).append(
-                situation.Node(
+                Node(
                     node.id,
                     node.uuid,
                     node.hypervisor_hostname or '',
@@ -265,20 +263,17 @@ class _Reader:
             )
         today = clock.database_now(database)
         states = self._api_states()
-        named = {
-            self._request.target_host,
-            *self._request.target_for.values(),
-        }
+        named = {self._request.target_host, *self._request.target_for.values()}
 
-        def complete(service: records.Service) -> situation.Host:
+        def complete(service: Service) -> Host:
             own = tuple(nodes.get(service.host, ()))
             dead = service.host in self._dead
             fence = (
                 self._driver.status(service.host)
                 if dead
-                else fencing.Status('unknown', '')
+                else Status('unknown', '')
             )
-            return situation.Host(
+            return Host(
                 name=service.host,
                 cell=database.name,
                 service_id=service.id,
@@ -320,14 +315,12 @@ class _Reader:
             for service in self._cloud.compute.services()
         }
 
-    def _free(
-        self, nodes: tuple[situation.Node, ...]
-    ) -> dict[str, int] | None:
+    def _free(self, nodes: tuple[Node, ...]) -> dict[str, int] | None:
         if 'placement' in self.unreachable or len(nodes) != 1:
             return None
         try:
             return self._cloud.placement.free(nodes[0].uuid or '')
-        except exceptions.NotFound:
+        except NotFound:
             return {}
 
 

@@ -4,23 +4,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from nova_recovery.cloud import volume_protocols
 from nova_recovery.engine.plan import Gate
-from nova_recovery.procedures.recover import obstacles
-from nova_recovery.procedures.recover import situation
-from nova_recovery.procedures.recover import targets
+from nova_recovery.procedures.recover import obstacles, targets
+from nova_recovery.procedures.recover.situation import Host, Request, Situation
+from nova_recovery.procedures.recover.targets import Assignment
 
 REFUSED, UNKNOWN = 'refused', 'unknown'
 
 
 def check(
-    assigned: Iterable[targets.Assignment],
-    request: situation.Request,
-    found: situation.Situation,
+    assigned: Iterable[Assignment], request: Request, found: Situation
 ) -> Iterator[Gate]:
     """The gates of these servers that aren't passed."""
     assigned = list(assigned)
@@ -34,9 +30,9 @@ class _Server:
 
     def __init__(
         self,
-        one: targets.Assignment,
-        request: situation.Request,
-        found: situation.Situation,
+        one: Assignment,
+        request: Request,
+        found: Situation,
         placed: Mapping[str, str],
     ) -> None:
         self.one, self.server = one, one.server
@@ -114,11 +110,7 @@ class _Server:
             server.allocations is None or server.ports is None
         ):
             yield self._gate(
-                name,
-                'hard',
-                UNKNOWN,
-                'placement or neutron was not asked',
-                '',
+                name, 'hard', UNKNOWN, 'placement or neutron was not asked', ''
             )
 
     def _disks(self) -> Iterator[Gate]:
@@ -177,7 +169,7 @@ class _Server:
                 self.leave_out,
             )
 
-    def _guest_on(self, target: situation.Host) -> Iterator[Gate]:
+    def _guest_on(self, target: Host) -> Iterator[Gate]:
         allocated, left = targets.guest_on(self.server, target)
         if allocated:
             yield self._gate(
@@ -198,11 +190,10 @@ class _Server:
                 f'it was evacuated from {target.name} before, which has not '
                 'cleaned up after itself: nova would find the old guest '
                 'there',
-                f'restart nova-compute on {target.name}, or '
-                f'{self.elsewhere}',
+                f'restart nova-compute on {target.name}, or {self.elsewhere}',
             )
 
-    def _connections(self, target: situation.Host) -> Iterator[Gate]:
+    def _connections(self, target: Host) -> Iterator[Gate]:
         bound = [
             volume.id
             for volume in self.server.volumes
@@ -222,7 +213,7 @@ class _Server:
                 f'--connector {target.name}=FILE',
             )
 
-    def _company(self, target: situation.Host) -> Iterator[Gate]:
+    def _company(self, target: Host) -> Iterator[Gate]:
         """What the scheduler minds; a move doesn't ask it."""
         state, against = REFUSED, []
         if self.server.pinned_zone not in (None, target.zone):

@@ -4,13 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 import dataclasses
 
 from nova_recovery.procedures.recover import obstacles
-from nova_recovery.procedures.recover import situation
+from nova_recovery.procedures.recover.situation import (
+    Host,
+    JSON,
+    Request,
+    Server,
+    Situation,
+)
 
 EVACUATE, MOVE = 'evacuate', 'move'
 
@@ -24,13 +28,13 @@ class Assignment:
     :ivar target: the host, None where none has room
     """
 
-    server: situation.Server
+    server: Server
     method: str
     why: str
     target: str | None
 
 
-def needs(server: situation.Server) -> dict[str, int]:
+def needs(server: Server) -> dict[str, int]:
     """What a server takes of its host, as placement has it.
 
     An interrupted evacuation holds the same on two hosts; devices such as a
@@ -51,9 +55,7 @@ def resources(amounts: Mapping[str, int]) -> str:
 
 
 def assign(
-    servers: Iterable[situation.Server],
-    request: situation.Request,
-    found: situation.Situation,
+    servers: Iterable[Server], request: Request, found: Situation
 ) -> list[Assignment]:
     """A method and a target for each server, in the order of names.
 
@@ -85,9 +87,7 @@ def assign(
 
 
 def _method(
-    server: situation.Server,
-    request: situation.Request,
-    found: situation.Situation,
+    server: Server, request: Request, found: Situation
 ) -> tuple[str, str]:
     if request.method == EVACUATE:
         return EVACUATE, ''
@@ -99,8 +99,8 @@ def _method(
 
 def _proposal(
     one: Assignment,
-    request: situation.Request,
-    found: situation.Situation,
+    request: Request,
+    found: Situation,
     room: Mapping[str, Mapping[str, int]],
     placed: Mapping[str, str],
 ) -> str | None:
@@ -128,10 +128,7 @@ def _proposal(
 
 
 def _suits(
-    server: situation.Server,
-    target: str,
-    request: situation.Request,
-    placed: Mapping[str, str],
+    server: Server, target: str, request: Request, placed: Mapping[str, str]
 ) -> bool:
     """Whether the policy of its group allows that, as far as is decided."""
     policy = (server.group or {}).get('policy')
@@ -141,9 +138,7 @@ def _suits(
     return policy != 'affinity' or others <= {target}
 
 
-def company(
-    server: situation.Server, placed: Mapping[str, str]
-) -> set[str]:
+def company(server: Server, placed: Mapping[str, str]) -> set[str]:
     """The hosts of the other members of its server group.
 
     :param placed: server uuid -> where the plan puts it
@@ -153,9 +148,7 @@ def company(
     return {host for host in hosts if host}
 
 
-def guest_on(
-    server: situation.Server, target: situation.Host
-) -> tuple[bool, bool]:
+def guest_on(server: Server, target: Host) -> tuple[bool, bool]:
     """Why its guest may be on the target already.
 
     :returns: placement has it there too; it was evacuated from there and
@@ -168,9 +161,7 @@ def guest_on(
     )
 
 
-def unready(
-    host: situation.Host, request: situation.Request
-) -> Iterator[str]:
+def unready(host: Host, request: Request) -> Iterator[str]:
     """Why nothing can be put on a host, in words; nothing: it can."""
     if host.name in request.hosts:
         yield 'it is one of the dead hosts'
@@ -188,8 +179,6 @@ def unready(
         yield 'it is ironic'
 
 
-def connector(
-    host: situation.Host, request: situation.Request
-) -> situation.JSON | None:
+def connector(host: Host, request: Request) -> JSON | None:
     """How a target connects to volumes: as given, else as cinder has it."""
     return request.connectors.get(host.name) or host.connector

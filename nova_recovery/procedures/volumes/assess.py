@@ -7,15 +7,14 @@ from __future__ import annotations
 import collections
 from collections.abc import Iterable
 import dataclasses
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
-from nova_recovery.procedures.volumes import policy
-from nova_recovery.procedures.volumes import read
-from nova_recovery.procedures.volumes import situation
+from nova_recovery.procedures.volumes import policy, read, situation
+from nova_recovery.procedures.volumes.read import Scope
+from nova_recovery.procedures.volumes.situation import Finding, Situation
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud.cloud import Cloud
 
 COLUMNS = (
     'Code',
@@ -38,8 +37,8 @@ class Assessment:
     :ivar findings: those that a second look confirmed, the gravest first
     """
 
-    found: situation.Situation
-    findings: tuple[situation.Finding, ...]
+    found: Situation
+    findings: tuple[Finding, ...]
 
     @property
     def consistent(self) -> bool:
@@ -64,9 +63,7 @@ class Assessment:
 
     def summary(self) -> str:
         """One line on what was looked at and what was not."""
-        counts = collections.Counter(
-            one.severity for one in self.findings
-        )
+        counts = collections.Counter(one.severity for one in self.findings)
         told = ', '.join(
             f'{counts[name]} {name}'
             for name in situation.SEVERITIES
@@ -81,7 +78,7 @@ class Assessment:
             'not looked at.'
         )
 
-    def _project(self, one: situation.Finding) -> str:
+    def _project(self, one: Finding) -> str:
         volume = self.found.volumes.get(one.volume)
         if volume is not None:
             return volume.project or ''
@@ -89,7 +86,7 @@ class Assessment:
         return (server.project or '') if server else ''
 
 
-def assess(cloud: cloud_module.Cloud, scope: read.Scope) -> Assessment:
+def assess(cloud: Cloud, scope: Scope) -> Assessment:
     """Look at volumes on both sides, and again where they differ.
 
     :raises DatabaseUnavailable: cinder, or for a scope any cell
@@ -123,15 +120,13 @@ def assess(cloud: cloud_module.Cloud, scope: read.Scope) -> Assessment:
     )
 
 
-def _key(one: situation.Finding) -> tuple[str, str, str]:
+def _key(one: Finding) -> tuple[str, str, str]:
     return one.code, one.volume, one.server
 
 
 def _in_scope(
-    found: situation.Situation,
-    findings: Iterable[situation.Finding],
-    scope: read.Scope,
-) -> list[situation.Finding]:
+    found: Situation, findings: Iterable[Finding], scope: Scope
+) -> list[Finding]:
     """Of a volume that several servers have, only what is asked for."""
     kept = []
     for one in findings:

@@ -11,53 +11,40 @@ attachment is made anew under the mapping that is there: nova would answer
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 from nova_recovery.cloud import attachments
-from nova_recovery.cloud import mappings as nova
-from nova_recovery.engine.plan import Gate
-from nova_recovery.engine.plan import Item
-from nova_recovery.engine.plan import Plan
-from nova_recovery.engine.plan import Step
-from nova_recovery import exceptions
-from nova_recovery.procedures.volumes import attach_gates
-from nova_recovery.procedures.volumes import guards
-from nova_recovery.procedures.volumes import pair
+from nova_recovery.cloud.mappings import Server
+from nova_recovery.engine.plan import Gate, Item, Plan, Step
+from nova_recovery.exceptions import NotFound
+from nova_recovery.procedures.volumes import attach_gates, guards, pair, reset
 from nova_recovery.procedures.volumes import read as read_module
-from nova_recovery.procedures.volumes import reset
-from nova_recovery.procedures.volumes import situation
+from nova_recovery.procedures.volumes.pair import Found, Request
+from nova_recovery.procedures.volumes.situation import Situation
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud.cloud import Cloud
 
 PROCEDURE = 'volume-attach'
 
 
-def read(cloud: cloud_module.Cloud, request: pair.Request) -> pair.Found:
+def read(cloud: Cloud, request: Request) -> Found:
     """The volume and the server on both sides.
 
     :raises NotFound: one of them is not there (any more)
     """
-    found = read_module.both_sides(
-        cloud, [request.volume], [request.server]
-    )
+    found = read_module.both_sides(cloud, [request.volume], [request.server])
     if request.volume not in found.volumes:
-        raise exceptions.NotFound(
-            f'cinder has no volume {request.volume}; give the UUID'
-        )
+        raise NotFound(f'cinder has no volume {request.volume}; give the UUID')
     server = found.servers.get(request.server)
     if server is None:
-        raise exceptions.NotFound(f'server {request.server} is gone')
+        raise NotFound(f'server {request.server} is gone')
     connector, mode = _connection(cloud, request, found, server)
-    return pair.Found(found, guards.outside(cloud, server), connector, mode)
+    return Found(found, guards.outside(cloud, server), connector, mode)
 
 
 def _connection(
-    cloud: cloud_module.Cloud,
-    request: pair.Request,
-    found: situation.Situation,
-    server: nova.Server,
+    cloud: Cloud, request: Request, found: Situation, server: Server
 ) -> tuple[dict[str, Any] | None, str]:
     """How to connect, from the operator or from what cinder keeps.
 
@@ -84,7 +71,7 @@ def _connection(
     return None, mode
 
 
-def decide(request: pair.Request, found: pair.Found, now: str = '') -> Plan:
+def decide(request: Request, found: Found, now: str = '') -> Plan:
     """The plan; without items where the server has it already."""
     server = found.situation.servers[request.server]
     volume = found.situation.volumes[request.volume]
@@ -105,16 +92,14 @@ def decide(request: pair.Request, found: pair.Found, now: str = '') -> Plan:
 
 
 def check(
-    plan: Plan, cloud: cloud_module.Cloud, touched: frozenset[str]
+    plan: Plan, cloud: Cloud, touched: frozenset[str]
 ) -> tuple[Gate, ...]:
     """The gates as they are now."""
-    request = pair.Request(**plan.arguments)
+    request = Request(**plan.arguments)
     return tuple(attach_gates.gates(request, read(cloud, request), touched))
 
 
-def steps(
-    request: pair.Request, found: pair.Found
-) -> tuple[tuple[Step, ...], str]:
+def steps(request: Request, found: Found) -> tuple[tuple[Step, ...], str]:
     """The steps, or why there are none."""
     volume = found.situation.volumes[request.volume]
     mapping = pair.mapping_of(request, found.situation)
@@ -144,9 +129,7 @@ def steps(
             mapping=mapping.id,
             attachment=lost.attachment,
         )
-        return (
-            Step('link', "name cinder's attachment in nova", (item,)),
-        ), ''
+        return (Step('link', "name cinder's attachment in nova", (item,)),), ''
     several = []
     if not volume.attachments and volume.status != 'available':
         # cinder holds nothing anew that says it is held.
@@ -177,9 +160,7 @@ def steps(
     return tuple(several), ''
 
 
-def _item(
-    kind: str, request: pair.Request, found: pair.Found, **data: Any
-) -> Item:
+def _item(kind: str, request: Request, found: Found, **data: Any) -> Item:
     server = found.situation.servers[request.server]
     volume = found.situation.volumes[request.volume]
     return Item(
@@ -202,7 +183,7 @@ def _item(
     )
 
 
-def _notes(request: pair.Request, found: pair.Found) -> tuple[str, ...]:
+def _notes(request: Request, found: Found) -> tuple[str, ...]:
     if pair.mapping_of(request, found.situation) is None:
         return (
             'nova chooses the device itself; a device that is asked for is '

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nova_recovery.cloud import mappings as nova
+from nova_recovery.cloud.mappings import Server
 from nova_recovery.engine.plan import Gate
-from nova_recovery.procedures.volumes import guards
-from nova_recovery.procedures.volumes import pair
-from nova_recovery.procedures.volumes import states
+from nova_recovery.procedures.volumes import guards, pair, states
+from nova_recovery.procedures.volumes.guards import Outside
+from nova_recovery.procedures.volumes.pair import Found, Request
 
 #: nova attaches to servers in these (nova/compute/api.py: attach_volume);
 #: a shelved and offloaded one is on no host.
@@ -18,7 +18,7 @@ ATTACHES = frozenset({'active', 'paused', 'stopped', 'resized'})
 
 
 def gates(
-    request: pair.Request, found: pair.Found, touched: frozenset[str]
+    request: Request, found: Found, touched: frozenset[str]
 ) -> Iterator[Gate]:
     """What must hold before it is attached.
 
@@ -68,9 +68,7 @@ def _refused(volume: str, observed: str, remedy: str) -> Gate:
     return Gate('attachable', volume, 'hard', 'refused', observed, remedy)
 
 
-def _host(
-    server: nova.Server, seen: guards.Outside, klass: str
-) -> Iterator[Gate]:
+def _host(server: Server, seen: Outside, klass: str) -> Iterator[Gate]:
     """nova attaches through the host: hard; cinder by itself: soft."""
     host = server.host or 'no host'
     if seen.compute == 'up':
@@ -95,7 +93,7 @@ def _host(
     )
 
 
-def _takes(server: nova.Server) -> Iterator[Gate]:
+def _takes(server: Server) -> Iterator[Gate]:
     if server.vm_state not in ATTACHES or server.task_state:
         yield Gate(
             'server-takes-it',
@@ -107,7 +105,7 @@ def _takes(server: nova.Server) -> Iterator[Gate]:
         )
 
 
-def _anew(request: pair.Request, found: pair.Found) -> Iterator[Gate]:
+def _anew(request: Request, found: Found) -> Iterator[Gate]:
     server = found.situation.servers[request.server]
     volume = found.situation.volumes[request.volume]
     if found.connector is None:
@@ -122,11 +120,7 @@ def _anew(request: pair.Request, found: pair.Found) -> Iterator[Gate]:
         )
     else:
         yield Gate(
-            'connector-known',
-            server.host or 'no host',
-            'hard',
-            'ok',
-            'known',
+            'connector-known', server.host or 'no host', 'hard', 'ok', 'known'
         )
     held = [
         one

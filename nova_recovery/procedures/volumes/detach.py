@@ -6,24 +6,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import dataclasses
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
-from nova_recovery.cloud import mappings as nova
-from nova_recovery.cloud import volumes
-from nova_recovery.engine.plan import Gate
-from nova_recovery.engine.plan import Item
-from nova_recovery.engine.plan import Plan
-from nova_recovery.engine.plan import Step
-from nova_recovery.procedures.volumes import guards
-from nova_recovery.procedures.volumes import policy
-from nova_recovery.procedures.volumes import read as read_module
-from nova_recovery.procedures.volumes import reset
-from nova_recovery.procedures.volumes import situation
-from nova_recovery.procedures.volumes import states
+from nova_recovery.cloud.mappings import Server
+from nova_recovery.cloud.volumes import Volume
+from nova_recovery.engine.plan import Gate, Item, Plan, Step
+from nova_recovery.procedures.volumes import (
+    guards,
+    policy,
+    reset,
+    situation,
+    states,
+)
+from nova_recovery.procedures.volumes.guards import Outside
+from nova_recovery.procedures.volumes.read import both_sides
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud.cloud import Cloud
 
 PROCEDURE = 'volume-detach-stale'
 #: Findings whose mapping goes.
@@ -47,14 +46,12 @@ class Found:
     """The pair on both sides."""
 
     situation: situation.Situation
-    outside: guards.Outside
+    outside: Outside
 
 
-def read(cloud: cloud_module.Cloud, request: Request) -> Found:
+def read(cloud: Cloud, request: Request) -> Found:
     """The volume and the server on both sides."""
-    found = read_module.both_sides(
-        cloud, [request.volume], [request.server]
-    )
+    found = both_sides(cloud, [request.volume], [request.server])
     server = found.servers.get(request.server)
     return Found(found, guards.outside(cloud, server))
 
@@ -83,7 +80,7 @@ def decide(request: Request, found: Found, now: str = '') -> Plan:
 
 
 def check(
-    plan: Plan, cloud: cloud_module.Cloud, touched: frozenset[str]
+    plan: Plan, cloud: Cloud, touched: frozenset[str]
 ) -> tuple[Gate, ...]:
     """The gates as they are now."""
     request = Request(**plan.arguments)
@@ -103,9 +100,7 @@ def _findings(
     ]
 
 
-def steps(
-    request: Request, found: situation.Situation
-) -> tuple[Step, ...]:
+def steps(request: Request, found: situation.Situation) -> tuple[Step, ...]:
     """What takes away that which is stale between these two."""
     wrong = _findings(request, found)
     volume = found.volumes.get(request.volume)
@@ -166,7 +161,7 @@ def _item(
     kind: str,
     number: str,
     request: Request,
-    volume: volumes.Volume | None,
+    volume: Volume | None,
     **data: Any,
 ) -> Item:
     return Item(
@@ -223,9 +218,7 @@ def gates(
         )
 
 
-def _not_stale(
-    request: Request, found: situation.Situation
-) -> Iterator[Gate]:
+def _not_stale(request: Request, found: situation.Situation) -> Iterator[Gate]:
     """What the server really has is no business of this command."""
     mapped = [
         one
@@ -254,7 +247,7 @@ def _not_stale(
 
 def _may_be_connected(
     wrong: list[situation.Finding],
-    volume: volumes.Volume | None,
+    volume: Volume | None,
     found: situation.Situation,
     request: Request,
 ) -> bool:
@@ -263,7 +256,7 @@ def _may_be_connected(
     Not what was never connected, nor what another host has: a migration
     that failed leaves that.
     """
-    server: nova.Server = found.servers[request.server]
+    server: Server = found.servers[request.server]
     codes = {one.code for one in wrong}
     if codes & MAPPINGS and any(
         one.connected

@@ -4,24 +4,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 import dataclasses
 from typing import TYPE_CHECKING
 
 from nova_recovery.cloud import claims
-from nova_recovery.cloud import mappings as nova
-from nova_recovery.cloud import volumes
-from nova_recovery.engine.plan import Gate
-from nova_recovery.engine.plan import Item
-from nova_recovery.engine.plan import Step
-from nova_recovery import exceptions
+from nova_recovery.cloud.mappings import Server
+from nova_recovery.cloud.volumes import Volume
+from nova_recovery.engine.plan import Gate, Item, Step
+from nova_recovery.exceptions import RecoveryError
 from nova_recovery.procedures import others
-from nova_recovery.procedures.volumes import situation
 from nova_recovery.procedures.volumes import states
+from nova_recovery.procedures.volumes.situation import Situation
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud.cloud import Cloud
 
 #: States in which a guest is off whatever the host says.
 OFF = frozenset({'stopped', 'shelved', 'shelved_offloaded', 'building'})
@@ -50,17 +47,13 @@ class Outside:
     mover: str | None = None
 
 
-def outside(
-    cloud: cloud_module.Cloud, server: nova.Server | None
-) -> Outside:
+def outside(cloud: Cloud, server: Server | None) -> Outside:
     """Ask for a server; a dead host is never asked."""
     if server is None:
         return Outside()
     database = cloud.databases.cell(server.cell)
     claimable = database.tables.has('tags')
-    holder = (
-        claims.server_holder(database, server.uuid) if claimable else None
-    )
+    holder = claims.server_holder(database, server.uuid) if claimable else None
     mover = claims.movers(database, [server.uuid]).get(server.uuid)
     compute, runs = None, None
     unreachable: dict[str, str] = {}
@@ -76,12 +69,12 @@ def outside(
             )
             if compute == 'up':
                 runs = cloud.compute.runs(server.uuid)
-    except exceptions.RecoveryError as error:
+    except RecoveryError as error:
         unreachable['nova'] = str(error)
     return Outside(compute, runs, holder, claimable, unreachable, mover)
 
 
-def off(server: nova.Server, seen: Outside) -> bool | None:
+def off(server: Server, seen: Outside) -> bool | None:
     """Whether the guest of a server is off; None: unknown."""
     if seen.runs is not None:
         return not seen.runs
@@ -92,7 +85,7 @@ def off(server: nova.Server, seen: Outside) -> bool | None:
     return None
 
 
-def whole(found: situation.Situation) -> Iterator[Gate]:
+def whole(found: Situation) -> Iterator[Gate]:
     """Whether all mappings could be read."""
     for cell, why in sorted(found.silent.items()):
         yield Gate(
@@ -115,7 +108,7 @@ def whole(found: situation.Situation) -> Iterator[Gate]:
         )
 
 
-def settled(volume: volumes.Volume) -> Gate:
+def settled(volume: Volume) -> Gate:
     """Whether cinder may still be at it."""
     if states.young(volume):
         age = 'at an unknown time'
@@ -138,9 +131,7 @@ def settled(volume: volumes.Volume) -> Gate:
     )
 
 
-def guest_off(
-    server: nova.Server, volume: str, seen: Outside, why: str
-) -> Gate:
+def guest_off(server: Server, volume: str, seen: Outside, why: str) -> Gate:
     """A volume is never taken from under a running guest.
 
     :param why: what would happen to the guest
@@ -167,7 +158,7 @@ def guest_off(
 
 
 def unclaimed(
-    server: nova.Server, seen: Outside, touched: frozenset[str]
+    server: Server, seen: Outside, touched: frozenset[str]
 ) -> Iterator[Gate]:
     """Whether nobody else works on the server.
 
@@ -182,7 +173,7 @@ def unclaimed(
         )
 
 
-def no_task(server: nova.Server) -> Iterator[Gate]:
+def no_task(server: Server) -> Iterator[Gate]:
     """A migration has its volumes in between two hosts."""
     if server.task_state:
         yield Gate(
@@ -197,7 +188,7 @@ def no_task(server: nova.Server) -> Iterator[Gate]:
 
 
 def claimed(
-    server: nova.Server | None, seen: Outside, steps: Iterable[Step]
+    server: Server | None, seen: Outside, steps: Iterable[Step]
 ) -> tuple[Step, ...]:
     """The steps between a claim on the server and its release.
 

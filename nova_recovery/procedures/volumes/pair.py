@@ -9,9 +9,8 @@ import dataclasses
 from typing import Any
 
 from nova_recovery.cloud import mappings as nova
-from nova_recovery.procedures.volumes import guards
-from nova_recovery.procedures.volumes import policy
-from nova_recovery.procedures.volumes import situation
+from nova_recovery.procedures.volumes import policy, situation
+from nova_recovery.procedures.volumes.guards import Outside
 
 #: Findings of a mapping that an attachment made anew mends.
 LOST = frozenset({'VOL-UNLINKED', 'VOL-NODATA', 'VOL-LEGACY'})
@@ -45,7 +44,7 @@ class Found:
     """
 
     situation: situation.Situation
-    outside: guards.Outside
+    outside: Outside
     connector: dict[str, Any] | None = None
     mode: str = 'rw'
 

@@ -12,23 +12,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from nova_recovery.cloud import mappings as nova
-from nova_recovery.cloud import volumes
-from nova_recovery.procedures.volumes import situation
-from nova_recovery.procedures.volumes.situation import Finding
-from nova_recovery.procedures.volumes import states
+from nova_recovery.cloud.mappings import Mapping, Server
+from nova_recovery.cloud.volumes import Attachment, Volume
+from nova_recovery.procedures.volumes import situation, states
+from nova_recovery.procedures.volumes.situation import Finding, Situation
 
 
-def findings(found: situation.Situation) -> list[Finding]:
+def findings(found: Situation) -> list[Finding]:
     """Everything that is wrong, by volume."""
-    by_volume: dict[str, list[nova.Mapping]] = {}
+    by_volume: dict[str, list[Mapping]] = {}
     for mapping in found.mappings:
         by_volume.setdefault(mapping.volume, []).append(mapping)
     wrong: list[Finding] = []
     for volume in sorted(set(found.volumes) | set(by_volume)):
-        wrong += _Volume(
-            found, volume, by_volume.get(volume, [])
-        ).findings()
+        wrong += _Volume(found, volume, by_volume.get(volume, [])).findings()
     return wrong
 
 
@@ -36,10 +33,7 @@ class _Volume:
     """One volume on both sides."""
 
     def __init__(
-        self,
-        found: situation.Situation,
-        volume: str,
-        mappings: list[nova.Mapping],
+        self, found: Situation, volume: str, mappings: list[Mapping]
     ) -> None:
         self.found = found
         self.id = volume
@@ -74,15 +68,16 @@ class _Volume:
         status = self.volume.status if self.volume else ''
         return Finding(code, severity, self.id, status, server, cause, **more)
 
-    def _lost(self, mapping: nova.Mapping) -> Finding:
+    def _lost(self, mapping: Mapping) -> Finding:
         root = 'it boots from it' if mapping.root else ''
         return self._make(
             'VOL-LOST',
             situation.DANGER,
             mapping.server,
             '; '.join(
-                filter(None, ('nova maps it, and cinder has no such volume',
-                              root))
+                filter(
+                    None, ('nova maps it, and cinder has no such volume', root)
+                )
             ),
             remedy='' if mapping.root else 'detach-stale',
         )
@@ -90,8 +85,8 @@ class _Volume:
     # nova's side
 
     def _pairs(
-        self, volume: volumes.Volume
-    ) -> Iterator[tuple[nova.Mapping, volumes.Attachment | None]]:
+        self, volume: Volume
+    ) -> Iterator[tuple[Mapping, Attachment | None]]:
         """Each mapping with its live attachment, None where it has none."""
         by_id = {one.id: one for one in volume.attachments}
         for mapping in self.mappings:
@@ -103,10 +98,7 @@ class _Volume:
             yield mapping, own[0] if len(own) == 1 else None
 
     def _of_mapping(
-        self,
-        volume: volumes.Volume,
-        mapping: nova.Mapping,
-        attachment: volumes.Attachment | None,
+        self, volume: Volume, mapping: Mapping, attachment: Attachment | None
     ) -> Iterator[Finding]:
         server = self.found.servers.get(mapping.server)
         if server is None:
@@ -152,10 +144,7 @@ class _Volume:
             )
 
     def _unlinked(
-        self,
-        volume: volumes.Volume,
-        mapping: nova.Mapping,
-        server: nova.Server,
+        self, volume: Volume, mapping: Mapping, server: Server
     ) -> Finding:
         never_had = mapping.attachment is None and not mapping.connected
         if never_had and not mapping.root and volume.status == 'available':
@@ -206,10 +195,10 @@ class _Volume:
 
     def _has_no_data(
         self,
-        volume: volumes.Volume,
-        mapping: nova.Mapping,
-        attachment: volumes.Attachment,
-        server: nova.Server,
+        volume: Volume,
+        mapping: Mapping,
+        attachment: Attachment,
+        server: Server,
     ) -> bool:
         if not server.host or server.task_state or states.young(volume):
             # Shelved and offloaded it has none; an evacuation or an attach
@@ -223,7 +212,7 @@ class _Volume:
     # cinder's side
 
     def _unmatched(
-        self, volume: volumes.Volume, attachment: volumes.Attachment
+        self, volume: Volume, attachment: Attachment
     ) -> Iterator[Finding]:
         if attachment.server is None:
             # A host's: glance's own store, a backup, an image copy.
@@ -264,9 +253,7 @@ class _Volume:
         )
 
     def _status(
-        self,
-        volume: volumes.Volume,
-        pairs: list[tuple[nova.Mapping, volumes.Attachment | None]],
+        self, volume: Volume, pairs: list[tuple[Mapping, Attachment | None]]
     ) -> Iterator[Finding]:
         """What the volume itself says, against what holds it."""
         severity, more = situation.STALE, ''
@@ -324,7 +311,7 @@ class _Volume:
         )
 
     def _unattached(
-        self, volume: volumes.Volume, severity: str, more: str
+        self, volume: Volume, severity: str, more: str
     ) -> Iterator[Finding]:
         says = (volume.status, volume.attach_status)
         if self.mappings or self.found.silent:

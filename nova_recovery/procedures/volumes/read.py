@@ -6,22 +6,20 @@ from __future__ import annotations
 
 from collections.abc import Collection
 import dataclasses
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import database as database_module
-from nova_recovery.cloud import databases as databases_module
-from nova_recovery.cloud import facts
+from nova_recovery.cloud import facts, schema, volumes
 from nova_recovery.cloud import mappings as nova
-from nova_recovery.cloud import schema
-from nova_recovery.cloud import volumes
-from nova_recovery import exceptions
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.databases import Databases, divide
+from nova_recovery.cloud.mappings import Mapping, Server
+from nova_recovery.exceptions import ConfigError
 from nova_recovery.procedures.volumes.situation import Situation
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud.cloud import Cloud
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,14 +39,14 @@ class Scope:
         return not (self.host or self.server or self.project)
 
 
-def cinder(cloud: cloud_module.Cloud) -> database_module.Database:
+def cinder(cloud: Cloud) -> Database:
     """Cinder's database.
 
     :raises ConfigError: no cinder.conf leads to it
     """
     found = cloud.databases.cinder
     if found is None:
-        raise exceptions.ConfigError(
+        raise ConfigError(
             'no cinder.conf was found, or it names no [database]: give it '
             'with --cinder-config-file'
         )
@@ -56,7 +54,7 @@ def cinder(cloud: cloud_module.Cloud) -> database_module.Database:
 
 
 def both_sides(
-    cloud: cloud_module.Cloud,
+    cloud: Cloud,
     ids: Collection[str] | None = None,
     servers: Collection[str] = (),
 ) -> Situation:
@@ -78,13 +76,13 @@ def both_sides(
         for attachment in volume.attachments
         if attachment.server
     }
-    cells, unknown = databases_module.divide(
+    cells, unknown = divide(
         cloud.databases.each_cell(
             lambda cell: nova.of_cell(cell, ids, named | set(servers))
         )
     )
-    live: dict[str, nova.Server] = {}
-    mappings: list[nova.Mapping] = []
+    live: dict[str, Server] = {}
+    mappings: list[Mapping] = []
     gone: set[str] = set()
     for found in cells.values():
         live |= found.servers
@@ -103,17 +101,17 @@ def both_sides(
     )
 
 
-def of_scope(cloud: cloud_module.Cloud, scope: Scope) -> set[str] | None:
+def of_scope(cloud: Cloud, scope: Scope) -> set[str] | None:
     """The volumes that a scope is about, None for all of them."""
     if scope.everything:
         return None
     ids: set[str] = set()
     servers: set[str] = {scope.server} if scope.server else set()
 
-    def ask(cell: database_module.Database) -> tuple[set[str], set[str]]:
+    def ask(cell: Database) -> tuple[set[str], set[str]]:
         return _of_cell(cell, scope)
 
-    answers, unknown = databases_module.divide(cloud.databases.each_cell(ask))
+    answers, unknown = divide(cloud.databases.each_cell(ask))
     for error in unknown.values():
         # It may have the most of them.
         raise error
@@ -149,9 +147,7 @@ def of_scope(cloud: cloud_module.Cloud, scope: Scope) -> set[str] | None:
     return ids
 
 
-def _of_cell(
-    cell: database_module.Database, scope: Scope
-) -> tuple[set[str], set[str]]:
+def _of_cell(cell: Database, scope: Scope) -> tuple[set[str], set[str]]:
     """The servers of a scope in a cell, and the volumes that they map."""
     instances = cell.tables['instances']
     table = cell.tables['block_device_mapping']
@@ -180,18 +176,14 @@ def _of_cell(
 
 
 def _elsewhere(
-    databases: databases_module.Databases,
-    servers: Collection[str],
-    read: Collection[str],
+    databases: Databases, servers: Collection[str], read: Collection[str]
 ) -> frozenset[str]:
     """Those of the servers that nova has in no cell that was read."""
     if databases.api is None:
         silent = {cell.cell.name for cell in databases.cells} - set(read)
         return frozenset(servers) if silent else frozenset()
     answered = {
-        known.cell.uuid
-        for known in databases.cells
-        if known.cell.name in read
+        known.cell.uuid for known in databases.cells if known.cell.name in read
     }
     mappings = databases.api.tables['instance_mappings']
     cells = databases.api.tables['cell_mappings']

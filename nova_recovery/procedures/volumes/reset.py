@@ -10,28 +10,21 @@ status that it overwrites, and detaches all servers of the volume.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 import dataclasses
 from typing import TYPE_CHECKING
 
-from nova_recovery.cloud import claims
-from nova_recovery.cloud import volumes
-from nova_recovery.engine.plan import Gate
-from nova_recovery.engine.plan import Item
-from nova_recovery.engine.plan import Plan
-from nova_recovery.engine.plan import Step
-from nova_recovery import exceptions
+from nova_recovery.cloud import claims, volumes
+from nova_recovery.engine.plan import Gate, Item, Plan, Step
+from nova_recovery.exceptions import NotFound
 from nova_recovery.procedures import others
-from nova_recovery.procedures.volumes import guards
-from nova_recovery.procedures.volumes import policy
-from nova_recovery.procedures.volumes import read as read_module
-from nova_recovery.procedures.volumes import situation
-from nova_recovery.procedures.volumes import states
+from nova_recovery.procedures.volumes import guards, policy, situation, states
+from nova_recovery.procedures.volumes.guards import Outside
+from nova_recovery.procedures.volumes.read import both_sides
 from nova_recovery.report import wording
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud import cloud as cloud_module
+    from nova_recovery.cloud.cloud import Cloud
 
 PROCEDURE = 'volume-reset'
 #: What a reset mends; the others say themselves what does.
@@ -63,21 +56,19 @@ class Found:
     """
 
     situation: situation.Situation
-    servers: dict[str, guards.Outside] = dataclasses.field(
-        default_factory=dict
-    )
+    servers: dict[str, Outside] = dataclasses.field(default_factory=dict)
     movers: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-def read(cloud: cloud_module.Cloud, ids: Sequence[str]) -> Found:
+def read(cloud: Cloud, ids: Sequence[str]) -> Found:
     """The volumes on both sides.
 
     :raises NotFound: cinder has no such volume (any more)
     """
-    found = read_module.both_sides(cloud, ids)
+    found = both_sides(cloud, ids)
     missing = sorted(set(ids) - set(found.volumes))
     if missing:
-        raise exceptions.NotFound(
+        raise NotFound(
             f'cinder has no volume {", ".join(missing)}; give the UUID'
         )
     orphaned = {
@@ -97,9 +88,7 @@ def read(cloud: cloud_module.Cloud, ids: Sequence[str]) -> Found:
 
 
 def _movers(
-    cloud: cloud_module.Cloud,
-    ids: Sequence[str],
-    found: situation.Situation,
+    cloud: Cloud, ids: Sequence[str], found: situation.Situation
 ) -> dict[str, str]:
     by_cell: dict[str, set[str]] = {}
     for one in ids:
@@ -146,7 +135,7 @@ def decide(request: Request, found: Found, now: str = '') -> Plan:
 
 
 def check(
-    plan: Plan, cloud: cloud_module.Cloud, touched: frozenset[str]
+    plan: Plan, cloud: Cloud, touched: frozenset[str]
 ) -> tuple[Gate, ...]:
     """The gates as they are now."""
     request = Request(tuple(plan.arguments['volumes']))
@@ -266,18 +255,14 @@ def of_volume(
     if why:
         return None, why
     mine = [one for one in policy.findings(found) if one.volume == volume.id]
-    wrong = [
-        one for one in mine if one.code in MENDS and _by_reset(one)
-    ]
+    wrong = [one for one in mine if one.code in MENDS and _by_reset(one)]
     if not wrong:
         told = '; '.join(f'{one.code}: {one.cause}' for one in mine)
         if not told and found.silent:
             told = f'not known: {", ".join(sorted(found.silent))}'
         return None, told or 'it is consistent'
     orphans = {one.attachment for one in wrong if one.code == 'VOL-ORPHAN'}
-    ended = {
-        one.attachment for one in wrong if one.code == 'VOL-ATTACHING'
-    }
+    ended = {one.attachment for one in wrong if one.code == 'VOL-ATTACHING'}
     if any(one.code == 'VOL-DETACHING' for one in wrong):
         mapped = {m.attachment for m in found.mapped(volume.id)}
         ended |= {

@@ -9,7 +9,8 @@ import dataclasses
 import functools
 
 from nova_recovery.cloud import mappings as nova
-from nova_recovery.cloud import volumes as cinder
+from nova_recovery.cloud.mappings import Server
+from nova_recovery.cloud.volumes import Volume
 
 #: A reboot or a start may lose the disk.
 DANGER = 'danger'
@@ -39,11 +40,9 @@ class Situation:
     :ivar disabled: cells that were not read because they are disabled
     """
 
-    volumes: Mapping[str, cinder.Volume]
+    volumes: Mapping[str, Volume]
     mappings: tuple[nova.Mapping, ...] = ()
-    servers: Mapping[str, nova.Server] = dataclasses.field(
-        default_factory=dict
-    )
+    servers: Mapping[str, Server] = dataclasses.field(default_factory=dict)
     gone: frozenset[str] = frozenset()
     elsewhere: frozenset[str] = frozenset()
     strict: frozenset[str] = frozenset()

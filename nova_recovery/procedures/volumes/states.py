@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from nova_recovery.cloud import volumes
+from nova_recovery.cloud.volumes import Volume
 
 #: Seconds in which a volume that is between two states may still be on its
 #: way: a slow back end takes a minute or so.
@@ -14,7 +15,7 @@ SETTLE = 120
 _BY_CINDER = {'attached': 'in-use', 'detached': 'available'}
 
 
-def untouchable(volume: volumes.Volume) -> str:
+def untouchable(volume: Volume) -> str:
     """Why a volume must be left alone, '' if it needn't be."""
     if volume.status not in volumes.OF_ATTACHMENTS:
         return f'it is {volume.status or "without a status"}'
@@ -23,7 +24,7 @@ def untouchable(volume: volumes.Volume) -> str:
     return ''
 
 
-def young(volume: volumes.Volume) -> bool:
+def young(volume: Volume) -> bool:
     """Whether cinder changed it so lately that it may be under way."""
     return volume.age is None or volume.age < SETTLE
 

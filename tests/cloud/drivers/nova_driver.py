@@ -18,19 +18,18 @@ import os
 import threading
 import time
 
+from nova import exception
 from nova.compute import power_state
 import nova.conf
-from nova import exception
 from nova.objects import diagnostics
-from nova.virt import driver
-from nova.virt import fake
+from nova.virt import driver, fake
 
 CONF = nova.conf.CONF
 
 STATES = {
-    "running": power_state.RUNNING,
-    "paused": power_state.PAUSED,
-    "shut off": power_state.SHUTDOWN,
+    'running': power_state.RUNNING,
+    'paused': power_state.PAUSED,
+    'shut off': power_state.SHUTDOWN,
 }
 NAMES = {state: name for name, state in STATES.items()}
 
@@ -47,8 +46,8 @@ practice login: """
 def _volumes(block_device_info):
     """Return the volume of each device, from what nova gave the driver."""
     return {
-        entry["mount_device"]: entry["connection_info"].get("serial")
-        or entry["connection_info"]["data"].get("volume_id")
+        entry['mount_device']: entry['connection_info'].get('serial')
+        or entry['connection_info']['data'].get('volume_id')
         for entry in driver.block_device_info_get_mapping(block_device_info)
     }
 
@@ -67,10 +66,10 @@ class PracticeDriver(fake.FakeDriverWithoutFakeNodes):
 
     @property
     def _file(self):
-        return os.path.join(CONF.state_path, "guests.json")
+        return os.path.join(CONF.state_path, 'guests.json')
 
     def _console(self, uuid):
-        return os.path.join(CONF.state_path, "console", uuid)
+        return os.path.join(CONF.state_path, 'console', uuid)
 
     def init_host(self, host):
         super().init_host(host)
@@ -81,25 +80,25 @@ class PracticeDriver(fake.FakeDriverWithoutFakeNodes):
             guests = {}
         for uuid, guest in guests.items():
             self.instances[uuid] = fake.FakeInstance(
-                guest["name"], STATES[guest["state"]], uuid
+                guest['name'], STATES[guest['state']], uuid
             )
-            self._volumes[uuid] = guest["volumes"]
-            self._boots[uuid] = guest.get("boots", 1)
+            self._volumes[uuid] = guest['volumes']
+            self._boots[uuid] = guest.get('boots', 1)
 
     def _save(self):
         with self._lock:
             guests = {
                 uuid: {
-                    "name": guest.name,
-                    "state": NAMES[guest.state],
-                    "volumes": self._volumes.get(uuid, {}),
-                    "boots": self._boots.get(uuid, 0),
+                    'name': guest.name,
+                    'state': NAMES[guest.state],
+                    'volumes': self._volumes.get(uuid, {}),
+                    'boots': self._boots.get(uuid, 0),
                 }
                 for uuid, guest in list(self.instances.items())
             }
-            with open(self._file + ".new", "w") as new:
+            with open(self._file + '.new', 'w') as new:
                 json.dump(guests, new, indent=1)
-            os.replace(self._file + ".new", self._file)
+            os.replace(self._file + '.new', self._file)
 
     def _set(self, instance, state):
         # as libvirt does, raises InstanceNotFound where there is no domain
@@ -114,18 +113,18 @@ class PracticeDriver(fake.FakeDriverWithoutFakeNodes):
         if wanted:
             # what ran before has been destroyed by now
             self._set(instance, power_state.SHUTDOWN)
-            time.sleep(wanted.get("seconds", 0))
-            if "error" in wanted:
-                raise exception.InstancePowerOnFailure(reason=wanted["error"])
+            time.sleep(wanted.get('seconds', 0))
+            if 'error' in wanted:
+                raise exception.InstancePowerOnFailure(reason=wanted['error'])
         os.makedirs(os.path.dirname(self._console(uuid)), exist_ok=True)
-        with open(self._console(uuid), "w") as console:
-            console.write(wanted.get("console", BOOTED))
+        with open(self._console(uuid), 'w') as console:
+            console.write(wanted.get('console', BOOTED))
         self._boots[uuid] = self._boots.get(uuid, 0) + 1
         self._since[uuid] = time.monotonic()
         self._set(instance, power_state.RUNNING)
 
     def _next_boot(self, uuid):
-        path = os.path.join(CONF.state_path, "next", uuid)
+        path = os.path.join(CONF.state_path, 'next', uuid)
         try:
             with open(path) as file:
                 wanted = json.load(file)
@@ -138,9 +137,9 @@ class PracticeDriver(fake.FakeDriverWithoutFakeNodes):
     def spawn(self, context, instance, *args, **kwargs):
         super().spawn(context, instance, *args, **kwargs)
         self._volumes[instance.uuid] = _volumes(
-            kwargs.get("block_device_info")
+            kwargs.get('block_device_info')
         )
-        if kwargs.get("power_on", True):
+        if kwargs.get('power_on', True):
             self._boot(instance)
         else:
             self._save()
@@ -160,7 +159,7 @@ class PracticeDriver(fake.FakeDriverWithoutFakeNodes):
         block_device_info=None,
         **kwargs,
     ):
-        if reboot_type.lower() == "hard":
+        if reboot_type.lower() == 'hard':
             # libvirt makes the domain anew, with nova's list of volumes
             self.power_on(context, instance, network_info, block_device_info)
         else:
@@ -218,7 +217,7 @@ class PracticeDriver(fake.FakeDriverWithoutFakeNodes):
         self, context, connection_info, instance, mountpoint, *args, **kwargs
     ):
         self._volumes.setdefault(instance.uuid, {})[mountpoint] = (
-            connection_info.get("serial")
+            connection_info.get('serial')
         )
         self._save()
 
@@ -243,20 +242,20 @@ class PracticeDriver(fake.FakeDriverWithoutFakeNodes):
         super().live_migration(context, instance, *args, **kwargs)
 
     def attach_interface(self, context, instance, image_meta, vif):
-        self._interfaces[vif["id"]] = vif
+        self._interfaces[vif['id']] = vif
 
     def detach_interface(self, context, instance, vif):
         # unlike the parent, also for guests from before our start
-        self._interfaces.pop(vif["id"], None)
+        self._interfaces.pop(vif['id'], None)
 
     def get_instance_diagnostics(self, instance):
         # nova asks for running guests only
         since = self._since.get(instance.uuid)
         return diagnostics.Diagnostics(
             state=NAMES[self.instances[instance.uuid].state],
-            driver="libvirt",
-            hypervisor="kvm",
-            hypervisor_os="practice",
+            driver='libvirt',
+            hypervisor='kvm',
+            hypervisor_os='practice',
             # None: since before our start
             uptime=None if since is None else int(time.monotonic() - since),
             config_drive=False,
@@ -264,7 +263,7 @@ class PracticeDriver(fake.FakeDriverWithoutFakeNodes):
 
     def get_console_output(self, context, instance):
         try:
-            with open(self._console(instance.uuid), "rb") as console:
+            with open(self._console(instance.uuid), 'rb') as console:
                 return console.read()
         except FileNotFoundError:
             return BOOTED
@@ -273,12 +272,12 @@ class PracticeDriver(fake.FakeDriverWithoutFakeNodes):
         return instance.uuid in self.instances
 
     def get_volume_connector(self, instance):
-        number = int("".join(c for c in self._host if c.isdigit()) or 0)
+        number = int(''.join(c for c in self._host if c.isdigit()) or 0)
         return {
-            "platform": "x86_64",
-            "os_type": "linux",
-            "ip": f"192.0.2.{number}",
-            "host": self._host,
-            "multipath": False,
-            "initiator": f"iqn.1993-08.org.debian:01:{self._host}",
+            'platform': 'x86_64',
+            'os_type': 'linux',
+            'ip': f'192.0.2.{number}',
+            'host': self._host,
+            'multipath': False,
+            'initiator': f'iqn.1993-08.org.debian:01:{self._host}',
         }

@@ -10,23 +10,28 @@ from typing import Any
 from unittest import mock
 
 from nova_recovery.changes import backup
+from nova_recovery.changes.backup import CreateBackup
 from nova_recovery.cloud import backups
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
-from tests import base
+from nova_recovery.cloud.backups import Backup, Inventory, Volume
+from nova_recovery.engine.change import Observed, Past, State
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import (
+    ChangeFailed,
+    NotRevertible,
+    OutcomeUnknown,
+)
+from tests.base import TestCase
 
 NOW = datetime.datetime(2026, 5, 4, 12)
-State = change.State
 
 
-class TestBackup(base.TestCase):
+class TestBackup(TestCase):
     def setUp(self) -> None:
         super().setUp()
         #: What cinder has: id -> row.
         self.rows: dict[str, dict[str, Any]] = {}
         self.status = 'available'
-        self.known: tuple[backups.Backup, ...] = ()
+        self.known: tuple[Backup, ...] = ()
         self.context = mock.Mock(
             run_id='r1', stopping=threading.Event(), marker='who'
         )
@@ -43,12 +48,12 @@ class TestBackup(base.TestCase):
         patch.start()
         self.addCleanup(patch.stop)
 
-    def inventory(self) -> backups.Inventory:
-        volume = backups.Volume('v', 'v', 'p', self.status, 1, 'b')
-        return backups.Inventory({'v': volume}, {'v': self.known}, NOW)
+    def inventory(self) -> Inventory:
+        volume = Volume('v', 'v', 'p', self.status, 1, 'b')
+        return Inventory({'v': volume}, {'v': self.known}, NOW)
 
-    def good(self, name: str, **given: Any) -> backups.Backup:
-        return backups.Backup(
+    def good(self, name: str, **given: Any) -> Backup:
+        return Backup(
             **{
                 'id': name,
                 'volume': 'v',
@@ -66,25 +71,21 @@ class TestBackup(base.TestCase):
             'id': uuid, 'status': status, 'fail_reason': reason, 'host': 'h',
         }  # fmt: skip
 
-    def item(self, **data: Any) -> plan.Item:
+    def item(self, **data: Any) -> Item:
         values = {
             'volume': 'v', 'size': 1, 'force': False, 'base': None,
             'why_full': '', 'newest': None, 'settle': 0, 'patience': 5,
         }  # fmt: skip
-        return plan.Item(
+        return Item(
             'one', 'create-backup', 'volume:v', 'v', {**values, **data}
         )
 
-    def look(self, past: change.Past | None, **data: Any) -> change.Observed:
-        return backup.CreateBackup().observe(
-            self.item(**data), self.context, past
-        )
+    def look(self, past: Past | None, **data: Any) -> Observed:
+        return CreateBackup().observe(self.item(**data), self.context, past)
 
     def follow(self, notes: dict[str, str], **data: Any) -> str:
-        past = change.Past({'known': []}, notes)
-        return backup.CreateBackup().follow(
-            self.item(**data), self.context, past
-        )
+        past = Past({'known': []}, notes)
+        return CreateBackup().follow(self.item(**data), self.context, past)
 
     # before it is sent
 
@@ -92,7 +93,7 @@ class TestBackup(base.TestCase):
         self.add('earlier', 'error')
         seen = self.look(None)
         self.assertIs(State.BEFORE, seen.state)
-        past = change.Past(seen.image, {})
+        past = Past(seen.image, {})
         self.assertIs(State.BEFORE, self.look(past).state)
         self.add('new', 'available')
         seen = self.look(past)
@@ -125,7 +126,7 @@ class TestBackup(base.TestCase):
     # after it was sent, perhaps
 
     def test_what_became_of_it(self) -> None:
-        past = change.Past({'known': []}, {'backup': 'b'})
+        past = Past({'known': []}, {'backup': 'b'})
         for status, state in (
             ('creating', State.UNDERWAY),
             ('available', State.AFTER),
@@ -142,12 +143,12 @@ class TestBackup(base.TestCase):
 
     def test_an_api_that_died_half_way(self) -> None:
         """The volume is marked and there is no backup: nobody may know."""
-        past = change.Past({'known': []}, {})
+        past = Past({'known': []}, {})
         self.status = 'backing-up'
         self.assertIs(State.UNKNOWN, self.look(past).state)
 
     def test_waits_while_it_may_still_arrive(self) -> None:
-        past = change.Past({'known': []}, {})
+        past = Past({'known': []}, {})
         late = threading.Timer(0.1, self.add, ['ours', 'creating'])
         late.start()
         self.addCleanup(late.join)
@@ -157,31 +158,27 @@ class TestBackup(base.TestCase):
         late = threading.Timer(0.1, self.add, ['b', 'available'])
         late.start()
         self.addCleanup(late.join)
-        self.assertEqual(
-            'backup b', self.follow({'backup': 'b'}, settle=5)
-        )
+        self.assertEqual('backup b', self.follow({'backup': 'b'}, settle=5))
 
     def test_follow_ends(self) -> None:
         self.add('b', 'error', 'no room')
-        failed = self.assertRaises(
-            exceptions.ChangeFailed, self.follow, {'backup': 'b'}
-        )
+        failed = self.assertRaises(ChangeFailed, self.follow, {'backup': 'b'})
         self.assertIn('no room', str(failed))
         self.add('b', 'creating')
         self.assertRaises(
-            exceptions.OutcomeUnknown, self.follow, {'backup': 'b'},
+            OutcomeUnknown, self.follow, {'backup': 'b'},
             patience=0,
         )  # fmt: skip
 
     def test_no_backup_is_ever_deleted(self) -> None:
-        past = change.Past({'known': []}, {'backup': 'b'})
-        kind = backup.CreateBackup()
+        past = Past({'known': []}, {'backup': 'b'})
+        kind = CreateBackup()
         self.assertEqual(
             'there is no backup', kind.revert(self.item(), self.context, past)
         )
         self.add('b', 'available')
         refused = self.assertRaises(
-            exceptions.NotRevertible,
+            NotRevertible,
             kind.revert, self.item(), self.context, past,
         )  # fmt: skip
         self.assertIn('openstack volume backup delete b', str(refused))

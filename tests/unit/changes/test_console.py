@@ -9,11 +9,11 @@ from typing import Any
 from unittest import mock
 
 from nova_recovery.changes import console
-from nova_recovery.changes import watch_boot
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
-from tests import base
+from nova_recovery.changes.watch_boot import WatchBoot
+from nova_recovery.engine.change import Interrupted, State
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import ChangeFailed
+from tests.base import TestCase
 
 TEXTS = pathlib.Path(__file__).with_name('consoles')
 KERNEL = '[    0.000000] Linux version 6.1.0-18-amd64\n'
@@ -25,7 +25,7 @@ def text(name: str) -> str:
     return (TEXTS / f'{name}.txt').read_bytes().decode()
 
 
-class ClassifyTest(base.TestCase):
+class ClassifyTest(TestCase):
     def check(self, name: str, what: str, line: str) -> None:
         seen = console.classify(text(name))
         self.assertEqual(what, seen.what, seen)
@@ -107,7 +107,7 @@ class ClassifyTest(base.TestCase):
         self.assertLess(len(seen.line), 250)
 
 
-class WatchBootTest(base.TestCase):
+class WatchBootTest(TestCase):
     """A clock that only waiting moves, and what the console shows then."""
 
     def setUp(self) -> None:
@@ -130,27 +130,20 @@ class WatchBootTest(base.TestCase):
         return [text for at, text in self.log if at <= self.now][-1]
 
     def watch(
-        self,
-        *log: tuple[float, str | None],
-        seconds: int = 120,
-        **data: int,
+        self, *log: tuple[float, str | None], seconds: int = 120, **data: int
     ) -> str:
         self.log = list(log)
-        item = plan.Item(
+        item = Item(
             'watch-boot:u1', 'watch-boot', 'boot:u1', 'web',
             {'uuid': 'u1', 'host': 'h', 'seconds': seconds, **data},
         )  # fmt: skip
-        watching = watch_boot.WatchBoot()
+        watching = WatchBoot()
         seen = watching.observe(item, self.context, None)
-        self.assertIs(change.State.BEFORE, seen.state)
+        self.assertIs(State.BEFORE, seen.state)
         return watching.apply(item, self.context, {})
 
     def watch_fails(self, *log: tuple[float, str | None], **more: Any) -> str:
-        return str(
-            self.assertRaises(
-                exceptions.ChangeFailed, self.watch, *log, **more
-            )
-        )
+        return str(self.assertRaises(ChangeFailed, self.watch, *log, **more))
 
     def test_it_is_watched_until_it_has_booted(self) -> None:
         done = self.watch((0, ''), (5, KERNEL), (20, LOGIN))
@@ -221,4 +214,4 @@ class WatchBootTest(base.TestCase):
 
     def test_an_operator_who_stops_is_not_kept_waiting(self) -> None:
         self.context.stopping.wait.side_effect = lambda seconds: True
-        self.assertRaises(change.Interrupted, self.watch, (0, KERNEL))
+        self.assertRaises(Interrupted, self.watch, (0, KERNEL))

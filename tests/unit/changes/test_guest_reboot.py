@@ -9,25 +9,26 @@ from typing import Any
 from unittest import mock
 
 from nova_recovery.changes import guest_reboot
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
-from nova_recovery.guests import boot
-from nova_recovery.guests import ssh
-from tests import base
+from nova_recovery.changes.guest_reboot import RebootGuest
+from nova_recovery.engine.change import Interrupted, Observed, Past, State
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import ChangeFailed, OutcomeUnknown
+from nova_recovery.guests import boot, ssh
+from nova_recovery.guests.boot import Boot, NoAnswer
+from nova_recovery.guests.ssh import Said, Way
+from tests.base import TestCase
 
 UUID = '3f57699a-e773-4650-a443-b4b37eed5a06'
-OLD = boot.Boot('old', UUID)
-NEW = boot.Boot('new', UUID)
-STOPPING = boot.Boot('old', UUID, True)
-STRANGER = boot.Boot('new', '00000000-e773-4650-a443-b4b37eed5a06')
-SILENT = boot.NoAnswer('Connection refused')
-CLOSED = boot.NoAnswer('Permission denied', hopeless=True)
-State = change.State
+OLD = Boot('old', UUID)
+NEW = Boot('new', UUID)
+STOPPING = Boot('old', UUID, True)
+STRANGER = Boot('new', '00000000-e773-4650-a443-b4b37eed5a06')
+SILENT = NoAnswer('Connection refused')
+CLOSED = NoAnswer('Permission denied', hopeless=True)
 
 
-def item(**data: Any) -> plan.Item:
-    return plan.Item(
+def item(**data: Any) -> Item:
+    return Item(
         'one', 'reboot-guest', f'guest:{UUID}', 'web',
         {
             'uuid': UUID, 'address': '10.0.0.5', 'why': 'fixed, net',
@@ -38,10 +39,10 @@ def item(**data: Any) -> plan.Item:
     )  # fmt: skip
 
 
-class RebootTestCase(base.TestCase):
+class RebootTestCase(TestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.change = guest_reboot.RebootGuest()
+        self.change = RebootGuest()
         self.context = mock.Mock(stopping=threading.Event())
         for target, name, answer in (
             (guest_reboot, 'POLL', 0.01),
@@ -53,33 +54,30 @@ class RebootTestCase(base.TestCase):
             patch.start()
             self.addCleanup(patch.stop)
         #: The answers to looks; the last one for ever.
-        self.answers: list[boot.Boot | boot.NoAnswer] = []
-        self.said = ssh.Said(0)
+        self.answers: list[Boot | NoAnswer] = []
+        self.said = Said(0)
         self.sent: list[str] = []
 
-    def look(self, way: ssh.Way) -> boot.Boot:
+    def look(self, way: Way) -> Boot:
         answer = self.answers[0]
         if len(self.answers) > 1:
             self.answers.pop(0)
-        if isinstance(answer, boot.NoAnswer):
+        if isinstance(answer, NoAnswer):
             raise answer
         return answer
 
-    def reboot(self, way: ssh.Way, boot_id: str) -> ssh.Said:
+    def reboot(self, way: Way, boot_id: str) -> Said:
         self.sent.append(boot_id)
         return self.said
 
     def observe(
-        self,
-        *answers: boot.Boot | boot.NoAnswer,
-        past: change.Past | None = None,
-        **data: Any,
-    ) -> change.Observed:
+        self, *answers: Boot | NoAnswer, past: Past | None = None, **data: Any
+    ) -> Observed:
         self.answers = list(answers)
         return self.change.observe(item(**data), self.context, past)
 
-    def past(self, **notes: Any) -> change.Past:
-        return change.Past({'boot_id': 'old'}, notes)
+    def past(self, **notes: Any) -> Past:
+        return Past({'boot_id': 'old'}, notes)
 
 
 class TestFirstLook(RebootTestCase):
@@ -111,7 +109,7 @@ class TestFirstLook(RebootTestCase):
         )
 
     def test_a_machine_that_does_not_say_which_it_is(self) -> None:
-        nameless = boot.Boot('old')
+        nameless = Boot('old')
         self.assertIs(State.NEITHER, self.observe(nameless).state)
         self.assertIs(
             State.BEFORE, self.observe(nameless, identity=False).state
@@ -122,9 +120,7 @@ class TestFirstLook(RebootTestCase):
 
     def test_the_operator_need_not_wait(self) -> None:
         self.context.stopping.set()
-        self.assertRaises(
-            change.Interrupted, self.observe, SILENT, reach=60
-        )
+        self.assertRaises(Interrupted, self.observe, SILENT, reach=60)
 
 
 class TestAfterACrash(RebootTestCase):
@@ -162,7 +158,7 @@ class TestAfterACrash(RebootTestCase):
 
 class TestSending(RebootTestCase):
     def apply(self, *said: Any, **more: Any) -> str:
-        self.said = ssh.Said(*said, **more)
+        self.said = Said(*said, **more)
         return self.change.apply(item(), self.context, {'boot_id': 'old'})
 
     def test_it_names_the_boot_that_it_is_for(self) -> None:
@@ -176,7 +172,7 @@ class TestSending(RebootTestCase):
 
     def test_a_refusal_is_no_reboot(self) -> None:
         error = self.assertRaises(
-            exceptions.ChangeFailed,
+            ChangeFailed,
             self.apply, 1, err='sudo: a password is required\n',
         )  # fmt: skip
         self.assertEqual(
@@ -185,13 +181,11 @@ class TestSending(RebootTestCase):
 
     def test_a_session_that_ends_without_an_answer_says_nothing(self) -> None:
         for code in (None, ssh.FAILED, 143):
-            self.assertRaises(exceptions.OutcomeUnknown, self.apply, code)
+            self.assertRaises(OutcomeUnknown, self.apply, code)
 
 
 class TestFollowing(RebootTestCase):
-    def follow(
-        self, *answers: boot.Boot | boot.NoAnswer, **data: Any
-    ) -> str:
+    def follow(self, *answers: Boot | NoAnswer, **data: Any) -> str:
         self.answers = list(answers)
         return self.change.follow(item(**data), self.context, self.past())
 
@@ -202,9 +196,7 @@ class TestFollowing(RebootTestCase):
         )
 
     def test_one_that_goes_on_as_if_nothing_was_said(self) -> None:
-        error = self.assertRaises(
-            exceptions.ChangeFailed, self.follow, OLD, patience=30
-        )
+        error = self.assertRaises(ChangeFailed, self.follow, OLD, patience=30)
         self.assertIn('did not reboot within 0.05 s', str(error))
 
     def test_one_that_takes_its_time_to_stop(self) -> None:
@@ -214,16 +206,13 @@ class TestFollowing(RebootTestCase):
 
     def test_one_that_does_not_come_back(self) -> None:
         error = self.assertRaises(
-            exceptions.OutcomeUnknown, self.follow, STOPPING, SILENT
+            OutcomeUnknown, self.follow, STOPPING, SILENT
         )
         self.assertEqual(
-            'it did not come back within 0.3 s; 10.0.0.5: '
-            'Connection refused',
+            'it did not come back within 0.3 s; 10.0.0.5: Connection refused',
             str(error),
         )
 
     def test_another_machine_that_took_the_address(self) -> None:
-        error = self.assertRaises(
-            exceptions.OutcomeUnknown, self.follow, STRANGER
-        )
+        error = self.assertRaises(OutcomeUnknown, self.follow, STRANGER)
         self.assertIn('is another machine', str(error))

@@ -8,22 +8,30 @@ import dataclasses
 from typing import Any
 from unittest import mock
 
-from nova_recovery.changes import port
-from nova_recovery.changes import reconnect
-from nova_recovery.changes import volume_detach
-from nova_recovery.changes import volume_recreate
-from nova_recovery.cloud import network
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
-from tests import base
+from nova_recovery.changes import port, reconnect
+from nova_recovery.changes.reconnect import ReconnectVolume
+from nova_recovery.changes.volume_detach import DropAttachment
+from nova_recovery.changes.volume_recreate import RecreateAttachment
+from nova_recovery.cloud.network import Port
+from nova_recovery.engine.change import Observed, Past, State
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import (
+    ApiUnavailable,
+    ChangeFailed,
+    Conflict,
+    NotFound,
+    NotRevertible,
+    OutcomeUnknown,
+    RecoveryError,
+)
+from tests.base import TestCase
 
 
-def item(kind: str, **data: Any) -> plan.Item:
-    return plan.Item(kind, kind, 'server:u1', 'web', {'uuid': 'u1', **data})
+def item(kind: str, **data: Any) -> Item:
+    return Item(kind, kind, 'server:u1', 'web', {'uuid': 'u1', **data})
 
 
-def park(test: base.TestCase) -> dict[str, Any]:
+def park(test: TestCase) -> dict[str, Any]:
     """The row of a server that was moved and not started."""
     row = {'host': 'np-rcc46', 'vm_state': 'stopped', 'task_state': None}
     patch = mock.patch(
@@ -34,14 +42,14 @@ def park(test: base.TestCase) -> dict[str, Any]:
     return row
 
 
-class TestPort(base.TestCase):
+class TestPort(TestCase):
     ITEM = item(
         'bind-port', port='p1', source='np-rcc54', target='np-rcc46', zone='a'
     )
 
     def setUp(self) -> None:
         super().setUp()
-        self.port = network.Port(
+        self.port = Port(
             id='p1', device_id='u1', device_owner='compute:a',
             host='np-rcc54', vnic_type='normal', vif_type='ovs', status='DOWN',
             profile={}, addresses=(), has_resources=False,
@@ -64,30 +72,29 @@ class TestPort(base.TestCase):
         binding = port.BindPort()
         seen = binding.observe(self.ITEM, self.context, None)
         error = self.assertRaises(
-            exceptions.RecoveryError,
+            RecoveryError,
             binding.apply, self.ITEM, self.context, seen.image,
         )  # fmt: skip
         # that would forget the image: something was changed
-        self.assertNotIsInstance(error, exceptions.ChangeFailed)
-        past = change.Past(seen.image, {})
+        self.assertNotIsInstance(error, ChangeFailed)
+        past = Past(seen.image, {})
         again = binding.observe(self.ITEM, self.context, past)
-        self.assertIs(change.State.BEFORE, again.state)
+        self.assertIs(State.BEFORE, again.state)
         binding.revert(self.ITEM, self.context, past)
         self.assertEqual('np-rcc54', self.port.host)
 
-
     def test_a_guest_that_somebody_started_keeps_its_port(self) -> None:
-        past = change.Past({'host': 'np-rcc54'}, {})
+        past = Past({'host': 'np-rcc54'}, {})
         self.port = dataclasses.replace(self.port, host='np-rcc46')
         self.server['vm_state'] = 'active'
         self.assertRaises(
-            exceptions.Conflict,
+            Conflict,
             port.BindPort().revert, self.ITEM, self.context, past,
         )  # fmt: skip
         self.assertEqual('np-rcc46', self.port.host)
 
 
-class VolumesTest(base.TestCase):
+class VolumesTest(TestCase):
     """What nova and cinder have of one volume, in two dictionaries."""
 
     def setUp(self) -> None:
@@ -123,14 +130,12 @@ class VolumesTest(base.TestCase):
 
     def show(self, uuid: str) -> dict[str, Any]:
         if uuid not in self.attached:
-            raise exceptions.NotFound(uuid)
+            raise NotFound(uuid)
         return {'status': self.attached[uuid]}
 
-    def write(
-        self, item: Any, context: Any, seen: Any, values: Any
-    ) -> None:
+    def write(self, item: Any, context: Any, seen: Any, values: Any) -> None:
         if self.mapping['attachment_id'] != seen['attachment_id']:
-            raise exceptions.Conflict('the mapping is another by now')
+            raise Conflict('the mapping is another by now')
         self.mapping.update(values)
 
     def of_cinder(self, *args: Any) -> Any:
@@ -154,14 +159,14 @@ class TestVolumes(VolumesTest):
             device='/dev/vdb', mode='rw', source='np-rcc54',
             source_connector={'host': 'np-rcc54'},
         )  # fmt: skip
-        past = change.Past({'known': []}, {})
+        past = Past({'known': []}, {})
         patch = mock.patch.object(reconnect, '_connected', return_value=False)
         patch.start()
         self.addCleanup(patch.stop)
         server['vm_state'] = 'active'
         self.assertRaises(
-            exceptions.Conflict,
-            reconnect.ReconnectVolume().revert, wanted, self.context, past,
+            Conflict,
+            ReconnectVolume().revert, wanted, self.context, past,
         )  # fmt: skip
         self.assertEqual(['new'], list(self.attached))
 
@@ -178,39 +183,37 @@ class TestVolumes(VolumesTest):
 
         self.volume.connect_attachment.side_effect = connect
         self.assertRaises(
-            exceptions.OutcomeUnknown,
-            reconnect.ReconnectVolume().apply,
+            OutcomeUnknown,
+            ReconnectVolume().apply,
             wanted, self.context, {'known': []},
         )  # fmt: skip
         # for the old one is gone
         self.assertNotIn('old', self.attached)
 
-    def test_an_attachment_that_nova_did_not_name_yet_is_dropped(
-        self,
-    ) -> None:
+    def test_an_attachment_that_nova_did_not_name_yet_is_dropped(self) -> None:
         self.create()
         wanted = item(
             'recreate-attachment', volume='v1', mapping=1, attachment='old',
             remove=['old'],
         )  # fmt: skip
-        way_back = volume_recreate.RecreateAttachment()
-        past = change.Past({}, {})
+        way_back = RecreateAttachment()
+        past = Past({}, {})
         way_back.revert(wanted, self.context, past)
         self.assertEqual(['old'], list(self.attached))
         self.mapping['attachment_id'] = 'new'
         self.assertRaises(
-            exceptions.NotRevertible,
+            NotRevertible,
             way_back.revert, wanted, self.context, past,
         )  # fmt: skip
 
     def test_an_attachment_that_is_still_there_was_not_dropped(self) -> None:
         wanted = item('drop-attachment', volume='v1', attachment='old')
-        way_back = volume_detach.DropAttachment()
-        past = change.Past({}, {})
+        way_back = DropAttachment()
+        past = Past({}, {})
         way_back.revert(wanted, self.context, past)
         del self.attached['old']
         self.assertRaises(
-            exceptions.NotRevertible,
+            NotRevertible,
             way_back.revert, wanted, self.context, past,
         )  # fmt: skip
 
@@ -240,62 +243,56 @@ class TestGuest(VolumesTest):
             one.host = self.host
         return found
 
-    def both(self, past: change.Past | None = None) -> list[change.Observed]:
+    def both(self, past: Past | None = None) -> list[Observed]:
         return [
-            volume_detach.DropAttachment().observe(
-                self.drop, self.context, past
-            ),
-            volume_recreate.RecreateAttachment().observe(
-                self.anew, self.context, past
-            ),
+            DropAttachment().observe(self.drop, self.context, past),
+            RecreateAttachment().observe(self.anew, self.context, past),
         ]
 
-    def assert_state(self, state: change.State) -> None:
-        for past in (None, change.Past({}, {})):
+    def assert_state(self, state: State) -> None:
+        for past in (None, Past({}, {})):
             for seen in self.both(past):
                 self.assertIs(state, seen.state, seen.detail)
 
     def test_it_runs(self) -> None:
-        self.assert_state(change.State.NEITHER)
+        self.assert_state(State.NEITHER)
         self.assertIn('runs on np-rcc46 by now', self.both()[0].detail)
 
     def test_it_is_off(self) -> None:
         self.compute.runs.return_value = False
-        self.assert_state(change.State.BEFORE)
+        self.assert_state(State.BEFORE)
 
     def test_compute_that_is_up_and_does_not_answer(self) -> None:
-        self.compute.runs.side_effect = exceptions.ApiUnavailable(
-            'nova', 'timeout'
-        )
-        self.assert_state(change.State.UNKNOWN)
+        self.compute.runs.side_effect = ApiUnavailable('nova', 'timeout')
+        self.assert_state(State.UNKNOWN)
 
     def test_host_that_is_down_is_not_asked(self) -> None:
         """It has no power yet, as the gate of the plan knew."""
         for service in ({'state': 'down'}, {'state': 'up', 'forced_down': 1}):
             self.compute.service.return_value = service
-            self.assert_state(change.State.BEFORE)
+            self.assert_state(State.BEFORE)
         self.compute.runs.assert_not_called()
 
     def test_server_that_is_on_no_host_or_gone(self) -> None:
         self.server['host'] = None
-        self.assert_state(change.State.BEFORE)
+        self.assert_state(State.BEFORE)
         patch = mock.patch(
             'nova_recovery.changes.cell.server_row',
-            mock.Mock(side_effect=exceptions.NotFound('server u1')),
+            mock.Mock(side_effect=NotFound('server u1')),
         )
         patch.start()
         self.addCleanup(patch.stop)
-        self.assert_state(change.State.BEFORE)
+        self.assert_state(State.BEFORE)
 
     def test_what_no_guest_of_its_host_uses(self) -> None:
         self.attached['old'] = 'reserved'
         self.drop.data['seen'] = 'reserved'
-        self.assert_state(change.State.BEFORE)
+        self.assert_state(State.BEFORE)
         # a migration that failed left it on another host
         self.attached['old'] = self.drop.data['seen'] = 'attached'
         self.host = 'np-rcc54'
-        self.assertIs(change.State.BEFORE, self.both()[0].state)
+        self.assertIs(State.BEFORE, self.both()[0].state)
 
     def test_server_that_was_gone_when_it_was_planned(self) -> None:
         self.drop.data['cell'] = None
-        self.assertIs(change.State.BEFORE, self.both()[0].state)
+        self.assertIs(State.BEFORE, self.both()[0].state)

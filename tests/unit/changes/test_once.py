@@ -8,40 +8,37 @@ import threading
 from typing import Any
 from unittest import mock
 
-from nova_recovery.changes import history
-from nova_recovery.changes import once
-from nova_recovery.changes import reboot
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
-from tests import base
+from nova_recovery.changes import history, once
+from nova_recovery.changes.once import SentOnce
+from nova_recovery.changes.reboot import RebootServer, StartServer
+from nova_recovery.engine.change import Observed, Past, State
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import OutcomeUnknown
+from tests.base import TestCase
 
 ACTIVE = {'host': 'np-rcc54', 'vm_state': 'active', 'task_state': None}
 STOPPED = {**ACTIVE, 'vm_state': 'stopped'}
 
 
-def item(**data: Any) -> plan.Item:
-    return plan.Item(
+def item(**data: Any) -> Item:
+    return Item(
         'one', 'reboot-server', 'server:u1', 'web',
         {'uuid': 'u1', 'settle': 5, 'patience': 5, **data},
     )  # fmt: skip
 
 
-class TestReady(base.TestCase):
+class TestReady(TestCase):
     def test_not_on_another_host_than_planned(self) -> None:
-        for kind, row in (
-            (reboot.RebootServer(), ACTIVE),
-            (reboot.StartServer(), STOPPED),
-        ):
+        for kind, row in ((RebootServer(), ACTIVE), (StartServer(), STOPPED)):
             for key in ('host', 'target'):
                 there = kind.ready(row, item(**{key: 'np-rcc54'}))
-                self.assertIs(change.State.BEFORE, there.state)
+                self.assertIs(State.BEFORE, there.state)
                 moved = kind.ready(row, item(**{key: 'np-rcc46'}))
-                self.assertIs(change.State.NEITHER, moved.state)
+                self.assertIs(State.NEITHER, moved.state)
                 self.assertIn('np-rcc54', moved.detail)
 
 
-class TestRow(base.TestCase):
+class TestRow(TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.rows: list[dict[str, Any]] = []
@@ -49,10 +46,10 @@ class TestRow(base.TestCase):
         self.patch(once, 'POLL', 0.01)
         self.patch(history, 'actions', lambda *args: list(self.rows))
         self.patch(
-            once.SentOnce,
+            SentOnce,
             'standing',
-            lambda change_, item, context, past, action: change.Observed(
-                change.State.AFTER, action['request_id']
+            lambda change_, item, context, past, action: Observed(
+                State.AFTER, action['request_id']
             ),
         )
 
@@ -68,8 +65,8 @@ class TestRow(base.TestCase):
         )
 
     def follow(self, **notes: str) -> str:
-        past = change.Past({'known': ['r0']}, notes)
-        return reboot.RebootServer().follow(item(), self.context, past)
+        past = Past({'known': ['r0']}, notes)
+        return RebootServer().follow(item(), self.context, past)
 
     def test_the_one_that_nova_answered_with(self) -> None:
         self.add('r0')
@@ -90,27 +87,27 @@ class TestRow(base.TestCase):
         row = {**ACTIVE, 'power_state': 1}
         self.patch(once.cell, 'server_row', lambda *args: row)
         self.patch(history, 'newest', lambda *args: 0)
-        return reboot.RebootServer().observe(item(**data), self.context, None)
+        return RebootServer().observe(item(**data), self.context, None)
 
     def test_not_after_a_reboot_since_the_plan(self) -> None:
         """By an older copy of the run, carried out on another machine."""
         self.add('r1')
-        self.assertIs(change.State.BEFORE, self.first_look(mark=1).state)
+        self.assertIs(State.BEFORE, self.first_look(mark=1).state)
         self.add('r2', 'stop')
-        self.assertIs(change.State.BEFORE, self.first_look(mark=1).state)
+        self.assertIs(State.BEFORE, self.first_look(mark=1).state)
         self.add('r3')
         seen = self.first_look(mark=1)
-        self.assertIs(change.State.NEITHER, seen.state)
+        self.assertIs(State.NEITHER, seen.state)
         self.assertIn('its reboot (r3) since this was planned', seen.detail)
 
     def test_but_by_the_operators_word(self) -> None:
         self.add('r1')
         seen = self.first_look(again=True, mark=0)
-        self.assertIs(change.State.BEFORE, seen.state)
+        self.assertIs(State.BEFORE, seen.state)
 
     def test_plans_of_before_have_no_mark(self) -> None:
         self.add('r1')
-        self.assertIs(change.State.BEFORE, self.first_look().state)
+        self.assertIs(State.BEFORE, self.first_look().state)
 
     def test_it_may_come_a_little_later(self) -> None:
         late = threading.Timer(0.1, self.add, ['ours'])
@@ -119,9 +116,9 @@ class TestRow(base.TestCase):
         self.assertEqual('ours', self.follow(request_id='ours'))
 
     def test_but_is_not_waited_for_without_end(self) -> None:
-        past = change.Past({'known': []}, {})
+        past = Past({'known': []}, {})
         self.assertRaises(
-            exceptions.OutcomeUnknown,
-            reboot.RebootServer().follow,
+            OutcomeUnknown,
+            RebootServer().follow,
             item(settle=0), self.context, past,
         )  # fmt: skip

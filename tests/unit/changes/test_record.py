@@ -9,12 +9,13 @@ from unittest import mock
 
 import sqlalchemy as sa
 
-from nova_recovery.changes import record
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
-from tests import base
+from nova_recovery.changes.record import MoveRecord
+from nova_recovery.engine.change import Past
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import Conflict
+from tests.base import TestCase
 from tests.unit.changes import test_sql
+from tests.unit.changes.test_sql import Schema
 
 BEFORE = {
     'host': 'np-rcc54',
@@ -23,13 +24,13 @@ BEFORE = {
     'power_state': 3,
     'task_state': None,
 }
-ITEM = plan.Item(
+ITEM = Item(
     'move', 'move-record', 'server:u', 'web',
     {**test_sql.DATA, 'cell': 'cell1', 'seen': BEFORE, 'disarm': []},
 )  # fmt: skip
 
 
-class Memory(test_sql.Schema):
+class Memory(Schema):
     """Tables of a database, in memory; in a file for several threads."""
 
     def __init__(self, file: str = '', **columns: str) -> None:
@@ -71,7 +72,7 @@ class Cell(Memory):
             return dict(found.mappings().one())
 
 
-class TestWayBack(base.TestCase):
+class TestWayBack(TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.cell = Cell()
@@ -81,9 +82,9 @@ class TestWayBack(base.TestCase):
         )
         self.context = mock.Mock()
         self.context.cloud.databases.cell.return_value = self.cell
-        self.move = record.MoveRecord()
+        self.move = MoveRecord()
         seen = self.move.observe(ITEM, self.context, None)
-        self.past = change.Past(seen.image, {})
+        self.past = Past(seen.image, {})
         self.move.apply(ITEM, self.context, seen.image)
         self.assertEqual('np-rcc46', self.cell.server()['host'])
 
@@ -97,6 +98,6 @@ class TestWayBack(base.TestCase):
     def test_not_after_somebody_started_it(self) -> None:
         self.cell.set(power_state=1, vm_state='active')
         self.assertRaises(
-            exceptions.Conflict,
+            Conflict,
             self.move.revert, ITEM, self.context, self.past,
         )  # fmt: skip

@@ -10,14 +10,14 @@ from typing import Any
 
 import fixtures
 
-from nova_recovery.changes import relations
-from nova_recovery.engine import change
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
-from tests import base
+from nova_recovery.changes.relations import RecordRelations
+from nova_recovery.engine.change import Past, State
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import ChangeFailed
+from tests.base import TestCase
 from tests.unit.snapshot import files
 
-ITEM = plan.Item(
+ITEM = Item(
     'record-relations:disaster',
     'record-relations',
     'record:relations',
@@ -26,7 +26,7 @@ ITEM = plan.Item(
 )
 
 
-class RecordRelationsTest(base.TestCase):
+class RecordRelationsTest(TestCase):
     """Where a snapshot of the practice cloud would be taken.
 
     :ivar unknown: sections that can't be read
@@ -39,7 +39,7 @@ class RecordRelationsTest(base.TestCase):
         self.unknown: list[str] = []
         self.taken = 0
         self.notes: dict[str, Any] = {}
-        self.change = relations.RecordRelations()
+        self.change = RecordRelations()
         conf = types.SimpleNamespace(
             snapshot=types.SimpleNamespace(directory=str(self.folder / 's'))
         )
@@ -71,12 +71,12 @@ class RecordRelationsTest(base.TestCase):
             )
         return files.write(request.path, rows, unknown=self.unknown)
 
-    def observed(self) -> change.State:
-        past = change.Past({}, self.notes) if self.notes else None
+    def observed(self) -> State:
+        past = Past({}, self.notes) if self.notes else None
         return self.change.observe(ITEM, self.context, past).state
 
     def test_a_snapshot_and_its_map_beside_it(self) -> None:
-        self.assertIs(change.State.BEFORE, self.observed())
+        self.assertIs(State.BEFORE, self.observed())
         self.change.apply(ITEM, self.context, {})
         snapshot = self.folder / 's' / 'disaster-1a2b3c4d.snapshot'
         map_file = self.folder / 's' / 'disaster-1a2b3c4d.map'
@@ -89,7 +89,7 @@ class RecordRelationsTest(base.TestCase):
             self.notes['map_sha256'],
         )
         self.assertEqual(0o600, map_file.stat().st_mode & 0o777)
-        self.assertIs(change.State.AFTER, self.observed())
+        self.assertIs(State.AFTER, self.observed())
 
     def test_a_run_that_was_killed_takes_no_second_one(self) -> None:
         self.change.apply(ITEM, self.context, {})
@@ -99,12 +99,12 @@ class RecordRelationsTest(base.TestCase):
     def test_a_record_that_is_gone_is_made_again(self) -> None:
         self.change.apply(ITEM, self.context, {})
         pathlib.Path(self.notes['map']).unlink()
-        self.assertIs(change.State.BEFORE, self.observed())
+        self.assertIs(State.BEFORE, self.observed())
 
     def test_a_record_with_a_hole_is_none(self) -> None:
         self.unknown = ['devices']
         error = self.assertRaises(
-            exceptions.ChangeFailed, self.change.apply, ITEM, self.context, {}
+            ChangeFailed, self.change.apply, ITEM, self.context, {}
         )
         self.assertIn('devices of cell:cell1', str(error))
         self.assertEqual({}, self.notes)
@@ -114,6 +114,6 @@ class RecordRelationsTest(base.TestCase):
 
     def test_the_record_stays_when_the_rest_is_taken_back(self) -> None:
         self.change.apply(ITEM, self.context, {})
-        past = change.Past({}, self.notes)
+        past = Past({}, self.notes)
         self.change.revert(ITEM, self.context, past)
         self.assertTrue(pathlib.Path(self.notes['snapshot']).exists())

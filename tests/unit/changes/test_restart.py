@@ -13,16 +13,20 @@ from unittest import mock
 
 import sqlalchemy as sa
 
-from nova_recovery.changes import history
-from nova_recovery.changes import once
-from nova_recovery.changes import restart
-from nova_recovery.engine import journal as journal_module
-from nova_recovery.engine import plan
-from nova_recovery.engine import progress
-from nova_recovery.engine import runner
-from nova_recovery import exceptions
-from tests import base
-from tests.unit.changes import test_record
+from nova_recovery.changes import history, once
+from nova_recovery.changes.restart import RestartServer
+from nova_recovery.engine.journal import ItemRecord, Journal
+from nova_recovery.engine.plan import Item, Plan, Step
+from nova_recovery.engine.progress import PlainReporter
+from nova_recovery.engine.runner import Runner
+from nova_recovery.exceptions import (
+    ApiUnavailable,
+    NotFound,
+    NotRevertible,
+    OutcomeUnknown,
+)
+from tests.base import TestCase
+from tests.unit.changes.test_record import Memory
 from tests.unit.engine import world
 
 MARK = 100
@@ -32,7 +36,7 @@ class Nova:
     """One server: its rows, its guest, and what its compute does."""
 
     def __init__(self, folder: str) -> None:
-        self.cell = test_record.Memory(
+        self.cell = Memory(
             f'{folder}/cell.sqlite',
             instances='id uuid host vm_state power_state task_state deleted '
             'compute_id',
@@ -138,7 +142,7 @@ class Nova:
             )
 
 
-class RestartTest(base.TestCase):
+class RestartTest(TestCase):
     def setUp(self) -> None:
         super().setUp()
         folder = tempfile.TemporaryDirectory()
@@ -148,12 +152,12 @@ class RestartTest(base.TestCase):
         self.nova.ended(self.nova.asked('reboot', mark=10))
         path = pathlib.Path(folder.name) / 'journal.sqlite'
         path.write_bytes(world.empty_journal())
-        self.journal = journal_module.Journal.open(f'sqlite:///{path}')
+        self.journal = Journal.open(f'sqlite:///{path}')
         self.addCleanup(self.journal.close)
         patch = mock.patch.object(once, 'POLL', 0.01)
         patch.start()
         self.addCleanup(patch.stop)
-        self.item = plan.Item(
+        self.item = Item(
             'restart-server:u1', 'restart-server', 'server:u1', 'web',
             {
                 'uuid': 'u1', 'cell': 'cell1', 'host': 'np-rcc54',
@@ -164,24 +168,24 @@ class RestartTest(base.TestCase):
         self.plan_anew()
 
     def plan_anew(self) -> None:
-        step = plan.Step('s', 'S', (self.item,))
+        step = Step('s', 'S', (self.item,))
         self.run_id = self.journal.create_run(
-            plan.Plan('test', '', {}, (step,)),
+            Plan('test', '', {}, (step,)),
             who='anna', machine='ctl1', command='test',
         )  # fmt: skip
 
-    def carry_out(self) -> journal_module.ItemRecord:
-        runner.Runner(
+    def carry_out(self) -> ItemRecord:
+        Runner(
             self.journal,
-            {'restart-server': restart.RestartServer()},
+            {'restart-server': RestartServer()},
             self.nova.cloud,
-            reporter=progress.PlainReporter(io.StringIO()),
+            reporter=PlainReporter(io.StringIO()),
             patience=1,
         ).carry_out(self.run_id)
         (record,) = self.journal.items(self.run_id)
         return record
 
-    def again(self) -> journal_module.ItemRecord:
+    def again(self) -> ItemRecord:
         self.journal.again(
             self.run_id, 'restart-server:u1', who='anna', machine='ctl1',
             reason='it has to run',
@@ -262,9 +266,9 @@ class TestNeed(RestartTest):
             volume_id='v1', attachment_id='a1',
         )  # fmt: skip
         known = self.nova.cloud.volume.attachment
-        known.side_effect = exceptions.NotFound('a1')
+        known.side_effect = NotFound('a1')
         self.check('conflict', 'cinder has no attachment of volume v1', [])
-        known.side_effect = exceptions.ApiUnavailable('refused')
+        known.side_effect = ApiUnavailable('refused')
         self.check('failed', 'cinder was not asked', [])
         known.side_effect = None
         self.check('done', 'runs on np-rcc54', ['reboot'])
@@ -290,9 +294,7 @@ class TestOthers(RestartTest):
         self.nova.later(0.2, self.nova.well, ours)
         self.check('already', 'runs already: start (req-101)', [])
 
-    def test_a_reboot_that_the_outage_interrupted_is_carried_on(
-        self,
-    ) -> None:
+    def test_a_reboot_that_the_outage_interrupted_is_carried_on(self) -> None:
         """Its request is from before the outage: below the mark."""
         self.nova.set(task_state='reboot_started_hard')
 
@@ -364,7 +366,7 @@ class TestOurs(RestartTest):
     def test_an_answer_that_was_lost_is_found_by_its_row(self) -> None:
         def lost(action: dict[str, Any]) -> str:
             self.nova.well(action)
-            raise exceptions.OutcomeUnknown('504')
+            raise OutcomeUnknown('504')
 
         self.nova.fate = lost
         self.check('done', 'reboot (req-101)', ['reboot'])
@@ -375,7 +377,7 @@ class TestOurs(RestartTest):
 
         def lossy(uuid: str) -> str:
             if next(lost):
-                raise exceptions.OutcomeUnknown('timed out')
+                raise OutcomeUnknown('timed out')
             return take('reboot')
 
         self.nova.cloud.compute.reboot_hard.side_effect = lossy
@@ -387,7 +389,7 @@ class TestOurs(RestartTest):
         def lost(uuid: str) -> str:
             self.nova.asked('stop', user=None)
             self.nova.set(vm_state='stopped')
-            raise exceptions.OutcomeUnknown('timed out')
+            raise OutcomeUnknown('timed out')
 
         self.nova.cloud.compute.reboot_hard.side_effect = lost
         self.check('conflict', 'it needs a start by now', [])
@@ -417,9 +419,9 @@ class TestOurs(RestartTest):
 
     def test_it_has_no_way_back(self) -> None:
         self.check('done', '', ['reboot'])
-        change = restart.RestartServer()
+        change = RestartServer()
         error = self.assertRaises(
-            exceptions.NotRevertible,
+            NotRevertible,
             change.revert, mock.Mock(data={'uuid': 'u1'}), None, None,
         )  # fmt: skip
         self.assertIn('openstack server stop', str(error))

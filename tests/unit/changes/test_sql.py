@@ -9,10 +9,10 @@ from typing import Any
 import fixtures
 import sqlalchemy as sa
 
-from nova_recovery.changes import record
 from nova_recovery.changes import sql
-from nova_recovery.engine import plan
-from tests import base
+from nova_recovery.changes.record import MoveRecord
+from nova_recovery.engine.plan import Item
+from tests.base import TestCase
 
 UUID = '3f57699a-e773-4650-a443-b4b37eed5a06'
 TOMBSTONE = '0d1fd0b8-3b5c-44a0-b1c6-57d2cb0a9f1e'
@@ -85,7 +85,7 @@ ESSEX = Schema(
 )
 
 
-class SqlTest(base.TestCase):
+class SqlTest(TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.useFixture(fixtures.MonkeyPatch('uuid.uuid4', lambda: TOMBSTONE))
@@ -150,9 +150,9 @@ class SqlTest(base.TestCase):
             self.assertEqual(1, statement.count(';'))
 
 
-class DescribeTest(base.TestCase):
+class DescribeTest(TestCase):
     def test_only_what_differs_is_shown(self) -> None:
-        item = plan.Item('i', 'move-record', f'server:{UUID}', 'web', DATA)
+        item = Item('i', 'move-record', f'server:{UUID}', 'web', DATA)
         self.assertEqual(
             [
                 '~ host  np-rcc54 -> np-rcc46',
@@ -165,5 +165,5 @@ class DescribeTest(base.TestCase):
                 '~ evacuation 9  accepted -> completed   it would destroy '
                 'the guest on np-rcc46',
             ],
-            record.MoveRecord().describe(item),
+            MoveRecord().describe(item),
         )

@@ -13,26 +13,27 @@ from unittest import mock
 
 import fixtures
 
-from nova_recovery.cli import base
 from nova_recovery.cli import carry_out
-from nova_recovery.cli import plan as plan_command
-from nova_recovery.cli import run
-from nova_recovery.cli import run_hand_over
-from nova_recovery.cli import run_resume
-from nova_recovery.cli import run_undo
-from nova_recovery.engine import change
-from nova_recovery.engine import journal as journal_module
-from nova_recovery.engine import plan as plan_module
-from nova_recovery import shell
-from tests import base as tests_base
-from tests.unit.cli import programs
+from nova_recovery.cli.base import RecoveryLister
+from nova_recovery.cli.plan import ApplyPlan, ShowPlan
+from nova_recovery.cli.run import ListRun, ReportRun, ShowRun
+from nova_recovery.cli.run_hand_over import ExportRun, ImportRun, TakeOverRun
+from nova_recovery.cli.run_resume import ResumeRun
+from nova_recovery.cli.run_undo import UndoRun
+from nova_recovery.engine.change import Guard
+from nova_recovery.engine.journal import Journal
+from nova_recovery.engine.plan import Gate, Item, Plan
+from nova_recovery.shell import Shell
+from tests.base import TestCase
 from tests.unit import plans
+from tests.unit.cli import programs
+from tests.unit.cli.programs import Ended
 
 
-class RecoverHost(base.RecoveryLister):
+class RecoverHost(RecoveryLister):
     """A procedure: what it plans is what the test wants."""
 
-    plan: Callable[[], plan_module.Plan]
+    plan: Callable[[], Plan]
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
@@ -45,7 +46,7 @@ class RecoverHost(base.RecoveryLister):
         return carry_out.settle(self, parsed_args, plan, cloud).table
 
 
-class RunsTestCase(tests_base.TestCase):
+class RunsTestCase(TestCase):
     """Each test has its journal, and a cloud in which all goes well.
 
     :ivar plan: what ``host recover`` plans
@@ -54,16 +55,16 @@ class RunsTestCase(tests_base.TestCase):
 
     commands = {
         'host recover': RecoverHost,
-        'plan apply': plan_command.ApplyPlan,
-        'plan show': plan_command.ShowPlan,
-        'run export': run_hand_over.ExportRun,
-        'run import': run_hand_over.ImportRun,
-        'run list': run.ListRun,
-        'run report': run.ReportRun,
-        'run resume': run_resume.ResumeRun,
-        'run show': run.ShowRun,
-        'run undo': run_undo.UndoRun,
-        'run take over': run_hand_over.TakeOverRun,
+        'plan apply': ApplyPlan,
+        'plan show': ShowPlan,
+        'run export': ExportRun,
+        'run import': ImportRun,
+        'run list': ListRun,
+        'run report': ReportRun,
+        'run resume': ResumeRun,
+        'run show': ShowRun,
+        'run undo': UndoRun,
+        'run take over': TakeOverRun,
     }
 
     def setUp(self) -> None:
@@ -73,15 +74,12 @@ class RunsTestCase(tests_base.TestCase):
         self.conf = self.folder / 'nova-recovery.conf'
         self.conf.write_text(f'[journal]\nconnection = {self.url}\n')
         self.plan = plans.make()
-        self.gates: tuple[plan_module.Gate, ...] = (plans.SILENT,)
+        self.gates: tuple[Gate, ...] = (plans.SILENT,)
         self.registry = dict(plans.REGISTRY)
         for name, value in (
             ('tests.unit.cli.runs.RecoverHost.plan', lambda: self.plan),
             ('nova_recovery.changes.registry', lambda: self.registry),
-            (
-                'nova_recovery.procedures.check_gates',
-                self.check_gates,
-            ),
+            ('nova_recovery.procedures.check_gates', self.check_gates),
             ('nova_recovery.procedures.guard', self.guard),
             (
                 'nova_recovery.cli.base.RecoveryMixin.cloud',
@@ -94,45 +92,38 @@ class RunsTestCase(tests_base.TestCase):
         self.useFixture(fixtures.EnvironmentVariable('COLUMNS', '100'))
 
     def check_gates(
-        self,
-        plan: plan_module.Plan,
-        cloud: Any,
-        touched: frozenset[str] = frozenset(),
-    ) -> tuple[plan_module.Gate, ...]:
+        self, plan: Plan, cloud: Any, touched: frozenset[str] = frozenset()
+    ) -> tuple[Gate, ...]:
         self.touched = touched
         return self.gates
 
     def guard(
-        self,
-        plan: plan_module.Plan,
-        cloud: Any,
-        marker: str,
-        undoing: bool = False,
-    ) -> change.Guard:
+        self, plan: Plan, cloud: Any, marker: str, undoing: bool = False
+    ) -> Guard:
         self.marker = marker
         return self.claim
 
-    def claim(self, item: plan_module.Item) -> None:
+    def claim(self, item: Item) -> None:
         """Nobody else has a claim, unless a test says so."""
 
-    def run_program(self, *words: str, stdin: Any = None) -> programs.Ended:
+    def run_program(self, *words: str, stdin: Any = None) -> Ended:
         """Run nova-recovery with these arguments; without a terminal."""
         words = (*words, '--recovery-config-file', str(self.conf))
         with (
             fixtures.MonkeyPatch('sys.stdin', stdin or io.StringIO('')),
             fixtures.MonkeyPatch('sys.argv', ['/bin/nova-recovery', *words]),
         ):
-            return programs.run(self, shell.Shell, '', list(words))
+            return programs.run(self, Shell, '', list(words))
 
-    def ended(self, code: int, *words: str) -> programs.Ended:
+    def ended(self, code: int, *words: str) -> Ended:
         """The same; fails if it doesn't end with that exit code."""
         ended = self.run_program(*words)
         self.assertEqual(code, ended.code, ended.stderr)
         return ended
 
-    def journal(self) -> journal_module.Journal:
+    def journal(self) -> Journal:
         """The journal that the commands use."""
-        journal = journal_module.Journal.open(self.url)
+        journal = Journal.open(self.url)
         self.addCleanup(journal.close)
         return journal
 

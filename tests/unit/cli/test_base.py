@@ -10,15 +10,19 @@ from typing import Any
 
 import fixtures
 
-from nova_recovery.cli import base
-from nova_recovery import exceptions
 from nova_recovery import exit_codes
-from tests import base as tests_base
-from tests.unit.cli import keystone
-from tests.unit.cli import programs
+from nova_recovery.cli.base import (
+    RecoveryCommand,
+    RecoveryLister,
+    RecoveryShowOne,
+)
+from nova_recovery.exceptions import Refused
+from tests.base import TestCase
+from tests.unit.cli.keystone import Keystone
+from tests.unit.cli.programs import Commands, Ended, Standalone, UnifiedClient
 
 
-class Do(base.RecoveryCommand):
+class Do(RecoveryCommand):
     """Do something."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -28,7 +32,7 @@ class Do(base.RecoveryCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int | None:
         if parsed_args.end == 'refused':
-            raise exceptions.Refused('gate source-fenced refused\n  use --x')
+            raise Refused('gate source-fenced refused\n  use --x')
         if parsed_args.end == 'ctrl-c':
             raise KeyboardInterrupt
         if parsed_args.end == 'partly':
@@ -37,7 +41,7 @@ class Do(base.RecoveryCommand):
         return None
 
 
-class List(base.RecoveryLister):
+class List(RecoveryLister):
     """List things."""
 
     refuse = False
@@ -45,7 +49,7 @@ class List(base.RecoveryLister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         if self.refuse:
-            raise exceptions.Refused('no such gate')
+            raise Refused('no such gate')
         if self.partly:
             self.exit_code = exit_codes.PARTLY
         return ('name', 'host'), [('at3-ui01', 'np-rcc46')]
@@ -63,7 +67,7 @@ class PartlyList(List):
     partly = True
 
 
-class Show(base.RecoveryShowOne):
+class Show(RecoveryShowOne):
     """Show a thing."""
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
@@ -71,7 +75,7 @@ class Show(base.RecoveryShowOne):
         return ('name',), ('at3-ui01',)
 
 
-class WhoAmI(base.RecoveryCommand):
+class WhoAmI(RecoveryCommand):
     """Ask Keystone, twice."""
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
@@ -80,7 +84,7 @@ class WhoAmI(base.RecoveryCommand):
             self.app.stdout.write(f'{connection.current_user_id}\n')
 
 
-class ShowPlaces(base.RecoveryCommand):
+class ShowPlaces(RecoveryCommand):
     """Show what the configuration leads to."""
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
@@ -89,7 +93,7 @@ class ShowPlaces(base.RecoveryCommand):
         self.app.stdout.write(f'{names} {cloud.nova.instances_path}\n')
 
 
-class Patience(base.RecoveryCommand):
+class Patience(RecoveryCommand):
     """How long a request may take, whatever client sends it."""
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
@@ -100,7 +104,7 @@ class Patience(base.RecoveryCommand):
 class Both:
     """What both programs are asked, with the same words."""
 
-    commands: programs.Commands = {
+    commands: Commands = {
         'example do': Do,
         'example list': List,
         'example refused': RefusedList,
@@ -113,14 +117,12 @@ class Both:
 
     def test_a_command_that_did_its_work_ends_with_0(self):
         ended = self.run_program('example do')
-        self.assertEqual(
-            programs.Ended(exit_codes.DONE, 'done\n', ''), ended
-        )
+        self.assertEqual(Ended(exit_codes.DONE, 'done\n', ''), ended)
 
     def test_a_gate_that_refuses_ends_with_3_and_says_why_once(self):
         ended = self.run_program('example do --end refused')
         self.assertEqual(
-            programs.Ended(
+            Ended(
                 exit_codes.REFUSED,
                 '',
                 'gate source-fenced refused\n  use --x\n',
@@ -153,7 +155,7 @@ class Both:
     def test_a_list_can_be_refused_too(self):
         ended = self.run_program('example refused')
         self.assertEqual(
-            programs.Ended(exit_codes.REFUSED, '', 'no such gate\n'), ended
+            Ended(exit_codes.REFUSED, '', 'no such gate\n'), ended
         )
 
     def test_a_list_with_a_cell_down_is_shown_and_ends_with_4(self):
@@ -166,9 +168,7 @@ class Both:
 
     def test_a_show_tells_its_exit_code_too(self):
         ended = self.run_program('example show -f value')
-        self.assertEqual(
-            programs.Ended(exit_codes.PARTLY, 'at3-ui01\n', ''), ended
-        )
+        self.assertEqual(Ended(exit_codes.PARTLY, 'at3-ui01\n', ''), ended)
 
     def test_every_command_takes_our_configuration_files(self):
         ended = self.run_program('example list --help')
@@ -193,10 +193,7 @@ class Both:
             f' --cinder-config-file {cinder}'
         )
         self.assertEqual(
-            programs.Ended(
-                exit_codes.DONE, "['cell1'] /srv/instances\n", ''
-            ),
-            ended,
+            Ended(exit_codes.DONE, "['cell1'] /srv/instances\n", ''), ended
         )
 
     def test_a_file_that_is_missing_is_named_in_one_line(self):
@@ -217,18 +214,14 @@ class Both:
     def test_the_first_use_of_an_api_logs_in_and_no_second_one_does(self):
         fake = self._keystone()
         ended = self.run_program('whoami')
-        self.assertEqual(
-            programs.Ended(exit_codes.DONE, 'u1\nu1\n', ''), ended
-        )
+        self.assertEqual(Ended(exit_codes.DONE, 'u1\nu1\n', ''), ended)
         self.assertEqual(1, fake.logins)
 
     def test_no_request_is_waited_for_without_end(self):
         self._keystone()
         own = self._file('[timeouts]\napi = 7\n')
         ended = self.run_program(f'patience --recovery-config-file {own}')
-        self.assertEqual(
-            programs.Ended(exit_codes.DONE, '7.0\n', ''), ended
-        )
+        self.assertEqual(Ended(exit_codes.DONE, '7.0\n', ''), ended)
 
     def test_a_command_that_needs_no_api_does_not_log_in(self):
         fake = self._keystone()
@@ -261,24 +254,22 @@ class Both:
     def _file(self, text: str) -> str:
         return self.create_tempfiles([('file', text)])[0]
 
-    def _keystone(self, **environment: str) -> keystone.Keystone:
-        fake = self.useFixture(keystone.Keystone())
+    def _keystone(self, **environment: str) -> Keystone:
+        fake = self.useFixture(Keystone())
         for name, value in {**fake.environment, **environment}.items():
             self.useFixture(fixtures.EnvironmentVariable(name, value))
         return fake
 
 
-class TestStandalone(Both, programs.Standalone, tests_base.TestCase):
+class TestStandalone(Both, Standalone, TestCase):
     def test_credentials_can_be_given_as_options(self):
-        fake = self.useFixture(keystone.Keystone())
+        fake = self.useFixture(Keystone())
         options = ' '.join(
             f'--{name.lower().replace("_", "-")} {value}'
             for name, value in fake.environment.items()
         )
         ended = self.run_program(f'{options} whoami')
-        self.assertEqual(
-            programs.Ended(exit_codes.DONE, 'u1\nu1\n', ''), ended
-        )
+        self.assertEqual(Ended(exit_codes.DONE, 'u1\nu1\n', ''), ended)
 
     def test_no_command_is_a_usage_error(self):
         ended = self.run_program('')
@@ -291,5 +282,5 @@ class TestStandalone(Both, programs.Standalone, tests_base.TestCase):
         self.assertIn('unrecognized arguments: --deb', ended.stderr)
 
 
-class TestUnifiedClient(Both, programs.UnifiedClient, tests_base.TestCase):
+class TestUnifiedClient(Both, UnifiedClient, TestCase):
     pass

@@ -10,8 +10,9 @@ import os
 import pty
 
 from nova_recovery.cli import carry_out
-from nova_recovery import exceptions
-from tests import base
+from nova_recovery.cli.carry_out import Asker
+from nova_recovery.exceptions import Refused
+from tests.base import TestCase
 
 DIGEST = '7f3c' + '0123456789ab' * 5
 
@@ -33,7 +34,7 @@ def everything(terminal: int) -> str:
             return seen.decode()
 
 
-class ConfirmTest(base.TestCase):
+class ConfirmTest(TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.seen = ''
@@ -44,11 +45,8 @@ class ConfirmTest(base.TestCase):
         self.addCleanup(os.close, ours)
         # the kernel keeps it until it is read, like a fast typist's
         os.write(ours, typed.encode())
-        with (
-            open(theirs, closefd=False) as stdin,
-            open(theirs, 'w') as stderr,
-        ):
-            asker = carry_out.Asker(stdin, stderr)
+        with open(theirs, closefd=False) as stdin, open(theirs, 'w') as stderr:
+            asker = Asker(stdin, stderr)
             try:
                 carry_out.confirm(asker, parse(*words), total, DIGEST)
             finally:
@@ -61,33 +59,27 @@ class ConfirmTest(base.TestCase):
 
     def test_anything_else_is_a_no(self) -> None:
         for typed in ('y\n', 'no\n', '\n', 'YES!\n', '100\n', '\x04'):
-            error = self.assertRaises(
-                exceptions.Refused, self.confirm, typed, 100
-            )
+            error = self.assertRaises(Refused, self.confirm, typed, 100)
             self.assertEqual('Not confirmed. Nothing was changed.', str(error))
 
     def test_a_large_plan_wants_its_number_typed(self) -> None:
         self.confirm('101\n', 101)
         self.assertIn('Type the number of its items', self.seen)
-        self.assertRaises(exceptions.Refused, self.confirm, 'yes\n', 101)
-        self.assertRaises(exceptions.Refused, self.confirm, '100\n', 101)
+        self.assertRaises(Refused, self.confirm, 'yes\n', 101)
+        self.assertRaises(Refused, self.confirm, '100\n', 101)
 
     def test_yes_option_isnt_enough_for_a_large_plan(self) -> None:
         self.confirm('101\n', 101, '--yes')
-        self.assertRaises(
-            exceptions.Refused, self.confirm, 'yes\n', 101, '--yes'
-        )
+        self.assertRaises(Refused, self.confirm, 'yes\n', 101, '--yes')
 
 
-class NoTerminalTest(base.TestCase):
+class NoTerminalTest(TestCase):
     def confirm(self, total: int, *words: str) -> None:
-        asker = carry_out.Asker(io.StringIO('yes\n'), io.StringIO())
+        asker = Asker(io.StringIO('yes\n'), io.StringIO())
         carry_out.confirm(asker, parse(*words), total, DIGEST)
 
     def refused(self, total: int, *words: str) -> str:
-        error = self.assertRaises(
-            exceptions.Refused, self.confirm, total, *words
-        )
+        error = self.assertRaises(Refused, self.confirm, total, *words)
         return str(error)
 
     def test_yes_option_is_for_a_hundred_items(self) -> None:
@@ -114,7 +106,7 @@ class NoTerminalTest(base.TestCase):
         self.assertNotIn('--yes', self.refused(101))
 
 
-class OptionsTest(base.TestCase):
+class OptionsTest(TestCase):
     def wrong(self, *words: str) -> None:
         end = self.assertRaises(SystemExit, parse, *words)
         self.assertEqual(2, end.code)

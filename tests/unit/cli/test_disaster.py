@@ -13,23 +13,23 @@ from unittest import mock
 
 import fixtures
 
-from nova_recovery.cli import disaster
-from nova_recovery.engine import plan as plan_module
 from nova_recovery import exit_codes
+from nova_recovery.cli.disaster import AssessDisaster, StatusDisaster
+from nova_recovery.engine.plan import Item, Plan, Step
 from nova_recovery.procedures.disaster import finding
-from nova_recovery.procedures.disaster import request as request_module
-from nova_recovery.procedures.disaster import scope
-from tests.unit.cli import runs
+from nova_recovery.procedures.disaster.request import Request
+from nova_recovery.procedures.disaster.scope import Scope
+from tests.unit.cli.runs import RunsTestCase
 from tests.unit.procedures.disaster import situations
 from tests.unit.snapshot import files
 
 
-class DisasterTestCase(runs.RunsTestCase):
+class DisasterTestCase(RunsTestCase):
     """What is found is ``found``; what was asked for is in ``asked``."""
 
     commands = {  # noqa: RUF012 - as in the class that it is of
-        'disaster assess': disaster.AssessDisaster,
-        'disaster status': disaster.StatusDisaster,
+        'disaster assess': AssessDisaster,
+        'disaster status': StatusDisaster,
     }
 
     def setUp(self) -> None:
@@ -55,9 +55,7 @@ class DisasterTestCase(runs.RunsTestCase):
         ):
             self.useFixture(fixtures.MonkeyPatch(name, value))
 
-    def init(
-        self, reader: Any, cloud: Any, *given: Any, **more: Any
-    ) -> None:
+    def init(self, reader: Any, cloud: Any, *given: Any, **more: Any) -> None:
         self.asked.append((*given, *more.values()))
 
     def rows(self, code: int, *words: str) -> list[dict[str, Any]]:
@@ -103,7 +101,7 @@ class AssessTest(DisasterTestCase):
         )
         ((snapshot, asked, hosts, since),) = self.asked
         self.assertEqual(
-            scope.Scope(
+            Scope(
                 cells=('c1', 'c2'),
                 zones=('east',),
                 aggregates=('fast',),
@@ -196,20 +194,19 @@ class StatusTest(DisasterTestCase):
         self.assertEqual([], self.cloud.compute.mock_calls)
 
     def run_of(self, procedure: str) -> str:
-        request = request_module.Request(
-            scope=scope.Scope(hosts=('np-rcc4',)),
-            since='2026-11-22T14:49:00',
+        request = Request(
+            scope=Scope(hosts=('np-rcc4',)), since='2026-11-22T14:49:00'
         )
         data = {'uuid': 'web', 'cell': 'cell1', 'mark': 7}
-        item = plan_module.Item(
+        item = Item(
             'restart-server:web', 'restart-server', 'server:web', 'web', data
         )
         return self.journal().create_run(
-            plan_module.Plan(
+            Plan(
                 procedure,
                 'bring it back',
                 request.plain(),
-                (plan_module.Step('restart', 'restart', (item,)),),
+                (Step('restart', 'restart', (item,)),),
             ),
             who='anna',
             machine='here',

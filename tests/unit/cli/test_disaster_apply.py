@@ -11,17 +11,16 @@ from unittest import mock
 
 import fixtures
 
-from nova_recovery import changes
-from nova_recovery.cli import disaster_apply
-from nova_recovery.cli import plan as plan_cli
+from nova_recovery import changes, exit_codes
 from nova_recovery import conf as conf_module
+from nova_recovery.cli.disaster_apply import ApplyDisaster, PlanDisaster
+from nova_recovery.cli.plan import ApplyPlan
 from nova_recovery.engine import planfile
-from nova_recovery import exit_codes
-from nova_recovery.procedures.disaster import found as found_module
-from nova_recovery.procedures.disaster import request as request_module
-from nova_recovery.procedures.disaster import scope
-from tests.unit.cli import programs
-from tests.unit.cli import runs
+from nova_recovery.procedures.disaster.found import Found
+from nova_recovery.procedures.disaster.request import Request
+from nova_recovery.procedures.disaster.scope import Scope
+from tests.unit.cli.programs import Ended
+from tests.unit.cli.runs import RunsTestCase
 from tests.unit.procedures.disaster import test_scenarios
 
 #: Before a test has one of its own.
@@ -29,7 +28,7 @@ REGISTRY = dict(changes.registry())
 DUMPED = ('--override', 'dump-named=the dump is on tape')
 
 
-class DisasterTest(runs.RunsTestCase):
+class DisasterTest(RunsTestCase):
     """A cloud of a scenario.
 
     :ivar found: what is read of it
@@ -37,15 +36,15 @@ class DisasterTest(runs.RunsTestCase):
     """
 
     commands = {
-        'disaster plan': disaster_apply.PlanDisaster,
-        'disaster apply': disaster_apply.ApplyDisaster,
-        'plan apply': plan_cli.ApplyPlan,
+        'disaster plan': PlanDisaster,
+        'disaster apply': ApplyDisaster,
+        'plan apply': ApplyPlan,
     }
 
     def setUp(self) -> None:
         super().setUp()
         self.found = self.scenario('no_snapshot_and_no_dump')
-        self.asked: list[request_module.Request] = []
+        self.asked: list[Request] = []
         for name, value in (
             ('procedures.disaster.gather.read_all', self.read),
             ('cli.base.RecoveryMixin.cloud', lambda *words: self.cloud()),
@@ -56,13 +55,13 @@ class DisasterTest(runs.RunsTestCase):
         self.registry = REGISTRY
         self.plan_file = str(self.folder / 'monday.plan')
 
-    def scenario(self, name: str) -> found_module.Found:
+    def scenario(self, name: str) -> Found:
         _, found, _ = test_scenarios.load(test_scenarios.FOLDERS / name)
         return found
 
     def read(
         self, cloud: Any, request: Any, *others: Any, **more: Any
-    ) -> found_module.Found:
+    ) -> Found:
         self.asked.append(request)
         return self.found
 
@@ -78,7 +77,7 @@ class DisasterTest(runs.RunsTestCase):
         return planfile.load(self.plan_file)
 
     def usage(self, *words: str) -> str:
-        ended: programs.Ended = self.ended(exit_codes.USAGE, *words)
+        ended: Ended = self.ended(exit_codes.USAGE, *words)
         return ended.stderr
 
     def test_a_plan_is_shown_and_no_more(self) -> None:
@@ -101,9 +100,7 @@ class DisasterTest(runs.RunsTestCase):
     def test_what_is_asked_for_by_default(self) -> None:
         self.ended(exit_codes.DONE, 'disaster', 'plan', *DUMPED)
         (asked,) = self.asked
-        self.assertEqual(
-            request_module.Request(guests=asked.guests), asked
-        )
+        self.assertEqual(Request(guests=asked.guests), asked)
         self.assertFalse(asked.guests.ssh)
 
     def test_every_option(self) -> None:
@@ -118,8 +115,8 @@ class DisasterTest(runs.RunsTestCase):
         (asked,) = self.asked
         self.assertTrue(asked.guests.ssh)
         self.assertEqual(
-            request_module.Request(
-                scope=scope.Scope(
+            Request(
+                scope=Scope(
                     cells=('cell1',), skip_hosts={'np-rcc54': 'burnt'}
                 ),
                 since='2026-11-22T14:49:00',
@@ -141,8 +138,7 @@ class DisasterTest(runs.RunsTestCase):
         )
         for option in ('--wave-size', '--per-host', '--everywhere'):
             self.assertIn(
-                'is not 1 or more',
-                self.usage('disaster', 'plan', option, '0'),
+                'is not 1 or more', self.usage('disaster', 'plan', option, '0')
             )
         self.assertIn(
             'has the steps 1, 2, 3, 4, 5',
@@ -195,8 +191,7 @@ class DisasterTest(runs.RunsTestCase):
     def test_a_plan_of_something_else(self) -> None:
         plan = self.saved()
         planfile.save(
-            dataclasses.replace(plan, procedure='host-recover'),
-            self.plan_file,
+            dataclasses.replace(plan, procedure='host-recover'), self.plan_file
         )
         self.assertIn(
             'a plan of host-recover',

@@ -7,12 +7,12 @@ from __future__ import annotations
 import argparse
 
 from nova_recovery.cli import disaster_ready
-from nova_recovery import exceptions
-from nova_recovery import readiness
-from tests import base
+from nova_recovery.exceptions import UsageError
+from nova_recovery.readiness import Row
+from tests.base import TestCase
 
 
-class TestOptions(base.TestCase):
+class TestOptions(TestCase):
     def parsed(self, *words: str) -> argparse.Namespace:
         parser = argparse.ArgumentParser()
         disaster_ready.add_options(parser)
@@ -29,9 +29,7 @@ class TestOptions(base.TestCase):
             ('--ready', '--override', 'a=b'),
         ):
             self.assertRaises(
-                exceptions.UsageError,
-                disaster_ready.check_options,
-                self.parsed(*words),
+                UsageError, disaster_ready.check_options, self.parsed(*words)
             )
 
     def test_what_means_something(self) -> None:
@@ -44,10 +42,10 @@ class TestOptions(base.TestCase):
             disaster_ready.check_options(self.parsed(*words))
 
 
-class TestSummary(base.TestCase):
+class TestSummary(TestCase):
     def said(self, *states: str) -> str:
         return disaster_ready.summary(
-            [readiness.Row('a', 'b', state, '') for state in states]
+            [Row('a', 'b', state, '') for state in states]
         )
 
     def test_ready(self) -> None:

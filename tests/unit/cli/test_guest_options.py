@@ -9,15 +9,15 @@ import pathlib
 
 import fixtures
 
-from nova_recovery.cli import guest_options
 from nova_recovery import conf
-from nova_recovery import exceptions
-from nova_recovery.procedures.disaster import guests
-from tests import base
+from nova_recovery.cli import guest_options
+from nova_recovery.exceptions import UsageError
+from nova_recovery.procedures.disaster.guests import Request
+from tests.base import TestCase
 
 
-class TestGuestOptions(base.TestCase):
-    def request(self, *words: str, text: str = '') -> guests.Request:
+class TestGuestOptions(TestCase):
+    def request(self, *words: str, text: str = '') -> Request:
         path = pathlib.Path(self.useFixture(fixtures.TempDir()).path) / 'conf'
         path.write_text(text)
         parser = argparse.ArgumentParser()
@@ -60,7 +60,7 @@ class TestGuestOptions(base.TestCase):
             ('your ssh_config', '--ssh-option', 'ProxyCommand=reboot'),
         ):
             error = self.assertRaises(
-                exceptions.UsageError, self.request,
+                UsageError, self.request,
                 *[f'{a}={b}' for a, b in zip(
                     given[::2], given[1::2], strict=True,
                 )],
@@ -69,6 +69,6 @@ class TestGuestOptions(base.TestCase):
 
     def test_an_impossible_option_in_the_configuration(self) -> None:
         self.assertRaises(
-            exceptions.UsageError, self.request,
+            UsageError, self.request,
             text='[guests]\nssh_option=LocalCommand=reboot\n',
         )  # fmt: skip

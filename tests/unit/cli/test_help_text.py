@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import argparse
 
-from nova_recovery.cli import base
-from tests import base as tests_base
+from nova_recovery.cli.base import Help
+from tests.base import TestCase
 
 EXAMPLE = (
     '    openstack recovery server recover at3-ui02 --target-host np-rcc46 '
@@ -15,10 +15,10 @@ EXAMPLE = (
 )
 
 
-class TestHelp(tests_base.TestCase):
+class TestHelp(TestCase):
     def text(self, description: str) -> str:
         return argparse.ArgumentParser(
-            description=description, formatter_class=base.Help
+            description=description, formatter_class=Help
         ).format_help()
 
     def test_an_example_stays_one_line_however_long(self) -> None:

@@ -10,16 +10,20 @@ from unittest import mock
 
 import fixtures
 
-from nova_recovery.cli import host
-from nova_recovery.cli import recovering
-from nova_recovery.cli import server
-from nova_recovery import conf as conf_module
-from nova_recovery import exceptions
 from nova_recovery import exit_codes
-from nova_recovery.procedures.recover import situation
-from tests import base
-from tests.unit.cli import programs
-from tests.unit.cli import runs
+from nova_recovery.cli import recovering
+from nova_recovery.cli.host import RecoverHost
+from nova_recovery.cli.server import RecoverServer
+from nova_recovery.conf import load
+from nova_recovery.exceptions import NotFound, UsageError
+from nova_recovery.procedures.recover.situation import (
+    Request,
+    Server,
+    Situation,
+)
+from tests.base import TestCase
+from tests.unit.cli.programs import Ended
+from tests.unit.cli.runs import RunsTestCase
 from tests.unit.procedures.recover import scenarios
 
 HOSTS: dict[str, Any] = {
@@ -32,22 +36,19 @@ SERVERS: dict[str, Any] = {
 }
 
 
-class RecoverTestCase(runs.RunsTestCase):
+class RecoverTestCase(RunsTestCase):
     """np-rcc54 is dead and has two servers.
 
     :ivar found: what is read of the cloud
     :ivar asked: what was asked for when it was read
     """
 
-    commands = {
-        'host recover': host.RecoverHost,
-        'server recover': server.RecoverServer,
-    }
+    commands = {'host recover': RecoverHost, 'server recover': RecoverServer}
 
     def setUp(self) -> None:
         super().setUp()
         self.found = scenarios.make(['np-rcc54'], HOSTS, SERVERS)
-        self.asked: list[situation.Request] = []
+        self.asked: list[Request] = []
         for name, value in (
             ('procedures.recover.read.read', self.read),
             ('cli.base.RecoveryMixin.cloud', lambda *words: self.cloud()),
@@ -58,26 +59,24 @@ class RecoverTestCase(runs.RunsTestCase):
             )
         self.registry = {}
 
-    def read(
-        self, cloud: Any, request: situation.Request, *others: Any
-    ) -> situation.Situation:
+    def read(self, cloud: Any, request: Request, *others: Any) -> Situation:
         self.asked.append(request)
         return self.found
 
     def cloud(self) -> Any:
-        return mock.Mock(conf=conf_module.load([str(self.conf)]))
+        return mock.Mock(conf=load([str(self.conf)]))
 
-    def find(self, databases: Any, text: str) -> situation.Server:
+    def find(self, databases: Any, text: str) -> Server:
         for one in self.found.servers:
             if text in (one.uuid, one.name):
                 return one
-        raise exceptions.NotFound(f'no server {text}')
+        raise NotFound(f'no server {text}')
 
-    def dry(self, code: int, *words: str) -> programs.Ended:
+    def dry(self, code: int, *words: str) -> Ended:
         """Plan it and stop; fails if it ends with another exit code."""
         return self.ended(code, *words, '--dry-run', '-f', 'json')
 
-    def request(self, *words: str) -> situation.Request:
+    def request(self, *words: str) -> Request:
         """What is read for ``host recover`` with these options."""
         self.dry(
             exit_codes.DONE,
@@ -114,8 +113,7 @@ class RecoverHostTest(RecoverTestCase):
 
     def test_the_request_as_it_is_by_default(self) -> None:
         self.assertEqual(
-            situation.Request(hosts=('np-rcc54',), fenced='unplugged'),
-            self.request(),
+            Request(hosts=('np-rcc54',), fenced='unplugged'), self.request()
         )
 
     def test_every_option(self) -> None:
@@ -123,7 +121,7 @@ class RecoverHostTest(RecoverTestCase):
         connector.write_text('{"host": "np-rcc46"}')
         first, second = (one.uuid for one in self.found.servers)
         self.assertEqual(
-            situation.Request(
+            Request(
                 hosts=('np-rcc54',),
                 method='move',
                 target_host='np-rcc46',
@@ -206,15 +204,12 @@ class RecoverHostTest(RecoverTestCase):
                 ('at3-ui01', 'BEGIN;'),
                 ('at3-ui01', first),
             ],
-            [
-                (row['Server'], row['SQL'])
-                for row in json.loads(ended.stdout)
-            ],
+            [(row['Server'], row['SQL']) for row in json.loads(ended.stdout)],
         )
         self.assertIn('Nothing was changed', ended.stderr)
 
 
-class PairsTest(base.TestCase):
+class PairsTest(TestCase):
     def test_at_the_first_or_the_last_equals_sign(self) -> None:
         words = ['a=b=c']
         self.assertEqual({'a': 'b=c'}, recovering.pairs(words, '--x'))
@@ -226,18 +221,18 @@ class PairsTest(base.TestCase):
     def test_what_is_no_pair(self) -> None:
         for word in ('', 'a', 'a=', '=b', '='):
             error = self.assertRaises(
-                exceptions.UsageError, recovering.pairs, [word], '--x'
+                UsageError, recovering.pairs, [word], '--x'
             )
             self.assertIn(f'--x {word}: give KEY=VALUE', str(error))
 
     def test_twice(self) -> None:
         error = self.assertRaises(
-            exceptions.UsageError, recovering.pairs, ['a=b', 'a=c'], '--x'
+            UsageError, recovering.pairs, ['a=b', 'a=c'], '--x'
         )
         self.assertIn('--x names a twice', str(error))
 
 
-class ConnectorsTest(base.TestCase):
+class ConnectorsTest(TestCase):
     def file(self, content: bytes) -> str:
         folder = self.useFixture(fixtures.TempDir())
         path = folder.join('connector.json')
@@ -248,9 +243,7 @@ class ConnectorsTest(base.TestCase):
     def refused(self, path: str) -> str:
         return str(
             self.assertRaises(
-                exceptions.UsageError,
-                recovering.connectors,
-                [f'np-rcc46={path}'],
+                UsageError, recovering.connectors, [f'np-rcc46={path}']
             )
         )
 

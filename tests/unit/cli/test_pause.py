@@ -9,21 +9,19 @@ import json
 
 import fixtures
 
-from nova_recovery.engine import plan as plan_module
-from nova_recovery import exceptions
 from nova_recovery import exit_codes
-from tests.unit.cli import runs
+from nova_recovery.engine.plan import Item, Plan, Step
+from nova_recovery.exceptions import Paused
 from tests.unit import plans
+from tests.unit.cli.runs import RunsTestCase
 
 
-class PauseTest(runs.RunsTestCase):
+class PauseTest(RunsTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.plan = self.of_the_guide(plans.make(), 1, 3)
 
-    def of_the_guide(
-        self, plan: plan_module.Plan, *numbers: int
-    ) -> plan_module.Plan:
+    def of_the_guide(self, plan: Plan, *numbers: int) -> Plan:
         """The plan with the guide's numbers for its steps."""
         steps = tuple(
             dataclasses.replace(step, number=number)
@@ -61,8 +59,8 @@ class PauseTest(runs.RunsTestCase):
         path = self.saved()
         claim = self.claim
 
-        def lost(item: plan_module.Item) -> None:
-            raise exceptions.Paused('cinder-volume of host1 is down')
+        def lost(item: Item) -> None:
+            raise Paused('cinder-volume of host1 is down')
 
         self.claim = lost
         ended = self.ended(exit_codes.PARTLY, 'plan', 'apply', path, '--yes')
@@ -124,10 +122,10 @@ class PauseTest(runs.RunsTestCase):
         seen = []
 
         def before(plan, cloud, ours, states_of):  # type: ignore[no-untyped-def]
-            def check(step: plan_module.Step) -> None:
+            def check(step: Step) -> None:
                 seen.append((step.name, ours()))
                 if step.name == 'move':
-                    raise exceptions.Paused('the site is not ready')
+                    raise Paused('the site is not ready')
 
             return check
 
@@ -136,6 +134,4 @@ class PauseTest(runs.RunsTestCase):
         )
         ended = self.ended(exit_codes.PARTLY, 'host', 'recover', '--yes')
         self.assertIn('Paused: the site is not ready.', ended.stderr)
-        self.assertEqual(
-            [('claim', frozenset()), ('move', frozenset())], seen
-        )
+        self.assertEqual([('claim', frozenset()), ('move', frozenset())], seen)

@@ -8,13 +8,13 @@ import dataclasses
 import json
 import stat
 
-from nova_recovery.engine import planfile
 from nova_recovery import exit_codes
-from tests.unit.cli import runs
+from nova_recovery.engine import planfile
 from tests.unit import plans
+from tests.unit.cli.runs import RunsTestCase
 
 
-class GateTest(runs.RunsTestCase):
+class GateTest(RunsTestCase):
     def test_dry_run_shows_the_plan_and_stops(self) -> None:
         ended = self.ended(0, 'host', 'recover', '--dry-run', '-f', 'json')
         self.assertIn('~ host, node  np-rcc54 -> np-rcc46', ended.stderr)
@@ -87,7 +87,7 @@ class GateTest(runs.RunsTestCase):
         self.assertIn('Nothing to do.', ended.stderr)
 
 
-class PlanTest(runs.RunsTestCase):
+class PlanTest(RunsTestCase):
     def save(self) -> str:
         path = str(self.folder / 'plan.json')
         self.ended(0, 'host', 'recover', '--plan-file', path, '--yes')

@@ -8,46 +8,37 @@ import json
 
 import fixtures
 
-from nova_recovery.engine import change
-from nova_recovery.engine import plan as plan_module
-from nova_recovery import exceptions
 from nova_recovery import exit_codes
-from tests.unit.cli import runs
+from nova_recovery.engine.change import Context, JSON, Past
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import ChangeFailed, ClaimLost, Conflict
 from tests.unit import plans
+from tests.unit.cli.runs import RunsTestCase
+from tests.unit.plans import Move
 
 
-class Stubborn(plans.Move):
+class Stubborn(Move):
     """Refuses for some servers; can't be taken back for others."""
 
     refuses: tuple[str, ...] = ()
     stays: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
 
-    def apply(
-        self,
-        item: plan_module.Item,
-        context: change.Context,
-        image: change.JSON,
-    ) -> str:
+    def apply(self, item: Item, context: Context, image: JSON) -> str:
         if item.label in self.refuses:
-            raise exceptions.ChangeFailed('no valid host')
+            raise ChangeFailed('no valid host')
         return super().apply(item, context, image)
 
-    def no_way_back(self, item: plan_module.Item) -> str:
+    def no_way_back(self, item: Item) -> str:
         return 'it runs there; migrate it' if item.label in self.stays else ''
 
-    def revert(
-        self,
-        item: plan_module.Item,
-        context: change.Context,
-        past: change.Past,
-    ) -> str:
+    def revert(self, item: Item, context: Context, past: Past) -> str:
         if item.label in self.changed:
-            raise exceptions.Conflict('somebody moved it since')
+            raise Conflict('somebody moved it since')
         return super().revert(item, context, past)
 
 
-class RunTestCase(runs.RunsTestCase):
+class RunTestCase(RunsTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.move = Stubborn()
@@ -104,9 +95,9 @@ class CarryOutTest(RunTestCase):
             self.assertIn(f'nova-recovery run {verb} {run_id}', ended.stderr)
 
     def test_somebody_else_took_the_claim(self) -> None:
-        def claim(item: plan_module.Item) -> None:
+        def claim(item: Item) -> None:
             if item.label == 'at3-ui01':
-                raise exceptions.ClaimLost('np-rcc54 is claimed by berta')
+                raise ClaimLost('np-rcc54 is claimed by berta')
 
         self.claim = claim
         ended = self.ended(exit_codes.REFUSED, 'host', 'recover', '--yes')
@@ -264,11 +255,7 @@ class UndoTest(RunTestCase):
         self.assertIn('at3-ui01  move  it runs there; migrate', ended.stderr)
         self.assertIn('stands on it and stays', ended.stderr)
         self.assertEqual(
-            {
-                'at3-ui02': 'to revert',
-                'at3-ui01': 'kept',
-                'np-rcc54': 'kept',
-            },
+            {'at3-ui02': 'to revert', 'at3-ui01': 'kept', 'np-rcc54': 'kept'},
             self.outcomes(ended.stdout),
         )
 

@@ -10,19 +10,24 @@ from unittest import mock
 
 import fixtures
 
-from nova_recovery.cli import server
-from nova_recovery.cloud import records
-from nova_recovery import conf as conf_module
-from nova_recovery import exceptions
 from nova_recovery import exit_codes
-from nova_recovery.procedures import reboot
-from nova_recovery.procedures import set_states
-from tests.unit.cli import runs
-from tests.unit.cli import test_host
+from nova_recovery.cli.server import (
+    ListServer,
+    RebootServer,
+    SetServer,
+    ShowServer,
+)
+from nova_recovery.cloud.records import Server
+from nova_recovery.conf import load
+from nova_recovery.exceptions import DatabaseUnavailable
+from nova_recovery.procedures import reboot, set_states
+from nova_recovery.procedures.set_states import Request
+from tests.unit.cli.runs import RunsTestCase
+from tests.unit.cli.test_host import RecoverTestCase
 from tests.unit.procedures import rows
 
 
-class RecoverServerTest(test_host.RecoverTestCase):
+class RecoverServerTest(RecoverTestCase):
     def test_only_the_servers_that_are_named(self) -> None:
         ended = self.dry(0, 'server', 'recover', 'at3-ui01', 'at3-ui01')
         (request,) = self.asked
@@ -47,22 +52,22 @@ class RecoverServerTest(test_host.RecoverTestCase):
         self.assertIn('no server nobody', ended.stderr)
 
 
-class ServerTestCase(runs.RunsTestCase):
+class ServerTestCase(RunsTestCase):
     """One server, which every name means.
 
     :ivar row: its row
     """
 
     commands = {
-        'server list': server.ListServer,
-        'server reboot': server.RebootServer,
-        'server set': server.SetServer,
-        'server show': server.ShowServer,
+        'server list': ListServer,
+        'server reboot': RebootServer,
+        'server set': SetServer,
+        'server show': ShowServer,
     }
 
     def setUp(self) -> None:
         super().setUp()
-        self.row: records.Server = rows.server()
+        self.row: Server = rows.server()
         for name, value in (
             ('cli.base.RecoveryMixin.cloud', lambda *words: self.cloud()),
             ('cloud.servers.find', lambda databases, text: self.row),
@@ -72,22 +77,20 @@ class ServerTestCase(runs.RunsTestCase):
             )
 
     def cloud(self) -> Any:
-        return mock.Mock(conf=conf_module.load([str(self.conf)]))
+        return mock.Mock(conf=load([str(self.conf)]))
 
 
 class SetServerTest(ServerTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.asked: list[set_states.Request] = []
+        self.asked: list[Request] = []
         self.useFixture(
             fixtures.MonkeyPatch(
                 'nova_recovery.procedures.set_states.read', self.read
             )
         )
 
-    def read(
-        self, cloud: Any, request: set_states.Request
-    ) -> set_states.Situation:
+    def read(self, cloud: Any, request: Request) -> set_states.Situation:
         self.asked.append(request)
         return set_states.Situation(self.row, None, None)
 
@@ -100,8 +103,7 @@ class SetServerTest(ServerTestCase):
         ):
             self.ended(0, 'server', 'set', 'web', *words, '--dry-run')
             self.assertEqual(
-                set_states.Request(rows.UUID, 'cell1', **wanted),
-                self.asked[-1],
+                Request(rows.UUID, 'cell1', **wanted), self.asked[-1]
             )
 
     def test_words_of_2012_are_refused_before_anything_is_read(self) -> None:
@@ -182,7 +184,7 @@ class ListServerTest(ServerTestCase):
         self.assertEqual([{'Name': 'np-rcc54'}], json.loads(ended.stdout))
 
     def test_a_cell_that_does_not_answer_is_told(self) -> None:
-        error = exceptions.DatabaseUnavailable('cell2', 'no route to host')
+        error = DatabaseUnavailable('cell2', 'no route to host')
         ended = self.listed({'cell2': error})
         self.assertNotEqual(0, ended.code)
         self.assertIn('no route to host', ended.stderr)
@@ -197,9 +199,7 @@ class ShowServerTest(ServerTestCase):
         self.row = rows.server(
             row={'uuid': rows.UUID, 'launch_index': 0, 'key': 'hunter2'}
         )
-        ended = self.ended(
-            0, 'server', 'show', 'web', '--long', '-f', 'json'
-        )
+        ended = self.ended(0, 'server', 'show', 'web', '--long', '-f', 'json')
         self.assertEqual(
             {'uuid': rows.UUID, 'launch_index': 0, 'key': '***'},
             json.loads(ended.stdout),

@@ -12,11 +12,10 @@ import re
 import subprocess
 import sys
 
-from nova_recovery.cli import base
-from nova_recovery import plugin
-from nova_recovery import shell
-from tests import base as tests_base
-from tests.unit.cli import programs
+from nova_recovery import plugin, shell
+from nova_recovery.cli.base import RecoveryCommand, RecoveryMixin
+from tests.base import TestCase
+from tests.unit.cli.programs import Commands, Standalone
 
 #: Each takes a fifth of a second to a whole one to import.
 HEAVY = {
@@ -46,7 +45,7 @@ print(json.dumps(sorted(new)))
 """
 
 
-class TestEntryPoints(tests_base.TestCase):
+class TestEntryPoints(TestCase):
     def _commands(self) -> list[metadata.EntryPoint]:
         return [
             point
@@ -58,16 +57,14 @@ class TestEntryPoints(tests_base.TestCase):
         for point in self._commands():
             with self.subTest(command=point.name):
                 command = point.load()
-                self.assertTrue(issubclass(command, base.RecoveryMixin))
+                self.assertTrue(issubclass(command, RecoveryMixin))
                 self.assertTrue(command.__doc__, 'has no docstring')
                 self.assertFalse(command.auth_required)
 
     def test_every_command_is_a_noun_and_a_verb_of_recovery(self):
         for point in self._commands():
             with self.subTest(command=point.name):
-                self.assertRegex(
-                    point.name, r'^recovery(_[a-z][a-z-]*){1,3}$'
-                )
+                self.assertRegex(point.name, r'^recovery(_[a-z][a-z-]*){1,3}$')
 
     def test_the_unified_client_imports_nothing_heavy_with_us(self):
         done = subprocess.run(
@@ -79,7 +76,7 @@ class TestEntryPoints(tests_base.TestCase):
         self.assertEqual(set(), HEAVY & set(json.loads(done.stdout)))
 
 
-class TestPlugin(tests_base.TestCase):
+class TestPlugin(TestCase):
     def test_there_is_no_client_to_make(self):
         self.assertIsNone(plugin.make_client(object()))
 
@@ -92,13 +89,13 @@ class TestPlugin(tests_base.TestCase):
         self.assertIn(plugin.DEFAULT_API_VERSION, plugin.API_VERSIONS)
 
 
-class TestLogging(programs.Standalone, tests_base.TestCase):
-    commands: programs.Commands = {}
+class TestLogging(Standalone, TestCase):
+    commands: Commands = {}
 
     def setUp(self) -> None:
         super().setUp()
 
-        class Talk(base.RecoveryCommand):
+        class Talk(RecoveryCommand):
             """Log a line of each level."""
 
             def take_action(self, parsed_args: object) -> None:
@@ -133,7 +130,7 @@ class TestLogging(programs.Standalone, tests_base.TestCase):
         self.assertIn('DEBUG    some.library debug', text)
 
 
-class TestMain(tests_base.TestCase):
+class TestMain(TestCase):
     def test_help_names_the_commands_without_the_word_recovery(self):
         for words, named in (
             (['--help'], {'complete', 'help'}),

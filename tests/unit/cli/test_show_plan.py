@@ -13,34 +13,33 @@ from rich import console
 
 from nova_recovery.cli import show_plan
 from nova_recovery.engine import gates
-from nova_recovery.engine import plan as plan_module
-from tests import base
-from tests.unit import golden
-from tests.unit import plans
+from nova_recovery.engine.plan import Gate, Plan, Step
+from tests.base import TestCase
+from tests.unit import golden, plans
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
 
 
-def many_gates() -> tuple[plan_module.Gate, ...]:
+def many_gates() -> tuple[Gate, ...]:
     """Gates of a host with many servers, one server after the other."""
     found = [plans.SILENT]
     for number in range(30):
         subject = f'at3-ui{number:02}'
         found += [
             dataclasses.replace(plans.LOCAL_DISK, subject=subject, remedy=''),
-            plan_module.Gate('cell', subject, 'hard', 'ok', 'cell1'),
+            Gate('cell', subject, 'hard', 'ok', 'cell1'),
         ]
     return tuple(found)
 
 
-class ShowPlanTest(base.TestCase):
-    def shown(self, plan: plan_module.Plan, **options: Any) -> str:
+class ShowPlanTest(TestCase):
+    def shown(self, plan: Plan, **options: Any) -> str:
         stream = io.StringIO()
         screen = show_plan.console(stream)
         show_plan.show(plan, plans.REGISTRY, screen, **options)
         return stream.getvalue()
 
-    def golden(self, name: str, plan: plan_module.Plan, **options: Any) -> str:
+    def golden(self, name: str, plan: Plan, **options: Any) -> str:
         text = self.shown(plan, **options)
         golden.compare(self, GOLDEN / name, text)
         return text
@@ -108,14 +107,12 @@ class ShowPlanTest(base.TestCase):
             plans.without(
                 plans.make(),
                 title=item.label,
-                steps=(plan_module.Step('s', item.label, (item,)),),
+                steps=(Step('s', item.label, (item,)),),
                 left_out={item.label: item.label},
                 notes=(item.label,),
                 gates=(
                     dataclasses.replace(
-                        plans.LOCAL_DISK,
-                        subject=item.label,
-                        remedy=item.label,
+                        plans.LOCAL_DISK, subject=item.label, remedy=item.label
                     ),
                 ),
             )
@@ -124,7 +121,7 @@ class ShowPlanTest(base.TestCase):
         self.assertIn(r'web\x1b[2J\r\n[bold]\u202eevil', text)
 
     def test_a_kind_of_a_newer_version_is_still_shown(self) -> None:
-        step = plan_module.Step('new', 'new', (plans.server(1, 'teleport'),))
+        step = Step('new', 'new', (plans.server(1, 'teleport'),))
         text = self.shown(plans.without(plans.make(), steps=(step,)))
         self.assertIn('= teleport: unknown to this version', text)
 

@@ -9,14 +9,14 @@ import dataclasses
 import types
 from typing import Any
 
-from nova_recovery.cli import run_resume
-from nova_recovery.engine import change
-from nova_recovery.engine import plan as plan_module
-from nova_recovery import exceptions
 from nova_recovery import exit_codes
-from tests import base
-from tests.unit.cli import runs
+from nova_recovery.cli import run_resume
+from nova_recovery.engine.change import Context, Observed, Past, State
+from nova_recovery.engine.plan import Item, Step
+from nova_recovery.exceptions import Ambiguous
+from tests.base import TestCase
 from tests.unit import plans
+from tests.unit.cli.runs import RunsTestCase
 
 NAME = 'at3-ui01'
 
@@ -31,19 +31,16 @@ class Changed(plans.Claim):
     kind = 'reboot-server'
 
     def observe(
-        self,
-        item: plan_module.Item,
-        context: change.Context,
-        past: change.Past | None,
-    ) -> change.Observed:
-        return change.Observed(change.State.NEITHER, 'it is stopped')
+        self, item: Item, context: Context, past: Past | None
+    ) -> Observed:
+        return Observed(State.NEITHER, 'it is stopped')
 
 
 class Release(plans.Claim):
     kind = 'release-server'
 
 
-class TestSkip(runs.RunsTestCase):
+class TestSkip(RunsTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.changes = (Claim(), Changed(), Release())
@@ -51,12 +48,12 @@ class TestSkip(runs.RunsTestCase):
         self.plan = dataclasses.replace(
             self.plan,
             steps=tuple(
-                plan_module.Step(one.kind, one.kind, (self.item(one.kind),))
+                Step(one.kind, one.kind, (self.item(one.kind),))
                 for one in self.changes
             ),
         )
 
-    def item(self, kind: str) -> plan_module.Item:
+    def item(self, kind: str) -> Item:
         return dataclasses.replace(plans.server(1, kind), follows=())
 
     def states(self) -> list[str]:
@@ -76,9 +73,7 @@ class TestSkip(runs.RunsTestCase):
         self.skip(0)
         self.assertEqual(['done', 'skipped', 'done'], self.states())
 
-    def test_a_name_that_several_servers_have_means_none_of_them(
-        self,
-    ) -> None:
+    def test_a_name_that_several_servers_have_means_none_of_them(self) -> None:
         other = dataclasses.replace(
             plans.server(2, 'reboot-server'), label=NAME, follows=()
         )
@@ -108,7 +103,7 @@ class TestSkip(runs.RunsTestCase):
         self.assertEqual(['skipped', 'skipped', 'skipped'], self.states())
 
 
-class TestHost(runs.RunsTestCase):
+class TestHost(RunsTestCase):
     """Two servers on two hosts; of one the claim fails, and all waits."""
 
     def setUp(self) -> None:
@@ -123,12 +118,12 @@ class TestHost(runs.RunsTestCase):
         self.plan = dataclasses.replace(
             self.plan,
             steps=tuple(
-                plan_module.Step(kind, kind, tuple(self.items(kind)))
+                Step(kind, kind, tuple(self.items(kind)))
                 for kind in self.registry
             ),
         )
 
-    def items(self, kind: str) -> Iterator[plan_module.Item]:
+    def items(self, kind: str) -> Iterator[Item]:
         for number in (1, 2):
             uuid = plans.UUID.format(number)
             server = f'server:{uuid}'
@@ -138,7 +133,7 @@ class TestHost(runs.RunsTestCase):
             }.get(kind, server)
             # only what is sent to a host names it
             sent = kind == 'reboot-server'
-            yield plan_module.Item(
+            yield Item(
                 id=f'{kind}:{number}',
                 kind=kind,
                 subject=subject,
@@ -188,7 +183,7 @@ class TestHost(runs.RunsTestCase):
         self.assertIn('h1, h2', ended.stderr)
 
 
-class TestChosen(base.TestCase):
+class TestChosen(TestCase):
     """A server is one, whatever is done to it."""
 
     def items(self) -> Any:
@@ -229,9 +224,7 @@ class TestChosen(base.TestCase):
 
     def test_whose_volumes_they_are(self) -> None:
         items = tuple(
-            plan_module.Item(
-                name, 'reset-volume', subject, name, data, follows
-            )
+            Item(name, 'reset-volume', subject, name, data, follows)
             for name, subject, data, follows in (
                 ('reset', 'volume:v1', {}, ('server:u1',)),
                 (
@@ -244,11 +237,9 @@ class TestChosen(base.TestCase):
                 ('of a host', 'host:h1', {}, ('server:u1',)),
             )
         )
-        step = plan_module.Step('clean', 'clean', items)
+        step = Step('clean', 'clean', items)
         plan = dataclasses.replace(plans.make(), steps=(step,))
-        self.assertEqual(
-            {'reset': 'u1', 'link': 'u2'}, run_resume.about(plan)
-        )
+        self.assertEqual({'reset': 'u1', 'link': 'u2'}, run_resume.about(plan))
 
     def test_a_volume_alone(self) -> None:
         self.assertEqual(['attach'], self.chosen('data=it is lost'))
@@ -259,7 +250,7 @@ class TestChosen(base.TestCase):
             types.SimpleNamespace(id='x', label='web', subject='server:u3'),
         ]
         error = self.assertRaises(
-            exceptions.Ambiguous,
+            Ambiguous,
             run_resume.chosen, both, ['web=so'], '--skip',
         )  # fmt: skip
         self.assertEqual(('u1', 'u3'), error.candidates)

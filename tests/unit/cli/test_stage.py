@@ -11,7 +11,8 @@ import types
 from typing import Any
 
 from nova_recovery.cli import stage
-from tests import base
+from nova_recovery.cli.stage import Stage
+from tests.base import TestCase
 
 SENT = 'req-44ae8660-305b-451d-aae0-862102e1aee5'
 LOST = 'req-7758dca8-0d7c-41fc-a0c7-9fb51f7aea49'
@@ -21,9 +22,7 @@ OTHER = 'req-37f9c00d-0f9a-404f-8f1e-32c7f21a0944'
 def item(
     notes: Any = None, detail: str = '', begun: bool = True
 ) -> types.SimpleNamespace:
-    return types.SimpleNamespace(
-        notes=notes or {}, detail=detail, begun=begun
-    )
+    return types.SimpleNamespace(notes=notes or {}, detail=detail, begun=begun)
 
 
 def ago(**span: int) -> str:
@@ -32,19 +31,19 @@ def ago(**span: int) -> str:
     return (now - datetime.timedelta(**span)).strftime('%Y-%m-%dT%H:%M:%SZ')
 
 
-class SayTest(base.TestCase):
+class SayTest(TestCase):
     def test_a_name_moves_no_cursor(self) -> None:
         command: Any = types.SimpleNamespace(
             app=types.SimpleNamespace(stderr=io.StringIO())
         )
-        here = stage.Stage(command, argparse.Namespace())
+        here = Stage(command, argparse.Namespace())
         here.say('\nPaused: \x1b[2Jweb\u202e.')
         self.assertEqual(
             '\nPaused: \\x1b[2Jweb\\u202e.\n', command.app.stderr.getvalue()
         )
 
 
-class RequestsTest(base.TestCase):
+class RequestsTest(TestCase):
     """A journal of three runs.
 
     :ivar ended: run -> when
@@ -70,14 +69,10 @@ class RequestsTest(base.TestCase):
             item(detail=f'runs on host1: reboot ({LOST})'),
             item(detail=f'runs already: start ({OTHER})', begun=False),
         ]
-        self.assertEqual(
-            {SENT, LOST}, stage.requests_of(self.journal, 'now')
-        )
+        self.assertEqual({SENT, LOST}, stage.requests_of(self.journal, 'now'))
 
     def test_a_run_that_ended_just_now_was_ours_too(self) -> None:
         self.items['now'] = [item({'request_id': LOST})]
         self.items['before'] = [item({'request_id': SENT})]
         self.items['old'] = [item({'request_id': OTHER})]
-        self.assertEqual(
-            {SENT}, stage.requests_of_others(self.journal, 'now')
-        )
+        self.assertEqual({SENT}, stage.requests_of_others(self.journal, 'now'))

@@ -12,10 +12,10 @@ import threading
 import fixtures
 
 from nova_recovery import exit_codes
-from nova_recovery import shell
-from tests.unit.cli import programs
-from tests.unit.cli import runs
+from nova_recovery.shell import Shell
 from tests.unit import plans
+from tests.unit.cli.programs import OwnLogging
+from tests.unit.cli.runs import RecoverHost, RunsTestCase
 
 
 class Terminal(fixtures.Fixture):
@@ -59,17 +59,14 @@ class Terminal(fixtures.Fixture):
         return self._seen.decode()
 
 
-class TerminalTest(runs.RunsTestCase):
+class TerminalTest(RunsTestCase):
     def at_terminal(self, question: str, typed: str) -> tuple[int, str]:
         """Recover a host; the exit code and what was on the screen."""
         for name, value in (('TERM', 'xterm'), ('COLUMNS', '100')):
             self.useFixture(fixtures.EnvironmentVariable(name, value))
-        with (
-            programs.OwnLogging(),
-            Terminal(question, typed) as terminal,
-        ):
-            app = shell.Shell()
-            app.command_manager.add_command('host recover', runs.RecoverHost)
+        with OwnLogging(), Terminal(question, typed) as terminal:
+            app = Shell()
+            app.command_manager.add_command('host recover', RecoverHost)
             code = app.run(
                 ['host', 'recover', '--recovery-config-file', str(self.conf)]
             )
@@ -105,7 +102,7 @@ class CtrlC:
         raise KeyboardInterrupt
 
 
-class CtrlCTest(runs.RunsTestCase):
+class CtrlCTest(RunsTestCase):
     def test_at_the_question_nothing_was_changed(self) -> None:
         self.useFixture(
             fixtures.MonkeyPatch(

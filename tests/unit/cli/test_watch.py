@@ -9,14 +9,14 @@ from typing import Any
 
 import fixtures
 
-from nova_recovery.engine import journal as journal_module
-from nova_recovery import shell
-from tests.unit.cli import programs
-from tests.unit.cli import runs
-from tests.unit.cli import test_terminal
+from nova_recovery.engine.journal import Journal, RunRecord
+from nova_recovery.shell import Shell
+from tests.unit.cli.programs import OwnLogging
+from tests.unit.cli.runs import RunsTestCase
+from tests.unit.cli.test_terminal import Terminal
 
 
-class WatchTest(runs.RunsTestCase):
+class WatchTest(RunsTestCase):
     """The journal shows, look by look, what the test wants."""
 
     def looks(self, *looks: dict[str, Any] | None) -> str:
@@ -25,9 +25,7 @@ class WatchTest(runs.RunsTestCase):
         run = self.journal().run(self.only_run())
         self.shown = list(looks)
 
-        def next_look(
-            journal: journal_module.Journal, prefix: str
-        ) -> journal_module.RunRecord:
+        def next_look(journal: Journal, prefix: str) -> RunRecord:
             look = self.shown.pop(0)
             if look is None:
                 raise KeyboardInterrupt
@@ -87,11 +85,8 @@ class WatchTest(runs.RunsTestCase):
             {'state': 'done', 'counts': {'done': 2}},
         )
         self.useFixture(fixtures.EnvironmentVariable('TERM', 'xterm'))
-        with (
-            programs.OwnLogging(),
-            test_terminal.Terminal('no question', '') as terminal,
-        ):
-            code = shell.Shell().run(
+        with OwnLogging(), Terminal('no question', '') as terminal:
+            code = Shell().run(
                 ['run', 'show', run_id, '--watch',
                  '--recovery-config-file', str(self.conf)]
             )  # fmt: skip

@@ -7,10 +7,10 @@ from __future__ import annotations
 from unittest import mock
 
 from nova_recovery.cloud import attachments
-from tests import base
+from tests.base import TestCase
 
 
-class TestOldCinder(base.TestCase):
+class TestOldCinder(TestCase):
     """Juno has no table of attachments, Pike no connector in it."""
 
     def setUp(self) -> None:

@@ -8,16 +8,16 @@ import datetime
 from typing import Any
 
 from nova_recovery.cloud import backup_chains
-from nova_recovery.cloud import backups
-from tests import base
+from nova_recovery.cloud.backups import Backup, Volume
+from tests.base import TestCase
 
 NOW = datetime.datetime(2026, 5, 4, 12)
 WEEK = 7 * 86400
 
 
-def backup(name: str, days: float, **given: Any) -> backups.Backup:
+def backup(name: str, days: float, **given: Any) -> Backup:
     """One of project ours, so many days old."""
-    return backups.Backup(
+    return Backup(
         **{
             'id': name,
             'volume': 'v',
@@ -31,13 +31,13 @@ def backup(name: str, days: float, **given: Any) -> backups.Backup:
     )
 
 
-def judge(*found: backups.Backup) -> tuple[str | None, str]:
+def judge(*found: Backup) -> tuple[str | None, str]:
     """Id of the newest good one, and why that is not enough."""
     told = backup_chains.judge(found, NOW, WEEK)
     return told.newest.id if told.newest else None, told.why
 
 
-class TestJudge(base.TestCase):
+class TestJudge(TestCase):
     def test_none(self) -> None:
         self.assertEqual((None, 'no backup'), judge())
 
@@ -54,9 +54,7 @@ class TestJudge(base.TestCase):
                                              reason='full'),
                 ),
             )  # fmt: skip
-        self.assertEqual(
-            ('a', ''), judge(backup('a', 1, status='restoring'))
-        )
+        self.assertEqual(('a', ''), judge(backup('a', 1, status='restoring')))
 
     def test_the_newest_of_several_tells(self) -> None:
         found = [backup('a', 3, status='error'), backup('b', 2)]
@@ -83,11 +81,11 @@ class TestJudge(base.TestCase):
         self.assertIsNone(told[0])
 
 
-class TestBase(base.TestCase):
+class TestBase(TestCase):
     """cinder takes the newest available one of the caller's project."""
 
-    def base_of(self, *found: backups.Backup, size: int = 10) -> Any:
-        volume = backups.Volume('v', 'data', 'theirs', 'available', size, 'b')
+    def base_of(self, *found: Backup, size: int = 10) -> Any:
+        volume = Volume('v', 'data', 'theirs', 'available', size, 'b')
         return backup_chains.base(volume, found, 'ours')
 
     def test_the_newest_of_ours(self) -> None:
@@ -117,7 +115,7 @@ class TestBase(base.TestCase):
         self.assertEqual((None, 'the volume was extended since a'), told)
 
 
-class TestDuration(base.TestCase):
+class TestDuration(TestCase):
     def test_two_units(self) -> None:
         for seconds, text in (
             (0, '0m'),

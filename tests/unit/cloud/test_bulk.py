@@ -5,16 +5,15 @@
 from __future__ import annotations
 
 from nova_recovery.cloud import bulk
-from tests import base
+from nova_recovery.cloud.bulk import Selection
+from tests.base import TestCase
 
-ROWS = bulk.Selection('volumes', 'id', ('status', 'host'), 'deleted = 0')
+ROWS = Selection('volumes', 'id', ('status', 'host'), 'deleted = 0')
 
 
-class BulkTest(base.TestCase):
+class BulkTest(TestCase):
     def test_keys_of_a_list(self) -> None:
-        self.assertEqual(
-            "`id` IN ('a-1','2')", bulk.among('id', ['a-1', '2'])
-        )
+        self.assertEqual("`id` IN ('a-1','2')", bulk.among('id', ['a-1', '2']))
 
     def test_what_is_no_key(self) -> None:
         for bad in ("a'b", "a','b", 'a"', 'a\\', 'a%', ''):

@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 from nova_recovery.cloud import cells
-from nova_recovery import exceptions
-from tests import base
+from nova_recovery.exceptions import ConfigError
+from tests.base import TestCase
 
 BASE = 'mysql+pymysql://nova:p%40ss@db1.example.org:3307/nova_cell0?charset=u'
 
 
-class TestRenderUrl(base.TestCase):
+class TestRenderUrl(TestCase):
     def test_a_url_that_is_no_template(self) -> None:
         url = 'mysql+pymysql://nova:s@db2/nova'
         self.assertEqual(url, cells.render_url(url, BASE))
@@ -78,7 +78,7 @@ class TestRenderUrl(base.TestCase):
         )
 
 
-class TestListedCells(base.TestCase):
+class TestListedCells(TestCase):
     def test_names_and_urls(self) -> None:
         (cell,) = cells.listed_cells(
             ['north = mysql+pymysql://nova:a=b@db1/nova?charset=utf8']
@@ -96,15 +96,11 @@ class TestListedCells(base.TestCase):
             '=mysql://nova:secret@db1/nova',
             'north=secret',
         ):
-            error = self.assertRaises(
-                exceptions.ConfigError, cells.listed_cells, [text]
-            )
+            error = self.assertRaises(ConfigError, cells.listed_cells, [text])
             self.assertIn('number 1', str(error))
             self.assertNotIn('secret', str(error))
 
     def test_two_of_one_name(self) -> None:
         self.assertRaises(
-            exceptions.ConfigError,
-            cells.listed_cells,
-            ['a=mysql://h/d', 'a=mysql://h/e'],
+            ConfigError, cells.listed_cells, ['a=mysql://h/d', 'a=mysql://h/e']
         )

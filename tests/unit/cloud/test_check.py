@@ -12,7 +12,8 @@ from unittest import mock
 from keystoneauth1 import exceptions as ksa_exceptions
 
 from nova_recovery.cloud import check
-from tests import base
+from nova_recovery.cloud.check import Finding
+from tests.base import TestCase
 
 
 def connection(headers: dict[str, str]) -> Any:
@@ -23,7 +24,7 @@ def connection(headers: dict[str, str]) -> Any:
     return made
 
 
-class TestComputeApi(base.TestCase):
+class TestComputeApi(TestCase):
     def test_its_clock_is_in_its_answer(self) -> None:
         ahead = datetime.datetime.now(datetime.UTC) + datetime.timedelta(
             hours=1
@@ -49,11 +50,9 @@ class TestComputeApi(base.TestCase):
         self.assertNotIn('hunter2', found.detail)
 
 
-class TestSummary(base.TestCase):
-    def finding(
-        self, state: str, offset: float | None = None
-    ) -> check.Finding:
-        return check.Finding('x', state, '', offset=offset)
+class TestSummary(TestCase):
+    def finding(self, state: str, offset: float | None = None) -> Finding:
+        return Finding('x', state, '', offset=offset)
 
     def test_what_is_wrong_comes_before_what_is_unknown(self) -> None:
         ok, wrong = self.finding(check.OK), self.finding(check.WRONG)

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from nova_recovery.cloud import claims
 from nova_recovery.engine.journal import records
-from tests import base
-from tests.unit.changes import test_record
+from tests.base import TestCase
+from tests.unit.changes.test_record import Memory
 
 
-class TestOwnerTag(base.TestCase):
+class TestOwnerTag(TestCase):
     def test_it_is_the_marker(self) -> None:
         marker = records.marker('1a2b3c4d', 'anna/admin', 'ctl1')
         self.assertEqual(
@@ -31,12 +31,12 @@ class TestOwnerTag(base.TestCase):
             self.assertTrue(tag.startswith('nova-recovery-run=1a2b3c4d-by='))
 
 
-class TestMovers(base.TestCase):
+class TestMovers(TestCase):
     """A server that left its host is under the claim on that host."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.cell = test_record.Memory(
+        self.cell = Memory(
             services='id host binary deleted disabled_reason',
             migrations='id deleted instance_uuid migration_type status '
             'source_compute',
@@ -64,6 +64,5 @@ class TestMovers(base.TestCase):
         self.left('u3', 'np-rcc54', 'completed')
         self.left('u4', 'np-rcc54')
         self.assertEqual(
-            {'u1': self.marker},
-            claims.movers(self.cell, ['u1', 'u2', 'u3']),
+            {'u1': self.marker}, claims.movers(self.cell, ['u1', 'u2', 'u3'])
         )

@@ -11,17 +11,14 @@ import pymysql
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from nova_recovery.cloud import cas
-from nova_recovery.cloud import database
-from nova_recovery.cloud import databases
-from nova_recovery.cloud import db_errors
-from nova_recovery.cloud import db_url
-from nova_recovery.cloud import schema
-from nova_recovery import exceptions
-from tests import base
+from nova_recovery.cloud import cas, databases, db_errors, db_url, schema
+from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.databases import Databases
+from nova_recovery.exceptions import DatabaseUnavailable, NotFound
+from tests.base import TestCase
 
 
-class TestUrl(base.TestCase):
+class TestUrl(TestCase):
     def test_old_drivers_become_pymysql(self) -> None:
         for url in (
             'mysql://nova:s@db1/nova',
@@ -41,22 +38,22 @@ class TestUrl(base.TestCase):
             self.assertIsNone(db_url.resolve(url, 0))
 
 
-class TestRepr(base.TestCase):
+class TestRepr(TestCase):
     def test_the_password_is_masked(self) -> None:
-        made = database.Database('c', 'mysql://nova:hunter2@db1:3306/nova')
+        made = Database('c', 'mysql://nova:hunter2@db1:3306/nova')
         self.assertEqual(
             '<Database c mysql+pymysql://nova:***@db1:3306/nova>', repr(made)
         )
         self.assertEqual(('nova', 'nova'), (made.user, made.schema))
 
     def test_a_broken_url_is_not_shown(self) -> None:
-        made = database.Database('c', 'hunter2')
+        made = Database('c', 'hunter2')
         self.assertEqual('<Database c ***>', repr(made))
         self.assertIsNone(made.user)
         self.assertIsNone(made.schema)
 
 
-class TestErrors(base.TestCase):
+class TestErrors(TestCase):
     def error(self, number: int, text: str) -> exc.OperationalError:
         return exc.OperationalError(
             'UPDATE x',
@@ -107,7 +104,7 @@ class TestErrors(base.TestCase):
         self.assertIsNone(db_errors.code(db_exception.DBError(None)))
 
 
-class TestPyMySQL(base.TestCase):
+class TestPyMySQL(TestCase):
     def test_the_time_out_that_is_changed_on_the_fly_is_there(self) -> None:
         connection = pymysql.Connection(
             host='127.0.0.1', read_timeout=7, defer_connect=True
@@ -115,7 +112,7 @@ class TestPyMySQL(base.TestCase):
         self.assertEqual(7, connection._read_timeout)
 
 
-class TestLive(base.TestCase):
+class TestLive(TestCase):
     def condition(self, kind: sa.types.TypeEngine) -> str:
         table = sa.Table('t', sa.MetaData(), sa.Column('deleted', kind))
         return str(
@@ -131,7 +128,7 @@ class TestLive(base.TestCase):
         self.assertIsInstance(schema.live(table), sa.sql.elements.True_)
 
 
-class TestSame(base.TestCase):
+class TestSame(TestCase):
     def test_values_of_different_releases(self) -> None:
         for seen, now in ((True, 1), (0, False), (None, None), ('a', 'a')):
             self.assertTrue(cas.same(seen, now))
@@ -149,25 +146,21 @@ class TestSame(base.TestCase):
             self.assertFalse(cas.same(seen, now))
 
 
-class TestDatabases(base.TestCase):
+class TestDatabases(TestCase):
     def test_each_tells_the_unknown_from_the_known(self) -> None:
-        def ask(asked: database.Database) -> str:
+        def ask(asked: Database) -> str:
             if asked.name == 'b':
-                raise exceptions.DatabaseUnavailable('b', 'down')
+                raise DatabaseUnavailable('b', 'down')
             return asked.name.upper()
 
-        answers = databases.each(
-            [database.Database(name, '') for name in 'abc'], ask
-        )
+        answers = databases.each([Database(name, '') for name in 'abc'], ask)
         known, unknown = databases.divide(answers)
         self.assertEqual({'a': 'A', 'c': 'C'}, known)
         self.assertEqual(['b'], list(unknown))
 
     def test_no_cells_at_all(self) -> None:
-        self.assertEqual({}, databases.Databases(None, []).each_cell(str))
+        self.assertEqual({}, Databases(None, []).each_cell(str))
 
     def test_a_cell_that_does_not_exist(self) -> None:
-        error = self.assertRaises(
-            exceptions.NotFound, databases.Databases(None, []).cell, 'x'
-        )
+        error = self.assertRaises(NotFound, Databases(None, []).cell, 'x')
         self.assertIn('x', str(error))

@@ -8,12 +8,13 @@ from typing import Any
 from unittest import mock
 
 from nova_recovery.cloud import held
-from nova_recovery import exceptions
-from tests import base
-from tests.unit.changes import test_record
+from nova_recovery.cloud.held import Volumes
+from nova_recovery.exceptions import ApiUnavailable, NotFound
+from tests.base import TestCase
+from tests.unit.changes.test_record import Memory
 
 
-class TestHeld(base.TestCase):
+class TestHeld(TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.cell = self.memory(
@@ -40,39 +41,34 @@ class TestHeld(base.TestCase):
                 attachment_id=attachment,
             )
 
-    def memory(self, **columns: str) -> test_record.Memory:
-        found = test_record.Memory(**columns)
+    def memory(self, **columns: str) -> Memory:
+        found = Memory(**columns)
         self.addCleanup(found.engine.dispose)
         return found
 
     def attachment(self, uuid: str) -> dict[str, Any]:
         if uuid not in self.known:
-            raise exceptions.NotFound(uuid)
+            raise NotFound(uuid)
         return {'id': uuid}
 
-    def found(self) -> dict[str, held.Volumes]:
+    def found(self) -> dict[str, Volumes]:
         return held.volumes(self.cloud, self.cell, ['well', 'bad', 'old'])
 
     def test_what_cinder_does_not_have_is_lost(self) -> None:
         self.assertEqual(
-            {
-                'bad': held.Volumes(lost=('v2',)),
-                'old': held.Volumes(unnamed=('v3',)),
-            },
+            {'bad': Volumes(lost=('v2',)), 'old': Volumes(unnamed=('v3',))},
             self.found(),
         )
 
     def test_a_cinder_that_does_not_answer_is_no_cinder_without_them(
         self,
     ) -> None:
-        self.cloud.volume.attachment.side_effect = exceptions.ApiUnavailable(
-            'refused'
-        )
+        self.cloud.volume.attachment.side_effect = ApiUnavailable('refused')
         self.assertEqual(
             {
-                'well': held.Volumes(unknown='refused'),
-                'bad': held.Volumes(unknown='refused'),
-                'old': held.Volumes(unnamed=('v3',)),
+                'well': Volumes(unknown='refused'),
+                'bad': Volumes(unknown='refused'),
+                'old': Volumes(unnamed=('v3',)),
             },
             self.found(),
         )

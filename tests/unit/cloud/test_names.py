@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 from nova_recovery.cloud import names
-from tests import base
+from tests.base import TestCase
 
 UUID = '3f57699a-e773-4650-a443-b4b37eed5a06'
 ROW = {'id': 5561, 'uuid': UUID, 'display_name': 'web', 'hostname': 'web-1'}
 
 
-class TestMeanings(base.TestCase):
+class TestMeanings(TestCase):
     def columns(
         self, text: str, template: str = 'instance-%08x'
     ) -> dict[str, str | int]:
@@ -75,7 +75,7 @@ class TestMeanings(base.TestCase):
             )
 
 
-class TestInstanceName(base.TestCase):
+class TestInstanceName(TestCase):
     def test_as_nova_makes_it(self) -> None:
         for template, expected in (
             ('instance-%08x', 'instance-000015b9'),

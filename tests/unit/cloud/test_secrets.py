@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import json
 
-from nova_recovery.cloud import records
 from nova_recovery.cloud import secrets
-from tests import base
+from nova_recovery.cloud.records import BlockDevice
+from tests.base import TestCase
 
 ISCSI = {
     'driver_volume_type': 'iscsi',
@@ -38,7 +38,7 @@ RBD = {
 NFS = {'data': {'options': '-o username=u,password=hunter2,vers=4'}}
 
 
-class TestMask(base.TestCase):
+class TestMask(TestCase):
     def test_connection_info(self) -> None:
         for info in (ISCSI, RBD, NFS):
             self.assertNotIn('hunter2', str(secrets.mask(info)))
@@ -76,7 +76,7 @@ class TestMask(base.TestCase):
         )
 
     def test_a_block_device(self) -> None:
-        device = records.BlockDevice(
+        device = BlockDevice(
             1, None, 'u', 'v', '/dev/vdb', 0, 'volume', 'volume', 'a', ISCSI,
             False, None, {'connection_info': json.dumps(ISCSI)},
         )  # fmt: skip
@@ -84,7 +84,7 @@ class TestMask(base.TestCase):
         self.assertIn('10.0.0.9', repr(device))
 
 
-class TestMaskUrl(base.TestCase):
+class TestMaskUrl(TestCase):
     def test_the_password_only(self) -> None:
         self.assertEqual(
             'mysql+pymysql://nova:***@db1:3306/nova?charset=utf8',
@@ -114,7 +114,7 @@ class TestMaskUrl(base.TestCase):
         self.assertEqual('***', secrets.mask_url('hunter2'))
 
 
-class TestMaskText(base.TestCase):
+class TestMaskText(TestCase):
     def test_secrets_in_sentences(self) -> None:
         for text in (
             "could not connect to 'mysql://nova:hunter2@db1/nova'",

@@ -7,15 +7,15 @@ from __future__ import annotations
 from typing import Any
 from unittest import mock
 
-from keystoneauth1 import session
-from keystoneauth1 import token_endpoint
+from keystoneauth1 import session, token_endpoint
 from openstack import proxy
 import requests
 
-from nova_recovery.cloud import network
 from nova_recovery.cloud import placement
-from nova_recovery import exceptions
-from tests import base
+from nova_recovery.cloud.network import Network, Port
+from nova_recovery.cloud.placement import Placement
+from nova_recovery.exceptions import ApiUnavailable, OutcomeUnknown
+from tests.base import TestCase
 
 ALLOCATION = {
     'allocations': {'provider': {'VCPU': 1}},
@@ -23,14 +23,14 @@ ALLOCATION = {
     'user_id': 'u1',
     'consumer_generation': 1,
 }
-PORT = network.Port(
+PORT = Port(
     id='p1', device_id='u1', device_owner='compute:a', host='np-rcc54',
     vnic_type='normal', vif_type='ovs', status='DOWN', profile={},
     addresses=(), has_resources=False,
 )  # fmt: skip
 
 
-class TestSentOnce(base.TestCase):
+class TestSentOnce(TestCase):
     """Through a proxy of openstacksdk that was told to try again."""
 
     def setUp(self) -> None:
@@ -65,25 +65,23 @@ class TestSentOnce(base.TestCase):
         return found
 
     def test_an_allocation(self) -> None:
-        one = placement.Placement(self.connection, 3)
+        one = Placement(self.connection, 3)
         one._version = placement.MODERN
         self.assertRaises(
-            exceptions.OutcomeUnknown, one.put_allocations, 'u1', ALLOCATION
+            OutcomeUnknown, one.put_allocations, 'u1', ALLOCATION
         )
         self.assertEqual(['PUT'], self.sent)
 
     def test_a_binding(self) -> None:
-        one = network.Network(self.connection, 3)
-        self.assertRaises(
-            exceptions.OutcomeUnknown, one.bind, PORT, 'np-rcc46', 'x', {}
-        )
+        one = Network(self.connection, 3)
+        self.assertRaises(OutcomeUnknown, one.bind, PORT, 'np-rcc46', 'x', {})
         self.assertEqual(['PUT'], self.sent)
 
 
-class TestVersion(base.TestCase):
+class TestVersion(TestCase):
     def test_one_that_is_not_told_is_not_taken_for_the_oldest(self) -> None:
         for data in (None, mock.Mock(max_microversion=None)):
             connection = mock.Mock()
             connection.placement.get_endpoint_data.return_value = data
-            one = placement.Placement(connection, 3)
-            self.assertRaises(exceptions.ApiUnavailable, one.ping)
+            one = Placement(connection, 3)
+            self.assertRaises(ApiUnavailable, one.ping)

@@ -10,13 +10,13 @@ import pathlib
 import fixtures
 
 from nova_recovery.cloud import settings
-from nova_recovery import exceptions
-from tests import base
+from nova_recovery.exceptions import ConfigError
+from tests.base import TestCase
 
 URL = 'mysql+pymysql://nova:secret@db1/nova'
 
 
-class SettingsTestCase(base.TestCase):
+class SettingsTestCase(TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.home = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
@@ -65,9 +65,7 @@ class TestNova(SettingsTestCase):
         path = self.write(
             'nova.conf', '[database]\nconnection = mysql://nova:a$ecret@h/n\n'
         )
-        error = self.assertRaises(
-            exceptions.ConfigError, settings.read_nova, [path]
-        )
+        error = self.assertRaises(ConfigError, settings.read_nova, [path])
         self.assertIn(path, str(error))
         self.assertIn('[database] connection', str(error))
         self.assertNotIn('ecret', str(error))
@@ -97,10 +95,7 @@ class TestNova(SettingsTestCase):
     def test_a_directory_that_is_not_there(self) -> None:
         path = self.write('nova.conf', '')
         error = self.assertRaises(
-            exceptions.ConfigError,
-            settings.read_nova,
-            [path],
-            ['/nowhere/conf.d'],
+            ConfigError, settings.read_nova, [path], ['/nowhere/conf.d']
         )
         self.assertIn('/nowhere/conf.d', str(error))
 
@@ -165,9 +160,7 @@ class TestNova(SettingsTestCase):
 
     def test_a_number_that_is_none(self) -> None:
         path = self.write('nova.conf', '[DEFAULT]\nservice_down_time = soon\n')
-        error = self.assertRaises(
-            exceptions.ConfigError, settings.read_nova, [path]
-        )
+        error = self.assertRaises(ConfigError, settings.read_nova, [path])
         self.assertIn('service_down_time', str(error))
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 import fixtures
 
 from nova_recovery import conf
-from nova_recovery import exceptions
-from tests import base
+from nova_recovery.exceptions import ConfigError
+from tests.base import TestCase
 
 
-class TestLoad(base.TestCase):
+class TestLoad(TestCase):
     def file(self, text: str) -> str:
         return self.create_tempfiles([('ours', text)])[0]
 
@@ -42,7 +42,7 @@ class TestLoad(base.TestCase):
         path = self.file(
             '[journal]\nconnection = mysql+pymysql://u:p$ecret@h/d\n'
         )
-        error = self.assertRaises(exceptions.ConfigError, conf.load, [path])
+        error = self.assertRaises(ConfigError, conf.load, [path])
         self.assertIn(path, str(error))
         self.assertIn('[journal] connection', str(error))
         self.assertIn('$$', str(error))
@@ -59,19 +59,17 @@ class TestLoad(base.TestCase):
 
     def test_a_value_of_the_wrong_type(self) -> None:
         path = self.file('[runner]\nworkers = many\n')
-        error = self.assertRaises(exceptions.ConfigError, conf.load, [path])
+        error = self.assertRaises(ConfigError, conf.load, [path])
         self.assertIn(path, str(error))
         self.assertNotIn('many', str(error))
 
     def test_a_file_that_is_not_there(self) -> None:
-        error = self.assertRaises(
-            exceptions.ConfigError, conf.load, ['/nowhere/x.conf']
-        )
+        error = self.assertRaises(ConfigError, conf.load, ['/nowhere/x.conf'])
         self.assertIn('/nowhere/x.conf', str(error))
 
     def test_a_broken_line_is_named_but_not_shown(self) -> None:
         path = self.file('[journal]\nmysql-pw-hunter2\n')
-        error = self.assertRaises(exceptions.ConfigError, conf.load, [path])
+        error = self.assertRaises(ConfigError, conf.load, [path])
         self.assertIn(f'{path}:2', str(error))
         self.assertNotIn('hunter2', str(error))
 
@@ -79,7 +77,7 @@ class TestLoad(base.TestCase):
         path = self.file('')
         with open(path, 'wb') as stream:
             stream.write(b'[journal]\nconnection = \xff\n')
-        error = self.assertRaises(exceptions.ConfigError, conf.load, [path])
+        error = self.assertRaises(ConfigError, conf.load, [path])
         self.assertIn('UTF-8', str(error))
         self.assertIn(path, str(error))
 

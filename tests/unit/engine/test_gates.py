@@ -7,15 +7,16 @@ from __future__ import annotations
 import dataclasses
 
 from nova_recovery.engine import gates
-from nova_recovery import exceptions
-from tests import base
+from nova_recovery.engine.gates import Override
+from nova_recovery.exceptions import UsageError
+from tests.base import TestCase
 from tests.unit import plans
 
 
-class ParseTest(base.TestCase):
+class ParseTest(TestCase):
     def test_gate_subject_and_reason(self) -> None:
         self.assertEqual(
-            (gates.Override('disk-reachable', 'at3-ui04', 'a rebuild is ok'),),
+            (Override('disk-reachable', 'at3-ui04', 'a rebuild is ok'),),
             gates.parse_overrides(
                 ['disk-reachable:at3-ui04= a rebuild is ok ']
             ),
@@ -24,7 +25,7 @@ class ParseTest(base.TestCase):
     def test_gate_of_the_whole_plan(self) -> None:
         for word in ('capacity:=no matter', 'capacity=no matter'):
             self.assertEqual(
-                (gates.Override('capacity', '', 'no matter'),),
+                (Override('capacity', '', 'no matter'),),
                 gates.parse_overrides([word]),
             )
 
@@ -35,16 +36,16 @@ class ParseTest(base.TestCase):
     def test_without_a_reason_it_is_refused(self) -> None:
         for word in ('capacity', 'capacity:', '=why', ':vm=why', ''):
             error = self.assertRaises(
-                exceptions.UsageError, gates.parse_overrides, [word]
+                UsageError, gates.parse_overrides, [word]
             )
             self.assertIn('GATE:SUBJECT=REASON', str(error))
         error = self.assertRaises(
-            exceptions.UsageError, gates.parse_overrides, ['capacity= ']
+            UsageError, gates.parse_overrides, ['capacity= ']
         )
         self.assertIn('the reason is empty', str(error))
 
 
-class ApplyTest(base.TestCase):
+class ApplyTest(TestCase):
     def apply(self, *words: str, of: tuple = ()) -> tuple:
         found = of or (
             plans.SILENT,
@@ -56,9 +57,7 @@ class ApplyTest(base.TestCase):
         return gates.apply(found, gates.parse_overrides(words))
 
     def refused(self, *words: str, of: tuple = ()) -> str:
-        return str(
-            self.assertRaises(exceptions.UsageError, self.apply, *words, of=of)
-        )
+        return str(self.assertRaises(UsageError, self.apply, *words, of=of))
 
     def test_only_the_named_gate_is_overridden(self) -> None:
         found = self.apply('disk-reachable:at3-ui04=image is fine')
@@ -117,7 +116,7 @@ class ApplyTest(base.TestCase):
         self.assertEqual(once, self.apply('capacity=ok', of=once))
 
 
-class AgainTest(base.TestCase):
+class AgainTest(TestCase):
     def test_an_approved_override_stands(self) -> None:
         before = gates.apply(
             [plans.LOCAL_DISK, plans.CAPACITY],

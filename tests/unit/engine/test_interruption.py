@@ -9,13 +9,14 @@ import pathlib
 import signal
 import tempfile
 
-from nova_recovery.engine.journal import states
 from nova_recovery import exit_codes
-from tests import base
+from nova_recovery.engine.journal import states
+from tests.base import TestCase
 from tests.unit.engine import world
+from tests.unit.engine.world import Site
 
 
-class TestSignals(base.TestCase):
+class TestSignals(TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.new_site()
@@ -24,7 +25,7 @@ class TestSignals(base.TestCase):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.directory = pathlib.Path(directory.name)
-        self.site = world.Site(self.directory)
+        self.site = Site(self.directory)
         self.gate = self.directory / 'gate'
         self.said = self.directory / 'stderr'
         items = [
@@ -41,7 +42,7 @@ class TestSignals(base.TestCase):
             if ignored:
                 signal.signal(ignored, signal.SIG_IGN)
             with open(self.said, 'w') as output:
-                site = world.Site(self.directory, output=output)
+                site = Site(self.directory, output=output)
                 return site.run(self.run_id, workers=2).exit_code
 
         pid = world.start(act)
@@ -100,7 +101,7 @@ class TestSignals(base.TestCase):
             signal.signal(signal.SIGPIPE, signal.SIG_IGN)
             output = os.fdopen(writer, 'w')
             self.gate.touch()
-            site = world.Site(self.directory, output=output)
+            site = Site(self.directory, output=output)
             return site.run(self.run_id).exit_code
 
         self.assertEqual(0, world.ended(world.start(act)))

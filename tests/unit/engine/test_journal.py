@@ -15,16 +15,22 @@ import threading
 from typing import Any
 from unittest import mock
 
-from nova_recovery.engine import journal as journal_module
-from nova_recovery.engine.journal import lease
-from nova_recovery.engine.journal import location
-from nova_recovery.engine.journal import records
-from nova_recovery.engine.journal import states
-from nova_recovery import exceptions
-from tests import base
+from nova_recovery.engine.journal import (
+    Journal,
+    JournalError,
+    JournalNewer,
+    lease,
+    location,
+    records,
+    RunLocked,
+    states,
+    Writer,
+)
+from nova_recovery.engine.journal.lease import Holder
+from nova_recovery.exceptions import Ambiguous, NotFound, Refused
+from tests.base import TestCase
 from tests.unit.engine import world
 
-Journal = journal_module.Journal
 PLAN = dataclasses.replace(
     world.plan_of(
         [world.set_item('s:1', follows=('h:1',)), world.set_item('s:2')],
@@ -37,7 +43,7 @@ PLAN = dataclasses.replace(
 )
 
 
-class JournalTestCase(base.TestCase):
+class JournalTestCase(TestCase):
     def setUp(self) -> None:
         super().setUp()
         directory = tempfile.TemporaryDirectory()
@@ -75,9 +81,7 @@ class TestPlace(JournalTestCase):
 
     def test_a_network_file_system_is_refused(self) -> None:
         with mock.patch.object(location, 'file_system', return_value='nfs4'):
-            error = self.assertRaises(
-                journal_module.JournalError, Journal.open, self.url
-            )
+            error = self.assertRaises(JournalError, Journal.open, self.url)
         self.assertIn('nfs4', str(error))
         self.assertFalse(self.path.exists())
 
@@ -107,9 +111,7 @@ class TestPlace(JournalTestCase):
         with sqlite3.connect(self.path) as connection:
             connection.execute("UPDATE alembic_version SET version_num='0099'")
         connection.close()
-        error = self.assertRaises(
-            journal_module.JournalNewer, Journal.open, self.url
-        )
+        error = self.assertRaises(JournalNewer, Journal.open, self.url)
         self.assertIn('0099', str(error))
         self.assertIn('0001', str(error))
 
@@ -118,17 +120,13 @@ class TestPlace(JournalTestCase):
         with sqlite3.connect(self.path) as connection:
             connection.execute('CREATE TABLE mine (x)')
         connection.close()
-        error = self.assertRaises(
-            journal_module.JournalError, Journal.open, self.url
-        )
+        error = self.assertRaises(JournalError, Journal.open, self.url)
         self.assertIn('mine', str(error))
 
     def test_rubbish_is_named(self) -> None:
         self.path.parent.mkdir()
         self.path.write_text('rubbish ' * 1000)
-        error = self.assertRaises(
-            journal_module.JournalError, Journal.open, self.url
-        )
+        error = self.assertRaises(JournalError, Journal.open, self.url)
         self.assertIn(str(self.path), str(error))
 
     def test_a_password_is_never_in_an_error(self) -> None:
@@ -138,9 +136,7 @@ class TestPlace(JournalTestCase):
             'sqlite://',
             'hunter2',
         ):
-            error = self.assertRaises(
-                journal_module.JournalError, Journal.open, url
-            )
+            error = self.assertRaises(JournalError, Journal.open, url)
             self.assertNotIn('hunter2', str(error))
 
     def test_two_processes_may_make_it_at_once(self) -> None:
@@ -180,12 +176,10 @@ class TestRuns(JournalTestCase):
         )
 
     def test_unknown_and_ambiguous(self) -> None:
-        self.assertRaises(exceptions.NotFound, self.journal.run, 'nope')
-        self.assertRaises(exceptions.NotFound, self.journal.run, '%')
+        self.assertRaises(NotFound, self.journal.run, 'nope')
+        self.assertRaises(NotFound, self.journal.run, '%')
         other = self.create(self.journal)
-        error = self.assertRaises(
-            exceptions.Ambiguous, self.journal.run, ''
-        )
+        error = self.assertRaises(Ambiguous, self.journal.run, '')
         self.assertIn(other, str(error))
         self.assertEqual(
             [other], [run.id for run in self.journal.runs(limit=1)]
@@ -203,7 +197,7 @@ class TestRuns(JournalTestCase):
             writer.write(0, state=states.INTENT, begun=True)
         item = next(self.journal.items(self.run_id))
         self.assertRaises(
-            exceptions.Refused, self.journal.skip, self.run_id, item.id,
+            Refused, self.journal.skip, self.run_id, item.id,
             who='anna', machine='ctl1', reason='tired',
         )  # fmt: skip
 
@@ -223,7 +217,7 @@ class TestLease(JournalTestCase):
         self.run_id = self.create(self.journal)
 
     def held_by(self, **values: Any) -> None:
-        holder = dataclasses.replace(lease.Holder.mine(), **values)
+        holder = dataclasses.replace(Holder.mine(), **values)
         self.execute('UPDATE runs SET holder=?', holder.to_column())
 
     def execute(self, statement: str, *values: Any) -> None:
@@ -238,7 +232,7 @@ class TestLease(JournalTestCase):
     def test_another_machine_is_believed_for_a_minute(self) -> None:
         self.held_by(machine='ctl2', where='elsewhere', pid=77)
         self.execute("UPDATE runs SET heard=strftime('%s','now') - 30")
-        error = self.assertRaises(journal_module.RunLocked, self.take)
+        error = self.assertRaises(RunLocked, self.take)
         self.assertIn('pid 77 on ctl2', str(error))
         self.execute("UPDATE runs SET heard=strftime('%s','now') - 100")
         self.take()
@@ -252,10 +246,10 @@ class TestLease(JournalTestCase):
 
     def test_a_living_one_is_never_given_up(self) -> None:
         self.held_by()
-        self.execute("UPDATE runs SET heard=1")
-        self.assertRaises(journal_module.RunLocked, self.take)
+        self.execute('UPDATE runs SET heard=1')
+        self.assertRaises(RunLocked, self.take)
         self.assertRaises(
-            journal_module.RunLocked, self.journal.take_over, self.run_id,
+            RunLocked, self.journal.take_over, self.run_id,
             who='bob', machine='ctl2', reason='impatient',
         )  # fmt: skip
 
@@ -265,13 +259,13 @@ class TestLease(JournalTestCase):
                 writer.write(0, state=states.INTENT)
                 self.held_by(pid=1)
                 self.assertRaises(
-                    journal_module.RunLocked, writer.write, 1,
+                    RunLocked, writer.write, 1,
                     state=states.INTENT,
                 )  # fmt: skip
                 # nor anything later
                 writer.submit(1, state=states.INTENT)
 
-        self.assertRaises(journal_module.RunLocked, lose)
+        self.assertRaises(RunLocked, lose)
         found = [record.state for record in self.journal.items(self.run_id)]
         self.assertEqual(['intent', 'pending', 'pending'], found)
 
@@ -297,7 +291,7 @@ class TestWriter(JournalTestCase):
 
     def test_many_writers_share_commits(self) -> None:
         commits = []
-        commit = journal_module.Writer._commit
+        commit = Writer._commit
 
         def counted(writer: Any, group: Any) -> None:
             commits.append(len(group))
@@ -307,7 +301,7 @@ class TestWriter(JournalTestCase):
         run_id = self.journal.create_run(
             plan, who='anna', machine='ctl1', command=''
         )
-        with mock.patch.object(journal_module.Writer, '_commit', counted):
+        with mock.patch.object(Writer, '_commit', counted):
             with self.journal.carrying_out(run_id) as writer:
                 threads = [
                     threading.Thread(
@@ -331,7 +325,7 @@ class TestWriter(JournalTestCase):
             with self.journal.carrying_out(self.run_id) as writer:
                 writer.write(99, state=states.INTENT)
 
-        self.assertRaises(journal_module.JournalError, write)
+        self.assertRaises(JournalError, write)
 
 
 class TestTransfer(JournalTestCase):
@@ -366,7 +360,7 @@ class TestTransfer(JournalTestCase):
         path = self.directory / 'stale.jsonl'
         with self.journal.carrying_out(self.run_id):
             error = self.assertRaises(
-                journal_module.RunLocked,
+                RunLocked,
                 self.journal.export, self.run_id, path,
             )  # fmt: skip
         self.assertIn(f'carried out by pid {os.getpid()}', str(error))
@@ -375,7 +369,7 @@ class TestTransfer(JournalTestCase):
 
     def test_not_twice(self) -> None:
         error = self.assertRaises(
-            journal_module.JournalError, self.journal.import_, self.file
+            JournalError, self.journal.import_, self.file
         )
         self.assertIn(f'{self.run_id} is in the journal', str(error))
         self.assertEqual(1, len(self.journal.events(self.run_id)))
@@ -391,9 +385,7 @@ class TestTransfer(JournalTestCase):
             b'\xff\xfe',
         ):
             self.file.write_bytes(damaged)
-            self.assertRaises(
-                journal_module.JournalError, self.other.import_, self.file
-            )
+            self.assertRaises(JournalError, self.other.import_, self.file)
             self.assertEqual([], self.other.runs())
 
     def test_a_newer_format_is_refused(self) -> None:
@@ -401,15 +393,13 @@ class TestTransfer(JournalTestCase):
         head, _, rest = text.partition('\n')
         values = {**json.loads(head), 'format': 9}
         self.file.write_text(json.dumps(values) + '\n' + rest)
-        error = self.assertRaises(
-            journal_module.JournalError, self.other.import_, self.file
-        )
+        error = self.assertRaises(JournalError, self.other.import_, self.file)
         self.assertIn('format 9', str(error))
 
     def test_a_file_is_never_replaced(self) -> None:
         before = self.file.read_bytes()
         self.assertRaises(
-            journal_module.JournalError,
+            JournalError,
             self.journal.export, self.run_id, self.file,
         )  # fmt: skip
         self.assertEqual(before, self.file.read_bytes())

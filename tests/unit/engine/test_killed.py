@@ -8,10 +8,10 @@ import pathlib
 import signal
 import tempfile
 
-from nova_recovery.engine import journal as journal_module
-from nova_recovery.engine.journal import states
-from tests import base
+from nova_recovery.engine.journal import Journal, states
+from tests.base import TestCase
 from tests.unit.engine import world
+from tests.unit.engine.world import Killer, Site
 
 SERVERS = ('server:1', 'server:2')
 PLAN = world.plan_of(
@@ -32,29 +32,27 @@ TAKEN_BACK = world.plan_of(
 MANY = 100
 
 
-class KilledTestCase(base.TestCase):
-    def site(self) -> world.Site:
+class KilledTestCase(TestCase):
+    def site(self) -> Site:
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
-        return world.Site(pathlib.Path(directory.name))
+        return Site(pathlib.Path(directory.name))
 
     def die(
-        self, site: world.Site, run_id: str, way: str, when: str, number: int
+        self, site: Site, run_id: str, way: str, when: str, number: int
     ) -> bool:
         """Go that way in a process killed at a write; False if it wasn't."""
 
         def act() -> int:
-            killer = world.Killer(when, number)
-            doomed = world.Site(site.directory, world.killing(killer))
+            killer = Killer(when, number)
+            doomed = Site(site.directory, world.killing(killer))
             return getattr(doomed, way)(run_id).exit_code
 
         code = world.ended(world.start(act))
         self.assertIn(code, (0, -signal.SIGKILL))
         return code != 0
 
-    def assert_nothing_without_intent(
-        self, site: world.Site, run_id: str
-    ) -> None:
+    def assert_nothing_without_intent(self, site: Site, run_id: str) -> None:
         items = site.items(run_id)
         for event in site.world.happened():
             if 'item' in event:
@@ -62,7 +60,7 @@ class KilledTestCase(base.TestCase):
                 self.assertTrue(record.begun, event)
                 self.assertNotEqual({}, record.image, event)
 
-    def assert_all_done(self, site: world.Site, run_id: str) -> None:
+    def assert_all_done(self, site: Site, run_id: str) -> None:
         self.assertEqual({states.DONE}, set(site.states(run_id).values()))
         self.assertEqual('down', site.world.value('host:h'))
         for server in SERVERS:
@@ -116,7 +114,7 @@ class TestKilledRun(KilledTestCase):
         site = self.site()
         run_id = site.create(PLAN)
         self.assertTrue(self.die(site, run_id, 'run', 'after', 4))
-        journal = journal_module.Journal.open(site.url)
+        journal = Journal.open(site.url)
         run = journal.run(run_id)
         self.assertEqual(states.RUNNING, run.state)
         self.assertEqual('', run.holder)

@@ -9,15 +9,16 @@ import signal
 import threading
 from typing import Any
 
-from nova_recovery.engine.journal import states
-from nova_recovery.engine import plan as plan_module
-from nova_recovery import exceptions
 from nova_recovery import exit_codes
-from tests.unit.engine import test_runner
-from tests.unit.engine import world
+from nova_recovery.engine.journal import states
+from nova_recovery.engine.plan import Item, Plan, Step
+from nova_recovery.exceptions import ChangeFailed, Paused
+from tests.unit.engine import test_runner, world
+from tests.unit.engine.test_runner import RunnerTestCase
+from tests.unit.engine.world import Killer, Set, Site
 
 
-def numbered(*steps: tuple[int, list[Any]], **fields: Any) -> plan_module.Plan:
+def numbered(*steps: tuple[int, list[Any]], **fields: Any) -> Plan:
     """A plan whose steps have these numbers."""
     made = world.plan_of(*(items for _, items in steps))
     return dataclasses.replace(
@@ -29,7 +30,7 @@ def numbered(*steps: tuple[int, list[Any]], **fields: Any) -> plan_module.Plan:
     )
 
 
-class TestThrough(test_runner.RunnerTestCase):
+class TestThrough(RunnerTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.run_id = self.site.create(
@@ -86,7 +87,7 @@ class TestThrough(test_runner.RunnerTestCase):
     def _killed(self, when: str, number: int) -> int:
         directory = self.site.directory / f'{when}{number}'
         directory.mkdir()
-        site = world.Site(directory)
+        site = Site(directory)
         run_id = site.create(
             numbered(
                 (1, [world.set_item('s:1')]),
@@ -96,8 +97,8 @@ class TestThrough(test_runner.RunnerTestCase):
         )
 
         def act() -> int:
-            killer = world.Killer(when, number)
-            killed = world.Site(directory, world.killing(killer))
+            killer = Killer(when, number)
+            killed = Site(directory, world.killing(killer))
             return killed.run(run_id, through=2).exit_code
 
         code = world.ended(world.start(act))
@@ -113,7 +114,7 @@ class TestThrough(test_runner.RunnerTestCase):
         return code
 
 
-class TestBefore(test_runner.RunnerTestCase):
+class TestBefore(RunnerTestCase):
     def test_it_is_asked_before_each_step_with_something_left(self) -> None:
         run_id = self.site.create(
             world.plan_of(
@@ -125,10 +126,10 @@ class TestBefore(test_runner.RunnerTestCase):
         )
         asked: list[str] = []
 
-        def before(step: plan_module.Step) -> None:
+        def before(step: Step) -> None:
             asked.append(step.name)
             if step.name == 's2':
-                raise exceptions.Paused('cinder-volume of host1 is down')
+                raise Paused('cinder-volume of host1 is down')
 
         outcome = self.site.run(run_id, before=before)
         self.assertEqual(['s0', 's2'], asked)
@@ -147,7 +148,7 @@ class TestBefore(test_runner.RunnerTestCase):
         )
         asked: list[str] = []
 
-        def before(step: plan_module.Step) -> None:
+        def before(step: Step) -> None:
             asked.append(step.name)
             signal.raise_signal(signal.SIGINT)
 
@@ -156,22 +157,20 @@ class TestBefore(test_runner.RunnerTestCase):
         self.assertEqual(states.INTERRUPTED, outcome.state)
 
 
-class TestGuard(test_runner.RunnerTestCase):
-    def test_what_is_in_flight_ends_and_the_rest_was_never_sent(
-        self,
-    ) -> None:
+class TestGuard(RunnerTestCase):
+    def test_what_is_in_flight_ends_and_the_rest_was_never_sent(self) -> None:
         """One of a wave is under way when the guard wants to pause."""
         gate = self.site.directory / 'gate'
         items = [world.once_item('s:0', gate=str(gate))]
         items += [world.once_item(f's:{n}') for n in range(1, 9)]
         run_id = self.site.create(world.plan_of(items))
 
-        def guard(item: plan_module.Item) -> None:
+        def guard(item: Item) -> None:
             if item.subject == 's:0':
                 return
             world.poll(lambda: self.site.world.sent('once:s:0'))
             threading.Timer(0.1, gate.touch).start()
-            raise exceptions.Paused('cinder-volume answers no more')
+            raise Paused('cinder-volume answers no more')
 
         outcome = self.site.run(run_id, guard=guard, workers=3)
         self.assertEqual(states.PAUSED, outcome.state)
@@ -190,9 +189,7 @@ class TestGuard(test_runner.RunnerTestCase):
         for n in range(9):
             self.assertEqual(1, self.site.world.sent(f'once:s:{n}'))
 
-    def test_what_was_looked_at_when_another_paused_is_not_sent(
-        self,
-    ) -> None:
+    def test_what_was_looked_at_when_another_paused_is_not_sent(self) -> None:
         run_id = self.site.create(
             world.plan_of(
                 [world.set_item(f's:{n}', kind='scripted') for n in (1, 2)]
@@ -204,14 +201,14 @@ class TestGuard(test_runner.RunnerTestCase):
             if item.subject == 's:2':
                 looked.set()
                 paused.wait(10)
-            return world.Set().observe(item, context, past)
+            return Set().observe(item, context, past)
 
-        def guard(item: plan_module.Item) -> None:
+        def guard(item: Item) -> None:
             looked.wait(10)
             # once this one is back where it was, the other one goes on
             threading.Timer(0.3, paused.set).start()
             if item.subject == 's:1':
-                raise exceptions.Paused('stop')
+                raise Paused('stop')
 
         self.script['observe'] = observe
         outcome = self.site.run(run_id, guard=guard)
@@ -220,13 +217,11 @@ class TestGuard(test_runner.RunnerTestCase):
 
     def test_what_failed_before_keeps_its_reason(self) -> None:
         run_id = self.one()
-        self.script['apply'] = test_runner.raiser(
-            exceptions.ChangeFailed('no room')
-        )
+        self.script['apply'] = test_runner.raiser(ChangeFailed('no room'))
         self.site.run(run_id)
         self.script.clear()
         outcome = self.site.run(
-            run_id, guard=test_runner.raiser(exceptions.Paused('not now'))
+            run_id, guard=test_runner.raiser(Paused('not now'))
         )
         self.assertEqual(
             (states.PAUSED, {'failed': 1}), (outcome.state, outcome.counts)
@@ -238,7 +233,7 @@ class TestGuard(test_runner.RunnerTestCase):
         run_id = self.one()
         self.site.run(run_id)
         outcome = self.site.undo(
-            run_id, guard=test_runner.raiser(exceptions.Paused('not now'))
+            run_id, guard=test_runner.raiser(Paused('not now'))
         )
         self.assertEqual(
             (states.PAUSED, {'done': 1}), (outcome.state, outcome.counts)
@@ -246,7 +241,7 @@ class TestGuard(test_runner.RunnerTestCase):
         self.assertEqual({'reverted': 1}, self.site.undo(run_id).counts)
 
 
-class TestFailures(test_runner.RunnerTestCase):
+class TestFailures(RunnerTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.bad = {f's:{n}' for n in range(3)}
@@ -254,8 +249,8 @@ class TestFailures(test_runner.RunnerTestCase):
 
     def apply(self, item: Any, context: Any, image: Any) -> str:
         if item.subject in self.bad:
-            raise exceptions.ChangeFailed('no')
-        return world.Set().apply(item, context, image)
+            raise ChangeFailed('no')
+        return Set().apply(item, context, image)
 
     def create(self, failures: int, then: bool = True) -> str:
         wave = [world.set_item(f's:{n}', kind='scripted') for n in range(8)]
@@ -316,7 +311,7 @@ class TestFailures(test_runner.RunnerTestCase):
         def apply(item: Any, context: Any, image: Any) -> str:
             if item.subject == 's:0':
                 raise RuntimeError('died on the way')
-            return world.Set().apply(item, context, image)
+            return Set().apply(item, context, image)
 
         self.script['apply'] = apply
         for failures, state in ((2, states.PARTLY), (1, states.PAUSED)):

@@ -13,10 +13,9 @@ import stat
 import fixtures
 
 from nova_recovery.engine import planfile
-from nova_recovery import exceptions
-from tests import base
+from nova_recovery.exceptions import RecoveryError, Refused
+from tests.base import TestCase
 from tests.unit import plans
-
 
 OLD_DIGEST = '9660162f2df876e8d6e78c86774e92d7da4817f2d5b8b38fd5a154e9a067da59'
 OLD_CHECKSUM = (
@@ -24,7 +23,7 @@ OLD_CHECKSUM = (
 )
 
 
-class PlanFileTest(base.TestCase):
+class PlanFileTest(TestCase):
     def setUp(self) -> None:
         super().setUp()
         folder = self.useFixture(fixtures.TempDir()).path
@@ -54,8 +53,7 @@ class PlanFileTest(base.TestCase):
         self.assertEqual(OLD_DIGEST, head['digest'])
         self.assertEqual(OLD_CHECKSUM, head['checksum'])
         self.assertEqual(
-            {'name', 'title', 'limits', 'items'},
-            set(head['plan']['steps'][0]),
+            {'name', 'title', 'limits', 'items'}, set(head['plan']['steps'][0])
         )
 
     def test_numbers_and_limits_of_steps_come_back(self) -> None:
@@ -74,13 +72,9 @@ class PlanFileTest(base.TestCase):
         steps = tuple(
             dataclasses.replace(step, number=3) for step in plan.steps
         )
-        planfile.save(
-            dataclasses.replace(plan, steps=steps), str(self.path)
-        )
+        planfile.save(dataclasses.replace(plan, steps=steps), str(self.path))
         self.edit('"number": 3', '"number": "3"')
-        self.assertIn(
-            "number '3' is not", self.load_fails(exceptions.RecoveryError)
-        )
+        self.assertIn("number '3' is not", self.load_fails(RecoveryError))
 
     def test_a_large_plan_has_a_line_an_item(self) -> None:
         self.save(planfile.LINES_ABOVE + 1)
@@ -101,17 +95,14 @@ class PlanFileTest(base.TestCase):
             raise OSError(28, 'No space left on device')
 
         with fixtures.MonkeyPatch('os.fsync', no_space):
-            error = self.assertRaises(exceptions.RecoveryError, self.save, 3)
+            error = self.assertRaises(RecoveryError, self.save, 3)
         self.assertIn("plan.json: can't be written: No space", str(error))
         self.assertEqual(before, self.path.read_bytes())
         self.assertEqual([self.path], list(self.path.parent.iterdir()))
 
     def test_a_device_is_not_replaced_by_a_file(self) -> None:
         error = self.assertRaises(
-            exceptions.RecoveryError,
-            planfile.save,
-            plans.make(),
-            '/dev/null',
+            RecoveryError, planfile.save, plans.make(), '/dev/null'
         )
         self.assertIn('/dev/null: not a regular file', str(error))
         self.assertTrue(stat.S_ISCHR(os.stat('/dev/null').st_mode))
@@ -119,20 +110,18 @@ class PlanFileTest(base.TestCase):
     def test_an_edit_of_what_is_done_is_refused(self) -> None:
         self.save()
         self.edit('"target": "np-rcc46"', '"target": "np-rcc47"')
-        self.assertIn(
-            'changed since it was saved', self.load_fails(exceptions.Refused)
-        )
+        self.assertIn('changed since it was saved', self.load_fails(Refused))
 
     def test_an_edit_that_the_digest_doesnt_see_is_refused(self) -> None:
         self.save()
         self.edit('"title": "recover servers', '"title": "look at servers')
-        self.load_fails(exceptions.Refused)
+        self.load_fails(Refused)
 
     def test_an_edit_of_the_digest_is_refused(self) -> None:
         self.save()
         digest = plans.make().digest
         self.edit(digest, '0' * 64)
-        message = self.load_fails(exceptions.Refused)
+        message = self.load_fails(Refused)
         self.assertIn('0000000000000000…', message)
         self.assertIn(digest[:16], message)
 
@@ -144,15 +133,13 @@ class PlanFileTest(base.TestCase):
         )
         lines[number - 1] += ' oops'
         self.path.write_text('\n'.join(lines))
-        message = self.load_fails(exceptions.RecoveryError)
+        message = self.load_fails(RecoveryError)
         self.assertRegex(message, f'plan.json, line ({number}|{number + 1}):')
 
     def test_a_broken_line_of_a_large_plan_is_named(self) -> None:
         self.save(planfile.LINES_ABOVE + 1)
         self.edit('{"id": "move:3f57699a-e773-4650-a443-b4b37eed5a07"', '{')
-        self.assertIn(
-            'plan.json, line 9:', self.load_fails(exceptions.RecoveryError)
-        )
+        self.assertIn('plan.json, line 9:', self.load_fails(RecoveryError))
 
     def test_a_plan_that_was_cut_off(self) -> None:
         self.save(planfile.LINES_ABOVE + 1)
@@ -160,27 +147,23 @@ class PlanFileTest(base.TestCase):
         self.path.write_text('\n'.join(lines[:500]))
         self.assertIn(
             'it ends at line 500, but was written with 1003',
-            self.load_fails(exceptions.RecoveryError),
+            self.load_fails(RecoveryError),
         )
 
     def test_a_plan_of_a_newer_format(self) -> None:
         self.save()
         self.edit('"nova-recovery-plan": 1', '"nova-recovery-plan": 2')
-        message = self.load_fails(exceptions.RecoveryError)
+        message = self.load_fails(RecoveryError)
         self.assertIn('format 2; this version reads format 1', message)
 
     def test_what_is_no_plan(self) -> None:
         for text in ('{}', '[]', '"x"', '{"nova-recovery-plan": true}', '1'):
             self.path.write_text(text)
-            self.load_fails(exceptions.RecoveryError)
+            self.load_fails(RecoveryError)
         self.path.write_bytes(b'\xff\xfe')
-        self.assertIn('not UTF-8', self.load_fails(exceptions.RecoveryError))
+        self.assertIn('not UTF-8', self.load_fails(RecoveryError))
         self.path.write_text('{"nova-recovery-plan": 1, "plan": {}}')
-        self.assertIn(
-            "lacks 'steps'", self.load_fails(exceptions.RecoveryError)
-        )
+        self.assertIn("lacks 'steps'", self.load_fails(RecoveryError))
 
     def test_a_file_that_isnt_there(self) -> None:
-        self.assertIn(
-            'No such file', self.load_fails(exceptions.RecoveryError)
-        )
+        self.assertIn('No such file', self.load_fails(RecoveryError))

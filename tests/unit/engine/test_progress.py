@@ -9,11 +9,12 @@ import re
 from unittest import mock
 
 from nova_recovery.engine import progress
-from nova_recovery.engine import session
-from tests import base
+from nova_recovery.engine.progress import PlainReporter, RichReporter
+from nova_recovery.engine.session import Outcome
+from tests.base import TestCase
 from tests.unit.engine import world
 
-OUTCOME = session.Outcome('7f3c0000', 'done', {'done': 3}, 0)
+OUTCOME = Outcome('7f3c0000', 'done', {'done': 3}, 0)
 
 
 class Terminal(io.StringIO):
@@ -26,11 +27,11 @@ class Gone(io.StringIO):
         raise OSError(5, 'Input/output error')
 
 
-class TestPlain(base.TestCase):
+class TestPlain(TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.output = io.StringIO()
-        self.reporter = progress.PlainReporter(self.output)
+        self.reporter = PlainReporter(self.output)
 
     def go(self, count: int) -> None:
         items = [world.set_item(f's:{n}') for n in range(count)]
@@ -80,10 +81,10 @@ class TestPlain(base.TestCase):
         )
 
 
-class TestRich(base.TestCase):
+class TestRich(TestCase):
     def test_failures_stand_above_the_bar_as_they_are_written(self) -> None:
         output = Terminal()
-        reporter = progress.RichReporter(output)
+        reporter = RichReporter(output)
         items = [world.set_item(f's:{n}') for n in range(200)]
         plan = world.plan_of(items)
         reporter.run_started(plan, 200)
@@ -100,9 +101,9 @@ class TestRich(base.TestCase):
         self.assertNotIn('s:1  set', text)
 
 
-class TestNames(base.TestCase):
+class TestNames(TestCase):
     def test_a_name_moves_no_cursor(self) -> None:
-        for kind in (progress.PlainReporter, progress.RichReporter):
+        for kind in (PlainReporter, RichReporter):
             output = io.StringIO()
             kind(output).notice('paused: \x1b]0;owned\x07web; \x9bmore\nso')
             self.assertEqual(
@@ -111,9 +112,9 @@ class TestNames(base.TestCase):
             )
 
 
-class TestGone(base.TestCase):
+class TestGone(TestCase):
     def test_a_terminal_that_is_gone_is_left_alone(self) -> None:
-        for kind in (progress.PlainReporter, progress.RichReporter):
+        for kind in (PlainReporter, RichReporter):
             reporter = kind(Gone())
             plan = world.plan_of([world.set_item('s:1')])
             reporter.run_started(plan, 1)

@@ -14,15 +14,27 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.engine import change
-from nova_recovery.engine import journal as journal_module
-from nova_recovery.engine.journal import states
-from nova_recovery import exceptions
 from nova_recovery import exit_codes
-from tests import base
+from nova_recovery.engine.change import Observed, State
+from nova_recovery.engine.journal import (
+    ItemRecord,
+    Journal,
+    JournalError,
+    RunLocked,
+    states,
+)
+from nova_recovery.exceptions import (
+    ApiUnavailable,
+    ChangeFailed,
+    ClaimLost,
+    Conflict,
+    DatabaseUnavailable,
+    OutcomeUnknown,
+    RecoveryError,
+)
+from tests.base import TestCase
 from tests.unit.engine import world
-
-State = change.State
+from tests.unit.engine.world import Set, Site
 
 
 def raiser(error: BaseException) -> Any:
@@ -32,12 +44,12 @@ def raiser(error: BaseException) -> Any:
     return act
 
 
-class RunnerTestCase(base.TestCase):
+class RunnerTestCase(TestCase):
     def setUp(self) -> None:
         super().setUp()
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
-        self.site = world.Site(pathlib.Path(directory.name))
+        self.site = Site(pathlib.Path(directory.name))
         self.script = self.site.scripted.script
 
     def one(self) -> str:
@@ -46,7 +58,7 @@ class RunnerTestCase(base.TestCase):
             world.plan_of([world.set_item('s:1', kind='scripted')])
         )
 
-    def only(self, run_id: str) -> journal_module.ItemRecord:
+    def only(self, run_id: str) -> ItemRecord:
         (record,) = self.site.items(run_id).values()
         return record
 
@@ -82,7 +94,7 @@ class TestOneItem(RunnerTestCase):
 
     def test_unknown_means_that_nothing_is_sent(self) -> None:
         run_id = self.one()
-        self.script['observe'] = lambda *a: change.Observed(
+        self.script['observe'] = lambda *a: Observed(
             State.UNKNOWN, 'no answer'
         )
         self.site.run(run_id)
@@ -91,12 +103,10 @@ class TestOneItem(RunnerTestCase):
         self.assertIn('unknown, so nothing was sent', record.detail)
         self.assertEqual([], self.site.world.happened())
 
-    def test_a_cell_that_is_down_fails_the_item_until_it_is_back(
-        self,
-    ) -> None:
+    def test_a_cell_that_is_down_fails_the_item_until_it_is_back(self) -> None:
         run_id = self.one()
         self.script['observe'] = raiser(
-            exceptions.DatabaseUnavailable('cell1', 'refused')
+            DatabaseUnavailable('cell1', 'refused')
         )
         self.site.run(run_id)
         self.assertEqual(states.FAILED, self.only(run_id).state)
@@ -108,10 +118,10 @@ class TestOneItem(RunnerTestCase):
     ) -> None:
         run_id = self.one()
         images = iter(('first', 'second'))
-        self.script['observe'] = lambda *a: change.Observed(
+        self.script['observe'] = lambda *a: Observed(
             State.BEFORE, image={'value': next(images)}
         )
-        self.script['apply'] = raiser(exceptions.ChangeFailed('409'))
+        self.script['apply'] = raiser(ChangeFailed('409'))
         self.site.run(run_id)
         record = self.only(run_id)
         self.assertEqual((states.FAILED, '409'), (record.state, record.detail))
@@ -126,8 +136,8 @@ class TestOneItem(RunnerTestCase):
         run_id = self.one()
 
         def apply(item: Any, context: Any, image: Any) -> str:
-            world.Set().apply(item, context, image)
-            raise exceptions.OutcomeUnknown('lost at COMMIT')
+            Set().apply(item, context, image)
+            raise OutcomeUnknown('lost at COMMIT')
 
         self.script['apply'] = apply
         self.assertEqual(0, self.site.run(run_id).exit_code)
@@ -139,8 +149,8 @@ class TestOneItem(RunnerTestCase):
 
         def apply(item: Any, context: Any, image: Any) -> str:
             if next(lost):
-                raise exceptions.OutcomeUnknown('lost')
-            return world.Set().apply(item, context, image)
+                raise OutcomeUnknown('lost')
+            return Set().apply(item, context, image)
 
         self.script['apply'] = apply
         self.assertEqual(0, self.site.run(run_id).exit_code)
@@ -152,7 +162,7 @@ class TestOneItem(RunnerTestCase):
 
         def apply(item: Any, context: Any, image: Any) -> str:
             sent.append(item)
-            raise exceptions.OutcomeUnknown('lost')
+            raise OutcomeUnknown('lost')
 
         self.script['apply'] = apply
         self.site.run(run_id)
@@ -171,9 +181,9 @@ class TestOneItem(RunnerTestCase):
         def apply(item: Any, context: Any, image: Any) -> str:
             sent.append(item)
             if len(sent) == 1:
-                raise exceptions.OutcomeUnknown('timed out')
+                raise OutcomeUnknown('timed out')
             context.cloud.add(set='s:1', to='new')
-            raise exceptions.Conflict('somebody was there first')
+            raise Conflict('somebody was there first')
 
         self.script['apply'] = apply
         self.assertEqual(0, self.site.run(run_id).exit_code)
@@ -187,9 +197,7 @@ class TestOneItem(RunnerTestCase):
         self,
     ) -> None:
         run_id = self.one()
-        answers = iter(
-            (exceptions.OutcomeUnknown('lost'), exceptions.ChangeFailed('no'))
-        )
+        answers = iter((OutcomeUnknown('lost'), ChangeFailed('no')))
 
         def apply(*args: Any) -> str:
             raise next(answers)
@@ -206,14 +214,14 @@ class TestOneItem(RunnerTestCase):
 
         def observe(item: Any, context: Any, past: Any) -> Any:
             if past is None:
-                return world.Set().observe(item, context, past)
-            raise exceptions.ApiUnavailable('nova is down')
+                return Set().observe(item, context, past)
+            raise ApiUnavailable('nova is down')
 
         sent = []
 
         def apply(item: Any, context: Any, image: Any) -> str:
             sent.append(item)
-            raise exceptions.OutcomeUnknown('timed out')
+            raise OutcomeUnknown('timed out')
 
         self.script.update(observe=observe, apply=apply)
         for _ in range(2):
@@ -226,10 +234,7 @@ class TestOneItem(RunnerTestCase):
     def test_a_defect_leaves_doubt_and_does_not_end_the_run(self) -> None:
         run_id = self.site.create(
             world.plan_of(
-                [
-                    world.set_item('s:1', kind='scripted'),
-                    world.set_item('s:2'),
-                ]
+                [world.set_item('s:1', kind='scripted'), world.set_item('s:2')]
             )
         )
         self.script['apply'] = raiser(
@@ -250,7 +255,7 @@ class TestOneItem(RunnerTestCase):
 
     def test_lost_while_following_is_doubt(self) -> None:
         run_id = self.one()
-        self.script['follow'] = raiser(exceptions.ApiUnavailable('gone'))
+        self.script['follow'] = raiser(ApiUnavailable('gone'))
         self.site.run(run_id)
         self.assertEqual(states.DOUBT, self.only(run_id).state)
         # what it was for is there after all
@@ -260,7 +265,7 @@ class TestOneItem(RunnerTestCase):
         run_id = self.one()
         self.script['apply'] = raiser(RuntimeError('died on the way'))
         self.site.run(run_id)
-        self.script['observe'] = lambda *a: change.Observed(
+        self.script['observe'] = lambda *a: Observed(
             State.BEFORE, image={'value': 'something later'}
         )
         del self.script['apply']
@@ -306,7 +311,7 @@ class TestOrder(RunnerTestCase):
                 ],
             )
         )
-        self.script['apply'] = raiser(exceptions.ChangeFailed('no'))
+        self.script['apply'] = raiser(ChangeFailed('no'))
         outcome = self.site.run(run_id)
         self.assertEqual({'failed': 1, 'blocked': 2, 'done': 3},
                          outcome.counts)  # fmt: skip
@@ -368,7 +373,7 @@ class TestOrder(RunnerTestCase):
                 [world.set_item('s:1', 'new')],
             )
         )
-        self.script['apply'] = raiser(exceptions.ChangeFailed('no'))
+        self.script['apply'] = raiser(ChangeFailed('no'))
         self.site.run(run_id)
         self.site.open().skip(
             run_id, 'scripted-new:s:1', who='anna', machine='ctl1',
@@ -389,16 +394,15 @@ class TestGuard(RunnerTestCase):
         def guard(item: Any) -> None:
             asked.append(item)
             if len(asked) > 2:
-                raise exceptions.ClaimLost('bob has it')
+                raise ClaimLost('bob has it')
 
         self.assertRaises(
-            exceptions.ClaimLost,
+            ClaimLost,
             self.site.run, run_id, guard=guard, workers=1,
         )  # fmt: skip
         self.assertEqual(2, len(self.site.world.happened()))
         self.assertEqual(
-            {'done': 2, 'pending': 7},
-            self.site.open().run(run_id).counts,
+            {'done': 2, 'pending': 7}, self.site.open().run(run_id).counts
         )
         self.assertEqual(
             states.INTERRUPTED, self.site.open().run(run_id).state
@@ -408,8 +412,7 @@ class TestGuard(RunnerTestCase):
     def test_an_unknown_claim_fails_the_item_unsent(self) -> None:
         run_id = self.one()
         self.site.run(
-            run_id,
-            guard=raiser(exceptions.DatabaseUnavailable('cell1', 'down')),
+            run_id, guard=raiser(DatabaseUnavailable('cell1', 'down'))
         )
         self.assertEqual(states.FAILED, self.only(run_id).state)
         self.assertFalse(self.only(run_id).begun)
@@ -418,9 +421,9 @@ class TestGuard(RunnerTestCase):
 
 class TestFullDisk(RunnerTestCase):
     def test_nothing_is_sent_that_does_not_fit_into_the_journal(self) -> None:
-        class NearlyFull(journal_module.Journal):
+        class NearlyFull(Journal):
             @classmethod
-            def open(cls, url: str) -> journal_module.Journal:
+            def open(cls, url: str) -> Journal:
                 journal = super().open(url)
                 sa.event.listen(journal._engine, 'connect', limit)
                 return journal
@@ -430,7 +433,7 @@ class TestFullDisk(RunnerTestCase):
             connection.execute(f'PRAGMA max_page_count={pages + 20}')
 
         def observe(item: Any, context: Any, past: Any) -> Any:
-            seen = world.Set().observe(item, context, past)
+            seen = Set().observe(item, context, past)
             # random, so that it can't be compressed
             padding = secrets.token_hex(8000)
             return dataclasses.replace(
@@ -444,9 +447,7 @@ class TestFullDisk(RunnerTestCase):
         )
         self.script['observe'] = observe
         self.site.journal_class = NearlyFull
-        error = self.assertRaises(
-            journal_module.JournalError, self.site.run, run_id
-        )
+        error = self.assertRaises(JournalError, self.site.run, run_id)
         self.assertIn('disk is full; make room', str(error))
         self.assertIn('journal.sqlite', str(error))
         self.assertIn(f'run resume {run_id}', self.site.output.getvalue())
@@ -456,7 +457,7 @@ class TestFullDisk(RunnerTestCase):
         self.assertEqual(
             set(), sent - {id_ for id_, one in items.items() if one.begun}
         )
-        self.site.journal_class = journal_module.Journal
+        self.site.journal_class = Journal
         self.assertEqual({'done': 40}, self.site.run(run_id).counts)
         self.assertEqual(40, len(self.site.world.happened()))
 
@@ -477,18 +478,14 @@ class TestRun(RunnerTestCase):
         run_id = self.site.create(
             world.plan_of([world.set_item('s:1', kind='fly')])
         )
-        error = self.assertRaises(
-            exceptions.RecoveryError, self.site.run, run_id
-        )
+        error = self.assertRaises(RecoveryError, self.site.run, run_id)
         self.assertIn('fly', str(error))
 
     def test_a_run_that_is_carried_out_is_refused_with_the_pid(self) -> None:
         run_id = self.one()
 
         def apply(item: Any, context: Any, image: Any) -> str:
-            error = self.assertRaises(
-                journal_module.RunLocked, self.site.run, run_id
-            )
+            error = self.assertRaises(RunLocked, self.site.run, run_id)
             self.assertRegex(str(error), r'carried out by pid \d+ on ')
             self.assertTrue(self.site.open().run(run_id).holder)
             return ''
@@ -500,8 +497,6 @@ class TestRun(RunnerTestCase):
         items = [world.set_item(f's:{n}', kind='scripted', target='t')
                  for n in range(3000)]  # fmt: skip
         run_id = self.site.create(world.plan_of(items, limits={'target': 2}))
-        self.script.update(
-            observe=lambda *a: change.Observed(State.AFTER),
-        )
+        self.script.update(observe=lambda *a: Observed(State.AFTER))
         outcome = self.site.run(run_id)
         self.assertEqual({'already': 3000}, outcome.counts)

@@ -7,17 +7,18 @@ from __future__ import annotations
 import threading
 import time
 
-from nova_recovery.engine import plan
+from nova_recovery import exceptions
 from nova_recovery.engine import schedule
-from tests import base
-from tests.unit.engine import world
+from nova_recovery.engine.plan import Item
+from nova_recovery.engine.schedule import Schedule
+from tests.base import TestCase
 
 
-def item(name: str, subject: str, *follows: str, **data: str) -> plan.Item:
-    return plan.Item(name, 'set', subject, subject, data, follows)
+def item(name: str, subject: str, *follows: str, **data: str) -> Item:
+    return Item(name, 'set', subject, subject, data, follows)
 
 
-class TestWaits(base.TestCase):
+class TestWaits(TestCase):
     ITEMS = (
         item('0', 'host'),
         item('1', 's:1', 'host'),
@@ -38,7 +39,7 @@ class TestWaits(base.TestCase):
         )
 
 
-class TestSchedule(base.TestCase):
+class TestSchedule(TestCase):
     def test_two_limits_at_once_are_both_kept_and_all_is_done(self) -> None:
         items = [
             item(str(n), f's:{n}', source=f'a{n % 3}', target=f'b{n % 5}')
@@ -59,7 +60,7 @@ class TestSchedule(base.TestCase):
                     busy[value] -= 1
                 over.append(place)
 
-        complete = schedule.Schedule(
+        complete = Schedule(
             items, schedule.in_order(items), limits, lambda: False
         ).run(work, 16, lambda: None)
         self.assertTrue(complete)
@@ -73,16 +74,12 @@ class TestSchedule(base.TestCase):
         def work(place: int) -> None:
             begun.append(place)
             if place == 3:
-                raise world.exceptions.ClaimLost('gone')
+                raise exceptions.ClaimLost('gone')
             time.sleep(0.01)
             over.append(place)
 
-        one = schedule.Schedule(
-            items, schedule.in_order(items), {}, lambda: False
-        )
-        self.assertRaises(
-            world.exceptions.ClaimLost, one.run, work, 4, lambda: None
-        )
+        one = Schedule(items, schedule.in_order(items), {}, lambda: False)
+        self.assertRaises(exceptions.ClaimLost, one.run, work, 4, lambda: None)
         self.assertEqual(set(begun) - {3}, set(over))
         self.assertLess(len(begun), 12)
 
@@ -99,9 +96,7 @@ class TestSchedule(base.TestCase):
             begun.wait(10)
             raise OSError('the terminal is gone')
 
-        one = schedule.Schedule(
-            items, schedule.in_order(items), {}, lambda: False
-        )
+        one = Schedule(items, schedule.in_order(items), {}, lambda: False)
         self.assertRaises(OSError, one.run, work, 2, meanwhile)
         done = list(over)
         self.assertLess(len(done), 99)
@@ -111,6 +106,5 @@ class TestSchedule(base.TestCase):
         ])  # fmt: skip
 
     def test_nothing_to_do_is_done_at_once(self) -> None:
-        one = schedule.Schedule([], [], {}, lambda: False)
+        one = Schedule([], [], {}, lambda: False)
         self.assertTrue(one.run(self.fail, 4, lambda: None))
-

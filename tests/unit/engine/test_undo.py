@@ -7,17 +7,18 @@ from __future__ import annotations
 from typing import Any
 from unittest import mock
 
-from nova_recovery.engine import change
-from nova_recovery.engine.journal import states
-from nova_recovery import exceptions
 from nova_recovery import exit_codes
-from tests.unit.engine import test_runner
-from tests.unit.engine import world
+from nova_recovery.engine.change import Observed, State
+from nova_recovery.engine.journal import states
+from nova_recovery.exceptions import ClaimLost, OutcomeUnknown, Refused
+from tests.unit.engine import test_runner, world
+from tests.unit.engine.test_runner import RunnerTestCase
+from tests.unit.engine.world import Once, Scripted
 
 raiser = test_runner.raiser
 
 
-class TestUndo(test_runner.RunnerTestCase):
+class TestUndo(RunnerTestCase):
     def run_of(self, *steps: list) -> str:
         run_id = self.site.create(world.plan_of(*steps))
         self.assertEqual(0, self.site.run(run_id).exit_code)
@@ -76,10 +77,10 @@ class TestUndo(test_runner.RunnerTestCase):
                 [world.set_item('s:1', kind='scripted', follows=('v:1',))],
             )
         )
-        self.script['observe'] = lambda *args: change.Observed(
-            change.State.AFTER, 'runs already'
+        self.script['observe'] = lambda *args: Observed(
+            State.AFTER, 'runs already'
         )
-        with mock.patch.object(world.Scripted, 'once', True):
+        with mock.patch.object(Scripted, 'once', True):
             self.site.run(run_id)
             self.site.undo(run_id)
         self.assertEqual('new', self.site.world.value('v:1'))
@@ -118,9 +119,7 @@ class TestUndo(test_runner.RunnerTestCase):
 
         def observe(item: Any, context: Any, past: Any) -> Any:
             # may be applied again, which is not: was never applied
-            return change.Observed(
-                change.State.BEFORE, image={'value': 'old'}
-            )
+            return Observed(State.BEFORE, image={'value': 'old'})
 
         def revert(item: Any, context: Any, past: Any) -> str:
             context.cloud.add(set='s:1', to=past.image['value'])
@@ -134,7 +133,7 @@ class TestUndo(test_runner.RunnerTestCase):
     def test_what_is_proven_not_to_be_sent_needs_no_way_back(self) -> None:
         run_id = self.site.create(world.plan_of([world.once_item('s:1')]))
         crash = raiser(RuntimeError('died before it was sent'))
-        with mock.patch.object(world.Once, 'apply', crash):
+        with mock.patch.object(Once, 'apply', crash):
             self.site.run(run_id)
         outcome = self.site.undo(run_id)
         self.assertEqual({'reverted': 1}, outcome.counts)
@@ -142,7 +141,7 @@ class TestUndo(test_runner.RunnerTestCase):
 
     def test_an_unknown_outcome_is_tried_again_by_the_next_undo(self) -> None:
         run_id = self.run_of([world.set_item('s:1', kind='scripted')])
-        self.script['revert'] = raiser(exceptions.OutcomeUnknown('lost'))
+        self.script['revert'] = raiser(OutcomeUnknown('lost'))
         outcome = self.site.undo(run_id)
         self.assertEqual(exit_codes.INTERRUPTED, outcome.exit_code)
         self.assertEqual(states.REVERTING, self.only(run_id).state)
@@ -152,16 +151,16 @@ class TestUndo(test_runner.RunnerTestCase):
     def test_what_was_taken_back_is_not_resumed(self) -> None:
         run_id = self.run_of([world.set_item('s:1')])
         self.site.undo(run_id)
-        self.assertRaises(exceptions.Refused, self.site.run, run_id)
+        self.assertRaises(Refused, self.site.run, run_id)
 
     def test_what_never_began_cannot_be_taken_back(self) -> None:
-        self.assertRaises(exceptions.Refused, self.site.undo, self.one())
+        self.assertRaises(Refused, self.site.undo, self.one())
 
     def test_a_lost_claim_stops_it(self) -> None:
         run_id = self.run_of([world.set_item('s:1')])
         self.assertRaises(
-            exceptions.ClaimLost, self.site.undo, run_id,
-            guard=raiser(exceptions.ClaimLost('bob has it')),
+            ClaimLost, self.site.undo, run_id,
+            guard=raiser(ClaimLost('bob has it')),
         )  # fmt: skip
         self.assertEqual('new', self.site.world.value('s:1'))
         self.assertEqual(states.DONE, self.only(run_id).state)

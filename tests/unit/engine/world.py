@@ -20,14 +20,13 @@ import time
 import traceback
 from typing import Any
 
-from nova_recovery.changes import base
-from nova_recovery.engine import change
-from nova_recovery.engine import journal as journal_module
-from nova_recovery.engine import plan
-from nova_recovery.engine import progress
-from nova_recovery.engine import runner
-from nova_recovery.engine import undo
-from nova_recovery import exceptions
+from nova_recovery.changes.base import BaseChange
+from nova_recovery.engine import change, undo
+from nova_recovery.engine.journal import ItemRecord, Journal, Writer
+from nova_recovery.engine.plan import Item, Plan, Step
+from nova_recovery.engine.progress import PlainReporter
+from nova_recovery.engine.runner import Outcome, Runner
+from nova_recovery.exceptions import Conflict, NotRevertible
 
 State = change.State
 
@@ -63,13 +62,13 @@ class World:
         return any(e.get('ended') == item_id for e in self.happened())
 
 
-class Set(base.BaseChange):
+class Set(BaseChange):
     """Sets a subject from one value to another, by compare-and-set."""
 
     kind = 'set'
 
     def observe(
-        self, item: plan.Item, context: change.Context, past: Any
+        self, item: Item, context: change.Context, past: Any
     ) -> change.Observed:
         value = context.cloud.value(item.subject)
         if value == item.data['to']:
@@ -79,35 +78,33 @@ class Set(base.BaseChange):
         return change.Observed(State.NEITHER, f'is {value}')
 
     def apply(
-        self, item: plan.Item, context: change.Context, image: change.JSON
+        self, item: Item, context: change.Context, image: change.JSON
     ) -> str:
         if context.cloud.value(item.subject) != image['value']:
-            raise exceptions.Conflict(f'{item.subject} is not as it was')
-        context.cloud.add(
-            set=item.subject, to=item.data['to'], item=item.id
-        )
+            raise Conflict(f'{item.subject} is not as it was')
+        context.cloud.add(set=item.subject, to=item.data['to'], item=item.id)
         return f'set to {item.data["to"]}'
 
     def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
+        self, item: Item, context: change.Context, past: change.Past
     ) -> str:
         value = context.cloud.value(item.subject)
         if value == past.image['value']:
             return 'was back already'
         if value != item.data['to']:
-            raise exceptions.Conflict(f'{item.subject} is {value} by now')
+            raise Conflict(f'{item.subject} is {value} by now')
         context.cloud.add(set=item.subject, to=past.image['value'])
         return f'set back to {past.image["value"]}'
 
 
-class Once(base.BaseChange):
+class Once(BaseChange):
     """Is sent, and takes its time; must not be sent twice."""
 
     kind = 'once'
     once = True
 
     def observe(
-        self, item: plan.Item, context: change.Context, past: Any
+        self, item: Item, context: change.Context, past: Any
     ) -> change.Observed:
         if context.cloud.ended(item.id):
             return change.Observed(State.AFTER, 'ended')
@@ -116,14 +113,14 @@ class Once(base.BaseChange):
         return change.Observed(State.BEFORE, image={'sent': 0})
 
     def apply(
-        self, item: plan.Item, context: change.Context, image: change.JSON
+        self, item: Item, context: change.Context, image: change.JSON
     ) -> str:
         context.cloud.add(sent=item.id, item=item.id)
         context.note(request_id=f'req-{item.label}')
         return 'sent'
 
     def follow(
-        self, item: plan.Item, context: change.Context, past: change.Past
+        self, item: Item, context: change.Context, past: change.Past
     ) -> str:
         gate = item.data.get('gate')
         while gate and not os.path.exists(gate):
@@ -133,9 +130,9 @@ class Once(base.BaseChange):
         return 'ended'
 
     def revert(
-        self, item: plan.Item, context: change.Context, past: change.Past
+        self, item: Item, context: change.Context, past: change.Past
     ) -> str:
-        raise exceptions.NotRevertible('it was sent', 'nothing helps')
+        raise NotRevertible('it was sent', 'nothing helps')
 
 
 class Scripted(Set):
@@ -146,21 +143,19 @@ class Scripted(Set):
     def __init__(self) -> None:
         self.script: dict[str, Callable[..., Any]] = {}
 
-    def observe(self, item: plan.Item, *args: Any) -> change.Observed:
+    def observe(self, item: Item, *args: Any) -> change.Observed:
         return self._or(super().observe, 'observe', item, *args)
 
-    def apply(self, item: plan.Item, *args: Any) -> str:
+    def apply(self, item: Item, *args: Any) -> str:
         return self._or(super().apply, 'apply', item, *args)
 
-    def follow(self, item: plan.Item, *args: Any) -> str:
+    def follow(self, item: Item, *args: Any) -> str:
         return self._or(super().follow, 'follow', item, *args)
 
-    def revert(self, item: plan.Item, *args: Any) -> str:
+    def revert(self, item: Item, *args: Any) -> str:
         return self._or(super().revert, 'revert', item, *args)
 
-    def _or(
-        self, usual: Callable[..., Any], name: str, *args: Any
-    ) -> Any:
+    def _or(self, usual: Callable[..., Any], name: str, *args: Any) -> Any:
         act = self.script.get(name, usual)
         return act(*args)
 
@@ -168,22 +163,22 @@ class Scripted(Set):
 def set_item(
     subject: str, to: str = 'new', from_: str = 'old', kind: str = 'set',
     follows: tuple[str, ...] = (), **data: Any,
-) -> plan.Item:  # fmt: skip
-    return plan.Item(
+) -> Item:  # fmt: skip
+    return Item(
         f'{kind}-{to}:{subject}', kind, subject, subject,
         {'from': from_, 'to': to, **data}, follows,
     )  # fmt: skip
 
 
-def once_item(subject: str, **data: Any) -> plan.Item:
-    return plan.Item(f'once:{subject}', 'once', subject, subject, data)
+def once_item(subject: str, **data: Any) -> Item:
+    return Item(f'once:{subject}', 'once', subject, subject, data)
 
 
-def plan_of(*steps: list[plan.Item], limits: Any = None) -> plan.Plan:
-    return plan.Plan(
+def plan_of(*steps: list[Item], limits: Any = None) -> Plan:
+    return Plan(
         'test', 'A test', {},
         tuple(
-            plan.Step(f's{n}', f'Step {n}', tuple(items), limits or {})
+            Step(f's{n}', f'Step {n}', tuple(items), limits or {})
             for n, items in enumerate(steps)
         ),
     )  # fmt: skip
@@ -193,7 +188,7 @@ def plan_of(*steps: list[plan.Item], limits: Any = None) -> plan.Plan:
 def empty_journal() -> bytes:
     with tempfile.TemporaryDirectory() as directory:
         path = pathlib.Path(directory) / 'journal.sqlite'
-        journal_module.Journal.open(f'sqlite:///{path}').close()
+        Journal.open(f'sqlite:///{path}').close()
         return path.read_bytes()
 
 
@@ -202,7 +197,7 @@ class Site:
     """A directory with a world, a journal, and what was reported."""
 
     directory: pathlib.Path
-    journal_class: type[journal_module.Journal] = journal_module.Journal
+    journal_class: type[Journal] = Journal
     scripted: Scripted = dataclasses.field(default_factory=Scripted)
     output: Any = dataclasses.field(default_factory=io.StringIO)
 
@@ -214,19 +209,19 @@ class Site:
             # making one takes as long as ten runs
             path.write_bytes(empty_journal())
 
-    def open(self) -> journal_module.Journal:
+    def open(self) -> Journal:
         return self.journal_class.open(self.url)
 
-    def create(self, made: plan.Plan) -> str:
-        with contextlib.closing(journal_module.Journal.open(self.url)) as j:
+    def create(self, made: Plan) -> str:
+        with contextlib.closing(Journal.open(self.url)) as j:
             return j.create_run(
                 made, who='anna', machine='ctl1', command='test'
             )
 
-    def run(self, run_id: str, **options: Any) -> runner.Outcome:
-        return self._session(runner.Runner, options).carry_out(run_id)
+    def run(self, run_id: str, **options: Any) -> Outcome:
+        return self._session(Runner, options).carry_out(run_id)
 
-    def undo(self, run_id: str, **options: Any) -> runner.Outcome:
+    def undo(self, run_id: str, **options: Any) -> Outcome:
         return self._session(undo.Undo, options).undo(run_id)
 
     def _session(self, kind: Any, options: Any) -> Any:
@@ -236,13 +231,13 @@ class Site:
             self.open(),
             {one.kind: one for one in changes},
             self.world,
-            reporter=progress.PlainReporter(self.output),
+            reporter=PlainReporter(self.output),
             patience=0,
             **options,
         )
 
-    def items(self, run_id: str) -> dict[str, journal_module.ItemRecord]:
-        with contextlib.closing(journal_module.Journal.open(self.url)) as j:
+    def items(self, run_id: str) -> dict[str, ItemRecord]:
+        with contextlib.closing(Journal.open(self.url)) as j:
             return {record.id: record for record in j.items(run_id)}
 
     def states(self, run_id: str) -> dict[str, str]:
@@ -269,15 +264,15 @@ class Killer:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def killing(killer: Killer) -> type[journal_module.Journal]:
+def killing(killer: Killer) -> type[Journal]:
     """A journal whose process is killed at one of its writes."""
 
-    class KillingWriter(journal_module.Writer):
+    class KillingWriter(Writer):
         def _commit(self, group: Any) -> None:
             with killer.around():
                 super()._commit(group)
 
-    class KillingJournal(journal_module.Journal):
+    class KillingJournal(Journal):
         writer_class = KillingWriter
 
         def _write(self, change: Any) -> Any:

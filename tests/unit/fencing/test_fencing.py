@@ -12,12 +12,13 @@ import textwrap
 import fixtures
 
 from nova_recovery import conf as conf_module
-from nova_recovery import exceptions
 from nova_recovery import fencing
-from tests import base
+from nova_recovery.exceptions import ChangeFailed, ConfigError
+from nova_recovery.fencing import Driver, Status
+from tests.base import TestCase
 
 
-class Site(base.TestCase):
+class Site(TestCase):
     """A site with its own nova-recovery.conf and programs.
 
     :ivar folder: where both are
@@ -34,7 +35,7 @@ class Site(base.TestCase):
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
         return str(path)
 
-    def driver(self, words: str = '', **options: str) -> fencing.Driver:
+    def driver(self, words: str = '', **options: str) -> Driver:
         """The driver of a configuration with these options."""
         path = self.folder / 'nova-recovery.conf'
         path.write_text(
@@ -43,7 +44,7 @@ class Site(base.TestCase):
         )
         return fencing.load(conf_module.load([str(path)]), words)
 
-    def status(self, command: str) -> fencing.Status:
+    def status(self, command: str) -> Status:
         """What such a command_status says of np-rcc54."""
         return self.driver(driver='command', command_status=command).status(
             'np-rcc54'
@@ -54,7 +55,7 @@ class StatusTest(Site):
     def test_exit_code_2_means_off(self) -> None:
         path = self.program('print("Status: OFF"); raise SystemExit(2)')
         self.assertEqual(
-            fencing.Status('off', 'off, says command_status: Status: OFF'),
+            Status('off', 'off, says command_status: Status: OFF'),
             self.status(path),
         )
 
@@ -85,7 +86,7 @@ class StatusTest(Site):
         path = self.program('import signal; signal.pause()')
         found = self.status(f'{path} --password hunter2')
         self.assertEqual(
-            fencing.Status(
+            Status(
                 'unknown',
                 '[fencing] command_status for np-rcc54: no answer within '
                 '0.2 s',
@@ -106,14 +107,11 @@ class StatusTest(Site):
     def test_no_command_proves_nothing(self) -> None:
         found = self.driver(driver='command').status('np-rcc54')
         self.assertEqual(
-            fencing.Status('unknown', '[fencing] command_status is not set'),
-            found,
+            Status('unknown', '[fencing] command_status is not set'), found
         )
 
     def test_a_program_that_was_called_wrongly_proves_nothing(self) -> None:
-        path = self.program(
-            'print("usage: fence [-h]"); raise SystemExit(2)'
-        )
+        path = self.program('print("usage: fence [-h]"); raise SystemExit(2)')
         self.assertEqual('unknown', self.status(path).state)
 
     def test_output_that_is_no_text_is_no_matter(self) -> None:
@@ -175,9 +173,7 @@ class SecretsTest(Site):
         driver = self.driver(
             driver='command', command_off=f'{path} -p hunter2 -a {{host}}'
         )
-        error = self.assertRaises(
-            exceptions.ChangeFailed, driver.off, 'np-rcc54'
-        )
+        error = self.assertRaises(ChangeFailed, driver.off, 'np-rcc54')
         self.assertNotIn('hunter2', str(error))
         self.assertIn('ended with 1: Running:', str(error))
 
@@ -197,15 +193,13 @@ class OffTest(Site):
 
     def test_what_cant_be_run_has_turned_nothing_off(self) -> None:
         driver = self.driver(driver='command')
-        self.assertRaises(exceptions.ChangeFailed, driver.off, 'np-rcc54')
+        self.assertRaises(ChangeFailed, driver.off, 'np-rcc54')
 
 
 class OperatorTest(Site):
     def test_the_operators_word(self) -> None:
         found = self.driver(words=' PDU port 14 is off ').status('np-rcc54')
-        self.assertEqual(
-            fencing.Status('off', 'operator: PDU port 14 is off'), found
-        )
+        self.assertEqual(Status('off', 'operator: PDU port 14 is off'), found)
 
     def test_it_goes_before_what_is_configured(self) -> None:
         path = self.program('print("Status: ON")')
@@ -221,10 +215,8 @@ class OperatorTest(Site):
 
     def test_nobody_turns_a_host_off_by_word(self) -> None:
         driver = self.driver()
-        self.assertRaises(exceptions.ChangeFailed, driver.off, 'np-rcc54')
+        self.assertRaises(ChangeFailed, driver.off, 'np-rcc54')
 
     def test_a_driver_that_is_not_installed(self) -> None:
-        error = self.assertRaises(
-            exceptions.ConfigError, self.driver, driver='ipmi'
-        )
+        error = self.assertRaises(ConfigError, self.driver, driver='ipmi')
         self.assertIn("'ipmi'", str(error))

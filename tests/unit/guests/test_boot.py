@@ -10,36 +10,37 @@ import subprocess
 
 import fixtures
 
-from nova_recovery.guests import boot
-from nova_recovery.guests import ssh
-from tests import base
+from nova_recovery.guests import boot, ssh
+from nova_recovery.guests.boot import Boot, NoAnswer
+from nova_recovery.guests.ssh import Said
+from tests.base import TestCase
 
 BOOT = '7d3c1b52-8a5e-4c1f-9d2b-1b8b1c1f9a11'
 OTHER = '00000000-8a5e-4c1f-9d2b-1b8b1c1f9a11'
 MACHINE = '3f57699a-e773-4650-a443-b4b37eed5a06'
 
 
-class TestAnswer(base.TestCase):
+class TestAnswer(TestCase):
     def test_among_what_a_login_prints(self) -> None:
-        said = ssh.Said(
+        said = Said(
             0,
             f'Welcome!\nboot_id {BOOT}\nmachine {MACHINE.upper()}\n'
             'state running\n',
         )
-        self.assertEqual(boot.Boot(BOOT, MACHINE), boot.parse(said))
+        self.assertEqual(Boot(BOOT, MACHINE), boot.parse(said))
 
     def test_a_guest_that_shuts_down(self) -> None:
-        said = ssh.Said(0, f'boot_id {BOOT}\nmachine \nstate stopping\n')
-        self.assertEqual(boot.Boot(BOOT, '', True), boot.parse(said))
+        said = Said(0, f'boot_id {BOOT}\nmachine \nstate stopping\n')
+        self.assertEqual(Boot(BOOT, '', True), boot.parse(said))
 
     def test_no_answer(self) -> None:
         for said, hopeless in (
-            (ssh.Said(0, 'boot_id \nstate \n'), True),
-            (ssh.Said(ssh.FAILED, err='Connection refused\n'), False),
-            (ssh.Said(ssh.FAILED, err='Permission denied (x).\n'), True),
-            (ssh.Said(None, f'boot_id {BOOT[:20]}'), False),
+            (Said(0, 'boot_id \nstate \n'), True),
+            (Said(ssh.FAILED, err='Connection refused\n'), False),
+            (Said(ssh.FAILED, err='Permission denied (x).\n'), True),
+            (Said(None, f'boot_id {BOOT[:20]}'), False),
         ):
-            error = self.assertRaises(boot.NoAnswer, boot.parse, said)
+            error = self.assertRaises(NoAnswer, boot.parse, said)
             self.assertEqual(hopeless, error.hopeless)
 
     def test_only_a_boot_id_is_put_into_the_request(self) -> None:
@@ -47,7 +48,7 @@ class TestAnswer(base.TestCase):
             self.assertRaises(ValueError, boot.request, text)
 
 
-class TestLines(base.TestCase):
+class TestLines(TestCase):
     """In a real shell, with other programs of the same names before it.
 
     They stand first on the PATH. Were they not found, the boot_id would be
@@ -57,14 +58,17 @@ class TestLines(base.TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.path = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
-        self.program('cat', f"""
+        self.program(
+            'cat',
+            f"""
 case "$1" in
 */boot_id) echo {BOOT} ;;
 */product_uuid)
     test -n "$IS_ROOT" || {{ echo "cat: denied" >&2; exit 1; }}
     echo {MACHINE} ;;
 esac
-""")
+""",
+        )
         self.program('id', 'echo "${IS_ROOT:-1000}"\n')
         self.program('sudo', 'echo "sudo $*" >> "$LOG"; shift\n'
                      'IS_ROOT=0; export IS_ROOT; "$@"\n')  # fmt: skip
@@ -100,8 +104,7 @@ esac
     def test_who_is_not_root_uses_sudo_and_is_never_asked(self) -> None:
         code, _out, called = self.run_line(boot.request(BOOT), root=False)
         self.assertEqual(
-            (0, ['sudo -n shutdown -r now', 'shutdown -r now']),
-            (code, called),
+            (0, ['sudo -n shutdown -r now', 'shutdown -r now']), (code, called)
         )
 
     def test_another_boot_refuses(self) -> None:
@@ -115,10 +118,10 @@ esac
     def test_look(self) -> None:
         for root in (True, False):
             code, out, _called = self.run_line(boot.LOOK, root)
-            seen = boot.parse(ssh.Said(code, out))
-            self.assertEqual(boot.Boot(BOOT, MACHINE), seen)
+            seen = boot.parse(Said(code, out))
+            self.assertEqual(Boot(BOOT, MACHINE), seen)
 
     def test_look_without_the_right_to_read_the_machine(self) -> None:
         self.program('sudo', 'echo "sudo: a password is required" >&2; exit 1')
         code, out, _called = self.run_line(boot.LOOK, root=False)
-        self.assertEqual(boot.Boot(BOOT), boot.parse(ssh.Said(code, out)))
+        self.assertEqual(Boot(BOOT), boot.parse(Said(code, out)))

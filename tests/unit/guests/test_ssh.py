@@ -10,9 +10,10 @@ import time
 
 import fixtures
 
-from nova_recovery import exceptions
+from nova_recovery.exceptions import ConfigError, UsageError
 from nova_recovery.guests import ssh
-from tests import base
+from nova_recovery.guests.ssh import Said, Way
+from tests.base import TestCase
 from tests.unit.engine import world
 
 #: Says what it was given, one word a line; with -G what would be done.
@@ -39,11 +40,9 @@ class FakeSsh(fixtures.Fixture):
         self.useFixture(fixtures.EnvironmentVariable('PATH', path))
 
 
-class TestWords(base.TestCase):
+class TestWords(TestCase):
     def refused(self, words: str, *args: object) -> None:
-        error = self.assertRaises(
-            exceptions.UsageError, ssh.check, *args
-        )
+        error = self.assertRaises(UsageError, ssh.check, *args)
         self.assertIn(words, str(error))
         self.assertTrue(str(error).isprintable(), str(error))
 
@@ -95,16 +94,16 @@ class TestWords(base.TestCase):
 
     def test_a_plan_that_was_tampered_with_is_refused_too(self) -> None:
         for way in (
-            ssh.Way('-oProxyCommand=reboot'),
-            ssh.Way('web', '-oProxyCommand=reboot'),
-            ssh.Way('web', options=('ProxyCommand=reboot',)),
+            Way('-oProxyCommand=reboot'),
+            Way('web', '-oProxyCommand=reboot'),
+            Way('web', options=('ProxyCommand=reboot',)),
         ):
-            self.assertRaises(exceptions.UsageError, ssh.run, way, 'true')
+            self.assertRaises(UsageError, ssh.run, way, 'true')
 
 
-class TestCommand(base.TestCase):
+class TestCommand(TestCase):
     def test_only_what_ssh_config_does_not_say_is_added(self) -> None:
-        way = ssh.Way('web', 'anna', ('Port=2222',), '/etc/my', connect=7)
+        way = Way('web', 'anna', ('Port=2222',), '/etc/my', connect=7)
         words = ssh.command(way, 'true', {})
         for option in (
             'BatchMode=yes', 'ForwardAgent=no', 'ControlPath=none',
@@ -122,17 +121,17 @@ class TestCommand(base.TestCase):
         self.assertNotIn('ServerAlive', text)
 
     def test_the_operators_own_ssh_config_is_left_to_ssh(self) -> None:
-        words = ssh.command(ssh.Way('web'), 'true', {})
+        words = ssh.command(Way('web'), 'true', {})
         self.assertNotIn('-F', words)
         self.assertNotIn('-l', words)
         self.assertNotIn('-i', words)
 
 
-class TestRun(base.TestCase):
+class TestRun(TestCase):
     def test_words_arrive_as_they_are(self) -> None:
         self.useFixture(FakeSsh(TELLING))
         line = 'sh -c \'echo "$(id -u)"; x\''
-        said = ssh.run(ssh.Way('web'), line)
+        said = ssh.run(Way('web'), line)
         self.assertEqual(0, said.code)
         self.assertEqual(['--', 'web', line], said.out.splitlines()[-3:])
 
@@ -171,28 +170,25 @@ class TestRun(base.TestCase):
     def test_without_ssh(self) -> None:
         empty = self.useFixture(fixtures.TempDir()).path
         self.useFixture(fixtures.EnvironmentVariable('PATH', empty))
-        error = self.assertRaises(
-            exceptions.ConfigError, ssh.run, ssh.Way('web'), 'true'
-        )
+        error = self.assertRaises(ConfigError, ssh.run, Way('web'), 'true')
         self.assertIn('install the OpenSSH client', str(error))
 
 
-class TestSaid(base.TestCase):
+class TestSaid(TestCase):
     def test_the_last_complaint_and_what_helps(self) -> None:
-        said = ssh.Said(
-            ssh.FAILED,
-            err='Some motd\r\nHost key verification failed.\r\n',
+        said = Said(
+            ssh.FAILED, err='Some motd\r\nHost key verification failed.\r\n'
         )
         self.assertIn('Host key verification failed.: its ', said.problem)
         self.assertTrue(said.hopeless)
 
     def test_a_guest_can_not_paint_the_terminal(self) -> None:
-        said = ssh.Said(1, err='\x1b[2Jdone\u202e\n')
+        said = Said(1, err='\x1b[2Jdone\u202e\n')
         self.assertTrue(said.problem.isprintable(), said.problem)
 
     def test_a_complaint_of_the_command_is_none_of_ssh(self) -> None:
-        self.assertFalse(ssh.Said(1, err='Permission denied').hopeless)
-        refused = ssh.Said(ssh.FAILED, err='Connection refused')
+        self.assertFalse(Said(1, err='Permission denied').hopeless)
+        refused = Said(ssh.FAILED, err='Connection refused')
         self.assertFalse(refused.hopeless)
 
 

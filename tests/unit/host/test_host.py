@@ -9,13 +9,18 @@ import stat
 
 import fixtures
 
-from nova_recovery.host import commands
-from nova_recovery.host import domains
-from nova_recovery.host import iscsi
-from nova_recovery.host import local
-from nova_recovery.host import mounts
-from nova_recovery.host import packet_filter
-from tests import base
+from nova_recovery.host import (
+    commands,
+    domains,
+    iscsi,
+    local,
+    mounts,
+    packet_filter,
+)
+from nova_recovery.host.commands import HostError
+from nova_recovery.host.domains import Domain
+from nova_recovery.host.mounts import Mount
+from tests.base import TestCase
 
 WEB = '3f57699a-e773-4650-a443-b4b37eed5a06'
 VOLUME = '39c9a6f3-9a0c-4e2c-9f06-7b0c6d3f9cc2'
@@ -114,7 +119,7 @@ esac
 """
 
 
-class HostTestCase(base.TestCase):
+class HostTestCase(TestCase):
     """A machine with none but the programs of the test."""
 
     def setUp(self) -> None:
@@ -126,9 +131,7 @@ class HostTestCase(base.TestCase):
             (programs / name).symlink_to(f'/bin/{name}')
         self.useFixture(fixtures.EnvironmentVariable('PATH', str(programs)))
         # as if libvirt-python were not installed
-        self.useFixture(
-            fixtures.MonkeyPatch('sys.modules', NoLibvirt())
-        )
+        self.useFixture(fixtures.MonkeyPatch('sys.modules', NoLibvirt()))
 
     def program(self, name: str, script: str) -> None:
         path = self.folder / 'bin' / name
@@ -149,11 +152,7 @@ def NoLibvirt() -> dict:
 
 class TestCommands(HostTestCase):
     def said(self, words: list[str], **more: float) -> str:
-        return str(
-            self.assertRaises(
-                commands.HostError, commands.run, words, **more
-            )
-        )
+        return str(self.assertRaises(HostError, commands.run, words, **more))
 
     def test_a_program_that_is_not_installed(self) -> None:
         self.assertEqual('nft is not installed', self.said(['nft']))
@@ -199,7 +198,7 @@ class TestDomains(HostTestCase):
             self.assertIn(kept, xml)
 
     def test_broken_xml(self) -> None:
-        self.assertRaises(commands.HostError, domains.masked, '<domain')
+        self.assertRaises(HostError, domains.masked, '<domain')
 
     def test_by_virsh(self) -> None:
         xml = self.folder / 'domain.xml'
@@ -220,7 +219,7 @@ class TestDomains(HostTestCase):
         self.assertEqual(VOLUME, domain.disks['/dev/sdb'])
 
     def test_without_libvirt(self) -> None:
-        error = self.assertRaises(commands.HostError, domains.domains)
+        error = self.assertRaises(HostError, domains.domains)
         self.assertEqual('virsh is not installed', str(error))
 
 
@@ -249,9 +248,9 @@ class TestMounts(HostTestCase):
         )
         self.assertEqual(
             [
-                mounts.Mount('/', '/dev/sda1', 'ext4', 'rw,relatime,rw,'
+                Mount('/', '/dev/sda1', 'ext4', 'rw,relatime,rw,'
                              'discard'),
-                mounts.Mount('/var/lib/nova/a b', 'nas:/v', 'nfs4',
+                Mount('/var/lib/nova/a b', 'nas:/v', 'nfs4',
                              'rw,rw,vers=4'),
             ],
             mounts.mounted(str(info)),
@@ -272,14 +271,14 @@ class TestLook(HostTestCase):
         disk.write_text('')
         link = self.folder / 'ip-10.0.0.1:3260-iscsi-iqn-lun-1'
         link.symlink_to(disk)
-        domain = domains.Domain(
+        domain = Domain(
             WEB, 'i', 'running', False, True, '', {str(link): VOLUME}
         )
         self.assertEqual({}, local.by_device([domain]))
         self.useFixture(fixtures.MonkeyPatch('os.path.realpath', lambda p: {
             '/dev/disk/by-path/x': '/dev/sdb'
         }[p]))  # fmt: skip
-        domain = domains.Domain(
+        domain = Domain(
             WEB, 'i', 'running', False, True, '',
             {'/dev/disk/by-path/x': VOLUME, 'volumes/volume-2': 'volume-2'},
         )  # fmt: skip

@@ -8,12 +8,17 @@ from collections.abc import Mapping
 import json
 from typing import Any
 
-from nova_recovery.cloud import records
+from nova_recovery.cloud.records import (
+    BlockDevice,
+    Migration,
+    Server,
+    ServerFacts,
+)
 
 UUID = '3f57699a-e773-4650-a443-b4b37eed5a06'
 
 
-def server(**fields: Any) -> records.Server:
+def server(**fields: Any) -> Server:
     """A server that is shut down on np-rcc54."""
     usual: dict[str, Any] = {
         'uuid': UUID,
@@ -34,10 +39,10 @@ def server(**fields: Any) -> records.Server:
         'locked': False,
         'hidden': False,
     }
-    return records.Server(**{**usual, **fields})
+    return Server(**{**usual, **fields})
 
 
-def device(number: int, **fields: Any) -> records.BlockDevice:
+def device(number: int, **fields: Any) -> BlockDevice:
     """A volume by rbd; the first one is booted from."""
     usual: dict[str, Any] = {
         'id': number,
@@ -53,10 +58,10 @@ def device(number: int, **fields: Any) -> records.BlockDevice:
         'delete_on_termination': False,
         'tag': None,
     }
-    return records.BlockDevice(**{**usual, **fields})
+    return BlockDevice(**{**usual, **fields})
 
 
-def image_disk(number: int = 0, **fields: Any) -> records.BlockDevice:
+def image_disk(number: int = 0, **fields: Any) -> BlockDevice:
     """A disk from an image, in the instances directory."""
     usual: dict[str, Any] = {
         'volume_id': None,
@@ -68,7 +73,7 @@ def image_disk(number: int = 0, **fields: Any) -> records.BlockDevice:
     return device(number, **{**usual, **fields})
 
 
-def migration(number: int, **fields: Any) -> records.Migration:
+def migration(number: int, **fields: Any) -> Migration:
     """An evacuation away from np-rcc46 that it didn't clean up after."""
     usual: dict[str, Any] = {
         'id': number,
@@ -83,18 +88,18 @@ def migration(number: int, **fields: Any) -> records.Migration:
         'deleted': False,
         'created_at': None,
     }
-    return records.Migration(**{**usual, **fields})
+    return Migration(**{**usual, **fields})
 
 
 def facts(
-    own: records.Server | None = None,
+    own: Server | None = None,
     *,
     extra: Mapping[str, Any] | None = None,
-    devices: tuple[records.BlockDevice, ...] | None = None,
+    devices: tuple[BlockDevice, ...] | None = None,
     specs: Mapping[str, str] | None = None,
     image: Mapping[str, str] | None = None,
     **fields: Any,
-) -> records.ServerFacts:
+) -> ServerFacts:
     """What the databases know of a server that boots from a volume.
 
     :param extra: columns of ``instance_extra``, as plain data
@@ -118,4 +123,4 @@ def facts(
         'shares': 0,
         'flavor': {'vcpus': 2, 'extra_specs': dict(specs or {})},
     }
-    return records.ServerFacts(**{**usual, **fields})
+    return ServerFacts(**{**usual, **fields})

@@ -9,39 +9,39 @@ from unittest import mock
 
 import fixtures
 
-from nova_recovery.engine import plan as plan_module
-from nova_recovery import exceptions
 from nova_recovery import procedures
-from tests import base
+from nova_recovery.engine.plan import Item, Plan, Step
+from nova_recovery.exceptions import ClaimLost, Conflict
+from tests.base import TestCase
 
 MARKER = 'nova-recovery run=1a2b3c4d by=anna@ctl1'
 OTHER = 'nova-recovery run=99999999 by=bob@ctl2'
-CLAIM = plan_module.Item(
+CLAIM = Item(
     'claim-host:np-rcc54',
     'claim-host',
     'host:np-rcc54',
     'np-rcc54',
     {'cell': 'cell1', 'service_id': 7, 'report_count': 4711},
 )
-MOVE = plan_module.Item(
+MOVE = Item(
     'move-record:u1', 'move-record', 'server:u1', 'web', {}, (CLAIM.subject,)
 )
-CLAIM_SERVER = plan_module.Item(
+CLAIM_SERVER = Item(
     'claim-server:u1',
     'claim-server',
     'server:u1',
     'web',
     {'cell': 'cell1', 'uuid': 'u1'},
 )
-REBOOT = plan_module.Item('reboot-server:u1', 'reboot-server', 'server:u1', '')
+REBOOT = Item('reboot-server:u1', 'reboot-server', 'server:u1', '')
 
 
-def plan(*items: plan_module.Item) -> plan_module.Plan:
+def plan(*items: Item) -> Plan:
     """A plan of one step."""
-    return plan_module.Plan('p', '', {}, (plan_module.Step('s', '', items),))
+    return Plan('p', '', {}, (Step('s', '', items),))
 
 
-class GuardTest(base.TestCase):
+class GuardTest(TestCase):
     """What the cloud says when a change is about to be made.
 
     :ivar row: the dead host's row of ``services``
@@ -65,19 +65,13 @@ class GuardTest(base.TestCase):
                 )
             )
 
-    def confirm(
-        self, item: plan_module.Item, *items: plan_module.Item
-    ) -> None:
+    def confirm(self, item: Item, *items: Item) -> None:
         guard = procedures.guard(plan(*items), mock.Mock(), MARKER)
         assert guard is not None
         guard(item)
 
-    def lost(self, item: plan_module.Item, *items: plan_module.Item) -> str:
-        return str(
-            self.assertRaises(
-                exceptions.ClaimLost, self.confirm, item, *items
-            )
-        )
+    def lost(self, item: Item, *items: Item) -> str:
+        return str(self.assertRaises(ClaimLost, self.confirm, item, *items))
 
     def test_a_plan_that_claims_nothing_is_not_guarded(self) -> None:
         self.assertIsNone(procedures.guard(plan(MOVE), mock.Mock(), MARKER))
@@ -102,10 +96,7 @@ class GuardTest(base.TestCase):
         ):
             self.holder = holder
             error = self.assertRaises(
-                exceptions.Conflict,
-                self.confirm,
-                REBOOT,
-                *(CLAIM_SERVER, REBOOT),
+                Conflict, self.confirm, REBOOT, *(CLAIM_SERVER, REBOOT)
             )
             self.assertIn('web', str(error))
             self.assertIn(told, str(error))
@@ -130,4 +121,4 @@ class GuardTest(base.TestCase):
         assert guard is not None
         guard(MOVE)
         self.row['disabled_reason'] = OTHER
-        self.assertRaises(exceptions.ClaimLost, guard, MOVE)
+        self.assertRaises(ClaimLost, guard, MOVE)

@@ -8,16 +8,17 @@ from typing import Any
 
 import fixtures
 
-from nova_recovery.cloud import held
-from nova_recovery.cloud import records
+from nova_recovery.cloud.held import Volumes
+from nova_recovery.cloud.records import Server
 from nova_recovery.procedures import reboot
-from tests import base
+from nova_recovery.procedures.reboot import Request, Situation
+from tests.base import TestCase
 from tests.unit.procedures import rows
 
 UP = {'np-rcc54': 'up', 'np-rcc46': 'up'}
 
 
-def server(number: int, **fields: Any) -> records.Server:
+def server(number: int, **fields: Any) -> Server:
     """An active server on np-rcc54."""
     return rows.server(
         **{
@@ -31,14 +32,14 @@ def server(number: int, **fields: Any) -> records.Server:
 
 
 def situation(
-    *servers: records.Server,
+    *servers: Server,
     computes: dict[str, str] | None = UP,
     holders: dict[str, str] | None = None,
     unreachable: dict[str, str] | None = None,
     **more: Any,
-) -> reboot.Situation:
+) -> Situation:
     """These servers on computes that are up, claimed by nobody."""
-    return reboot.Situation(
+    return Situation(
         servers,
         computes,
         holders or {},
@@ -48,13 +49,13 @@ def situation(
     )
 
 
-def decided(found: reboot.Situation) -> Any:
+def decided(found: Situation) -> Any:
     """The plan to reboot them all."""
     uuids = tuple(server.uuid for server in found.servers)
-    return reboot.decide(reboot.Request(uuids, 30, 300, 2), found)
+    return reboot.decide(Request(uuids, 30, 300, 2), found)
 
 
-class PlanTest(base.TestCase):
+class PlanTest(TestCase):
     def test_claimed_sent_once_given_back(self) -> None:
         plan = decided(
             situation(server(2), server(1, vm_state='stopped', power_state=4))
@@ -82,15 +83,13 @@ class PlanTest(base.TestCase):
         self.assertEqual(300, item.data['patience'])
 
     def test_what_was_asked_before_is_known_to_be_old(self) -> None:
-        plan = decided(
-            situation(server(1), server(2), marks={'uuid-1': 42})
-        )
+        plan = decided(situation(server(1), server(2), marks={'uuid-1': 42}))
         (step,) = [one for one in plan.steps if one.name == 'reboot']
         self.assertEqual([42, 0], [i.data['mark'] for i in step.items])
 
     def test_the_order_of_the_databases_is_of_no_account(self) -> None:
         servers = [server(1), server(2), server(3)]
-        request = reboot.Request(tuple(one.uuid for one in servers))
+        request = Request(tuple(one.uuid for one in servers))
         self.assertEqual(
             reboot.decide(request, situation(*servers)).digest,
             reboot.decide(request, situation(*reversed(servers))).digest,
@@ -100,8 +99,8 @@ class PlanTest(base.TestCase):
         self.assertEqual((), decided(situation()).steps)
 
 
-class GatesTest(base.TestCase):
-    def blocking(self, found: reboot.Situation) -> list[tuple[str, str, str]]:
+class GatesTest(TestCase):
+    def blocking(self, found: Situation) -> list[tuple[str, str, str]]:
         return [
             (gate.name, gate.state, gate.observed)
             for gate in reboot.gates(found, frozenset())
@@ -191,7 +190,7 @@ class GatesTest(base.TestCase):
         )
 
     def test_a_volume_that_the_reboot_would_make_nova_forget(self) -> None:
-        volumes = {'uuid-1': held.Volumes(lost=('v1',), unnamed=('v2',))}
+        volumes = {'uuid-1': Volumes(lost=('v1',), unnamed=('v2',))}
         found = situation(server(1), volumes=volumes)
         gates = [g for g in reboot.gates(found, frozenset()) if g.blocks]
         self.assertEqual(
@@ -209,7 +208,7 @@ class GatesTest(base.TestCase):
 
     def test_a_cinder_that_does_not_answer(self) -> None:
         found = situation(
-            server(1), volumes={'uuid-1': held.Volumes(unknown='refused')}
+            server(1), volumes={'uuid-1': Volumes(unknown='refused')}
         )
         ((name, state, _),) = self.blocking(found)
         self.assertEqual(('volumes-held', 'unknown'), (name, state))
@@ -218,7 +217,7 @@ class GatesTest(base.TestCase):
         asked: list[str] = []
         gone, there = server(1), server(2)
 
-        def live(cloud: Any, uuids: Any) -> list[records.Server]:
+        def live(cloud: Any, uuids: Any) -> list[Server]:
             asked.extend(uuids)
             return [one for one in (there,) if one.uuid in asked]
 

@@ -7,27 +7,28 @@ from __future__ import annotations
 from typing import Any
 
 from nova_recovery.engine.plan import Plan
-from nova_recovery.procedures.disaster import guests
 from nova_recovery.procedures import reboot_guests
-from tests import base
+from nova_recovery.procedures.disaster.guests import Address, Reach, Request
+from nova_recovery.procedures.reboot_guests import Situation
+from tests.base import TestCase
 from tests.unit.procedures import rows
 
 TIMES = {'connect': 1, 'answer': 2, 'reach': 3, 'settle': 4, 'patience': 5}
-REACH = guests.Reach((guests.Address('10.0.0.5', ('demo-net', 'n1')),))
+REACH = Reach((Address('10.0.0.5', ('demo-net', 'n1')),))
 
 
-def decided(reach: guests.Reach = REACH, **values: Any) -> Plan:
+def decided(reach: Reach = REACH, **values: Any) -> Plan:
     found = {'holders': {}, 'movers': {}}
     for name in list(found):
         found[name] = values.pop(name, {})
     server = rows.server(**{'vm_state': 'active', **values})
-    request = guests.Request(
+    request = Request(
         ssh=True, servers=(server.uuid,), keys={'user': 'recovery_user'},
         times=TIMES,
     )  # fmt: skip
     return reboot_guests.decide(
         request,
-        reboot_guests.Situation(
+        Situation(
             servers=(server,),
             metadata={server.uuid: {'recovery_user': 'debian'}},
             reach={server.uuid: reach},
@@ -37,7 +38,7 @@ def decided(reach: guests.Reach = REACH, **values: Any) -> Plan:
     )
 
 
-class TestPlan(base.TestCase):
+class TestPlan(TestCase):
     def test_the_claim_is_kept_while_the_guest_is_in_doubt(self) -> None:
         plan = decided()
         claim, guest, release = plan.items()
@@ -52,7 +53,7 @@ class TestPlan(base.TestCase):
         self.assertFalse(plan.blocked)
 
     def test_no_way_in(self) -> None:
-        plan = decided(guests.Reach())
+        plan = decided(Reach())
         self.assertEqual([], list(plan.items()))
         (why,) = plan.left_out.values()
         self.assertIn('it has no address', why)

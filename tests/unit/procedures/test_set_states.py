@@ -6,24 +6,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from nova_recovery.cloud import records
-from nova_recovery import exceptions
-from nova_recovery.procedures import set_states
-from nova_recovery.procedures import show_servers
-from tests import base
+from nova_recovery.cloud.records import Server
+from nova_recovery.exceptions import UsageError
+from nova_recovery.procedures import set_states, show_servers
+from nova_recovery.procedures.set_states import Request, Situation
+from tests.base import TestCase
 from tests.unit.procedures import rows
 
+
 def decided(
-    found: records.Server,
+    found: Server,
     runs: bool | None = None,
     alive: bool | None = None,
     **wanted: Any,
 ) -> Any:
     """The plan to set the states of a server."""
-    request = set_states.Request(uuid=rows.UUID, cell='cell1', **wanted)
-    return set_states.decide(
-        request, set_states.Situation(found, runs, alive)
-    )
+    request = Request(uuid=rows.UUID, cell='cell1', **wanted)
+    return set_states.decide(request, Situation(found, runs, alive))
 
 
 def values(plan: Any) -> tuple[Any, Any, Any]:
@@ -33,7 +32,7 @@ def values(plan: Any) -> tuple[Any, Any, Any]:
     return wanted['vm_state'], wanted['power_state'], wanted['task_state']
 
 
-class WordsTest(base.TestCase):
+class WordsTest(TestCase):
     def test_a_power_state_by_name_or_number(self) -> None:
         for words, number in (
             (('nostate', '0'), 0),
@@ -48,32 +47,24 @@ class WordsTest(base.TestCase):
 
     def test_a_power_state_of_2012_is_refused_with_todays_word(self) -> None:
         for word in ('5', 'shutoff', 'SHUTOFF', 'off', '2'):
-            error = self.assertRaises(
-                exceptions.UsageError, set_states.power_state, word
-            )
+            error = self.assertRaises(UsageError, set_states.power_state, word)
             self.assertIn('UNKNOWN', str(error))
             self.assertIn('shutdown (4)', str(error))
 
     def test_what_is_no_power_state(self) -> None:
         for word in ('', '8', '-1', '4.0', 'active', '²', 'up'):
-            error = self.assertRaises(
-                exceptions.UsageError, set_states.power_state, word
-            )
+            error = self.assertRaises(UsageError, set_states.power_state, word)
             self.assertIn('running (1)', str(error))
             self.assertNotIn('2012', str(error))
 
     def test_a_vm_state_of_2012_is_refused_with_todays_word(self) -> None:
         for word in ('shutoff', 'SHUTOFF', 'shutdown'):
-            error = self.assertRaises(
-                exceptions.UsageError, set_states.vm_state, word
-            )
+            error = self.assertRaises(UsageError, set_states.vm_state, word)
             self.assertIn('a server that is off is stopped', str(error))
 
     def test_states_that_only_nova_makes(self) -> None:
         for word in ('building', 'deleted', 'resized', 'shelved_offloaded'):
-            error = self.assertRaises(
-                exceptions.UsageError, set_states.vm_state, word
-            )
+            error = self.assertRaises(UsageError, set_states.vm_state, word)
             self.assertIn('stopped', str(error))
             self.assertNotIn('2012', str(error))
 
@@ -84,7 +75,7 @@ class WordsTest(base.TestCase):
         self.assertEqual('', show_servers.power(None))
 
 
-class ValuesTest(base.TestCase):
+class ValuesTest(TestCase):
     def test_a_new_state_takes_its_power_state_along(self) -> None:
         for state, power in (
             ('active', 1),
@@ -124,7 +115,7 @@ class ValuesTest(base.TestCase):
             ('suspended', 1),
         ):
             error = self.assertRaises(
-                exceptions.UsageError,
+                UsageError,
                 decided,
                 rows.server(),
                 vm_state=state,
@@ -133,9 +124,7 @@ class ValuesTest(base.TestCase):
             self.assertIn(f'with {state} go', str(error))
 
     def test_a_power_state_must_fit_the_state_that_stays(self) -> None:
-        self.assertRaises(
-            exceptions.UsageError, decided, rows.server(), power_state=1
-        )
+        self.assertRaises(UsageError, decided, rows.server(), power_state=1)
         plan = decided(rows.server(power_state=5), power_state=4)
         self.assertEqual(('stopped', 4, None), values(plan))
 
@@ -143,7 +132,7 @@ class ValuesTest(base.TestCase):
         self,
     ) -> None:
         error = self.assertRaises(
-            exceptions.UsageError,
+            UsageError,
             decided,
             rows.server(vm_state='resized', power_state=1),
             power_state=4,
@@ -179,7 +168,7 @@ class ValuesTest(base.TestCase):
         )
 
 
-class GatesTest(base.TestCase):
+class GatesTest(TestCase):
     def gate(self, plan: Any, name: str) -> Any:
         (gate,) = [gate for gate in plan.gates if gate.name == name]
         return gate
@@ -221,10 +210,10 @@ class GatesTest(base.TestCase):
         self.assertIn('may be at it', self.gate(plan, 'no-task').observed)
 
 
-class NotesTest(base.TestCase):
+class NotesTest(TestCase):
     API = 'openstack server set --state'
 
-    def says(self, found: records.Server, **wanted: Any) -> str:
+    def says(self, found: Server, **wanted: Any) -> str:
         return '\n'.join(decided(found, **wanted).notes)
 
     def test_the_api_is_named_where_it_does_the_same(self) -> None:

@@ -8,29 +8,30 @@ import datetime
 from typing import Any
 from unittest import mock
 
-from nova_recovery.changes import purge_queue
-from nova_recovery.cloud import bus
-from nova_recovery.cloud import cells
-from nova_recovery.cloud import records
-from nova_recovery.cloud import settings
-from nova_recovery.engine import change
-from nova_recovery import exceptions
-from nova_recovery.procedures import bus_purge
 from nova_recovery import readiness
+from nova_recovery.changes import purge_queue
+from nova_recovery.changes.purge_queue import PurgeQueue
+from nova_recovery.cloud import bus, cells
+from nova_recovery.cloud.bus import Bus, BusUnavailable, Queue
+from nova_recovery.cloud.records import Service
+from nova_recovery.cloud.settings import BusSettings
+from nova_recovery.engine.change import Observed, State
+from nova_recovery.exceptions import NotRevertible
+from nova_recovery.procedures import bus_purge
+from nova_recovery.procedures.bus_purge import Waiting
 from nova_recovery.readiness import bus as probe
-from tests import base
+from nova_recovery.readiness import Row
+from nova_recovery.readiness.bus import Wanted
+from tests.base import TestCase
 
 
-class TestUrl(base.TestCase):
+class TestUrl(TestCase):
     def test_several_servers_and_what_is_quoted(self) -> None:
         servers, vhost = bus.parse(
             'rabbit://nova:a%40b%2F@mq1:5673,nova:x@[fd00::1]/%2Fcell1'
         )
         self.assertEqual(
-            [
-                ('mq1', 5673, 'nova', 'a@b/'),
-                ('fd00::1', 5672, 'nova', 'x'),
-            ],
+            [('mq1', 5673, 'nova', 'a@b/'), ('fd00::1', 5672, 'nova', 'x')],
             [(s.host, s.port, s.user, s.password) for s in servers],
         )
         self.assertEqual('/cell1', vhost)
@@ -52,14 +53,12 @@ class TestUrl(base.TestCase):
             'rabbit:///',
             'rabbit://u:hunter2@mq:notaport/',
         ):
-            found = bus.Bus('cell1', settings.BusSettings(url))
-            error = self.assertRaises(bus.BusUnavailable, found.members)
+            found = Bus('cell1', BusSettings(url))
+            error = self.assertRaises(BusUnavailable, found.members)
             self.assertNotIn('hunter2', f'{error} {found!r}')
 
     def test_a_bus_never_shows_its_password(self) -> None:
-        found = bus.Bus(
-            'cell1', settings.BusSettings('rabbit://u:hunter2@mq/')
-        )
+        found = Bus('cell1', BusSettings('rabbit://u:hunter2@mq/'))
         self.assertNotIn('hunter2', repr(found) + repr(found.servers))
 
     def test_a_template_is_rendered_as_nova_does(self) -> None:
@@ -80,25 +79,19 @@ class TestUrl(base.TestCase):
         )
 
 
-class TestJudge(base.TestCase):
-    COMPUTE = probe.Wanted(
-        'compute.h1', 'compute/h1', 'nova-compute', 'h1'
-    )
-    SCHEDULER = probe.Wanted(
-        'scheduler', 'control/nova-scheduler', 'nova-scheduler'
-    )
+class TestJudge(TestCase):
+    COMPUTE = Wanted('compute.h1', 'compute/h1', 'nova-compute', 'h1')
+    SCHEDULER = Wanted('scheduler', 'control/nova-scheduler', 'nova-scheduler')
 
-    def rows(
-        self, wanted: probe.Wanted, queue: bus.Queue | None
-    ) -> list[readiness.Row]:
+    def rows(self, wanted: Wanted, queue: Queue | None) -> list[Row]:
         return list(probe.judge([wanted], {wanted.queue: queue}))
 
     def test_who_listens_works_off_what_waits(self) -> None:
         for wanted in (self.COMPUTE, self.SCHEDULER):
-            self.assertEqual([], self.rows(wanted, bus.Queue(9, 1)))
+            self.assertEqual([], self.rows(wanted, Queue(9, 1)))
 
     def test_messages_of_a_host_that_is_down(self) -> None:
-        (row,) = self.rows(self.COMPUTE, bus.Queue(3, 0))
+        (row,) = self.rows(self.COMPUTE, Queue(3, 0))
         self.assertEqual(readiness.NO_GO, row.state)
         self.assertIn('3 messages', row.observed)
         self.assertIn('--purge', row.remedy)
@@ -106,12 +99,12 @@ class TestJudge(base.TestCase):
         self.assertEqual((), row.behind)
 
     def test_nobody_listens_because_the_host_is_down(self) -> None:
-        for queue in (None, bus.Queue(0, 0)):
+        for queue in (None, Queue(0, 0)):
             (row,) = self.rows(self.COMPUTE, queue)
             self.assertEqual(('compute/h1',), row.behind)
 
     def test_messages_of_a_scheduler_are_not_purged(self) -> None:
-        (row,) = self.rows(self.SCHEDULER, bus.Queue(3, 0))
+        (row,) = self.rows(self.SCHEDULER, Queue(3, 0))
         self.assertNotIn('--purge', row.remedy)
         self.assertIn('restart nova-scheduler', row.remedy)
 
@@ -123,7 +116,7 @@ class TestJudge(base.TestCase):
         self.assertEqual(('bus/broker cell1',), row.behind)
 
     def test_one_server_of_a_bus_is_enough(self) -> None:
-        found = bus.Bus('cell1', settings.BusSettings('rabbit://a,b/'))
+        found = Bus('cell1', BusSettings('rabbit://a,b/'))
         for members, state in (
             ({'a:5672': '', 'b:5672': 'refused'}, readiness.GO),
             ({'a:5672': 'x', 'b:5672': 'refused'}, readiness.NO_GO),
@@ -137,8 +130,8 @@ class TestJudge(base.TestCase):
 
 def waiting(
     host: str = 'h1', consumers: int = 0, age: float | None = 60
-) -> bus_purge.Waiting:
-    service = records.Service(
+) -> Waiting:
+    service = Service(
         id=7,
         uuid=None,
         host=host,
@@ -153,10 +146,10 @@ def waiting(
         version=None,
         cell='cell1',
     )
-    return bus_purge.Waiting(service, bus.Queue(2, consumers), age)
+    return Waiting(service, Queue(2, consumers), age)
 
 
-class TestPlan(base.TestCase):
+class TestPlan(TestCase):
     def test_one_change_for_each_queue_by_name(self) -> None:
         plan = bus_purge.decide([waiting('h1'), waiting('h2')], None, 15)
         self.assertEqual(
@@ -177,44 +170,30 @@ class TestPlan(base.TestCase):
         self.assertEqual([], list(plan.items()))
 
     def test_the_host_came_back_since(self) -> None:
-        self.assertEqual(
-            change.State.NEITHER, self.observe(bus.Queue(2, 1), 40).state
-        )
-        self.assertEqual(
-            change.State.NEITHER, self.observe(bus.Queue(2, 0), 41).state
-        )
+        self.assertEqual(State.NEITHER, self.observe(Queue(2, 1), 40).state)
+        self.assertEqual(State.NEITHER, self.observe(Queue(2, 0), 41).state)
 
     def test_what_is_purged_is_purged(self) -> None:
-        for queue in (None, bus.Queue(0, 0)):
-            self.assertEqual(
-                change.State.AFTER, self.observe(queue, 40).state
-            )
+        for queue in (None, Queue(0, 0)):
+            self.assertEqual(State.AFTER, self.observe(queue, 40).state)
 
     def test_what_waits_may_be_purged(self) -> None:
-        found = self.observe(bus.Queue(5, 0), 40)
-        self.assertEqual(change.State.BEFORE, found.state)
+        found = self.observe(Queue(5, 0), 40)
+        self.assertEqual(State.BEFORE, found.state)
         self.assertEqual({'messages': 5}, found.image)
 
     def test_there_is_no_way_back(self) -> None:
         (item,) = bus_purge.decide([waiting()], None, 15).items()
         self.assertRaises(
-            exceptions.NotRevertible,
-            purge_queue.PurgeQueue().revert,
-            item,
-            mock.Mock(),
-            mock.Mock(),
+            NotRevertible, PurgeQueue().revert, item, mock.Mock(), mock.Mock()
         )
 
-    def observe(
-        self, queue: bus.Queue | None, reports: int
-    ) -> change.Observed:
+    def observe(self, queue: Queue | None, reports: int) -> Observed:
         (item,) = bus_purge.decide([waiting()], None, 15).items()
         own: Any = mock.Mock()
         own.queues.return_value = {'compute.h1': queue}
         with (
             mock.patch.object(purge_queue, '_bus', return_value=own),
-            mock.patch.object(
-                purge_queue, '_reports', return_value=reports
-            ),
+            mock.patch.object(purge_queue, '_reports', return_value=reports),
         ):
-            return purge_queue.PurgeQueue().observe(item, mock.Mock(), None)
+            return PurgeQueue().observe(item, mock.Mock(), None)

@@ -7,9 +7,9 @@ from __future__ import annotations
 from typing import Any
 
 from nova_recovery import readiness
-from nova_recovery.readiness import age
-from nova_recovery.readiness import database
-from tests import base
+from nova_recovery.readiness import age, database, Row
+from nova_recovery.readiness.age import Marks
+from tests.base import TestCase
 
 MEMBER = {
     'read_only': 'OFF',
@@ -36,10 +36,8 @@ def cluster(**changed: dict[str, str]) -> dict[str, Any]:
     }
 
 
-class TestDatabase(base.TestCase):
-    def rows(
-        self, answer: Any, members: Any = None
-    ) -> list[readiness.Row]:
+class TestDatabase(TestCase):
+    def rows(self, answer: Any, members: Any = None) -> list[Row]:
         return list(
             database.judge('API, cell1', 'vip:3306', answer, members or {})
         )
@@ -122,8 +120,7 @@ class TestDatabase(base.TestCase):
         self.assertEqual(
             ['10.0.0.1:3306', 'db1:3307', 'db2:3307', 'db3:3307'],
             database.addresses(
-                {**MEMBER, 'wsrep_incoming_addresses': '10.0.0.1,AUTO,'},
-                3307,
+                {**MEMBER, 'wsrep_incoming_addresses': '10.0.0.1,AUTO,'}, 3307
             ),
         )
 
@@ -132,20 +129,20 @@ class TestDatabase(base.TestCase):
         self.assertEqual(('db1', 3306), database.split('db1'))
 
 
-class TestAge(base.TestCase):
-    BEFORE = age.Marks(
+class TestAge(TestCase):
+    BEFORE = Marks(
         {'instances': 10, 'instance_actions': 500, 'migrations': None},
         {7: ('nova-compute host1', 900), 8: ('nova-compute host2', 900)},
     )
 
-    def judge(self, now: age.Marks) -> readiness.Row:
+    def judge(self, now: Marks) -> Row:
         return age.judge(
             'cell:cell1', self.BEFORE, now, '2026-11-22T01:00:00Z', 'nova'
         )
 
     def test_what_went_on_is_not_older(self) -> None:
         row = self.judge(
-            age.Marks(
+            Marks(
                 {'instances': 10, 'instance_actions': 501, 'migrations': 2},
                 {7: ('nova-compute host1', 900)},
             )
@@ -154,9 +151,7 @@ class TestAge(base.TestCase):
         self.assertIn('instance_actions 501 (was 500)', row.observed)
 
     def test_a_lower_id_is_named_with_both(self) -> None:
-        row = self.judge(
-            age.Marks({'instances': 10, 'instance_actions': 480}, {})
-        )
+        row = self.judge(Marks({'instances': 10, 'instance_actions': 480}, {}))
         self.assertEqual(readiness.NO_GO, row.state)
         self.assertIn(
             'instance_actions id 480, 500 in the snapshot', row.observed
@@ -165,18 +160,15 @@ class TestAge(base.TestCase):
 
     def test_an_emptied_table_is_older(self) -> None:
         row = self.judge(
-            age.Marks({'instances': None, 'instance_actions': 500}, {})
+            Marks({'instances': None, 'instance_actions': 500}, {})
         )
         self.assertIn('instances id none, 10', row.observed)
 
     def test_heartbeats_only_grow(self) -> None:
         row = self.judge(
-            age.Marks(
+            Marks(
                 self.BEFORE.numbers,
-                {
-                    7: ('nova-compute host1', 899),
-                    8: ('nova-compute host2', 3),
-                },
+                {7: ('nova-compute host1', 899), 8: ('nova-compute host2', 3)},
             )
         )
         self.assertEqual(readiness.NO_GO, row.state)
@@ -188,18 +180,18 @@ class TestAge(base.TestCase):
 
     def test_a_service_that_was_made_anew_counts_from_zero(self) -> None:
         row = self.judge(
-            age.Marks(self.BEFORE.numbers, {9: ('nova-compute host1', 1)})
+            Marks(self.BEFORE.numbers, {9: ('nova-compute host1', 1)})
         )
         self.assertEqual(readiness.GO, row.state)
 
     def test_cinder_by_its_newest_time(self) -> None:
-        before = age.Marks({'volumes': '2026-11-22T10:00:00'})
+        before = Marks({'volumes': '2026-11-22T10:00:00'})
         for then, state in (
             ('2026-11-22T10:00:00', readiness.GO),
             ('2026-11-22T09:59:59', readiness.NO_GO),
         ):
             row = age.judge(
-                'cinder', before, age.Marks({'volumes': then}), '', 'cinder'
+                'cinder', before, Marks({'volumes': then}), '', 'cinder'
             )
             self.assertEqual(state, row.state)
         self.assertIn('volumes updated_at 2026-11-22T09:59:59Z', row.observed)

@@ -12,15 +12,15 @@ from unittest import mock
 
 import fixtures
 
-from nova_recovery.host import domains
-from nova_recovery.host import iscsi
-from nova_recovery.host import mounts
-from nova_recovery.host import multipath
 from nova_recovery import readiness
-from nova_recovery.readiness import local
-from nova_recovery.snapshot import reading
-from nova_recovery.snapshot import writing
-from tests import base
+from nova_recovery.host import domains, mounts, multipath
+from nova_recovery.host.iscsi import Session
+from nova_recovery.host.multipath import Paths
+from nova_recovery.readiness import local, Site
+from nova_recovery.readiness.local import Probe
+from nova_recovery.snapshot.reading import Snapshot
+from nova_recovery.snapshot.writing import Writer
+from tests.base import TestCase
 
 NFS = {'/': '/dev/sda1', '/var/lib/nova/instances': 'nas:/instances'}
 PATH = '/var/lib/nova/instances'
@@ -50,7 +50,7 @@ XML = """\
 """
 
 
-class TestStorage(base.TestCase):
+class TestStorage(TestCase):
     def test_mounted_as_it_was(self) -> None:
         row = local.storage(PATH, NFS, NFS, '')
         self.assertEqual(readiness.GO, row.state)
@@ -79,14 +79,14 @@ class TestStorage(base.TestCase):
         )
 
 
-class TestSessions(base.TestCase):
+class TestSessions(TestCase):
     BEFORE = (
         {'target': 'iqn:host', 'portal': 'p:3260', 'volume': None},
         {'target': 'iqn:volume-1', 'portal': 'p:3260', 'volume': 'v1'},
     )
 
-    def session(self, target: str) -> iscsi.Session:
-        return iscsi.Session(target, 'p:3260', 'LOGGED_IN', 1, 'sdb', None)
+    def session(self, target: str) -> Session:
+        return Session(target, 'p:3260', 'LOGGED_IN', 1, 'sdb', None)
 
     def test_those_of_volumes_come_back_with_their_servers(self) -> None:
         row = local.sessions(self.BEFORE, [self.session('iqn:host')], {})
@@ -108,14 +108,12 @@ class TestSessions(base.TestCase):
         self.assertIn('portal p:3260: refused', row.observed)
 
 
-class TestMultipath(base.TestCase):
+class TestMultipath(TestCase):
     def test_paths_that_failed(self) -> None:
         self.assertEqual(
             {
-                'mpatha': multipath.Paths(('sdc',), ('sdd',)),
-                '36001405aaaaaaaaaaaaaaaaaaaaaaaaa': multipath.Paths(
-                    ('sde', 'sdf')
-                ),
+                'mpatha': Paths(('sdc',), ('sdd',)),
+                '36001405aaaaaaaaaaaaaaaaaaaaaaaaa': Paths(('sde', 'sdf')),
             },
             multipath.parse(MULTIPATH),
         )
@@ -124,7 +122,7 @@ class TestMultipath(base.TestCase):
         self.assertEqual({}, multipath.parse(''))
 
 
-class TestHost(base.TestCase):
+class TestHost(TestCase):
     """All of it, on this machine, with a snapshot."""
 
     def setUp(self) -> None:
@@ -134,7 +132,7 @@ class TestHost(base.TestCase):
         (self.path / 'u1').mkdir(parents=True)
         (self.path / 'u1' / 'disk').touch()
         self.snapshot = self.home / 'host.snapshot'
-        with writing.Writer(str(self.snapshot)) as writer:
+        with Writer(str(self.snapshot)) as writer:
             writer.source('host:h1', 'host')
             writer.part(
                 'mounts',
@@ -144,9 +142,7 @@ class TestHost(base.TestCase):
             writer.part(
                 'domains',
                 'host:h1',
-                [
-                    ('u1', 'i-1', 'running', 0, 1, XML.format(path=self.path)),
-                ],
+                [('u1', 'i-1', 'running', 0, 1, XML.format(path=self.path))],
             )
             writer.finish()
 
@@ -154,14 +150,12 @@ class TestHost(base.TestCase):
         cloud: Any = mock.Mock()
         cloud.nova.host = host
         cloud.nova.instances_path = str(self.path)
-        snapshot = reading.Snapshot(str(self.snapshot)) if named else None
-        site = readiness.Site(cloud, snapshot, local=True)
-        return {row.subject: row for row in local.Probe().rows(site)}
+        snapshot = Snapshot(str(self.snapshot)) if named else None
+        site = Site(cloud, snapshot, local=True)
+        return {row.subject: row for row in Probe().rows(site)}
 
     def test_nothing_is_looked_at_unasked(self) -> None:
-        self.assertEqual(
-            [], list(local.Probe().rows(readiness.Site(mock.Mock())))
-        )
+        self.assertEqual([], list(Probe().rows(Site(mock.Mock()))))
 
     def test_a_host_that_is_as_it_was(self) -> None:
         rows = self.rows()
@@ -188,6 +182,4 @@ class TestHost(base.TestCase):
         self.assertEqual(readiness.GO, self.rows(named=False)['h1'].state)
 
     def test_files_of_disks_are_those_without_a_serial(self) -> None:
-        self.assertEqual(
-            ['/i/u1/disk'], domains.files(XML.format(path='/i'))
-        )
+        self.assertEqual(['/i/u1/disk'], domains.files(XML.format(path='/i')))

@@ -10,19 +10,19 @@ import time
 from typing import Any
 from unittest import mock
 
-from nova_recovery import exceptions
 from nova_recovery import readiness
-from nova_recovery.readiness import bounded
-from tests import base
+from nova_recovery.exceptions import (
+    ApiUnavailable,
+    ConfigError,
+    DatabaseUnavailable,
+)
+from nova_recovery.readiness import bounded, Row, Site
+from tests.base import TestCase
 
 
-def row(
-    name: str, state: str = readiness.NO_GO, *behind: str
-) -> readiness.Row:
+def row(name: str, state: str = readiness.NO_GO, *behind: str) -> Row:
     layer, _, subject = name.partition('/')
-    return readiness.Row(
-        layer, subject, state, 'seen', 'wanted', 'mend', behind
-    )
+    return Row(layer, subject, state, 'seen', 'wanted', 'mend', behind)
 
 
 class Probe:
@@ -30,14 +30,14 @@ class Probe:
 
     def __init__(
         self,
-        *rows: readiness.Row,
+        *rows: Row,
         needs: tuple[str, ...] = (),
         end: BaseException | threading.Event | None = None,
     ) -> None:
         self.needs = needs
         self._rows, self._end = rows, end
 
-    def rows(self, site: readiness.Site) -> Iterator[readiness.Row]:
+    def rows(self, site: Site) -> Iterator[Row]:
         yield from self._rows
         if isinstance(self._end, threading.Event):
             self._end.wait()
@@ -45,8 +45,8 @@ class Probe:
             raise self._end
 
 
-class TestSettled(base.TestCase):
-    def states(self, *rows: readiness.Row) -> dict[str, str]:
+class TestSettled(TestCase):
+    def states(self, *rows: Row) -> dict[str, str]:
         return {
             f'{one.layer}/{one.subject}': one.state
             for one in readiness.settled(rows)
@@ -111,12 +111,10 @@ class TestSettled(base.TestCase):
         self.assertEqual(rows[1:3], readiness.red(rows))
 
 
-class TestLook(base.TestCase):
-    def look(
-        self, layers: Any = None, **probes: Probe
-    ) -> list[readiness.Row]:
+class TestLook(TestCase):
+    def look(self, layers: Any = None, **probes: Probe) -> list[Row]:
         with mock.patch.object(readiness, 'load', return_value=probes):
-            return readiness.look(readiness.Site(mock.Mock()), layers)
+            return readiness.look(Site(mock.Mock()), layers)
 
     def test_rows_come_in_the_order_of_the_layers(self) -> None:
         rows = self.look(
@@ -141,9 +139,7 @@ class TestLook(base.TestCase):
             b=Probe(row('b/1', readiness.GO)),
         )
         self.assertLess(time.monotonic() - began, 5)
-        self.assertEqual(
-            ['go', 'unknown', 'go'], [one.state for one in rows]
-        )
+        self.assertEqual(['go', 'unknown', 'go'], [one.state for one in rows])
         self.assertIn('no answer within', rows[1].observed)
 
     def test_what_a_probe_needs_explains_all_its_rows(self) -> None:
@@ -151,21 +147,17 @@ class TestLook(base.TestCase):
             database=Probe(row('database/cell1')),
             quiet=Probe(
                 needs=('database/*',),
-                end=exceptions.DatabaseUnavailable('cell1', 'it is down'),
+                end=DatabaseUnavailable('cell1', 'it is down'),
             ),
         )
-        self.assertEqual(
-            ['no-go', 'waits'], [one.state for one in rows]
-        )
+        self.assertEqual(['no-go', 'waits'], [one.state for one in rows])
 
     def test_only_what_is_asked_for(self) -> None:
         rows = self.look({'a'}, a=Probe(row('a/1')), b=Probe(row('b/1')))
         self.assertEqual(['a'], [one.layer for one in rows])
 
     def test_a_layer_that_is_not_there_is_an_error(self) -> None:
-        self.assertRaises(
-            exceptions.ConfigError, self.look, {'nonsense'}, a=Probe()
-        )
+        self.assertRaises(ConfigError, self.look, {'nonsense'}, a=Probe())
 
     def test_every_layer_has_its_probe(self) -> None:
         self.assertEqual(
@@ -177,9 +169,9 @@ class TestLook(base.TestCase):
         )
 
 
-class TestSite(base.TestCase):
+class TestSite(TestCase):
     def test_probes_ask_the_same_thing_once(self) -> None:
-        site = readiness.Site(mock.Mock())
+        site = Site(mock.Mock())
         asked = mock.Mock(return_value=7)
         answers = bounded.each(
             {n: lambda: site.once('it', asked) for n in range(8)}, 5
@@ -188,12 +180,10 @@ class TestSite(base.TestCase):
         asked.assert_called_once_with()
 
     def test_an_error_is_each_ones(self) -> None:
-        site = readiness.Site(mock.Mock())
-        asked = mock.Mock(side_effect=exceptions.ApiUnavailable('down'))
+        site = Site(mock.Mock())
+        asked = mock.Mock(side_effect=ApiUnavailable('down'))
         for _ in range(2):
-            self.assertRaises(
-                exceptions.ApiUnavailable, site.once, 'it', asked
-            )
+            self.assertRaises(ApiUnavailable, site.once, 'it', asked)
         asked.assert_called_once_with()
 
     def test_the_next_look_asks_anew(self) -> None:
@@ -202,11 +192,11 @@ class TestSite(base.TestCase):
         class Counting:
             needs = ()
 
-            def rows(self, site: readiness.Site) -> list[readiness.Row]:
+            def rows(self, site: Site) -> list[Row]:
                 site.once('it', lambda: asked.append(1))
                 return []
 
-        site = readiness.Site(mock.Mock())
+        site = Site(mock.Mock())
         with mock.patch.object(
             readiness, 'load', return_value={'a': Counting()}
         ):
@@ -215,7 +205,7 @@ class TestSite(base.TestCase):
         self.assertEqual(2, len(asked))
 
 
-class TestBounded(base.TestCase):
+class TestBounded(TestCase):
     def test_answers_errors_and_silence(self) -> None:
         released = threading.Event()
         self.addCleanup(released.set)
@@ -244,7 +234,7 @@ class TestBounded(base.TestCase):
             'X: Unable to connect to http://api: refused',
             bounded.words(
                 type('X', (Exception,), {})(
-                    "Unable to connect to http://api: "
+                    'Unable to connect to http://api: '
                     "HTTPConnectionPool(host='api'): … refused'))"
                 )
             ),

@@ -11,22 +11,27 @@ import time
 from typing import Any
 import urllib.request
 
-from nova_recovery.cloud import network
-from nova_recovery.cloud import records
-from nova_recovery import exceptions
 from nova_recovery import readiness
-from nova_recovery.readiness import clocks
-from nova_recovery.readiness import compute
-from nova_recovery.readiness import control
+from nova_recovery.cloud.network import Port
+from nova_recovery.cloud.records import ComputeNode
+from nova_recovery.exceptions import ApiUnavailable, NotFound
+from nova_recovery.readiness import (
+    clocks,
+    compute,
+    control,
+    placement,
+    quiet,
+    Row,
+    Site,
+    volume,
+)
 from nova_recovery.readiness import network as network_probe
-from nova_recovery.readiness import placement
-from nova_recovery.readiness import quiet
-from nova_recovery.readiness import volume
-from tests import base
+from nova_recovery.readiness.quiet import Move
+from tests.base import TestCase
 
 
-class TestControl(base.TestCase):
-    def judge(self, *states: str, unheard: str = '') -> readiness.Row:
+class TestControl(TestCase):
+    def judge(self, *states: str, unheard: str = '') -> Row:
         return control.judge(
             'nova-conductor',
             [
@@ -52,11 +57,11 @@ class TestControl(base.TestCase):
         self.assertIn('nobody listens to conductor', row.observed)
 
 
-class TestVolume(base.TestCase):
+class TestVolume(TestCase):
     def test_all_answer(self) -> None:
-        (row,) = volume.judge({'a@x': None, 'b@y': None}, {
-            'a@x': 'up', 'b@y': 'up',
-        })
+        (row,) = volume.judge(
+            {'a@x': None, 'b@y': None}, {'a@x': 'up', 'b@y': 'up'}
+        )
         self.assertEqual(readiness.GO, row.state)
         self.assertIn('a@x, b@y', row.observed)
 
@@ -82,7 +87,7 @@ class TestVolume(base.TestCase):
         self.assertEqual(readiness.UNKNOWN, row.state)
 
 
-class TestCompute(base.TestCase):
+class TestCompute(TestCase):
     def judge(self, answers: Any = None, **states: str) -> Any:
         return list(
             compute.judge(
@@ -104,7 +109,7 @@ class TestCompute(base.TestCase):
 
     def test_what_is_not_well_has_a_row(self) -> None:
         rows = self.judge(
-            {'h2': exceptions.ApiUnavailable('HTTP 500')},
+            {'h2': ApiUnavailable('HTTP 500')},
             h1='down',
             h2='up',
             h3='unknown',
@@ -119,8 +124,8 @@ class TestCompute(base.TestCase):
         self.assertEqual(('gone', 'unknown'), (row.subject, row.state))
 
 
-class TestPlacement(base.TestCase):
-    NODE = records.ComputeNode(
+class TestPlacement(TestCase):
+    NODE = ComputeNode(
         id=1,
         uuid='u',
         host='h1',
@@ -147,13 +152,12 @@ class TestPlacement(base.TestCase):
 
     def test_bare_metal_has_a_class_of_its_own(self) -> None:
         self.assertEqual(
-            [],
-            placement.differences(self.NODE, {'CUSTOM_GOLD': {'total': 1}}),
+            [], placement.differences(self.NODE, {'CUSTOM_GOLD': {'total': 1}})
         )
 
     def test_what_is_missing_or_otherwise(self) -> None:
         for found, words in (
-            (exceptions.NotFound('x'), 'no resource provider u'),
+            (NotFound('x'), 'no resource provider u'),
             ({}, 'no inventory'),
             (
                 {'VCPU': {'total': 8}, 'MEMORY_MB': {'total': 4096}},
@@ -180,14 +184,14 @@ def agent(host: str, alive: int, up: int = 1) -> dict[str, Any]:
     }
 
 
-def port(name: str, vif_type: str) -> network.Port:
-    return network.Port(
+def port(name: str, vif_type: str) -> Port:
+    return Port(
         name, 's', 'compute:nova', 'h1', 'normal', vif_type, '', {}, (), False
     )
 
 
-class TestNetwork(base.TestCase):
-    SITE = readiness.Site(None, hosts=frozenset({'h1', 'h2'}))  # type: ignore
+class TestNetwork(TestCase):
+    SITE = Site(None, hosts=frozenset({'h1', 'h2'}))  # type: ignore
 
     def agents(self, now: Any, before: Any = None) -> Any:
         return list(network_probe.agents(now, before, self.SITE))
@@ -230,7 +234,7 @@ class TestNetwork(base.TestCase):
         self.assertEqual(readiness.NO_GO, row.state)
 
 
-class TestClocks(base.TestCase):
+class TestClocks(TestCase):
     def test_each_answer_narrows_it_down(self) -> None:
         known = float('-inf'), float('inf')
         # ahead by 0.4 s: asked at .0, .3 and .7 of a second of ours
@@ -256,9 +260,7 @@ class TestClocks(base.TestCase):
 
     def test_two_seconds_are_too_many(self) -> None:
         for seconds, state in ((0.8, 'go'), (-2, 'no-go'), (2, 'no-go')):
-            (row,) = clocks.judge(
-                {'x': (seconds - 0.1, seconds + 0.1)}, {}
-            )
+            (row,) = clocks.judge({'x': (seconds - 0.1, seconds + 0.1)}, {})
             self.assertEqual(state, row.state)
 
     def test_one_that_tells_no_time_is_counted(self) -> None:
@@ -312,8 +314,8 @@ class TestClocks(base.TestCase):
         return f'http://127.0.0.1:{server.server_port}/'
 
 
-class TestQuiet(base.TestCase):
-    def judge(self, window: float = 300, **changed: Any) -> readiness.Row:
+class TestQuiet(TestCase):
+    def judge(self, window: float = 300, **changed: Any) -> Row:
         values = {
             'table': 'instance_actions',
             'id': 501,
@@ -325,7 +327,7 @@ class TestQuiet(base.TestCase):
             **changed,
         }
         return quiet.judge(
-            'cell1', [quiet.Move(**values)], {'req-ours'}, window, {'unsure'}
+            'cell1', [Move(**values)], {'req-ours'}, window, {'unsure'}
         )
 
     def test_what_a_user_does(self) -> None:

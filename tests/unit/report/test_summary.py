@@ -7,7 +7,7 @@ from __future__ import annotations
 from unittest import mock
 
 from nova_recovery.report import summary
-from tests import base
+from tests.base import TestCase
 
 SERVER = 'server:3f57699a-e773-4650-a443-b4b37eed5a06'
 
@@ -18,7 +18,7 @@ def item(kind: str, state: str, detail: str = '') -> mock.Mock:
     )
 
 
-class TestOutcome(base.TestCase):
+class TestOutcome(TestCase):
     def outcome(self, *items: mock.Mock) -> tuple[str, str]:
         _columns, (row,) = summary.of_items(items)
         return row[2:]

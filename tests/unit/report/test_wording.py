@@ -7,13 +7,13 @@ from __future__ import annotations
 import datetime
 
 from nova_recovery.report import wording
-from tests import base
+from tests.base import TestCase
 from tests.unit import plans
 
 NOW = '2026-03-01T14:11:30Z'
 
 
-class TimeTest(base.TestCase):
+class TimeTest(TestCase):
     def test_a_time_of_today_has_its_age(self) -> None:
         for time, text in (
             ('2026-03-01T14:11:26.700Z', '14:11:26Z, 3 s ago'),
@@ -39,7 +39,7 @@ class TimeTest(base.TestCase):
         self.assertEqual('', wording.span('', NOW))
 
 
-class WordTest(base.TestCase):
+class WordTest(TestCase):
     def test_what_the_subjects_are(self) -> None:
         self.assertEqual('server', wording.noun_of(['server:a', 'server:b']))
         self.assertEqual('item', wording.noun_of(['server:a', 'host:b']))

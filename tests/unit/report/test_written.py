@@ -11,13 +11,12 @@ import re
 import stat
 from typing import Any
 
-from nova_recovery import exceptions
 from nova_recovery import exit_codes
+from nova_recovery.exceptions import RecoveryError
 from nova_recovery.report import written
-from tests import base
-from tests.unit.cli import test_run
-from tests.unit import golden
-from tests.unit import plans
+from tests.base import TestCase
+from tests.unit import golden, plans
+from tests.unit.cli.test_run import RunTestCase
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
 EVIL = '<script>alert(1)</script>\x1b[2J'
@@ -136,7 +135,7 @@ class Reader(parser.HTMLParser):
         self.text += data
 
 
-class WrittenTest(base.TestCase):
+class WrittenTest(TestCase):
     def made(self, form: str, of: dict[str, Any]) -> str:
         return ''.join(written.FORMATS[form](of))
 
@@ -195,7 +194,7 @@ class WrittenTest(base.TestCase):
         self.assertIn('at3-ui4998', self.made('json', many))
 
 
-class ReportTest(test_run.RunTestCase):
+class ReportTest(RunTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.move.refuses = ('at3-ui02',)
@@ -262,7 +261,7 @@ class ReportTest(test_run.RunTestCase):
 
     def test_a_file_that_cant_be_written(self) -> None:
         ended = self.ended(
-            exceptions.RecoveryError.exit_code,
+            RecoveryError.exit_code,
             'run',
             'report',
             self.run_id,

@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nova_recovery.snapshot import format as format_module
-from nova_recovery.snapshot import writing
+from nova_recovery.snapshot.writing import Writer
 
 WEB = '3f57699a-e773-4650-a443-b4b37eed5a06'
 DATABASE = '5f57699a-e773-4650-a443-b4b37eed5a06'
@@ -29,7 +28,7 @@ def write(
 
     :param unknown: sections that could not be read
     """
-    with writing.Writer(path) as writer:
+    with Writer(path) as writer:
         writer.meta(
             taken_at='2026-11-22T14:49:51Z', machine='control', program='1'
         )
@@ -43,8 +42,6 @@ def write(
                 [tuple(row.get(c) for c in columns) for row in rows],
             )
         for name in unknown:
-            writer.missing(
-                name, source, format_module.UNKNOWN, 'it was down'
-            )
+            writer.missing(name, source, format_module.UNKNOWN, 'it was down')
         writer.finish()
     return path

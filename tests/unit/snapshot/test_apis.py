@@ -11,9 +11,10 @@ from typing import Any
 from keystoneauth1 import exceptions as ksa_exceptions
 
 from nova_recovery.cli import snapshot as cli
-from nova_recovery import exceptions
+from nova_recovery.cli.snapshot import Progress
+from nova_recovery.exceptions import ApiUnavailable
 from nova_recovery.snapshot import apis
-from tests import base
+from tests.base import TestCase
 
 
 class API:
@@ -32,7 +33,7 @@ class API:
         return types.SimpleNamespace(status_code=code, json=lambda: body)
 
 
-class TestAPIs(base.TestCase):
+class TestAPIs(TestCase):
     def test_ports_in_pages_and_of_servers_only(self) -> None:
         found = [
             {
@@ -93,15 +94,13 @@ class TestAPIs(base.TestCase):
             ksa_exceptions.ConnectFailure('refused'),
         ):
             connection = types.SimpleNamespace(network=API(agents=answer))
-            self.assertRaises(
-                exceptions.ApiUnavailable, list, apis.agents(connection, 5)
-            )
+            self.assertRaises(ApiUnavailable, list, apis.agents(connection, 5))
 
 
-class TestProgress(base.TestCase):
+class TestProgress(TestCase):
     def test_a_line_when_something_has_been_read_for_a_while(self) -> None:
         stream = io.StringIO()
-        progress = cli.Progress(stream)
+        progress = Progress(stream)
         progress('servers', 1000)
         self.assertEqual('', stream.getvalue())
         progress._said -= cli.EVERY

@@ -10,27 +10,26 @@ from typing import Any
 import fixtures
 
 from nova_recovery.snapshot import comparing
-from nova_recovery.snapshot import reading
-from tests import base
+from nova_recovery.snapshot.comparing import Difference
+from nova_recovery.snapshot.reading import Snapshot
+from tests.base import TestCase
 from tests.unit.snapshot import files
+from tests.unit.snapshot.files import Rows
 
 
-class TestDifferences(base.TestCase):
+class TestDifferences(TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
 
     def compare(
-        self, before: files.Rows, after: files.Rows, **more: Any
-    ) -> list[comparing.Difference]:
+        self, before: Rows, after: Rows, **more: Any
+    ) -> list[Difference]:
         paths = [
             files.write(str(self.folder / 'a'), before),
             files.write(str(self.folder / 'b'), after, **more),
         ]
-        with (
-            reading.Snapshot(paths[0]) as one,
-            reading.Snapshot(paths[1]) as other,
-        ):
+        with Snapshot(paths[0]) as one, Snapshot(paths[1]) as other:
             return list(comparing.differences(one, other))
 
     def server(self, **values: Any) -> dict[str, Any]:
@@ -58,7 +57,7 @@ class TestDifferences(base.TestCase):
             },
         )
         self.assertEqual(
-            comparing.Difference(
+            Difference(
                 code='server-moved',
                 section='servers',
                 source='cell:cell1',
@@ -118,9 +117,7 @@ class TestDifferences(base.TestCase):
         )
         self.assertEqual('device-changed', changed.code)
 
-    def compare_again(
-        self, before: files.Rows, after: files.Rows
-    ) -> list[comparing.Difference]:
+    def compare_again(self, before: Rows, after: Rows) -> list[Difference]:
         self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
         return self.compare(before, after)
 

@@ -13,15 +13,15 @@ import stat
 
 import fixtures
 
-from nova_recovery import exceptions
-from nova_recovery.snapshot import checking
-from nova_recovery.snapshot import reading
-from nova_recovery.snapshot import writing
-from tests import base
+from nova_recovery.exceptions import DatabaseUnavailable, RecoveryError
+from nova_recovery.snapshot import checking, writing
+from nova_recovery.snapshot.reading import Snapshot
+from nova_recovery.snapshot.writing import Writer
+from tests.base import TestCase
 from tests.unit.snapshot import files
 
 
-class FileTestCase(base.TestCase):
+class FileTestCase(TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
@@ -37,7 +37,7 @@ class FileTestCase(base.TestCase):
 
 class TestWriting(FileTestCase):
     def test_read_back_as_it_was_written(self) -> None:
-        with reading.Snapshot(self.written()) as snapshot:
+        with Snapshot(self.written()) as snapshot:
             self.assertTrue(snapshot.complete)
             self.assertEqual([], checking.problems(snapshot))
             rows = list(snapshot.rows('servers', host='np-rcc4'))
@@ -53,36 +53,32 @@ class TestWriting(FileTestCase):
 
     def test_an_unfinished_one_leaves_nothing(self) -> None:
         def fail() -> None:
-            with writing.Writer(self.path) as writer:
+            with Writer(self.path) as writer:
                 writer.part('tags', 'cell:a', [('s', 't')])
-                raise exceptions.RecoveryError('the world ends')
+                raise RecoveryError('the world ends')
 
-        self.assertRaises(exceptions.RecoveryError, fail)
+        self.assertRaises(RecoveryError, fail)
         self.assertEqual([], os.listdir(self.folder))
 
     def test_a_file_that_is_there_is_not_replaced(self) -> None:
         self.written()
-        error = self.assertRaises(exceptions.RecoveryError, self.written)
+        error = self.assertRaises(RecoveryError, self.written)
         self.assertIn('exists already', str(error))
 
     def test_a_part_that_breaks_off_is_not_kept(self) -> None:
         def rows():
             for number in range(writing.BATCH + 1):
                 yield 'server', f'tag-{number}'
-            raise exceptions.DatabaseUnavailable('cell1', 'gone')
+            raise DatabaseUnavailable('cell1', 'gone')
 
-        with writing.Writer(self.path) as writer:
+        with Writer(self.path) as writer:
             writer.source('cell:a', 'cell')
             self.assertRaises(
-                exceptions.DatabaseUnavailable,
-                writer.part,
-                'tags',
-                'cell:a',
-                rows(),
+                DatabaseUnavailable, writer.part, 'tags', 'cell:a', rows()
             )
             writer.missing('tags', 'cell:a', 'unknown', 'gone')
             writer.finish()
-        with reading.Snapshot(self.path) as snapshot:
+        with Snapshot(self.path) as snapshot:
             self.assertEqual([], list(snapshot.rows('tags')))
             self.assertFalse(snapshot.complete)
             self.assertEqual([], checking.problems(snapshot))
@@ -94,23 +90,19 @@ class TestWriting(FileTestCase):
         self.addCleanup(signal.signal, signal.SIGXFSZ, handler)
         self.addCleanup(resource.setrlimit, resource.RLIMIT_FSIZE, old)
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, old[1]))
-        error = self.assertRaises(
-            exceptions.RecoveryError, self.written, 200_000
-        )
+        error = self.assertRaises(RecoveryError, self.written, 200_000)
         self.assertIn(f"{self.path}: can't be written: ", str(error))
         self.assertEqual([], os.listdir(self.folder))
 
     def test_a_folder_that_is_not_there(self) -> None:
         self.path = '/nowhere/one.snapshot'
-        error = self.assertRaises(exceptions.RecoveryError, self.written)
+        error = self.assertRaises(RecoveryError, self.written)
         self.assertIn('No such file or directory', str(error))
 
 
 class TestDamage(FileTestCase):
     def refused(self) -> str:
-        error = self.assertRaises(
-            exceptions.RecoveryError, reading.Snapshot, self.path
-        )
+        error = self.assertRaises(RecoveryError, Snapshot, self.path)
         self.assertNotIn('\n', str(error))
         return str(error)
 
@@ -120,7 +112,7 @@ class TestDamage(FileTestCase):
         file.close()
 
     def problems(self) -> list[str]:
-        with reading.Snapshot(self.path) as snapshot:
+        with Snapshot(self.path) as snapshot:
             return checking.problems(snapshot)
 
     def test_a_row_that_was_changed(self) -> None:
@@ -159,7 +151,7 @@ class TestDamage(FileTestCase):
             pathlib.Path(self.path).write_bytes(torn)
             try:
                 found = self.problems()
-            except exceptions.RecoveryError as error:
+            except RecoveryError as error:
                 self.assertIn('damaged', str(error))
                 found = ['unreadable']
             if not found and not _same_contents(bytes(torn), whole):

@@ -8,16 +8,17 @@ import pathlib
 
 import fixtures
 
-from nova_recovery import exceptions
+from nova_recovery.exceptions import RecoveryError
 from nova_recovery.snapshot import mapfile
-from nova_recovery.snapshot import reading
-from tests import base
+from nova_recovery.snapshot.mapfile import Line
+from nova_recovery.snapshot.reading import Snapshot
+from tests.base import TestCase
 from tests.unit.snapshot import files
 
 OTHER = '49c9a6f3-9a0c-4e2c-9f06-7b0c6d3f9cc2'
 
 
-class TestMapFile(base.TestCase):
+class TestMapFile(TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
@@ -31,7 +32,7 @@ class TestMapFile(base.TestCase):
             ]},
             **more,
         )  # fmt: skip
-        with reading.Snapshot(path) as snapshot:
+        with Snapshot(path) as snapshot:
             return list(mapfile.lines(snapshot))
 
     def test_data_volumes_in_the_order_of_their_devices(self) -> None:
@@ -61,23 +62,21 @@ class TestMapFile(base.TestCase):
         )
 
     def test_a_snapshot_that_does_not_know_them_all(self) -> None:
-        path = files.write(
-            str(self.folder / 's'), {}, unknown=['devices']
-        )
-        with reading.Snapshot(path) as snapshot:
+        path = files.write(str(self.folder / 's'), {}, unknown=['devices'])
+        with Snapshot(path) as snapshot:
             error = self.assertRaises(
-                exceptions.RecoveryError, list, mapfile.lines(snapshot)
+                RecoveryError, list, mapfile.lines(snapshot)
             )
         self.assertIn('cell:cell1 (it was down)', str(error))
 
-    def read(self, text: bytes) -> list[mapfile.Line]:
+    def read(self, text: bytes) -> list[Line]:
         pathlib.Path(self.path).write_bytes(text)
         return mapfile.load(self.path)
 
     def test_read_back(self) -> None:
         text = f'# by hand\n\n{files.VOLUME.upper()}  {files.WEB}\t/dev/vdb'
         self.assertEqual(
-            [mapfile.Line(3, files.VOLUME, files.WEB, '/dev/vdb')],
+            [Line(3, files.VOLUME, files.WEB, '/dev/vdb')],
             self.read(text.encode()),
         )
         self.assertEqual([], self.read(b''))
@@ -85,7 +84,7 @@ class TestMapFile(base.TestCase):
     def test_every_broken_line_is_named_by_its_number(self) -> None:
         good = f'{files.VOLUME} {files.WEB} /dev/vdb\n'
         error = self.assertRaises(
-            exceptions.RecoveryError,
+            RecoveryError,
             self.read,
             (
                 good
@@ -113,14 +112,10 @@ class TestMapFile(base.TestCase):
         )
 
     def test_many_broken_lines(self) -> None:
-        error = self.assertRaises(
-            exceptions.RecoveryError, self.read, b'x\n' * 100
-        )
+        error = self.assertRaises(RecoveryError, self.read, b'x\n' * 100)
         self.assertIn('line 20: ', str(error))
         self.assertTrue(str(error).endswith('; and 80 more'))
 
     def test_not_there(self) -> None:
-        error = self.assertRaises(
-            exceptions.RecoveryError, mapfile.load, '/nowhere/map'
-        )
+        error = self.assertRaises(RecoveryError, mapfile.load, '/nowhere/map')
         self.assertIn('No such file', str(error))

@@ -8,7 +8,7 @@ import json
 
 from nova_recovery.cloud import secrets
 from nova_recovery.snapshot import masking
-from tests import base
+from tests.base import TestCase
 
 ISCSI = {
     'driver_volume_type': 'iscsi',
@@ -26,7 +26,7 @@ ISCSI = {
 }
 
 
-class TestMasking(base.TestCase):
+class TestMasking(TestCase):
     def test_the_same_as_the_rest_of_the_program(self) -> None:
         self.assertEqual(secrets.mask(ISCSI), masking.masked(ISCSI))
         self.assertNotIn('hunter2', json.dumps(masking.masked(ISCSI)))

@@ -11,16 +11,15 @@ import time
 
 import fixtures
 
-from nova_recovery import exceptions
-from nova_recovery.snapshot import store
-from nova_recovery.snapshot import writing
-from tests import base
+from nova_recovery.exceptions import RecoveryError
+from nova_recovery.snapshot import store, writing
+from tests.base import TestCase
 from tests.unit.snapshot import files
 
 NOW = datetime.datetime(2026, 11, 22, 12, 0, 0)
 
 
-class TestStore(base.TestCase):
+class TestStore(TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
@@ -81,9 +80,7 @@ class TestStore(base.TestCase):
             path.write_text('')
             os.utime(path, (time.time() - age,) * 2)
         self.prune(1, 1)
-        self.assertEqual(
-            [f'{writing.TEMPORARY}new'], os.listdir(self.folder)
-        )
+        self.assertEqual([f'{writing.TEMPORARY}new'], os.listdir(self.folder))
 
     def test_latest_is_the_newest_of_the_cloud(self) -> None:
         cloud = self.add(2)
@@ -97,9 +94,7 @@ class TestStore(base.TestCase):
         good = str(self.folder / f'{self.add(1)}.snapshot')
         notes = self.folder / 'notes'
         notes.write_text('mine')
-        self.assertRaises(
-            exceptions.RecoveryError, store.delete, [good, str(notes)]
-        )
+        self.assertRaises(RecoveryError, store.delete, [good, str(notes)])
         self.assertEqual(2, len(os.listdir(self.folder)))
         store.delete([good])
         self.assertEqual(['notes'], os.listdir(self.folder))

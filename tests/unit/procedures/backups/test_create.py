@@ -9,15 +9,16 @@ import datetime
 import json
 from typing import Any
 
-from nova_recovery.cloud import backups
-from nova_recovery.engine import plan as plan_module
+from nova_recovery.cloud.backups import Backup, Inventory, Volume
+from nova_recovery.engine.plan import Plan
 from nova_recovery.procedures.backups import create
-from nova_recovery.procedures.backups import read
-from tests import base
+from nova_recovery.procedures.backups.create import Found, Request
+from nova_recovery.procedures.backups.read import Outside, Scope, Service
+from tests.base import TestCase
 
 NOW = datetime.datetime(2026, 5, 4, 12)
-UP = read.Service('volumes', 'nova', enabled=True, up=True)
-OUTSIDE = read.Outside(
+UP = Service('volumes', 'nova', enabled=True, up=True)
+OUTSIDE = Outside(
     backup=(UP,),
     volume=(dataclasses.replace(UP, host='volumes@lvm'),),
     project='ours',
@@ -25,8 +26,8 @@ OUTSIDE = read.Outside(
 )
 
 
-def volume(name: str, **given: Any) -> backups.Volume:
-    return backups.Volume(
+def volume(name: str, **given: Any) -> Volume:
+    return Volume(
         **{
             'id': name,
             'name': name,
@@ -40,28 +41,26 @@ def volume(name: str, **given: Any) -> backups.Volume:
     )
 
 
-def backup(of: str, days: int) -> backups.Backup:
-    return backups.Backup(
+def backup(of: str, days: int) -> Backup:
+    return Backup(
         f'of-{of}-{days}', of, 'ours', 'available', None,
         NOW - datetime.timedelta(days=days), 10,
     )  # fmt: skip
 
 
-class TestCreate(base.TestCase):
+class TestCreate(TestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.volumes: list[backups.Volume] = []
-        self.backups: dict[str, tuple[backups.Backup, ...]] = {}
-        self.outside: read.Outside | str = OUTSIDE
+        self.volumes: list[Volume] = []
+        self.backups: dict[str, tuple[Backup, ...]] = {}
+        self.outside: Outside | str = OUTSIDE
 
-    def plan(self, **given: Any) -> plan_module.Plan:
-        request = create.Request(
-            **{'scope': read.Scope(), 'limit': 7 * 86400, **given}
-        )
-        found = backups.Inventory(
+    def plan(self, **given: Any) -> Plan:
+        request = Request(**{'scope': Scope(), 'limit': 7 * 86400, **given})
+        found = Inventory(
             {one.id: one for one in self.volumes}, self.backups, NOW
         )
-        return create.decide(request, create.Found(found, self.outside))
+        return create.decide(request, Found(found, self.outside))
 
     def names(self, **given: Any) -> list[str]:
         return [item.label for item in self.plan(**given).items()]
@@ -105,7 +104,7 @@ class TestCreate(base.TestCase):
         self.volumes = [volume('a'), volume('broken', status='error')]
         self.assertEqual({}, self.blocking())
         self.assertIn('it is error', self.plan().left_out['broken'])
-        named = read.Scope(volumes=('broken',))
+        named = Scope(volumes=('broken',))
         self.assertEqual(
             {'volume-state': 'broken'}, self.blocking(scope=named)
         )
@@ -147,10 +146,10 @@ class TestCreate(base.TestCase):
 
     def test_arguments_are_enough_to_check_again(self) -> None:
         self.volumes = [volume('a')]
-        scope = read.Scope(project='p', volumes=('a',))
+        scope = Scope(project='p', volumes=('a',))
         plan = self.plan(scope=scope, in_use='skip', at_most=4)
         arguments = json.loads(json.dumps(plan.arguments))
         self.assertEqual(
-            create.Request(scope, 7 * 86400, 4, in_use='skip'),
+            Request(scope, 7 * 86400, 4, in_use='skip'),
             create._request(arguments),
         )

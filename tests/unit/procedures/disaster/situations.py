@@ -13,9 +13,19 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from nova_recovery.procedures.disaster import hosts
 from nova_recovery.procedures.disaster import scope
-from nova_recovery.procedures.disaster import situation
+from nova_recovery.procedures.disaster.hosts import Domain, Host, Session
+from nova_recovery.procedures.disaster.situation import (
+    Action,
+    Before,
+    Device,
+    Gone,
+    Outage,
+    Recorded,
+    Server,
+    Service,
+    Situation,
+)
 from tests.unit.procedures.volumes import situations as volumes
 
 JSON = dict[str, Any]
@@ -28,10 +38,8 @@ MARK = 1000
 
 
 def make(
-    servers: JSON | None = None,
-    computes: JSON | None = None,
-    **others: Any,
-) -> situation.Situation:
+    servers: JSON | None = None, computes: JSON | None = None, **others: Any
+) -> Situation:
     """A situation.
 
     :param servers: name -> fields; ``newest`` is a list of [action, user]
@@ -51,10 +59,10 @@ def make(
     how = others.pop('outage', 'given')
     both = others.pop('volumes', {})
     new = others.pop('new', None)
-    return situation.Situation(
+    return Situation(
         scope=scope.of(others.pop('scope', {})),
         now=NOW,
-        recorded=situation.Recorded(
+        recorded=Recorded(
             '/var/lib/nova-recovery/snapshots/night.snapshot',
             _time(others.pop('taken', TAKEN)),
             frozenset(others.pop('recorded', ['cell1'])),
@@ -63,7 +71,7 @@ def make(
         )
         if recorded
         else None,
-        outage=situation.Outage(
+        outage=Outage(
             OUTAGE if how not in ('unknown', 'snapshot') else None, how
         ),
         servers=given,
@@ -118,7 +126,7 @@ def make(
     )
 
 
-def _server(name: str, fields: JSON, recorded: bool) -> situation.Server:
+def _server(name: str, fields: JSON, recorded: bool) -> Server:
     fields = dict(fields)
     before = fields.pop('before', {})
     newest = tuple(
@@ -142,20 +150,18 @@ def _server(name: str, fields: JSON, recorded: bool) -> situation.Server:
         'image': 'cirros',
         'root_device': '/dev/vda',
     }
-    return situation.Server(
+    return Server(
         uuid=name,
         **{**usual, **fields},
-        before=_before(before)
-        if recorded and before is not None
-        else None,
+        before=_before(before) if recorded and before is not None else None,
         newest=newest,
         earlier=_action(MARK - 1, *earlier) if earlier else None,
     )
 
 
-def _before(fields: JSON) -> situation.Before:
+def _before(fields: JSON) -> Before:
     usual: JSON = {'host': HOST, 'vm_state': 'active', 'power_state': 1}
-    return situation.Before(**{**usual, **fields})
+    return Before(**{**usual, **fields})
 
 
 def _action(
@@ -164,20 +170,18 @@ def _action(
     user: str | None,
     result: str | None = 'Success',
     at: Any = None,
-) -> situation.Action:
-    return situation.Action(
-        number, action, user, f'req-{number}', result, _time(at)
-    )
+) -> Action:
+    return Action(number, action, user, f'req-{number}', result, _time(at))
 
 
-def _gone(name: str, fields: JSON) -> situation.Gone:
+def _gone(name: str, fields: JSON) -> Gone:
     fields = dict(fields)
     usual: JSON = {'name': name, 'cell': 'cell1', 'project': 'demo'}
     before = _before(fields.pop('before', {}))
-    return situation.Gone(uuid=name, **{**usual, **fields}, before=before)
+    return Gone(uuid=name, **{**usual, **fields}, before=before)
 
 
-def _service(binary: str, host: str, fields: Any) -> situation.Service:
+def _service(binary: str, host: str, fields: Any) -> Service:
     if isinstance(fields, str):
         fields = {'state': fields}
     usual: JSON = {
@@ -185,10 +189,10 @@ def _service(binary: str, host: str, fields: Any) -> situation.Service:
         'last_seen': NOW if fields.get('state', 'up') == 'up' else OUTAGE,
         'state': 'up',
     }
-    return situation.Service(binary=binary, host=host, **{**usual, **fields})
+    return Service(binary=binary, host=host, **{**usual, **fields})
 
 
-def _device(server: str, volume: str, fields: JSON) -> situation.Device:
+def _device(server: str, volume: str, fields: JSON) -> Device:
     usual: JSON = {
         'device': '/dev/vda' if fields.get('root') else '/dev/vdb',
         'root': False,
@@ -196,29 +200,25 @@ def _device(server: str, volume: str, fields: JSON) -> situation.Device:
         'delete_on_termination': False,
         'attachment': None,
     }
-    return situation.Device(
-        server=server, volume=volume, **{**usual, **fields}
-    )
+    return Device(server=server, volume=volume, **{**usual, **fields})
 
 
-def _host(
-    name: str, fields: JSON, taken: datetime.datetime
-) -> hosts.Host:
+def _host(name: str, fields: JSON, taken: datetime.datetime) -> Host:
     """``domains``: server -> [state, disks…]; ``sessions``: a list."""
     domains, sessions = fields.get('domains', {}), fields.get('sessions', [])
-    return hosts.Host(
+    return Host(
         name=name,
         taken_at=f'{_time(fields.get("taken", taken))}Z',
         domains=None
         if domains is None
         else {
-            server: hosts.Domain(server, words[0], frozenset(words[1:]))
+            server: Domain(server, words[0], frozenset(words[1:]))
             for server, words in domains.items()
         },
         sessions=None
         if sessions is None
         else tuple(
-            hosts.Session(**{'lun': 0, 'state': 'LOGGED IN', **one})
+            Session(**{'lun': 0, 'state': 'LOGGED IN', **one})
             for one in sessions
         ),
         rules=fields.get('rules', {}),

@@ -10,26 +10,29 @@ from unittest import mock
 
 import fixtures
 
-from nova_recovery.engine import plan as plan_module
-from nova_recovery import exceptions
-from nova_recovery import procedures
-from nova_recovery.procedures.disaster import before
-from nova_recovery.procedures.disaster import decide
-from nova_recovery.procedures.disaster import guard
-from nova_recovery.procedures.disaster import planning
+from nova_recovery import procedures, readiness
+from nova_recovery.engine.plan import Item, Plan
+from nova_recovery.exceptions import (
+    Conflict,
+    DatabaseUnavailable,
+    Paused,
+    Refused,
+)
+from nova_recovery.procedures.disaster import before, decide, guard, planning
 from nova_recovery.procedures.volumes import situation as volumes_module
-from nova_recovery import readiness
-from tests import base
+from nova_recovery.procedures.volumes.situation import Finding, Situation
+from nova_recovery.readiness import Row, Site
+from tests.base import TestCase
 from tests.unit.procedures.disaster import test_scenarios
 
-RED = readiness.Row('volume', 'ctl@lvm', readiness.NO_GO, 'it is down')
-DANGER = volumes_module.Finding(
+RED = Row('volume', 'ctl@lvm', readiness.NO_GO, 'it is down')
+DANGER = Finding(
     'VOL-UNLINKED', volumes_module.DANGER, 'data', 'available', 'web', 'lost'
 )
 NOW = 'nova_recovery.procedures.disaster.guard.time.monotonic'
 
 
-def scenario(name: str) -> plan_module.Plan:
+def scenario(name: str) -> Plan:
     """The plan of a scenario."""
     request, found, _ = test_scenarios.load(test_scenarios.FOLDERS / name)
     plan = decide.decide(request, found)
@@ -39,7 +42,7 @@ def scenario(name: str) -> plan_module.Plan:
     )
 
 
-class Steps(base.TestCase):
+class Steps(TestCase):
     """The steps of a plan, one after the other.
 
     :ivar states: item id -> its state in the journal
@@ -52,12 +55,12 @@ class Steps(base.TestCase):
         super().setUp()
         self.plan = scenario('volumes_that_nova_lost')
         self.states = {item.id: 'pending' for item in self.plan.items()}
-        self.rows: list[readiness.Row] = []
-        self.wrong: list[volumes_module.Finding] = []
+        self.rows: list[Row] = []
+        self.wrong: list[Finding] = []
         self.layers: list[Any] = []
-        self.sites: list[readiness.Site] = []
+        self.sites: list[Site] = []
 
-        def look(site: readiness.Site, layers: Any) -> list[readiness.Row]:
+        def look(site: Site, layers: Any) -> list[Row]:
             self.layers.append(layers)
             self.sites.append(site)
             return self.rows
@@ -86,7 +89,7 @@ class Steps(base.TestCase):
                     self.states[item.id] = state
 
     def refused(self, name: str) -> str:
-        return str(self.assertRaises(exceptions.Paused, self.ask, name))
+        return str(self.assertRaises(Paused, self.ask, name))
 
 
 class BeforeTest(Steps):
@@ -177,9 +180,7 @@ class BeforeTest(Steps):
     ) -> None:
         self.end(1)
         self.ask('attach')
-        self.assertEqual(
-            [readiness.STORAGE | readiness.VITAL], self.layers
-        )
+        self.assertEqual([readiness.STORAGE | readiness.VITAL], self.layers)
 
 
 class OriginTest(Steps):
@@ -194,19 +195,18 @@ class OriginTest(Steps):
         request, found, _ = test_scenarios.load(name)
         self.patch(planning.gather, 'read_all', lambda *args, **more: found)
         # nobody looks into it
-        self.patch(before.reading, 'Snapshot', mock.MagicMock())
+        self.patch(before, 'Snapshot', mock.MagicMock())
         self.plan = planning.make_plan(
-            mock.Mock(),
-            dataclasses.replace(request, snapshot=str(self.file)),
+            mock.Mock(), dataclasses.replace(request, snapshot=str(self.file))
         )
 
-    def rest(self) -> plan_module.Plan:
+    def rest(self) -> Plan:
         """What is left of it when step 1 is over."""
         return self.plan.remaining(['record-relations:disaster'])
 
     def check(self) -> str:
         error = self.assertRaises(
-            exceptions.Refused, planning.check, self.rest(), mock.Mock(),
+            Refused, planning.check, self.rest(), mock.Mock(),
             frozenset(),
         )  # fmt: skip
         return str(error)
@@ -229,14 +229,14 @@ class OriginTest(Steps):
         self.assertIn('put it back there', self.refused('clean'))
 
 
-class FailuresTest(base.TestCase):
+class FailuresTest(TestCase):
     def test_the_second_step_has_the_limit_of_the_waves(self) -> None:
         plan = scenario('stale_volumes_are_cleaned')
         (clean,) = [one for one in plan.steps if one.number == 2]
         self.assertEqual(len(clean.items) // 20, clean.failures)
 
 
-class VitalTest(base.TestCase):
+class VitalTest(TestCase):
     """How often it is looked whether the storage is still there."""
 
     def setUp(self) -> None:
@@ -244,8 +244,8 @@ class VitalTest(base.TestCase):
         self.now = 100.0
         self.looks = 0
         self.layers: list[frozenset[str]] = []
-        self.rows: list[readiness.Row] = []
-        self.item = plan_module.Item(
+        self.rows: list[Row] = []
+        self.item = Item(
             'restart-server:web',
             'restart-server',
             'server:web',
@@ -253,9 +253,7 @@ class VitalTest(base.TestCase):
             {'uuid': 'web', 'cell': 'cell1', 'host': 'np-rcc4'},
         )
 
-        def vital(
-            site: readiness.Site, layers: frozenset[str]
-        ) -> list[readiness.Row]:
+        def vital(site: Site, layers: frozenset[str]) -> list[Row]:
             self.looks += 1
             self.layers.append(layers)
             return self.rows
@@ -270,8 +268,8 @@ class VitalTest(base.TestCase):
                 lambda cloud, servers: self.wrong.pop(),
             )
         )
-        self.wrong: list[list[volumes_module.Finding]] = [[]] * 99
-        plan = plan_module.Plan('disaster', '', {}, ())
+        self.wrong: list[list[Finding]] = [[]] * 99
+        plan = Plan('disaster', '', {}, ())
         asked = procedures.guard(plan, mock.Mock(), 'marker')
         assert asked is not None
         self.ask = asked
@@ -299,17 +297,17 @@ class VitalTest(base.TestCase):
         while sent < 10:
             try:
                 self.ask(self.item)
-            except exceptions.Paused as error:
+            except Paused as error:
                 self.assertIn('ctl@lvm: it is down', str(error))
                 break
             sent += 1
         self.assertLess(sent, 10)
         # and nothing is let through on the strength of that answer
-        self.assertRaises(exceptions.Paused, self.ask, self.item)
+        self.assertRaises(Paused, self.ask, self.item)
 
     def test_a_server_that_would_lose_a_volume_is_kept_back(self) -> None:
         self.wrong = [[DANGER], [DANGER]]
-        error = self.assertRaises(exceptions.Conflict, self.ask, self.item)
+        error = self.assertRaises(Conflict, self.ask, self.item)
         self.assertIn('volume data: VOL-UNLINKED: lost', str(error))
         self.assertIn('run resume --skip', str(error))
 
@@ -320,7 +318,7 @@ class VitalTest(base.TestCase):
 
     def clean(self, kind: str) -> None:
         """As the items of step 2 are: some name no host."""
-        self.ask(plan_module.Item(f'{kind}:v', kind, 'volume:v', 'v', {}))
+        self.ask(Item(f'{kind}:v', kind, 'volume:v', 'v', {}))
 
     def test_what_cinder_is_asked_for_waits_for_its_storage_alone(
         self,
@@ -331,9 +329,7 @@ class VitalTest(base.TestCase):
         self.assertEqual([frozenset({'volume'})], self.layers)
         self.rows = [RED]
         self.now += 4
-        self.assertRaises(
-            exceptions.Paused, self.clean, 'recreate-attachment'
-        )
+        self.assertRaises(Paused, self.clean, 'recreate-attachment')
         # it is written into a database
         self.clean('reset-volume')
         self.clean('drop-mapping')
@@ -345,24 +341,22 @@ class VitalTest(base.TestCase):
 
     def test_a_claim_is_made_whatever_the_storage_does(self) -> None:
         self.rows = [RED]
-        self.ask(
-            plan_module.Item('release-server:web', 'release-server', 'x', '')
-        )
+        self.ask(Item('release-server:web', 'release-server', 'x', ''))
         self.assertEqual(0, self.looks)
 
 
-class DangersTest(base.TestCase):
+class DangersTest(TestCase):
     """What can't be known is no good news."""
 
     def setUp(self) -> None:
         super().setUp()
-        item = plan_module.Item(
+        item = Item(
             'r', 'restart-server', 'server:web', 'web', {'cell': 'cell1'}
         )
         self.servers = {'web': item}
-        self.found: Any = volumes_module.Situation({})
+        self.found: Any = Situation({})
         self.patch(before, '_mapped', lambda database, servers: {'data'})
-        self.patch(before.databases_module, 'each', self.each)
+        self.patch(before, 'each', self.each)
         self.patch(before.volumes_read, 'both_sides', self.both_sides)
 
     def each(self, cells: Any, ask: Any) -> Any:
@@ -380,10 +374,10 @@ class DangersTest(base.TestCase):
         self.assertEqual([], self.dangers())
 
     def test_the_cell_fell_silent(self) -> None:
-        self.found = volumes_module.Situation({}, silent={'cell1': 'refused'})
-        error = self.assertRaises(exceptions.Paused, self.dangers)
+        self.found = Situation({}, silent={'cell1': 'refused'})
+        error = self.assertRaises(Paused, self.dangers)
         self.assertIn('cell1: refused', str(error))
 
     def test_cinder_fell_silent(self) -> None:
-        self.found = exceptions.DatabaseUnavailable('cinder', 'refused')
-        self.assertRaises(exceptions.Paused, self.dangers)
+        self.found = DatabaseUnavailable('cinder', 'refused')
+        self.assertRaises(Paused, self.dangers)

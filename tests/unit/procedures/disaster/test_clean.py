@@ -7,12 +7,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from nova_recovery.procedures.disaster import clean
-from nova_recovery.procedures.disaster import found as found_module
-from nova_recovery.procedures.disaster import reattach
-from nova_recovery.procedures.disaster import request as request_module
-from nova_recovery.snapshot import mapfile
-from tests import base
+from nova_recovery.procedures.disaster import clean, reattach
+from nova_recovery.procedures.disaster.clean import Cleaned
+from nova_recovery.procedures.disaster.found import Connection, Found
+from nova_recovery.procedures.disaster.reattach import Again
+from nova_recovery.procedures.disaster.request import Request
+from nova_recovery.snapshot.mapfile import Line
+from tests.base import TestCase
 from tests.unit.procedures.disaster import situations
 from tests.unit.procedures.volumes import situations as volumes
 
@@ -20,9 +21,7 @@ JSON = dict[str, Any]
 KNOWN = {'host': situations.HOST}
 
 
-def found(
-    both: JSON, outside: tuple[str, ...] = (), **others: Any
-) -> found_module.Found:
+def found(both: JSON, outside: tuple[str, ...] = (), **others: Any) -> Found:
     """Of server web; how hosts connect is known, and no guest runs.
 
     :param outside: live servers that are not in the scope
@@ -32,23 +31,23 @@ def found(
     }
     here = situations.make({'web': others.pop('web', {})}, **others)
     known = volumes.make(both, {'web': {}, **{one: {} for one in outside}})
-    return found_module.Found(
+    return Found(
         dataclasses.replace(here, volumes=known),
         claimable=frozenset({'cell1'}),
         connections={
-            (one.server, one.volume): found_module.Connection(KNOWN)
+            (one.server, one.volume): Connection(KNOWN)
             for one in known.mappings
         },
         **{'runs': {'web': False}, **more},
     )
 
 
-def cleaned(seen: found_module.Found) -> clean.Cleaned:
-    return clean.plan(request_module.Request(), seen)
+def cleaned(seen: Found) -> Cleaned:
+    return clean.plan(Request(), seen)
 
 
-class ScopeTest(base.TestCase):
-    def assert_left(self, seen: found_module.Found) -> None:
+class ScopeTest(TestCase):
+    def assert_left(self, seen: Found) -> None:
         result = cleaned(seen)
         self.assertEqual((), result.items)
         self.assertIn(
@@ -119,13 +118,11 @@ class ScopeTest(base.TestCase):
         self.assertEqual('a2', item.data['attachment'])
 
 
-class LeftoverTest(base.TestCase):
+class LeftoverTest(TestCase):
     """A mapping that goes in step 2 is none in step 4."""
 
-    def again(self, seen: found_module.Found) -> reattach.Again:
-        return reattach.plan(
-            request_module.Request(), seen, cleaned(seen), {'web'}, ()
-        )
+    def again(self, seen: Found) -> Again:
+        return reattach.plan(Request(), seen, cleaned(seen), {'web'}, ())
 
     def test_attach_that_failed_since(self) -> None:
         seen = found(
@@ -188,18 +185,14 @@ class LeftoverTest(base.TestCase):
         self.assertEqual((), again.items)
 
 
-class RootTest(base.TestCase):
+class RootTest(TestCase):
     """A boot volume never comes back as a data volume."""
 
     def left(self, device: str, **others: Any) -> str:
         seen = found(
-            {'disk': {}},
-            lines=(mapfile.Line(1, 'disk', 'web', device),),
-            **others,
+            {'disk': {}}, lines=(Line(1, 'disk', 'web', device),), **others
         )
-        again = reattach.plan(
-            request_module.Request(), seen, cleaned(seen), {'web'}, ()
-        )
+        again = reattach.plan(Request(), seen, cleaned(seen), {'web'}, ())
         self.assertEqual(1, len(again.items) + len(again.left))
         return again.left.get(('disk', 'web'), '')
 
@@ -227,7 +220,7 @@ class RootTest(base.TestCase):
         self.assertEqual('', self.left('auto'))
 
 
-class UnheldTest(base.TestCase):
+class UnheldTest(TestCase):
     """A volume that nova maps is never made available."""
 
     def test_cinder_has_another_attachment_for_the_same_server(self) -> None:

@@ -12,11 +12,9 @@ import pathlib
 
 import yaml
 
-from nova_recovery.procedures.disaster import assess
-from nova_recovery.procedures.disaster import findings
-from nova_recovery.procedures.disaster import hosts
-from nova_recovery.procedures.disaster import wanted
-from tests import base
+from nova_recovery.procedures.disaster import findings, hosts, wanted
+from nova_recovery.procedures.disaster.assess import Assessment
+from tests.base import TestCase
 from tests.unit import golden
 from tests.unit.procedures.disaster import situations
 
@@ -27,15 +25,15 @@ GUIDE = (
 )
 
 
-def load(folder: pathlib.Path) -> assess.Assessment:
+def load(folder: pathlib.Path) -> Assessment:
     given = yaml.safe_load((folder / 'situation.yaml').read_text())
     found = situations.make(**given)
     answer = wanted.wanted(found)
     some = findings.findings(found, answer)
-    return assess.Assessment(found, answer, tuple(findings.sort(some)))
+    return Assessment(found, answer, tuple(findings.sort(some)))
 
 
-def shown(result: assess.Assessment) -> str:
+def shown(result: Assessment) -> str:
     lines = [result.summary(), '']
     for one in result.findings:
         name = f' ({one.name})' if one.name else ''
@@ -48,7 +46,7 @@ def shown(result: assess.Assessment) -> str:
     return '\n'.join(lines) + '\n'
 
 
-class ScenarioTest(base.TestCase):
+class ScenarioTest(TestCase):
     """One test for each folder; they are added below."""
 
     def check(self, folder: pathlib.Path) -> None:
@@ -62,7 +60,7 @@ class ScenarioTest(base.TestCase):
                 self.assertIn(f'``{one.code}``', documented)
 
 
-class SerialsTest(base.TestCase):
+class SerialsTest(TestCase):
     def test_of_disks_that_have_one(self) -> None:
         xml = """
         <domain><devices>

@@ -14,18 +14,18 @@ from unittest import mock
 
 import fixtures
 
-from nova_recovery import exceptions
+from nova_recovery.exceptions import DatabaseUnavailable
 from nova_recovery.procedures.disaster import gather
-from nova_recovery.snapshot import reading
-from tests import base
+from nova_recovery.snapshot.reading import Snapshot
+from tests.base import TestCase
 from tests.unit.procedures.disaster import situations
 from tests.unit.procedures.volumes import situations as volumes
 from tests.unit.snapshot import files
 
-DOWN = exceptions.DatabaseUnavailable('cell2', 'no route to host')
+DOWN = DatabaseUnavailable('cell2', 'no route to host')
 
 
-class DumpTest(base.TestCase):
+class DumpTest(TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
@@ -55,13 +55,13 @@ class DumpTest(base.TestCase):
         self.assertEqual('No such file or directory', dump.problem)
 
 
-class HolesTest(base.TestCase):
+class HolesTest(TestCase):
     """What a snapshot doesn't have matters where it is of the scope."""
 
     def holes(self, source: str, unknown: list[str]) -> tuple[str, ...]:
         folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
         path = files.write(str(folder / 's'), {}, source, unknown)
-        with reading.Snapshot(path) as snapshot:
+        with Snapshot(path) as snapshot:
             return gather._holes(snapshot, situations.make({'web': None}))
 
     def test_of_a_cell_in_scope(self) -> None:
@@ -81,7 +81,7 @@ class HolesTest(base.TestCase):
         self.assertEqual((), self.holes('cell:cell1', ['flavors']))
 
 
-class VolumesTest(base.TestCase):
+class VolumesTest(TestCase):
     """Those that only a map file names."""
 
     def test_they_are_read_too(self) -> None:
@@ -105,7 +105,7 @@ class VolumesTest(base.TestCase):
         self.assertEqual('db', found.mapped('b')[0].server)
 
 
-class LegacyTest(base.TestCase):
+class LegacyTest(TestCase):
     """What a cloud is while one of its cells is silent.
 
     :ivar named: whether the cell that answers names attachments
@@ -122,8 +122,7 @@ class LegacyTest(base.TestCase):
         )
         self.useFixture(
             fixtures.MonkeyPatch(
-                f'{gather.__name__}.legacy.layout',
-                mock.Mock(side_effect=DOWN),
+                f'{gather.__name__}.legacy.layout', mock.Mock(side_effect=DOWN)
             )
         )
 
@@ -153,7 +152,7 @@ class LegacyTest(base.TestCase):
     def test_of_an_old_one_all_must_be_known(self) -> None:
         self.named = False
         self.assertRaises(
-            exceptions.DatabaseUnavailable,
+            DatabaseUnavailable,
             gather._legacy,
             self.cloud,
             situations.make({'web': None}),

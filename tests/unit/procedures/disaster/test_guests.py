@@ -11,11 +11,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.engine import plan
-from nova_recovery import exceptions
-from nova_recovery.procedures.disaster import guest_reach
-from nova_recovery.procedures.disaster import guests
-from tests import base
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import Ambiguous
+from nova_recovery.procedures.disaster import guest_reach, guests
+from nova_recovery.procedures.disaster.guests import (
+    Address,
+    Chosen,
+    Reach,
+    Request,
+)
+from tests.base import TestCase
 
 KEYS = {
     'reboot': 'recovery_reboot',
@@ -24,10 +29,10 @@ KEYS = {
     'user': 'recovery_user',
 }
 TIMES = {'connect': 1, 'answer': 2, 'reach': 3, 'settle': 4, 'patience': 5}
-FIXED = guests.Address('10.0.0.5', ('demo-net', 'n1'))
-FLOATING = guests.Address('203.0.113.5', ('demo-net', 'n1'), True)
-OTHER = guests.Address('192.168.0.5', ('storage', 'n2'))
-REACH = guests.Reach((OTHER, FIXED, FLOATING))
+FIXED = Address('10.0.0.5', ('demo-net', 'n1'))
+FLOATING = Address('203.0.113.5', ('demo-net', 'n1'), True)
+OTHER = Address('192.168.0.5', ('storage', 'n2'))
+REACH = Reach((OTHER, FIXED, FLOATING))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +45,8 @@ class Server:
     host: str = 'host1'
 
 
-def attach(server: str, volume: str) -> plan.Item:
-    return plan.Item(
+def attach(server: str, volume: str) -> Item:
+    return Item(
         f'attach-volume:{volume}:{server}', 'attach-volume',
         f'volume:{volume}', volume, {'uuid': server},
     )  # fmt: skip
@@ -49,21 +54,21 @@ def attach(server: str, volume: str) -> plan.Item:
 
 def chosen(
     found: list[Server],
-    reach: dict[str, guests.Reach] | None = None,
-    attached: tuple[plan.Item, ...] = (),
+    reach: dict[str, Reach] | None = None,
+    attached: tuple[Item, ...] = (),
     **request: Any,
-) -> guests.Chosen:
+) -> Chosen:
     given = {'ssh': True, 'keys': KEYS, 'times': TIMES, **request}
     if reach is None:
         reach = {server.uuid: REACH for server in found}
-    return guests.items(found, guests.Request(**given), reach, attached)
+    return guests.items(found, Request(**given), reach, attached)
 
 
-def named(found: guests.Chosen) -> list[str]:
+def named(found: Chosen) -> list[str]:
     return [item.label for item in found.items]
 
 
-class TestWhich(base.TestCase):
+class TestWhich(TestCase):
     def servers(self, **metadata: str) -> list[Server]:
         said = {KEYS[name]: value for name, value in metadata.items()}
         return [Server('u1', 'web', said), Server('u2', 'db')]
@@ -78,17 +83,13 @@ class TestWhich(base.TestCase):
             (item.id, item.kind, item.subject, item.label),
         )
         # without its volumes a reboot would be for nothing
-        self.assertEqual(
-            ('server:u2', 'volume:v1', 'volume:v2'), item.follows
-        )
+        self.assertEqual(('server:u2', 'volume:v1', 'volume:v2'), item.follows)
         self.assertEqual({}, found.left)
 
     def test_metadata_asks_for_it_or_forbids_it(self) -> None:
         both = (attach('u1', 'v1'), attach('u2', 'v2'))
         for word in ('true', 'Yes', '1'):
-            self.assertEqual(
-                ['web'], named(chosen(self.servers(reboot=word)))
-            )
+            self.assertEqual(['web'], named(chosen(self.servers(reboot=word))))
         self.assertEqual(
             ['db'], named(chosen(self.servers(reboot='no'), attached=both))
         )
@@ -108,9 +109,7 @@ class TestWhich(base.TestCase):
 
     def test_a_name_of_two(self) -> None:
         twins = [Server('u1', 'web'), Server('u2', 'web')]
-        error = self.assertRaises(
-            exceptions.Ambiguous, chosen, twins, servers=('web',)
-        )
+        error = self.assertRaises(Ambiguous, chosen, twins, servers=('web',))
         self.assertEqual(('u1', 'u2'), error.candidates)
 
     def test_listed_by_project_for_whoever_holds_the_keys(self) -> None:
@@ -130,18 +129,17 @@ class TestWhich(base.TestCase):
         self.assertEqual(
             (
                 'to be rebooted from inside by project p1: db (u2)',
-                'to be rebooted from inside by project p2: app (u3), '
-                'web (u1)',
+                'to be rebooted from inside by project p2: app (u3), web (u1)',
             ),
             found.notes,
         )
 
 
-class TestHow(base.TestCase):
+class TestHow(TestCase):
     def way(
         self,
         metadata: dict[str, str] | None = None,
-        reach: guests.Reach = REACH,
+        reach: Reach = REACH,
         **request: Any,
     ) -> tuple[Any, Any, Any]:
         said = {KEYS[k]: v for k, v in (metadata or {}).items()}
@@ -209,7 +207,7 @@ class TestHow(base.TestCase):
 
     def test_no_way_in(self) -> None:
         for reach, words in (
-            (guests.Reach(), 'it has no address'),
+            (Reach(), 'it has no address'),
             (
                 dataclasses.replace(REACH, os_type='windows'),
                 'its image says os_type windows',
@@ -237,7 +235,7 @@ class TestHow(base.TestCase):
         )  # fmt: skip
 
 
-class TestNetworkInfo(base.TestCase):
+class TestNetworkInfo(TestCase):
     def test_fixed_and_floating_addresses_with_their_network(self) -> None:
         ports = [
             {
@@ -262,11 +260,7 @@ class TestNetworkInfo(base.TestCase):
             }
         ]
         self.assertEqual(
-            [
-                FIXED,
-                FLOATING,
-                guests.Address('2001:db8::5', ('demo-net', 'n1')),
-            ],
+            [FIXED, FLOATING, Address('2001:db8::5', ('demo-net', 'n1'))],
             list(guest_reach.addresses(ports)),
         )
 
@@ -335,9 +329,9 @@ class TestNetworkInfo(base.TestCase):
         servers = [Server(f'u{n}', f'web{n}') for n in (1, 2, 3)]
         self.assertEqual(
             {
-                'u1': guests.Reach((FIXED,), 'linux'),
-                'u2': guests.Reach(),
-                'u3': guests.Reach((), 'windows'),
+                'u1': Reach((FIXED,), 'linux'),
+                'u2': Reach(),
+                'u3': Reach((), 'windows'),
             },
             guest_reach.read(cloud, servers),
         )

@@ -10,19 +10,20 @@ from typing import Any
 
 import fixtures
 
-from nova_recovery import exceptions
-from nova_recovery.procedures.disaster import hosts
-from nova_recovery.procedures.disaster import record
-from nova_recovery.procedures.disaster import situation
+from nova_recovery.exceptions import RecoveryError
+from nova_recovery.procedures.disaster import hosts, record
+from nova_recovery.procedures.disaster.hosts import Domain
+from nova_recovery.procedures.disaster.record import Known, Record
+from nova_recovery.procedures.disaster.situation import Before
 from nova_recovery.snapshot import format as format_module
-from nova_recovery.snapshot import reading
-from nova_recovery.snapshot import writing
-from tests import base
+from nova_recovery.snapshot.reading import Snapshot
+from nova_recovery.snapshot.writing import Writer
+from tests.base import TestCase
 
 XML = '<domain><devices><disk><serial>v-1</serial></disk></devices></domain>'
 
 
-class FilesTestCase(base.TestCase):
+class FilesTestCase(TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
@@ -34,10 +35,10 @@ class FilesTestCase(base.TestCase):
         taken_at: str,
         sections: dict[str, Any],
         **more: Any,
-    ) -> reading.Snapshot:
+    ) -> Snapshot:
         """A file of one source; a section that is text is unknown."""
         path = str(self.folder / name)
-        with writing.Writer(path) as writer:
+        with Writer(path) as writer:
             writer.meta(taken_at=taken_at, machine='control', program='1')
             kind = source.partition(':')[0]
             writer.source(source, kind, taken_at=taken_at, **more)
@@ -53,7 +54,7 @@ class FilesTestCase(base.TestCase):
                     [tuple(row.get(c) for c in columns) for row in rows],
                 )
             writer.finish()
-        opened = reading.Snapshot(path)
+        opened = Snapshot(path)
         self.addCleanup(opened.file.close)
         return opened
 
@@ -66,18 +67,25 @@ class HostsTest(FilesTestCase):
         file = self.host(
             'a',
             '2026-11-22T15:00:00Z',
-            domains=[{'uuid': 'web', 'name': 'i-1', 'state': 'running',
-                      'xml': XML}],
-            sessions=[{'target': 't', 'portal': 'p', 'lun': 1,
-                       'state': 'LOGGED_IN', 'volume': 'v-1',
-                       'server': 'web'}],
+            domains=[
+                {'uuid': 'web', 'name': 'i-1', 'state': 'running', 'xml': XML}
+            ],
+            sessions=[
+                {
+                    'target': 't',
+                    'portal': 'p',
+                    'lun': 1,
+                    'state': 'LOGGED_IN',
+                    'volume': 'v-1',
+                    'server': 'web',
+                }
+            ],
             rules=[{'tool': 'nft', 'text': 'table'}],
         )
         host = hosts.of([file])['np-rcc4']
         self.assertEqual('2026-11-22T15:00:00Z', host.taken_at)
         self.assertEqual(
-            {'web': hosts.Domain('i-1', 'running', frozenset({'v-1'}))},
-            host.domains,
+            {'web': Domain('i-1', 'running', frozenset({'v-1'}))}, host.domains
         )
         assert host.sessions is not None
         self.assertEqual(('t', 'p', '1'), host.sessions[0].key)
@@ -102,13 +110,11 @@ class HostsTest(FilesTestCase):
         new = self.host('b', '2026-11-22T15:00:00Z', domains=[])
         for files in ([old, new], [new, old]):
             found = hosts.of(files)
-            self.assertEqual(
-                '2026-11-22T15:00:00Z', found['np-rcc4'].taken_at
-            )
+            self.assertEqual('2026-11-22T15:00:00Z', found['np-rcc4'].taken_at)
 
 
 class RecordTest(FilesTestCase):
-    def cell(self, name: str = 'a', **sections: Any) -> record.Record:
+    def cell(self, name: str = 'a', **sections: Any) -> Record:
         file = self.snapshot(
             name,
             'cell:cell1',
@@ -121,19 +127,21 @@ class RecordTest(FilesTestCase):
     def test_servers_and_markers(self) -> None:
         found = self.cell(
             servers=[
-                {'uuid': 'web', 'name': 'www', 'host': 'np-rcc4',
-                 'vm_state': 'active', 'power_state': 1,
-                 'project_id': 'demo'},
+                {
+                    'uuid': 'web',
+                    'name': 'www',
+                    'host': 'np-rcc4',
+                    'vm_state': 'active',
+                    'power_state': 1,
+                    'project_id': 'demo',
+                },
                 {'uuid': 'copy', 'hidden': 1},
             ]
         )
         self.assertEqual(
             {
-                'web': record.Known(
-                    'www',
-                    'cell1',
-                    'demo',
-                    situation.Before('np-rcc4', 'active', 1),
+                'web': Known(
+                    'www', 'cell1', 'demo', Before('np-rcc4', 'active', 1)
                 )
             },
             found.servers,
@@ -149,8 +157,12 @@ class RecordTest(FilesTestCase):
 
     def test_devices_in_their_order(self) -> None:
         devices = [
-            {'server': 'web', 'volume': v, 'device_name': d,
-             'boot_index': index}
+            {
+                'server': 'web',
+                'volume': v,
+                'device_name': d,
+                'boot_index': index,
+            }
             for v, d, index in (
                 ('v-aa', '/dev/vdaa', None),
                 ('v-c', '/dev/vdc', -1),
@@ -205,10 +217,16 @@ class RecordTest(FilesTestCase):
         found = self.cell(
             servers=[],
             agents=[
-                {'host': 'np-rcc4', 'binary': 'neutron-openvswitch-agent',
-                 'agent_type': 'Open vSwitch agent'},
-                {'host': 'np-rcc4', 'binary': 'neutron-metadata-agent',
-                 'agent_type': 'Metadata agent'},
+                {
+                    'host': 'np-rcc4',
+                    'binary': 'neutron-openvswitch-agent',
+                    'agent_type': 'Open vSwitch agent',
+                },
+                {
+                    'host': 'np-rcc4',
+                    'binary': 'neutron-metadata-agent',
+                    'agent_type': 'Metadata agent',
+                },
             ],
         )
         self.assertEqual(
@@ -217,4 +235,4 @@ class RecordTest(FilesTestCase):
 
     def test_a_snapshot_of_hosts_alone(self) -> None:
         file = self.snapshot('h', 'host:np-rcc4', '2026-11-22T14:00:00Z', {})
-        self.assertRaises(exceptions.RecoveryError, record.read, file, 60)
+        self.assertRaises(RecoveryError, record.read, file, 60)

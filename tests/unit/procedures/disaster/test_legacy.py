@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from nova_recovery.cloud import old_volumes
-from nova_recovery.engine import plan
-from nova_recovery.procedures.disaster import legacy
-from nova_recovery.procedures.disaster import legacy_items
-from nova_recovery.procedures.disaster import legacy_read
-from tests import base
+from nova_recovery.cloud.old_volumes import Layout
+from nova_recovery.engine.plan import Item
+from nova_recovery.procedures.disaster import legacy, legacy_items
+from nova_recovery.procedures.disaster.legacy import Cleaning
+from nova_recovery.procedures.disaster.legacy_read import Cell, Found, Volumes
+from tests.base import TestCase
 
-L1 = old_volumes.Layout(
+L1 = Layout(
     name='L1',
     server='instance_uuid',
     cleared=('instance_uuid', 'mountpoint', 'attach_time', 'attached_host'),
@@ -21,7 +21,7 @@ L1 = old_volumes.Layout(
     modes=True,
     mapped_by='instance_uuid',
 )
-M1 = old_volumes.Layout(
+M1 = Layout(
     name='M1',
     server=None,
     cleared=(),
@@ -45,7 +45,7 @@ def volume(
     )
 
 
-class LegacyTest(base.TestCase):
+class LegacyTest(TestCase):
     layout = L1
 
     def clean(
@@ -55,17 +55,17 @@ class LegacyTest(base.TestCase):
         servers: set[str] | None = None,
         *,
         alone: tuple[str, ...] = (),
-        more: dict[str, legacy_read.Cell] | None = None,
+        more: dict[str, Cell] | None = None,
         **of_cinder: Any,
-    ) -> legacy.Cleaning:
-        found = legacy_read.Found(
+    ) -> Cleaning:
+        found = Found(
             self.layout,
-            {'cell1': legacy_read.Cell(SERVERS, mappings), **(more or {})},
-            legacy_read.Volumes(volumes, **of_cinder),
+            {'cell1': Cell(SERVERS, mappings), **(more or {})},
+            Volumes(volumes, **of_cinder),
         )
         return legacy.decide(found, servers, alone)
 
-    def items(self, cleaning: legacy.Cleaning) -> list[plan.Item]:
+    def items(self, cleaning: Cleaning) -> list[Item]:
         return [item for step in cleaning.steps for item in step.items]
 
     def cleaned(self, *args: Any, **options: Any) -> list[str]:
@@ -77,7 +77,7 @@ class LegacyTest(base.TestCase):
             for row in item.data['rows'].split('\n')
         ]
 
-    def assert_left(self, why: str, cleaning: legacy.Cleaning) -> None:
+    def assert_left(self, why: str, cleaning: Cleaning) -> None:
         self.assertEqual((), cleaning.steps)
         self.assertIn(why, cleaning.left_out['volume:v1'])
 
@@ -85,17 +85,14 @@ class LegacyTest(base.TestCase):
 class VolumesTest(LegacyTest):
     def test_mappings_come_before_their_volumes(self) -> None:
         cleaning = self.clean(
-            [volume()],
-            ['7|v1|web|/dev/vdb|~'],
-            modes=['70|v1', '71|v2'],
+            [volume()], ['7|v1|web|/dev/vdb|~'], modes=['70|v1', '71|v2']
         )
         mappings, volumes = self.items(cleaning)
         self.assertEqual('clean-mappings', mappings.kind)
         self.assertEqual('7|v1', mappings.data['rows'])
         self.assertEqual(mappings.subject, volumes.subject)
         self.assertEqual(
-            'v1|in-use|attached|web|/dev/vdb|2014|host1',
-            volumes.data['rows'],
+            'v1|in-use|attached|web|/dev/vdb|2014|host1', volumes.data['rows']
         )
         self.assertEqual('7', volumes.data['mappings'])
         self.assertEqual('70', volumes.data['modes'])
@@ -185,7 +182,7 @@ class VolumesTest(LegacyTest):
         )
 
     def test_mapped_by_two_cells(self) -> None:
-        two = legacy_read.Cell([], ['9|v1|web|/dev/vdb|~'])
+        two = Cell([], ['9|v1|web|/dev/vdb|~'])
         self.assert_left(
             'more than one cell',
             self.clean(
@@ -194,7 +191,7 @@ class VolumesTest(LegacyTest):
         )
 
     def test_volumes_of_each_cell_apart(self) -> None:
-        two = legacy_read.Cell(['8|far|~'], ['9|v2|far|/dev/vdb|~'])
+        two = Cell(['8|far|~'], ['9|v2|far|/dev/vdb|~'])
         cleaning = self.clean(
             [volume(), volume('v2', 'far')],
             ['7|v1|web|/dev/vdb|~'],
@@ -222,8 +219,7 @@ class VolumesTest(LegacyTest):
 
     def test_rows_that_no_line_can_hold(self) -> None:
         self.assert_left(
-            'characters',
-            self.clean([volume()], [], odd=frozenset({'v1'})),
+            'characters', self.clean([volume()], [], odd=frozenset({'v1'}))
         )
 
     def test_mapped_and_available(self) -> None:

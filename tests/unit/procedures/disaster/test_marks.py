@@ -10,9 +10,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.procedures.disaster import cell_rows
 from nova_recovery.procedures.disaster import decide
-from tests import base
+from nova_recovery.procedures.disaster.cell_rows import Asked, Reader
+from tests.base import TestCase
 from tests.unit.procedures.disaster import test_scenarios
 
 OUTAGE = datetime.datetime(2026, 11, 22, 14, 0)
@@ -24,7 +24,7 @@ class Tables(dict[str, sa.Table]):
         return table in self
 
 
-class MarkTest(base.TestCase):
+class MarkTest(TestCase):
     """Ten requests, an hour between two; the outage after the sixth."""
 
     def setUp(self) -> None:
@@ -50,29 +50,25 @@ class MarkTest(base.TestCase):
         cell: Any = types.SimpleNamespace(
             name='cell1', tables=Tables({'instance_actions': table})
         )
-        self.reader = cell_rows.Reader(cell, connection)
+        self.reader = Reader(cell, connection)
 
     def marks(self, **asked: Any) -> tuple[int, str, int]:
-        about = cell_rows.Asked(**asked)
+        about = Asked(**asked)
         mark, how = self.reader.mark(about)
         return mark, how, self.reader.before_outage(about, mark)
 
     def test_what_each_tells(self) -> None:
         self.assertEqual((10, 'now', 10), self.marks())
         self.assertEqual((6, 'time', 6), self.marks(since=OUTAGE))
-        self.assertEqual(
-            (2, 'snapshot', 2), self.marks(marks={'cell1': 2})
-        )
+        self.assertEqual((2, 'snapshot', 2), self.marks(marks={'cell1': 2}))
 
     def test_the_moment_beside_a_snapshot(self) -> None:
         """Who stopped it in between is still to be seen."""
         self.assertEqual(
-            (2, 'snapshot', 6),
-            self.marks(marks={'cell1': 2}, since=OUTAGE),
+            (2, 'snapshot', 6), self.marks(marks={'cell1': 2}, since=OUTAGE)
         )
         self.assertEqual(
-            (8, 'snapshot', 8),
-            self.marks(marks={'cell1': 8}, since=OUTAGE),
+            (8, 'snapshot', 8), self.marks(marks={'cell1': 8}, since=OUTAGE)
         )
 
     def test_a_restart_goes_by_the_later_one(self) -> None:

@@ -6,13 +6,13 @@ from __future__ import annotations
 import types
 from typing import Any
 
-from nova_recovery.procedures.disaster import decide
 from nova_recovery.procedures import table
-from tests import base
+from nova_recovery.procedures.disaster import decide
+from tests.base import TestCase
 from tests.unit.procedures.disaster import test_scenarios
 
 
-class OutcomeTest(base.TestCase):
+class OutcomeTest(TestCase):
     """A scenario, and how its items ended.
 
     :ivar ends: item id -> (state, detail, image)
@@ -24,17 +24,13 @@ class OutcomeTest(base.TestCase):
 
     def rows(self, name: str, planned: bool = False) -> dict[str, Any]:
         """Server -> its row by the names of the columns."""
-        request, found, _ = test_scenarios.load(
-            test_scenarios.FOLDERS / name
-        )
+        request, found, _ = test_scenarios.load(test_scenarios.FOLDERS / name)
         plan = decide.decide(request, found)
         records: Any = None
         if not planned:
             records = [self.record(item) for item in plan.items()]
         columns, rows = table(plan, records)
-        return {
-            row[1]: dict(zip(columns, row, strict=True)) for row in rows
-        }
+        return {row[1]: dict(zip(columns, row, strict=True)) for row in rows}
 
     def record(self, item: Any) -> types.SimpleNamespace:
         state, detail, image = self.ends.get(item.id, ('done', '', {}))
@@ -110,9 +106,7 @@ class OutcomeTest(base.TestCase):
         self.assertEqual('1 attached', row['Volumes'])
 
     def test_a_server_of_which_only_a_volume_is_cleaned(self) -> None:
-        self.ends = {
-            'drop-attachment:a6': ('done', 'deleted', {}),
-        }
+        self.ends = {'drop-attachment:a6': ('done', 'deleted', {})}
         row = self.rows('stale_volumes_are_cleaned')['deleted']
         self.assertEqual('', row['Action'])
         self.assertEqual('2 detached', row['Volumes'])

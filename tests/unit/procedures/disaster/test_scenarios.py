@@ -19,21 +19,18 @@ from unittest import mock
 import fixtures
 import yaml
 
-from nova_recovery import changes
+from nova_recovery import changes, procedures
 from nova_recovery.cli import show_plan
 from nova_recovery.engine import gates as gates_module
-from nova_recovery.engine import plan as plan_module
-from nova_recovery import procedures
-from nova_recovery.procedures.disaster import decide
-from nova_recovery.procedures.disaster import found as found_module
-from nova_recovery.procedures.disaster import guests
-from nova_recovery.procedures.disaster import legacy
-from nova_recovery.procedures.disaster import planning
+from nova_recovery.engine.plan import Item, Plan, Step
+from nova_recovery.procedures.disaster import decide, guests, planning, scope
 from nova_recovery.procedures.disaster import request as request_module
-from nova_recovery.procedures.disaster import scope
-from nova_recovery import readiness
-from nova_recovery.snapshot import mapfile
-from tests import base
+from nova_recovery.procedures.disaster.found import Connection, Dump, Found
+from nova_recovery.procedures.disaster.guests import Address, Reach
+from nova_recovery.procedures.disaster.legacy import Cleaning
+from nova_recovery.readiness import Row
+from nova_recovery.snapshot.mapfile import Line
+from tests.base import TestCase
 from tests.unit import golden
 from tests.unit.procedures.disaster import situations
 
@@ -45,7 +42,7 @@ DUMP = {'modified': '2026-11-22T15:00', 'size': 5, 'sha256': 'ab' * 32}
 
 def load(
     folder: pathlib.Path,
-) -> tuple[request_module.Request, found_module.Found, list[str]]:
+) -> tuple[request_module.Request, Found, list[str]]:
     """What was asked for, what was found, the overrides."""
     asked = yaml.safe_load((folder / 'request.yaml').read_text()) or {}
     given = yaml.safe_load((folder / 'situation.yaml').read_text()) or {}
@@ -63,7 +60,7 @@ def load(
     return request, _found(given | {'scope': area}, more), words
 
 
-def _found(given: JSON, more: JSON) -> found_module.Found:
+def _found(given: JSON, more: JSON) -> Found:
     here = situations.make(**given)
     gone = frozenset(more.pop('deleted', ()))
     if gone and here.volumes:
@@ -74,12 +71,12 @@ def _found(given: JSON, more: JSON) -> found_module.Found:
     if dump is not None:
         dump = {**DUMP, **dump}
         dump['modified'] = datetime.datetime.fromisoformat(dump['modified'])
-        dump = found_module.Dump('/backup/nova.sql', **dump)
+        dump = Dump('/backup/nova.sql', **dump)
     lines = more.pop('lines', None)
     reach = {
-        uuid: guests.Reach(
+        uuid: Reach(
             tuple(
-                guests.Address(address, (network, network), floating)
+                Address(address, (network, network), floating)
                 for address, network, floating in addresses
             )
         )
@@ -87,32 +84,28 @@ def _found(given: JSON, more: JSON) -> found_module.Found:
     }
     age = more.pop('age', [])
     old = more.pop('legacy', None)
-    return found_module.Found(
+    return Found(
         situation=here,
         versions=more.pop('versions', {'nova': '2.104', 'cinder': '3.71'}),
         claimable=frozenset({'cell1'}),
         connections={
-            tuple(pair.split()): found_module.Connection(connector)
+            tuple(pair.split()): Connection(connector)
             for pair, connector in more.pop('connections', {}).items()
         },
         holes=tuple(more.pop('holes', ())),
-        age=tuple(readiness.Row(*row) for row in age)
-        if here.recorded
-        else None,
+        age=tuple(Row(*row) for row in age) if here.recorded else None,
         dump=dump,
         reach=reach,
-        lines=None
-        if lines is None
-        else tuple(mapfile.Line(*line) for line in lines),
+        lines=None if lines is None else tuple(Line(*line) for line in lines),
         legacy=None if old is None else _legacy(old),
         **more,
     )
 
 
-def _legacy(old: JSON) -> legacy.Cleaning:
-    items = tuple(plan_module.Item(*words) for words in old['items'])
-    step = plan_module.Step('clean', 'clean', items, number=2)
-    return legacy.Cleaning(
+def _legacy(old: JSON) -> Cleaning:
+    items = tuple(Item(*words) for words in old['items'])
+    step = Step('clean', 'clean', items, number=2)
+    return Cleaning(
         old['layout'],
         (step,),
         old['left_out'],
@@ -121,7 +114,7 @@ def _legacy(old: JSON) -> legacy.Cleaning:
     )
 
 
-def shown(plan: plan_module.Plan) -> str:
+def shown(plan: Plan) -> str:
     """The plan on a screen of 100 columns."""
     lines = show_plan.lines(plan, changes.registry(), 100, every=True)
     text = '\n'.join(line.plain for line in lines) + '\n'
@@ -130,7 +123,7 @@ def shown(plan: plan_module.Plan) -> str:
     return text
 
 
-class ScenarioTest(base.TestCase):
+class ScenarioTest(TestCase):
     """One test for each folder; they are added below."""
 
     def check(self, folder: pathlib.Path) -> None:
@@ -146,7 +139,7 @@ class ScenarioTest(base.TestCase):
         self.check_it_is_claimed(plan, found)
 
     def check_is_plain_data(
-        self, plan: plan_module.Plan, request: request_module.Request
+        self, plan: Plan, request: request_module.Request
     ) -> None:
         for item in plan.items():
             self.assertEqual(item.data, json.loads(json.dumps(item.data)))
@@ -154,12 +147,11 @@ class ScenarioTest(base.TestCase):
         ids = [item.id for item in plan.items()]
         self.assertEqual(sorted(set(ids)), sorted(ids))
         self.assertEqual(
-            request,
-            request_module.of(json.loads(json.dumps(plan.arguments))),
+            request, request_module.of(json.loads(json.dumps(plan.arguments)))
         )
 
     def check_what_refused_it_still_refuses(
-        self, plan: plan_module.Plan, found: found_module.Found
+        self, plan: Plan, found: Found
     ) -> None:
         """The gates of an unchanged cloud, asked again."""
         with fixtures.MonkeyPatch(
@@ -170,7 +162,7 @@ class ScenarioTest(base.TestCase):
         again = gates_module.again(now, plan.gates)
         self.assertCountEqual(plan.gates, again)
 
-    def check_the_order(self, plan: plan_module.Plan) -> None:
+    def check_the_order(self, plan: Plan) -> None:
         """The guide's; a server follows its volumes, and they follow it."""
         numbers = [step.number for step in plan.steps if step.number]
         self.assertEqual(sorted(numbers), numbers)
@@ -188,13 +180,9 @@ class ScenarioTest(base.TestCase):
                         place[item.id],
                     )
 
-    def check_it_is_claimed(
-        self, plan: plan_module.Plan, found: found_module.Found
-    ) -> None:
+    def check_it_is_claimed(self, plan: Plan, found: Found) -> None:
         """What is done to a live server is done under a claim."""
-        claimed = {
-            i.subject for i in plan.items() if i.kind == 'claim-server'
-        }
+        claimed = {i.subject for i in plan.items() if i.kind == 'claim-server'}
         for item in plan.items():
             for subject in (item.subject, *item.follows):
                 kind, _, uuid = subject.partition(':')

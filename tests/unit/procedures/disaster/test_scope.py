@@ -7,12 +7,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from nova_recovery import exceptions
-from nova_recovery.procedures.disaster import layout
-from nova_recovery.procedures.disaster import scope
-from tests import base
+from nova_recovery.exceptions import Ambiguous, NotFound
+from nova_recovery.procedures.disaster import layout, scope
+from nova_recovery.procedures.disaster.scope import Layout, Scope
+from tests.base import TestCase
 
-LAYOUT = scope.Layout(
+LAYOUT = Layout(
     cells=frozenset({'cell1', 'cell2'}),
     hosts={'np-rcc4': 'cell1', 'np-rcc46': 'cell1', 'np-rcc5': 'cell2'},
     zones={'np-rcc5': 'east'},
@@ -24,17 +24,15 @@ LAYOUT = scope.Layout(
 )
 
 
-class ScopeTest(base.TestCase):
+class ScopeTest(TestCase):
     def hosts(self, silent: Any = (), **given: Any) -> Any:
-        place = scope.Layout(
-            **{**vars(LAYOUT), 'silent': frozenset(silent)}
-        )
-        return scope.hosts(scope.Scope(**given), place)
+        place = Layout(**{**vars(LAYOUT), 'silent': frozenset(silent)})
+        return scope.hosts(Scope(**given), place)
 
     def test_nothing_named_is_everything(self) -> None:
         self.assertIsNone(self.hosts())
-        self.assertTrue(scope.Scope().everything)
-        self.assertFalse(scope.Scope(projects=('p',)).everything)
+        self.assertTrue(Scope().everything)
+        self.assertFalse(Scope(projects=('p',)).everything)
 
     def test_cells_and_projects_are_not_hosts(self) -> None:
         self.assertIsNone(self.hosts(cells=('cell1',), projects=('p',)))
@@ -42,9 +40,7 @@ class ScopeTest(base.TestCase):
     def test_a_host_is_to_the_letter(self) -> None:
         self.assertEqual({'np-rcc4'}, self.hosts(hosts=('np-rcc4',)))
         for name in ('np-rcc', 'NP-RCC4', 'np-rcc4 '):
-            self.assertRaises(
-                exceptions.NotFound, self.hosts, hosts=(name,)
-            )
+            self.assertRaises(NotFound, self.hosts, hosts=(name,))
 
     def test_names_of_one_sort_add_up(self) -> None:
         self.assertEqual(
@@ -73,13 +69,11 @@ class ScopeTest(base.TestCase):
             {'aggregates': ('slow',)},
             {'skip_hosts': {'np-rcc9': 'dead'}},
         ):
-            error = self.assertRaises(
-                exceptions.NotFound, self.hosts, **given
-            )
+            error = self.assertRaises(NotFound, self.hosts, **given)
             self.assertIn('there are', str(error))
 
     def test_one_that_is_there_is_told_as_one(self) -> None:
-        one = scope.Layout(
+        one = Layout(
             frozenset({'cell1'}), {}, {}, 'nova', {'slow': frozenset()}
         )
         for given, words in (
@@ -88,54 +82,49 @@ class ScopeTest(base.TestCase):
             ({'hosts': ('np-rcc4',)}, 'there is none'),
         ):
             error = self.assertRaises(
-                exceptions.NotFound,
+                NotFound,
                 scope.hosts,
-                scope.Scope(**given),  # type: ignore[arg-type]
+                Scope(**given),  # type: ignore[arg-type]
                 one,
             )
             self.assertIn(words, str(error))
 
     def test_a_project_of_which_nothing_is_known(self) -> None:
-        asked = scope.Scope(projects=('demo', '7b1f'))
+        asked = Scope(projects=('demo', '7b1f'))
         error = self.assertRaises(
-            exceptions.NotFound, scope.known_projects, asked, {'7b1f'}, ()
+            NotFound, scope.known_projects, asked, {'7b1f'}, ()
         )
         self.assertIn('project demo', str(error))
         self.assertIn('by their ID', str(error))
 
     def test_a_project_may_be_in_a_silent_cell(self) -> None:
-        asked = scope.Scope(projects=('7b1f',))
+        asked = Scope(projects=('7b1f',))
         scope.known_projects(asked, (), {'cell2'})
         scope.known_projects(asked, {'7b1f', 'other'}, ())
 
     def test_a_host_may_be_in_a_silent_cell(self) -> None:
         error = self.assertRaises(
-            exceptions.NotFound,
-            self.hosts,
-            silent=['cell2'],
-            hosts=('np-rcc9',),
+            NotFound, self.hosts, silent=['cell2'], hosts=('np-rcc9',)
         )
         self.assertIn('cell2 does not answer', str(error))
 
     def test_as_plain_data(self) -> None:
-        one = scope.Scope(
-            hosts=('np-rcc4',), skip_hosts={'np-rcc5': 'dead'}
-        )
+        one = Scope(hosts=('np-rcc4',), skip_hosts={'np-rcc5': 'dead'})
         self.assertEqual(one, scope.of(json.loads(json.dumps(one.plain()))))
 
     def test_in_words(self) -> None:
-        self.assertEqual('the whole cloud', scope.Scope().words())
+        self.assertEqual('the whole cloud', Scope().words())
         self.assertEqual(
             'cell a, b and host h without x',
-            scope.Scope(
+            Scope(
                 cells=('a', 'b'), hosts=('h',), skip_hosts={'x': 'dead'}
             ).words(),
         )
 
 
-class SilenceTest(base.TestCase):
+class SilenceTest(TestCase):
     def matters(self, **given: Any) -> frozenset[str]:
-        place = scope.Layout(
+        place = Layout(
             cells=LAYOUT.cells,
             hosts={'np-rcc4': 'cell1'},
             zones=LAYOUT.zones,
@@ -143,7 +132,7 @@ class SilenceTest(base.TestCase):
             aggregates=LAYOUT.aggregates,
             silent=frozenset({'cell2'}),
         )
-        asked = scope.Scope(**given)
+        asked = Scope(**given)
         return scope.matters(asked, place, scope.hosts(asked, place))
 
     def test_it_may_have_anything(self) -> None:
@@ -161,7 +150,7 @@ class SilenceTest(base.TestCase):
         self.assertEqual({'cell2'}, self.matters(aggregates=('fast',)))
 
 
-class GroupsTest(base.TestCase):
+class GroupsTest(TestCase):
     groups = {'u1': 'db', 'u2': 'web', 'u3': 'web'}
 
     def test_by_name_and_by_uuid(self) -> None:
@@ -170,9 +159,5 @@ class GroupsTest(base.TestCase):
         )
 
     def test_unknown_and_ambiguous(self) -> None:
-        self.assertRaises(
-            exceptions.NotFound, layout.named_groups, self.groups, ['x']
-        )
-        self.assertRaises(
-            exceptions.Ambiguous, layout.named_groups, self.groups, ['web']
-        )
+        self.assertRaises(NotFound, layout.named_groups, self.groups, ['x'])
+        self.assertRaises(Ambiguous, layout.named_groups, self.groups, ['web'])

@@ -9,16 +9,16 @@ import types
 from typing import Any
 from unittest import mock
 
-from nova_recovery import exceptions
-from nova_recovery.procedures.disaster import alive
-from nova_recovery.procedures.disaster import status
-from nova_recovery.procedures.disaster import wanted
-from tests import base
+from nova_recovery.exceptions import ApiUnavailable
+from nova_recovery.procedures.disaster import alive, status
+from nova_recovery.procedures.disaster.status import Status
+from nova_recovery.procedures.disaster.wanted import Order
+from tests.base import TestCase
 from tests.unit import plans
 from tests.unit.procedures.disaster import situations
 
 
-class JudgeTest(base.TestCase):
+class JudgeTest(TestCase):
     def judge(
         self,
         runs: bool | None = None,
@@ -26,9 +26,7 @@ class JudgeTest(base.TestCase):
         computes: Any = None,
         **fields: Any,
     ) -> str:
-        found = situations.make(
-            {'web': fields}, computes, hosts=hosts or {}
-        )
+        found = situations.make({'web': fields}, computes, hosts=hosts or {})
         return alive.judge(found, found.servers['web'], {'web': runs}).state
 
     def test_what_its_compute_says_wins(self) -> None:
@@ -57,9 +55,7 @@ class JudgeTest(base.TestCase):
 
     def test_what_was_asked_since(self) -> None:
         for action in ('reboot', 'start', 'evacuate'):
-            self.assertEqual(
-                alive.UP, self.judge(newest=[[action, 'admin']])
-            )
+            self.assertEqual(alive.UP, self.judge(newest=[[action, 'admin']]))
         self.assertEqual(
             alive.DOWN, self.judge(newest=[['reboot', 'admin', 'Error']])
         )
@@ -70,8 +66,7 @@ class JudgeTest(base.TestCase):
         self.assertEqual(
             alive.DOWN,
             self.judge(
-                vm_state='stopped',
-                newest=[['start', 'admin'], ['stop', None]],
+                vm_state='stopped', newest=[['start', 'admin'], ['stop', None]]
             ),
         )
 
@@ -111,12 +106,10 @@ class JudgeTest(base.TestCase):
         later = ['reboot', 'admin', 'Success', '2026-11-22T16:00:00']
         earlier = ['reboot', 'admin', 'Success', '2026-11-22T15:00:00']
         self.assertEqual(alive.UP, self.judge(hosts=told, newest=[later]))
-        self.assertEqual(
-            alive.DOWN, self.judge(hosts=told, newest=[earlier])
-        )
+        self.assertEqual(alive.DOWN, self.judge(hosts=told, newest=[earlier]))
 
 
-class StatusTest(base.TestCase):
+class StatusTest(TestCase):
     servers: Any = {  # noqa: RUF012 - made anew by each test
         'up': {'newest': [['reboot', 'admin']]},
         'down': {'vm_state': 'error', 'project': 'b'},
@@ -135,18 +128,18 @@ class StatusTest(base.TestCase):
         only: Any = None,
         ask: bool = True,
         **given: Any,
-    ) -> status.Status:
+    ) -> Status:
         self.compute = mock.Mock()
         self.compute.runs.side_effect = runs or (lambda uuid: False)
         return status.status(
             types.SimpleNamespace(compute=self.compute),  # type: ignore
             situations.make(self.servers, **given),
-            wanted.Order(),
+            Order(),
             only,
             ask,
         )
 
-    def names(self, result: status.Status) -> list[str]:
+    def names(self, result: Status) -> list[str]:
         return [row.server.name for row in result.rows]
 
     def test_by_project_and_priority(self) -> None:
@@ -167,9 +160,7 @@ class StatusTest(base.TestCase):
     def test_only_the_unproven_are_asked_about(self) -> None:
         result = self.look(runs=lambda uuid: True)
         self.assertEqual(['first', 'down'], self.names(result))
-        self.assertEqual(
-            [mock.call('asked')], self.compute.runs.mock_calls
-        )
+        self.assertEqual([mock.call('asked')], self.compute.runs.mock_calls)
 
     def test_the_power_went_again_after_they_were_started(self) -> None:
         # all hosts are back: nothing tells when it was
@@ -182,7 +173,7 @@ class StatusTest(base.TestCase):
 
     def test_a_compute_that_does_not_answer(self) -> None:
         def fail(uuid: str) -> bool:
-            raise exceptions.ApiUnavailable('no answer')
+            raise ApiUnavailable('no answer')
 
         result = self.look(runs=fail)
         self.assertEqual(alive.UNPROVEN, result.rows[0].state)
@@ -190,9 +181,7 @@ class StatusTest(base.TestCase):
 
     def test_nobody_can_be_asked(self) -> None:
         with mock.patch.object(
-            status.read,
-            'running',
-            side_effect=exceptions.ApiUnavailable('no keystone'),
+            status.read, 'running', side_effect=ApiUnavailable('no keystone')
         ):
             result = self.look()
         self.assertEqual('no keystone', result.unasked)
@@ -239,7 +228,7 @@ class StatusTest(base.TestCase):
         )
 
 
-class PlannedTest(base.TestCase):
+class PlannedTest(TestCase):
     def test_what_a_plan_brings_up(self) -> None:
         def item(kind: str, uuid: str) -> Any:
             return types.SimpleNamespace(
@@ -247,8 +236,10 @@ class PlannedTest(base.TestCase):
             )
 
         plan: Any = types.SimpleNamespace(
-            items=lambda: [item('claim-server', 'a'),
-                           item('restart-server', 'b')]
+            items=lambda: [
+                item('claim-server', 'a'),
+                item('restart-server', 'b'),
+            ]
         )
         planned = status.planned(plan)
         self.assertEqual({'b': ('c', 7)}, planned)

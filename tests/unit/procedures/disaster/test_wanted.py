@@ -6,17 +6,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures.disaster import wanted
-from tests import base
+from nova_recovery.procedures.disaster.situation import Server
+from nova_recovery.procedures.disaster.wanted import Answer, Order
+from tests.base import TestCase
 from tests.unit.procedures.disaster import situations
 
 SYNC = ['stop', None]
 OWNER = ['stop', 'alice']
 
 
-class WantedTest(base.TestCase):
-    def answer(self, **given: Any) -> wanted.Answer:
+class WantedTest(TestCase):
+    def answer(self, **given: Any) -> Answer:
         return wanted.wanted(situations.make(**given))
 
     def why(self, record: bool = True, **fields: Any) -> str | None:
@@ -120,18 +121,14 @@ class WantedTest(base.TestCase):
             )
         )
 
-    def test_what_has_nothing_to_do_with_running_does_not_count(
-        self,
-    ) -> None:
+    def test_what_has_nothing_to_do_with_running_does_not_count(self) -> None:
         self.assertIsNotNone(
             self.why(
                 vm_state='stopped',
                 newest=[SYNC, ['attach_volume', 'alice'], ['lock', 'alice']],
             )
         )
-        self.assertIsNotNone(
-            self.why(newest=[['detach_volume', 'alice']])
-        )
+        self.assertIsNotNone(self.why(newest=[['detach_volume', 'alice']]))
 
     def test_its_stop_was_on_its_way(self) -> None:
         self.assertIn(
@@ -256,11 +253,7 @@ class WantedTest(base.TestCase):
 
     def test_gone(self) -> None:
         answer = self.answer(
-            gone={
-                'a': {'deleted': True},
-                'b': {},
-                'c': {'host': 'np-rcc9'},
-            }
+            gone={'a': {'deleted': True}, 'b': {}, 'c': {'host': 'np-rcc9'}}
         )
         self.assertEqual(
             {
@@ -276,11 +269,9 @@ class WantedTest(base.TestCase):
         self.assertEqual({'cell2': 'no answer'}, answer.silent)
 
 
-class OrderTest(base.TestCase):
+class OrderTest(TestCase):
     def names(self, servers: dict[str, Any], **order: Any) -> list[str]:
-        answer = wanted.wanted(
-            situations.make(servers), wanted.Order(**order)
-        )
+        answer = wanted.wanted(situations.make(servers), Order(**order))
         return [one.server.name for one in answer.servers]
 
     def test_by_name(self) -> None:
@@ -300,15 +291,15 @@ class OrderTest(base.TestCase):
         first = {'metadata': {'recovery_priority': '99'}}
         last = {'metadata': {'recovery_priority': '101'}}
         self.assertEqual(
-            ['c', 'a', 'b'],
-            self.names({'a': broken, 'b': last, 'c': first}),
+            ['c', 'a', 'b'], self.names({'a': broken, 'b': last, 'c': first})
         )
 
     def test_another_key(self) -> None:
         self.assertEqual(
             ['b', 'a'],
-            self.names({'a': None, 'b': {'metadata': {'rank': '1'}}},
-                       key='rank'),
+            self.names(
+                {'a': None, 'b': {'metadata': {'rank': '1'}}}, key='rank'
+            ),
         )
 
     def test_groups_within_the_same_number(self) -> None:
@@ -336,6 +327,6 @@ class OrderTest(base.TestCase):
         found = situations.make(
             {'web': {'metadata': {'recovery_priority': '7'}}}
         )
-        server: situation.Server = found.servers['web']
+        server: Server = found.servers['web']
         self.assertEqual(7, wanted.priority(server))
         self.assertEqual(wanted.DEFAULT, wanted.priority(server, 'other'))

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from nova_recovery import exceptions
-from nova_recovery.procedures.disaster import request as request_module
+from nova_recovery.exceptions import UsageError
 from nova_recovery.procedures.disaster import waves
-from tests import base
+from nova_recovery.procedures.disaster.request import failures
+from tests.base import TestCase
 from tests.unit.procedures.disaster import situations
 
 
@@ -14,7 +14,7 @@ def kinds(**given: str) -> dict[str, frozenset[str]]:
     return {name: frozenset(text.split()) for name, text in given.items()}
 
 
-class WavesTest(base.TestCase):
+class WavesTest(TestCase):
     def test_one_canary_for_each_kind(self) -> None:
         found = waves.divide(
             ['a', 'b', 'c', 'd'],
@@ -48,34 +48,29 @@ class WavesTest(base.TestCase):
         server = situations.make({'web': None}).servers['web']
         self.assertEqual(
             frozenset(
-                {
-                    'ctl@ceph, boots from image',
-                    'local disk, boots from image',
-                }
+                {'ctl@ceph, boots from image', 'local disk, boots from image'}
             ),
             waves.kinds_of(server, ['ctl@ceph#fast', 'ctl@ceph#slow']),
         )
 
     def test_a_volume_of_nobody_is_a_kind_of_its_own(self) -> None:
-        server = situations.make(
-            {'web': {'boots_from_volume': True}}
-        ).servers['web']
+        server = situations.make({'web': {'boots_from_volume': True}}).servers[
+            'web'
+        ]
         self.assertEqual(
             frozenset({'unknown, boots from volume'}),
             waves.kinds_of(server, [None]),
         )
 
 
-class FailuresTest(base.TestCase):
+class FailuresTest(TestCase):
     def test_a_share_is_rounded_down(self) -> None:
-        self.assertEqual(2, request_module.failures('5%', 50))
-        self.assertEqual(0, request_module.failures('5%', 19))
+        self.assertEqual(2, failures('5%', 50))
+        self.assertEqual(0, failures('5%', 19))
 
     def test_a_number_is_for_any_wave(self) -> None:
-        self.assertEqual(3, request_module.failures('3', 10))
+        self.assertEqual(3, failures('3', 10))
 
     def test_what_is_neither_is_refused(self) -> None:
         for text in ('many', '-1', '101%', '5.5%', ''):
-            self.assertRaises(
-                exceptions.UsageError, request_module.failures, text, 10
-            )
+            self.assertRaises(UsageError, failures, text, 10)

@@ -22,8 +22,16 @@ from typing import Any
 
 import yaml
 
-from nova_recovery import fencing
-from nova_recovery.procedures.recover import situation
+from nova_recovery.fencing import Operator
+from nova_recovery.procedures.recover.situation import (
+    Host,
+    Node,
+    Port,
+    Request,
+    Server,
+    Situation,
+    Volume,
+)
 
 FOLDERS = pathlib.Path(__file__).parents[3] / 'scenarios' / 'recover'
 UUID = '3f57699a-e773-4650-a443-{:012}'
@@ -34,9 +42,7 @@ SILENT, ALIVE = (4711, 4711), (4711, 4713)
 JSON = dict[str, Any]
 
 
-def load(
-    folder: pathlib.Path,
-) -> tuple[situation.Request, situation.Situation]:
+def load(folder: pathlib.Path) -> tuple[Request, Situation]:
     """What was asked for and what was found."""
     asked = _yaml(folder / 'request.yaml')
     found = make(asked['hosts'], **_yaml(folder / 'situation.yaml'))
@@ -49,32 +55,24 @@ def _yaml(path: pathlib.Path) -> JSON:
 
 
 def make(
-    dead: list[str],
-    hosts: JSON,
-    servers: JSON,
-    **others: Any,
-) -> situation.Situation:
+    dead: list[str], hosts: JSON, servers: JSON, **others: Any
+) -> Situation:
     """A situation of hosts and servers by name, the rest as usual."""
     complete = {
         name: _host(number, name, name in dead, **(fields or {}))
         for number, (name, fields) in enumerate(hosts.items(), 1)
     }
-    return situation.Situation(
+    return Situation(
         hosts=complete,
         servers=tuple(
             _server(number, dead[0], complete, {'name': key, **(fields or {})})
             for number, (key, fields) in enumerate(servers.items(), 1)
         ),
-        **{
-            'apis': {'nova': '2.103', 'placement': '1.28'},
-            **others,
-        },
+        **{'apis': {'nova': '2.103', 'placement': '1.28'}, **others},
     )
 
 
-def request(
-    found: situation.Situation, hosts: list[str], **fields: Any
-) -> situation.Request:
+def request(found: Situation, hosts: list[str], **fields: Any) -> Request:
     """A request with the servers' names resolved, as the commands do it."""
     uuids = {server.name: server.uuid for server in found.servers}
     for name in ('servers', 'exclude'):
@@ -84,17 +82,15 @@ def request(
         uuids[name]: host
         for name, host in fields.get('target_for', {}).items()
     }
-    return situation.Request(hosts=tuple(hosts), **fields)
+    return Request(hosts=tuple(hosts), **fields)
 
 
-def fenced(
-    asked: situation.Request, found: situation.Situation
-) -> situation.Situation:
+def fenced(asked: Request, found: Situation) -> Situation:
     """The same, with the operator's word for the dead hosts.
 
     Where the situation says what a fence program told, it stays.
     """
-    word = fencing.Operator(None, asked.fenced)  # type: ignore[arg-type]
+    word = Operator(None, asked.fenced)  # type: ignore[arg-type]
     hosts = dict(found.hosts)
     for name in asked.hosts:
         if not hosts[name].fence_detail:
@@ -105,9 +101,7 @@ def fenced(
     return dataclasses.replace(found, hosts=hosts)
 
 
-def _host(
-    number: int, name: str, dead: bool, **fields: Any
-) -> situation.Host:
+def _host(number: int, name: str, dead: bool, **fields: Any) -> Host:
     usual: JSON = {
         'cell': 'cell1',
         'service_id': number,
@@ -124,10 +118,10 @@ def _host(
     nodes = fields.pop('nodes', 1)
     hypervisor = fields.pop('hypervisor', 'QEMU')
     fields['reports'] = tuple(fields.get('reports', usual['reports']))
-    return situation.Host(
+    return Host(
         name=name,
         nodes=tuple(
-            situation.Node(
+            Node(
                 id=10 * number + extra,
                 uuid=provider(name) + extra * '+',
                 name=f'{name}.example.org',
@@ -146,11 +140,8 @@ def provider(host: str) -> str:
 
 
 def _server(
-    number: int,
-    dead: str,
-    hosts: dict[str, situation.Host],
-    fields: JSON,
-) -> situation.Server:
+    number: int, dead: str, hosts: dict[str, Host], fields: JSON
+) -> Server:
     host = hosts[fields.pop('host', dead)]
     uuid = UUID.format(number)
     volumes = fields.pop('volumes', [{'protocol': 'rbd', 'root': True}])
@@ -170,7 +161,7 @@ def _server(
     }
     for words in ('special', 'open_migrations'):
         usual[words] = tuple(fields.pop(words, ()))
-    return situation.Server(
+    return Server(
         uuid=uuid,
         host=host.name,
         volumes=tuple(
@@ -193,7 +184,7 @@ def _server(
     )
 
 
-def _volume(number: int, **fields: Any) -> situation.Volume:
+def _volume(number: int, **fields: Any) -> Volume:
     usual: JSON = {
         'id': f'volume-{number}',
         'mapping': number,
@@ -203,14 +194,14 @@ def _volume(number: int, **fields: Any) -> situation.Volume:
         'protocol': 'rbd',
         'mode': 'rw',
     }
-    return situation.Volume(**{**usual, **fields})
+    return Volume(**{**usual, **fields})
 
 
-def _port(number: int, host: str, **fields: Any) -> situation.Port:
+def _port(number: int, host: str, **fields: Any) -> Port:
     usual: JSON = {
         'id': f'port-{number}',
         'address': f'10.0.0.{number}',
         'host': host,
         'vnic_type': 'normal',
     }
-    return situation.Port(**{**usual, **fields})
+    return Port(**{**usual, **fields})

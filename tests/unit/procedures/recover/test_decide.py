@@ -10,16 +10,14 @@ from unittest import mock
 
 import fixtures
 
-from nova_recovery import changes
-from nova_recovery.engine import gates as gates_module
-from nova_recovery.engine import plan as plan_module
-from nova_recovery import exceptions
-from nova_recovery import procedures
+from nova_recovery import changes, procedures
+from nova_recovery.engine.gates import address, apply, parse_overrides
+from nova_recovery.engine.plan import Item, Plan
+from nova_recovery.exceptions import RecoveryError, UsageError
 from nova_recovery.procedures import recover
-from nova_recovery.procedures.recover import decide
-from nova_recovery.procedures.recover import gates
-from nova_recovery.procedures.recover import situation
-from tests import base
+from nova_recovery.procedures.recover import decide, gates
+from nova_recovery.procedures.recover.situation import Request, Situation
+from tests.base import TestCase
 from tests.unit.procedures.recover import scenarios
 
 HOSTS: dict[str, Any] = {
@@ -30,11 +28,8 @@ PAUSED = {'vm_state': 'paused', 'power_state': 3}
 
 
 def planned(
-    servers: dict[str, Any],
-    hosts: dict[str, Any] = HOSTS,
-    /,
-    **asked: Any,
-) -> tuple[plan_module.Plan, situation.Situation]:
+    servers: dict[str, Any], hosts: dict[str, Any] = HOSTS, /, **asked: Any
+) -> tuple[Plan, Situation]:
     """The plan to recover them from np-rcc54, by default to np-rcc46."""
     found = scenarios.make(['np-rcc54'], hosts, servers)
     request = scenarios.request(
@@ -50,13 +45,13 @@ def planned(
     return decide.decide(request, found, '2026-03-01T14:11:30Z'), found
 
 
-def items(plan: plan_module.Plan, kind: str) -> list[plan_module.Item]:
+def items(plan: Plan, kind: str) -> list[Item]:
     """The items of a kind."""
     return [item for item in plan.items() if item.kind == kind]
 
 
-class ArgumentsTest(base.TestCase):
-    FULL = situation.Request(
+class ArgumentsTest(TestCase):
+    FULL = Request(
         hosts=('np-rcc54', 'np-rcc55'),
         servers=('u1', 'u2'),
         method='move',
@@ -73,7 +68,7 @@ class ArgumentsTest(base.TestCase):
     )
 
     def test_there_and_back_as_json(self) -> None:
-        for request in (situation.Request(('np-rcc54',)), self.FULL):
+        for request in (Request(('np-rcc54',)), self.FULL):
             arguments = decide.to_arguments(request)
             self.assertEqual(request, decide.from_arguments(arguments))
             again = json.loads(json.dumps(arguments))
@@ -102,14 +97,12 @@ class ArgumentsTest(base.TestCase):
         self.assertEqual(plan.digest, later.digest)
 
 
-class ContradictionTest(base.TestCase):
+class ContradictionTest(TestCase):
     def refused(self, **asked: Any) -> str:
         found = scenarios.make(['np-rcc54'], HOSTS, {'web': {}})
-        request = situation.Request(('np-rcc54',), **asked)
+        request = Request(('np-rcc54',), **asked)
         return str(
-            self.assertRaises(
-                exceptions.UsageError, decide.decide, request, found
-            )
+            self.assertRaises(UsageError, decide.decide, request, found)
         )
 
     def test_a_server_that_is_elsewhere(self) -> None:
@@ -129,17 +122,11 @@ class ContradictionTest(base.TestCase):
         )
 
 
-class ItemsTest(base.TestCase):
+class ItemsTest(TestCase):
     def test_every_kind_is_known_and_says_what_it_does(self) -> None:
         plan, _ = planned(
-            {
-                'web': {},
-                'db': {**PAUSED, 'volumes': [{'protocol': 'iscsi'}]},
-            },
-            {
-                **HOSTS,
-                'np-rcc54': {'fence': 'on', 'fence_detail': 'on'},
-            },
+            {'web': {}, 'db': {**PAUSED, 'volumes': [{'protocol': 'iscsi'}]}},
+            {**HOSTS, 'np-rcc54': {'fence': 'on', 'fence_detail': 'on'}},
             fence=True,
         )
         registry = changes.registry()
@@ -245,9 +232,7 @@ class ItemsTest(base.TestCase):
         (item,) = items(plan, 'reconnect-volume')
         self.assertEqual('volume-11', item.data['volume'])
         self.assertEqual({'host': 'np-rcc46'}, item.data['connector'])
-        self.assertEqual(
-            {'host': 'np-rcc54'}, item.data['source_connector']
-        )
+        self.assertEqual({'host': 'np-rcc54'}, item.data['source_connector'])
         (verify,) = items(plan, 'verify-server')
         self.assertEqual(['volume-10', 'volume-11'], verify.data['volumes'])
 
@@ -272,14 +257,11 @@ class ItemsTest(base.TestCase):
             self.assertEqual(33, item.data['patience'])
 
 
-class AgainTest(base.TestCase):
+class AgainTest(TestCase):
     """The gates of a plan that was saved, or of a run that goes on."""
 
     def again(
-        self,
-        plan: plan_module.Plan,
-        found: situation.Situation,
-        touched: tuple[str, ...] = (),
+        self, plan: Plan, found: Situation, touched: tuple[str, ...] = ()
     ) -> list[tuple[str, str]]:
         with (
             fixtures.MonkeyPatch(
@@ -297,9 +279,7 @@ class AgainTest(base.TestCase):
 
     def test_a_server_without_a_target_is_not_forgotten(self) -> None:
         hosts = {**HOSTS, 'np-rcc46': {'free': {'VCPU': 2, **scenarios.HELD}}}
-        plan, found = planned(
-            {'web': {}, 'db': {}}, hosts, target_host=None
-        )
+        plan, found = planned({'web': {}, 'db': {}}, hosts, target_host=None)
         self.assertEqual(
             [('target-ready', 'web')],
             [(g.name, g.subject) for g in plan.gates if g.blocks],
@@ -361,12 +341,9 @@ class AgainTest(base.TestCase):
         self.assertEqual(refused, self.again(plan, found))
 
     def test_a_procedure_of_another_version(self) -> None:
-        plan = plan_module.Plan('teleport', '', {}, ())
+        plan = Plan('teleport', '', {}, ())
         self.assertRaises(
-            exceptions.RecoveryError,
-            procedures.check_gates,
-            plan,
-            mock.Mock(),
+            RecoveryError, procedures.check_gates, plan, mock.Mock()
         )
 
     def test_a_target_is_found_in_the_items_that_name_one(self) -> None:
@@ -381,7 +358,7 @@ class AgainTest(base.TestCase):
         )
 
 
-class AgeTest(base.TestCase):
+class AgeTest(TestCase):
     def test_in_words(self) -> None:
         for seconds, words in (
             (0.0, '0:00:00 ago'),
@@ -401,7 +378,7 @@ class AgeTest(base.TestCase):
         self.assertEqual('0:00:00 ago', gates.age(-0.3))
 
 
-class CellTest(base.TestCase):
+class CellTest(TestCase):
     """More than a fifth silent is a broken bus; one never is."""
 
     def refused(self, dead: int, alive: int, **others: Any) -> bool:
@@ -433,7 +410,7 @@ class CellTest(base.TestCase):
         self.assertFalse(self.refused(5, 5, disabled=True))
 
 
-class OverrideTest(base.TestCase):
+class OverrideTest(TestCase):
     """Every refusal that may be overridden can be, by the name it has."""
 
     def test_each_soft_gate_by_its_address(self) -> None:
@@ -444,9 +421,9 @@ class OverrideTest(base.TestCase):
             for gate in plan.gates:
                 if not gate.blocks or gate.klass != 'soft':
                     continue
-                where = gates_module.address(gate.name, gate.subject)
-                words = gates_module.parse_overrides([f'{where}=known'])
-                after = gates_module.apply(plan.gates, words)
+                where = address(gate.name, gate.subject)
+                words = parse_overrides([f'{where}=known'])
+                after = apply(plan.gates, words)
                 state = [
                     g.state
                     for g in after

@@ -7,16 +7,14 @@ from __future__ import annotations
 from typing import Any
 
 from nova_recovery.cloud import network
-from nova_recovery.cloud import records
-from nova_recovery.procedures.recover import describe
-from nova_recovery.procedures.recover import situation
-from tests import base
+from nova_recovery.cloud.records import BlockDevice, ServerFacts
+from nova_recovery.procedures.recover import describe, situation
+from nova_recovery.procedures.recover.situation import Server, Volume
+from tests.base import TestCase
 from tests.unit.procedures import rows
 
 
-def described(
-    facts: records.ServerFacts | None = None, **others: Any
-) -> situation.Server:
+def described(facts: ServerFacts | None = None, **others: Any) -> Server:
     """The server of these facts; nothing else is known of it."""
     usual: dict[str, Any] = {
         'connectors': {},
@@ -43,7 +41,7 @@ def topology(*cells: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-class SpecialTest(base.TestCase):
+class SpecialTest(TestCase):
     """What binds a server to its host."""
 
     def special(self, **facts: Any) -> tuple[str, ...]:
@@ -152,15 +150,11 @@ class SpecialTest(base.TestCase):
             self.assertTrue(described(facts).vtpm)
 
 
-class DiskTest(base.TestCase):
+class DiskTest(TestCase):
     """Whether it has files of its own below instances_path."""
 
-    def local(
-        self, *devices: records.BlockDevice, **row: Any
-    ) -> tuple[bool, bool]:
-        found = described(
-            rows.facts(rows.server(row=row), devices=devices)
-        )
+    def local(self, *devices: BlockDevice, **row: Any) -> tuple[bool, bool]:
+        found = described(rows.facts(rows.server(row=row), devices=devices))
         return found.local_disk, found.config_drive
 
     def test_it_boots_from_a_volume(self) -> None:
@@ -203,10 +197,8 @@ class DiskTest(base.TestCase):
         )
 
 
-class VolumeTest(base.TestCase):
-    def volume(
-        self, device: records.BlockDevice, **connectors: Any
-    ) -> situation.Volume:
+class VolumeTest(TestCase):
+    def volume(self, device: BlockDevice, **connectors: Any) -> Volume:
         facts = rows.facts(devices=(device,))
         (found,) = described(facts, connectors=connectors).volumes
         return found
@@ -223,7 +215,7 @@ class VolumeTest(base.TestCase):
             **{'attachment-0': {'mode': 'ro', 'connector': {'host': 'x'}}},
         )
         self.assertEqual(
-            situation.Volume(
+            Volume(
                 id='volume-0',
                 mapping=0,
                 device='/dev/vda',
@@ -264,7 +256,7 @@ class VolumeTest(base.TestCase):
         self.assertEqual((), described(facts).volumes)
 
 
-class MigrationTest(base.TestCase):
+class MigrationTest(TestCase):
     def test_a_resize_that_waits_to_be_confirmed_is_open(self) -> None:
         found = described(
             rows.facts(
@@ -340,7 +332,7 @@ class MigrationTest(base.TestCase):
         )
 
 
-class RestTest(base.TestCase):
+class RestTest(TestCase):
     def test_unknown_is_not_empty(self) -> None:
         self.assertIsNone(described().ports)
         self.assertIsNone(described().allocations)

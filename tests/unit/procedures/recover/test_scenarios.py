@@ -17,16 +17,16 @@ import fixtures
 
 from nova_recovery import changes
 from nova_recovery.cli import show_plan
-from nova_recovery.engine import plan as plan_module
+from nova_recovery.engine.plan import Plan
 from nova_recovery.procedures import recover
 from nova_recovery.procedures.recover import decide
-from nova_recovery.procedures.recover import situation
-from tests import base
+from nova_recovery.procedures.recover.situation import Request, Situation
+from tests.base import TestCase
 from tests.unit import golden
 from tests.unit.procedures.recover import scenarios
 
 
-def shown(plan: plan_module.Plan) -> str:
+def shown(plan: Plan) -> str:
     """The plan as it is on a screen of 100 columns, without its digest."""
     lines = show_plan.lines(plan, changes.registry(), 100, every=True)
     text = '\n'.join(line.plain for line in lines) + '\n'
@@ -35,7 +35,7 @@ def shown(plan: plan_module.Plan) -> str:
     return text
 
 
-def backwards(found: situation.Situation) -> situation.Situation:
+def backwards(found: Situation) -> Situation:
     """The same, had the databases answered in another order."""
     return dataclasses.replace(
         found,
@@ -44,7 +44,7 @@ def backwards(found: situation.Situation) -> situation.Situation:
     )
 
 
-class ScenarioTest(base.TestCase):
+class ScenarioTest(TestCase):
     """One test for each folder; they are added below."""
 
     def check(self, folder: pathlib.Path) -> None:
@@ -56,9 +56,7 @@ class ScenarioTest(base.TestCase):
         self.check_order_is_of_no_account(plan, request, found)
         self.check_what_refused_it_still_refuses(plan, found)
 
-    def check_is_plain_data(
-        self, plan: plan_module.Plan, request: situation.Request
-    ) -> None:
+    def check_is_plain_data(self, plan: Plan, request: Request) -> None:
         for item in plan.items():
             data = json.loads(json.dumps(item.data))
             self.assertEqual(item.data, data)
@@ -68,17 +66,14 @@ class ScenarioTest(base.TestCase):
         self.assertEqual(request, decide.from_arguments(arguments))
 
     def check_order_is_of_no_account(
-        self,
-        plan: plan_module.Plan,
-        request: situation.Request,
-        found: situation.Situation,
+        self, plan: Plan, request: Request, found: Situation
     ) -> None:
         again = decide.decide(request, backwards(found))
         self.assertEqual(plan.digest, again.digest)
         self.assertEqual(plan.gates, again.gates)
 
     def check_what_refused_it_still_refuses(
-        self, plan: plan_module.Plan, found: situation.Situation
+        self, plan: Plan, found: Situation
     ) -> None:
         """The gates of an unchanged cloud, asked again."""
         with (

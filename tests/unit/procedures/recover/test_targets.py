@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nova_recovery.procedures.recover import situation
 from nova_recovery.procedures.recover import targets
-from tests import base
+from nova_recovery.procedures.recover.situation import Request
+from tests.base import TestCase
 from tests.unit.procedures.recover import scenarios
 
 
@@ -38,7 +38,7 @@ def several(number: int, **fields: Any) -> dict[str, Any]:
     return {f'web{n:02}': dict(fields) for n in range(1, number + 1)}
 
 
-class SpreadingTest(base.TestCase):
+class SpreadingTest(TestCase):
     def count(self, found: dict[str, str | None]) -> dict[str | None, int]:
         return {
             target: list(found.values()).count(target)
@@ -48,8 +48,7 @@ class SpreadingTest(base.TestCase):
     def test_each_goes_where_most_is_free_by_then(self) -> None:
         hosts = {'a': room(40960), 'b': room(40960), 'c': room(20480)}
         self.assertEqual(
-            {'a': 9, 'b': 8, 'c': 3},
-            self.count(assigned(hosts, several(20))),
+            {'a': 9, 'b': 8, 'c': 3}, self.count(assigned(hosts, several(20)))
         )
 
     def test_alike_hosts_in_the_order_of_names(self) -> None:
@@ -158,20 +157,16 @@ class SpreadingTest(base.TestCase):
             f'web{number}': {
                 'group': {
                     'policy': 'affinity',
-                    'members': {
-                        scenarios.UUID.format(3 - number): 'np-rcc54'
-                    },
+                    'members': {scenarios.UUID.format(3 - number): 'np-rcc54'},
                 }
             }
             for number in (1, 2)
         }
         hosts = {'a': room(9000), 'b': room(8500)}
-        self.assertEqual(
-            {'web1': 'a', 'web2': 'a'}, assigned(hosts, servers)
-        )
+        self.assertEqual({'web1': 'a', 'web2': 'a'}, assigned(hosts, servers))
 
 
-class NeedsTest(base.TestCase):
+class NeedsTest(TestCase):
     def needs(self, allocations: Any) -> dict[str, int]:
         found = scenarios.make(
             ['np-rcc54'],
@@ -198,7 +193,7 @@ class NeedsTest(base.TestCase):
         self.assertEqual({}, self.needs(None))
 
 
-class MethodTest(base.TestCase):
+class MethodTest(TestCase):
     def method(
         self, method: str, evacuates_with_task: bool = True, **fields: Any
     ) -> tuple[str, str]:
@@ -241,7 +236,7 @@ class MethodTest(base.TestCase):
         self.assertEqual(('move', 'asked for'), self.method('move'))
 
 
-class ConnectorTest(base.TestCase):
+class ConnectorTest(TestCase):
     def test_given_before_known(self) -> None:
         known, given = {'host': 'a', 'initiator': 'x'}, {'host': 'a'}
         found = scenarios.make(
@@ -249,8 +244,8 @@ class ConnectorTest(base.TestCase):
             {'np-rcc54': {}, 'a': {'connector': known}, 'b': {}},
             {},
         )
-        plain = situation.Request(('np-rcc54',))
-        request = situation.Request(('np-rcc54',), connectors={'a': given})
+        plain = Request(('np-rcc54',))
+        request = Request(('np-rcc54',), connectors={'a': given})
         self.assertEqual(known, targets.connector(found.hosts['a'], plain))
         self.assertEqual(given, targets.connector(found.hosts['a'], request))
         self.assertIsNone(targets.connector(found.hosts['b'], request))

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nova_recovery.cloud import mappings
 from nova_recovery.cloud import volumes
-from nova_recovery.procedures.volumes import situation
+from nova_recovery.cloud.mappings import Mapping, Server
+from nova_recovery.procedures.volumes.situation import Situation
 
 JSON = dict[str, Any]
 HOST = 'np-rcc4'
@@ -21,7 +21,7 @@ HOST = 'np-rcc4'
 
 def make(
     volumes: JSON, servers: JSON | None = None, **others: Any
-) -> situation.Situation:
+) -> Situation:
     """A situation of volumes and servers by name.
 
     :param volumes: name -> fields, with ``attachments`` (name -> fields)
@@ -43,7 +43,7 @@ def make(
         ]
         if not fields.pop('lost', False):
             known[name] = _volume(name, fields)
-    return situation.Situation(
+    return Situation(
         volumes=known,
         mappings=tuple(mapped),
         servers={
@@ -87,9 +87,7 @@ def _attachment(name: str, volume: str, fields: JSON) -> volumes.Attachment:
     return volumes.Attachment(id=name, volume=volume, **{**usual, **fields})
 
 
-def _mapping(
-    number: int, volume: str, server: str, fields: JSON
-) -> mappings.Mapping:
+def _mapping(number: int, volume: str, server: str, fields: JSON) -> Mapping:
     usual: JSON = {
         'id': number,
         'cell': 'cell1',
@@ -98,12 +96,10 @@ def _mapping(
         'attachment': None,
         'connected': True,
     }
-    return mappings.Mapping(
-        server=server, volume=volume, **{**usual, **fields}
-    )
+    return Mapping(server=server, volume=volume, **{**usual, **fields})
 
 
-def _server(name: str, fields: JSON) -> mappings.Server:
+def _server(name: str, fields: JSON) -> Server:
     usual: JSON = {
         'name': name,
         'cell': 'cell1',
@@ -113,4 +109,4 @@ def _server(name: str, fields: JSON) -> mappings.Server:
         'power_state': 1,
         'task_state': None,
     }
-    return mappings.Server(uuid=name, **{**usual, **fields})
+    return Server(uuid=name, **{**usual, **fields})

@@ -7,10 +7,9 @@ from __future__ import annotations
 from typing import Any
 
 from nova_recovery.cloud import volumes as volumes_module
-from nova_recovery.procedures.volumes import policy
-from nova_recovery.procedures.volumes import situation
-from nova_recovery.procedures.volumes import states
-from tests import base
+from nova_recovery.procedures.volumes import policy, states
+from nova_recovery.procedures.volumes.situation import Finding
+from tests.base import TestCase
 from tests.unit.procedures.volumes import situations
 
 #: Every status that cinder has for a volume, but those of attachments.
@@ -27,7 +26,7 @@ BETWEEN = (
 )  # fmt: skip
 
 
-class PolicyTest(base.TestCase):
+class PolicyTest(TestCase):
     def told(self, **given: Any) -> list[tuple[str, str, str, str]]:
         """Code, severity, server and remedy of each finding."""
         given.setdefault('servers', {'web': {}})
@@ -36,9 +35,7 @@ class PolicyTest(base.TestCase):
             for one in policy.findings(situations.make(**given))
         ]
 
-    def of(
-        self, volume: Any, **given: Any
-    ) -> list[tuple[str, str, str, str]]:
+    def of(self, volume: Any, **given: Any) -> list[tuple[str, str, str, str]]:
         return self.told(volumes={'data': volume}, **given)
 
 
@@ -200,8 +197,11 @@ class StaleTest(PolicyTest):
     def test_server_or_mapping_is_gone(self) -> None:
         for status in ('in-use', *BETWEEN):
             volume = {'status': status, 'attachments': {'a': {}}}
-            for given in ({}, {'servers': {}, 'gone': ['web']},
-                          {'servers': {}}):
+            for given in (
+                {},
+                {'servers': {}, 'gone': ['web']},
+                {'servers': {}},
+            ):
                 self.assertEqual(
                     [('VOL-ORPHAN', 'stale', 'web', 'detach-stale')],
                     self.of(volume, **given),
@@ -264,8 +264,7 @@ class StaleTest(PolicyTest):
     def test_an_attach_was_replayed(self) -> None:
         volume = {'mappings': {'web': {'connected': False}}}
         self.assertEqual(
-            [('VOL-LEFTOVER', 'stale', 'web', 'detach-stale')],
-            self.of(volume),
+            [('VOL-LEFTOVER', 'stale', 'web', 'detach-stale')], self.of(volume)
         )
         self.assertEqual(
             [('VOL-LEFTOVER', 'note', 'web', 'detach-stale')],
@@ -363,7 +362,7 @@ class DangerTest(PolicyTest):
             )
 
 
-class DerivedTest(base.TestCase):
+class DerivedTest(TestCase):
     def test_as_cinder_does_it(self) -> None:
         for attachments, expected in (
             ((), ('available', 'detached')),
@@ -377,7 +376,7 @@ class DerivedTest(base.TestCase):
             self.assertEqual(expected, states.derived(attachments))
 
 
-class FixTest(base.TestCase):
+class FixTest(TestCase):
     def test_it_can_be_typed_as_it_is(self) -> None:
         for remedy, expected in (
             ('', ''),
@@ -385,7 +384,7 @@ class FixTest(base.TestCase):
             ('attach', 'openstack recovery volume attach S V'),
             ('detach-stale', 'openstack recovery volume detach-stale S V'),
         ):
-            one = situation.Finding(
+            one = Finding(
                 'VOL-X', 'stale', 'V', 'in-use', 'S', 'cause', remedy
             )
             self.assertEqual(expected, one.fix)

@@ -18,19 +18,20 @@ from unittest import mock
 import fixtures
 import yaml
 
-from nova_recovery import changes
+from nova_recovery import changes, procedures
 from nova_recovery.cli import show_plan
 from nova_recovery.engine import gates as gates_module
-from nova_recovery.engine import plan as plan_module
-from nova_recovery import procedures
-from nova_recovery.procedures.volumes import attach
-from nova_recovery.procedures.volumes import attach_gates
-from nova_recovery.procedures.volumes import detach
-from nova_recovery.procedures.volumes import guards
-from nova_recovery.procedures.volumes import pair
-from nova_recovery.procedures.volumes import policy
-from nova_recovery.procedures.volumes import reset
-from tests import base
+from nova_recovery.engine.plan import Plan
+from nova_recovery.procedures.volumes import (
+    attach,
+    attach_gates,
+    detach,
+    pair,
+    policy,
+    reset,
+)
+from nova_recovery.procedures.volumes.guards import Outside
+from tests.base import TestCase
 from tests.unit import golden
 from tests.unit.procedures.volumes import situations
 
@@ -46,7 +47,7 @@ def load(folder: pathlib.Path) -> tuple[Any, Any, Any, Any]:
     """The module, what was asked for, what was found, the overrides."""
     asked = yaml.safe_load((folder / 'request.yaml').read_text())
     given = yaml.safe_load((folder / 'situation.yaml').read_text())
-    outside = guards.Outside(
+    outside = Outside(
         compute=given.pop('compute', 'up'),
         runs=given.pop('runs', None),
         claimable=True,
@@ -67,7 +68,7 @@ def load(folder: pathlib.Path) -> tuple[Any, Any, Any, Any]:
     return module, request, pair.Found(found, outside, connector), words
 
 
-def shown(found: Any, plan: plan_module.Plan) -> str:
+def shown(found: Any, plan: Plan) -> str:
     """Findings, and the plan on a screen of 100 columns."""
     text = ''.join(
         f'{one.code}  {one.severity}  {one.volume}  {one.server}\n'
@@ -81,7 +82,7 @@ def shown(found: Any, plan: plan_module.Plan) -> str:
     return text
 
 
-class ScenarioTest(base.TestCase):
+class ScenarioTest(TestCase):
     """One test for each folder; they are added below."""
 
     def check(self, folder: pathlib.Path) -> None:
@@ -90,14 +91,12 @@ class ScenarioTest(base.TestCase):
         overrides = gates_module.parse_overrides(words)
         gates = gates_module.apply(plan.gates, overrides)
         plan = dataclasses.replace(plan, gates=gates)
-        golden.compare(
-            self, folder / 'plan.txt', shown(found.situation, plan)
-        )
+        golden.compare(self, folder / 'plan.txt', shown(found.situation, plan))
         self.check_is_plain_data(plan)
         self.check_what_refused_it_still_refuses(module, plan, found)
         self.check_it_is_claimed(plan)
 
-    def check_is_plain_data(self, plan: plan_module.Plan) -> None:
+    def check_is_plain_data(self, plan: Plan) -> None:
         for item in plan.items():
             self.assertEqual(item.data, json.loads(json.dumps(item.data)))
             self.assertIn(item.kind, changes.registry())
@@ -106,7 +105,7 @@ class ScenarioTest(base.TestCase):
         json.dumps(plan.arguments)
 
     def check_what_refused_it_still_refuses(
-        self, module: Any, plan: plan_module.Plan, found: Any
+        self, module: Any, plan: Plan, found: Any
     ) -> None:
         """The gates of an unchanged cloud, asked again."""
         plan = dataclasses.replace(
@@ -125,7 +124,7 @@ class ScenarioTest(base.TestCase):
             [], [one for one in later if f'volume:{one.subject}' in touched]
         )
 
-    def check_it_is_claimed(self, plan: plan_module.Plan) -> None:
+    def check_it_is_claimed(self, plan: Plan) -> None:
         """What is done to a live server is done under a claim."""
         kinds = [item.kind for item in plan.items()]
         if 'claim-server' in kinds:
@@ -136,7 +135,7 @@ class ScenarioTest(base.TestCase):
             )
 
 
-class ClaimTest(base.TestCase):
+class ClaimTest(TestCase):
     def gates(
         self,
         touched: frozenset[str] = frozenset(),
@@ -154,9 +153,7 @@ class ClaimTest(base.TestCase):
             )
         gates = attach_gates.gates if module is attach else module.gates
         return {
-            gate.name
-            for gate in gates(request, found, touched)
-            if gate.blocks
+            gate.name for gate in gates(request, found, touched) if gate.blocks
         }
 
     def test_somebody_else_works_on_the_server(self) -> None:
@@ -168,9 +165,7 @@ class ClaimTest(base.TestCase):
             set(), self.gates(touched, holder='run=x', mover='run=y')
         )
 
-    def test_a_run_that_moves_the_server_has_its_volumes_in_hand(
-        self,
-    ) -> None:
+    def test_a_run_that_moves_the_server_has_its_volumes_in_hand(self) -> None:
         for scenario in (
             'attach_what_nova_lost',
             'detach_what_a_replayed_message_left',
