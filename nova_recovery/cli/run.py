@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nova_recovery.cli.show_plan import Line
     from nova_recovery.cli.stage import Stage
     from nova_recovery.engine.journal import Journal
-    from nova_recovery.engine.journal.records import RunRecord
+    from nova_recovery.engine.records import RunRecord
 
     #: Shows a run as it is now.
     Tell = Callable[[RunRecord], None]

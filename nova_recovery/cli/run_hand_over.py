@@ -72,7 +72,7 @@ class TakeOverRun(RecoveryCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         from nova_recovery.changes import claims_of_run
-        from nova_recovery.engine.journal import records
+        from nova_recovery.engine import records
 
         here = run.stage(self, parsed_args)
         me = here.who()

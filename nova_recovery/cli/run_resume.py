@@ -16,8 +16,8 @@ from nova_recovery.cli.carry_out import Rows
 from nova_recovery.exceptions import Ambiguous, Refused, UsageError
 
 if TYPE_CHECKING:
-    from nova_recovery.engine.journal.records import ItemRecord
     from nova_recovery.engine.plan import Item, Plan
+    from nova_recovery.engine.records import ItemRecord
 
 Table = tuple[tuple[str, ...], Rows]
 
@@ -83,7 +83,7 @@ class ResumeRun(RecoveryLister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         from nova_recovery import procedures
-        from nova_recovery.engine.journal import states
+        from nova_recovery.engine import states
 
         here = run.stage(self, parsed_args)
         with here.journal() as journal:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from nova_recovery.cli.stage import Stage
     from nova_recovery.engine.change import Registry
     from nova_recovery.engine.journal import RunRecord
-    from nova_recovery.engine.journal.records import ItemRecord
     from nova_recovery.engine.plan import Plan
+    from nova_recovery.engine.records import ItemRecord
 
 Table = tuple[tuple[str, ...], Rows]
 

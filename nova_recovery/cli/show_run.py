@@ -15,7 +15,7 @@ from nova_recovery.report import summary, wording
 
 if TYPE_CHECKING:
     from nova_recovery.cli.run_undo import Foreseen
-    from nova_recovery.engine.journal.records import ItemRecord, RunRecord
+    from nova_recovery.engine.records import ItemRecord, RunRecord
 
 #: Where an undo was.
 UNDO = {'reverting', 'reverted', 'kept'}

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from nova_recovery.cli.base import RecoveryMixin
     from nova_recovery.cloud.cloud import Cloud
     from nova_recovery.engine.journal import Journal
-    from nova_recovery.engine.journal.records import RunRecord
     from nova_recovery.engine.progress import Reporter
+    from nova_recovery.engine.records import RunRecord
     from nova_recovery.engine.session import Outcome
 
 LOG = logging.getLogger(__name__)

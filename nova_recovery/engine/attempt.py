@@ -20,7 +20,7 @@ from typing import Any
 
 from oslo_utils import strutils
 
-from nova_recovery.engine import progress
+from nova_recovery.engine import progress, records, states
 from nova_recovery.engine.change import (
     Change,
     Guard,
@@ -29,14 +29,7 @@ from nova_recovery.engine.change import (
     Past,
     State,
 )
-from nova_recovery.engine.journal import (
-    ItemRecord,
-    JournalError,
-    records,
-    rows,
-    states,
-    Writer,
-)
+from nova_recovery.engine.journal import ItemRecord, JournalError, rows, Writer
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import (
     ApiUnavailable,

@@ -12,8 +12,7 @@ import threading
 import time
 from typing import Any, Protocol, TextIO, TYPE_CHECKING
 
-from nova_recovery.engine import printable
-from nova_recovery.engine.journal import states
+from nova_recovery.engine import printable, states
 from nova_recovery.engine.plan import Item, Plan, Step
 
 if TYPE_CHECKING:

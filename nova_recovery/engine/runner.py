@@ -8,8 +8,9 @@ from collections.abc import Callable
 import threading
 from typing import Any
 
+from nova_recovery.engine import states
 from nova_recovery.engine.attempt import Attempt
-from nova_recovery.engine.journal import ItemRecord, RunRecord, states
+from nova_recovery.engine.journal import ItemRecord, RunRecord
 from nova_recovery.engine.plan import Item, Plan, Step
 from nova_recovery.engine.session import Outcome, Session
 from nova_recovery.exceptions import Paused, Refused

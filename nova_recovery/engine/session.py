@@ -10,7 +10,7 @@ import dataclasses
 from typing import Any
 
 from nova_recovery import exit_codes
-from nova_recovery.engine import attempt, schedule
+from nova_recovery.engine import attempt, schedule, states
 from nova_recovery.engine.attempt import ClaimGone, Surroundings
 from nova_recovery.engine.change import check_kinds, Guard, Registry
 from nova_recovery.engine.interruption import Interruption
@@ -20,7 +20,6 @@ from nova_recovery.engine.journal import (
     JournalError,
     RunLocked,
     RunRecord,
-    states,
 )
 from nova_recovery.engine.plan import Item, Plan, Step
 from nova_recovery.engine.progress import Reporter

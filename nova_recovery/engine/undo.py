@@ -7,8 +7,9 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from nova_recovery.engine import states
 from nova_recovery.engine.attempt import Attempt, Result, State
-from nova_recovery.engine.journal import ItemRecord, RunRecord, states
+from nova_recovery.engine.journal import ItemRecord, RunRecord
 from nova_recovery.engine.plan import Item, Plan, Step
 from nova_recovery.engine.session import Outcome, Session
 from nova_recovery.exceptions import OutcomeUnknown, RecoveryError, Refused

@@ -16,8 +16,8 @@ from nova_recovery.exceptions import RecoveryError
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
     from nova_recovery.engine.change import Guard
-    from nova_recovery.engine.journal.records import ItemRecord
     from nova_recovery.engine.plan import Gate, Plan, Step
+    from nova_recovery.engine.records import ItemRecord
 
 
 def check_gates(

@@ -14,7 +14,7 @@ from nova_recovery.report import wording
 
 if TYPE_CHECKING:
     from nova_recovery.engine.journal import Journal
-    from nova_recovery.engine.journal.records import ItemRecord
+    from nova_recovery.engine.records import ItemRecord
 
 #: Grows when a reader of the JSON would have to know.
 FORMAT = 1

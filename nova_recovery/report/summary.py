@@ -15,7 +15,7 @@ from nova_recovery.engine.plan import Plan
 from nova_recovery.report import wording
 
 if TYPE_CHECKING:
-    from nova_recovery.engine.journal.records import ItemRecord
+    from nova_recovery.engine.records import ItemRecord
 
 COLUMNS = ('Subject', 'ID', 'Outcome', 'Detail')
 

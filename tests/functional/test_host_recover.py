@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from tests.cloud.cloud import CloudError
+from tests.cloud.process import CloudError
 from tests.functional.recovered import RecoveredTest
 
 DEAD = 'host1'

@@ -14,12 +14,12 @@ from typing import Any
 import pymysql
 import pymysql.constants.ER
 
+from nova_recovery.engine import states
 from nova_recovery.engine.journal import (
     Journal,
     JournalError,
     JournalNewer,
     RunLocked,
-    states,
 )
 from nova_recovery.engine.journal.lease import Holder
 from tests.base import TestCase

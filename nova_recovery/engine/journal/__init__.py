@@ -7,13 +7,9 @@ from nova_recovery.engine.journal.errors import (
     JournalNewer,
     RunLocked,
 )
-from nova_recovery.engine.journal.records import (
-    EventRecord,
-    ItemRecord,
-    RunRecord,
-)
 from nova_recovery.engine.journal.store import Journal
 from nova_recovery.engine.journal.writer import Writer
+from nova_recovery.engine.records import EventRecord, ItemRecord, RunRecord
 
 __all__ = [
     'EventRecord',

@@ -21,9 +21,10 @@ from typing import Any
 from oslo_db import exception as db_exc
 import sqlalchemy as sa
 
-from nova_recovery.engine.journal import models, records, rows
+from nova_recovery.engine import records
+from nova_recovery.engine.journal import models, rows
 from nova_recovery.engine.journal.errors import JournalError
-from nova_recovery.engine.journal.records import EventRecord
+from nova_recovery.engine.records import EventRecord
 
 #: Of the file; a change that older versions would misread increases it.
 FORMAT = 1

@@ -10,13 +10,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.engine.journal import location, models, records, rows
-from nova_recovery.engine.journal.records import (
-    EventRecord,
-    ItemRecord,
-    RunRecord,
-)
+from nova_recovery.engine import records
+from nova_recovery.engine.journal import location, models, rows
 from nova_recovery.engine.plan import Item, Plan
+from nova_recovery.engine.records import EventRecord, ItemRecord, RunRecord
 from nova_recovery.exceptions import Ambiguous, NotFound
 
 _items = models.items

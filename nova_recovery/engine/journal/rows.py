@@ -12,14 +12,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from nova_recovery.engine import plan as plan_module
-from nova_recovery.engine.journal import lease, models, records, states
+from nova_recovery.engine import records, states
+from nova_recovery.engine.journal import lease, models
 from nova_recovery.engine.journal.lease import Holder
-from nova_recovery.engine.journal.records import (
-    EventRecord,
-    ItemRecord,
-    RunRecord,
-)
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
+from nova_recovery.engine.records import EventRecord, ItemRecord, RunRecord
 
 Reader = Callable[[], contextlib.AbstractContextManager[sa.engine.Connection]]
 

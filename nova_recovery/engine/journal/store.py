@@ -14,21 +14,14 @@ from typing import Any, TypeVar
 from oslo_db import api as db_api
 import sqlalchemy as sa
 
-from nova_recovery.engine.journal import (
-    export,
-    lease,
-    location,
-    models,
-    records,
-    rows,
-    states,
-)
+from nova_recovery.engine import records, states
+from nova_recovery.engine.journal import export, lease, location, models, rows
 from nova_recovery.engine.journal.errors import JournalError
 from nova_recovery.engine.journal.lease import Holder
 from nova_recovery.engine.journal.reading import Reading
-from nova_recovery.engine.journal.records import EventRecord
 from nova_recovery.engine.journal.writer import Writer
 from nova_recovery.engine.plan import Plan
+from nova_recovery.engine.records import EventRecord
 from nova_recovery.exceptions import NotFound, Refused
 
 T = TypeVar('T')

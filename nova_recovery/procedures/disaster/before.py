@@ -17,9 +17,8 @@ import sqlalchemy as sa
 from nova_recovery import readiness
 from nova_recovery.cloud import facts, schema
 from nova_recovery.cloud.databases import each
-from nova_recovery.engine import printable
+from nova_recovery.engine import printable, states
 from nova_recovery.engine.gates import again
-from nova_recovery.engine.journal import states
 from nova_recovery.engine.plan import Item, Plan, Step
 from nova_recovery.exceptions import Paused, RecoveryError, Refused
 from nova_recovery.procedures.disaster import decided, origin, planning, steps

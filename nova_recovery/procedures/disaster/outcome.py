@@ -11,7 +11,7 @@ from nova_recovery.engine.plan import Item, Plan
 from nova_recovery.report import summary, wording
 
 if TYPE_CHECKING:
-    from nova_recovery.engine.journal.records import ItemRecord
+    from nova_recovery.engine.records import ItemRecord
 
 COLUMNS = (
     'Server',

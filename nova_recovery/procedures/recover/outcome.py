@@ -11,7 +11,7 @@ from nova_recovery.engine.plan import Plan
 from nova_recovery.report import summary
 
 if TYPE_CHECKING:
-    from nova_recovery.engine.journal.records import ItemRecord
+    from nova_recovery.engine.records import ItemRecord
 
 COLUMNS = ('Server', 'ID', 'Method', 'Target', 'Outcome', 'Detail')
 #: The item whose words tell best how a server ended well.

@@ -10,7 +10,7 @@ import signal
 import tempfile
 
 from nova_recovery import exit_codes
-from nova_recovery.engine.journal import states
+from nova_recovery.engine import states
 from tests.base import TestCase
 from tests.unit.engine import world
 from tests.unit.engine.world import Site

@@ -15,15 +15,14 @@ import threading
 from typing import Any
 from unittest import mock
 
+from nova_recovery.engine import records, states
 from nova_recovery.engine.journal import (
     Journal,
     JournalError,
     JournalNewer,
     lease,
     location,
-    records,
     RunLocked,
-    states,
     Writer,
 )
 from nova_recovery.engine.journal.lease import Holder

@@ -8,7 +8,8 @@ import pathlib
 import signal
 import tempfile
 
-from nova_recovery.engine.journal import Journal, states
+from nova_recovery.engine import states
+from nova_recovery.engine.journal import Journal
 from tests.base import TestCase
 from tests.unit.engine import world
 from tests.unit.engine.world import Killer, Site

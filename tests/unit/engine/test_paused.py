@@ -10,7 +10,7 @@ import threading
 from typing import Any
 
 from nova_recovery import exit_codes
-from nova_recovery.engine.journal import states
+from nova_recovery.engine import states
 from nova_recovery.engine.plan import Item, Plan, Step
 from nova_recovery.exceptions import ChangeFailed, Paused
 from tests.unit.engine import test_runner, world

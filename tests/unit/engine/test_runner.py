@@ -15,13 +15,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from nova_recovery import exit_codes
+from nova_recovery.engine import states
 from nova_recovery.engine.change import Observed, State
 from nova_recovery.engine.journal import (
     ItemRecord,
     Journal,
     JournalError,
     RunLocked,
-    states,
 )
 from nova_recovery.exceptions import (
     ApiUnavailable,

@@ -8,8 +8,8 @@ from typing import Any
 from unittest import mock
 
 from nova_recovery import exit_codes
+from nova_recovery.engine import states
 from nova_recovery.engine.change import Observed, State
-from nova_recovery.engine.journal import states
 from nova_recovery.exceptions import ClaimLost, OutcomeUnknown, Refused
 from tests.unit.engine import test_runner, world
 from tests.unit.engine.test_runner import RunnerTestCase
