@@ -18,8 +18,8 @@ import time
 
 from nova_recovery.changes import volume_rows
 from nova_recovery.changes.base import BaseChange
-from nova_recovery.cloud import backup_chains, backups
-from nova_recovery.cloud.backups import Inventory
+from nova_recovery.cloud.db import backup_chains, backups
+from nova_recovery.cloud.db.backups import Inventory
 from nova_recovery.engine.change import (
     Context,
     Interrupted,

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.db.database import Database
 from nova_recovery.engine.change import Context
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import Conflict, NotFound

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from nova_recovery.changes import cell
 from nova_recovery.changes import legacy_rows as legacy
 from nova_recovery.changes.legacy_rows import CleanRows, Differs, JSON
-from nova_recovery.cloud import bulk, old_volumes
-from nova_recovery.cloud.bulk import Selection
-from nova_recovery.cloud.database import Database
-from nova_recovery.cloud.old_volumes import Layout
+from nova_recovery.cloud.db import bulk, old_volumes
+from nova_recovery.cloud.db.bulk import Selection
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.old_volumes import Layout
 from nova_recovery.engine.change import Context, Past
 from nova_recovery.engine.plan import Item
 

@@ -16,9 +16,9 @@ from oslo_utils import timeutils
 import sqlalchemy as sa
 
 from nova_recovery.changes.base import BaseChange
-from nova_recovery.cloud import bulk, old_volumes
-from nova_recovery.cloud.database import Database
-from nova_recovery.cloud.old_volumes import Layout
+from nova_recovery.cloud.db import bulk, old_volumes
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.old_volumes import Layout
 from nova_recovery.engine.change import Context, JSON, Observed, Past, State
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import ChangeFailed, Conflict
@@ -50,7 +50,7 @@ def write(
 class CleanRows(BaseChange):
     """A batch of rows.
 
-    Data: layout, cell, rows (:mod:`nova_recovery.cloud.bulk`) as they were.
+    Data: layout, cell, rows (:mod:`nova_recovery.cloud.db.bulk`) as they were.
     """
 
     def observe(

@@ -13,7 +13,7 @@ from __future__ import annotations
 from nova_recovery.changes import cell, volume_exchange
 from nova_recovery.changes import volume_rows as rows
 from nova_recovery.changes.base import BaseChange
-from nova_recovery.cloud import attachments
+from nova_recovery.cloud.db import attachments
 from nova_recovery.engine.change import Context, JSON, Observed, Past, State
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import (

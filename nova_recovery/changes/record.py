@@ -18,8 +18,8 @@ import sqlalchemy as sa
 
 from nova_recovery.changes import cell
 from nova_recovery.changes.base import BaseChange
-from nova_recovery.cloud import cas
-from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.db import cas
+from nova_recovery.cloud.db.database import Database
 from nova_recovery.engine.change import Context, JSON, Observed, Past, State
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import Conflict, NotRevertible

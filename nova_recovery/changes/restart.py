@@ -15,8 +15,8 @@ import time
 from nova_recovery.changes import cell, history, once
 from nova_recovery.changes.once import SentOnce
 from nova_recovery.changes.reboot import RebootServer
-from nova_recovery.cloud import held
-from nova_recovery.cloud.held import Volumes
+from nova_recovery.cloud.db import held
+from nova_recovery.cloud.db.held import Volumes
 from nova_recovery.engine.change import (
     Context,
     Interrupted,

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
 from nova_recovery.changes import record
-from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.db.database import Database
 
 
 def statements(database: Database, data: dict[str, Any]) -> list[str]:

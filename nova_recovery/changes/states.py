@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from nova_recovery.changes import cell
 from nova_recovery.changes.base import BaseChange
-from nova_recovery.cloud import cas
+from nova_recovery.cloud.db import cas
 from nova_recovery.engine.change import Context, JSON, Observed, Past, State
 from nova_recovery.engine.plan import Item
 

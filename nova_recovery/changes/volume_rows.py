@@ -9,9 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from nova_recovery.changes import cell
-from nova_recovery.cloud import cas, schema, volumes
-from nova_recovery.cloud.database import Database
-from nova_recovery.cloud.volumes import Volume
+from nova_recovery.cloud.db import cas, schema, volumes
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.volumes import Volume
 from nova_recovery.engine.change import Context, JSON
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import NotFound

@@ -111,7 +111,7 @@ class GrantConfig(RecoveryCommand):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        from nova_recovery.cloud import grants
+        from nova_recovery.cloud.db import grants
 
         databases = self.cloud(parsed_args).databases
         asked = [(known.database, grants.CELL) for known in databases.cells]

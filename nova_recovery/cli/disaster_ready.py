@@ -153,7 +153,7 @@ def _hosts(
 
     A database that is down is what this is to show: then all are meant.
     """
-    from nova_recovery.cloud.databases import divide
+    from nova_recovery.cloud.db.databases import divide
     from nova_recovery.procedures.disaster import layout
     from nova_recovery.procedures.disaster import scope as scope_module
     from nova_recovery.procedures.disaster import services as services_module

@@ -141,7 +141,7 @@ def connectors(words: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 def resolve(cloud: Cloud, words: Sequence[str]) -> list[Server]:
     """The servers that the operator names."""
-    from nova_recovery.cloud import servers
+    from nova_recovery.cloud.db import servers
 
     return [servers.find(cloud.databases, word) for word in words]
 

@@ -65,7 +65,7 @@ class ShowServer(RecoveryShowOne):
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-        from nova_recovery.cloud import servers
+        from nova_recovery.cloud.db import servers
         from nova_recovery.procedures import show_servers
 
         cloud = self.cloud(parsed_args)

@@ -21,13 +21,14 @@ import amqp
 import amqp.exceptions
 import sqlalchemy as sa
 
-from nova_recovery.cloud import cells, settings
+from nova_recovery.cloud import settings
+from nova_recovery.cloud.db import cells
 from nova_recovery.cloud.settings import BusSettings, NovaSettings
 from nova_recovery.exceptions import Conflict, NotFound, RecoveryError
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
-    from nova_recovery.cloud.database import Database
+    from nova_recovery.cloud.db.database import Database
 
 #: Seconds to connect to a server, and for each of its answers.
 PATIENCE = 3

@@ -13,9 +13,11 @@ from typing import Any
 from oslo_config import cfg
 
 from nova_recovery import conf as recovery_conf
-from nova_recovery.cloud import apis, clock, grants, schema, secrets, settings
-from nova_recovery.cloud import databases as databases_module
-from nova_recovery.cloud.database import Database
+from nova_recovery.cloud import clock, secrets, settings
+from nova_recovery.cloud.api import apis
+from nova_recovery.cloud.db import databases as databases_module
+from nova_recovery.cloud.db import grants, schema
+from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.settings import CinderSettings, NovaSettings
 from nova_recovery.conf import files as conf_files
 from nova_recovery.exceptions import (

@@ -19,8 +19,8 @@ import zlib
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import cas, facts
-from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.db import cas, facts
+from nova_recovery.cloud.db.database import Database
 from nova_recovery.exceptions import ClaimLost, Conflict, NotFound
 
 PREFIX = 'nova-recovery run='

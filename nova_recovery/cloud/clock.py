@@ -10,7 +10,7 @@ import time
 
 from oslo_utils import timeutils
 
-from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.db.database import Database
 
 
 def now() -> str:

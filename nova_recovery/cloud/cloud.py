@@ -10,9 +10,9 @@ from typing import Any
 
 from oslo_config import cfg
 
-from nova_recovery.cloud import compute, network, placement, volume
-from nova_recovery.cloud import databases as databases_module
-from nova_recovery.cloud.databases import Databases
+from nova_recovery.cloud.api import compute, network, placement, volume
+from nova_recovery.cloud.db import databases as databases_module
+from nova_recovery.cloud.db.databases import Databases
 from nova_recovery.cloud.settings import NovaSettings, read_cinder, read_nova
 
 

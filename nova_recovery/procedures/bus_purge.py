@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import services
 from nova_recovery.cloud.bus import bus_of, compute_queue, of_cloud, Queue
-from nova_recovery.cloud.databases import divide
+from nova_recovery.cloud.db import services
+from nova_recovery.cloud.db.databases import divide
 from nova_recovery.cloud.records import Service
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.report import wording
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
-    from nova_recovery.cloud.database import Database
+    from nova_recovery.cloud.db.database import Database
 
 PROCEDURE = 'bus-purge'
 

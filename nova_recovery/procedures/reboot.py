@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 import dataclasses
 from typing import TYPE_CHECKING
 
-from nova_recovery.cloud import claims, held
-from nova_recovery.cloud.held import Volumes
+from nova_recovery.cloud import claims
+from nova_recovery.cloud.db import held
+from nova_recovery.cloud.db.held import Volumes
+from nova_recovery.cloud.db.servers import list_servers, newest_actions
 from nova_recovery.cloud.records import Server
-from nova_recovery.cloud.servers import list_servers, newest_actions
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.exceptions import NotFound, RecoveryError
 from nova_recovery.procedures import api_gate, others

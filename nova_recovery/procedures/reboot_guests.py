@@ -13,8 +13,8 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from nova_recovery.cloud import claims
+from nova_recovery.cloud.db.servers import list_servers
 from nova_recovery.cloud.records import Server
-from nova_recovery.cloud.servers import list_servers
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.procedures import others
 from nova_recovery.procedures.disaster import guest_reach, guests

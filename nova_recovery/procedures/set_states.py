@@ -14,9 +14,9 @@ from collections.abc import Iterator
 import dataclasses
 from typing import Any, TYPE_CHECKING
 
-from nova_recovery.cloud import services
+from nova_recovery.cloud.db import services
+from nova_recovery.cloud.db.servers import list_servers
 from nova_recovery.cloud.records import Server
-from nova_recovery.cloud.servers import list_servers
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.exceptions import NotFound, RecoveryError, UsageError
 

@@ -9,10 +9,11 @@ import datetime
 import threading
 from typing import Any, TYPE_CHECKING
 
-from nova_recovery.cloud import facts as facts_module
-from nova_recovery.cloud import secrets, services
+from nova_recovery.cloud import secrets
+from nova_recovery.cloud.db import facts as facts_module
+from nova_recovery.cloud.db import services
+from nova_recovery.cloud.db.servers import list_servers
 from nova_recovery.cloud.records import Server
-from nova_recovery.cloud.servers import list_servers
 from nova_recovery.exceptions import DatabaseUnavailable, RecoveryError
 from nova_recovery.procedures import set_states
 from nova_recovery.procedures.recover import describe, obstacles

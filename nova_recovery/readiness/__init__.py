@@ -19,7 +19,7 @@ from typing import Any, Protocol, TYPE_CHECKING, TypeVar
 
 import stevedore
 
-from nova_recovery.cloud import apis
+from nova_recovery.cloud.api import apis
 from nova_recovery.exceptions import ConfigError
 from nova_recovery.readiness import bounded
 from nova_recovery.snapshot.reading import Snapshot

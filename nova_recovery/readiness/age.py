@@ -16,9 +16,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from nova_recovery import readiness
-from nova_recovery.cloud import schema
-from nova_recovery.cloud.database import Database
-from nova_recovery.cloud.databases import each
+from nova_recovery.cloud.db import schema
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.databases import each
 from nova_recovery.readiness import Row, Site
 from nova_recovery.snapshot import cells, volumes
 from nova_recovery.snapshot import format as format_module

@@ -20,8 +20,10 @@ from keystoneauth1 import adapter
 import sqlalchemy as sa
 
 from nova_recovery import readiness
-from nova_recovery.cloud import apis, clock, schema
-from nova_recovery.cloud.database import Database
+from nova_recovery.cloud import clock
+from nova_recovery.cloud.api import apis
+from nova_recovery.cloud.db import schema
+from nova_recovery.cloud.db.database import Database
 from nova_recovery.readiness import bounded, common, Row, Site
 
 LAYER = 'clocks'

@@ -9,8 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import schema, services
-from nova_recovery.cloud.databases import divide
+from nova_recovery.cloud.db import schema, services
+from nova_recovery.cloud.db.databases import divide
 from nova_recovery.readiness import Row, Site
 
 JSON = dict[str, Any]

@@ -9,7 +9,7 @@ import functools
 from typing import Any
 
 from nova_recovery import readiness
-from nova_recovery.cloud import apis
+from nova_recovery.cloud.api import apis
 from nova_recovery.exceptions import ApiUnavailable
 from nova_recovery.readiness import bounded, bus, common, Row, Site
 

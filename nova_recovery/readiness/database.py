@@ -11,8 +11,8 @@ import re
 
 from nova_recovery import readiness
 from nova_recovery.cloud import settings
-from nova_recovery.cloud.database import Database
-from nova_recovery.cloud.databases import open_api, open_cinder
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.databases import open_api, open_cinder
 from nova_recovery.exceptions import DatabaseUnavailable
 from nova_recovery.readiness import bounded, Row, Site
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nova_recovery import readiness
-from nova_recovery.cloud import apis
+from nova_recovery.cloud.api import apis
 from nova_recovery.exceptions import ApiUnavailable, RecoveryError
 from nova_recovery.readiness import bounded, Row, Site
 

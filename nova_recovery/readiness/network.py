@@ -9,7 +9,7 @@ import functools
 from typing import Any
 
 from nova_recovery import readiness
-from nova_recovery.cloud.network import Port
+from nova_recovery.cloud.api.network import Port
 from nova_recovery.exceptions import RecoveryError
 from nova_recovery.readiness import bounded, common, Row, Site
 from nova_recovery.snapshot import apis as snapshot_apis

@@ -9,8 +9,8 @@ import functools
 from typing import Any
 
 from nova_recovery import readiness
-from nova_recovery.cloud import services
-from nova_recovery.cloud.databases import divide
+from nova_recovery.cloud.db import services
+from nova_recovery.cloud.db.databases import divide
 from nova_recovery.cloud.records import ComputeNode
 from nova_recovery.exceptions import NotFound, RecoveryError
 from nova_recovery.readiness import bounded, common, Row, Site

@@ -17,9 +17,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from nova_recovery import readiness
-from nova_recovery.cloud import schema
-from nova_recovery.cloud.database import Database
-from nova_recovery.cloud.databases import divide
+from nova_recovery.cloud.db import schema
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.databases import divide
 from nova_recovery.exceptions import RecoveryError
 from nova_recovery.readiness import Row, Site
 

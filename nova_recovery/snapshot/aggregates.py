@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import schema
+from nova_recovery.cloud.db import schema
 from nova_recovery.snapshot import masking
 from nova_recovery.snapshot.streams import Stream
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from nova_recovery.cloud import apis
+from nova_recovery.cloud.api import apis
 from nova_recovery.exceptions import ApiUnavailable
 from nova_recovery.snapshot import masking
 

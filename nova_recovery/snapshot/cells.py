@@ -11,7 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import names, schema, secrets
+from nova_recovery.cloud import names, secrets
+from nova_recovery.cloud.db import schema
 from nova_recovery.snapshot import aggregates, masking, volumes
 from nova_recovery.snapshot import format as format_module
 from nova_recovery.snapshot.streams import Stream

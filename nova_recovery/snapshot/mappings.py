@@ -16,8 +16,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import schema
-from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.db import schema
+from nova_recovery.cloud.db.database import Database
 from nova_recovery.snapshot.streams import Stream
 from nova_recovery.snapshot.writing import Writer
 

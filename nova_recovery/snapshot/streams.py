@@ -13,8 +13,8 @@ from oslo_db import exception as db_exception
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from nova_recovery.cloud import db_errors, schema
-from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.db import db_errors, schema
+from nova_recovery.cloud.db.database import Database
 from nova_recovery.exceptions import DatabaseUnavailable
 from nova_recovery.snapshot import format as format_module
 from nova_recovery.snapshot import writing

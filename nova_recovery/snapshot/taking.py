@@ -24,8 +24,8 @@ from sqlalchemy import exc
 from nova_recovery import version
 from nova_recovery.cloud import clock, secrets
 from nova_recovery.cloud.cloud import Cloud
-from nova_recovery.cloud.database import Database
-from nova_recovery.cloud.databases import Databases
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.databases import Databases
 from nova_recovery.exceptions import (
     ApiUnavailable,
     DatabaseUnavailable,

@@ -28,9 +28,9 @@ import types
 from typing import Any
 
 from nova_recovery import changes
-from nova_recovery.cloud.cells import Cell
-from nova_recovery.cloud.database import Database
-from nova_recovery.cloud.databases import CellDatabase, Databases
+from nova_recovery.cloud.db.cells import Cell
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.databases import CellDatabase, Databases
 from nova_recovery.engine import planfile
 from nova_recovery.engine.journal import Journal
 from nova_recovery.engine.plan import Plan

@@ -25,9 +25,10 @@ import openstack
 
 from nova_recovery import changes, conf, procedures
 from nova_recovery.cli import stage
-from nova_recovery.cloud import apis, cas
+from nova_recovery.cloud.api import apis
 from nova_recovery.cloud.cloud import Cloud
-from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.db import cas
+from nova_recovery.cloud.db.database import Database
 from nova_recovery.engine import journal as journal_module
 from nova_recovery.engine.progress import PlainReporter
 from nova_recovery.engine.runner import Runner

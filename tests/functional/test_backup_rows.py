@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nova_recovery.cloud import backups
-from nova_recovery.cloud.backups import Inventory
-from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.db import backups
+from nova_recovery.cloud.db.backups import Inventory
+from nova_recovery.cloud.db.database import Database
 from nova_recovery.procedures.backups import assess
 from tests.base import TestCase
 from tests.functional import dbserver

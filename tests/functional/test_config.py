@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from nova_recovery.cli.config import CheckConfig, GrantConfig, ShowConfig
-from nova_recovery.cloud import cells
+from nova_recovery.cloud.db import cells
 from tests.base import TestCase
 from tests.functional import dbserver
 from tests.functional.dbserver import Rows

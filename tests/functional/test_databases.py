@@ -19,20 +19,19 @@ import pymysql
 import sqlalchemy as sa
 
 from nova_recovery import conf
-from nova_recovery.cloud import (
+from nova_recovery.cloud import clock, settings
+from nova_recovery.cloud.db import (
     cas,
     cells,
-    clock,
     database,
     databases,
     grants,
     servers,
     services,
-    settings,
 )
-from nova_recovery.cloud.cells import Cell
-from nova_recovery.cloud.database import Database
-from nova_recovery.cloud.databases import CellDatabase, Databases
+from nova_recovery.cloud.db.cells import Cell
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.databases import CellDatabase, Databases
 from nova_recovery.cloud.settings import CinderSettings
 from nova_recovery.exceptions import (
     Ambiguous,

@@ -12,9 +12,9 @@ from unittest import mock
 
 import fixtures
 
-from nova_recovery.cloud.cells import Cell
-from nova_recovery.cloud.database import Database
-from nova_recovery.cloud.databases import CellDatabase, Databases
+from nova_recovery.cloud.db.cells import Cell
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.databases import CellDatabase, Databases
 from nova_recovery.exceptions import NotFound
 from nova_recovery.procedures.disaster import (
     assess,

@@ -16,7 +16,7 @@ import uuid as uuid_module
 import fixtures
 
 from nova_recovery.changes.volume_reset import ResetVolume
-from nova_recovery.cloud.compute import Compute
+from nova_recovery.cloud.api.compute import Compute
 from tests.cloud import servers, services
 from tests.cloud.proxy import GatewayTimeoutProxy
 from tests.functional import disaster
@@ -206,7 +206,7 @@ class TestTraps(DisasterTest):
 
             self.useFixture(
                 fixtures.MonkeyPatch(
-                    f'nova_recovery.cloud.compute.Compute.{name}', send
+                    f'nova_recovery.cloud.api.compute.Compute.{name}', send
                 )
             )
         return lost
@@ -371,6 +371,6 @@ class TestTraps(DisasterTest):
 
         self.useFixture(
             fixtures.MonkeyPatch(
-                'nova_recovery.cloud.compute.Compute.reboot_hard', send
+                'nova_recovery.cloud.api.compute.Compute.reboot_hard', send
             )
         )

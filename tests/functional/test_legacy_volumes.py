@@ -7,11 +7,11 @@ from __future__ import annotations
 from typing import Any
 
 from nova_recovery import changes
-from nova_recovery.cloud import bulk
-from nova_recovery.cloud import old_volumes as layouts
-from nova_recovery.cloud.cells import Cell
-from nova_recovery.cloud.database import Database
-from nova_recovery.cloud.databases import CellDatabase, Databases
+from nova_recovery.cloud.db import bulk
+from nova_recovery.cloud.db import old_volumes as layouts
+from nova_recovery.cloud.db.cells import Cell
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.databases import CellDatabase, Databases
 from nova_recovery.exceptions import ChangeFailed, SchemaUnknown
 from nova_recovery.procedures.disaster import legacy, legacy_items
 from tests.base import TestCase

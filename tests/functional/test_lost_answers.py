@@ -15,10 +15,10 @@ import fixtures
 import sqlalchemy as sa
 
 from nova_recovery.changes.once import SentOnce
-from nova_recovery.cloud import cas, cells
-from nova_recovery.cloud.cells import Cell
-from nova_recovery.cloud.compute import Compute
-from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.api.compute import Compute
+from nova_recovery.cloud.db import cas, cells
+from nova_recovery.cloud.db.cells import Cell
+from nova_recovery.cloud.db.database import Database
 from nova_recovery.engine import planfile
 from tests.cloud.proxy import CommitProxy, GatewayTimeoutProxy
 from tests.functional import killing
@@ -77,7 +77,7 @@ class TestLostAnswers(DeadHostTest):
 
         self.useFixture(
             fixtures.MonkeyPatch(
-                'nova_recovery.cloud.cells.load_cells', load_cells
+                'nova_recovery.cloud.db.cells.load_cells', load_cells
             )
         )
         return made
@@ -108,8 +108,8 @@ class TestLostAnswers(DeadHostTest):
                 raise
 
         for name, value in (
-            ('nova_recovery.cloud.cas.update_one', update_one),
-            ('nova_recovery.cloud.database.Database.write', write),
+            ('nova_recovery.cloud.db.cas.update_one', update_one),
+            ('nova_recovery.cloud.db.database.Database.write', write),
         ):
             self.useFixture(fixtures.MonkeyPatch(name, value))
         self.done(*self.words(moved), '--yes')
@@ -148,7 +148,7 @@ class TestLostAnswers(DeadHostTest):
 
         self.useFixture(
             fixtures.MonkeyPatch(
-                f'nova_recovery.cloud.compute.Compute.{name}', send
+                f'nova_recovery.cloud.api.compute.Compute.{name}', send
             )
         )
 

@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from nova_recovery import readiness
-from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.db.database import Database
 from nova_recovery.readiness import database as database_probe
 from nova_recovery.readiness import Row
 from nova_recovery.readiness.database import Server

@@ -7,10 +7,10 @@ from __future__ import annotations
 import datetime
 import json
 
-from nova_recovery.cloud import grants, schema, servers, services
-from nova_recovery.cloud.cells import Cell
-from nova_recovery.cloud.database import Database
-from nova_recovery.cloud.databases import CellDatabase, Databases
+from nova_recovery.cloud.db import grants, schema, servers, services
+from nova_recovery.cloud.db.cells import Cell
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.databases import CellDatabase, Databases
 from nova_recovery.exceptions import DatabaseUnavailable, NotFound
 from tests.base import TestCase
 from tests.functional import dbserver

@@ -18,9 +18,9 @@ import uuid as uuid_module
 from nova_recovery.changes.claim_server import ClaimServer
 from nova_recovery.changes.host import ClaimHost
 from nova_recovery.changes.record import MoveRecord
-from nova_recovery.cloud.cells import Cell
-from nova_recovery.cloud.database import Database
-from nova_recovery.cloud.databases import CellDatabase, Databases
+from nova_recovery.cloud.db.cells import Cell
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.databases import CellDatabase, Databases
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import ClaimLost, Conflict, RecoveryError
 from tests.base import TestCase

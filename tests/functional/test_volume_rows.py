@@ -12,8 +12,8 @@ from nova_recovery.changes import volume_reset
 from nova_recovery.cli import volume
 from nova_recovery.cli.run_undo import UndoRun
 from nova_recovery.cli.volume import CheckVolume
-from nova_recovery.cloud.database import Database
-from nova_recovery.cloud.databases import CellDatabase, Databases
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.databases import CellDatabase, Databases
 from nova_recovery.engine.change import Past, State
 from nova_recovery.exceptions import Conflict
 from nova_recovery.procedures.volumes import assess, attach, pair, read, reset

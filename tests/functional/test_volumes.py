@@ -9,7 +9,7 @@ from typing import Any
 
 import fixtures
 
-from nova_recovery.cloud.compute import Compute
+from nova_recovery.cloud.api.compute import Compute
 from tests.cloud import servers, services
 from tests.functional.base import Ended, FunctionalTest, JSON
 
@@ -195,7 +195,7 @@ class TestVolumes(FunctionalTest):
 
         self.useFixture(
             fixtures.MonkeyPatch(
-                'nova_recovery.cloud.compute.Compute.attach_volume', attach
+                'nova_recovery.cloud.api.compute.Compute.attach_volume', attach
             )
         )
         self.done('volume', 'attach', server.id, volume, '--yes')

@@ -10,9 +10,9 @@ import types
 from typing import Any
 import uuid as uuid_module
 
-from nova_recovery.cloud.cells import Cell
-from nova_recovery.cloud.database import Database
-from nova_recovery.cloud.databases import CellDatabase, Databases
+from nova_recovery.cloud.db.cells import Cell
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.databases import CellDatabase, Databases
 from nova_recovery.exceptions import ApiUnavailable
 from tests.base import TestCase
 from tests.functional import dbserver

@@ -8,9 +8,9 @@ import collections
 import dataclasses
 from typing import Any, TYPE_CHECKING
 
-from nova_recovery.cloud import backup_chains
-from nova_recovery.cloud.backup_chains import Verdict
-from nova_recovery.cloud.backups import Inventory, Volume
+from nova_recovery.cloud.db import backup_chains
+from nova_recovery.cloud.db.backup_chains import Verdict
+from nova_recovery.cloud.db.backups import Inventory, Volume
 from nova_recovery.procedures.backups import read
 from nova_recovery.procedures.backups.read import Scope
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import dataclasses
 from typing import Any, TYPE_CHECKING
 
-from nova_recovery.cloud import backup_chains, backups
-from nova_recovery.cloud.backup_chains import Verdict
-from nova_recovery.cloud.backups import Inventory, Volume
+from nova_recovery.cloud.db import backup_chains, backups
+from nova_recovery.cloud.db.backup_chains import Verdict
+from nova_recovery.cloud.db.backups import Inventory, Volume
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.procedures.backups import assess
 from nova_recovery.procedures.backups import read as read_module

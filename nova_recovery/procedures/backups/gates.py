@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from nova_recovery.cloud.backups import Volume
+from nova_recovery.cloud.db.backups import Volume
 from nova_recovery.engine.plan import Gate
 from nova_recovery.procedures.backups.read import Outside
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import backups, facts, schema, services
-from nova_recovery.cloud.backups import Inventory
-from nova_recovery.cloud.database import Database
-from nova_recovery.cloud.databases import divide
+from nova_recovery.cloud.db import backups, facts, schema, services
+from nova_recovery.cloud.db.backups import Inventory
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.databases import divide
 from nova_recovery.exceptions import ApiUnavailable, NotFound
 from nova_recovery.procedures.volumes import read as volumes_read
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from nova_recovery import readiness
-from nova_recovery.cloud import facts, schema
-from nova_recovery.cloud.databases import each
+from nova_recovery.cloud.db import facts, schema
+from nova_recovery.cloud.db.databases import each
 from nova_recovery.engine import printable, states
 from nova_recovery.engine.gates import again
 from nova_recovery.engine.plan import Item, Plan, Step
@@ -33,7 +33,7 @@ from nova_recovery.snapshot.reading import Snapshot
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
-    from nova_recovery.cloud.database import Database
+    from nova_recovery.cloud.db.database import Database
 
 #: How many rows or servers a message names.
 NAMED = 5

@@ -11,9 +11,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import facts, schema
-from nova_recovery.cloud.database import Database
-from nova_recovery.cloud.volumes import selected
+from nova_recovery.cloud.db import facts, schema
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.volumes import selected
 from nova_recovery.procedures.disaster import situation, wanted
 from nova_recovery.procedures.disaster.situation import Action, Device
 

@@ -15,7 +15,8 @@ from typing import Any, BinaryIO, TYPE_CHECKING
 import sqlalchemy as sa
 
 from nova_recovery import readiness
-from nova_recovery.cloud import attachments, claims, facts, schema
+from nova_recovery.cloud import claims
+from nova_recovery.cloud.db import attachments, facts, schema
 from nova_recovery.exceptions import DatabaseUnavailable, RecoveryError
 from nova_recovery.procedures.disaster import (
     guest_reach,
@@ -42,7 +43,7 @@ from nova_recovery.snapshot.reading import Snapshot
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
-    from nova_recovery.cloud.database import Database
+    from nova_recovery.cloud.db.database import Database
 
 #: Sections of a snapshot without which it doesn't tell what was.
 SECTIONS = frozenset({'servers', 'devices', 'volumes', 'attachments'})

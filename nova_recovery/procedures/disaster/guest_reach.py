@@ -9,9 +9,9 @@ from typing import Any, TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import facts, schema
-from nova_recovery.cloud.database import Database
-from nova_recovery.cloud.databases import each
+from nova_recovery.cloud.db import facts, schema
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.databases import each
 from nova_recovery.procedures.disaster.guests import Address, Reach, Server
 
 if TYPE_CHECKING:

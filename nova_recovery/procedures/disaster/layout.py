@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import schema
+from nova_recovery.cloud.db import schema
 from nova_recovery.exceptions import Ambiguous, NotFound
 from nova_recovery.procedures.disaster import services as services_module
 from nova_recovery.procedures.disaster.scope import Layout
@@ -18,7 +18,7 @@ from nova_recovery.procedures.disaster.services import Services
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
-    from nova_recovery.cloud.database import Database
+    from nova_recovery.cloud.db.database import Database
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,8 +15,9 @@ from the name of a release:
 * ``M1`` (cinder Kilo to Newton): rows of ``volume_attachment``.
 
 Cleaned are live volumes in one of the statuses of attachments
-(:data:`nova_recovery.cloud.old_volumes.STALE`), of servers in the scope, and
-never a volume that its server boots from: nothing can attach that one again.
+(:data:`nova_recovery.cloud.db.old_volumes.STALE`), of servers in the scope,
+and never a volume that its server boots from: nothing can attach that one
+again.
 nova's mappings go first, since nova attaches nothing that it still maps.
 
 What the engine's other steps need of a cloud (instance_actions by request,
@@ -32,14 +33,14 @@ from collections.abc import Collection
 import dataclasses
 from typing import TYPE_CHECKING
 
-from nova_recovery.cloud import old_volumes
+from nova_recovery.cloud.db import old_volumes
 from nova_recovery.engine.plan import Step
 from nova_recovery.procedures.disaster import legacy_items, legacy_read
 from nova_recovery.procedures.disaster.legacy_choice import Choice
 from nova_recovery.procedures.disaster.legacy_read import Found
 
 if TYPE_CHECKING:
-    from nova_recovery.cloud.databases import Databases
+    from nova_recovery.cloud.db.databases import Databases
 
 #: Items at a time: more only wait for each other in the database.
 AT_A_TIME = 4

@@ -9,8 +9,8 @@ import collections
 from collections.abc import Collection, Iterator, Sequence
 import functools
 
-from nova_recovery.cloud import bulk, old_volumes
-from nova_recovery.cloud import volumes as volumes_module
+from nova_recovery.cloud.db import bulk, old_volumes
+from nova_recovery.cloud.db import volumes as volumes_module
 from nova_recovery.procedures.disaster.legacy_read import Found
 
 #: Where a server boots from when nova doesn't say.

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from nova_recovery.cloud import bulk
-from nova_recovery.cloud.old_volumes import Layout
+from nova_recovery.cloud.db import bulk
+from nova_recovery.cloud.db.old_volumes import Layout
 from nova_recovery.engine.plan import Item
 from nova_recovery.procedures.disaster.legacy_choice import Choice
 from nova_recovery.procedures.disaster.legacy_read import Found

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 
-from nova_recovery.cloud import bulk, old_volumes, schema
-from nova_recovery.cloud.bulk import Selection
-from nova_recovery.cloud.database import Database
-from nova_recovery.cloud.databases import Databases, divide, each
-from nova_recovery.cloud.old_volumes import Layout
+from nova_recovery.cloud.db import bulk, old_volumes, schema
+from nova_recovery.cloud.db.bulk import Selection
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.databases import Databases, divide, each
+from nova_recovery.cloud.db.old_volumes import Layout
 from nova_recovery.exceptions import SchemaUnknown
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """What nova has (:mod:`nova_recovery.cloud.bulk`).
+    """What nova has (:mod:`nova_recovery.cloud.db.bulk`).
 
     :ivar servers: live ones: id, uuid, root_device_name
     :ivar mappings: live ones of volumes: id, volume, server as the layout

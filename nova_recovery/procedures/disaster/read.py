@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from oslo_utils import timeutils
 
-from nova_recovery.cloud.databases import divide, each
+from nova_recovery.cloud.db.databases import divide, each
 from nova_recovery.exceptions import RecoveryError
 from nova_recovery.procedures.disaster import cells, record, situation, storage
 from nova_recovery.procedures.disaster import layout as layout_module

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 import dataclasses
 
-from nova_recovery.cloud.mappings import Mapping
+from nova_recovery.cloud.db.mappings import Mapping
 from nova_recovery.engine.plan import Item
 from nova_recovery.procedures.disaster.clean import Cleaned
 from nova_recovery.procedures.disaster.found import Found, Pair

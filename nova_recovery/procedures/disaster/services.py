@@ -10,9 +10,9 @@ from typing import Any, TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import schema
-from nova_recovery.cloud.database import Database
-from nova_recovery.cloud.databases import divide
+from nova_recovery.cloud.db import schema
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.databases import divide
 from nova_recovery.exceptions import DatabaseUnavailable, SchemaUnknown
 from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures.disaster.situation import Service

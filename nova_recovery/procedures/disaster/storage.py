@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import schema
+from nova_recovery.cloud.db import schema
 from nova_recovery.exceptions import (
     ConfigError,
     DatabaseUnavailable,
@@ -20,7 +20,7 @@ from nova_recovery.procedures.volumes import read as volumes_read
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
-    from nova_recovery.cloud.database import Database
+    from nova_recovery.cloud.db.database import Database
     from nova_recovery.procedures.volumes import situation as volumes_module
 
 #: Both sides of volumes; None: not known, and why.

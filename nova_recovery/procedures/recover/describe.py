@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nova_recovery.cloud import network
-from nova_recovery.cloud.facts import parsed
+from nova_recovery.cloud.api import network
+from nova_recovery.cloud.db.facts import parsed
 from nova_recovery.cloud.records import ServerFacts
 from nova_recovery.procedures.recover import situation
 from nova_recovery.procedures.recover.situation import JSON, Server, Volume

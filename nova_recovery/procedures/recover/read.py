@@ -10,18 +10,12 @@ import datetime
 import time
 from typing import Any, TYPE_CHECKING
 
-from nova_recovery.cloud import (
-    aggregates,
-    attachments,
-    clock,
-    records,
-    schema,
-    services,
-)
-from nova_recovery.cloud import facts as facts_module
-from nova_recovery.cloud.database import Database
+from nova_recovery.cloud import clock, records
+from nova_recovery.cloud.db import aggregates, attachments, schema, services
+from nova_recovery.cloud.db import facts as facts_module
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.servers import list_servers
 from nova_recovery.cloud.records import ServerFacts, Service
-from nova_recovery.cloud.servers import list_servers
 from nova_recovery.exceptions import (
     DatabaseUnavailable,
     NotFound,

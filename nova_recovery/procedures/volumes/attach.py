@@ -13,8 +13,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, TYPE_CHECKING
 
-from nova_recovery.cloud import attachments
-from nova_recovery.cloud.mappings import Server
+from nova_recovery.cloud.db import attachments
+from nova_recovery.cloud.db.mappings import Server
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.exceptions import NotFound
 from nova_recovery.procedures.volumes import attach_gates, guards, pair, reset

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nova_recovery.cloud.mappings import Server
+from nova_recovery.cloud.db.mappings import Server
 from nova_recovery.engine.plan import Gate
 from nova_recovery.procedures.volumes import guards, pair, states
 from nova_recovery.procedures.volumes.guards import Outside

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import dataclasses
 from typing import Any, TYPE_CHECKING
 
-from nova_recovery.cloud.mappings import Server
-from nova_recovery.cloud.volumes import Volume
+from nova_recovery.cloud.db.mappings import Server
+from nova_recovery.cloud.db.volumes import Volume
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.procedures.volumes import (
     guards,

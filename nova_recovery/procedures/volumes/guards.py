@@ -9,8 +9,8 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from nova_recovery.cloud import claims
-from nova_recovery.cloud.mappings import Server
-from nova_recovery.cloud.volumes import Volume
+from nova_recovery.cloud.db.mappings import Server
+from nova_recovery.cloud.db.volumes import Volume
 from nova_recovery.engine.plan import Gate, Item, Step
 from nova_recovery.exceptions import RecoveryError
 from nova_recovery.procedures import others

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import dataclasses
 from typing import Any
 
-from nova_recovery.cloud import mappings as nova
+from nova_recovery.cloud.db import mappings as nova
 from nova_recovery.procedures.volumes import policy, situation
 from nova_recovery.procedures.volumes.guards import Outside
 

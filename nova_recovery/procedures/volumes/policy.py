@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from nova_recovery.cloud.mappings import Mapping, Server
-from nova_recovery.cloud.volumes import Attachment, Volume
+from nova_recovery.cloud.db.mappings import Mapping, Server
+from nova_recovery.cloud.db.volumes import Attachment, Volume
 from nova_recovery.procedures.volumes import situation, states
 from nova_recovery.procedures.volumes.situation import Finding, Situation
 

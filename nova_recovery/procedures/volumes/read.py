@@ -10,11 +10,11 @@ from typing import Any, TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import facts, schema, volumes
-from nova_recovery.cloud import mappings as nova
-from nova_recovery.cloud.database import Database
-from nova_recovery.cloud.databases import Databases, divide
-from nova_recovery.cloud.mappings import Mapping, Server
+from nova_recovery.cloud.db import facts, schema, volumes
+from nova_recovery.cloud.db import mappings as nova
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.databases import Databases, divide
+from nova_recovery.cloud.db.mappings import Mapping, Server
 from nova_recovery.exceptions import ConfigError
 from nova_recovery.procedures.volumes.situation import Situation
 

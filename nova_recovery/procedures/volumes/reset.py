@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 import dataclasses
 from typing import TYPE_CHECKING
 
-from nova_recovery.cloud import claims, volumes
+from nova_recovery.cloud import claims
+from nova_recovery.cloud.db import volumes
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.exceptions import NotFound
 from nova_recovery.procedures import others

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import dataclasses
 import functools
 
-from nova_recovery.cloud import mappings as nova
-from nova_recovery.cloud.mappings import Server
-from nova_recovery.cloud.volumes import Volume
+from nova_recovery.cloud.db import mappings as nova
+from nova_recovery.cloud.db.mappings import Server
+from nova_recovery.cloud.db.volumes import Volume
 
 #: A reboot or a start may lose the disk.
 DANGER = 'danger'

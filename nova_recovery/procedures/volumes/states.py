@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nova_recovery.cloud import volumes
-from nova_recovery.cloud.volumes import Volume
+from nova_recovery.cloud.db import volumes
+from nova_recovery.cloud.db.volumes import Volume
 
 #: Seconds in which a volume that is between two states may still be on its
 #: way: a slow back end takes a minute or so.

@@ -11,8 +11,8 @@ from unittest import mock
 
 from nova_recovery.changes import backup
 from nova_recovery.changes.backup import CreateBackup
-from nova_recovery.cloud import backups
-from nova_recovery.cloud.backups import Backup, Inventory, Volume
+from nova_recovery.cloud.db import backups
+from nova_recovery.cloud.db.backups import Backup, Inventory, Volume
 from nova_recovery.engine.change import Observed, Past, State
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import (

@@ -12,7 +12,7 @@ from nova_recovery.changes import port, reconnect
 from nova_recovery.changes.reconnect import ReconnectVolume
 from nova_recovery.changes.volume_detach import DropAttachment
 from nova_recovery.changes.volume_recreate import RecreateAttachment
-from nova_recovery.cloud.network import Port
+from nova_recovery.cloud.api.network import Port
 from nova_recovery.engine.change import Observed, Past, State
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import (

@@ -39,7 +39,7 @@ class RecoverServerTest(RecoverTestCase):
     def test_a_server_on_no_host(self) -> None:
         self.useFixture(
             fixtures.MonkeyPatch(
-                'nova_recovery.cloud.servers.find',
+                'nova_recovery.cloud.db.servers.find',
                 lambda databases, text: rows.server(host=None),
             )
         )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from unittest import mock
 
-from nova_recovery.cloud import attachments
+from nova_recovery.cloud.db import attachments
 from tests.base import TestCase
 
 

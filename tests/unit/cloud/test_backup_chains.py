@@ -7,8 +7,8 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from nova_recovery.cloud import backup_chains
-from nova_recovery.cloud.backups import Backup, Volume
+from nova_recovery.cloud.db import backup_chains
+from nova_recovery.cloud.db.backups import Backup, Volume
 from tests.base import TestCase
 
 NOW = datetime.datetime(2026, 5, 4, 12)

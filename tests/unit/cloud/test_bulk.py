@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from nova_recovery.cloud import bulk
-from nova_recovery.cloud.bulk import Selection
+from nova_recovery.cloud.db import bulk
+from nova_recovery.cloud.db.bulk import Selection
 from tests.base import TestCase
 
 ROWS = Selection('volumes', 'id', ('status', 'host'), 'deleted = 0')

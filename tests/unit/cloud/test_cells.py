@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from nova_recovery.cloud import cells
+from nova_recovery.cloud.db import cells
 from nova_recovery.exceptions import ConfigError
 from tests.base import TestCase
 

@@ -11,9 +11,9 @@ import pymysql
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from nova_recovery.cloud import cas, databases, db_errors, db_url, schema
-from nova_recovery.cloud.database import Database
-from nova_recovery.cloud.databases import Databases
+from nova_recovery.cloud.db import cas, databases, db_errors, db_url, schema
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.databases import Databases
 from nova_recovery.exceptions import DatabaseUnavailable, NotFound
 from tests.base import TestCase
 

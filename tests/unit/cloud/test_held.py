@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import Any
 from unittest import mock
 
-from nova_recovery.cloud import held
-from nova_recovery.cloud.held import Volumes
+from nova_recovery.cloud.db import held
+from nova_recovery.cloud.db.held import Volumes
 from nova_recovery.exceptions import ApiUnavailable, NotFound
 from tests.base import TestCase
 from tests.unit.changes.test_record import Memory

@@ -11,9 +11,9 @@ from keystoneauth1 import session, token_endpoint
 from openstack import proxy
 import requests
 
-from nova_recovery.cloud import placement
-from nova_recovery.cloud.network import Network, Port
-from nova_recovery.cloud.placement import Placement
+from nova_recovery.cloud.api import placement
+from nova_recovery.cloud.api.network import Network, Port
+from nova_recovery.cloud.api.placement import Placement
 from nova_recovery.exceptions import ApiUnavailable, OutcomeUnknown
 from tests.base import TestCase
 

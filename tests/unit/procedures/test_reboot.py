@@ -8,7 +8,7 @@ from typing import Any
 
 import fixtures
 
-from nova_recovery.cloud.held import Volumes
+from nova_recovery.cloud.db.held import Volumes
 from nova_recovery.cloud.records import Server
 from nova_recovery.procedures import reboot
 from nova_recovery.procedures.reboot import Request, Situation

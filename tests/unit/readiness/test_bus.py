@@ -11,8 +11,9 @@ from unittest import mock
 from nova_recovery import readiness
 from nova_recovery.changes import purge_queue
 from nova_recovery.changes.purge_queue import PurgeQueue
-from nova_recovery.cloud import bus, cells
+from nova_recovery.cloud import bus
 from nova_recovery.cloud.bus import Bus, BusUnavailable, Queue
+from nova_recovery.cloud.db import cells
 from nova_recovery.cloud.records import Service
 from nova_recovery.cloud.settings import BusSettings
 from nova_recovery.engine.change import Observed, State

@@ -12,7 +12,7 @@ from typing import Any
 import urllib.request
 
 from nova_recovery import readiness
-from nova_recovery.cloud.network import Port
+from nova_recovery.cloud.api.network import Port
 from nova_recovery.cloud.records import ComputeNode
 from nova_recovery.exceptions import ApiUnavailable, NotFound
 from nova_recovery.readiness import (

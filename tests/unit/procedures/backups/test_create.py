@@ -9,7 +9,7 @@ import datetime
 import json
 from typing import Any
 
-from nova_recovery.cloud.backups import Backup, Inventory, Volume
+from nova_recovery.cloud.db.backups import Backup, Inventory, Volume
 from nova_recovery.engine.plan import Plan
 from nova_recovery.procedures.backups import create
 from nova_recovery.procedures.backups.create import Found, Request

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nova_recovery.cloud.old_volumes import Layout
+from nova_recovery.cloud.db.old_volumes import Layout
 from nova_recovery.engine.plan import Item
 from nova_recovery.procedures.disaster import legacy, legacy_items
 from nova_recovery.procedures.disaster.legacy import Cleaning

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nova_recovery.cloud import network
+from nova_recovery.cloud.api import network
 from nova_recovery.cloud.records import BlockDevice, ServerFacts
 from nova_recovery.procedures.recover import describe, situation
 from nova_recovery.procedures.recover.situation import Server, Volume

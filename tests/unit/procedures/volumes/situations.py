@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from nova_recovery.cloud import volumes
-from nova_recovery.cloud.mappings import Mapping, Server
+from nova_recovery.cloud.db import volumes
+from nova_recovery.cloud.db.mappings import Mapping, Server
 from nova_recovery.procedures.volumes.situation import Situation
 
 JSON = dict[str, Any]

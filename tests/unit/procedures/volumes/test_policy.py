@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nova_recovery.cloud import volumes as volumes_module
+from nova_recovery.cloud.db import volumes as volumes_module
 from nova_recovery.procedures.volumes import policy, states
 from nova_recovery.procedures.volumes.situation import Finding
 from tests.base import TestCase

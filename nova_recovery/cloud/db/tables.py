@@ -12,7 +12,7 @@ from oslo_db import exception as db_exception
 import sqlalchemy
 from sqlalchemy import exc
 
-from nova_recovery.cloud import db_errors
+from nova_recovery.cloud.db import db_errors
 from nova_recovery.exceptions import SchemaUnknown
 
 

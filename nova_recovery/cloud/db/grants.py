@@ -10,8 +10,8 @@ import re
 from oslo_db import exception as db_exception
 from sqlalchemy import exc
 
-from nova_recovery.cloud import db_errors
-from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.db import db_errors
+from nova_recovery.cloud.db.database import Database
 
 #: What carrying plans out writes to a cell, beyond reading everything.
 #: Whoever writes to another table adds it here.

@@ -15,7 +15,7 @@ from cinderclient import api_versions
 from cinderclient import client as cinderclient
 from keystoneauth1 import adapter
 
-from nova_recovery.cloud import apis
+from nova_recovery.cloud.api import apis
 
 JSON = dict[str, Any]
 #: os-complete; Queens has 3.50.

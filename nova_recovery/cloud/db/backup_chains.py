@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import dataclasses
 import datetime
 
-from nova_recovery.cloud import backups
-from nova_recovery.cloud.backups import Backup, Volume
+from nova_recovery.cloud.db import backups
+from nova_recovery.cloud.db.backups import Backup, Volume
 
 
 @dataclasses.dataclass(frozen=True)

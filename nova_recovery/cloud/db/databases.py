@@ -11,9 +11,9 @@ from typing import TypeVar
 
 from oslo_config import cfg
 
-from nova_recovery.cloud import cells as cells_module
-from nova_recovery.cloud.cells import Cell
-from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.db import cells as cells_module
+from nova_recovery.cloud.db.cells import Cell
+from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.settings import CinderSettings, NovaSettings
 from nova_recovery.exceptions import ConfigError, DatabaseUnavailable, NotFound
 

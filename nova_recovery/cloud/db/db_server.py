@@ -16,7 +16,7 @@ from oslo_db import exception as db_exception
 import pymysql
 import sqlalchemy
 
-from nova_recovery.cloud import db_errors, db_url
+from nova_recovery.cloud.db import db_errors, db_url
 from nova_recovery.exceptions import DatabaseUnavailable
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import schema
-from nova_recovery.cloud.database import Database
-from nova_recovery.cloud.databases import Databases, each
+from nova_recovery.cloud.db import schema
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.databases import Databases, each
 from nova_recovery.cloud.records import (
     Action,
     BlockDevice,

@@ -12,8 +12,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import facts, schema
-from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.db import facts, schema
+from nova_recovery.cloud.db.database import Database
 
 #: What can be restored. While one is being restored it is no worse for it
 #: (``_cleanup_one_backup`` in cinder/backup/manager.py).

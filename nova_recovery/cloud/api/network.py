@@ -9,7 +9,7 @@ from typing import Any
 
 from openstack import exceptions as sdk_exceptions
 
-from nova_recovery.cloud import apis
+from nova_recovery.cloud.api import apis
 from nova_recovery.exceptions import NotFound
 
 JSON = dict[str, Any]

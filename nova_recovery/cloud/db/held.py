@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import facts, schema
-from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.db import facts, schema
+from nova_recovery.cloud.db.database import Database
 from nova_recovery.exceptions import NotFound, RecoveryError
 
 if TYPE_CHECKING:

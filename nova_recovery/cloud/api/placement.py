@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nova_recovery.cloud import apis
+from nova_recovery.cloud.api import apis
 from nova_recovery.exceptions import (
     ApiUnavailable,
     ChangeFailed,

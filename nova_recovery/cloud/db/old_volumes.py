@@ -9,10 +9,10 @@ import dataclasses
 
 from sqlalchemy.dialects import mysql
 
-from nova_recovery.cloud import bulk, schema
-from nova_recovery.cloud.bulk import Selection
-from nova_recovery.cloud.database import Database
-from nova_recovery.cloud.databases import Databases
+from nova_recovery.cloud.db import bulk, schema
+from nova_recovery.cloud.db.bulk import Selection
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.databases import Databases
 from nova_recovery.exceptions import ConfigError, SchemaUnknown
 
 #: Statuses that say that a server has the volume, or is about to. No other

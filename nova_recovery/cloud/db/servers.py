@@ -9,11 +9,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import cells as cells_module
-from nova_recovery.cloud import facts as facts_module
-from nova_recovery.cloud import names, schema
-from nova_recovery.cloud.database import Database
-from nova_recovery.cloud.databases import CellDatabase, Databases, divide, each
+from nova_recovery.cloud import names
+from nova_recovery.cloud.db import cells as cells_module
+from nova_recovery.cloud.db import facts as facts_module
+from nova_recovery.cloud.db import schema
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.databases import (
+    CellDatabase,
+    Databases,
+    divide,
+    each,
+)
 from nova_recovery.cloud.names import Meaning
 from nova_recovery.cloud.records import Server
 from nova_recovery.exceptions import Ambiguous, DatabaseUnavailable, NotFound

@@ -18,7 +18,7 @@ from novaclient import client as novaclient
 from novaclient import exceptions as nova_exceptions
 from novaclient.v2 import client as nova_v2
 
-from nova_recovery.cloud import apis
+from nova_recovery.cloud.api import apis
 from nova_recovery.exceptions import ChangeFailed, NotFound
 
 JSON = dict[str, Any]

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nova_recovery.cloud import secrets
-from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.db.database import Database
 
 #: What belongs to one attachment rather than to the host.
 _OF_THE_ATTACHMENT = ('mountpoint', 'mode', 'instance_uuid')

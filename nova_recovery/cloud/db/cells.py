@@ -11,7 +11,7 @@ import urllib.parse
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.settings import NovaSettings
 from nova_recovery.exceptions import ConfigError, SchemaUnknown
 

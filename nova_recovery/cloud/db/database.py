@@ -22,8 +22,9 @@ from oslo_db.sqlalchemy import enginefacade
 import sqlalchemy
 from sqlalchemy import event, exc
 
-from nova_recovery.cloud import db_errors, db_server, db_url, secrets
-from nova_recovery.cloud.tables import Tables
+from nova_recovery.cloud import secrets
+from nova_recovery.cloud.db import db_errors, db_server, db_url
+from nova_recovery.cloud.db.tables import Tables
 from nova_recovery.exceptions import (
     Conflict,
     DatabaseUnavailable,

@@ -11,8 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import facts, schema
-from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.db import facts, schema
+from nova_recovery.cloud.db.database import Database
 
 #: Statuses that are of attachments; all others are cinder's own work
 #: (creating, deleting, error_deleting, backing-up, retyping, maintenance,

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.db.database import Database
 
 
 def zones(api: Database, default: str) -> dict[str, str]:

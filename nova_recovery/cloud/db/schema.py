@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.db.database import Database
 from nova_recovery.exceptions import SchemaUnknown
 
 #: feature -> (table, column that proves it; None: the table does)

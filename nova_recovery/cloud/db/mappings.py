@@ -10,8 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud import schema, volumes
-from nova_recovery.cloud.database import Database
+from nova_recovery.cloud.db import schema, volumes
+from nova_recovery.cloud.db.database import Database
 from nova_recovery.exceptions import SchemaUnknown
 
 
