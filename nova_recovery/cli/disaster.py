@@ -18,7 +18,7 @@ from nova_recovery.exceptions import UsageError
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
-    from nova_recovery.procedures.disaster.status import Status
+    from nova_recovery.procedures.disaster.run.status import Status
 
 
 class AssessDisaster(RecoveryLister):
@@ -58,7 +58,7 @@ class AssessDisaster(RecoveryLister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        from nova_recovery.procedures.disaster import assess
+        from nova_recovery.procedures.disaster.judge import assess
         from nova_recovery.snapshot.reading import Snapshot
 
         cloud = self.cloud(parsed_args)
@@ -122,7 +122,7 @@ class StatusDisaster(RecoveryLister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        from nova_recovery.procedures.disaster import status
+        from nova_recovery.procedures.disaster.run import status
 
         cloud = self.cloud(parsed_args)
         if parsed_args.run:
@@ -146,7 +146,8 @@ class StatusDisaster(RecoveryLister):
     def _of_scope(
         self, parsed_args: argparse.Namespace, cloud: Cloud
     ) -> Status:
-        from nova_recovery.procedures.disaster import read, status
+        from nova_recovery.procedures.disaster.look import read
+        from nova_recovery.procedures.disaster.run import status
 
         with disaster_scope.snapshot(parsed_args, cloud) as snapshot:
             found = read.look(
@@ -160,7 +161,9 @@ class StatusDisaster(RecoveryLister):
         return status.status(cloud, found, order, ask=not parsed_args.no_api)
 
     def _of_run(self, parsed_args: argparse.Namespace, cloud: Cloud) -> Status:
-        from nova_recovery.procedures.disaster import read, request, status
+        from nova_recovery.procedures.disaster import request
+        from nova_recovery.procedures.disaster.look import read
+        from nova_recovery.procedures.disaster.run import status
 
         if not disaster_scope.scope(parsed_args).everything:
             raise UsageError('--run has a scope of its own')

@@ -92,7 +92,7 @@ class ApplyDisaster(RecoveryLister):
 
     def _saved(self, parsed: argparse.Namespace) -> Table:
         from nova_recovery.engine import planfile
-        from nova_recovery.procedures.disaster import decided
+        from nova_recovery.procedures.disaster.plan import decided
 
         given = _given(parsed)
         if given:

@@ -154,9 +154,11 @@ def _hosts(
     A database that is down is what this is to show: then all are meant.
     """
     from nova_recovery.cloud.db.databases import divide
-    from nova_recovery.procedures.disaster import layout
     from nova_recovery.procedures.disaster import scope as scope_module
-    from nova_recovery.procedures.disaster import services as services_module
+    from nova_recovery.procedures.disaster.look import layout
+    from nova_recovery.procedures.disaster.look import (
+        services as services_module,
+    )
 
     scope = disaster_scope.scope(parsed)
     if not (scope.by_host or scope.cells or scope.skip_hosts):

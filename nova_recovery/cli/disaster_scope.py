@@ -15,8 +15,8 @@ from nova_recovery.exceptions import RecoveryError
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.procedures.disaster.judge.wanted import Order
     from nova_recovery.procedures.disaster.scope import Scope
-    from nova_recovery.procedures.disaster.wanted import Order
     from nova_recovery.snapshot.reading import Snapshot
 
 
@@ -138,8 +138,8 @@ def order(
     :raises NotFound: no such server, or group
     :raises Ambiguous: a name means several
     """
-    from nova_recovery.procedures.disaster import layout
-    from nova_recovery.procedures.disaster.wanted import Order
+    from nova_recovery.procedures.disaster.judge.wanted import Order
+    from nova_recovery.procedures.disaster.look import layout
 
     servers = recovering.resolve(cloud, parsed.first)
     return Order(

@@ -13,7 +13,7 @@ from nova_recovery.exceptions import UsageError
 if TYPE_CHECKING:
     from oslo_config import cfg
 
-    from nova_recovery.procedures.disaster.guests import Request
+    from nova_recovery.procedures.disaster.plan.guests import Request
 
 
 def add_guest_options(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +100,7 @@ def way_request(
     :raises UsageError: an option that ssh is not given from here
     """
     from nova_recovery.guests import ssh
-    from nova_recovery.procedures.disaster.guests import Request
+    from nova_recovery.procedures.disaster.plan.guests import Request
 
     own = conf.guests
     options = (*parsed.ssh_option, *own.ssh_option)

@@ -67,7 +67,7 @@ def table(
 
     :param items: what the journal has; None: the plan was not carried out
     """
-    from nova_recovery.procedures.disaster import outcome as of_disaster
+    from nova_recovery.procedures.disaster.run import outcome as of_disaster
     from nova_recovery.procedures.recover import outcome
     from nova_recovery.report import summary
 
@@ -91,7 +91,7 @@ def guard(
     from nova_recovery.procedures import guarding
 
     if plan.procedure == 'disaster':
-        from nova_recovery.procedures.disaster import guard as of_disaster
+        from nova_recovery.procedures.disaster.run import guard as of_disaster
 
         return of_disaster.guard(plan, cloud, marker, undoing)
     return guarding.guard(plan, cloud, marker, undoing)
@@ -111,7 +111,7 @@ def before(
     :param states_of: item id -> its state, as the journal has it
     """
     if plan.procedure == 'disaster':
-        from nova_recovery.procedures.disaster import before as of_disaster
+        from nova_recovery.procedures.disaster.run import before as of_disaster
 
         return of_disaster.Before(plan, cloud, ours, states_of)
     return None

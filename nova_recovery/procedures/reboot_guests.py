@@ -17,8 +17,9 @@ from nova_recovery.cloud.db.servers import list_servers
 from nova_recovery.cloud.records import Server
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.procedures import others
-from nova_recovery.procedures.disaster import guest_reach, guests
-from nova_recovery.procedures.disaster.guests import Reach, Request
+from nova_recovery.procedures.disaster.look import guest_reach
+from nova_recovery.procedures.disaster.plan import guests
+from nova_recovery.procedures.disaster.plan.guests import Reach, Request
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud

@@ -36,7 +36,7 @@ from nova_recovery.engine.journal import Journal
 from nova_recovery.engine.plan import Plan
 from nova_recovery.engine.progress import PlainReporter
 from nova_recovery.engine.runner import Runner
-from nova_recovery.procedures.disaster import legacy
+from nova_recovery.procedures.disaster.before_queens import legacy
 from tests.cloud import mariadb, process
 from tests.cloud.mariadb import MariaDB
 

@@ -22,7 +22,7 @@ from nova_recovery.engine.journal import Journal
 from nova_recovery.engine.plan import Plan
 from nova_recovery.engine.progress import PlainReporter
 from nova_recovery.engine.runner import Outcome, Runner
-from nova_recovery.procedures.disaster import legacy
+from nova_recovery.procedures.disaster.before_queens import legacy
 from tests.base import TestCase
 from tests.functional import dbserver
 from tests.functional.dbserver import Rows

@@ -16,14 +16,10 @@ from nova_recovery.cloud.db.cells import Cell
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import CellDatabase, Databases
 from nova_recovery.exceptions import NotFound
-from nova_recovery.procedures.disaster import (
-    assess,
-    findings,
-    read,
-    situation,
-    wanted,
-)
-from nova_recovery.procedures.disaster.assess import Assessment
+from nova_recovery.procedures.disaster import situation
+from nova_recovery.procedures.disaster.judge import assess, findings, wanted
+from nova_recovery.procedures.disaster.judge.assess import Assessment
+from nova_recovery.procedures.disaster.look import read
 from nova_recovery.procedures.disaster.scope import Scope
 from nova_recovery.procedures.disaster.situation import Before, Situation
 from nova_recovery.snapshot import taking

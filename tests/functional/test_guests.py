@@ -26,8 +26,8 @@ from nova_recovery.engine.progress import PlainReporter
 from nova_recovery.engine.runner import Runner
 from nova_recovery.guests import ssh
 from nova_recovery.guests.ssh import Way
-from nova_recovery.procedures.disaster import guests
-from nova_recovery.procedures.disaster.guests import Request
+from nova_recovery.procedures.disaster.plan import guests
+from nova_recovery.procedures.disaster.plan.guests import Request
 from nova_recovery.shell import Shell
 from tests.base import TestCase
 from tests.functional import dbserver, killing

@@ -13,7 +13,10 @@ from nova_recovery.cloud.db.cells import Cell
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import CellDatabase, Databases
 from nova_recovery.exceptions import ChangeFailed, SchemaUnknown
-from nova_recovery.procedures.disaster import legacy, legacy_items
+from nova_recovery.procedures.disaster.before_queens import (
+    legacy,
+    legacy_items,
+)
 from tests.base import TestCase
 from tests.functional import dbserver, old_volumes
 from tests.functional.old_volumes import OldVolumes

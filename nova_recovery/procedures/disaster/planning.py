@@ -9,15 +9,11 @@ from typing import TYPE_CHECKING
 
 from nova_recovery.cloud import clock
 from nova_recovery.engine.plan import Gate, Plan
-from nova_recovery.procedures.disaster import (
-    decide,
-    gates,
-    gather,
-    origin,
-    steps,
-)
-from nova_recovery.procedures.disaster.gather import Progress
+from nova_recovery.procedures.disaster.look import gather
+from nova_recovery.procedures.disaster.look.gather import Progress
+from nova_recovery.procedures.disaster.plan import decide, gates, steps
 from nova_recovery.procedures.disaster.request import of, Request
+from nova_recovery.procedures.disaster.run import origin
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud

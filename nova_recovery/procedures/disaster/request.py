@@ -10,8 +10,9 @@ import re
 from typing import Any
 
 from nova_recovery.exceptions import UsageError
-from nova_recovery.procedures.disaster import guests, wanted
 from nova_recovery.procedures.disaster import scope as scope_module
+from nova_recovery.procedures.disaster.judge import wanted
+from nova_recovery.procedures.disaster.plan import guests
 from nova_recovery.procedures.disaster.scope import Scope
 
 _SHARE = re.compile(r'(\d{1,3})(%?)')

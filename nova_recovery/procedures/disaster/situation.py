@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import dataclasses
 import datetime
 
-from nova_recovery.procedures.disaster.hosts import Host
+from nova_recovery.procedures.disaster.look.hosts import Host
 from nova_recovery.procedures.disaster.scope import Scope
 from nova_recovery.procedures.volumes import situation as volumes_module
 

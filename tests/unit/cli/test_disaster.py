@@ -16,7 +16,7 @@ import fixtures
 from nova_recovery import exit_codes
 from nova_recovery.cli.disaster import AssessDisaster, StatusDisaster
 from nova_recovery.engine.plan import Item, Plan, Step
-from nova_recovery.procedures.disaster import finding
+from nova_recovery.procedures.disaster.judge import finding
 from nova_recovery.procedures.disaster.request import Request
 from nova_recovery.procedures.disaster.scope import Scope
 from tests.unit.cli.runs import RunsTestCase
@@ -41,11 +41,11 @@ class DisasterTestCase(RunsTestCase):
         self.cloud.conf.snapshot.directory = str(self.folder)
         for name, value in (
             (
-                'nova_recovery.procedures.disaster.read.Reader.__init__',
+                'nova_recovery.procedures.disaster.look.read.Reader.__init__',
                 lambda *given, **more: self.init(*given, **more),
             ),
             (
-                'nova_recovery.procedures.disaster.read.Reader.look',
+                'nova_recovery.procedures.disaster.look.read.Reader.look',
                 lambda reader, *given, **more: self.found,
             ),
             (

@@ -12,7 +12,7 @@ import fixtures
 from nova_recovery import conf
 from nova_recovery.cli import guest_options
 from nova_recovery.exceptions import UsageError
-from nova_recovery.procedures.disaster.guests import Request
+from nova_recovery.procedures.disaster.plan.guests import Request
 from tests.base import TestCase
 
 

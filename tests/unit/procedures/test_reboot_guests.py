@@ -8,7 +8,11 @@ from typing import Any
 
 from nova_recovery.engine.plan import Plan
 from nova_recovery.procedures import reboot_guests
-from nova_recovery.procedures.disaster.guests import Address, Reach, Request
+from nova_recovery.procedures.disaster.plan.guests import (
+    Address,
+    Reach,
+    Request,
+)
 from nova_recovery.procedures.reboot_guests import Situation
 from tests.base import TestCase
 from tests.unit.procedures import rows

@@ -14,7 +14,7 @@ import datetime
 from typing import Any
 
 from nova_recovery.procedures.disaster import scope
-from nova_recovery.procedures.disaster.hosts import Domain, Host, Session
+from nova_recovery.procedures.disaster.look.hosts import Domain, Host, Session
 from nova_recovery.procedures.disaster.situation import (
     Action,
     Before,

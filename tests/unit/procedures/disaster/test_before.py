@@ -18,7 +18,9 @@ from nova_recovery.exceptions import (
     Paused,
     Refused,
 )
-from nova_recovery.procedures.disaster import before, decide, guard, planning
+from nova_recovery.procedures.disaster import planning
+from nova_recovery.procedures.disaster.plan import decide
+from nova_recovery.procedures.disaster.run import before, guard
 from nova_recovery.procedures.volumes import situation as volumes_module
 from nova_recovery.procedures.volumes.situation import Finding, Situation
 from nova_recovery.readiness import Row, Site
@@ -29,7 +31,7 @@ RED = Row('volume', 'ctl@lvm', readiness.NO_GO, 'it is down')
 DANGER = Finding(
     'VOL-UNLINKED', volumes_module.DANGER, 'data', 'available', 'web', 'lost'
 )
-NOW = 'nova_recovery.procedures.disaster.guard.time.monotonic'
+NOW = 'nova_recovery.procedures.disaster.run.guard.time.monotonic'
 
 
 def scenario(name: str) -> Plan:

@@ -12,8 +12,9 @@ import pathlib
 
 import yaml
 
-from nova_recovery.procedures.disaster import findings, hosts, wanted
-from nova_recovery.procedures.disaster.assess import Assessment
+from nova_recovery.procedures.disaster.judge import findings, wanted
+from nova_recovery.procedures.disaster.judge.assess import Assessment
+from nova_recovery.procedures.disaster.look import hosts
 from tests.base import TestCase
 from tests.unit import golden
 from tests.unit.procedures.disaster import situations

@@ -15,7 +15,7 @@ from unittest import mock
 import fixtures
 
 from nova_recovery.exceptions import DatabaseUnavailable
-from nova_recovery.procedures.disaster import gather
+from nova_recovery.procedures.disaster.look import gather
 from nova_recovery.snapshot.reading import Snapshot
 from tests.base import TestCase
 from tests.unit.procedures.disaster import situations

@@ -13,8 +13,9 @@ import sqlalchemy as sa
 
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import Ambiguous
-from nova_recovery.procedures.disaster import guest_reach, guests
-from nova_recovery.procedures.disaster.guests import (
+from nova_recovery.procedures.disaster.look import guest_reach
+from nova_recovery.procedures.disaster.plan import guests
+from nova_recovery.procedures.disaster.plan.guests import (
     Address,
     Chosen,
     Reach,

@@ -11,9 +11,9 @@ from typing import Any
 import fixtures
 
 from nova_recovery.exceptions import RecoveryError
-from nova_recovery.procedures.disaster import hosts, record
-from nova_recovery.procedures.disaster.hosts import Domain
-from nova_recovery.procedures.disaster.record import Known, Record
+from nova_recovery.procedures.disaster.look import hosts, record
+from nova_recovery.procedures.disaster.look.hosts import Domain
+from nova_recovery.procedures.disaster.look.record import Known, Record
 from nova_recovery.procedures.disaster.situation import Before
 from nova_recovery.snapshot import format as format_module
 from nova_recovery.snapshot.reading import Snapshot

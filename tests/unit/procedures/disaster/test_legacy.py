@@ -8,9 +8,16 @@ from typing import Any
 
 from nova_recovery.cloud.db.old_volumes import Layout
 from nova_recovery.engine.plan import Item
-from nova_recovery.procedures.disaster import legacy, legacy_items
-from nova_recovery.procedures.disaster.legacy import Cleaning
-from nova_recovery.procedures.disaster.legacy_read import Cell, Found, Volumes
+from nova_recovery.procedures.disaster.before_queens import (
+    legacy,
+    legacy_items,
+)
+from nova_recovery.procedures.disaster.before_queens.legacy import Cleaning
+from nova_recovery.procedures.disaster.before_queens.legacy_read import (
+    Cell,
+    Found,
+    Volumes,
+)
 from tests.base import TestCase
 
 L1 = Layout(

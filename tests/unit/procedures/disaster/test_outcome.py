@@ -7,7 +7,7 @@ import types
 from typing import Any
 
 from nova_recovery.procedures import table
-from nova_recovery.procedures.disaster import decide
+from nova_recovery.procedures.disaster.plan import decide
 from tests.base import TestCase
 from tests.unit.procedures.disaster import test_scenarios
 

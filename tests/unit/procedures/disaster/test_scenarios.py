@@ -23,11 +23,12 @@ from nova_recovery import changes, procedures
 from nova_recovery.cli import show_plan
 from nova_recovery.engine import gates as gates_module
 from nova_recovery.engine.plan import Item, Plan, Step
-from nova_recovery.procedures.disaster import decide, guests, planning, scope
+from nova_recovery.procedures.disaster import planning, scope
 from nova_recovery.procedures.disaster import request as request_module
+from nova_recovery.procedures.disaster.before_queens.legacy import Cleaning
 from nova_recovery.procedures.disaster.found import Connection, Dump, Found
-from nova_recovery.procedures.disaster.guests import Address, Reach
-from nova_recovery.procedures.disaster.legacy import Cleaning
+from nova_recovery.procedures.disaster.plan import decide, guests
+from nova_recovery.procedures.disaster.plan.guests import Address, Reach
 from nova_recovery.readiness import Row
 from nova_recovery.snapshot.mapfile import Line
 from tests.base import TestCase

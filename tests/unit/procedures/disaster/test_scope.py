@@ -8,7 +8,8 @@ import json
 from typing import Any
 
 from nova_recovery.exceptions import Ambiguous, NotFound
-from nova_recovery.procedures.disaster import layout, scope
+from nova_recovery.procedures.disaster import scope
+from nova_recovery.procedures.disaster.look import layout
 from nova_recovery.procedures.disaster.scope import Layout, Scope
 from tests.base import TestCase
 

@@ -10,9 +10,10 @@ from typing import Any
 from unittest import mock
 
 from nova_recovery.exceptions import ApiUnavailable
-from nova_recovery.procedures.disaster import alive, status
-from nova_recovery.procedures.disaster.status import Status
-from nova_recovery.procedures.disaster.wanted import Order
+from nova_recovery.procedures.disaster.judge import alive
+from nova_recovery.procedures.disaster.judge.wanted import Order
+from nova_recovery.procedures.disaster.run import status
+from nova_recovery.procedures.disaster.run.status import Status
 from tests.base import TestCase
 from tests.unit import plans
 from tests.unit.procedures.disaster import situations

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nova_recovery.procedures.disaster import wanted
+from nova_recovery.procedures.disaster.judge import wanted
+from nova_recovery.procedures.disaster.judge.wanted import Answer, Order
 from nova_recovery.procedures.disaster.situation import Server
-from nova_recovery.procedures.disaster.wanted import Answer, Order
 from tests.base import TestCase
 from tests.unit.procedures.disaster import situations
 

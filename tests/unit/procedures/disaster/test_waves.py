@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from nova_recovery.exceptions import UsageError
-from nova_recovery.procedures.disaster import waves
+from nova_recovery.procedures.disaster.plan import waves
 from nova_recovery.procedures.disaster.request import failures
 from tests.base import TestCase
 from tests.unit.procedures.disaster import situations

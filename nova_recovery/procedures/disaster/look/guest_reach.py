@@ -12,7 +12,11 @@ import sqlalchemy as sa
 from nova_recovery.cloud.db import facts, schema
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import each
-from nova_recovery.procedures.disaster.guests import Address, Reach, Server
+from nova_recovery.procedures.disaster.plan.guests import (
+    Address,
+    Reach,
+    Server,
+)
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud

@@ -13,17 +13,17 @@ import re
 
 from oslo_utils import uuidutils
 
-from nova_recovery.procedures.disaster import alive
-from nova_recovery.procedures.disaster.finding import (
+from nova_recovery.procedures.disaster.judge import alive
+from nova_recovery.procedures.disaster.judge.finding import (
     DANGER,
     Finding,
     NOTE,
     of_server,
     STALE,
 )
-from nova_recovery.procedures.disaster.hosts import Domain, Host
+from nova_recovery.procedures.disaster.judge.wanted import Answer
+from nova_recovery.procedures.disaster.look.hosts import Domain, Host
 from nova_recovery.procedures.disaster.situation import Server, Situation
-from nova_recovery.procedures.disaster.wanted import Answer
 
 _TELL = 'openstack recovery snapshot create --local --no-api'
 _REBOOT = 'openstack recovery server reboot'

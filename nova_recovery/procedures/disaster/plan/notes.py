@@ -8,8 +8,8 @@ import collections
 from collections.abc import Iterator
 
 from nova_recovery.procedures.disaster import situation
-from nova_recovery.procedures.disaster.decided import Decided
 from nova_recovery.procedures.disaster.found import Found
+from nova_recovery.procedures.disaster.plan.decided import Decided
 from nova_recovery.procedures.disaster.request import Request
 from nova_recovery.procedures.disaster.situation import Situation
 from nova_recovery.report import wording

@@ -10,13 +10,14 @@ import dataclasses
 import datetime
 from typing import Any, TYPE_CHECKING
 
-from nova_recovery.procedures.disaster import alive, findings, situation
-from nova_recovery.procedures.disaster import finding as finding_module
-from nova_recovery.procedures.disaster.finding import Finding
-from nova_recovery.procedures.disaster.read import Reader
+from nova_recovery.procedures.disaster import situation
+from nova_recovery.procedures.disaster.judge import alive, findings
+from nova_recovery.procedures.disaster.judge import finding as finding_module
+from nova_recovery.procedures.disaster.judge.finding import Finding
+from nova_recovery.procedures.disaster.judge.wanted import Answer, wanted
+from nova_recovery.procedures.disaster.look.read import Reader
 from nova_recovery.procedures.disaster.scope import Scope
 from nova_recovery.procedures.disaster.situation import Outage, Situation
-from nova_recovery.procedures.disaster.wanted import Answer, wanted
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 
 from nova_recovery.cloud.db import schema
 from nova_recovery.exceptions import Ambiguous, NotFound
-from nova_recovery.procedures.disaster import services as services_module
+from nova_recovery.procedures.disaster.look import services as services_module
+from nova_recovery.procedures.disaster.look.services import Services
 from nova_recovery.procedures.disaster.scope import Layout
-from nova_recovery.procedures.disaster.services import Services
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud

@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 import dataclasses
 
-from nova_recovery.procedures.disaster.clean import Cleaned
-from nova_recovery.procedures.disaster.guests import Chosen
-from nova_recovery.procedures.disaster.reattach import Again
-from nova_recovery.procedures.disaster.wanted import Answer, Wanted
+from nova_recovery.procedures.disaster.judge.wanted import Answer, Wanted
+from nova_recovery.procedures.disaster.plan.clean import Cleaned
+from nova_recovery.procedures.disaster.plan.guests import Chosen
+from nova_recovery.procedures.disaster.plan.reattach import Again
 
 PROCEDURE = 'disaster'
 #: The steps of the guide.

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nova_recovery.procedures.disaster import situation
-from nova_recovery.procedures.disaster.finding import (
+from nova_recovery.procedures.disaster.judge.finding import (
     DANGER,
     Finding,
     NOTE,

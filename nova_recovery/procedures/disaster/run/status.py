@@ -15,11 +15,13 @@ import datetime
 from typing import Any, TYPE_CHECKING
 
 from nova_recovery.exceptions import RecoveryError
-from nova_recovery.procedures.disaster import alive, read, situation
-from nova_recovery.procedures.disaster import wanted as wanted_module
+from nova_recovery.procedures.disaster import situation
+from nova_recovery.procedures.disaster.judge import alive
+from nova_recovery.procedures.disaster.judge import wanted as wanted_module
+from nova_recovery.procedures.disaster.judge.wanted import Order, Wanted
+from nova_recovery.procedures.disaster.look import read
 from nova_recovery.procedures.disaster.request import Request
 from nova_recovery.procedures.disaster.situation import Server, Situation
-from nova_recovery.procedures.disaster.wanted import Order, Wanted
 from nova_recovery.report import wording
 
 if TYPE_CHECKING:

@@ -8,13 +8,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import dataclasses
 
 from nova_recovery.engine.plan import Item, Step
-from nova_recovery.procedures.disaster import alive, guests, waves
-from nova_recovery.procedures.disaster import decided as decided_module
-from nova_recovery.procedures.disaster.decided import Decided
 from nova_recovery.procedures.disaster.found import Found
+from nova_recovery.procedures.disaster.judge import alive
+from nova_recovery.procedures.disaster.judge.wanted import Wanted
+from nova_recovery.procedures.disaster.plan import decided as decided_module
+from nova_recovery.procedures.disaster.plan import guests, waves
+from nova_recovery.procedures.disaster.plan.decided import Decided
 from nova_recovery.procedures.disaster.request import failures, Request
 from nova_recovery.procedures.disaster.situation import Server, Situation
-from nova_recovery.procedures.disaster.wanted import Wanted
 
 #: What the record is of.
 RECORDS = 'record:relations'

@@ -11,22 +11,18 @@ import collections
 from collections.abc import Iterator
 import dataclasses
 
-from nova_recovery.procedures.disaster import (
-    alive,
-    on_hosts,
-    on_site,
-    situation,
-)
-from nova_recovery.procedures.disaster.alive import Judgement
-from nova_recovery.procedures.disaster.finding import (
+from nova_recovery.procedures.disaster import situation
+from nova_recovery.procedures.disaster.judge import alive, on_hosts, on_site
+from nova_recovery.procedures.disaster.judge.alive import Judgement
+from nova_recovery.procedures.disaster.judge.finding import (
     DANGER,
     Finding,
     NOTE,
     of_server,
     STALE,
 )
+from nova_recovery.procedures.disaster.judge.wanted import Answer, Wanted
 from nova_recovery.procedures.disaster.situation import Situation
-from nova_recovery.procedures.disaster.wanted import Answer, Wanted
 from nova_recovery.procedures.volumes import policy
 
 #: The code of a server that is to run and does not.

@@ -35,9 +35,14 @@ from typing import TYPE_CHECKING
 
 from nova_recovery.cloud.db import old_volumes
 from nova_recovery.engine.plan import Step
-from nova_recovery.procedures.disaster import legacy_items, legacy_read
-from nova_recovery.procedures.disaster.legacy_choice import Choice
-from nova_recovery.procedures.disaster.legacy_read import Found
+from nova_recovery.procedures.disaster.before_queens import (
+    legacy_items,
+    legacy_read,
+)
+from nova_recovery.procedures.disaster.before_queens.legacy_choice import (
+    Choice,
+)
+from nova_recovery.procedures.disaster.before_queens.legacy_read import Found
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.db.databases import Databases

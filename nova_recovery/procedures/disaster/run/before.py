@@ -21,9 +21,11 @@ from nova_recovery.engine import printable, states
 from nova_recovery.engine.gates import again
 from nova_recovery.engine.plan import Item, Plan, Step
 from nova_recovery.exceptions import Paused, RecoveryError, Refused
-from nova_recovery.procedures.disaster import decided, origin, planning, steps
-from nova_recovery.procedures.disaster import gates as disaster_gates
+from nova_recovery.procedures.disaster import planning
+from nova_recovery.procedures.disaster.plan import decided, steps
+from nova_recovery.procedures.disaster.plan import gates as disaster_gates
 from nova_recovery.procedures.disaster.request import of
+from nova_recovery.procedures.disaster.run import origin
 from nova_recovery.procedures.volumes import policy
 from nova_recovery.procedures.volumes import read as volumes_read
 from nova_recovery.procedures.volumes import situation as volumes_module

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 from nova_recovery.cloud.db import bulk
 from nova_recovery.cloud.db.old_volumes import Layout
 from nova_recovery.engine.plan import Item
-from nova_recovery.procedures.disaster.legacy_choice import Choice
-from nova_recovery.procedures.disaster.legacy_read import Found
+from nova_recovery.procedures.disaster.before_queens.legacy_choice import (
+    Choice,
+)
+from nova_recovery.procedures.disaster.before_queens.legacy_read import Found
 
 #: Volumes an item: what Galera takes in a transaction, and locks that
 #: nobody has to wait for long. MariaDB makes a table of a list of 1000.

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from nova_recovery.cloud.db import schema
 from nova_recovery.cloud.db.database import Database
-from nova_recovery.procedures.disaster import wanted
-from nova_recovery.procedures.disaster.cell_rows import Asked, Reader, Row
+from nova_recovery.procedures.disaster.judge import wanted
+from nova_recovery.procedures.disaster.look.cell_rows import Asked, Reader, Row
 from nova_recovery.procedures.disaster.situation import (
     Action,
     Before,

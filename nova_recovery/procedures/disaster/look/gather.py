@@ -18,19 +18,16 @@ from nova_recovery import readiness
 from nova_recovery.cloud import claims
 from nova_recovery.cloud.db import attachments, facts, schema
 from nova_recovery.exceptions import DatabaseUnavailable, RecoveryError
-from nova_recovery.procedures.disaster import (
-    guest_reach,
-    legacy,
-    read,
-    situation,
-)
+from nova_recovery.procedures.disaster import situation
+from nova_recovery.procedures.disaster.before_queens import legacy
+from nova_recovery.procedures.disaster.before_queens.legacy import Cleaning
 from nova_recovery.procedures.disaster.found import (
     Connection,
     Dump,
     Found,
     Pair,
 )
-from nova_recovery.procedures.disaster.legacy import Cleaning
+from nova_recovery.procedures.disaster.look import guest_reach, read
 from nova_recovery.procedures.disaster.request import Request
 from nova_recovery.procedures.disaster.situation import Situation
 from nova_recovery.procedures.recover import describe

@@ -18,17 +18,19 @@ from oslo_utils import timeutils
 
 from nova_recovery.cloud.db.databases import divide, each
 from nova_recovery.exceptions import RecoveryError
-from nova_recovery.procedures.disaster import cells, record, situation, storage
-from nova_recovery.procedures.disaster import layout as layout_module
 from nova_recovery.procedures.disaster import scope as scope_module
-from nova_recovery.procedures.disaster import services as services_module
-from nova_recovery.procedures.disaster.cell_rows import Asked, Row
-from nova_recovery.procedures.disaster.cells import Answer
-from nova_recovery.procedures.disaster.hosts import of
-from nova_recovery.procedures.disaster.layout import Groups
-from nova_recovery.procedures.disaster.record import Record
+from nova_recovery.procedures.disaster import situation
+from nova_recovery.procedures.disaster.look import cells, record, storage
+from nova_recovery.procedures.disaster.look import layout as layout_module
+from nova_recovery.procedures.disaster.look import services as services_module
+from nova_recovery.procedures.disaster.look.cell_rows import Asked, Row
+from nova_recovery.procedures.disaster.look.cells import Answer
+from nova_recovery.procedures.disaster.look.hosts import of
+from nova_recovery.procedures.disaster.look.layout import Groups
+from nova_recovery.procedures.disaster.look.record import Record
+from nova_recovery.procedures.disaster.look.services import Services
+from nova_recovery.procedures.disaster.look.storage import Both
 from nova_recovery.procedures.disaster.scope import Layout, Scope
-from nova_recovery.procedures.disaster.services import Services
 from nova_recovery.procedures.disaster.situation import (
     Device,
     Gone,
@@ -38,7 +40,6 @@ from nova_recovery.procedures.disaster.situation import (
     Service,
     Situation,
 )
-from nova_recovery.procedures.disaster.storage import Both
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud

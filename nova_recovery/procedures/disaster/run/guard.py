@@ -18,7 +18,7 @@ from nova_recovery.engine.change import Guard
 from nova_recovery.engine.plan import Item, Plan
 from nova_recovery.exceptions import Conflict, Paused
 from nova_recovery.procedures import guarding
-from nova_recovery.procedures.disaster import before
+from nova_recovery.procedures.disaster.run import before
 from nova_recovery.readiness import Site
 
 if TYPE_CHECKING:

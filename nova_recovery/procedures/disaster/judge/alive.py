@@ -9,7 +9,7 @@ import dataclasses
 import datetime
 
 from nova_recovery.procedures.disaster import situation
-from nova_recovery.procedures.disaster.hosts import Host
+from nova_recovery.procedures.disaster.look.hosts import Host
 from nova_recovery.procedures.disaster.situation import (
     Action,
     Outage,

@@ -5,26 +5,26 @@
 from __future__ import annotations
 
 from nova_recovery.engine.plan import Plan
-from nova_recovery.procedures.disaster import (
+from nova_recovery.procedures.disaster.before_queens.legacy import Cleaning
+from nova_recovery.procedures.disaster.found import Found
+from nova_recovery.procedures.disaster.judge import wanted
+from nova_recovery.procedures.disaster.judge.wanted import Answer, Order
+from nova_recovery.procedures.disaster.look import layout
+from nova_recovery.procedures.disaster.plan import (
     clean,
     gates,
     guests,
-    layout,
     notes,
     reattach,
-    wanted,
 )
-from nova_recovery.procedures.disaster import decided as decided_module
-from nova_recovery.procedures.disaster import steps as steps_module
-from nova_recovery.procedures.disaster.clean import Cleaned
-from nova_recovery.procedures.disaster.decided import Decided
-from nova_recovery.procedures.disaster.found import Found
-from nova_recovery.procedures.disaster.guests import Chosen
-from nova_recovery.procedures.disaster.legacy import Cleaning
-from nova_recovery.procedures.disaster.reattach import Again
+from nova_recovery.procedures.disaster.plan import decided as decided_module
+from nova_recovery.procedures.disaster.plan import steps as steps_module
+from nova_recovery.procedures.disaster.plan.clean import Cleaned
+from nova_recovery.procedures.disaster.plan.decided import Decided
+from nova_recovery.procedures.disaster.plan.guests import Chosen
+from nova_recovery.procedures.disaster.plan.reattach import Again
 from nova_recovery.procedures.disaster.request import Request
 from nova_recovery.procedures.disaster.situation import Situation
-from nova_recovery.procedures.disaster.wanted import Answer, Order
 from nova_recovery.report import wording
 
 

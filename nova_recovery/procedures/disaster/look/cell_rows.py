@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from nova_recovery.cloud.db import facts, schema
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.volumes import selected
-from nova_recovery.procedures.disaster import situation, wanted
+from nova_recovery.procedures.disaster import situation
+from nova_recovery.procedures.disaster.judge import wanted
 from nova_recovery.procedures.disaster.situation import Action, Device
 
 Row = Mapping[str, Any]
