@@ -46,7 +46,7 @@ class DisasterTest(RunsTestCase):
         self.found = self.scenario('no_snapshot_and_no_dump')
         self.asked: list[Request] = []
         for name, value in (
-            ('procedures.disaster.gather.read_all', self.read),
+            ('procedures.disaster.look.gather.read_all', self.read),
             ('cli.base.RecoveryMixin.cloud', lambda *words: self.cloud()),
         ):
             self.useFixture(

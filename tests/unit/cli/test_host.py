@@ -52,7 +52,7 @@ class RecoverTestCase(RunsTestCase):
         for name, value in (
             ('procedures.recover.read.read', self.read),
             ('cli.base.RecoveryMixin.cloud', lambda *words: self.cloud()),
-            ('cloud.servers.find', self.find),
+            ('cloud.db.servers.find', self.find),
         ):
             self.useFixture(
                 fixtures.MonkeyPatch(f'nova_recovery.{name}', value)

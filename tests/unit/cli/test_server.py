@@ -70,7 +70,7 @@ class ServerTestCase(RunsTestCase):
         self.row: Server = rows.server()
         for name, value in (
             ('cli.base.RecoveryMixin.cloud', lambda *words: self.cloud()),
-            ('cloud.servers.find', lambda databases, text: self.row),
+            ('cloud.db.servers.find', lambda databases, text: self.row),
         ):
             self.useFixture(
                 fixtures.MonkeyPatch(f'nova_recovery.{name}', value)
