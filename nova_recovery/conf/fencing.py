@@ -21,9 +21,23 @@ What proves that a host is off: an entry point of ``nova_recovery.fencing``.
         help="""
 The command that tells whether a host is off, such as
 ``fence_ipmilan --ip {host}-ipmi --action status``. ``{host}`` is the name of
-the host in nova. It is split like a command line and run without a shell. As
-with the fence agents, exit code 2 together with the word "off" in what it
-prints means off, exit code 0 means on, anything else is unknown.
+the host in nova. It is split like a command line and run without a shell.
+
+A line of its output has to tell the state, and its exit code to agree:
+``Status: OFF`` (or just ``off``) with 2 and ``Status: ON`` with 0, as the
+fence agents do, or ``Chassis Power is off``, as ipmitool does, or Redfish's
+``"PowerState": "Off"``, both with 0. Whatever else it says or ends with, a
+usage text or an error beside, is unknown, and refuses.
+""",
+    ),
+    cfg.ListOpt(
+        'control_host',
+        default=[],
+        help="""
+Hosts that are known to be on, by the names that ``command_status`` takes.
+"Off" counts only if the same command says "on" of one of them: a wrong plug
+or a wildcard would call every host off. Without them it is told that nobody
+tried.
 """,
     ),
     cfg.StrOpt(

@@ -22,11 +22,20 @@ from nova_recovery.exceptions import ChangeFailed, ConfigError
 
 #: Seconds for one call of a fence program; those talk to slow controllers.
 PATIENCE = 120
-#: What the fence agents' ``--action status`` exit with.
-ON, OFF = 0, 2
-_SAYS_OFF = re.compile(r'\boff\b', re.IGNORECASE)
-#: Options that are followed by a secret: the fence agents' -p and the like.
-_SECRET_OPTION = re.compile('-p|--?[a-z-]*(pass|secret|token|key)[a-z-]*')
+#: A line that tells the state, and what its program exits with for on and off.
+#: fence-agents, ``fencing.py: fence_action``: ``Status: OFF`` and 2, where 2
+#: is also what getopt and argparse end with. ipmitool, ``ipmi_chassis.c``, and
+#: those who print Redfish's ComputerSystem.PowerState end with 0 for both.
+_LINES = (
+    (re.compile('^(?:status: *)?(on|off)$', re.I), {'on': 0, 'off': 2}),
+    (re.compile('^chassis power is (on|off)$', re.I), {'on': 0, 'off': 0}),
+    (re.compile(r'"PowerState" *: *"(\w+)"', re.I), {'on': 0, 'off': 0}),
+)
+#: Whoever says so was called wrongly or failed, whatever else it says.
+_TROUBLE = re.compile(r'^\W*usage\b|\b(error|failed|failure)\b', re.IGNORECASE)
+#: Options that are followed by a secret: the fence agents' -p, ipmitool's -P
+#: and -k, and the like.
+_SECRET_OPTION = re.compile('-[pPk]|--?[a-z-]*(pass|secret|token|key)[a-z-]*')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,34 +80,98 @@ class Operator:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class _Ended:
+    """A program that ended.
+
+    :ivar lines: what it wrote to stdout
+    :ivar words: the same and stderr on one line, without secrets
+    """
+
+    code: int
+    lines: tuple[str, ...]
+    trouble: bool
+    words: str
+
+
 class Command:
     """Any program with a status and an off, such as a fence agent."""
 
     def __init__(self, conf: cfg.ConfigOpts, words: str) -> None:
         self._status = conf.fencing.command_status
         self._off = conf.fencing.command_off
+        self._controls = conf.fencing.control_host
 
     def status(self, host: str) -> Status:
+        asked = self._asked(host)
+        if asked.state != 'off':
+            return asked
+        return self._controlled(host, asked)
+
+    def _asked(self, host: str) -> Status:
         try:
-            code, words = _run('command_status', self._status, host)
+            ended = _run('command_status', self._status, host)
         except ChangeFailed as error:
             return Status('unknown', str(error))
-        state = {ON: 'on', OFF: 'off'}.get(code, 'unknown')
-        # 2 is also what a program ends with that was called wrongly.
-        if state == 'off' and not _SAYS_OFF.search(words):
-            state = 'unknown'
-        return Status(state, f'{state}, says command_status: {words}')
+        state = _state(ended)
+        return Status(state, f'{state}, says command_status: {ended.words}')
+
+    def _controlled(self, host: str, asked: Status) -> Status:
+        """Off only if the program doesn't call off what is known to be on.
+
+        A wrong plug, a wildcard or a controller that lost its memory says
+        "off" of everything.
+        """
+        controls = [name for name in self._controls if name != host]
+        if not controls:
+            return Status(
+                'off',
+                f'{asked.detail} (not tried on a host that is on: [fencing] '
+                'control_host)',
+            )
+        said = []
+        for name in controls:
+            control = self._asked(name)
+            if control.state == 'on':
+                return Status('off', f'{asked.detail} (and {name} is on)')
+            said.append(f'{name}: {control.detail}')
+        return Status(
+            'unknown',
+            f'{asked.detail}, but it calls none of [fencing] control_host '
+            f'on: {"; ".join(said)}',
+        )
 
     def off(self, host: str) -> None:
-        code, words = _run('command_off', self._off, host)
-        if code:
+        ended = _run('command_off', self._off, host)
+        if ended.code:
             raise ChangeFailed(
-                f'[fencing] command_off for {host} ended with {code}: {words}'
+                f'[fencing] command_off for {host} ended with {ended.code}: '
+                f'{ended.words}'
             )
 
 
-def _run(option: str, command: str | None, host: str) -> tuple[int, str]:
-    """The exit code of the operator's program and what it said, one line.
+def _state(ended: _Ended) -> str:
+    """What a status command proves: ``on``, ``off`` or ``unknown``.
+
+    Off is a line that says nothing else, from a program that ended as it
+    does when a host is off. That a host is on needs less: it refuses.
+    """
+    said = set()
+    for line in ended.lines:
+        for form, codes in _LINES:
+            for match in form.finditer(line):
+                word = match[1].lower()
+                agrees = codes.get(word) == ended.code
+                said.add(word if agrees else 'unknown')
+    if not said:
+        said = {'on' if ended.code == 0 else 'unknown'}
+    if ended.trouble or len(said) > 1:
+        return 'unknown'
+    return said.pop()
+
+
+def _run(option: str, command: str | None, host: str) -> _Ended:
+    """Run the operator's program.
 
     :raises ChangeFailed: it could not be run, or not to its end
     """
@@ -118,7 +191,8 @@ def _run(option: str, command: str | None, host: str) -> tuple[int, str]:
             timeout=PATIENCE,
             check=False,
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        # ValueError: a NUL in the name of the host
         raise ChangeFailed(
             f'[fencing] {option} for {host}: {error}'
         ) from error
@@ -127,7 +201,13 @@ def _run(option: str, command: str | None, host: str) -> tuple[int, str]:
         raise ChangeFailed(
             f'[fencing] {option} for {host}: no answer within {PATIENCE} s'
         ) from None
-    return done.returncode, _said(f'{done.stdout} {done.stderr}', words)
+    everything = f'{done.stdout}\n{done.stderr}'
+    return _Ended(
+        code=done.returncode,
+        lines=tuple(line.strip() for line in done.stdout.splitlines()),
+        trouble=any(map(_TROUBLE.search, everything.splitlines())),
+        words=_said(everything, words),
+    )
 
 
 def _said(output: str, command: list[str]) -> str:

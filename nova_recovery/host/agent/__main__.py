@@ -6,8 +6,7 @@ import argparse
 import sys
 from typing import List, Optional
 
-from nova_recovery.host.agent import lines
-from nova_recovery.host.agent import owners
+from nova_recovery.host.agent import lines, owners
 
 #: What can be asked. A verb is a module with ``HELP``,
 #: ``add_arguments(parser)`` and ``run(parsed, say)``, which returns the exit

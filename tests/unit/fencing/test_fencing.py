@@ -52,16 +52,104 @@ class Site(TestCase):
 
 
 class StatusTest(Site):
-    def test_exit_code_2_means_off(self) -> None:
-        path = self.program('print("Status: OFF"); raise SystemExit(2)')
-        self.assertEqual(
-            Status('off', 'off, says command_status: Status: OFF'),
-            self.status(path),
+    def says(self, text: str, code: int, errors: str = '') -> Status:
+        """What a program proves that prints this and ends so."""
+        path = self.program(
+            f"""
+            import sys
+            sys.stdout.write({text!r})
+            sys.stderr.write({errors!r})
+            sys.exit({code})
+            """
         )
+        return self.status(path)
 
-    def test_exit_code_0_means_on(self) -> None:
-        path = self.program('print("Status: ON")')
-        self.assertEqual('on', self.status(path).state)
+    def test_what_real_programs_say(self) -> None:
+        # fence_ipmilan 4.12 and fence_redfish 4.12, ipmitool 1.8, curl
+        for expected, text, code in (
+            ('off', 'Status: OFF\n', 2),
+            ('on', 'Status: ON\n', 0),
+            ('off', 'Chassis Power is off\n', 0),
+            ('on', 'Chassis Power is on\n', 0),
+            ('off', 'off\n', 2),
+            ('off', '{"Id": "1","PowerState":"Off","Status": {}}', 0),
+            ('off', '{\n  "Id": "1",\n  "PowerState": "Off",\n}\n', 0),
+            ('on', '{"PowerState": "On"}\n', 0),
+            ('unknown', '{"PowerState": "PoweringOff"}\n', 0),
+            ('unknown', '{"PowerState": "Paused"}\n', 0),
+        ):
+            self.assertEqual(expected, self.says(text, code).state, text)
+
+    def test_off_is_told_with_the_words_of_the_program(self) -> None:
+        found = self.says('Status: OFF\n', 2)
+        self.assertIn('off, says command_status: Status: OFF', found.detail)
+
+    def test_verbose_agents_say_more_on_stderr(self) -> None:
+        debug = (
+            'INFO: Executing: ipmitool -H np-rcc54 chassis power status\n'
+            'DEBUG: 0 Chassis Power is off\n'
+        )
+        self.assertEqual('off', self.says('Status: OFF\n', 2, debug).state)
+        self.assertEqual('unknown', self.says('', 2, debug).state)
+
+    def test_a_usage_text_proves_nothing(self) -> None:
+        argparse = (
+            'usage: fence_site [-h] --password-file F {on,off,status}\n'
+            'fence_site: error: the following arguments are required: F\n'
+        )
+        for text, errors in (
+            (argparse, ''),
+            ('', argparse),
+            ('Usage: fence_site [on|off]\non\noff\n', ''),
+            ('Actions:\n  off   turns it off\n', ''),
+            ('Status: OFF\n', argparse),
+        ):
+            found = self.says(text, 2, errors)
+            self.assertEqual('unknown', found.state, found.detail)
+
+    def test_a_real_program_called_wrongly_proves_nothing(self) -> None:
+        path = self.program(
+            """
+            import argparse
+            parser = argparse.ArgumentParser()
+            parser.add_argument('--password-file', required=True)
+            parser.add_argument('action', choices=['on', 'off', 'status'])
+            parser.parse_args()
+            """
+        )
+        self.assertEqual('unknown', self.status(f'{path} status').state)
+
+    def test_an_exit_code_that_contradicts_proves_nothing(self) -> None:
+        for text, code in (
+            ('Status: OFF\n', 0),
+            ('Status: OFF\n', 1),
+            ('Status: ON\n', 2),
+            ('Chassis Power is off\n', 1),
+            ('Chassis Power is off\n', 2),
+            ('Status: ON\nStatus: OFF\n', 2),
+            ('"PowerState": "Off"\n"PowerState": "On"\n', 0),
+            ('"PowerState":"On","PowerState":"Off"\n', 0),
+        ):
+            self.assertEqual('unknown', self.says(text, code).state, text)
+
+    def test_an_error_beside_it_proves_nothing(self) -> None:
+        # fence_ipmilan tells this with 1, others have been seen with 2
+        error = 'ERROR: Failed: Unable to obtain correct plug status\n'
+        for code in (1, 2):
+            found = self.says('Status: OFF\n', code, error)
+            self.assertEqual('unknown', found.state)
+
+    def test_off_in_passing_proves_nothing(self) -> None:
+        for text in (
+            'plug 14 was off by one\n',
+            'Status: OFFLINE\n',
+            'turned off the log\n',
+            'Status: OFF?\n',
+        ):
+            self.assertEqual('unknown', self.says(text, 2).state, text)
+
+    def test_exit_code_0_without_a_word_is_on(self) -> None:
+        self.assertEqual('on', self.says('', 0).state)
 
     def test_any_other_exit_code_proves_nothing(self) -> None:
         for code in (1, 3, 255):
@@ -110,15 +198,11 @@ class StatusTest(Site):
             Status('unknown', '[fencing] command_status is not set'), found
         )
 
-    def test_a_program_that_was_called_wrongly_proves_nothing(self) -> None:
-        path = self.program('print("usage: fence [-h]"); raise SystemExit(2)')
-        self.assertEqual('unknown', self.status(path).state)
-
     def test_output_that_is_no_text_is_no_matter(self) -> None:
         path = self.program(
             r"""
             import sys
-            sys.stdout.buffer.write(b"OFF \xff\n")
+            sys.stdout.buffer.write(b"Status: OFF\n\xff\n")
             sys.exit(2)
             """
         )
@@ -126,7 +210,7 @@ class StatusTest(Site):
 
     def test_the_host_is_one_word_and_no_shell_sees_it(self) -> None:
         path = self.program(
-            'import sys; print("off", sys.argv[1:]); raise SystemExit(2)'
+            'import sys; print(sys.argv[1:]); print("off"); raise SystemExit(2)'
         )
         driver = self.driver(
             driver='command',
@@ -147,6 +231,54 @@ class StatusTest(Site):
         self.assertLess(len(self.status(path).detail), 250)
 
 
+class ControlTest(Site):
+    """ "Off" of everything is no proof of anything."""
+
+    def controlled(self, said: dict[str, str], *controls: str) -> Status:
+        """What is proved of np-rcc54, by what the program says of hosts."""
+        path = self.program(
+            f"""
+            import sys
+            said = {said}.get(sys.argv[1], 'OFF')
+            print('Status:', said)
+            sys.exit({{'ON': 0, 'OFF': 2}}.get(said, 1))
+            """
+        )
+        return self.driver(
+            driver='command',
+            command_status=f'{path} {{host}}',
+            control_host=','.join(controls),
+        ).status('np-rcc54')
+
+    def test_a_host_that_is_on_is_said_to_be_on(self) -> None:
+        found = self.controlled({'np-rcc4': 'ON'}, 'np-rcc4')
+        self.assertEqual('off', found.state)
+        self.assertIn('np-rcc4 is on', found.detail)
+
+    def test_a_program_that_calls_every_host_off_proves_nothing(self) -> None:
+        found = self.controlled({}, 'np-rcc4', 'np-rcc5')
+        self.assertEqual('unknown', found.state)
+        self.assertIn('np-rcc4: off, says command_status', found.detail)
+
+    def test_one_of_them_is_enough(self) -> None:
+        found = self.controlled({'np-rcc5': 'ON'}, 'np-rcc4', 'np-rcc5')
+        self.assertEqual('off', found.state)
+
+    def test_a_control_that_does_not_answer_is_none(self) -> None:
+        found = self.controlled({'np-rcc4': 'mute'}, 'np-rcc4')
+        self.assertEqual('unknown', found.state)
+
+    def test_a_host_is_no_control_of_itself(self) -> None:
+        found = self.controlled({}, 'np-rcc54')
+        self.assertEqual('off', found.state)
+        self.assertIn('not tried on a host that is on', found.detail)
+
+    def test_without_a_control_that_is_told(self) -> None:
+        found = self.controlled({})
+        self.assertEqual('off', found.state)
+        self.assertIn('[fencing] control_host', found.detail)
+
+
 class SecretsTest(Site):
     ECHO = 'import sys; print("Running:", *sys.argv); raise SystemExit(1)'
 
@@ -158,6 +290,8 @@ class SecretsTest(Site):
             '--password=hunter2',
             '--ssh-passphrase hunter2',
             '--api-token hunter2',
+            '-I lanplus -P hunter2',
+            '-k hunter2',
         ):
             found = self.status(f'{path} {words} -a {{host}}')
             self.assertNotIn('hunter2', found.detail)
