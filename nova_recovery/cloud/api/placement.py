@@ -112,6 +112,27 @@ class Placement:
         if answer.status_code >= 500:
             raise OutcomeUnknown(f'{what}: {_errors(answer)}')
 
+    def providers(self) -> dict[str, tuple[str, str]]:
+        """All resource providers.
+
+        :returns: provider -> (the root of its tree, the name of that root);
+            a provider is its own root where placement has no trees (before
+            1.14, so up to Queens' first)
+        """
+        body = self._get('/resource_providers')
+        listed = body['resource_providers']
+        names = {one['uuid']: one['name'] for one in listed}
+        found = {}
+        for one in listed:
+            root = one.get('root_provider_uuid') or one['uuid']
+            found[one['uuid']] = (root, names.get(root, one['name']))
+        return found
+
+    def consumers(self, provider: str) -> list[str]:
+        """Who has something allocated on a provider: servers, migrations."""
+        path = f'/resource_providers/{provider}/allocations'
+        return list(self._get(path)['allocations'])
+
     def inventories(self, provider: str) -> dict[str, JSON]:
         """What a provider has, by resource class.
 

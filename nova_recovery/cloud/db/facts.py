@@ -58,6 +58,25 @@ def facts(
     return found
 
 
+def migrations(
+    database: Database, uuids: Sequence[str]
+) -> dict[str, tuple[Migration, ...]]:
+    """Return the rows of ``migrations`` of servers of a cell, by UUID.
+
+    Soft-deleted ones too, oldest first; a server without any is left out.
+
+    :raises DatabaseUnavailable: when the cell doesn't answer
+    """
+    with database.reader() as connection:
+        rows = _Reader(database, connection).grouped(
+            'migrations', 'instance_uuid', uuids, deleted=True
+        )
+    return {
+        uuid: tuple(_migration(row) for row in some)
+        for uuid, some in rows.items()
+    }
+
+
 def batches(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
     """Cut a sequence into pieces that an IN can take."""
     for start in range(0, len(values), BATCH):

@@ -1,0 +1,436 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Where may the guest of a server run? Asked wherever one is started.
+
+nova's row names one host. It is written at the end of a migration, so the
+death of a host in the middle leaves it on the source while the guest runs on
+the target: whoever starts it where the row says starts it twice, on one
+disk. So the row is one witness among several:
+
+* every row of ``migrations`` since the guest last surely ran where the row
+  says, soft-deleted ones too (nova reads those when a host returns);
+* the allocations, by provider tree: nova moves a server's own allocation to
+  the target when a live migration begins, and doubles it for an evacuation;
+* the task: one that names a migration of which there is no row;
+* a hypervisor's own answer, or an operator's who looked there.
+
+``judge`` is a pure function of these. What can't be known is never taken for
+"here".
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+import dataclasses
+from typing import TYPE_CHECKING
+
+from nova_recovery.cloud.db import facts, services
+from nova_recovery.cloud.db.databases import divide
+from nova_recovery.cloud.records import Migration, Server
+from nova_recovery.engine.plan import Gate
+from nova_recovery.exceptions import RecoveryError
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud.cloud import Cloud
+
+GATE = 'guest-only-here'
+
+EVACUATION = 'evacuation'
+LIVE = 'live-migration'
+#: Both copy the disk and start the guest anew (nova/objects/fields.py).
+COLD = frozenset({'migration', 'resize'})
+
+#: What moved its guest for good: the row has to name the target.
+_ARRIVED = {
+    EVACUATION: frozenset({'done', 'completed'}),
+    LIVE: frozenset({'completed'}),
+    **dict.fromkeys(COLD, frozenset({'finished', 'confirming', 'confirmed'})),
+}
+#: Rolled back, or never begun, and the guest is where it was. A live
+#: migration that is 'queued' waits at its source.
+_NOT_GONE = {
+    EVACUATION: frozenset({'cancelled'}),
+    LIVE: frozenset({'accepted', 'queued', 'failed', 'cancelled'}),
+    **dict.fromkeys(
+        COLD,
+        frozenset(
+            {
+                'accepted',
+                'pre-migrating',
+                'failed',
+                'error',
+                'cancelled',
+                'reverted',
+            }
+        ),
+    ),
+}
+#: nova says that it failed, which it also does when the guest was started
+#: and something after that went wrong (compute/manager.py,
+#: ``_rebuild_instance_with_claim`` and ``_post_live_migration``).
+_FAILED = {
+    EVACUATION: frozenset({'failed', 'error'}),
+    LIVE: frozenset({'error'}),
+}
+#: Under way: the guest, or its disk, may be on the target.
+_UNDERWAY = {
+    EVACUATION: frozenset({'accepted', 'pre-migrating'}),
+    LIVE: frozenset(
+        {'preparing', 'running', 'post-migrating', 'running (post-copy)'}
+    ),
+    **dict.fromkeys(COLD, frozenset({'migrating', 'post-migrating'})),
+}
+#: Tasks that only a migration sets (nova/compute/task_states.py).
+_MOVING_TASKS = frozenset(
+    {
+        'migrating',
+        'resize_prep',
+        'resize_migrating',
+        'resize_migrated',
+        'resize_finish',
+        'resize_reverting',
+        'resize_confirming',
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Provider:
+    """Whose a resource provider is.
+
+    :ivar name: of the root of its tree, which nova-compute names after the
+        hypervisor
+    :ivar host: whose live compute node that root is; None: nobody's
+    """
+
+    name: str
+    host: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Perhaps:
+    """A host where the guest may run, too.
+
+    :ivar sure: the evidence stands; else nova itself says that it came to
+        nothing, and is sometimes wrong
+    """
+
+    host: str
+    because: str
+    sure: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Whereabouts:
+    """The answer for one server.
+
+    :ivar host: where its row says, '' where it is on no host
+    :ivar perhaps: where it may run as well
+    :ivar unknown: what could not be had, in words
+    """
+
+    host: str
+    perhaps: tuple[Perhaps, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def here_only(self) -> bool:
+        return not self.perhaps and not self.unknown
+
+    def hosts(self) -> frozenset[str]:
+        """The other hosts where it may run."""
+        return frozenset(one.host for one in self.perhaps)
+
+    def because(self) -> str:
+        """All that speaks against "here", as one line."""
+        return '; '.join(
+            [
+                *(f'perhaps on {p.host}: {p.because}' for p in self.perhaps),
+                *self.unknown,
+            ]
+        )
+
+    def told(self) -> str:
+        """The answer as one line for people."""
+        if not self.host:
+            return 'on no host'
+        return 'here only' if self.here_only else self.because()
+
+
+class Places:
+    """Whose each resource provider is, read once for many servers.
+
+    :param cloud: placement and the cells are asked at once
+    :ivar unreachable: why placement could not be asked, '' where it was
+    :ivar silent: cells that did not answer; a provider of theirs is nobody's
+    """
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._providers: Mapping[str, tuple[str, str]] = {}
+        self._hosts: dict[str, str] = {}
+        self.silent: Mapping[str, Exception] = {}
+        self.unreachable = ''
+        try:
+            self._providers = cloud.placement.providers()
+        except RecoveryError as error:
+            self.unreachable = str(error)
+            return
+        nodes, _ = divide(cloud.databases.each_cell(services.compute_nodes))
+        for some in nodes.values():
+            for node in some:
+                if node.uuid and node.host:
+                    self._hosts[node.uuid] = node.host
+
+    def of(self, providers: Iterable[str]) -> dict[str, Provider]:
+        """Root provider -> whose it is, for these and their trees."""
+        found = {}
+        for provider in providers:
+            root, name = self._providers.get(provider, (provider, provider))
+            found[root] = Provider(name, self._hosts.get(root))
+        return found
+
+    def held(self, uuids: Sequence[str]) -> dict[str, dict[str, Provider]]:
+        """What placement has allocated to servers, by server.
+
+        One question for each server, or for each provider where those are
+        fewer: ten thousand servers are on a few hundred hosts.
+
+        :raises ApiUnavailable: placement does not answer
+        """
+        placement = self._cloud.placement
+        by_server: dict[str, set[str]] = {uuid: set() for uuid in uuids}
+        if len(uuids) <= len(self._providers):
+            for uuid in uuids:
+                by_server[uuid] |= set(
+                    placement.allocations(uuid)['allocations']
+                )
+        else:
+            for provider in self._providers:
+                for consumer in placement.consumers(provider):
+                    if consumer in by_server:
+                        by_server[consumer].add(provider)
+        return {uuid: self.of(some) for uuid, some in by_server.items()}
+
+
+def read(
+    cloud: Cloud,
+    servers: Sequence[Server],
+    seen: Mapping[str, Mapping[str, bool]] | None = None,
+) -> dict[str, Whereabouts]:
+    """Where the guests of servers may run, by server UUID.
+
+    :param seen: server UUID -> host -> whether its hypervisor has the guest
+    :raises DatabaseUnavailable: a cell of theirs does not answer
+    """
+    places = Places(cloud)
+    held: Mapping[str, Mapping[str, Provider]] = {}
+    asked = not places.unreachable
+    if asked:
+        try:
+            held = places.held([server.uuid for server in servers])
+        except RecoveryError:
+            asked = False
+    by_cell: dict[str, list[str]] = collections.defaultdict(list)
+    for server in servers:
+        by_cell[server.cell].append(server.uuid)
+    migrations: dict[str, tuple[Migration, ...]] = {}
+    for cell, uuids in by_cell.items():
+        migrations |= facts.migrations(cloud.databases.cell(cell), uuids)
+    return {
+        server.uuid: judge(
+            server,
+            migrations.get(server.uuid, ()),
+            held.get(server.uuid, {}) if asked else None,
+            (seen or {}).get(server.uuid),
+        )
+        for server in servers
+    }
+
+
+def judge(
+    server: Server,
+    migrations: Iterable[Migration],
+    held: Mapping[str, Provider] | None,
+    seen: Mapping[str, bool] | None = None,
+) -> Whereabouts:
+    """Where the guest of a server may run.
+
+    :param migrations: all rows of it, soft-deleted ones too
+    :param held: root provider -> whose it is, for all that placement has
+        allocated to the server; None: placement was not asked
+    :param seen: host -> whether its hypervisor has the guest running, as far
+        as any was asked
+    """
+    host = server.host or ''
+    if not host:
+        return Whereabouts('')
+    seen = seen or {}
+    rows = sorted(migrations, key=lambda row: row.id, reverse=True)
+    moved = list(_of_migrations(host, rows))
+    unknown = [one for one in moved if isinstance(one, str)]
+    perhaps = [one for one in moved if isinstance(one, Perhaps)]
+    for one in _of_allocations(server, rows, held):
+        if isinstance(one, str):
+            unknown.append(one)
+        else:
+            perhaps.append(one)
+    if server.task_state in _MOVING_TASKS and not moved:
+        unknown.append(
+            f'its task is {server.task_state}, and nova has no row of that '
+            'migration'
+        )
+    for name, runs in seen.items():
+        if runs and name != host:
+            perhaps.append(Perhaps(name, 'its hypervisor has it running'))
+    return Whereabouts(
+        host,
+        tuple(
+            _one_each(
+                one for one in perhaps if seen.get(one.host) is not False
+            )
+        ),
+        tuple(dict.fromkeys(unknown)),
+    )
+
+
+def _of_migrations(
+    host: str, rows: Iterable[Migration]
+) -> Iterator[Perhaps | str]:
+    """What each migration means, back to where the guest surely was here.
+
+    :param rows: newest first
+    """
+    for row in rows:
+        kind, status = row.migration_type or '', row.status or ''
+        arrived = _ARRIVED.get(kind)
+        what = f'its {kind or "migration"} {row.source_compute} -> ' + (
+            row.dest_compute or 'a host not chosen yet'
+        )
+        if arrived is None:
+            yield f'{what} is of a kind that is not known here'
+        elif status in arrived:
+            if row.dest_compute == host:
+                return
+            if row.dest_compute:
+                yield Perhaps(
+                    row.dest_compute,
+                    f'{what} is {status}, and its row still names {host}',
+                )
+            return
+        elif row.source_compute == host:
+            yield from _from_here(row, kind, status, what)
+        elif kind in COLD and status in ('reverting', 'reverted'):
+            yield from _reverted(row, host, status, what)
+        elif status == 'reverted':
+            return
+        # From elsewhere to here, and not over: the row names the target, so
+        # the guest has left the source.
+
+
+def _from_here(
+    row: Migration, kind: str, status: str, what: str
+) -> Iterator[Perhaps | str]:
+    """A migration away from where the row says that the guest is."""
+    if status in _NOT_GONE[kind] or status in ('reverting', 'reverted'):
+        return
+    if status in _FAILED.get(kind, ()):
+        if row.dest_compute:
+            yield Perhaps(
+                row.dest_compute,
+                f'{what} is {status}, which nova also says when the guest '
+                'was started there',
+                sure=False,
+            )
+    elif status not in _UNDERWAY[kind]:
+        yield f'{what} is {status}, which is not known here'
+    elif row.dest_compute:
+        yield Perhaps(row.dest_compute, f'{what} is {status}')
+    else:
+        yield f'{what} is {status}'
+
+
+def _reverted(
+    row: Migration, host: str, status: str, what: str
+) -> Iterator[Perhaps]:
+    """A resize that was, or is being, taken back to its source."""
+    if row.dest_compute == host and row.source_compute:
+        # ``finish_revert_resize`` names the source before it starts it there
+        yield Perhaps(row.source_compute, f'{what} is {status}')
+
+
+def _of_allocations(
+    server: Server,
+    rows: Iterable[Migration],
+    held: Mapping[str, Provider] | None,
+) -> Iterator[Perhaps | str]:
+    if held is None:
+        yield 'placement was not asked where it has its allocation'
+        return
+    # An evacuated server's source keeps its allocation until it returns.
+    left = {
+        row.source_compute
+        for row in rows
+        if row.migration_type == EVACUATION
+        and row.status == 'done'
+        and row.dest_compute == server.host
+    }
+    for provider in held.values():
+        if provider.host is None:
+            # A node that was made anew, or deleted, has the same name.
+            if provider.name != server.node:
+                yield (
+                    f'placement has an allocation of it on {provider.name}, '
+                    'which is no compute node any more'
+                )
+        elif provider.host != server.host and provider.host not in left:
+            yield Perhaps(
+                provider.host, 'placement has an allocation of it there'
+            )
+
+
+def _one_each(found: Iterable[Perhaps]) -> Iterator[Perhaps]:
+    """One for each host, with all that speaks for it."""
+    by_host: dict[str, list[Perhaps]] = {}
+    for one in found:
+        by_host.setdefault(one.host, []).append(one)
+    for host, some in by_host.items():
+        yield Perhaps(
+            host,
+            '; '.join(dict.fromkeys(one.because for one in some)),
+            any(one.sure for one in some),
+        )
+
+
+def gates(
+    answer: Whereabouts, uuid: str, label: str, program: str
+) -> Iterator[Gate]:
+    """Those that refuse to start a guest where its row says.
+
+    A hard one where the evidence stands: then the guest is adopted there, or
+    somebody looks. Soft ones where it is weak, or could not be had.
+
+    :param program: ``openstack recovery`` or ``nova-recovery``
+    """
+    for one in answer.perhaps:
+        yield Gate(
+            GATE,
+            label,
+            'hard' if one.sure else 'soft',
+            'refused',
+            f'its guest may run on {one.host}: {one.because}',
+            f'look there (virsh list --all). If it runs: {program} server '
+            f'adopt {uuid} --host {one.host}. If it does not: '
+            f'--not-running {uuid}@{one.host}=HOW-YOU-KNOW',
+        )
+    if answer.unknown:
+        yield Gate(
+            GATE,
+            label,
+            'soft',
+            'unknown',
+            '; '.join(answer.unknown),
+            f'find out where its guest runs; {program} server show {uuid} '
+            'tells what is known',
+        )
