@@ -210,7 +210,7 @@ class StatusTest(Site):
 
     def test_the_host_is_one_word_and_no_shell_sees_it(self) -> None:
         path = self.program(
-            'import sys; print(sys.argv[1:]); print("off"); raise SystemExit(2)'
+            'import sys; print(sys.argv[1:]); print("off"); sys.exit(2)'
         )
         driver = self.driver(
             driver='command',
@@ -232,7 +232,7 @@ class StatusTest(Site):
 
 
 class ControlTest(Site):
-    """ "Off" of everything is no proof of anything."""
+    """What is called off must not be called so of everything."""
 
     def controlled(self, said: dict[str, str], *controls: str) -> Status:
         """What is proved of np-rcc54, by what the program says of hosts."""
