@@ -46,7 +46,6 @@ class MariaDB:
     :param port: TCP port; a free one when None
     :param options: further options of mariadbd
     :param pid_file: where the pid is kept; in the directory when None
-    :param run_as: the system user of the server, when the caller is root
     :param accounts: whether each start makes the three accounts anew; a
         Galera node can't, before it has joined
     """
@@ -57,15 +56,13 @@ class MariaDB:
         port: int | None = None,
         options: collections.abc.Sequence[str] = (),
         pid_file: pathlib.Path | None = None,
-        run_as: str = 'root',
         accounts: bool = True,
     ) -> None:
         self.directory = pathlib.Path(directory).absolute()
         self.port = port or process.free_port()
         self.data = self.directory / 'data'
-        self._run_as = run_as
         self._accounts = self.directory / 'accounts.sql' if accounts else None
-        self._user = [f'--user={run_as}'] if os.geteuid() == 0 else []
+        self._user = ['--user=root'] if os.geteuid() == 0 else []
         self.daemon = Daemon(
             'mariadb',
             [
@@ -103,7 +100,6 @@ class MariaDB:
         """
         self.daemon.argv[0] = process.program('mariadbd', 'mariadb-server')
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._own(self.directory)
         if not (self.data / 'mysql').is_dir():
             self._install()
         if self._accounts:
@@ -222,14 +218,9 @@ class MariaDB:
                 f'mariadb-install-db failed:\n{done.stdout}{done.stderr}'
             )
 
-    def _own(self, path: pathlib.Path) -> None:
-        if os.geteuid() == 0:
-            shutil.chown(path, self._run_as)
-
     def _write_accounts(self, path: pathlib.Path) -> None:
         # mariadbd runs the file before it listens: nobody can come first
         path.touch(mode=0o600)
-        self._own(path)
         lines = []
         for name, password in ACCOUNTS.items():
             for host in ('127.0.0.1', 'localhost'):

@@ -25,8 +25,6 @@ _DEBIAN = {
     'mariadb-server': 'usr/sbin/mariadbd',
     'rabbitmq-server': 'usr/lib/rabbitmq/bin/rabbitmq-server',
     'galera-4': 'usr/lib/galera/libgalera_smm.so',
-    'rsync': 'usr/bin/rsync',
-    'lsof': 'usr/bin/lsof',
     'libfaketime': 'usr/lib/*/faketime/libfaketimeMT.so.1',
 }
 

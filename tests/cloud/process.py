@@ -36,20 +36,27 @@ def program(name: str, package: str) -> str:
     return found
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
     """Return a TCP port of loopback that nobody listens on just now.
 
+    No caller gets it twice: a cluster takes several before it listens.
     It lies below the range that the kernel takes for outgoing connections,
     so none of those can take it before the daemon does.
     """
     while True:
         port = random.randrange(26000, 32000)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(('127.0.0.1', port))
             except OSError:
                 continue
+        _given.add(port)
         return port
 
 
