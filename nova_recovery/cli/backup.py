@@ -127,7 +127,6 @@ class CreateBackup(RecoveryLister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        from nova_recovery.cloud import clock
         from nova_recovery.procedures.backups import create
         from nova_recovery.procedures.backups.create import Request
 
@@ -143,7 +142,7 @@ class CreateBackup(RecoveryLister):
             settle=cloud.conf.timeouts.settle,
             patience=parsed_args.patience,
         )
-        plan = create.decide(request, create.read(cloud, request), clock.now())
+        plan = create.make_plan(cloud, request)
         return carry_out.settle(self, parsed_args, plan, cloud).table
 
 

@@ -101,7 +101,7 @@ class ApplyDisaster(RecoveryLister):
                 'the file has one already'
             )
         plan = planfile.load(parsed.file)
-        if plan.procedure != decided.PROCEDURE:
+        if plan.procedure != decided.NAME:
             raise UsageError(
                 f'{parsed.file} is a plan of {plan.procedure}: carry it out '
                 'with plan apply'

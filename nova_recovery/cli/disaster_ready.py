@@ -123,15 +123,9 @@ def _purge(
     cloud: Cloud,
     hosts: frozenset[str] | None,
 ) -> Result:
-    from nova_recovery.cloud import clock
     from nova_recovery.procedures import bus_purge
 
-    plan = bus_purge.decide(
-        bus_purge.read(cloud, hosts),
-        hosts,
-        cloud.nova.service_down_time,
-        clock.now(),
-    )
+    plan = bus_purge.make_plan(cloud, hosts)
     return carry_out.settle(command, parsed, plan, cloud)
 
 

@@ -127,7 +127,6 @@ class RebootServer(RecoveryLister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        from nova_recovery.cloud import clock
         from nova_recovery.procedures import reboot
 
         cloud = self.cloud(parsed_args)
@@ -138,9 +137,7 @@ class RebootServer(RecoveryLister):
             patience=cloud.conf.timeouts.server,
             per_host=cloud.conf.runner.per_target,
         )
-        plan = reboot.decide(
-            request, reboot.read(cloud, request.servers), clock.now()
-        )
+        plan = reboot.make_plan(cloud, request)
         return carry_out.settle(self, parsed_args, plan, cloud).table
 
 
@@ -179,7 +176,6 @@ class SetServer(RecoveryLister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        from nova_recovery.cloud import clock
         from nova_recovery.procedures import set_states
 
         wanted = parsed_args
@@ -199,7 +195,5 @@ class SetServer(RecoveryLister):
             power_state=power,
             clear_task=wanted.task_state is not None,
         )
-        plan = set_states.decide(
-            request, set_states.read(cloud, request), clock.now()
-        )
+        plan = set_states.make_plan(cloud, request)
         return carry_out.settle(self, parsed_args, plan, cloud).table

@@ -35,19 +35,12 @@ class RebootGuest(RecoveryLister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        from nova_recovery.cloud import clock
         from nova_recovery.procedures import reboot_guests
 
         cloud = self.cloud(parsed_args)
-        found = {
-            server.uuid: server
-            for server in recovering.resolve(cloud, parsed_args.servers)
-        }
-        request = guest_options.way_request(parsed_args, cloud.conf, found)
-        plan = reboot_guests.decide(
-            request,
-            reboot_guests.read(cloud, found.values()),
-            cloud.conf.runner.per_target,
-            clock.now(),
+        found = recovering.resolve(cloud, parsed_args.servers)
+        request = guest_options.way_request(
+            parsed_args, cloud.conf, [server.uuid for server in found]
         )
+        plan = reboot_guests.make_plan(cloud, request)
         return carry_out.settle(self, parsed_args, plan, cloud).table

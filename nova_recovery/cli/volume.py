@@ -78,16 +78,13 @@ class ResetVolume(RecoveryLister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        from nova_recovery.cloud import clock
         from nova_recovery.procedures.volumes import reset
 
         cloud = self.cloud(parsed_args)
         request = reset.Request(
             tuple(dict.fromkeys(map(uuid, parsed_args.volumes)))
         )
-        plan = reset.decide(
-            request, reset.read(cloud, request.volumes), clock.now()
-        )
+        plan = reset.make_plan(cloud, request)
         return carry_out.settle(self, parsed_args, plan, cloud).table
 
 
@@ -125,7 +122,6 @@ class AttachVolume(RecoveryLister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        from nova_recovery.cloud import clock
         from nova_recovery.procedures.volumes import attach, pair
 
         cloud = self.cloud(parsed_args)
@@ -139,7 +135,7 @@ class AttachVolume(RecoveryLister):
             settle=cloud.conf.timeouts.settle,
             patience=cloud.conf.timeouts.server,
         )
-        plan = attach.decide(request, attach.read(cloud, request), clock.now())
+        plan = attach.make_plan(cloud, request)
         return carry_out.settle(self, parsed_args, plan, cloud).table
 
 
@@ -159,14 +155,13 @@ class DetachStaleVolume(RecoveryLister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        from nova_recovery.cloud import clock
         from nova_recovery.procedures.volumes import detach
 
         cloud = self.cloud(parsed_args)
         request = detach.Request(
             _server(cloud, parsed_args.server), uuid(parsed_args.volume)
         )
-        plan = detach.decide(request, detach.read(cloud, request), clock.now())
+        plan = detach.make_plan(cloud, request)
         return carry_out.settle(self, parsed_args, plan, cloud).table
 
 

@@ -3,13 +3,17 @@
 """What to do: one module or package for each procedure.
 
 A procedure reads, then decides; it never writes. Deciding is pure
-functions over plain records.
+functions over plain records. What the rest of the program needs of a
+procedure is in its :class:`Procedure`, which is found by the name that its
+plans carry.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TYPE_CHECKING
+import dataclasses
+import importlib
+from typing import Any, NoReturn, TYPE_CHECKING
 
 from nova_recovery.exceptions import RecoveryError
 
@@ -18,6 +22,93 @@ if TYPE_CHECKING:
     from nova_recovery.engine.change import Guard
     from nova_recovery.engine.plan import Gate, Plan, Step
     from nova_recovery.engine.records import ItemRecord
+
+Table = tuple[tuple[str, ...], list[tuple[Any, ...]]]
+
+#: Where each is: a module below this package with a ``PROCEDURE``. Only the
+#: one that is asked for is imported.
+MODULES = {
+    'backup-create': 'backups.create',
+    'bus-purge': 'bus_purge',
+    'disaster': 'disaster.planning',
+    'guest-reboot': 'reboot_guests',
+    'host-recover': 'recover',
+    'server-reboot': 'reboot',
+    'server-set': 'set_states',
+    'volume-attach': 'volumes.attach',
+    'volume-detach-stale': 'volumes.detach',
+    'volume-reset': 'volumes.reset',
+}
+
+
+def _of_subjects(plan: Plan, items: Iterable[ItemRecord] | None) -> Table:
+    """A row for each subject, as most procedures have it."""
+    from nova_recovery.report import summary
+
+    if items is None:
+        return summary.of_plan(plan)
+    return summary.of_items(items)
+
+
+def _of_claims(
+    plan: Plan, cloud: Cloud, marker: str, undoing: bool
+) -> Guard | None:
+    """The claims of the plan are looked at, and nothing else."""
+    from nova_recovery.procedures import guarding
+
+    return guarding.guard(plan, cloud, marker, undoing)
+
+
+def _at_once(
+    plan: Plan,
+    cloud: Cloud,
+    ours: Callable[[], frozenset[str]],
+    states_of: Callable[[], Mapping[str, str]],
+) -> None:
+    """Each step may begin when the one before it is over."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Procedure:
+    """What the rest of the program needs of a procedure.
+
+    :ivar name: what its plans say in ``Plan.procedure``
+    :ivar make_plan: (cloud, request), and where it takes long a function
+        that is told how far it is -> the plan; asks, never writes
+    :ivar check: see :func:`check_gates`
+    :ivar table: see :func:`table`
+    :ivar guard: see :func:`guard`
+    :ivar before: see :func:`before`
+    """
+
+    name: str
+    make_plan: Callable[..., Plan]
+    check: Callable[[Plan, Cloud, frozenset[str]], tuple[Gate, ...]]
+    table: Callable[[Plan, Iterable[ItemRecord] | None], Table] = _of_subjects
+    guard: Callable[[Plan, Cloud, str, bool], Guard | None] = _of_claims
+    before: Callable[..., Callable[[Step], None] | None] = _at_once
+
+
+def named(name: str) -> Procedure:
+    """The procedure of that name.
+
+    One that this version doesn't have makes and checks no plan; what became
+    of a run of it can be shown all the same.
+    """
+    module = MODULES.get(name)
+    if module is None:
+        return Procedure(name, _unknown, _unknown)
+    found: Procedure = importlib.import_module(
+        f'{__name__}.{module}'
+    ).PROCEDURE
+    return found
+
+
+def _unknown(plan: Plan, *_args: Any) -> NoReturn:
+    raise RecoveryError(
+        f'this version has no procedure called {plan.procedure}; use the one '
+        'that made the plan'
+    )
 
 
 def check_gates(
@@ -28,56 +119,15 @@ def check_gates(
     :param touched: subjects that a run of this plan has begun to change
     :raises RecoveryError: a plan of a procedure that isn't known here
     """
-    from nova_recovery.procedures import (
-        bus_purge,
-        reboot,
-        reboot_guests,
-        recover,
-        set_states,
-    )
-    from nova_recovery.procedures.backups import create as backup_create
-    from nova_recovery.procedures.disaster import planning
-    from nova_recovery.procedures.volumes import attach, detach, reset
-
-    checks = {
-        'disaster': planning.check,
-        'host-recover': recover.check,
-        reboot.PROCEDURE: reboot.check,
-        reboot_guests.PROCEDURE: reboot_guests.check,
-        set_states.PROCEDURE: set_states.check,
-        attach.PROCEDURE: attach.check,
-        backup_create.PROCEDURE: backup_create.check,
-        bus_purge.PROCEDURE: bus_purge.check,
-        detach.PROCEDURE: detach.check,
-        reset.PROCEDURE: reset.check,
-    }
-    check = checks.get(plan.procedure)
-    if check is None:
-        raise RecoveryError(
-            f'this version has no procedure called {plan.procedure}; use the '
-            'one that made the plan'
-        )
-    return check(plan, cloud, touched)
+    return named(plan.procedure).check(plan, cloud, touched)
 
 
-def table(
-    plan: Plan, items: Iterable[ItemRecord] | None
-) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+def table(plan: Plan, items: Iterable[ItemRecord] | None) -> Table:
     """What became of each subject, as columns and rows.
 
     :param items: what the journal has; None: the plan was not carried out
     """
-    from nova_recovery.procedures.disaster.run import outcome as of_disaster
-    from nova_recovery.procedures.recover import outcome
-    from nova_recovery.report import summary
-
-    if plan.procedure == 'host-recover':
-        return outcome.table(plan, items)
-    if plan.procedure == 'disaster':
-        return of_disaster.table(plan, items)
-    if items is None:
-        return summary.of_plan(plan)
-    return summary.of_items(items)
+    return named(plan.procedure).table(plan, items)
 
 
 def guard(
@@ -88,13 +138,7 @@ def guard(
     And is the dead host still silent, unless the run is taken back.
     None where the plan claims nothing.
     """
-    from nova_recovery.procedures import guarding
-
-    if plan.procedure == 'disaster':
-        from nova_recovery.procedures.disaster.run import guard as of_disaster
-
-        return of_disaster.guard(plan, cloud, marker, undoing)
-    return guarding.guard(plan, cloud, marker, undoing)
+    return named(plan.procedure).guard(plan, cloud, marker, undoing)
 
 
 def before(
@@ -110,8 +154,4 @@ def before(
     :param ours: the ids of the requests that the run has sent so far
     :param states_of: item id -> its state, as the journal has it
     """
-    if plan.procedure == 'disaster':
-        from nova_recovery.procedures.disaster.run import before as of_disaster
-
-        return of_disaster.Before(plan, cloud, ours, states_of)
-    return None
+    return named(plan.procedure).before(plan, cloud, ours, states_of)

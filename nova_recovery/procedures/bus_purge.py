@@ -15,18 +15,20 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from nova_recovery.cloud import clock
 from nova_recovery.cloud.bus import bus_of, compute_queue, of_cloud, Queue
 from nova_recovery.cloud.db import services
 from nova_recovery.cloud.db.databases import divide
 from nova_recovery.cloud.records import Service
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
+from nova_recovery.procedures import Procedure
 from nova_recovery.report import wording
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
     from nova_recovery.cloud.db.database import Database
 
-PROCEDURE = 'bus-purge'
+NAME = 'bus-purge'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +85,17 @@ def read(cloud: Cloud, hosts: Collection[str] | None = None) -> list[Waiting]:
     return found
 
 
+def make_plan(cloud: Cloud, hosts: Collection[str] | None) -> Plan:
+    """Read the cloud and decide.
+
+    :param hosts: whose queues; None: of all
+    :raises RecoveryError: see ``read``
+    """
+    return decide(
+        read(cloud, hosts), hosts, cloud.nova.service_down_time, clock.now()
+    )
+
+
 def decide(
     found: Collection[Waiting],
     hosts: Collection[str] | None,
@@ -96,7 +109,7 @@ def decide(
     """
     items = tuple(_item(one) for one in _dead(found))
     return Plan(
-        procedure=PROCEDURE,
+        procedure=NAME,
         title=(
             f'purge {wording.count(len(items), "queue")} of hosts that are '
             'down'
@@ -185,3 +198,6 @@ def _services(database: Database) -> tuple[list[Service], datetime.datetime]:
             sa.select(sa.func.utc_timestamp())
         ).scalar_one()
     return services.compute_services(database), now
+
+
+PROCEDURE = Procedure(NAME, make_plan, check)

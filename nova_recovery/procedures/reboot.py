@@ -8,20 +8,20 @@ from collections.abc import Iterable, Iterator, Sequence
 import dataclasses
 from typing import TYPE_CHECKING
 
-from nova_recovery.cloud import claims
+from nova_recovery.cloud import claims, clock
 from nova_recovery.cloud.db import held
 from nova_recovery.cloud.db.held import Volumes
 from nova_recovery.cloud.db.servers import list_servers, newest_actions
 from nova_recovery.cloud.records import Server
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.exceptions import NotFound, RecoveryError
-from nova_recovery.procedures import api_gate, others
+from nova_recovery.procedures import api_gate, others, Procedure
 from nova_recovery.report import wording
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
 
-PROCEDURE = 'server-reboot'
+NAME = 'server-reboot'
 #: What nova takes a hard reboot of (nova/compute/api.py); a stopped one is
 #: started instead.
 REBOOTS = frozenset({'active', 'paused', 'suspended', 'error'})
@@ -122,12 +122,20 @@ def _situation(cloud: Cloud, found: list[Server]) -> Situation:
     )
 
 
+def make_plan(cloud: Cloud, request: Request) -> Plan:
+    """Read the cloud and decide.
+
+    :raises RecoveryError: see ``read`` and ``decide``
+    """
+    return decide(request, read(cloud, request.servers), clock.now())
+
+
 def decide(request: Request, found: Situation, now: str = '') -> Plan:
     """The plan: claim, send once, give the claim back."""
     ordered = sorted(found.servers, key=lambda s: (s.name, s.uuid))
     limits = {'host': request.per_host}
     return Plan(
-        procedure=PROCEDURE,
+        procedure=NAME,
         title=(
             f'reboot {wording.count(len(ordered), "server")}, each exactly '
             'once'
@@ -306,3 +314,6 @@ def _volumes(server: Server, found: Situation) -> Iterator[Gate]:
             'by its own project detaches it',
             f'name it first: {repair}',
         )
+
+
+PROCEDURE = Procedure(NAME, make_plan, check)

@@ -8,15 +8,16 @@ servers that are named.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 import dataclasses
 from typing import TYPE_CHECKING
 
-from nova_recovery.cloud import claims
+from nova_recovery.cloud import claims, clock
 from nova_recovery.cloud.db.servers import list_servers
 from nova_recovery.cloud.records import Server
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
-from nova_recovery.procedures import others
+from nova_recovery.exceptions import NotFound
+from nova_recovery.procedures import others, Procedure
 from nova_recovery.procedures.disaster.look import guest_reach
 from nova_recovery.procedures.disaster.plan import guests
 from nova_recovery.procedures.disaster.plan.guests import Reach, Request
@@ -24,7 +25,7 @@ from nova_recovery.procedures.disaster.plan.guests import Reach, Request
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
 
-PROCEDURE = 'guest-reboot'
+NAME = 'guest-reboot'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +98,37 @@ def _named(
     ]
 
 
+def make_plan(cloud: Cloud, request: Request) -> Plan:
+    """Read the cloud and decide.
+
+    :param request: names the servers by their UUIDs
+    :raises NotFound: one of them was deleted
+    :raises RecoveryError: see ``read``
+    """
+    servers = _live(cloud, request.servers)
+    missing = set(request.servers) - {server.uuid for server in servers}
+    if missing:
+        raise NotFound(f'gone: {", ".join(sorted(missing))}')
+    return decide(
+        request,
+        read(cloud, servers),
+        cloud.conf.runner.per_target,
+        clock.now(),
+    )
+
+
+def _live(cloud: Cloud, uuids: Collection[str]) -> list[Server]:
+    """Those of the servers that are there.
+
+    :raises DatabaseUnavailable: a cell that may have the others
+    """
+    found, unknown = list_servers(cloud.databases, uuids=sorted(uuids))
+    for error in unknown.values():
+        if set(uuids) - {server.uuid for server in found}:
+            raise error
+    return found
+
+
 def decide(
     request: Request, found: Situation, per_host: int, now: str = ''
 ) -> Plan:
@@ -111,7 +143,7 @@ def decide(
     names = {server.uuid: server.name for server in found.servers}
     number = len(chosen.items)
     return Plan(
-        procedure=PROCEDURE,
+        procedure=NAME,
         title=f'reboot {number} guest{"s" * (number != 1)} from inside, '
         'each exactly once',
         arguments={**dataclasses.asdict(request), 'per_host': per_host},
@@ -142,11 +174,7 @@ def check(
     uuids = {
         item.data['uuid'] for item in plan.items() if item.kind == guests.KIND
     }
-    found, unknown = list_servers(cloud.databases, uuids=sorted(uuids))
-    for error in unknown.values():
-        if uuids - {server.uuid for server in found}:
-            raise error
-    return _gates(read(cloud, found), touched)
+    return _gates(read(cloud, _live(cloud, uuids)), touched)
 
 
 def _gates(found: Situation, touched: frozenset[str]) -> tuple[Gate, ...]:
@@ -184,3 +212,6 @@ def _claims(kind: str, items: Iterable[Item]) -> tuple[Item, ...]:
         )
         for item in items
     )
+
+
+PROCEDURE = Procedure(NAME, make_plan, check)

@@ -14,16 +14,18 @@ from collections.abc import Iterator
 import dataclasses
 from typing import Any, TYPE_CHECKING
 
+from nova_recovery.cloud import clock
 from nova_recovery.cloud.db import services
 from nova_recovery.cloud.db.servers import list_servers
 from nova_recovery.cloud.records import Server
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.exceptions import NotFound, RecoveryError, UsageError
+from nova_recovery.procedures import Procedure
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
 
-PROCEDURE = 'server-set'
+NAME = 'server-set'
 #: nova/objects/fields.py; 2 and 5 are unused since Folsom.
 POWER_STATES = {
     'nostate': 0,
@@ -139,6 +141,14 @@ def read(cloud: Cloud, request: Request) -> Situation:
     return Situation(server, runs, alive)
 
 
+def make_plan(cloud: Cloud, request: Request) -> Plan:
+    """Read the cloud and decide.
+
+    :raises RecoveryError: see ``read`` and ``decide``
+    """
+    return decide(request, read(cloud, request), clock.now())
+
+
 def decide(request: Request, found: Situation, now: str = '') -> Plan:
     """The plan to set the states.
 
@@ -166,7 +176,7 @@ def decide(request: Request, found: Situation, now: str = '') -> Plan:
     )
     changed = any(seen[name] != value for name, value in values.items())
     return Plan(
-        procedure=PROCEDURE,
+        procedure=NAME,
         title=f'set the states of server {server.name}',
         arguments=dataclasses.asdict(request),
         steps=(Step('set', 'set its states', (item,)),) if changed else (),
@@ -274,3 +284,6 @@ def _notes(server: Server, values: dict[str, Any]) -> Iterator[str]:
         )
     if server.vm_state in ('resized', 'shelved_offloaded', 'building'):
         yield f'The server is {server.vm_state}, which nova finishes itself.'
+
+
+PROCEDURE = Procedure(NAME, make_plan, check)

@@ -137,7 +137,7 @@ class TestRestart(FunctionalTest):
         path = self.home / 'restart.plan'
         planfile.save(
             Plan(
-                reboot.PROCEDURE, 'restart what ran', {},
+                reboot.NAME, 'restart what ran', {},
                 (Step('restart', 'restart', tuple(items), limits),),
             ),
             str(path),

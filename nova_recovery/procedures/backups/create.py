@@ -8,10 +8,12 @@ from collections.abc import Mapping
 import dataclasses
 from typing import Any, TYPE_CHECKING
 
+from nova_recovery.cloud import clock
 from nova_recovery.cloud.db import backup_chains, backups
 from nova_recovery.cloud.db.backup_chains import Verdict
 from nova_recovery.cloud.db.backups import Inventory, Volume
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
+from nova_recovery.procedures import Procedure
 from nova_recovery.procedures.backups import assess
 from nova_recovery.procedures.backups import read as read_module
 from nova_recovery.procedures.backups.gates import gates
@@ -22,7 +24,7 @@ from nova_recovery.report import wording
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
 
-PROCEDURE = 'backup-create'
+NAME = 'backup-create'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +76,14 @@ def read(cloud: Cloud, request: Request) -> Found:
     return Found(found, read_module.outside(cloud))
 
 
+def make_plan(cloud: Cloud, request: Request) -> Plan:
+    """Read the cloud and decide.
+
+    :raises RecoveryError: see ``read`` and ``decide``
+    """
+    return decide(request, read(cloud, request), clock.now())
+
+
 def decide(request: Request, found: Found, now: str = '') -> Plan:
     """The plan: one backup for each volume that lacks a good one."""
     items: list[Item] = []
@@ -95,7 +105,7 @@ def decide(request: Request, found: Found, now: str = '') -> Plan:
                 'makes another)'
             )
     return Plan(
-        procedure=PROCEDURE,
+        procedure=NAME,
         title=f'back up {wording.count(len(items), "volume")}',
         arguments=_arguments(request),
         steps=(
@@ -219,3 +229,6 @@ def _request(arguments: Mapping[str, Any]) -> Request:
     scope = dict(arguments['scope'])
     scope['volumes'] = tuple(scope['volumes'])
     return Request(**{**arguments, 'scope': Scope(**scope)})
+
+
+PROCEDURE = Procedure(NAME, make_plan, check)

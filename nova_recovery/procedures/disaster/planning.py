@@ -4,19 +4,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 from nova_recovery.cloud import clock
 from nova_recovery.engine.plan import Gate, Plan
+from nova_recovery.procedures import Procedure
 from nova_recovery.procedures.disaster.look import gather
 from nova_recovery.procedures.disaster.look.gather import Progress
-from nova_recovery.procedures.disaster.plan import decide, gates, steps
+from nova_recovery.procedures.disaster.plan import (
+    decide,
+    decided,
+    gates,
+    steps,
+)
 from nova_recovery.procedures.disaster.request import of, Request
-from nova_recovery.procedures.disaster.run import origin
+from nova_recovery.procedures.disaster.run import origin, outcome
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.engine.change import Guard
+    from nova_recovery.engine.plan import Step
 
 
 def make_plan(
@@ -60,3 +69,22 @@ def check(
             request, found, steps.touches(plan.steps), touched, planned
         )
     )
+
+
+def _guard(
+    plan: Plan, cloud: Cloud, marker: str, undoing: bool
+) -> Guard | None:
+    from nova_recovery.procedures.disaster.run import guard
+
+    return guard.guard(plan, cloud, marker, undoing)
+
+
+def _before(*args: Any) -> Callable[[Step], None]:
+    from nova_recovery.procedures.disaster.run.before import Before
+
+    return Before(*args)
+
+
+PROCEDURE = Procedure(
+    decided.NAME, make_plan, check, outcome.table, _guard, _before
+)

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 from nova_recovery import fencing
 from nova_recovery.cloud import clock
 from nova_recovery.engine.plan import Gate, Plan
-from nova_recovery.procedures.recover import decide, gates, read, targets
+from nova_recovery.procedures import Procedure
+from nova_recovery.procedures.recover import (
+    decide,
+    gates,
+    outcome,
+    read,
+    targets,
+)
 from nova_recovery.procedures.recover.situation import JSON, Request, Situation
 from nova_recovery.procedures.recover.targets import Assignment
 
@@ -104,3 +111,6 @@ def _target(kind: str, data: JSON) -> str | None:
     if kind == 'move-record':
         return str(data['target']['host'])
     return None
+
+
+PROCEDURE = Procedure(decide.NAME, make_plan, check, outcome.table)

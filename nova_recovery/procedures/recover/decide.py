@@ -18,7 +18,7 @@ from nova_recovery.procedures.recover.situation import (
 from nova_recovery.procedures.recover.targets import Assignment
 from nova_recovery.report import wording
 
-PROCEDURE = 'host-recover'
+NAME = 'host-recover'
 
 
 def decide(request: Request, found: Situation, now: str = '') -> Plan:
@@ -36,7 +36,7 @@ def decide(request: Request, found: Situation, now: str = '') -> Plan:
         if server.uuid in request.exclude
     }
     return Plan(
-        procedure=PROCEDURE,
+        procedure=NAME,
         title=(
             f'recover {wording.count(len(servers), "server")} of '
             f'{", ".join(request.hosts)}'

@@ -13,10 +13,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, TYPE_CHECKING
 
+from nova_recovery.cloud import clock
 from nova_recovery.cloud.db import attachments
 from nova_recovery.cloud.db.mappings import Server
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.exceptions import NotFound
+from nova_recovery.procedures import Procedure
 from nova_recovery.procedures.volumes import attach_gates, guards, pair, reset
 from nova_recovery.procedures.volumes import read as read_module
 from nova_recovery.procedures.volumes.pair import Found, Request
@@ -25,7 +27,7 @@ from nova_recovery.procedures.volumes.situation import Situation
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
 
-PROCEDURE = 'volume-attach'
+NAME = 'volume-attach'
 
 
 def read(cloud: Cloud, request: Request) -> Found:
@@ -71,13 +73,21 @@ def _connection(
     return None, mode
 
 
+def make_plan(cloud: Cloud, request: Request) -> Plan:
+    """Read the cloud and decide.
+
+    :raises RecoveryError: see ``read`` and ``decide``
+    """
+    return decide(request, read(cloud, request), clock.now())
+
+
 def decide(request: Request, found: Found, now: str = '') -> Plan:
     """The plan; without items where the server has it already."""
     server = found.situation.servers[request.server]
     volume = found.situation.volumes[request.volume]
     items, why = steps(request, found)
     return Plan(
-        procedure=PROCEDURE,
+        procedure=NAME,
         title=f'attach volume {volume.name or volume.id} to {server.name}',
         arguments={
             **dataclasses.asdict(request),
@@ -195,3 +205,6 @@ def _notes(request: Request, found: Found) -> tuple[str, ...]:
             'and --tag are not looked at.',
         )
     return ()
+
+
+PROCEDURE = Procedure(NAME, make_plan, check)

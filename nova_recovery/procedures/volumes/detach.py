@@ -8,9 +8,11 @@ from collections.abc import Iterator
 import dataclasses
 from typing import Any, TYPE_CHECKING
 
+from nova_recovery.cloud import clock
 from nova_recovery.cloud.db.mappings import Server
 from nova_recovery.cloud.db.volumes import Volume
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
+from nova_recovery.procedures import Procedure
 from nova_recovery.procedures.volumes import (
     guards,
     policy,
@@ -24,7 +26,7 @@ from nova_recovery.procedures.volumes.read import both_sides
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
 
-PROCEDURE = 'volume-detach-stale'
+NAME = 'volume-detach-stale'
 #: Findings whose mapping goes.
 MAPPINGS = frozenset({'VOL-LEFTOVER', 'VOL-LOST', 'VOL-ATTACHING'})
 #: Findings whose attachment goes.
@@ -56,6 +58,14 @@ def read(cloud: Cloud, request: Request) -> Found:
     return Found(found, guards.outside(cloud, server))
 
 
+def make_plan(cloud: Cloud, request: Request) -> Plan:
+    """Read the cloud and decide.
+
+    :raises RecoveryError: see ``read`` and ``decide``
+    """
+    return decide(request, read(cloud, request), clock.now())
+
+
 def decide(request: Request, found: Found, now: str = '') -> Plan:
     """The plan; without items where nothing is stale."""
     server = found.situation.servers.get(request.server)
@@ -66,7 +76,7 @@ def decide(request: Request, found: Found, now: str = '') -> Plan:
         if one.volume == request.volume
     )
     return Plan(
-        procedure=PROCEDURE,
+        procedure=NAME,
         title=f'detach what is stale of volume {request.volume} from '
         f'{found.situation.name(request.server)}',
         arguments=dataclasses.asdict(request),
@@ -271,3 +281,6 @@ def _may_be_connected(
         and one.host in (None, server.host)
         for one in volume.attachments
     )
+
+
+PROCEDURE = Procedure(NAME, make_plan, check)

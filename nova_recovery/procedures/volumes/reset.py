@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 import dataclasses
 from typing import TYPE_CHECKING
 
-from nova_recovery.cloud import claims
+from nova_recovery.cloud import claims, clock
 from nova_recovery.cloud.db import volumes
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.exceptions import NotFound
-from nova_recovery.procedures import others
+from nova_recovery.procedures import others, Procedure
 from nova_recovery.procedures.volumes import guards, policy, situation, states
 from nova_recovery.procedures.volumes.guards import Outside
 from nova_recovery.procedures.volumes.read import both_sides
@@ -27,7 +27,7 @@ from nova_recovery.report import wording
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
 
-PROCEDURE = 'volume-reset'
+NAME = 'volume-reset'
 #: What a reset mends; the others say themselves what does.
 MENDS = frozenset(
     {
@@ -111,6 +111,14 @@ def _servers_of(
     return sorted((mapped | held) & set(found.servers))
 
 
+def make_plan(cloud: Cloud, request: Request) -> Plan:
+    """Read the cloud and decide.
+
+    :raises RecoveryError: see ``read`` and ``decide``
+    """
+    return decide(request, read(cloud, request.volumes), clock.now())
+
+
 def decide(request: Request, found: Found, now: str = '') -> Plan:
     """The plan: one compare-and-set for each stale volume."""
     items = []
@@ -122,7 +130,7 @@ def decide(request: Request, found: Found, now: str = '') -> Plan:
         else:
             items.append(one)
     return Plan(
-        procedure=PROCEDURE,
+        procedure=NAME,
         title=f'reset {wording.count(len(items), "volume")}',
         arguments={'volumes': list(request.volumes)},
         steps=(Step('reset', 'reset in cinder', tuple(items)),)
@@ -322,3 +330,6 @@ def _notes(items: list[Item]) -> tuple[str, ...]:
             'again when cinder-volume starts.',
         )
     return ()
+
+
+PROCEDURE = Procedure(NAME, make_plan, check)

@@ -20,9 +20,7 @@ class Pairs:
     """``uids`` and ``gids`` as {old: new}."""
 
     def __init__(
-        self,
-        uids: Iterable[Tuple[int, int]],
-        gids: Iterable[Tuple[int, int]],
+        self, uids: Iterable[Tuple[int, int]], gids: Iterable[Tuple[int, int]]
     ) -> None:
         """Check them.
 

@@ -41,7 +41,7 @@ def decide(request: Request, found: Found, now: str = '') -> Plan:
     if not any(step.items for step in steps[1:]):
         steps = ()
     return Plan(
-        procedure=decided_module.PROCEDURE,
+        procedure=decided_module.NAME,
         title=f'record and clean the volumes of {request.scope.words()}'
         if found.legacy
         else f'bring {wording.count(total, "server")} of '

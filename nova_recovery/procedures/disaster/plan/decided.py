@@ -12,7 +12,7 @@ from nova_recovery.procedures.disaster.plan.clean import Cleaned
 from nova_recovery.procedures.disaster.plan.guests import Chosen
 from nova_recovery.procedures.disaster.plan.reattach import Again
 
-PROCEDURE = 'disaster'
+NAME = 'disaster'
 #: The steps of the guide.
 RECORD, CLEAN, RESTART, REATTACH, GUESTS = 1, 2, 3, 4, 5
 
