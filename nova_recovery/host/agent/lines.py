@@ -38,3 +38,15 @@ def path_fields(path: bytes, name: str = 'path') -> Dict[str, str]:
             name: path.decode('utf-8', 'backslashreplace'),
             name + '_base64': base64.b64encode(path).decode('ascii'),
         }
+
+
+def marked(mark: str, code: int, text: str) -> str:
+    """All lines of a verb as one, which survives what surrounds it.
+
+    ``nova-recovery:MARK:EXIT CODE:BASE64:end`` between line ends: ptys put a
+    CR before a line end, banners and sudo write before it, and who is cut
+    off never writes the end.
+    """
+    return '\nnova-recovery:{}:{}:{}:end\n'.format(
+        mark, code, base64.b64encode(text.encode()).decode()
+    )

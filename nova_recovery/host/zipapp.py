@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The agent as one file that any Python from 3.6 on runs.
+
+The same sources give the same bytes, and their hash is in the name: a host
+that has the file has this agent.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import functools
+import hashlib
+import io
+import pathlib
+import zipfile
+import zlib
+
+_PACKAGE = pathlib.Path(__file__).parents[1]
+#: What is packed besides the agent: packages must be there to be imported.
+_ABOVE = ('__init__.py', 'host/__init__.py')
+_START = """\
+import sys
+
+from nova_recovery.host.agent.__main__ import main
+
+sys.exit(main())
+"""
+#: The first moment that a zip file can name.
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+#: One argument of a program may have 128 KB (MAX_ARG_STRLEN), and the shell
+#: on the host gets the whole command line as one.
+AT_MOST = 80_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Agent:
+    """The agent as it is sent.
+
+    :ivar name: the name of its file, such as ``agent-0c6a1f….pyz``
+    :ivar content: the bytes of the file
+    :ivar packed: the same, compressed and in base64
+    """
+
+    name: str
+    content: bytes
+    packed: str
+
+
+@functools.cache
+def agent() -> Agent:
+    """Build the agent from the sources beside this file; once a process."""
+    return build(_PACKAGE)
+
+
+def build(package: pathlib.Path) -> Agent:
+    """Build the agent from the sources of ``nova_recovery``.
+
+    :raises ValueError: it would be too long for a command line
+    """
+    sources = {
+        f'nova_recovery/{name}': (package / name).read_bytes()
+        for name in _ABOVE
+    }
+    for path in (package / 'host' / 'agent').rglob('*.py'):
+        name = path.relative_to(package).as_posix()
+        sources[f'nova_recovery/{name}'] = path.read_bytes()
+    sources['__main__.py'] = _START.encode()
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, 'w', zipfile.ZIP_STORED) as archive:
+        for name, content in sorted(sources.items()):
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), content)
+    content = written.getvalue()
+    packed = base64.b64encode(zlib.compress(content, 9)).decode()
+    if len(packed) > AT_MOST:
+        raise ValueError(
+            f'the agent has {len(packed)} bytes in base64, more than {AT_MOST}'
+        )
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    return Agent(f'agent-{digest}.pyz', content, packed)
