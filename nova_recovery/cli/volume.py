@@ -122,11 +122,11 @@ class AttachVolume(RecoveryLister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        from nova_recovery.procedures.volumes import attach, pair
+        from nova_recovery.procedures.volumes import attach
 
         cloud = self.cloud(parsed_args)
         (server,) = recovering.resolve(cloud, [parsed_args.server])
-        request = pair.Request(
+        request = attach.Request(
             server=server.uuid,
             volume=uuid(parsed_args.volume),
             device=parsed_args.device,

@@ -15,7 +15,8 @@ from nova_recovery.cloud.db.servers import list_servers, newest_actions
 from nova_recovery.cloud.records import Server
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.exceptions import NotFound, RecoveryError
-from nova_recovery.procedures import api_gate, others, Procedure
+from nova_recovery.procedures import gates as common_gates
+from nova_recovery.procedures import Procedure
 from nova_recovery.report import wording
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ def gates(found: Situation, touched: frozenset[str]) -> Iterator[Gate]:
 
     :param touched: subjects that the run has begun with
     """
-    yield api_gate.reachable(found.versions, found.unreachable)
+    yield common_gates.apis_reachable(found.versions, found.unreachable)
     yield from _hosts(found)
     for server in found.servers:
         if f'server:{server.uuid}' not in touched:
@@ -269,7 +270,7 @@ def _server(server: Server, found: Situation) -> Iterator[Gate]:
             f'it is {server.vm_state}: nova starts or reboots no such server',
             'leave it out',
         )
-    yield from others.gates(
+    yield from common_gates.nobody_else(
         server.uuid, server.name, found.holders, found.movers
     )
 

@@ -17,7 +17,8 @@ from nova_recovery.cloud.db.servers import list_servers
 from nova_recovery.cloud.records import Server
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.exceptions import NotFound
-from nova_recovery.procedures import others, Procedure
+from nova_recovery.procedures import gates as common_gates
+from nova_recovery.procedures import Procedure
 from nova_recovery.procedures.disaster.look import guest_reach
 from nova_recovery.procedures.disaster.plan import guests
 from nova_recovery.procedures.disaster.plan.guests import Reach, Request
@@ -193,7 +194,7 @@ def _gates(found: Situation, touched: frozenset[str]) -> tuple[Gate, ...]:
                 )
             )
         if f'server:{server.uuid}' not in touched:
-            gates += others.gates(
+            gates += common_gates.nobody_else(
                 server.uuid, server.name, found.holders, found.movers
             )
     return tuple(gates)

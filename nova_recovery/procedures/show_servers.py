@@ -16,7 +16,7 @@ from nova_recovery.cloud.db.servers import list_servers
 from nova_recovery.cloud.records import Server
 from nova_recovery.exceptions import DatabaseUnavailable, RecoveryError
 from nova_recovery.procedures import set_states
-from nova_recovery.procedures.recover import describe, obstacles
+from nova_recovery.procedures.recover import read, ways
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
@@ -56,7 +56,7 @@ def of_host(
     with_task = within(PATIENCE, lambda: cloud.compute.speaks('2.93'))
     rows = []
     for server in sorted(found, key=lambda s: (s.name, s.uuid)):
-        plain = describe.server(facts[server.uuid], {}, None, None, None)
+        plain = read.of_facts(facts[server.uuid], {}, None, None, None)
         rows.append(
             (
                 server.name,
@@ -66,8 +66,8 @@ def of_host(
                 server.task_state or '',
                 statuses.get(server.uuid, 'unknown'),
                 ', '.join(v.id for v in plain.volumes),
-                '; '.join(obstacles.to_evacuate(plain, bool(with_task))),
-                '; '.join(obstacles.to_move(plain)),
+                '; '.join(ways.to_evacuate(plain, bool(with_task))),
+                '; '.join(ways.to_move(plain)),
             )
         )
     return COLUMNS, rows, unknown
@@ -78,7 +78,7 @@ def one(
 ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
     """One server: where it is, its states, its volumes, its past."""
     facts = facts_module.facts(cloud.databases, [server])[server.uuid]
-    plain = describe.server(facts, {}, None, None, None)
+    plain = read.of_facts(facts, {}, None, None, None)
     status = within(PATIENCE, lambda: cloud.compute.server(server.uuid))
     # Asked only where it matters, for every question may take its time.
     with_task = bool(server.task_state) and within(
@@ -113,9 +113,9 @@ def one(
         ),
         'waiting_request': waiting(cloud, server),
         'against_evacuation': '\n'.join(
-            obstacles.to_evacuate(plain, bool(with_task))
+            ways.to_evacuate(plain, bool(with_task))
         ),
-        'against_move': '\n'.join(obstacles.to_move(plain)),
+        'against_move': '\n'.join(ways.to_move(plain)),
     }
     return tuple(fields), tuple(fields.values())
 

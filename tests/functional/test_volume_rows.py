@@ -16,7 +16,7 @@ from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import CellDatabase, Databases
 from nova_recovery.engine.change import Past, State
 from nova_recovery.exceptions import Conflict
-from nova_recovery.procedures.volumes import assess, attach, pair, read, reset
+from nova_recovery.procedures.volumes import assess, attach, read, reset
 from nova_recovery.procedures.volumes.read import Scope
 from tests.functional.volume_rows import ago, uuid, VolumesTestCase
 from tests.unit.cli.programs import Ended, Standalone
@@ -174,7 +174,7 @@ class TestCheck(Check):
         self.add_attachment('dead', 'root', 'web', deleted=1, attach_mode='ro')
         self.add_mapping('web', 'root', 'dead', boot_index=0)
         found = attach.read(
-            self.cloud, pair.Request(uuid('web'), uuid('root'))
+            self.cloud, attach.Request(uuid('web'), uuid('root'))
         )
         self.assertEqual('np-rcc4', (found.connector or {})['host'])
         self.assertEqual('ro', found.mode)

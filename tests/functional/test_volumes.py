@@ -26,7 +26,7 @@ class TestVolumes(FunctionalTest):
         # Nothing of these tests is under way when it is looked at.
         self.useFixture(
             fixtures.MonkeyPatch(
-                'nova_recovery.procedures.volumes.states.SETTLE', -3600
+                'nova_recovery.procedures.volumes.situation.SETTLE', -3600
             )
         )
 

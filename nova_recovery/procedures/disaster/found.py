@@ -12,7 +12,7 @@ from typing import Any
 from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures.disaster.before_queens import legacy
 from nova_recovery.procedures.disaster.plan.guests import Reach
-from nova_recovery.procedures.volumes.guards import Outside
+from nova_recovery.procedures.volumes.gates import Outside
 from nova_recovery.readiness import Row
 from nova_recovery.snapshot.mapfile import Line
 

@@ -15,15 +15,9 @@ from nova_recovery import fencing
 from nova_recovery.cloud import clock
 from nova_recovery.engine.plan import Gate, Plan
 from nova_recovery.procedures import Procedure
-from nova_recovery.procedures.recover import (
-    decide,
-    gates,
-    outcome,
-    read,
-    targets,
-)
+from nova_recovery.procedures.recover import decide, gates, outcome, read, ways
 from nova_recovery.procedures.recover.situation import JSON, Request, Situation
-from nova_recovery.procedures.recover.targets import Assignment
+from nova_recovery.procedures.recover.ways import Assignment
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
@@ -60,11 +54,7 @@ def check(
         target = _target(item.kind, item.data)
         server = servers.get(item.data.get('uuid', ''))
         if target and server and item.subject not in touched:
-            method = (
-                targets.MOVE
-                if item.kind == 'move-record'
-                else targets.EVACUATE
-            )
+            method = ways.MOVE if item.kind == 'move-record' else ways.EVACUATE
             assigned.append(Assignment(server, method, '', target))
     # What is left of the plan tells, not what was asked for: the host may
     # have been off when it was made, or its turning off done or left out.

@@ -9,9 +9,9 @@ from typing import Any
 
 from nova_recovery.cloud import volume_protocols
 from nova_recovery.engine.plan import Item, Step
-from nova_recovery.procedures.recover import targets
+from nova_recovery.procedures.recover import ways
 from nova_recovery.procedures.recover.situation import Host, Request, Situation
-from nova_recovery.procedures.recover.targets import Assignment
+from nova_recovery.procedures.recover.ways import Assignment
 
 JSON = dict[str, Any]
 #: The row of a moved server until it is started: it makes os-start the
@@ -26,8 +26,8 @@ def steps(
     """The steps in their order; those without items are left out."""
     assigned = [one for one in assigned if one.target in found.hosts]
     builder = _Builder(request, found)
-    evacuated = [a for a in assigned if a.method == targets.EVACUATE]
-    moved = [a for a in assigned if a.method == targets.MOVE]
+    evacuated = [a for a in assigned if a.method == ways.EVACUATE]
+    moved = [a for a in assigned if a.method == ways.MOVE]
     hosts = [found.hosts[name] for name in request.hosts]
     per_target = {'target': request.per_target}
     names = ', '.join(request.hosts)
@@ -265,7 +265,7 @@ class _Builder:
                 device=volume.device,
                 mode=volume.mode,
                 protocol=volume.protocol,
-                connector=targets.connector(
+                connector=ways.connector(
                     self._found.hosts[one.target or ''], self._request
                 ),
                 source_connector=volume.source_connector,
@@ -280,7 +280,7 @@ class _Builder:
     def verify(self, one: Assignment) -> list[Item]:
         server = one.server
         runs = server.runs
-        if one.method == targets.EVACUATE:
+        if one.method == ways.EVACUATE:
             # nova makes an active server of one that was in error.
             runs = server.vm_state != 'stopped'
         host = self._found.hosts[one.target or '']

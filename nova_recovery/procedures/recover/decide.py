@@ -9,13 +9,13 @@ from typing import Any
 
 from nova_recovery.engine.plan import Plan
 from nova_recovery.exceptions import UsageError
-from nova_recovery.procedures.recover import build, gates, targets
+from nova_recovery.procedures.recover import build, gates, ways
 from nova_recovery.procedures.recover.situation import (
     Request,
     Server,
     Situation,
 )
-from nova_recovery.procedures.recover.targets import Assignment
+from nova_recovery.procedures.recover.ways import Assignment
 from nova_recovery.report import wording
 
 NAME = 'host-recover'
@@ -29,7 +29,7 @@ def decide(request: Request, found: Situation, now: str = '') -> Plan:
     """
     _check(request, found)
     servers = chosen(request, found)
-    assigned = targets.assign(servers, request, found)
+    assigned = ways.assign(servers, request, found)
     left_out = {
         server.subject: f'{server.name}: excluded'
         for server in found.servers
@@ -98,7 +98,7 @@ def _notes(request: Request, assigned: list[Assignment]) -> list[str]:
     notes = [
         f'{one.server.name} is moved by hand: {one.why}'
         for one in assigned
-        if one.method == targets.MOVE and request.method == 'auto'
+        if one.method == ways.MOVE and request.method == 'auto'
     ]
     if not any(one.target for one in assigned):
         return notes

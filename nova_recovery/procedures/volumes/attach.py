@@ -10,22 +10,263 @@ attachment is made anew under the mapping that is there: nova would answer
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 import dataclasses
 from typing import Any, TYPE_CHECKING
 
 from nova_recovery.cloud import clock
 from nova_recovery.cloud.db import attachments
+from nova_recovery.cloud.db import mappings as nova
 from nova_recovery.cloud.db.mappings import Server
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.exceptions import NotFound
 from nova_recovery.procedures import Procedure
-from nova_recovery.procedures.volumes import attach_gates, guards, pair, reset
+from nova_recovery.procedures.volumes import gates as gates_module
+from nova_recovery.procedures.volumes import policy, reset
 from nova_recovery.procedures.volumes import read as read_module
-from nova_recovery.procedures.volumes.pair import Found, Request
+from nova_recovery.procedures.volumes import situation as situation_module
+from nova_recovery.procedures.volumes.gates import Outside
 from nova_recovery.procedures.volumes.situation import Situation
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
+
+
+#: Findings of a mapping that an attachment made anew mends.
+LOST = frozenset({'VOL-UNLINKED', 'VOL-NODATA', 'VOL-LEGACY'})
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """Which volume to which server.
+
+    :ivar server: UUID
+    :ivar device: only a wish, as for nova
+    :ivar connectors: host -> how it connects, given by the operator
+    """
+
+    server: str
+    volume: str
+    device: str | None = None
+    tag: str | None = None
+    connectors: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    settle: int = 60
+    patience: int = 600
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """The pair on both sides.
+
+    :ivar connector: how the server's host connects to volumes; None:
+        unknown
+    :ivar mode: of the attachment that it had, 'rw' or 'ro'
+    """
+
+    situation: situation_module.Situation
+    outside: Outside
+    connector: dict[str, Any] | None = None
+    mode: str = 'rw'
+
+
+def mapping_of(
+    request: Request, found: situation_module.Situation
+) -> nova.Mapping | None:
+    for one in found.mapped(request.volume):
+        if one.server == request.server:
+            return one
+    return None
+
+
+def findings_of(
+    request: Request, found: situation_module.Situation
+) -> list[situation_module.Finding]:
+    """What is wrong between these two."""
+    return [
+        one
+        for one in policy.findings(found)
+        if one.volume == request.volume and one.server == request.server
+    ]
+
+
+def lost_by(request: Request, found: Found) -> situation_module.Finding | None:
+    for one in findings_of(request, found.situation):
+        if one.code in LOST and one.remedy == 'attach':
+            return one
+    return None
+
+
+def own_attachments(request: Request, found: Found) -> list[str]:
+    volume = found.situation.volumes[request.volume]
+    return sorted(
+        one.id for one in volume.attachments if one.server == request.server
+    )
+
+
+def adoptable(
+    lost: situation_module.Finding, mapping: nova.Mapping, found: Found
+) -> bool:
+    """Whether naming cinder's attachment is all that is missing.
+
+    A live migration takes connection data from the attachment: one that has
+    none would break it.
+    """
+    if lost.code != 'VOL-LEGACY' or not mapping.connected:
+        return False
+    volume = found.situation.volumes[lost.volume]
+    server = found.situation.servers[lost.server]
+    return any(
+        one.id == lost.attachment
+        and one.connected
+        and one.status == 'attached'
+        and one.host == server.host
+        for one in volume.attachments
+    )
+
+
+def not_attachable(request: Request, found: Found) -> str:
+    """Why nova can't attach it, '' if it can."""
+    volume = found.situation.volumes[request.volume]
+    others = found.situation.mapped(request.volume)
+    if volume.status == 'available' and volume.attach_status == 'detached':
+        if others and not volume.multiattach:
+            return f'nova maps it for server {others[0].server}'
+        return ''
+    if volume.multiattach and volume.status == 'in-use':
+        return ''
+    held = ', '.join(
+        found.situation.name(one.server) if one.server else 'a host'
+        for one in volume.attachments
+    )
+    return f'it is {volume.status} and {volume.attach_status}' + (
+        f', attached to {held}' if held else ''
+    )
+
+
+#: nova attaches to servers in these (nova/compute/api.py: attach_volume);
+#: a shelved and offloaded one is on no host.
+ATTACHES = frozenset({'active', 'paused', 'stopped', 'resized'})
+
+
+def gates(
+    request: Request, found: Found, touched: frozenset[str]
+) -> Iterator[Gate]:
+    """What must hold before it is attached.
+
+    :param touched: subjects that the run has begun with
+    """
+    yield from gates_module.whole(found.situation)
+    server = found.situation.servers[request.server]
+    volume = found.situation.volumes[request.volume]
+    mapping = mapping_of(request, found.situation)
+    lost = lost_by(request, found)
+    if f'volume:{volume.id}' in touched:
+        return
+    wrong = findings_of(request, found.situation)
+    if mapping is not None and lost is None and not wrong:
+        return
+    why = situation_module.untouchable(volume)
+    if why:
+        yield _refused(volume.id, why, 'wait until cinder is done with it')
+        return
+    for one in wrong:
+        if one is not lost and one.remedy != 'attach':
+            yield _refused(
+                volume.id,
+                f'{one.code}: {one.cause}',
+                one.fix or 'there is no safe way by a command',
+            )
+    if mapping is None and not wrong:
+        why = not_attachable(request, found)
+        if why:
+            yield _refused(
+                volume.id,
+                why,
+                'see openstack recovery volume check for what to do first',
+            )
+    yield from gates_module.unclaimed(server, found.outside, touched)
+    if mapping is None:
+        yield from _host(server, found.outside, 'hard')
+        yield from _takes(server)
+        return
+    yield from gates_module.no_task(server)
+    if lost is not None and not adoptable(lost, mapping, found):
+        yield from _host(server, found.outside, 'soft')
+        yield from _anew(request, found)
+
+
+def _refused(volume: str, observed: str, remedy: str) -> Gate:
+    return Gate('attachable', volume, 'hard', 'refused', observed, remedy)
+
+
+def _host(server: Server, seen: Outside, klass: str) -> Iterator[Gate]:
+    """nova attaches through the host: hard; cinder by itself: soft."""
+    host = server.host or 'no host'
+    if seen.compute == 'up':
+        yield Gate('host-up', host, klass, 'ok', 'nova-compute is up')
+        return
+    state = 'unknown' if seen.compute is None else 'refused'
+    told = '; '.join(seen.unreachable.values()) or f'it is {seen.compute}'
+    yield Gate(
+        'host-up',
+        host,
+        klass,
+        state,
+        told,
+        'if the host does not come back, recover the server first: openstack '
+        f'recovery server recover {server.uuid}'
+        + (
+            ''
+            if klass == 'soft'
+            else '; the request would wait in the message bus, and its '
+            'replay leaves a mapping that no API repairs'
+        ),
+    )
+
+
+def _takes(server: Server) -> Iterator[Gate]:
+    if server.vm_state not in ATTACHES or server.task_state:
+        yield Gate(
+            'server-takes-it',
+            server.name,
+            'hard',
+            'refused',
+            f'it is {server.vm_state}, task {server.task_state or "none"}',
+            'wait until nova is done with it',
+        )
+
+
+def _anew(request: Request, found: Found) -> Iterator[Gate]:
+    server = found.situation.servers[request.server]
+    volume = found.situation.volumes[request.volume]
+    if found.connector is None:
+        yield Gate(
+            'connector-known',
+            server.host or 'no host',
+            'hard',
+            'unknown',
+            f'how {server.host} connects to volumes is not known',
+            'give --connector HOST=FILE, made there with "nova-manage '
+            'volume_attachment get_connector --json"',
+        )
+    else:
+        yield Gate(
+            'connector-known', server.host or 'no host', 'hard', 'ok', 'known'
+        )
+    held = [
+        one
+        for one in volume.attachments
+        if one.server == request.server
+        and one.status in ('attached', 'detaching')
+    ]
+    if held:
+        yield gates_module.guest_off(
+            server,
+            volume.id,
+            found.outside,
+            'cinder takes the volume away for a moment',
+        )
+
 
 NAME = 'volume-attach'
 
@@ -42,7 +283,7 @@ def read(cloud: Cloud, request: Request) -> Found:
     if server is None:
         raise NotFound(f'server {request.server} is gone')
     connector, mode = _connection(cloud, request, found, server)
-    return Found(found, guards.outside(cloud, server), connector, mode)
+    return Found(found, gates_module.outside(cloud, server), connector, mode)
 
 
 def _connection(
@@ -53,7 +294,7 @@ def _connection(
     The row of a deleted attachment stays in cinder's database.
     """
     cinder = read_module.cinder(cloud)
-    mapping = pair.mapping_of(request, found)
+    mapping = mapping_of(request, found)
     mode, connector = 'rw', None
     if mapping is not None and mapping.attachment:
         kept = attachments.connectors(cinder, [mapping.attachment])
@@ -93,8 +334,8 @@ def decide(request: Request, found: Found, now: str = '') -> Plan:
             **dataclasses.asdict(request),
             'connectors': dict(request.connectors),
         },
-        steps=guards.claimed(server, found.outside, items),
-        gates=tuple(attach_gates.gates(request, found, frozenset())),
+        steps=gates_module.claimed(server, found.outside, items),
+        gates=tuple(gates(request, found, frozenset())),
         notes=_notes(request, found) if items else (),
         left_out={} if items else {volume.id: why},
         created_at=now,
@@ -106,16 +347,16 @@ def check(
 ) -> tuple[Gate, ...]:
     """The gates as they are now."""
     request = Request(**plan.arguments)
-    return tuple(attach_gates.gates(request, read(cloud, request), touched))
+    return tuple(gates(request, read(cloud, request), touched))
 
 
 def steps(request: Request, found: Found) -> tuple[tuple[Step, ...], str]:
     """The steps, or why there are none."""
     volume = found.situation.volumes[request.volume]
-    mapping = pair.mapping_of(request, found.situation)
-    lost = pair.lost_by(request, found)
+    mapping = mapping_of(request, found.situation)
+    lost = lost_by(request, found)
     if mapping is None:
-        why = pair.not_attachable(request, found)
+        why = not_attachable(request, found)
         if why:
             return (), why
         return (
@@ -128,10 +369,10 @@ def steps(request: Request, found: Found) -> tuple[tuple[Step, ...], str]:
     if lost is None:
         told = '; '.join(
             f'{one.code}: {one.cause}'
-            for one in pair.findings_of(request, found.situation)
+            for one in findings_of(request, found.situation)
         )
         return (), told or 'the server has it already'
-    if pair.adoptable(lost, mapping, found):
+    if adoptable(lost, mapping, found):
         item = _item(
             'link-mapping',
             request,
@@ -161,7 +402,7 @@ def steps(request: Request, found: Found) -> tuple[tuple[Step, ...], str]:
         found,
         mapping=mapping.id,
         attachment=mapping.attachment,
-        remove=pair.own_attachments(request, found),
+        remove=own_attachments(request, found),
         device=mapping.device,
         mode=found.mode,
         connector=found.connector,
@@ -194,7 +435,7 @@ def _item(kind: str, request: Request, found: Found, **data: Any) -> Item:
 
 
 def _notes(request: Request, found: Found) -> tuple[str, ...]:
-    if pair.mapping_of(request, found.situation) is None:
+    if mapping_of(request, found.situation) is None:
         return (
             'nova chooses the device itself; a device that is asked for is '
             'a wish. It never becomes a boot volume.',

@@ -13,15 +13,12 @@ from nova_recovery.cloud.db.mappings import Server
 from nova_recovery.cloud.db.volumes import Volume
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.procedures import Procedure
-from nova_recovery.procedures.volumes import (
-    guards,
-    policy,
-    reset,
-    situation,
-    states,
-)
-from nova_recovery.procedures.volumes.guards import Outside
+from nova_recovery.procedures.volumes import gates as gates_module
+from nova_recovery.procedures.volumes import policy, reset
+from nova_recovery.procedures.volumes import situation as situation_module
+from nova_recovery.procedures.volumes.gates import Outside
 from nova_recovery.procedures.volumes.read import both_sides
+from nova_recovery.procedures.volumes.situation import Finding, Situation
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
@@ -47,7 +44,7 @@ class Request:
 class Found:
     """The pair on both sides."""
 
-    situation: situation.Situation
+    situation: Situation
     outside: Outside
 
 
@@ -55,7 +52,7 @@ def read(cloud: Cloud, request: Request) -> Found:
     """The volume and the server on both sides."""
     found = both_sides(cloud, [request.volume], [request.server])
     server = found.servers.get(request.server)
-    return Found(found, guards.outside(cloud, server))
+    return Found(found, gates_module.outside(cloud, server))
 
 
 def make_plan(cloud: Cloud, request: Request) -> Plan:
@@ -80,7 +77,7 @@ def decide(request: Request, found: Found, now: str = '') -> Plan:
         title=f'detach what is stale of volume {request.volume} from '
         f'{found.situation.name(request.server)}',
         arguments=dataclasses.asdict(request),
-        steps=guards.claimed(server, found.outside, planned),
+        steps=gates_module.claimed(server, found.outside, planned),
         gates=tuple(gates(request, found, frozenset())),
         left_out={}
         if planned
@@ -97,9 +94,7 @@ def check(
     return tuple(gates(request, read(cloud, request), touched))
 
 
-def _findings(
-    request: Request, found: situation.Situation
-) -> list[situation.Finding]:
+def _findings(request: Request, found: Situation) -> list[Finding]:
     """What is stale between these two."""
     return [
         one
@@ -110,7 +105,7 @@ def _findings(
     ]
 
 
-def steps(request: Request, found: situation.Situation) -> tuple[Step, ...]:
+def steps(request: Request, found: Situation) -> tuple[Step, ...]:
     """What takes away that which is stale between these two."""
     wrong = _findings(request, found)
     volume = found.volumes.get(request.volume)
@@ -191,12 +186,12 @@ def gates(
 
     :param touched: subjects that the run has begun with
     """
-    yield from guards.whole(found.situation)
+    yield from gates_module.whole(found.situation)
     if f'volume:{request.volume}' in touched:
         return
     volume = found.situation.volumes.get(request.volume)
     server = found.situation.servers.get(request.server)
-    why = states.untouchable(volume) if volume else ''
+    why = situation_module.untouchable(volume) if volume else ''
     wrong = _findings(request, found.situation)
     if why:
         yield Gate(
@@ -212,15 +207,15 @@ def gates(
         yield from _not_stale(request, found.situation)
         return
     if volume is not None:
-        yield guards.settled(volume)
+        yield gates_module.settled(volume)
     for one in wrong:
         yield from reset.known(one, found.situation)
     if server is None:
         return
-    yield from guards.unclaimed(server, found.outside, touched)
-    yield from guards.no_task(server)
+    yield from gates_module.unclaimed(server, found.outside, touched)
+    yield from gates_module.no_task(server)
     if _may_be_connected(wrong, volume, found.situation, request):
-        yield guards.guest_off(
+        yield gates_module.guest_off(
             server,
             request.volume,
             found.outside,
@@ -228,7 +223,7 @@ def gates(
         )
 
 
-def _not_stale(request: Request, found: situation.Situation) -> Iterator[Gate]:
+def _not_stale(request: Request, found: Situation) -> Iterator[Gate]:
     """What the server really has is no business of this command."""
     mapped = [
         one
@@ -256,9 +251,9 @@ def _not_stale(request: Request, found: situation.Situation) -> Iterator[Gate]:
 
 
 def _may_be_connected(
-    wrong: list[situation.Finding],
+    wrong: list[Finding],
     volume: Volume | None,
-    found: situation.Situation,
+    found: Situation,
     request: Request,
 ) -> bool:
     """Whether the guest could be using what is to be taken away.

@@ -14,7 +14,7 @@ from typing import Any
 
 from nova_recovery.cloud.db.mappings import Mapping, Server
 from nova_recovery.cloud.db.volumes import Attachment, Volume
-from nova_recovery.procedures.volumes import situation, states
+from nova_recovery.procedures.volumes import situation
 from nova_recovery.procedures.volumes.situation import Finding, Situation
 
 
@@ -45,7 +45,7 @@ class _Volume:
             for mapping in self.mappings:
                 yield self._lost(mapping)
             return
-        why = states.untouchable(self.volume)
+        why = situation.untouchable(self.volume)
         if why:
             yield self._make(
                 'VOL-BUSY', situation.NOTE, '', f'{why}: not of attachments'
@@ -149,7 +149,7 @@ class _Volume:
         never_had = mapping.attachment is None and not mapping.connected
         if never_had and not mapping.root and volume.status == 'available':
             severity, more = situation.STALE, ''
-            if states.young(volume):
+            if situation.young(volume):
                 severity, more = situation.NOTE, '; perhaps under way'
             return self._make(
                 'VOL-LEFTOVER',
@@ -200,7 +200,7 @@ class _Volume:
         attachment: Attachment,
         server: Server,
     ) -> bool:
-        if not server.host or server.task_state or states.young(volume):
+        if not server.host or server.task_state or situation.young(volume):
             # Shelved and offloaded it has none; an evacuation or an attach
             # that is under way brings it.
             return False
@@ -241,7 +241,7 @@ class _Volume:
                 'machine of Ironic or a container of Zun'
             )
         severity = situation.STALE
-        if fate == situation.LIVE and states.young(volume):
+        if fate == situation.LIVE and situation.young(volume):
             severity, cause = situation.NOTE, f'{cause}; perhaps under way'
         yield self._make(
             code,
@@ -257,7 +257,7 @@ class _Volume:
     ) -> Iterator[Finding]:
         """What the volume itself says, against what holds it."""
         severity, more = situation.STALE, ''
-        if states.young(volume):
+        if situation.young(volume):
             severity, more = situation.NOTE, '; perhaps under way'
         if not volume.attachments:
             yield from self._unattached(volume, severity, more)

@@ -18,10 +18,14 @@ from nova_recovery.cloud import claims, clock
 from nova_recovery.cloud.db import volumes
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.exceptions import NotFound
-from nova_recovery.procedures import others, Procedure
-from nova_recovery.procedures.volumes import guards, policy, situation, states
-from nova_recovery.procedures.volumes.guards import Outside
+from nova_recovery.procedures import gates as common_gates
+from nova_recovery.procedures import Procedure
+from nova_recovery.procedures.volumes import gates as gates_module
+from nova_recovery.procedures.volumes import policy
+from nova_recovery.procedures.volumes import situation as situation_module
+from nova_recovery.procedures.volumes.gates import Outside
 from nova_recovery.procedures.volumes.read import both_sides
+from nova_recovery.procedures.volumes.situation import Finding, Situation
 from nova_recovery.report import wording
 
 if TYPE_CHECKING:
@@ -56,7 +60,7 @@ class Found:
         that one of the volumes is of
     """
 
-    situation: situation.Situation
+    situation: Situation
     servers: dict[str, Outside] = dataclasses.field(default_factory=dict)
     movers: dict[str, str] = dataclasses.field(default_factory=dict)
 
@@ -80,7 +84,7 @@ def read(cloud: Cloud, ids: Sequence[str]) -> Found:
     return Found(
         found,
         {
-            uuid: guards.outside(cloud, found.servers[uuid])
+            uuid: gates_module.outside(cloud, found.servers[uuid])
             for uuid in sorted(orphaned)
             if uuid in found.servers
         },
@@ -89,7 +93,7 @@ def read(cloud: Cloud, ids: Sequence[str]) -> Found:
 
 
 def _movers(
-    cloud: Cloud, ids: Sequence[str], found: situation.Situation
+    cloud: Cloud, ids: Sequence[str], found: Situation
 ) -> dict[str, str]:
     by_cell: dict[str, set[str]] = {}
     for one in ids:
@@ -102,9 +106,7 @@ def _movers(
     return movers
 
 
-def _servers_of(
-    volume: volumes.Volume, found: situation.Situation
-) -> list[str]:
+def _servers_of(volume: volumes.Volume, found: Situation) -> list[str]:
     """The live servers that have it, on either side."""
     mapped = {mapping.server for mapping in found.mapped(volume.id)}
     held = {one.server for one in volume.attachments if one.server}
@@ -158,7 +160,7 @@ def gates(
 
     :param touched: subjects that the run has begun with
     """
-    yield from guards.whole(found.situation)
+    yield from gates_module.whole(found.situation)
     for volume in _ordered(request, found):
         if f'volume:{volume.id}' in touched:
             continue
@@ -171,9 +173,9 @@ def gates(
 
 
 def _gates(
-    volume: volumes.Volume, wrong: list[situation.Finding], found: Found
+    volume: volumes.Volume, wrong: list[Finding], found: Found
 ) -> Iterator[Gate]:
-    why = states.untouchable(volume)
+    why = situation_module.untouchable(volume)
     if why:
         yield Gate(
             'resettable',
@@ -191,16 +193,16 @@ def _gates(
             yield _other_way(one)
     if not wrong:
         return
-    yield guards.settled(volume)
+    yield gates_module.settled(volume)
     for uuid in _servers_of(volume, found.situation):
         name = found.situation.servers[uuid].name
-        yield from others.gates(uuid, name, {}, found.movers)
+        yield from common_gates.nobody_else(uuid, name, {}, found.movers)
     for one in wrong:
         if one.code == 'VOL-ORPHAN':
             yield from _orphan(one, found)
 
 
-def _other_way(one: situation.Finding) -> Gate:
+def _other_way(one: Finding) -> Gate:
     return Gate(
         'resettable',
         one.volume,
@@ -211,7 +213,7 @@ def _other_way(one: situation.Finding) -> Gate:
     )
 
 
-def _orphan(one: situation.Finding, found: Found) -> Iterator[Gate]:
+def _orphan(one: Finding, found: Found) -> Iterator[Gate]:
     yield Gate(
         'back-end-told',
         one.volume,
@@ -223,7 +225,7 @@ def _orphan(one: situation.Finding, found: Found) -> Iterator[Gate]:
     )
     server = found.situation.servers.get(one.server)
     if server is not None:
-        yield guards.guest_off(
+        yield gates_module.guest_off(
             server,
             one.volume,
             found.servers[one.server],
@@ -232,11 +234,9 @@ def _orphan(one: situation.Finding, found: Found) -> Iterator[Gate]:
     yield from known(one, found.situation)
 
 
-def known(
-    one: situation.Finding, found: situation.Situation
-) -> Iterator[Gate]:
+def known(one: Finding, found: Situation) -> Iterator[Gate]:
     """Whether nova can tell what became of an orphan's server."""
-    if found.fate(one.server) == situation.NEVER:
+    if found.fate(one.server) == situation_module.NEVER:
         yield Gate(
             'server-known',
             one.volume,
@@ -257,10 +257,10 @@ def _ordered(request: Request, found: Found) -> list[volumes.Volume]:
 
 
 def of_volume(
-    volume: volumes.Volume, found: situation.Situation
+    volume: volumes.Volume, found: Situation
 ) -> tuple[Item | None, str]:
     """The change of a volume, or why there is none."""
-    why = states.untouchable(volume)
+    why = situation_module.untouchable(volume)
     if why:
         return None, why
     mine = [one for one in policy.findings(found) if one.volume == volume.id]
@@ -286,7 +286,7 @@ def of_volume(
     ), ''
 
 
-def _by_reset(one: situation.Finding) -> bool:
+def _by_reset(one: Finding) -> bool:
     return one.code == 'VOL-ORPHAN' or one.remedy == 'reset'
 
 
@@ -298,7 +298,7 @@ def item(
     :param remove: attachments that end
     :param complete: attachments that become attached
     """
-    status, attach_status = states.derived(
+    status, attach_status = situation_module.derived(
         'attached' if one.id in complete else one.status
         for one in volume.attachments
         if one.id not in remove

@@ -30,8 +30,8 @@ from nova_recovery.procedures.disaster.found import (
 from nova_recovery.procedures.disaster.look import guest_reach, read
 from nova_recovery.procedures.disaster.request import Request
 from nova_recovery.procedures.disaster.situation import Situation
-from nova_recovery.procedures.recover import describe
-from nova_recovery.procedures.volumes import guards, policy
+from nova_recovery.procedures.recover import read as read_module
+from nova_recovery.procedures.volumes import gates, policy
 from nova_recovery.procedures.volumes import read as volumes_read
 from nova_recovery.procedures.volumes.situation import Finding
 from nova_recovery.readiness import Site
@@ -225,7 +225,7 @@ def _runs(
         for one in wrong
         if one.remedy in ('attach', 'detach-stale')
         and one.server in here.servers
-        and here.servers[one.server].vm_state not in guards.OFF
+        and here.servers[one.server].vm_state not in gates.OFF
         and here.compute(here.servers[one.server].host) == situation.UP
     }
     if 'nova' in unreachable:
@@ -301,7 +301,7 @@ def _migrating(database: Database, uuids: Iterable[str]) -> dict[str, str]:
         table.c.status,
         table.c.source_compute,
         table.c.dest_compute,
-    ).where(schema.live(table), table.c.status.not_in(describe.OVER))
+    ).where(schema.live(table), table.c.status.not_in(read_module.OVER))
     with database.reader() as connection:
         return {
             row[0]: f'{row[1]} {row[3]} -> {row[4]}, which is {row[2]},'

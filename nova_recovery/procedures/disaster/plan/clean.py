@@ -18,13 +18,10 @@ from nova_recovery.procedures.disaster import request as request_module
 from nova_recovery.procedures.disaster.found import Connection
 from nova_recovery.procedures.volumes import (
     attach,
-    attach_gates,
     detach,
-    pair,
     policy,
     reset,
     situation,
-    states,
 )
 from nova_recovery.procedures.volumes.situation import Finding, Situation
 
@@ -169,20 +166,20 @@ def _attached(
     """Cinder's attachment is made anew under nova's mapping, or linked."""
     items: list[Item] = []
     for one in wrong:
-        asked = pair.Request(
+        asked = attach.Request(
             server=one.server,
             volume=one.volume,
             settle=request.settle,
             patience=request.patience,
         )
         kept = found.connections.get((one.server, one.volume), Connection())
-        seen = pair.Found(
+        seen = attach.Found(
             both,
             found.outside(one.server),
             None if kept.connector is None else dict(kept.connector),
             kept.mode,
         )
-        why = _refused(attach_gates.gates(asked, seen, frozenset()))
+        why = _refused(attach.gates(asked, seen, frozenset()))
         if why:
             return [], why
         steps, why = attach.steps(asked, seen)
@@ -300,7 +297,7 @@ def _free_after(both: Situation, volume: str, planned: list[Item]) -> bool:
     known = both.volumes.get(volume)
     return (
         known is not None
-        and not states.untouchable(known)
+        and not situation.untouchable(known)
         and {one.id for one in known.attachments} <= dropped
         and bool(dropped)
     )

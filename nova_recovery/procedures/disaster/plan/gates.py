@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 
 from nova_recovery import readiness
 from nova_recovery.engine.plan import Gate
-from nova_recovery.procedures import api_gate, others
+from nova_recovery.procedures import gates as common_gates
 from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures.disaster.found import Found
 from nova_recovery.procedures.disaster.request import Request
@@ -54,7 +54,7 @@ def gates(
 
 
 def _apis(found: Found) -> Gate:
-    return api_gate.reachable(
+    return common_gates.apis_reachable(
         found.versions,
         found.unreachable,
         'openstack recovery disaster assess --ready tells what is missing',
@@ -273,7 +273,9 @@ def _storage(here: Situation) -> Iterator[Gate]:
 
 def _server(found: Found, uuid: str) -> Iterator[Gate]:
     name = found.situation.name(uuid)
-    yield from others.gates(uuid, name, found.holders, found.movers)
+    yield from common_gates.nobody_else(
+        uuid, name, found.holders, found.movers
+    )
     if uuid in found.migrating:
         yield Gate(
             'no-migration',

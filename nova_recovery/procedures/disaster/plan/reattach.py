@@ -17,7 +17,7 @@ from nova_recovery.procedures.disaster.found import Found, Pair
 from nova_recovery.procedures.disaster.plan.clean import Cleaned
 from nova_recovery.procedures.disaster.request import Request
 from nova_recovery.procedures.disaster.situation import Device, Server
-from nova_recovery.procedures.volumes import attach_gates, states
+from nova_recovery.procedures.volumes import attach, situation
 
 #: What a member asks for to take a volume away; nova records no volume.
 DETACH = 'detach_volume'
@@ -160,7 +160,7 @@ def _reason_not_to(
     volume = both.volumes.get(device.volume)
     if volume is None:
         return 'cinder has no such volume'
-    why = states.untouchable(volume)
+    why = situation.untouchable(volume)
     if why:
         return why
     if found.lines is None and any(
@@ -173,7 +173,7 @@ def _reason_not_to(
             f'{device.volume}, if it was another one'
         )
     if device.server not in running and (
-        server.vm_state not in attach_gates.ATTACHES or server.task_state
+        server.vm_state not in attach.ATTACHES or server.task_state
     ):
         return f'its server is {server.vm_state}'
     others = [m.server for m in _mapped(found, cleaned, device.volume)]

@@ -8,7 +8,7 @@ from typing import Any
 
 from nova_recovery.cloud.api import network
 from nova_recovery.cloud.records import BlockDevice, ServerFacts
-from nova_recovery.procedures.recover import describe, situation
+from nova_recovery.procedures.recover import read, situation
 from nova_recovery.procedures.recover.situation import Server, Volume
 from tests.base import TestCase
 from tests.unit.procedures import rows
@@ -22,7 +22,7 @@ def described(facts: ServerFacts | None = None, **others: Any) -> Server:
         'allocations': None,
         'ports': None,
     }
-    return describe.server(facts or rows.facts(), **{**usual, **others})
+    return read.of_facts(facts or rows.facts(), **{**usual, **others})
 
 
 def topology(*cells: dict[str, Any]) -> dict[str, Any]:

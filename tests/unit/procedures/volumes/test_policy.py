@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from nova_recovery.cloud.db import volumes as volumes_module
-from nova_recovery.procedures.volumes import policy, states
+from nova_recovery.procedures.volumes import policy, situation
 from nova_recovery.procedures.volumes.situation import Finding
 from tests.base import TestCase
 from tests.unit.procedures.volumes import situations
@@ -373,7 +373,7 @@ class DerivedTest(TestCase):
             (('reserved',), ('reserved', 'reserved')),
             (('error_attaching',), ('available', 'detached')),
         ):
-            self.assertEqual(expected, states.derived(attachments))
+            self.assertEqual(expected, situation.derived(attachments))
 
 
 class FixTest(TestCase):

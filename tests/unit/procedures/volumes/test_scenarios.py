@@ -22,15 +22,8 @@ from nova_recovery import changes, procedures
 from nova_recovery.cli import show_plan
 from nova_recovery.engine import gates as gates_module
 from nova_recovery.engine.plan import Plan
-from nova_recovery.procedures.volumes import (
-    attach,
-    attach_gates,
-    detach,
-    pair,
-    policy,
-    reset,
-)
-from nova_recovery.procedures.volumes.guards import Outside
+from nova_recovery.procedures.volumes import attach, detach, policy, reset
+from nova_recovery.procedures.volumes.gates import Outside
 from tests.base import TestCase
 from tests.unit import golden
 from tests.unit.procedures.volumes import situations
@@ -64,8 +57,8 @@ def load(folder: pathlib.Path) -> tuple[Any, Any, Any, Any]:
     if module is detach:
         request = detach.Request(**asked)
         return module, request, detach.Found(found, outside), words
-    request = pair.Request(**asked)
-    return module, request, pair.Found(found, outside, connector), words
+    request = attach.Request(**asked)
+    return module, request, attach.Found(found, outside, connector), words
 
 
 def shown(found: Any, plan: Plan) -> str:
@@ -151,7 +144,7 @@ class ClaimTest(TestCase):
             found = dataclasses.replace(
                 found, outside=dataclasses.replace(found.outside, **outside)
             )
-        gates = attach_gates.gates if module is attach else module.gates
+        gates = attach.gates if module is attach else module.gates
         return {
             gate.name for gate in gates(request, found, touched) if gate.blocks
         }

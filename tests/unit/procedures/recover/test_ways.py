@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nova_recovery.procedures.recover import targets
+from nova_recovery.procedures.recover import ways
 from nova_recovery.procedures.recover.situation import Request
 from tests.base import TestCase
 from tests.unit.procedures.recover import scenarios
@@ -29,7 +29,7 @@ def assigned(
     request = scenarios.request(found, hosts=['np-rcc54'], **asked)
     return {
         one.server.name: one.target
-        for one in targets.assign(found.servers, request, found)
+        for one in ways.assign(found.servers, request, found)
     }
 
 
@@ -173,7 +173,7 @@ class NeedsTest(TestCase):
             {'np-rcc54': {}},
             {'web': {'allocations': allocations}},
         )
-        return targets.needs(found.servers[0])
+        return ways.needs(found.servers[0])
 
     def test_what_it_holds(self) -> None:
         self.assertEqual(scenarios.HELD, self.needs({'np-rcc54': None}))
@@ -204,7 +204,7 @@ class MethodTest(TestCase):
             evacuates_with_task=evacuates_with_task,
         )
         request = scenarios.request(found, ['np-rcc54'], method=method)
-        (one,) = targets.assign(found.servers, request, found)
+        (one,) = ways.assign(found.servers, request, found)
         return one.method, one.why
 
     def test_what_nova_evacuates_is_evacuated(self) -> None:
@@ -246,6 +246,6 @@ class ConnectorTest(TestCase):
         )
         plain = Request(('np-rcc54',))
         request = Request(('np-rcc54',), connectors={'a': given})
-        self.assertEqual(known, targets.connector(found.hosts['a'], plain))
-        self.assertEqual(given, targets.connector(found.hosts['a'], request))
-        self.assertIsNone(targets.connector(found.hosts['b'], request))
+        self.assertEqual(known, ways.connector(found.hosts['a'], plain))
+        self.assertEqual(given, ways.connector(found.hosts['a'], request))
+        self.assertIsNone(ways.connector(found.hosts['b'], request))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether somebody else works on a server: gates of several procedures."""
+
+"""Gates that several procedures have in common."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from nova_recovery.engine.plan import Gate
 
 
-def gates(
+def nobody_else(
     uuid: str, name: str, holders: Mapping[str, str], movers: Mapping[str, str]
 ) -> Iterator[Gate]:
     """Those that refuse, for one server.
@@ -35,3 +36,31 @@ def gates(
             'that run may not have connected its volumes yet, and starts it '
             'when it has: go on with it (run resume)',
         )
+
+
+def apis_reachable(
+    versions: Mapping[str, str],
+    unreachable: Mapping[str, str],
+    remedy: str = '',
+) -> Gate:
+    """Whether all of them answered.
+
+    :param versions: API -> its version
+    :param unreachable: API -> why it can't be reached
+    """
+    if unreachable:
+        return Gate(
+            'apis-reachable',
+            '',
+            'hard',
+            'unknown',
+            '; '.join(f'{api}: {why}' for api, why in unreachable.items()),
+            remedy,
+        )
+    return Gate(
+        'apis-reachable',
+        '',
+        'hard',
+        'ok',
+        ', '.join(f'{api} {version}' for api, version in versions.items()),
+    )

@@ -13,12 +13,13 @@ from nova_recovery.cloud.db.mappings import Server
 from nova_recovery.cloud.db.volumes import Volume
 from nova_recovery.engine.plan import Gate, Item, Step
 from nova_recovery.exceptions import RecoveryError
-from nova_recovery.procedures import others
-from nova_recovery.procedures.volumes import states
+from nova_recovery.procedures import gates
+from nova_recovery.procedures.volumes import situation
 from nova_recovery.procedures.volumes.situation import Situation
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
+
 
 #: States in which a guest is off whatever the host says.
 OFF = frozenset({'stopped', 'shelved', 'shelved_offloaded', 'building'})
@@ -110,7 +111,7 @@ def whole(found: Situation) -> Iterator[Gate]:
 
 def settled(volume: Volume) -> Gate:
     """Whether cinder may still be at it."""
-    if states.young(volume):
+    if situation.young(volume):
         age = 'at an unknown time'
         if volume.age is not None:
             age = f'{volume.age:.0f} s ago'
@@ -120,7 +121,7 @@ def settled(volume: Volume) -> Gate:
             'soft',
             'refused',
             f'cinder changed it {age}: it may be under way',
-            f'try again in {states.SETTLE} s',
+            f'try again in {situation.SETTLE} s',
         )
     return Gate(
         'not-under-way',
@@ -165,7 +166,7 @@ def unclaimed(
     :param touched: subjects that the run has begun with
     """
     if f'server:{server.uuid}' not in touched:
-        yield from others.gates(
+        yield from gates.nobody_else(
             server.uuid,
             server.name,
             {server.uuid: seen.holder} if seen.holder else {},
