@@ -4,7 +4,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from nova_recovery.engine.change import Change, Registry
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud.cloud import Cloud
 
 
 def registry() -> Registry:
@@ -36,7 +41,7 @@ def registry() -> Registry:
     from nova_recovery.changes.volume_reset import ResetVolume
     from nova_recovery.changes.watch_boot import WatchBoot
 
-    kinds: tuple[Change, ...] = (
+    kinds: tuple[Change[Cloud], ...] = (
         MoveAllocation(),
         CreateBackup(),
         ClaimServer(),

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from nova_recovery.changes.base import BaseChange
-from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.changes.base import At, BaseChange
+from nova_recovery.engine.change import Observed
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import Conflict
 
@@ -31,37 +31,33 @@ class MoveAllocation(BaseChange):
             f'{held}'
         ]
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        now = context.cloud.placement.allocations(item.data['uuid'])
+    def observe(self, at: At) -> Observed:
+        now = at.cloud.placement.allocations(at.data['uuid'])
         held = now['allocations']
-        if held == {item.data['target_provider']: item.data['resources']}:
-            return Observed(State.AFTER, 'already there')
-        if held == {item.data['source_provider']: item.data['resources']}:
-            return Observed(State.BEFORE, image=now)
-        return Observed(State.NEITHER, f'the allocation is now {held}')
+        if held == {at.data['target_provider']: at.data['resources']}:
+            return Observed.after('already there')
+        if held == {at.data['source_provider']: at.data['resources']}:
+            return Observed.before(now)
+        return Observed.neither(f'the allocation is now {held}')
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
-        _exchange(item, context, 'source_provider', 'target_provider')
-        return f'allocated on {item.data["target"]}'
+    def apply(self, at: At) -> str:
+        _exchange(at, 'source_provider', 'target_provider')
+        return f'allocated on {at.data["target"]}'
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
-        _exchange(item, context, 'target_provider', 'source_provider')
-        return f'allocated on {item.data["source"]} again'
+    def revert(self, at: At) -> str:
+        _exchange(at, 'target_provider', 'source_provider')
+        return f'allocated on {at.data["source"]} again'
 
 
-def _exchange(item: Item, context: Context, origin: str, goal: str) -> None:
+def _exchange(at: At, origin: str, goal: str) -> None:
     # Read again for the generation: placement itself compares it, which
     # makes this a compare-and-set over the network.
-    now = context.cloud.placement.allocations(item.data['uuid'])
-    held, resources = now['allocations'], item.data['resources']
-    if held == {item.data[goal]: resources}:
+    now = at.cloud.placement.allocations(at.data['uuid'])
+    held, resources = now['allocations'], at.data['resources']
+    if held == {at.data[goal]: resources}:
         return
-    if held != {item.data[origin]: resources}:
-        raise Conflict(
-            f'allocation of server {item.data["uuid"]} is now {held}'
-        )
-    context.cloud.placement.put_allocations(
-        item.data['uuid'], {**now, 'allocations': {item.data[goal]: resources}}
+    if held != {at.data[origin]: resources}:
+        raise Conflict(f'allocation of server {at.data["uuid"]} is now {held}')
+    at.cloud.placement.put_allocations(
+        at.data['uuid'], {**now, 'allocations': {at.data[goal]: resources}}
     )

@@ -17,17 +17,10 @@ from __future__ import annotations
 import time
 
 from nova_recovery.changes import volume_rows
-from nova_recovery.changes.base import BaseChange
+from nova_recovery.changes.base import At, BaseChange
 from nova_recovery.cloud.db import backup_chains, backups
 from nova_recovery.cloud.db.backups import Inventory
-from nova_recovery.engine.change import (
-    Context,
-    Interrupted,
-    JSON,
-    Observed,
-    Past,
-    State,
-)
+from nova_recovery.engine.change import JSON, Observed, State
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import (
     ChangeFailed,
@@ -66,58 +59,53 @@ class CreateBackup(BaseChange):
             what = 'full'
         return [f'+ backup, {what}  {data["size"]} GiB']
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        if past is not None:
-            return self._standing(item, context, past)
-        before = self._ready(item, self._look(item, context))
+    def observe(self, at: At) -> Observed:
+        if at.begun:
+            return self._standing(at)
+        before = self._ready(at, self._look(at))
         if before is not None:
             return before
-        known = [row['id'] for row in _named(item, context)]
-        return Observed(State.BEFORE, image={'known': known})
+        known = [row['id'] for row in _named(at)]
+        return Observed.before({'known': known})
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
-        data = item.data
-        made = context.cloud.volume.create_backup(
+    def apply(self, at: At) -> str:
+        data = at.data
+        made = at.cloud.volume.create_backup(
             data['volume'],
-            name(context.run_id),
-            context.marker,
+            name(at.run_id),
+            at.marker,
             bool(data['base']),
             data['force'],
         )
-        context.note(backup=made)
+        at.note(backup=made)
         return f'backup {made}'
 
-    def follow(self, item: Item, context: Context, past: Past) -> str:
+    def follow(self, at: At) -> str:
         began = time.monotonic()
         while True:
             waited = time.monotonic() - began
-            row = _ours(item, context, past)
+            row = _ours(at)
             # we may read from another node of the cluster, which is a
             # little behind
-            if row is None and waited < item.data['settle']:
-                now = Observed(
-                    State.UNDERWAY, 'cinder has no record of it yet'
-                )
+            if row is None and waited < at.data['settle']:
+                now = Observed.underway('cinder has no record of it yet')
             else:
-                now = _now(row, past)
+                now = _now(at, row)
             if now.state is State.AFTER:
                 return now.detail
             if now.state is State.NEITHER:
                 raise ChangeFailed(now.detail)
-            if waited > item.data['patience']:
+            if waited > at.data['patience']:
                 raise OutcomeUnknown(
                     f'{now.detail} for {backup_chains.duration(waited)}; look '
                     'whether cinder-backup is up there: when it starts '
                     'anew, it gives up what it was at'
                 )
-            context.progress(f'{now.detail} for {int(waited)} s')
-            if context.stopping.wait(POLL):
-                raise Interrupted
+            at.progress(f'{now.detail} for {int(waited)} s')
+            at.wait(POLL)
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
-        row = _ours(item, context, past)
+    def revert(self, at: At) -> str:
+        row = _ours(at)
         if row is None:
             return 'there is no backup'
         raise NotRevertible(
@@ -132,93 +120,86 @@ class CreateBackup(BaseChange):
             'backup delete'
         )
 
-    def _look(self, item: Item, context: Context) -> Inventory:
-        uuid = item.data['volume']
-        found = backups.of_cinder(volume_rows.cinder(context), [uuid])
+    def _look(self, at: At) -> Inventory:
+        uuid = at.data['volume']
+        found = backups.of_cinder(volume_rows.cinder(at), [uuid])
         if uuid not in found.volumes:
             raise NotFound(f'volume {uuid} was deleted')
         return found
 
-    def _ready(self, item: Item, found: Inventory) -> Observed | None:
+    def _ready(self, at: At, found: Inventory) -> Observed | None:
         """Why a backup makes no sense (any more); None if it does."""
-        data = item.data
+        data = at.data
         volume = found.volumes[data['volume']]
         mine = found.backups.get(volume.id, ())
         newest = backup_chains.judge(mine, found.now, 0).newest
         if newest is not None and newest.id != data['newest']:
-            return Observed(
-                State.AFTER, f'{newest.id} was made since the plan'
-            )
+            return Observed.after(f'{newest.id} was made since the plan')
         if volume.status != 'available' and not (
             volume.status == 'in-use' and data['force']
         ):
-            return Observed(
-                State.NEITHER, f'the volume is {volume.status} now'
-            )
+            return Observed.neither(f'the volume is {volume.status} now')
         if data['base'] and (newest is None or data['base'] != newest.id):
             below = {one.id: one for one in mine}.get(data['base'])
             if below is None or backup_chains.broken(
                 below, {one.id: one for one in mine}
             ):
-                return Observed(
-                    State.NEITHER,
+                return Observed.neither(
                     f'backup {data["base"]}, on which it was to build, is '
-                    'no longer good',
+                    'no longer good'
                 )
         return None
 
-    def _standing(self, item: Item, context: Context, past: Past) -> Observed:
+    def _standing(self, at: At) -> Observed:
         """What became of a request; waits while it may still arrive."""
-        deadline = time.monotonic() + item.data['settle']
+        deadline = time.monotonic() + at.data['settle']
         while True:
-            row = _ours(item, context, past)
+            row = _ours(at)
             if row is not None:
-                return _now(row, past)
+                return _now(at, row)
             if time.monotonic() > deadline:
                 break
-            context.progress('making sure that nothing is on its way')
-            if context.stopping.wait(POLL):
-                raise Interrupted
-        if past.notes.get('backup'):
-            return _now(None, past)
-        found = self._look(item, context)
-        ready = self._ready(item, found)
+            at.progress('making sure that nothing is on its way')
+            at.wait(POLL)
+        if at.notes.get('backup'):
+            return _now(at, None)
+        found = self._look(at)
+        ready = self._ready(at, found)
         if ready is None:
-            return Observed(State.BEFORE, image=past.image)
-        if found.volumes[item.data['volume']].status == 'backing-up':
-            return Observed(
-                State.UNKNOWN,
-                'the volume is backing-up and cinder has no backup of ours',
+            return Observed.before(at.image)
+        if found.volumes[at.data['volume']].status == 'backing-up':
+            return Observed.unknown(
+                'the volume is backing-up and cinder has no backup of ours'
             )
         return ready
 
 
-def _named(item: Item, context: Context) -> list[JSON]:
+def _named(at: At) -> list[JSON]:
     return backups.of_run(
-        volume_rows.cinder(context), item.data['volume'], name(context.run_id)
+        volume_rows.cinder(at), at.data['volume'], name(at.run_id)
     )
 
 
-def _ours(item: Item, context: Context, past: Past) -> JSON | None:
+def _ours(at: At) -> JSON | None:
     """The row of our backup: by its id, else the new one of our name."""
-    made = past.notes.get('backup')
+    made = at.notes.get('backup')
     if made:
-        return backups.state(volume_rows.cinder(context), made)
-    known = set(past.image.get('known', ()))
-    new = [row for row in _named(item, context) if row['id'] not in known]
+        return backups.state(volume_rows.cinder(at), made)
+    known = set(at.image.get('known', ()))
+    new = [row for row in _named(at) if row['id'] not in known]
     return new[0] if new else None
 
 
-def _now(row: JSON | None, past: Past) -> Observed:
+def _now(at: At, row: JSON | None) -> Observed:
     """How our backup stands."""
     if row is None:
-        made = past.notes.get('backup', '')
-        return Observed(State.NEITHER, f'backup {made} was deleted')
+        made = at.notes.get('backup', '')
+        return Observed.neither(f'backup {made} was deleted')
     if row['status'] in backups.SOUND:
-        return Observed(State.AFTER, f'backup {row["id"]}')
+        return Observed.after(f'backup {row["id"]}')
     told = f'backup {row["id"]} is {row["status"]}'
     if row['status'] == 'creating':
         where = f' on {row["host"]}' if row['host'] else ''
-        return Observed(State.UNDERWAY, told + where)
+        return Observed.underway(told + where)
     reason = f': {row["fail_reason"]}' if row['fail_reason'] else ''
-    return Observed(State.NEITHER, told + reason)
+    return Observed.neither(told + reason)

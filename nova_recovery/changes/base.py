@@ -4,9 +4,18 @@
 
 from __future__ import annotations
 
-from nova_recovery.engine.change import Context, Observed, Past, State
+from typing import TYPE_CHECKING, TypeAlias
+
+from nova_recovery.engine import change
+from nova_recovery.engine.change import Observed
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import NotRevertible
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud.cloud import Cloud
+
+#: What each call of a change is given, with the cloud that it writes to.
+At: TypeAlias = 'change.At[Cloud]'
 
 
 class BaseChange:
@@ -18,7 +27,7 @@ class BaseChange:
     def describe(self, item: Item) -> list[str]:
         return []
 
-    def follow(self, item: Item, context: Context, past: Past) -> str:
+    def follow(self, at: At) -> str:
         return ''
 
     def no_way_back(self, item: Item) -> str:
@@ -28,17 +37,15 @@ class BaseChange:
 class OneWay(BaseChange):
     """A change that nothing takes back; ``no_way_back`` says why."""
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
-        raise NotRevertible(self.no_way_back(item))
+    def revert(self, at: At) -> str:
+        raise NotRevertible(self.no_way_back(at.item))
 
 
 class Look(BaseChange):
     """One that changes nothing: ``apply`` fails if it is not as it should."""
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        return Observed(State.BEFORE)
+    def observe(self, at: At) -> Observed:
+        return Observed.before()
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
+    def revert(self, at: At) -> str:
         return 'nothing was changed'

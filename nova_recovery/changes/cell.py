@@ -8,26 +8,24 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from nova_recovery.changes.base import At
 from nova_recovery.cloud.db.database import Database
-from nova_recovery.engine.change import Context
-from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import Conflict, NotFound
 
 
-def database(item: Item, context: Context) -> Database:
+def database(at: At) -> Database:
     """The cell database that an item names."""
-    found: Database = context.cloud.databases.cell(item.data['cell'])
-    return found
+    return at.cloud.databases.cell(at.data['cell'])
 
 
-def server_row(item: Item, context: Context) -> dict[str, Any]:
+def server_row(at: At) -> dict[str, Any]:
     """The live row of the item's server, from the writer.
 
     :raises NotFound: the server was deleted
     """
-    cell = database(item, context)
+    cell = database(at)
     with cell.reader() as connection:
-        return instance(connection, cell, item.data['uuid'])
+        return instance(connection, cell, at.data['uuid'])
 
 
 def instance(
@@ -48,15 +46,15 @@ def instance(
     return dict(row)
 
 
-def expect_parked(item: Item, context: Context) -> None:
+def expect_parked(at: At) -> None:
     """What a moved server has on its new host may be taken from it.
 
     :raises Conflict: somebody started it there, with or without us
     """
-    row = server_row(item, context)
+    row = server_row(at)
     if row['vm_state'] != 'stopped' or row['task_state'] is not None:
         raise Conflict(
-            f'server {item.data["uuid"]} is {row["vm_state"]} on '
+            f'server {at.data["uuid"]} is {row["vm_state"]} on '
             f'{row["host"]}, task {row["task_state"] or "none"}: its guest '
             'needs that'
         )

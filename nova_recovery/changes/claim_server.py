@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 from nova_recovery.changes import cell
-from nova_recovery.changes.base import BaseChange
+from nova_recovery.changes.base import At, BaseChange
 from nova_recovery.cloud import claims
-from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.engine.change import Observed
 from nova_recovery.engine.plan import Item
 
 
@@ -19,26 +19,20 @@ class ClaimServer(BaseChange):
     def describe(self, item: Item) -> list[str]:
         return ['+ tag nova-recovery-claim, while this run works on it']
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        held = claims.server_holder(
-            cell.database(item, context), item.data['uuid']
-        )
-        if held == claims.owner_tag(context.marker):
-            return Observed(State.AFTER, 'claimed by this run')
+    def observe(self, at: At) -> Observed:
+        held = claims.server_holder(cell.database(at), at.data['uuid'])
+        if held == claims.owner_tag(at.marker):
+            return Observed.after('claimed by this run')
         if held:
-            return Observed(State.NEITHER, f'claimed by another run: {held}')
-        return Observed(State.BEFORE)
+            return Observed.neither(f'claimed by another run: {held}')
+        return Observed.before()
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
-        claims.claim_server(
-            cell.database(item, context), item.data['uuid'], context.marker
-        )
+    def apply(self, at: At) -> str:
+        claims.claim_server(cell.database(at), at.data['uuid'], at.marker)
         return 'claimed'
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
-        return _release(item, context)
+    def revert(self, at: At) -> str:
+        return _release(at)
 
 
 class ReleaseServer(BaseChange):
@@ -49,29 +43,21 @@ class ReleaseServer(BaseChange):
     def describe(self, item: Item) -> list[str]:
         return ['- tag nova-recovery-claim']
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        held = claims.server_holder(
-            cell.database(item, context), item.data['uuid']
-        )
-        if held != claims.owner_tag(context.marker):
-            return Observed(State.AFTER, 'not claimed by us')
-        return Observed(State.BEFORE)
+    def observe(self, at: At) -> Observed:
+        held = claims.server_holder(cell.database(at), at.data['uuid'])
+        if held != claims.owner_tag(at.marker):
+            return Observed.after('not claimed by us')
+        return Observed.before()
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
-        return _release(item, context)
+    def apply(self, at: At) -> str:
+        return _release(at)
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
+    def revert(self, at: At) -> str:
         # What is taken back next is done under the claim again.
-        claims.claim_server(
-            cell.database(item, context), item.data['uuid'], context.marker
-        )
+        claims.claim_server(cell.database(at), at.data['uuid'], at.marker)
         return 'claimed again'
 
 
-def _release(item: Item, context: Context) -> str:
-    claims.release_server(
-        cell.database(item, context), item.data['uuid'], context.marker
-    )
+def _release(at: At) -> str:
+    claims.release_server(cell.database(at), at.data['uuid'], at.marker)
     return 'claim given back'

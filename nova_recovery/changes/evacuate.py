@@ -7,8 +7,9 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from nova_recovery.changes import cell, history, once
+from nova_recovery.changes.base import At
 from nova_recovery.changes.once import SentOnce
-from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.engine.change import JSON, Observed
 from nova_recovery.engine.plan import Item
 
 #: What nova evacuates (``evacuate`` in nova/compute/api.py).
@@ -28,38 +29,32 @@ class EvacuateServer(SentOnce):
     def describe(self, item: Item) -> list[str]:
         return [f'> evacuated by nova to {item.data["target"]}, once']
 
-    def ready(self, row: JSON, item: Item) -> Observed:
-        if row['host'] != item.data['source']:
-            return Observed(State.NEITHER, f'the server is on {row["host"]}')
+    def ready(self, at: At, row: JSON) -> Observed:
+        if row['host'] != at.data['source']:
+            return Observed.neither(f'the server is on {row["host"]}')
         if row['vm_state'] not in VM_STATES:
-            return Observed(State.NEITHER, f'the server is {row["vm_state"]}')
-        if row['task_state'] != item.data['task_state']:
-            return Observed(
-                State.NEITHER, f'the server is {row["task_state"]}'
-            )
-        return Observed(State.BEFORE)
+            return Observed.neither(f'the server is {row["vm_state"]}')
+        if row['task_state'] != at.data['task_state']:
+            return Observed.neither(f'the server is {row["task_state"]}')
+        return Observed.before()
 
-    def send(self, item: Item, context: Context, image: JSON) -> str:
+    def send(self, at: At) -> str:
         return str(
-            context.cloud.compute.evacuate(
-                item.data['uuid'], item.data['target']
-            )
+            at.cloud.compute.evacuate(at.data['uuid'], at.data['target'])
         )
 
-    def standing(
-        self, item: Item, context: Context, past: Past, action: JSON
-    ) -> Observed:
-        database = cell.database(item, context)
+    def standing(self, at: At, action: JSON) -> Observed:
+        database = cell.database(at)
         migrations = database.tables['migrations']
         with database.reader() as connection:
-            row = cell.instance(connection, database, item.data['uuid'])
+            row = cell.instance(connection, database, at.data['uuid'])
             migration = (
                 connection.execute(
                     sa.select(migrations)
                     .where(
-                        migrations.c.instance_uuid == item.data['uuid'],
+                        migrations.c.instance_uuid == at.data['uuid'],
                         migrations.c.migration_type == 'evacuation',
-                        migrations.c.id > past.image['newest_migration'],
+                        migrations.c.id > at.image['newest_migration'],
                     )
                     .order_by(migrations.c.id.desc())
                 )
@@ -68,19 +63,18 @@ class EvacuateServer(SentOnce):
             )
         status = migration['status'] if migration else 'accepted'
         if status in ('error', 'failed', 'cancelled'):
-            reason = history.fault(item, context, past)
-            return Observed(
-                State.NEITHER,
+            reason = history.fault(at)
+            return Observed.neither(
                 f'evacuation {status}: {reason or "see the log of nova"}; '
-                f'{once.again(item)}',
+                f'{once.again(at)}'
             )
-        if row['host'] == item.data['source']:
+        if row['host'] == at.data['source']:
             if row['vm_state'] == 'error' and row['task_state'] is None:
                 # The scheduler or the API gave up before there was a
                 # migration that could tell.
-                reason = history.fault(item, context, past)
-                return Observed(State.NEITHER, f'evacuation failed: {reason}')
-            return Observed(State.UNDERWAY, status)
+                reason = history.fault(at)
+                return Observed.neither(f'evacuation failed: {reason}')
+            return Observed.underway(status)
         if status in ('done', 'completed') and row['task_state'] is None:
-            return Observed(State.AFTER, f'{row["vm_state"]} on {row["host"]}')
-        return Observed(State.UNDERWAY, row['task_state'] or status)
+            return Observed.after(f'{row["vm_state"]} on {row["host"]}')
+        return Observed.underway(row['task_state'] or status)

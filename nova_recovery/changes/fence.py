@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 from nova_recovery import fencing
-from nova_recovery.changes.base import BaseChange
-from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.changes.base import At, BaseChange
+from nova_recovery.engine.change import Observed, State
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import ChangeFailed
 
@@ -19,25 +19,23 @@ class FenceHost(BaseChange):
     def describe(self, item: Item) -> list[str]:
         return ['> turned off by [fencing] command_off']
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        status = fencing.load(context.cloud.conf, '').status(item.data['host'])
+    def observe(self, at: At) -> Observed:
+        status = fencing.load(at.cloud.conf, '').status(at.data['host'])
         state = {'off': State.AFTER, 'on': State.BEFORE}.get(
             status.state, State.UNKNOWN
         )
         return Observed(state, status.detail)
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
-        driver = fencing.load(context.cloud.conf, '')
-        driver.off(item.data['host'])
-        status = driver.status(item.data['host'])
+    def apply(self, at: At) -> str:
+        driver = fencing.load(at.cloud.conf, '')
+        driver.off(at.data['host'])
+        status = driver.status(at.data['host'])
         if status.state != 'off':
             raise ChangeFailed(
-                f'{item.data["host"]} was told to turn off: {status.detail}'
+                f'{at.data["host"]} was told to turn off: {status.detail}'
             )
         return status.detail
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
+    def revert(self, at: At) -> str:
         # Whoever turned it off decides when it may come back.
         return 'stays off'

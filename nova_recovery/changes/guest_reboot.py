@@ -7,15 +7,8 @@ from __future__ import annotations
 import time
 
 from nova_recovery.changes import once
-from nova_recovery.changes.base import OneWay
-from nova_recovery.engine.change import (
-    Context,
-    Interrupted,
-    JSON,
-    Observed,
-    Past,
-    State,
-)
+from nova_recovery.changes.base import At, OneWay
+from nova_recovery.engine.change import Observed, State
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import ChangeFailed, OutcomeUnknown
 from nova_recovery.guests import boot
@@ -54,30 +47,27 @@ class RebootGuest(OneWay):
             'once'
         ]
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        if past is None:
-            return self._first_look(item, context)
-        settled = time.monotonic() + item.data['settle']
+    def observe(self, at: At) -> Observed:
+        if not at.begun:
+            return self._first_look(at)
+        settled = time.monotonic() + at.data['settle']
         while True:
-            seen = _standing(item, past.image)
+            seen = _standing(at)
             if seen.state is not State.BEFORE:
                 return seen
             if time.monotonic() > settled:
                 break
-            context.progress('making sure that nothing is on its way')
-            if context.stopping.wait(POLL):
-                raise Interrupted
-        if past.notes.get('accepted'):
-            return Observed(State.NEITHER, _not_rebooted(item, seen.detail))
-        return Observed(State.BEFORE, image=past.image)
+            at.progress('making sure that nothing is on its way')
+            at.wait(POLL)
+        if at.notes.get('accepted'):
+            return Observed.neither(_not_rebooted(at, seen.detail))
+        return Observed.before(at.image)
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
-        said = boot.reboot(_way(item), image['boot_id'])
+    def apply(self, at: At) -> str:
+        said = boot.reboot(_way(at), at.image['boot_id'])
         if said.code == 0:
-            context.note(accepted=True)
-            return f'told to reboot (boot {image["boot_id"]})'
+            at.note(accepted=True)
+            return f'told to reboot (boot {at.image["boot_id"]})'
         if said.code == boot.OTHER_BOOT:
             return 'not sent: it was rebooted just now by somebody else'
         if said.code is not None and 0 < said.code < 128:
@@ -87,60 +77,54 @@ class RebootGuest(OneWay):
             f'{said.problem}'
         )
 
-    def follow(self, item: Item, context: Context, past: Past) -> str:
+    def follow(self, at: At) -> str:
         began = time.monotonic()
-        deadline = began + item.data['patience']
+        deadline = began + at.data['patience']
         same_since: float | None = None
         while True:
-            seen = _standing(item, past.image)
+            seen = _standing(at)
             now = time.monotonic()
             if seen.state is State.AFTER:
                 return seen.detail
             if seen.state is not State.BEFORE:
                 same_since = None
-            elif now - (same_since or now) > item.data['settle']:
-                raise ChangeFailed(_not_rebooted(item, seen.detail))
+            elif now - (same_since or now) > at.data['settle']:
+                raise ChangeFailed(_not_rebooted(at, seen.detail))
             else:
                 same_since = same_since or now
             if now > deadline:
                 raise OutcomeUnknown(
-                    f'it did not come back within {item.data["patience"]} s; '
-                    f'{item.data["address"]}: {seen.detail}'
+                    f'it did not come back within {at.data["patience"]} s; '
+                    f'{at.data["address"]}: {seen.detail}'
                 )
-            context.progress(f'waiting for its new boot: {seen.detail}')
-            if context.stopping.wait(min(POLL + (now - began) / 20, SELDOM)):
-                raise Interrupted
+            at.progress(f'waiting for its new boot: {seen.detail}')
+            at.wait(min(POLL + (now - began) / 20, SELDOM))
 
     def no_way_back(self, item: Item) -> str:
         return f'the guest of {item.label} was rebooted; nothing to take back'
 
-    def _first_look(self, item: Item, context: Context) -> Observed:
+    def _first_look(self, at: At) -> Observed:
         """The guest may be starting still."""
-        deadline = time.monotonic() + item.data['reach']
+        deadline = time.monotonic() + at.data['reach']
         while True:
             try:
-                now = boot.look(_way(item))
+                now = boot.look(_way(at))
                 break
             except NoAnswer as error:
                 if error.hopeless or time.monotonic() > deadline:
-                    return Observed(
-                        State.UNKNOWN, f'{item.data["address"]}: {error}'
-                    )
-                context.progress(f'waiting for it to be reachable: {error}')
-            if context.stopping.wait(POLL):
-                raise Interrupted
-        stranger = _stranger(item, now)
+                    return Observed.unknown(f'{at.data["address"]}: {error}')
+                at.progress(f'waiting for it to be reachable: {error}')
+            at.wait(POLL)
+        stranger = _stranger(at, now)
         if stranger:
-            return Observed(State.NEITHER, stranger)
+            return Observed.neither(stranger)
         if now.stopping:
-            return Observed(
-                State.UNDERWAY, 'somebody else shuts it down just now'
-            )
-        return Observed(State.BEFORE, image={'boot_id': now.boot_id})
+            return Observed.underway('somebody else shuts it down just now')
+        return Observed.before({'boot_id': now.boot_id})
 
 
-def _way(item: Item) -> Way:
-    data = item.data
+def _way(at: At) -> Way:
+    data = at.data
     return Way(
         address=data['address'],
         user=data['user'],
@@ -151,38 +135,38 @@ def _way(item: Item) -> Way:
     )
 
 
-def _standing(item: Item, image: JSON) -> Observed:
+def _standing(at: At) -> Observed:
     """One look at a guest that may have been told to reboot.
 
     BEFORE: it still is the same boot, and doesn't shut down.
     """
     try:
-        now = boot.look(_way(item))
+        now = boot.look(_way(at))
     except NoAnswer as error:
         # down, on its way up, or gone: only waiting tells
-        return Observed(State.UNDERWAY, str(error))
-    stranger = _stranger(item, now)
+        return Observed.underway(str(error))
+    stranger = _stranger(at, now)
     if stranger:
-        return Observed(State.UNKNOWN, stranger)
-    if now.boot_id != image['boot_id']:
-        return Observed(
-            State.AFTER, f'rebooted: boot {image["boot_id"]} -> {now.boot_id}'
+        return Observed.unknown(stranger)
+    if now.boot_id != at.image['boot_id']:
+        return Observed.after(
+            f'rebooted: boot {at.image["boot_id"]} -> {now.boot_id}'
         )
     if now.stopping:
-        return Observed(State.UNDERWAY, 'it shuts down')
-    return Observed(State.BEFORE, f'still boot {now.boot_id}')
+        return Observed.underway('it shuts down')
+    return Observed.before(detail=f'still boot {now.boot_id}')
 
 
-def _stranger(item: Item, now: Boot) -> str:
+def _stranger(at: At, now: Boot) -> str:
     """Why this machine isn't proved to be the server, '' if it is.
 
     Networks of several tenants may have the same addresses, and an address
     may have been given to another server since.
     """
-    where = item.data['address']
-    if now.machine and now.machine != item.data['uuid'].lower():
+    where = at.data['address']
+    if now.machine and now.machine != at.data['uuid'].lower():
         return f'{where} is another machine: its UUID is {now.machine}'
-    if not now.machine and item.data['identity']:
+    if not now.machine and at.data['identity']:
         return (
             f'{where} does not tell its UUID, so it may be another machine: '
             'log in as root or with sudo, or see [guests] require_identity'
@@ -190,8 +174,8 @@ def _stranger(item: Item, now: Boot) -> str:
     return ''
 
 
-def _not_rebooted(item: Item, seen: str) -> str:
+def _not_rebooted(at: At, seen: str) -> str:
     return (
-        f'it answers and did not reboot within {item.data["settle"]} s: '
-        f'{seen}; {once.again(item)}'
+        f'it answers and did not reboot within {at.data["settle"]} s: '
+        f'{seen}; {once.again(at)}'
     )

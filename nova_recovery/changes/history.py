@@ -7,8 +7,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from nova_recovery.changes import cell
-from nova_recovery.engine.change import Context, JSON, Past
-from nova_recovery.engine.plan import Item
+from nova_recovery.changes.base import At
+from nova_recovery.engine.change import JSON
 
 #: What was asked for -> the event of nova-compute that ends it.
 EVENTS = {
@@ -19,27 +19,27 @@ EVENTS = {
 }
 
 
-def actions(item: Item, context: Context) -> list[JSON]:
+def actions(at: At) -> list[JSON]:
     """Everything that was asked of the item's server, oldest first."""
-    database = cell.database(item, context)
+    database = cell.database(at)
     table = database.tables['instance_actions']
     with database.reader() as connection:
         found = connection.execute(
             sa.select(
                 table.c.id, table.c.action, table.c.request_id, table.c.user_id
             )
-            .where(table.c.instance_uuid == item.data['uuid'])
+            .where(table.c.instance_uuid == at.data['uuid'])
             .order_by(table.c.id)
         ).mappings()
         return [dict(row) for row in found]
 
 
-def result_of(item: Item, context: Context, action: JSON) -> str:
+def result_of(at: At, action: JSON) -> str:
     """How the event that ends an action ended: success, error, '' so far.
 
     An interrupted reboot that nova-compute carries on has a second event.
     """
-    database = cell.database(item, context)
+    database = cell.database(at)
     table = database.tables['instance_actions_events']
     with database.reader() as connection:
         result = connection.execute(
@@ -54,33 +54,37 @@ def result_of(item: Item, context: Context, action: JSON) -> str:
     return str(result or '').lower()
 
 
-def newest(item: Item, context: Context, table: str) -> int:
+def newest(at: At, table: str) -> int:
     """The highest id that a table has for the item's server, 0 if none."""
-    database = cell.database(item, context)
+    database = cell.database(at)
     rows = database.tables[table]
     with database.reader() as connection:
         found = connection.execute(
             sa.select(sa.func.max(rows.c.id)).where(
-                rows.c.instance_uuid == item.data['uuid']
+                rows.c.instance_uuid == at.data['uuid']
             )
         ).scalar()
     return int(found or 0)
 
 
-def fault(item: Item, context: Context, past: Past) -> str:
+def fault(at: At, since: int | None = None) -> str:
     """The fault that nova recorded since our request, '' if none.
 
     But for those that come of asking whether a guest runs: nova takes its
     own "no" to diagnostics for a fault of the server.
+
+    :param since: the id of one; only what came after it counts
     """
-    database = cell.database(item, context)
+    if since is None:
+        since = at.image['newest_fault']
+    database = cell.database(at)
     table = database.tables['instance_faults']
     with database.reader() as connection:
         message = connection.execute(
             sa.select(table.c.message)
             .where(
-                table.c.instance_uuid == item.data['uuid'],
-                table.c.id > past.image['newest_fault'],
+                table.c.instance_uuid == at.data['uuid'],
+                table.c.id > since,
                 table.c.message.not_like('%Cannot get_diagnostics%'),
             )
             .order_by(table.c.id.desc())

@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 from nova_recovery.changes import cell
-from nova_recovery.changes.base import BaseChange
+from nova_recovery.changes.base import At, BaseChange
 from nova_recovery.cloud import claims
-from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.engine.change import Observed
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import ChangeFailed, ClaimLost, Conflict
 
@@ -24,34 +24,30 @@ class ClaimHost(BaseChange):
     def describe(self, item: Item) -> list[str]:
         return ['~ nova-compute disabled, claimed by this run']
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        row = claims.service_row(
-            cell.database(item, context), item.data['service_id']
-        )
+    def observe(self, at: At) -> Observed:
+        row = claims.service_row(cell.database(at), at.data['service_id'])
         reason = row['disabled_reason']
-        if reason == context.marker:
-            return Observed(State.AFTER, 'claimed by this run')
-        seen = item.data['seen']
+        if reason == at.marker:
+            return Observed.after('claimed by this run')
+        seen = at.data['seen']
         changed = cell.differences(
-            {**seen, 'report_count': item.data['report_count']}, row
+            {**seen, 'report_count': at.data['report_count']}, row
         )
         if changed and claims.holder(reason):
-            return Observed(State.NEITHER, f'claimed by another run: {reason}')
+            return Observed.neither(f'claimed by another run: {reason}')
         if changed:
-            return Observed(State.NEITHER, cell.tell(changed))
-        return Observed(State.BEFORE, image=dict(seen))
+            return Observed.neither(cell.tell(changed))
+        return Observed.before(dict(seen))
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
-        database = cell.database(item, context)
-        service_id = item.data['service_id']
+    def apply(self, at: At) -> str:
+        database = cell.database(at)
+        service_id = at.data['service_id']
         try:
             claims.set_service(
                 database,
                 service_id,
-                {**image, 'report_count': item.data['report_count']},
-                {'disabled': 1, 'disabled_reason': context.marker},
+                {**at.image, 'report_count': at.data['report_count']},
+                {'disabled': 1, 'disabled_reason': at.marker},
             )
         except Conflict as error:
             reason = claims.service_row(database, service_id)[
@@ -62,16 +58,16 @@ class ClaimHost(BaseChange):
             raise
         return 'claimed'
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
-        database = cell.database(item, context)
-        row = claims.service_row(database, item.data['service_id'])
-        if not cell.differences(past.image, row):
+    def revert(self, at: At) -> str:
+        database = cell.database(at)
+        row = claims.service_row(database, at.data['service_id'])
+        if not cell.differences(at.image, row):
             return 'already as it was'
         claims.set_service(
             database,
-            item.data['service_id'],
-            {'disabled_reason': context.marker},
-            past.image,
+            at.data['service_id'],
+            {'disabled_reason': at.marker},
+            at.image,
         )
         return 'claim given back'
 
@@ -88,41 +84,35 @@ class ReleaseHost(BaseChange):
     def describe(self, item: Item) -> list[str]:
         return ['~ claim given back; stays disabled and forced down']
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        row = claims.service_row(
-            cell.database(item, context), item.data['service_id']
-        )
-        if row['disabled_reason'] == released(context.run_id):
-            return Observed(State.AFTER)
-        if row['disabled_reason'] != context.marker:
-            return Observed(
-                State.NEITHER, f'the claim is gone: {row["disabled_reason"]!r}'
+    def observe(self, at: At) -> Observed:
+        row = claims.service_row(cell.database(at), at.data['service_id'])
+        if row['disabled_reason'] == released(at.run_id):
+            return Observed.after()
+        if row['disabled_reason'] != at.marker:
+            return Observed.neither(
+                f'the claim is gone: {row["disabled_reason"]!r}'
             )
-        return Observed(
-            State.BEFORE, image={'disabled_reason': context.marker}
-        )
+        return Observed.before({'disabled_reason': at.marker})
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
+    def apply(self, at: At) -> str:
         claims.set_service(
-            cell.database(item, context),
-            item.data['service_id'],
-            image,
-            {'disabled_reason': released(context.run_id)},
+            cell.database(at),
+            at.data['service_id'],
+            at.image,
+            {'disabled_reason': released(at.run_id)},
         )
         return 'stays disabled and forced down until it has cleaned up'
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
-        database = cell.database(item, context)
-        row = claims.service_row(database, item.data['service_id'])
-        if row['disabled_reason'] == context.marker:
+    def revert(self, at: At) -> str:
+        database = cell.database(at)
+        row = claims.service_row(database, at.data['service_id'])
+        if row['disabled_reason'] == at.marker:
             return 'already claimed'
         claims.set_service(
             database,
-            item.data['service_id'],
-            {'disabled_reason': released(context.run_id)},
-            {'disabled_reason': context.marker},
+            at.data['service_id'],
+            {'disabled_reason': released(at.run_id)},
+            {'disabled_reason': at.marker},
         )
         return 'claimed again'
 
@@ -146,24 +136,20 @@ class ForceDown(BaseChange):
     def describe(self, item: Item) -> list[str]:
         return ['~ forced_down  false -> true']
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        row = claims.service_row(
-            cell.database(item, context), item.data['service_id']
-        )
+    def observe(self, at: At) -> Observed:
+        row = claims.service_row(cell.database(at), at.data['service_id'])
         if row['forced_down']:
-            return Observed(State.AFTER, 'already forced down')
-        return Observed(State.BEFORE, image={'forced_down': False})
+            return Observed.after('already forced down')
+        return Observed.before({'forced_down': False})
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
-        service = context.cloud.compute.service(item.data['host'])
-        context.cloud.compute.force_down(service, True)
+    def apply(self, at: At) -> str:
+        service = at.cloud.compute.service(at.data['host'])
+        at.cloud.compute.force_down(service, True)
         return 'forced down'
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
-        compute = context.cloud.compute
-        service = compute.service(item.data['host'])
+    def revert(self, at: At) -> str:
+        compute = at.cloud.compute
+        service = compute.service(at.data['host'])
         if not service.get('forced_down'):
             return 'already as it was'
         try:
@@ -174,6 +160,6 @@ class ForceDown(BaseChange):
             return (
                 f'stays forced down ({error}); start nova-compute there, let '
                 'it clean up, then: openstack compute service set --up '
-                f'{item.data["host"]} nova-compute'
+                f'{at.data["host"]} nova-compute'
             )
         return 'no longer forced down'

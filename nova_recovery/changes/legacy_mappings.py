@@ -10,12 +10,12 @@ import sqlalchemy as sa
 
 from nova_recovery.changes import cell
 from nova_recovery.changes import legacy_rows as legacy
-from nova_recovery.changes.legacy_rows import CleanRows, Differs, JSON
+from nova_recovery.changes.base import At
+from nova_recovery.changes.legacy_rows import CleanRows, Differs
 from nova_recovery.cloud.db import bulk, old_volumes
 from nova_recovery.cloud.db.bulk import Selection
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.old_volumes import Layout
-from nova_recovery.engine.change import Context, Past
 from nova_recovery.engine.plan import Item
 
 _TABLE = 'block_device_mapping'
@@ -34,21 +34,21 @@ class CleanMappings(CleanRows):
         return [f'- {item.label}, soft-deleted in nova']
 
     def standing(
-        self, item: Item, context: Context, rows: Sequence[str]
+        self, at: At, rows: Sequence[str]
     ) -> tuple[int, int, set[str]]:
-        live = _live(item, context, rows)
+        live = _live(at, rows)
         return len(live), len(rows) - len(live), set()
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
-        layout = legacy.layout(item, context)
-        nova = cell.database(item, context)
-        rows = bulk.lines(item.data['rows'])
+    def apply(self, at: At) -> str:
+        layout = legacy.layout(at)
+        nova = cell.database(at)
+        rows = bulk.lines(at.data['rows'])
         volumes = _volumes(rows)
-        stale = _stale(legacy.cinder(item, context), layout, volumes)
+        stale = _stale(legacy.cinder(at), layout, volumes)
         deleted = old_volumes.deleted(nova, _TABLE)
         what = (
             f'{_TABLE} SET deleted = {deleted},'
-            f" deleted_at = '{legacy.at(image)}'"
+            f" deleted_at = '{legacy.when(at)}'"
         )
 
         among = bulk.among('id', [bulk.key(r) for r in rows])
@@ -72,7 +72,7 @@ class CleanMappings(CleanRows):
             left |= {
                 bulk.key(r) for r in rows if bulk.field(r, 1) not in stale
             }
-            ids = legacy.to_write(item, context, rows, left)
+            ids = legacy.to_write(at, rows, left)
             legacy.update(
                 connection,
                 what,
@@ -83,15 +83,15 @@ class CleanMappings(CleanRows):
 
         return legacy.write(nova, at_once, apart)
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
+    def revert(self, at: At) -> str:
         """A mapping comes back where cinder has its volume as before."""
-        layout = legacy.layout(item, context)
-        rows = legacy.ours(item, past)
+        layout = legacy.layout(at)
+        rows = legacy.ours(at)
         if not rows:
             return legacy.reverted(0, ())
         volumes = _volumes(rows)
-        held = _held(legacy.cinder(item, context), layout, volumes)
-        by_us = f"deleted <> 0 AND deleted_at = '{legacy.at(past.image)}'"
+        held = _held(legacy.cinder(at), layout, volumes)
+        by_us = f"deleted <> 0 AND deleted_at = '{legacy.when(at)}'"
         ended = Selection(_TABLE, 'id', ('volume_id', layout.mapped_by), by_us)
 
         def write(connection: sa.engine.Connection) -> str:
@@ -123,29 +123,29 @@ class CleanMappings(CleanRows):
                 len(back), others - {bulk.key(r) for r in as_before}
             )
 
-        return str(cell.database(item, context).write(write))
+        return str(cell.database(at).write(write))
 
 
-def still_mapped(item: Item, context: Context) -> set[str]:
+def still_mapped(at: At) -> set[str]:
     """The volumes of an item that nova maps as the plan saw it.
 
     Where the change before was not carried out for them, cinder's side must
     stay too: a mapping of an available volume is worse than a stale one.
     """
-    ids = item.data['mappings'].split()
+    ids = at.data['mappings'].split()
     if not ids:
         return set()
     among = bulk.among('id', ids)
-    with cell.database(item, context).connect() as connection:
+    with cell.database(at).connect() as connection:
         if not bulk.count(connection, LIVE, among):
             return set()
         return {bulk.field(r, 1) for r in bulk.rows(connection, LIVE, among)}
 
 
-def _live(item: Item, context: Context, rows: Sequence[str]) -> list[str]:
+def _live(at: At, rows: Sequence[str]) -> list[str]:
     if not rows:
         return []
-    with cell.database(item, context).connect() as connection:
+    with cell.database(at).connect() as connection:
         return bulk.rows(
             connection, LIVE, bulk.among('id', [bulk.key(r) for r in rows])
         )

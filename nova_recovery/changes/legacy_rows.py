@@ -15,12 +15,11 @@ from collections.abc import Callable, Collection, Sequence
 from oslo_utils import timeutils
 import sqlalchemy as sa
 
-from nova_recovery.changes.base import BaseChange
+from nova_recovery.changes.base import At, BaseChange
 from nova_recovery.cloud.db import bulk, old_volumes
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.old_volumes import Layout
-from nova_recovery.engine.change import Context, JSON, Observed, Past, State
-from nova_recovery.engine.plan import Item
+from nova_recovery.engine.change import Observed
 from nova_recovery.exceptions import ChangeFailed, Conflict
 
 #: How many rows a line for people names; all are in the notes.
@@ -53,60 +52,56 @@ class CleanRows(BaseChange):
     Data: layout, cell, rows (:mod:`nova_recovery.cloud.db.bulk`) as they were.
     """
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        layout(item, context)
-        if past is None:
+    def observe(self, at: At) -> Observed:
+        layout(at)
+        if not at.begun:
             # Each row is compared under its lock; what is seen before that
             # may have changed by then.
             now = timeutils.utcnow().isoformat(' ', 'seconds')
-            return Observed(State.BEFORE, image={'at': now})
-        rows = ours(item, past)
-        before, after, changed = self.standing(item, context, rows)
+            return Observed.before({'at': now})
+        rows = ours(at)
+        before, after, changed = self.standing(at, rows)
         if before:
             # All or nothing: what is as we would leave it was made so by
             # others, and stays theirs.
-            return Observed(State.BEFORE, image=past.image)
+            return Observed.before(at.image)
         if after or not rows:
-            left = changed.union(past.notes.get('left', ()))
-            return Observed(State.AFTER, written(after, left))
-        return Observed(
-            State.NEITHER, f'changed since the plan: {_named(changed)}'
-        )
+            left = changed.union(at.notes.get('left', ()))
+            return Observed.after(written(after, left))
+        return Observed.neither(f'changed since the plan: {_named(changed)}')
 
     def standing(
-        self, item: Item, context: Context, rows: Sequence[str]
+        self, at: At, rows: Sequence[str]
     ) -> tuple[int, int, set[str]]:
         """How many rows are as before and as after; the others' keys."""
         raise NotImplementedError
 
 
-def layout(item: Item, context: Context) -> Layout:
+def layout(at: At) -> Layout:
     """The layout of this cloud, which is the item's.
 
     :raises ChangeFailed: it isn't
     """
-    found = old_volumes.of(context.cloud.databases)
-    if found is None or found.name != item.data['layout']:
+    found = old_volumes.of(at.cloud.databases)
+    if found is None or found.name != at.data['layout']:
         raise ChangeFailed(
-            f'this plan is for a schema of layout {item.data["layout"]}, and '
+            f'this plan is for a schema of layout {at.data["layout"]}, and '
             f'here is {found.name if found else "a later one"}'
         )
     return found
 
 
-def cinder(item: Item, context: Context) -> Database:
+def cinder(at: At) -> Database:
     """The database with the volumes."""
     return old_volumes.database(
-        context.cloud.databases, layout(item, context), item.data['cell']
+        at.cloud.databases, layout(at), at.data['cell']
     )
 
 
-def ours(item: Item, past: Past) -> list[str]:
+def ours(at: At) -> list[str]:
     """The rows that we wrote, or are about to."""
-    left = set(past.notes.get('left', ()))
-    rows = bulk.lines(item.data['rows'])
+    left = set(at.notes.get('left', ()))
+    rows = bulk.lines(at.data['rows'])
     return [r for r in rows if bulk.key(r) not in left] if left else rows
 
 
@@ -117,9 +112,7 @@ def changed(rows: Sequence[str], now: Sequence[str]) -> set[str]:
     return {bulk.key(r) for r in set(rows).difference(now)}
 
 
-def to_write(
-    item: Item, context: Context, rows: Sequence[str], left: Collection[str]
-) -> list[str]:
+def to_write(at: At, rows: Sequence[str], left: Collection[str]) -> list[str]:
     """The keys that are written, after the others are noted.
 
     :raises Conflict: none is
@@ -127,10 +120,10 @@ def to_write(
     ids = [bulk.key(r) for r in rows]
     if left:
         ids = [one for one in ids if one not in left]
-        context.note(left=sorted(left))
+        at.note(left=sorted(left))
     if not ids:
         raise Conflict(
-            f'{item.label}: all changed since the plan; nothing was written'
+            f'{at.item.label}: all changed since the plan; nothing was written'
         )
     return ids
 
@@ -155,9 +148,9 @@ def update(
         )
 
 
-def at(image: JSON) -> str:
+def when(at: At) -> str:
     """When we wrote, as it stands in what we soft-deleted."""
-    return str(timeutils.parse_isotime(image['at']).replace(tzinfo=None))
+    return str(timeutils.parse_isotime(at.image['at']).replace(tzinfo=None))
 
 
 def written(count: int, left: Collection[str]) -> str:

@@ -10,11 +10,11 @@ import sqlalchemy as sa
 
 from nova_recovery.changes import legacy_mappings
 from nova_recovery.changes import legacy_rows as legacy
-from nova_recovery.changes.legacy_rows import CleanRows, Differs, JSON
+from nova_recovery.changes.base import At
+from nova_recovery.changes.legacy_rows import CleanRows, Differs
 from nova_recovery.cloud.db import bulk, old_volumes
 from nova_recovery.cloud.db.bulk import Selection
 from nova_recovery.cloud.db.old_volumes import Layout
-from nova_recovery.engine.change import Context, Past
 from nova_recovery.engine.plan import Item
 
 
@@ -32,13 +32,13 @@ class CleanVolumes(CleanRows):
         return [f'~ {item.label}  -> available, detached']
 
     def standing(
-        self, item: Item, context: Context, rows: Sequence[str]
+        self, at: At, rows: Sequence[str]
     ) -> tuple[int, int, set[str]]:
-        layout = legacy.layout(item, context)
+        layout = legacy.layout(at)
         if not rows:
             return 0, 0, set()
         keys = [bulk.key(r) for r in rows]
-        with legacy.cinder(item, context).connect() as connection:
+        with legacy.cinder(at).connect() as connection:
             now = bulk.rows(
                 connection,
                 layout.volumes('deleted = 0'),
@@ -48,16 +48,16 @@ class CleanVolumes(CleanRows):
         after = _cleaned(layout, now)
         return len(before), len(after), set(keys) - before - after
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
-        layout = legacy.layout(item, context)
-        rows = bulk.lines(item.data['rows'])
-        attachments = bulk.lines(item.data['attachments'])
-        mapped = legacy_mappings.still_mapped(item, context)
+    def apply(self, at: At) -> str:
+        layout = legacy.layout(at)
+        rows = bulk.lines(at.data['rows'])
+        attachments = bulk.lines(at.data['attachments'])
+        mapped = legacy_mappings.still_mapped(at)
 
         keys = [bulk.key(r) for r in rows]
         selection = layout.volumes(layout.stale)
-        exactly = selection.exactly(item.data['rows'])
-        at = legacy.at(image)
+        exactly = selection.exactly(at.data['rows'])
+        when = legacy.when(at)
 
         def at_once(connection: sa.engine.Connection) -> str:
             if mapped or not exactly:
@@ -66,10 +66,10 @@ class CleanVolumes(CleanRows):
             if layout.name == 'M1':
                 if set(_attachments(connection, keys)) != set(attachments):
                     raise Differs('other attachments')
-                _clean_attachments(connection, attachments, at)
-            if item.data['modes']:
-                ids = item.data['modes'].split()
-                _clean_modes(connection, bulk.among('id', ids), at)
+                _clean_attachments(connection, attachments, when)
+            if at.data['modes']:
+                ids = at.data['modes'].split()
+                _clean_modes(connection, bulk.among('id', ids), when)
             return legacy.written(len(keys), ())
 
         def apart(connection: sa.engine.Connection) -> str:
@@ -80,26 +80,26 @@ class CleanVolumes(CleanRows):
             if layout.name == 'M1':
                 now = _attachments(connection, keys)
                 left |= {bulk.field(r, 1) for r in set(now) ^ set(attachments)}
-            ids = legacy.to_write(item, context, rows, left)
+            ids = legacy.to_write(at, rows, left)
             _clean_volumes(connection, layout, ids)
             _clean_attachments(
                 connection,
                 [r for r in attachments if bulk.field(r, 1) not in left],
-                at,
+                when,
             )
-            if item.data['modes']:
-                _clean_modes(connection, bulk.among('volume_id', ids), at)
+            if at.data['modes']:
+                _clean_modes(connection, bulk.among('volume_id', ids), when)
             return legacy.written(len(ids), left)
 
-        return legacy.write(legacy.cinder(item, context), at_once, apart)
+        return legacy.write(legacy.cinder(at), at_once, apart)
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
-        layout = legacy.layout(item, context)
-        rows = legacy.ours(item, past)
+    def revert(self, at: At) -> str:
+        layout = legacy.layout(at)
+        rows = legacy.ours(at)
         if not rows:
             return legacy.reverted(0, ())
-        attachments = bulk.lines(item.data['attachments'])
-        at = legacy.at(past.image)
+        attachments = bulk.lines(at.data['attachments'])
+        when = legacy.when(at)
 
         def write(connection: sa.engine.Connection) -> str:
             keys = [bulk.key(r) for r in rows]
@@ -111,7 +111,7 @@ class CleanVolumes(CleanRows):
             )
             back = _cleaned(layout, now)
             if layout.name == 'M1':
-                back -= _attached_again(connection, keys, attachments, at)
+                back -= _attached_again(connection, keys, attachments, when)
             before = [r for r in rows if bulk.key(r) in back]
             if before:
                 _restore_volumes(connection, layout, before)
@@ -119,11 +119,11 @@ class CleanVolumes(CleanRows):
                     connection,
                     [r for r in attachments if bulk.field(r, 1) in back],
                 )
-                _restore_modes(connection, item, sorted(back), at)
+                _restore_modes(connection, at, sorted(back))
             as_before = {bulk.key(r) for r in set(now).intersection(rows)}
             return legacy.reverted(len(back), set(keys) - back - as_before)
 
-        return str(legacy.cinder(item, context).write(write))
+        return str(legacy.cinder(at).write(write))
 
 
 def _cleaned(layout: Layout, now: Sequence[str]) -> set[str]:
@@ -153,26 +153,26 @@ def _clean_volumes(
 
 
 def _clean_attachments(
-    connection: sa.engine.Connection, attachments: list[str], at: str
+    connection: sa.engine.Connection, attachments: list[str], when: str
 ) -> None:
     """As volume_detached of cinder/db/sqlalchemy/api.py."""
     if attachments:
         ids = [bulk.key(r) for r in attachments]
         legacy.update(
             connection,
-            f"volume_attachment SET deleted = 1, deleted_at = '{at}',"
-            f" detach_time = '{at}', attach_status = 'detached'",
+            f"volume_attachment SET deleted = 1, deleted_at = '{when}',"
+            f" detach_time = '{when}', attach_status = 'detached'",
             f'{bulk.among("id", ids)} AND deleted = 0',
             len(ids),
         )
 
 
 def _clean_modes(
-    connection: sa.engine.Connection, among: str, at: str
+    connection: sa.engine.Connection, among: str, when: str
 ) -> None:
     legacy.update(
         connection,
-        f"volume_admin_metadata SET deleted = 1, deleted_at = '{at}'",
+        f"volume_admin_metadata SET deleted = 1, deleted_at = '{when}'",
         f'{among} AND {old_volumes.MODES.where}',
     )
 
@@ -192,7 +192,7 @@ def _attached_again(
     connection: sa.engine.Connection,
     volumes: list[str],
     attachments: list[str],
-    at: str,
+    when: str,
 ) -> set[str]:
     """Volumes whose attachments are no longer as we left them."""
     found = {bulk.field(r, 1) for r in _attachments(connection, volumes)}
@@ -202,7 +202,7 @@ def _attached_again(
         'volume_attachment',
         'id',
         ('volume_id',),
-        f"deleted = 1 AND deleted_at = '{at}'",
+        f"deleted = 1 AND deleted_at = '{when}'",
     )
     ours = {
         bulk.key(r)
@@ -256,13 +256,13 @@ def _restore_attachments(
 
 
 def _restore_modes(
-    connection: sa.engine.Connection, item: Item, volumes: list[str], at: str
+    connection: sa.engine.Connection, at: At, volumes: list[str]
 ) -> None:
-    ids = item.data['modes'].split()
+    ids = at.data['modes'].split()
     if ids:
         legacy.update(
             connection,
             'volume_admin_metadata SET deleted = 0, deleted_at = NULL',
             f'{bulk.among("id", ids)} AND {bulk.among("volume_id", volumes)}'
-            f" AND deleted = 1 AND deleted_at = '{at}'",
+            f" AND deleted = 1 AND deleted_at = '{legacy.when(at)}'",
         )

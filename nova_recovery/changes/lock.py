@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 from nova_recovery.changes import cell
-from nova_recovery.changes.base import BaseChange
-from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.changes.base import At, BaseChange
+from nova_recovery.engine.change import Observed
 from nova_recovery.engine.plan import Item
 
 
@@ -24,14 +24,12 @@ class _Locking(BaseChange):
     def describe(self, item: Item) -> list[str]:
         return [f'~ {self.word}']
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        if _locked(item, context) is self.locks:
+    def observe(self, at: At) -> Observed:
+        if _locked(at) is self.locks:
             # Before the first intent this is somebody else's lock, which
             # protects just as well.
-            return Observed(State.AFTER, self.word)
-        return Observed(State.BEFORE, image={'locked': not self.locks})
+            return Observed.after(self.word)
+        return Observed.before({'locked': not self.locks})
 
 
 class LockServer(_Locking):
@@ -43,14 +41,14 @@ class LockServer(_Locking):
     def describe(self, item: Item) -> list[str]:
         return ['~ locked while it is moved']
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
-        context.cloud.compute.lock(item.data['uuid'], context.marker)
+    def apply(self, at: At) -> str:
+        at.cloud.compute.lock(at.data['uuid'], at.marker)
         return self.word
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
-        if not _locked(item, context):
+    def revert(self, at: At) -> str:
+        if not _locked(at):
             return 'already unlocked'
-        context.cloud.compute.unlock(item.data['uuid'])
+        at.cloud.compute.unlock(at.data['uuid'])
         return 'unlocked'
 
 
@@ -60,13 +58,13 @@ class UnlockServer(_Locking):
     kind = 'unlock-server'
     locks, word = False, 'unlocked'
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
-        context.cloud.compute.unlock(item.data['uuid'])
+    def apply(self, at: At) -> str:
+        at.cloud.compute.unlock(at.data['uuid'])
         return self.word
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
+    def revert(self, at: At) -> str:
         return 'stays unlocked'
 
 
-def _locked(item: Item, context: Context) -> bool:
-    return bool(cell.server_row(item, context)['locked'])
+def _locked(at: At) -> bool:
+    return bool(cell.server_row(at)['locked'])

@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 from nova_recovery.changes import cell
-from nova_recovery.changes.base import BaseChange
-from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.changes.base import At, BaseChange
+from nova_recovery.engine.change import JSON, Observed
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import Conflict, RecoveryError
 
@@ -29,58 +29,53 @@ class BindPort(BaseChange):
             f'{item.data["target"]}'
         ]
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        port = context.cloud.network.port(item.data['port'])
-        if port.device_id != item.data['uuid']:
-            return Observed(
-                State.NEITHER, f'now belongs to {port.device_id!r}'
-            )
-        if port.host == item.data['target']:
+    def observe(self, at: At) -> Observed:
+        port = at.cloud.network.port(at.data['port'])
+        if port.device_id != at.data['uuid']:
+            return Observed.neither(f'now belongs to {port.device_id!r}')
+        if port.host == at.data['target']:
             if port.vif_type in ('unbound', 'binding_failed'):
                 # Bound there by us or by nova, and neutron couldn't.
-                return Observed(
-                    State.BEFORE,
-                    image=_image(port) if past is None else past.image,
+                return Observed.before(
+                    _image(port) if not at.begun else at.image
                 )
-            return Observed(State.AFTER, 'bound there')
-        if port.host not in (item.data['source'], ''):
-            return Observed(State.NEITHER, f'bound to {port.host}')
-        return Observed(State.BEFORE, image=_image(port))
+            return Observed.after('bound there')
+        if port.host not in (at.data['source'], ''):
+            return Observed.neither(f'bound to {port.host}')
+        return Observed.before(_image(port))
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
-        network = context.cloud.network
-        port = network.port(item.data['port'])
+    def apply(self, at: At) -> str:
+        network = at.cloud.network
+        port = network.port(at.data['port'])
         profile = {
             key: value
             for key, value in port.profile.items()
             if key != 'migrating_to'
         }
         network.bind(
-            port, item.data['target'], f'compute:{item.data["zone"]}', profile
+            port, at.data['target'], f'compute:{at.data["zone"]}', profile
         )
-        port = network.port(item.data['port'])
+        port = network.port(at.data['port'])
         if port.vif_type in ('unbound', 'binding_failed'):
             # Not ChangeFailed, which says that nothing was changed: where
             # it was bound before has to stay in the journal.
             raise RecoveryError(
                 f'neutron could not bind port {port.id} on '
-                f'{item.data["target"]}: {port.vif_type}; is its network '
+                f'{at.data["target"]}: {port.vif_type}; is its network '
                 'agent alive there? (openstack network agent list --host '
-                f'{item.data["target"]})'
+                f'{at.data["target"]})'
             )
-        return f'bound to {item.data["target"]}'
+        return f'bound to {at.data["target"]}'
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
-        port = context.cloud.network.port(item.data['port'])
-        image = past.image
+    def revert(self, at: At) -> str:
+        port = at.cloud.network.port(at.data['port'])
+        image = at.image
         if port.host == image['host']:
             return 'already as it was'
-        if port.host != item.data['target']:
+        if port.host != at.data['target']:
             raise Conflict(f'port {port.id} is on {port.host}')
-        cell.expect_parked(item, context)
-        context.cloud.network.bind(
+        cell.expect_parked(at)
+        at.cloud.network.bind(
             port, image['host'], image['device_owner'], image['profile']
         )
         return f'bound to {image["host"]} again'

@@ -7,9 +7,9 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from nova_recovery.changes import cell
-from nova_recovery.changes.base import OneWay
+from nova_recovery.changes.base import At, OneWay
 from nova_recovery.cloud.bus import Bus, bus_of, of_cloud
-from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.engine.change import Observed
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import NotFound
 
@@ -29,31 +29,25 @@ class PurgeQueue(OneWay):
             f'{item.data["queue"]}, for good'
         ]
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        name = item.data['queue']
-        queue = _bus(item, context).queues([name])[name]
+    def observe(self, at: At) -> Observed:
+        name = at.data['queue']
+        queue = _bus(at).queues([name])[name]
         if queue is None or (not queue.messages and not queue.consumers):
-            return Observed(State.AFTER, 'nothing waits in it')
+            return Observed.after('nothing waits in it')
         if queue.consumers:
-            return Observed(
-                State.NEITHER,
-                f'{queue.consumers} listen to it: they carry it out',
+            return Observed.neither(
+                f'{queue.consumers} listen to it: they carry it out'
             )
-        if _reports(item, context) != item.data['report_count']:
-            return Observed(
-                State.NEITHER,
-                f'nova-compute of {item.data["host"]} reports again',
+        if _reports(at) != at.data['report_count']:
+            return Observed.neither(
+                f'nova-compute of {at.data["host"]} reports again'
             )
-        return Observed(
-            State.BEFORE,
-            f'{queue.messages} messages',
-            {'messages': queue.messages},
+        return Observed.before(
+            {'messages': queue.messages}, detail=f'{queue.messages} messages'
         )
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
-        purged = _bus(item, context).purge(item.data['queue'])
+    def apply(self, at: At) -> str:
+        purged = _bus(at).purge(at.data['queue'])
         return f'{purged} messages thrown away'
 
     def no_way_back(self, item: Item) -> str:
@@ -63,26 +57,26 @@ class PurgeQueue(OneWay):
         )
 
 
-def _bus(item: Item, context: Context) -> Bus:
+def _bus(at: At) -> Bus:
     """The bus of the cell, as it is configured now.
 
     :raises NotFound: the cell is gone
     """
-    buses = of_cloud(context.cloud)
-    found = bus_of(buses, item.data['cell'])
+    buses = of_cloud(at.cloud)
+    found = bus_of(buses, at.data['cell'])
     if found is None:
-        raise NotFound(f'no message bus of {item.data["cell"]}')
+        raise NotFound(f'no message bus of {at.data["cell"]}')
     return found[1]
 
 
-def _reports(item: Item, context: Context) -> int | None:
+def _reports(at: At) -> int | None:
     """How often the host's nova-compute has reported."""
-    database = cell.database(item, context)
+    database = cell.database(at)
     table = database.tables['services']
     with database.reader() as connection:
         count: int | None = connection.execute(
             sa.select(table.c.report_count).where(
-                table.c.id == item.data['service_id']
+                table.c.id == at.data['service_id']
             )
         ).scalar()
     return count

@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 from nova_recovery.changes import once
+from nova_recovery.changes.base import At
 from nova_recovery.changes.once import SentOnce
-from nova_recovery.engine.change import Context, JSON, Observed, State
+from nova_recovery.engine.change import JSON, Observed, State
 from nova_recovery.engine.plan import Item
 
 
@@ -23,16 +24,15 @@ class StartServer(SentOnce):
     def describe(self, item: Item) -> list[str]:
         return ['> started, once']
 
-    def ready(self, row: JSON, item: Item) -> Observed:
-        seen = once.rests(row, item, {'stopped', 'active'})
+    def ready(self, at: At, row: JSON) -> Observed:
+        seen = once.rests(at, row, {'stopped', 'active'})
         if seen.state is State.BEFORE and row['vm_state'] == 'active':
-            return Observed(State.AFTER, 'runs already')
+            return Observed.after('runs already')
         return seen
 
-    def send(self, item: Item, context: Context, image: JSON) -> str:
-        compute = context.cloud.compute
-        once.require_up(compute, item, context)
-        return str(compute.start(item.data['uuid']))
+    def send(self, at: At) -> str:
+        once.require_up(at)
+        return str(at.cloud.compute.start(at.data['uuid']))
 
 
 class RebootServer(SentOnce):
@@ -47,10 +47,9 @@ class RebootServer(SentOnce):
     def describe(self, item: Item) -> list[str]:
         return ['> hard reboot, once']
 
-    def ready(self, row: JSON, item: Item) -> Observed:
-        return once.rests(row, item, self.STATES)
+    def ready(self, at: At, row: JSON) -> Observed:
+        return once.rests(at, row, self.STATES)
 
-    def send(self, item: Item, context: Context, image: JSON) -> str:
-        compute = context.cloud.compute
-        once.require_up(compute, item, context)
-        return str(compute.reboot_hard(item.data['uuid']))
+    def send(self, at: At) -> str:
+        once.require_up(at)
+        return str(at.cloud.compute.reboot_hard(at.data['uuid']))

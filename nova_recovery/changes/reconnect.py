@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from nova_recovery.changes import cell, volume_exchange
 from nova_recovery.changes import volume_rows as rows
-from nova_recovery.changes.base import BaseChange
+from nova_recovery.changes.base import At, BaseChange
 from nova_recovery.cloud.db import attachments
-from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.engine.change import JSON, Observed
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import (
     ChangeFailed,
@@ -41,38 +41,31 @@ class ReconnectVolume(BaseChange):
             f'{data["target"]} anew'
         ]
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        data = item.data
-        mapping = _mapping(item, context)
+    def observe(self, at: At) -> Observed:
+        data = at.data
+        mapping = _mapping(at)
         named = mapping['attachment_id']
-        if past is None:
+        if not at.begun:
             if named != data['attachment']:
-                return Observed(
-                    State.NEITHER, f'nova names attachment {named} now'
-                )
-            others = _others(context, data, {data['attachment']})
-            return Observed(State.BEFORE, image={'known': others})
-        if _connected(context, mapping, data['target'], data['attachment']):
-            return Observed(State.AFTER, 'connected')
-        if named not in (data['attachment'], _new(context, data, past)):
-            return Observed(
-                State.NEITHER, f'nova names attachment {named} now'
-            )
-        return Observed(State.BEFORE, image=past.image)
+                return Observed.neither(f'nova names attachment {named} now')
+            others = _others(at, {data['attachment']})
+            return Observed.before({'known': others})
+        if _connected(at, mapping, data['target'], data['attachment']):
+            return Observed.after('connected')
+        if named not in (data['attachment'], _new(at)):
+            return Observed.neither(f'nova names attachment {named} now')
+        return Observed.before(at.image)
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
-        data = item.data
-        new = _new(context, data, Past(image, {}))
+    def apply(self, at: At) -> str:
+        data = at.data
+        new = _new(at)
         if new is None:
-            new = context.cloud.volume.create_attachment(
+            new = at.cloud.volume.create_attachment(
                 data['volume'], data['uuid'], data['mode']
             )
         try:
             volume_exchange.exchange(
-                item,
-                context,
+                at,
                 data['attachment'],
                 new,
                 [data['attachment']],
@@ -84,17 +77,17 @@ class ReconnectVolume(BaseChange):
             raise OutcomeUnknown(str(error)) from error
         return f'connected to {data["target"]}'
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
+    def revert(self, at: At) -> str:
         """Connect it to the source again, under another attachment."""
-        data = item.data
-        mapping = _mapping(item, context)
+        data = at.data
+        mapping = _mapping(at)
         named = mapping['attachment_id']
-        new = _new(context, data, past)
+        new = _new(at)
         if named == data['attachment']:
             if new:
-                context.cloud.volume.delete_attachment(new)
+                at.cloud.volume.delete_attachment(new)
             return 'already as it was'
-        if _connected(context, mapping, data['source'], data['attachment']):
+        if _connected(at, mapping, data['source'], data['attachment']):
             return 'already connected to the source'
         if not data['source_connector']:
             raise NotRevertible(
@@ -103,58 +96,58 @@ class ReconnectVolume(BaseChange):
                 'recover the server on this host instead: '
                 'openstack recovery run resume',
             )
-        cell.expect_parked(item, context)
-        others = _others(context, data, {named})
+        cell.expect_parked(at)
+        others = _others(at, {named})
         back = others[0] if others else None
         if back is None:
-            back = context.cloud.volume.create_attachment(
+            back = at.cloud.volume.create_attachment(
                 data['volume'], data['uuid'], data['mode']
             )
         volume_exchange.exchange(
-            item, context, named, back, [named], data['source_connector']
+            at, named, back, [named], data['source_connector']
         )
         return f'connected to {data["source"]} again'
 
 
-def _mapping(item: Item, context: Context) -> JSON:
-    row = rows.mapping(item, context)
+def _mapping(at: At) -> JSON:
+    row = rows.mapping(at)
     if row is None:
         raise Conflict(
-            f'server {item.data["uuid"]} no longer has volume '
-            f'{item.data["volume"]}'
+            f'server {at.data["uuid"]} no longer has volume '
+            f'{at.data["volume"]}'
         )
     return row
 
 
-def _others(context: Context, data: JSON, known: set[str]) -> list[str]:
+def _others(at: At, known: set[str]) -> list[str]:
     """Other attachments of this volume for this server."""
     return [
         one['id']
-        for one in context.cloud.volume.attachments(data['volume'])
-        if one.get('instance') == data['uuid'] and one['id'] not in known
+        for one in at.cloud.volume.attachments(at.data['volume'])
+        if one.get('instance') == at.data['uuid'] and one['id'] not in known
     ]
 
 
-def _new(context: Context, data: JSON, past: Past) -> str | None:
+def _new(at: At) -> str | None:
     """The attachment that ``apply`` made, None if it made none.
 
     Found by what cinder has, not by what we noted: a crash between the
     request and the note would otherwise leave one behind for ever.
     """
-    known = {data['attachment'], *past.image['known']}
-    found = _others(context, data, known)
+    known = {at.data['attachment'], *at.image['known']}
+    found = _others(at, known)
     return found[0] if found else None
 
 
-def _connected(context: Context, mapping: JSON, host: str, old: str) -> bool:
+def _connected(at: At, mapping: JSON, host: str, old: str) -> bool:
     """Whether the mapping's attachment is connected to that host."""
     attachment = mapping['attachment_id']
     if attachment == old or not mapping['connection_info']:
         return False
-    stored = attachments.connectors(
-        context.cloud.databases.cinder, [attachment]
-    ).get(attachment)
+    stored = attachments.connectors(rows.cinder(at), [attachment]).get(
+        attachment
+    )
     if stored is None or (stored['connector'] or {}).get('host') != host:
         return False
-    found = context.cloud.volume.attachment(attachment)
+    found = at.cloud.volume.attachment(attachment)
     return bool(found.get('status') == 'attached')

@@ -17,10 +17,10 @@ from oslo_utils import timeutils
 import sqlalchemy as sa
 
 from nova_recovery.changes import cell
-from nova_recovery.changes.base import BaseChange
+from nova_recovery.changes.base import At, BaseChange
 from nova_recovery.cloud.db import cas
 from nova_recovery.cloud.db.database import Database
-from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.engine.change import JSON, Observed
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import Conflict, NotRevertible
 
@@ -65,43 +65,40 @@ class MoveRecord(BaseChange):
         )
         return lines
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        database = cell.database(item, context)
+    def observe(self, at: At) -> Observed:
+        database = cell.database(at)
         with database.reader() as connection:
-            row = cell.instance(connection, database, item.data['uuid'])
-            buried = past is not None and _tombstone(
-                connection, database, past.image['tombstone']
+            row = cell.instance(connection, database, at.data['uuid'])
+            buried = at.begun and _tombstone(
+                connection, database, at.image['tombstone']
             )
         if buried:
-            return Observed(State.AFTER, 'moved')
-        changed = cell.differences(item.data['seen'], row)
+            return Observed.after('moved')
+        changed = cell.differences(at.data['seen'], row)
         if changed:
-            return Observed(State.NEITHER, cell.tell(changed))
-        if past is not None:
-            return Observed(State.BEFORE, image=past.image)
-        return Observed(
-            State.BEFORE,
-            image={
+            return Observed.neither(cell.tell(changed))
+        if at.begun:
+            return Observed.before(at.image)
+        return Observed.before(
+            {
                 'tombstone': str(uuid_module.uuid4()),
-                'instance': {name: row[name] for name in item.data['values']},
-                'disarmed': item.data.get('disarm', []),
-            },
+                'instance': {name: row[name] for name in at.data['values']},
+                'disarmed': at.data.get('disarm', []),
+            }
         )
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
-        database = cell.database(item, context)
+    def apply(self, at: At) -> str:
+        database = cell.database(at)
         database.write(
-            lambda connection: _move(connection, database, item.data, image)
+            lambda connection: _move(connection, database, at.data, at.image)
         )
-        return f'now on {item.data["target"]["host"]}'
+        return f'now on {at.data["target"]["host"]}'
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
-        database = cell.database(item, context)
+    def revert(self, at: At) -> str:
+        database = cell.database(at)
         return database.write(
             lambda connection: _move_back(
-                connection, database, item.data, past.image
+                connection, database, at.data, at.image
             )
         )
 

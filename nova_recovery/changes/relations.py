@@ -13,9 +13,9 @@ import hashlib
 import os
 from typing import Any
 
-from nova_recovery.changes.base import BaseChange
+from nova_recovery.changes.base import At, BaseChange
 from nova_recovery.engine import files
-from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.engine.change import JSON, Observed
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import ChangeFailed
 from nova_recovery.snapshot import checking, mapfile
@@ -44,27 +44,25 @@ class RecordRelations(BaseChange):
             f'= servers that ran before: {len(item.data["wanted"])}',
         ]
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        if past is None:
-            return Observed(State.BEFORE)
-        notes = past.notes
+    def observe(self, at: At) -> Observed:
+        if not at.begun:
+            return Observed.before()
+        notes = at.notes
         if notes.get('map') and all(
             os.path.exists(notes[name]) for name in ('snapshot', 'map')
         ):
-            return Observed(State.AFTER, _told(notes))
-        return Observed(State.BEFORE, image=past.image)
+            return Observed.after(_told(notes))
+        return Observed.before(at.image)
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
-        conf = context.cloud.conf.snapshot
-        stem = os.path.join(conf.directory, f'disaster-{context.run_id}')
+    def apply(self, at: At) -> str:
+        conf = at.cloud.conf.snapshot
+        stem = os.path.join(conf.directory, f'disaster-{at.run_id}')
         snapshot, map_file = f'{stem}.snapshot', f'{stem}.map'
         # A killed run may have left it: it stands under its name only when
         # it is whole.
         if not os.path.exists(snapshot):
-            _take(context, snapshot)
-        sources = {f'cell:{cell}' for cell in item.data['cells']}
+            _take(at, snapshot)
+        sources = {f'cell:{cell}' for cell in at.data['cells']}
         with Snapshot(snapshot) as found:
             _require(found, sources)
             files.write(map_file, mapfile.lines(found, sources))
@@ -74,14 +72,14 @@ class RecordRelations(BaseChange):
             'map': map_file,
             'map_sha256': _checksum(map_file),
         }
-        context.note(**notes)
+        at.note(**notes)
         return _told(notes)
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
+    def revert(self, at: At) -> str:
         return 'the record is kept'
 
 
-def _take(context: Context, path: str) -> None:
+def _take(at: At, path: str) -> None:
     # Imported here: it brings the clients of the APIs, and whoever only
     # shows a plan waits for them.
     from nova_recovery.snapshot import taking
@@ -94,9 +92,9 @@ def _take(context: Context, path: str) -> None:
             f"{os.path.dirname(path)}: can't be made: {error.strerror}"
         ) from error
     taking.take(
-        context.cloud,
+        at.cloud,
         Request(path=path),
-        lambda section, rows: context.progress(f'{section}: {rows} rows'),
+        lambda section, rows: at.progress(f'{section}: {rows} rows'),
     )
 
 

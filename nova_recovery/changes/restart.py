@@ -13,18 +13,12 @@ from collections.abc import Collection
 import time
 
 from nova_recovery.changes import cell, history, once
+from nova_recovery.changes.base import At
 from nova_recovery.changes.once import SentOnce
 from nova_recovery.changes.reboot import RebootServer
 from nova_recovery.cloud.db import held
 from nova_recovery.cloud.db.held import Volumes
-from nova_recovery.engine.change import (
-    Context,
-    Interrupted,
-    JSON,
-    Observed,
-    Past,
-    State,
-)
+from nova_recovery.engine.change import JSON, Observed, State
 from nova_recovery.engine.plan import Item
 
 #: Requests that start a guest, and those that leave it at rest.
@@ -70,9 +64,7 @@ class RestartServer(SentOnce):
     def no_way_back(self, item: Item) -> str:
         return 'it runs; openstack server stop stops it'
 
-    def look(
-        self, item: Item, context: Context, known: Collection[str] = ()
-    ) -> Observed:
+    def look(self, at: At, known: Collection[str] = ()) -> Observed:
         """What it needs, once nothing is under way any more.
 
         What others asked for is waited for here, since it isn't ours to be
@@ -80,71 +72,64 @@ class RestartServer(SentOnce):
         """
         began = time.monotonic()
         while True:
-            seen, seconds = self._look(item, context, known)
+            seen, seconds = self._look(at, known)
             if seen.state is not State.UNDERWAY:
                 return seen
             if time.monotonic() - began > seconds:
-                return Observed(
-                    State.UNKNOWN,
-                    f'{seen.detail}, for {seconds} s; {once.again(item)}',
+                return Observed.unknown(
+                    f'{seen.detail}, for {seconds} s; {once.again(at)}'
                 )
-            context.progress(seen.detail)
-            if context.stopping.wait(once.POLL):
-                raise Interrupted
+            at.progress(seen.detail)
+            at.wait(once.POLL)
 
-    def _look(
-        self, item: Item, context: Context, known: Collection[str]
-    ) -> tuple[Observed, float]:
+    def _look(self, at: At, known: Collection[str]) -> tuple[Observed, float]:
         """How it stands, and how long that may go on if it is UNDERWAY."""
-        patience = float(item.data['patience'])
-        row = cell.server_row(item, context)
-        if once.moved_on(row, item):
+        patience = float(at.data['patience'])
+        row = cell.server_row(at)
+        if once.moved_on(at, row):
             return _neither(f'the server is on {row["host"]}'), patience
         task = row['task_state']
         if task in PASSING:
             detail = f'it is {task}, which is not ours'
-            return Observed(State.UNDERWAY, detail), patience
+            return Observed.underway(detail), patience
         if task is not None:
             detail = f'the server is {row["vm_state"]}, task {task}'
             return _neither(detail), patience
-        compute = context.cloud.compute
-        state = once.compute_state(compute, row['host'])
+        compute = at.cloud.compute
+        state = once.compute_state(at, row['host'])
         if state != 'up':
             # Asked for a guest on it, nova would wait for an answer.
             detail = f'nova-compute on {row["host"]} is {state}'
-            return Observed(State.UNKNOWN, detail), patience
-        runs = compute.runs(item.data['uuid'])
-        newest = None if context.again else _newest(item, context, known)
+            return Observed.unknown(detail), patience
+        runs = compute.runs(at.data['uuid'])
+        newest = None if at.again else _newest(at, known)
         if runs:
             return _running(row, newest), patience
-        if newest and newest['id'] != item.data['seen']:
-            return self._of_others(item, context, newest)
-        return self._needs(item, context, row), patience
+        if newest and newest['id'] != at.data['seen']:
+            return self._of_others(at, newest)
+        return self._needs(at, row), patience
 
-    def _of_others(
-        self, item: Item, context: Context, newest: JSON
-    ) -> tuple[Observed, float]:
+    def _of_others(self, at: At, newest: JSON) -> tuple[Observed, float]:
         """What became of what was asked for since, with the guest off."""
-        settle = float(item.data['settle'])
+        settle = float(at.data['settle'])
         what = f'{newest["action"]} ({newest["request_id"]})'
         if newest['action'] in RESTS:
             detail = f'somebody asked for its {what} since'
-            return _neither(f'{detail}; {once.anyway(item)}'), settle
-        result = history.result_of(item, context, newest)
+            return _neither(f'{detail}; {once.anyway(at)}'), settle
+        result = history.result_of(at, newest)
         if not result:
             # Its task is over, so its end is about to be recorded. If it
             # never is, nova-compute died in the middle.
             detail = f'waiting for the end of a {what}'
-            return Observed(State.UNDERWAY, detail), settle
+            return Observed.underway(detail), settle
         if result == 'error':
-            any_fault = Past({'newest_fault': 0}, {})
-            reason = history.fault(item, context, any_fault)
+            reason = history.fault(at, since=0)
             detail = f'a {what} failed since: {reason or "see nova-compute"}'
-            return _neither(f'{detail}; {once.again(item)}'), settle
+            return _neither(f'{detail}; {once.again(at)}'), settle
         detail = f'it does not run, after a {what} that went well'
-        return _neither(f'{detail}; {once.anyway(item)}'), settle
+        return _neither(f'{detail}; {once.anyway(at)}'), settle
 
-    def _needs(self, item: Item, context: Context, row: JSON) -> Observed:
+    def _needs(self, at: At, row: JSON) -> Observed:
         """What to send to a server whose guest is off."""
         if row['vm_state'] == 'stopped':
             action = 'start'
@@ -152,10 +137,10 @@ class RestartServer(SentOnce):
             action = 'reboot'
         else:
             return _neither(f'the server is {row["vm_state"]}')
-        uuid = item.data['uuid']
-        volumes = held.volumes(
-            context.cloud, cell.database(item, context), [uuid]
-        ).get(uuid, Volumes())
+        uuid = at.data['uuid']
+        volumes = held.volumes(at.cloud, cell.database(at), [uuid]).get(
+            uuid, Volumes()
+        )
         repair = f'see openstack recovery volume attach {uuid} VOLUME'
         if volumes.lost:
             return _neither(
@@ -168,48 +153,43 @@ class RestartServer(SentOnce):
                 f'{", ".join(volumes.unnamed)}: {repair}'
             )
         if volumes.unknown:
-            return Observed(
-                State.UNKNOWN,
-                f'cinder was not asked for its volumes: {volumes.unknown}',
+            return Observed.unknown(
+                f'cinder was not asked for its volumes: {volumes.unknown}'
             )
-        return Observed(State.BEFORE, image={'action': action})
+        return Observed.before({'action': action})
 
-    def send(self, item: Item, context: Context, image: JSON) -> str:
-        compute = context.cloud.compute
-        once.require_up(compute, item, context)
-        if image['action'] == 'start':
-            return str(compute.start(item.data['uuid']))
-        return str(compute.reboot_hard(item.data['uuid']))
+    def send(self, at: At) -> str:
+        once.require_up(at)
+        compute = at.cloud.compute
+        if at.image['action'] == 'start':
+            return str(compute.start(at.data['uuid']))
+        return str(compute.reboot_hard(at.data['uuid']))
 
-    def standing(
-        self, item: Item, context: Context, past: Past, action: JSON
-    ) -> Observed:
+    def standing(self, at: At, action: JSON) -> Observed:
         """As nova-compute recorded it, and as the hypervisor says."""
-        row = cell.server_row(item, context)
+        row = cell.server_row(at)
         what = f'{action["action"]} ({action["request_id"]})'
-        result = history.result_of(item, context, action)
+        result = history.result_of(at, action)
         if not result or (result != 'error' and row['task_state']):
-            return Observed(
-                State.UNDERWAY, row['task_state'] or 'waiting for nova-compute'
+            return Observed.underway(
+                row['task_state'] or 'waiting for nova-compute'
             )
         # Asking makes a fault, and an operator shall see the one that counts.
         broken = result == 'error' and row['vm_state'] == 'error'
-        if not broken and context.cloud.compute.runs(item.data['uuid']):
-            return Observed(State.AFTER, f'runs on {row["host"]}: {what}')
+        if not broken and at.cloud.compute.runs(at.data['uuid']):
+            return Observed.after(f'runs on {row["host"]}: {what}')
         if result == 'error':
-            reason = history.fault(item, context, past) or 'see nova-compute'
+            reason = history.fault(at) or 'see nova-compute'
             return _neither(
-                f'{what} failed on {row["host"]}: {reason}; {once.again(item)}'
+                f'{what} failed on {row["host"]}: {reason}; {once.again(at)}'
             )
         return _neither(
             f'{what} went well, says nova-compute on {row["host"]}, but the '
-            f'guest does not run; {once.again(item)}'
+            f'guest does not run; {once.again(at)}'
         )
 
 
-def _newest(
-    item: Item, context: Context, known: Collection[str]
-) -> JSON | None:
+def _newest(at: At, known: Collection[str]) -> JSON | None:
     """The newest request since the outage that starts or rests a guest.
 
     None after nova itself stopped it: its power sync (a stop by nobody) has
@@ -217,8 +197,8 @@ def _newest(
     """
     found = [
         action
-        for action in history.actions(item, context)
-        if action['id'] > item.data['mark']
+        for action in history.actions(at)
+        if action['id'] > at.data['mark']
         and action['action'] in STARTS | RESTS
         and action['request_id'] not in known
     ]
@@ -238,8 +218,8 @@ def _running(row: JSON, newest: JSON | None) -> Observed:
     how = ''
     if newest and newest['action'] in STARTS:
         how = f': {newest["action"]} ({newest["request_id"]})'
-    return Observed(State.AFTER, f'runs already{how}')
+    return Observed.after(f'runs already{how}')
 
 
 def _neither(detail: str) -> Observed:
-    return Observed(State.NEITHER, detail)
+    return Observed.neither(detail)

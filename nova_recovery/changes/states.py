@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 from nova_recovery.changes import cell
-from nova_recovery.changes.base import BaseChange
+from nova_recovery.changes.base import At, BaseChange
 from nova_recovery.cloud.db import cas
-from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.engine.change import JSON, Observed
 from nova_recovery.engine.plan import Item
 
 
@@ -27,38 +27,34 @@ class SetStates(BaseChange):
             if seen[name] != value
         ]
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        row = cell.server_row(item, context)
-        if not cell.differences(item.data['values'], row):
-            return Observed(State.AFTER, 'already so')
-        changed = cell.differences(item.data['seen'], row)
+    def observe(self, at: At) -> Observed:
+        row = cell.server_row(at)
+        if not cell.differences(at.data['values'], row):
+            return Observed.after('already so')
+        changed = cell.differences(at.data['seen'], row)
         if changed:
-            return Observed(State.NEITHER, cell.tell(changed))
-        image = {name: row[name] for name in item.data['values']}
-        return Observed(State.BEFORE, image=image)
+            return Observed.neither(cell.tell(changed))
+        image = {name: row[name] for name in at.data['values']}
+        return Observed.before(image)
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
-        self._write(item, context, item.data['seen'], item.data['values'])
+    def apply(self, at: At) -> str:
+        self._write(at, at.data['seen'], at.data['values'])
         return 'set'
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
-        row = cell.server_row(item, context)
-        if not cell.differences(past.image, row):
+    def revert(self, at: At) -> str:
+        row = cell.server_row(at)
+        if not cell.differences(at.image, row):
             return 'already as it was'
-        self._write(item, context, item.data['values'], past.image)
+        self._write(at, at.data['values'], at.image)
         return 'set back'
 
-    def _write(
-        self, item: Item, context: Context, seen: JSON, values: JSON
-    ) -> None:
-        database = cell.database(item, context)
+    def _write(self, at: At, seen: JSON, values: JSON) -> None:
+        database = cell.database(at)
         database.write(
             lambda connection: cas.update_one(
                 connection,
                 database.tables['instances'],
-                {'uuid': item.data['uuid'], 'deleted': 0},
+                {'uuid': at.data['uuid'], 'deleted': 0},
                 seen,
                 values,
             )

@@ -15,15 +15,8 @@ import time
 
 from nova_recovery.changes import history, once
 from nova_recovery.changes import volume_rows as rows
-from nova_recovery.changes.base import BaseChange
-from nova_recovery.engine.change import (
-    Context,
-    Interrupted,
-    JSON,
-    Observed,
-    Past,
-    State,
-)
+from nova_recovery.changes.base import At, BaseChange
+from nova_recovery.engine.change import JSON, Observed, State
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import (
     ChangeFailed,
@@ -44,73 +37,64 @@ class AttachVolume(BaseChange):
     def describe(self, item: Item) -> list[str]:
         data = item.data
         tag = f'  tag {data["tag"]}' if data['tag'] else ''
-        deleted = '  deleted with it' if _deleted(item) else ''
+        deleted = '  deleted with it' if _deleted(data) else ''
         return [
             f'> attached, once  {data["device"] or "next device"}'
             f'{tag}{deleted}'
         ]
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        if past is None:
-            if rows.mapping(item, context) is not None:
-                return Observed(State.NEITHER, 'nova maps it by now')
-            image = {
-                'newest_fault': history.newest(
-                    item, context, 'instance_faults'
-                )
-            }
-            found = rows.volume(item, context)
+    def observe(self, at: At) -> Observed:
+        if not at.begun:
+            if rows.mapping(at) is not None:
+                return Observed.neither('nova maps it by now')
+            image = {'newest_fault': history.newest(at, 'instance_faults')}
+            found = rows.volume(at)
             if found.status == 'available' or (
                 found.multiattach and found.status == 'in-use'
             ):
-                return Observed(State.BEFORE, image=image)
-            return Observed(State.NEITHER, f'it is {found.status} now')
-        return self._standing(item, context, past)
+                return Observed.before(image)
+            return Observed.neither(f'it is {found.status} now')
+        return self._standing(at)
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
-        data = item.data
-        once.require_up(context.cloud.compute, item, context)
+    def apply(self, at: At) -> str:
+        data = at.data
+        once.require_up(at)
         try:
-            request_id = context.cloud.compute.attach_volume(
+            request_id = at.cloud.compute.attach_volume(
                 data['uuid'],
                 data['volume'],
                 data['device'],
                 data['tag'],
-                _deleted(item),
+                _deleted(at.data),
             )
         except ChangeFailed as error:
-            if rows.mapping(item, context) is None:
+            if rows.mapping(at) is None:
                 raise
             # Already attached, says nova: not to be sent again, but looked
             # at.
             raise OutcomeUnknown(str(error)) from error
-        context.note(accepted=True, request_id=request_id)
+        at.note(accepted=True, request_id=request_id)
         return 'accepted'
 
-    def follow(self, item: Item, context: Context, past: Past) -> str:
-        deadline = time.monotonic() + item.data['patience']
+    def follow(self, at: At) -> str:
+        deadline = time.monotonic() + at.data['patience']
         while True:
-            now = _mapped(item, context)
+            now = _mapped(at)
             if now is None:
-                raise ChangeFailed(
-                    f'nova gave up: {history.fault(item, context, past)}'
-                )
+                raise ChangeFailed(f'nova gave up: {history.fault(at)}')
             if now.state is State.AFTER:
-                return now.detail + _not_kept(item, context)
+                return now.detail + _not_kept(at)
             if time.monotonic() > deadline:
                 raise OutcomeUnknown(
-                    f'under way for {item.data["patience"]} s: {now.detail}'
+                    f'under way for {at.data["patience"]} s: {now.detail}'
                 )
-            context.progress(now.detail)
-            if context.stopping.wait(once.POLL):
-                raise Interrupted
+            at.progress(now.detail)
+            at.wait(once.POLL)
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
-        if rows.mapping(item, context) is None:
+    def revert(self, at: At) -> str:
+        if rows.mapping(at) is None:
             return 'already as it was'
-        raise NotRevertible(self.no_way_back(item))
+        raise NotRevertible(self.no_way_back(at.item))
 
     def no_way_back(self, item: Item) -> str:
         return (
@@ -118,57 +102,56 @@ class AttachVolume(BaseChange):
             f'remove volume {item.data["uuid"]} {item.data["volume"]}'
         )
 
-    def _standing(self, item: Item, context: Context, past: Past) -> Observed:
+    def _standing(self, at: At) -> Observed:
         """What became of a request; waits while it may still arrive."""
-        deadline = time.monotonic() + item.data['settle']
+        deadline = time.monotonic() + at.data['settle']
         while True:
-            now = _mapped(item, context)
+            now = _mapped(at)
             if now is not None:
                 return now
-            if past.notes.get('accepted'):
-                return Observed(
-                    State.NEITHER,
-                    f'nova gave up: {history.fault(item, context, past)}',
-                )
+            if at.notes.get('accepted'):
+                return Observed.neither(f'nova gave up: {history.fault(at)}')
             if time.monotonic() > deadline:
                 break
-            context.progress('making sure that nothing is on its way')
-            if context.stopping.wait(once.POLL):
-                raise Interrupted
-        found = rows.volume(item, context)
-        own = [a for a in found.attachments if a.server == item.data['uuid']]
+            at.progress('making sure that nothing is on its way')
+            at.wait(once.POLL)
+        found = rows.volume(at)
+        own = [a for a in found.attachments if a.server == at.data['uuid']]
         if own:
-            return Observed(
-                State.UNKNOWN,
+            return Observed.unknown(
                 f'cinder has attachment {own[0].id} for it, and nova no '
-                'mapping',
+                'mapping'
             )
-        return Observed(State.BEFORE, image=past.image)
+        return Observed.before(at.image)
 
 
-def _deleted(item: Item) -> bool:
-    return bool(item.data.get('delete_on_termination'))
+def _deleted(data: JSON) -> bool:
+    return bool(data.get('delete_on_termination'))
 
 
-def _not_kept(item: Item, context: Context) -> str:
+def _not_kept(at: At) -> str:
     """What an old nova could not be asked for."""
-    row = rows.mapping(item, context)
-    if _deleted(item) and row is not None and not row['delete_on_termination']:
+    row = rows.mapping(at)
+    if (
+        _deleted(at.data)
+        and row is not None
+        and not row['delete_on_termination']
+    ):
         return '; not deleted with the server, as it was: nova is too old'
     return ''
 
 
-def _mapped(item: Item, context: Context) -> Observed | None:
+def _mapped(at: At) -> Observed | None:
     """How far the attach is, None if nova has no mapping."""
-    row = rows.mapping(item, context)
+    row = rows.mapping(at)
     if row is None:
         return None
-    found = rows.volume(item, context)
+    found = rows.volume(at)
     status = {a.id: a.status for a in found.attachments}
     if (
         status.get(row['attachment_id'] or '') == 'attached'
         and found.status == 'in-use'
         and rows.connected(row)
     ):
-        return Observed(State.AFTER, f'attached as {row["device_name"]}')
-    return Observed(State.UNDERWAY, f'the volume is {found.status}')
+        return Observed.after(f'attached as {row["device_name"]}')
+    return Observed.underway(f'the volume is {found.status}')

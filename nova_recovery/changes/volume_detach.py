@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from nova_recovery.changes import guest_off
 from nova_recovery.changes import volume_rows as rows
-from nova_recovery.changes.base import BaseChange
-from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.changes.base import At, BaseChange
+from nova_recovery.engine.change import Observed
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import NotRevertible
 
@@ -28,29 +28,27 @@ class DropAttachment(BaseChange):
     def describe(self, item: Item) -> list[str]:
         return [f'- attachment {item.data["attachment"]}  by cinder']
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        wanted = item.data['attachment']
-        for one in rows.volume(item, context).attachments:
+    def observe(self, at: At) -> Observed:
+        wanted = at.data['attachment']
+        for one in rows.volume(at).attachments:
             if one.id == wanted:
-                if past is None and one.status != item.data['seen']:
-                    return Observed(State.NEITHER, f'it is {one.status} now')
+                if not at.begun and one.status != at.data['seen']:
+                    return Observed.neither(f'it is {one.status} now')
                 taken = None
                 if one.status != 'reserved':
-                    taken = guest_off.refused(item, context, one.host)
-                return taken or Observed(State.BEFORE)
-        return Observed(State.AFTER, 'gone')
+                    taken = guest_off.refused(at, one.host)
+                return taken or Observed.before()
+        return Observed.after('gone')
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
-        context.cloud.volume.delete_attachment(item.data['attachment'])
+    def apply(self, at: At) -> str:
+        at.cloud.volume.delete_attachment(at.data['attachment'])
         return 'deleted'
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
-        held = rows.volume(item, context).attachments
-        if any(one.id == item.data['attachment'] for one in held):
+    def revert(self, at: At) -> str:
+        held = rows.volume(at).attachments
+        if any(one.id == at.data['attachment'] for one in held):
             return 'it was not carried out'
-        raise NotRevertible(self.no_way_back(item))
+        raise NotRevertible(self.no_way_back(at.item))
 
     def no_way_back(self, item: Item) -> str:
         return (

@@ -17,18 +17,13 @@ from collections.abc import Iterable
 import json
 
 from nova_recovery.changes import volume_rows as rows
-from nova_recovery.engine.change import Context, JSON
-from nova_recovery.engine.plan import Item
+from nova_recovery.changes.base import At
+from nova_recovery.engine.change import JSON
 from nova_recovery.exceptions import Conflict, NotFound
 
 
 def exchange(
-    item: Item,
-    context: Context,
-    old: str | None,
-    new: str,
-    remove: Iterable[str],
-    connector: JSON,
+    at: At, old: str | None, new: str, remove: Iterable[str], connector: JSON
 ) -> None:
     """Steps 2 to 6; each looks first, so that they can be repeated.
 
@@ -38,8 +33,8 @@ def exchange(
     :param remove: attachments that end
     :raises Conflict: the mapping names another by now
     """
-    volume, data = context.cloud.volume, item.data
-    row = rows.mapping(item, context)
+    volume, data = at.cloud.volume, at.data
+    row = rows.mapping(at)
     named = row['attachment_id'] if row else None
     if row is None or named not in (old, new):
         raise Conflict(
@@ -47,7 +42,7 @@ def exchange(
             f'{data["volume"]} now'
         )
     if named != new:
-        _write(item, context, old, {'attachment_id': new})
+        _write(at, old, {'attachment_id': new})
     for one in remove:
         try:
             volume.attachment(one)
@@ -61,27 +56,25 @@ def exchange(
         if data['device']:
             connector['mountpoint'] = data['device']
         info = volume.connect_attachment(new, connector)
-    stored = _stored(item, context, info)
-    _write(item, context, new, {'connection_info': stored})
+    stored = _stored(at, info)
+    _write(at, new, {'connection_info': stored})
     if found.get('status') != 'attached':
         volume.complete_attachment(new)
 
 
-def _stored(item: Item, context: Context, info: JSON) -> str:
+def _stored(at: At, info: JSON) -> str:
     """Connection data as nova keeps it."""
-    uuid = item.data['volume']
+    uuid = at.data['volume']
     stored: JSON = {
         'driver_volume_type': info['driver_volume_type'],
         'data': {k: v for k, v in info.items() if k != 'driver_volume_type'},
         'serial': uuid,
     }
-    if context.cloud.volume.volume(uuid).get('multiattach'):
+    if at.cloud.volume.volume(uuid).get('multiattach'):
         stored['multiattach'] = True
     return json.dumps(stored)
 
 
-def _write(
-    item: Item, context: Context, named: str | None, values: JSON
-) -> None:
+def _write(at: At, named: str | None, values: JSON) -> None:
     seen = {'deleted': 0, 'attachment_id': named}
-    rows.update_mapping(item, context, seen, values)
+    rows.update_mapping(at, seen, values)

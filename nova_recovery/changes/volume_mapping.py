@@ -7,8 +7,8 @@ from __future__ import annotations
 from oslo_utils import timeutils
 
 from nova_recovery.changes import volume_rows as rows
-from nova_recovery.changes.base import BaseChange
-from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.changes.base import At, BaseChange
+from nova_recovery.engine.change import Observed
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import Conflict
 
@@ -26,56 +26,38 @@ class DropMapping(BaseChange):
         device = item.data['device'] or 'no device'
         return [f'- mapping {item.data["mapping"]}  {device}']
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        row = rows.mapping(item, context)
+    def observe(self, at: At) -> Observed:
+        row = rows.mapping(at)
         if row is None:
-            return Observed(State.AFTER, 'gone')
-        if row['attachment_id'] != item.data['attachment']:
-            return Observed(
-                State.NEITHER,
-                f'it names attachment {row["attachment_id"]} now',
+            return Observed.after('gone')
+        if row['attachment_id'] != at.data['attachment']:
+            return Observed.neither(
+                f'it names attachment {row["attachment_id"]} now'
             )
-        return Observed(State.BEFORE)
+        return Observed.before()
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
+    def apply(self, at: At) -> str:
         rows.update_mapping(
-            item,
-            context,
-            {'deleted': 0, 'attachment_id': item.data['attachment']},
+            at,
+            {'deleted': 0, 'attachment_id': at.data['attachment']},
             # nova marks a deleted row with its own id
-            {
-                'deleted': item.data['mapping'],
-                'deleted_at': timeutils.utcnow(),
-            },
+            {'deleted': at.data['mapping'], 'deleted_at': timeutils.utcnow()},
         )
         return 'deleted'
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
-        if rows.mapping(item, context) is not None:
+    def revert(self, at: At) -> str:
+        if rows.mapping(at) is not None:
             return 'already as it was'
-        others = rows.mapping(
-            Item(
-                item.id,
-                item.kind,
-                item.subject,
-                item.label,
-                {**item.data, 'mapping': None},
-            ),
-            context,
-        )
-        if others is not None:
+        if rows.mapping(at, any_one=True) is not None:
             raise Conflict(
-                f'server {item.data["uuid"]} has volume '
-                f'{item.data["volume"]} again'
+                f'server {at.data["uuid"]} has volume '
+                f'{at.data["volume"]} again'
             )
         rows.update_mapping(
-            item,
-            context,
+            at,
             {
-                'deleted': item.data['mapping'],
-                'attachment_id': item.data['attachment'],
+                'deleted': at.data['mapping'],
+                'attachment_id': at.data['attachment'],
             },
             {'deleted': 0, 'deleted_at': None},
         )
@@ -93,41 +75,36 @@ class LinkMapping(BaseChange):
     def describe(self, item: Item) -> list[str]:
         return [f'~ attachment  none -> {item.data["attachment"]}']
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        row = rows.mapping(item, context)
+    def observe(self, at: At) -> Observed:
+        row = rows.mapping(at)
         if row is None:
-            return Observed(State.NEITHER, 'nova no longer maps it')
-        named, wanted = row['attachment_id'], item.data['attachment']
+            return Observed.neither('nova no longer maps it')
+        named, wanted = row['attachment_id'], at.data['attachment']
         if named == wanted:
-            return Observed(State.AFTER, 'named already')
-        known = {one.id for one in rows.volume(item, context).attachments}
+            return Observed.after('named already')
+        known = {one.id for one in rows.volume(at).attachments}
         if named is not None or wanted not in known:
-            return Observed(
-                State.NEITHER,
+            return Observed.neither(
                 f'nova names {named or "none"}, cinder has '
-                f'{", ".join(sorted(known)) or "none"}',
+                f'{", ".join(sorted(known)) or "none"}'
             )
-        return Observed(State.BEFORE)
+        return Observed.before()
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
+    def apply(self, at: At) -> str:
         rows.update_mapping(
-            item,
-            context,
+            at,
             {'deleted': 0, 'attachment_id': None},
-            {'attachment_id': item.data['attachment']},
+            {'attachment_id': at.data['attachment']},
         )
         return 'nova names the attachment'
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
-        row = rows.mapping(item, context)
+    def revert(self, at: At) -> str:
+        row = rows.mapping(at)
         if row is not None and row['attachment_id'] is None:
             return 'already as it was'
         rows.update_mapping(
-            item,
-            context,
-            {'deleted': 0, 'attachment_id': item.data['attachment']},
+            at,
+            {'deleted': 0, 'attachment_id': at.data['attachment']},
             {'attachment_id': None},
         )
         return 'names none again'

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from nova_recovery.changes import guest_off, volume_exchange
 from nova_recovery.changes import volume_rows as rows
-from nova_recovery.changes.base import BaseChange
-from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.changes.base import At, BaseChange
+from nova_recovery.engine.change import Observed
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import (
     ChangeFailed,
@@ -37,76 +37,65 @@ class RecreateAttachment(BaseChange):
             *(f'- attachment {one}  by cinder' for one in data['remove']),
         ]
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        data = item.data
-        row = rows.mapping(item, context)
+    def observe(self, at: At) -> Observed:
+        data = at.data
+        row = rows.mapping(at)
         if row is None:
-            return Observed(State.NEITHER, 'nova no longer maps it')
+            return Observed.neither('nova no longer maps it')
         named = row['attachment_id']
-        own = _own(item, context)
-        if past is None:
+        own = _own(at)
+        if not at.begun:
             if named != data['attachment']:
-                return Observed(
-                    State.NEITHER,
-                    f'nova names attachment {named or "none"} now',
+                return Observed.neither(
+                    f'nova names attachment {named or "none"} now'
                 )
             if sorted(own) != sorted(data['remove']):
-                return Observed(
-                    State.NEITHER,
-                    f'cinder has attachments {", ".join(sorted(own))} now',
+                return Observed.neither(
+                    f'cinder has attachments {", ".join(sorted(own))} now'
                 )
-            return _taken(item, context, own) or Observed(State.BEFORE)
+            return _taken(at, own) or Observed.before()
         if named != data['attachment'] and named not in own:
-            return Observed(
-                State.NEITHER, f'nova names attachment {named or "none"} now'
+            return Observed.neither(
+                f'nova names attachment {named or "none"} now'
             )
         left = set(own) - {named}
         if own.get(named) == 'attached' and rows.connected(row) and not left:
-            return Observed(State.AFTER, 'attached')
-        return _taken(item, context, own) or Observed(
-            State.BEFORE, image=past.image
-        )
+            return Observed.after('attached')
+        return _taken(at, own) or Observed.before(at.image)
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
-        data = item.data
-        new = _new(item, context)
+    def apply(self, at: At) -> str:
+        data = at.data
+        new = _new(at)
         if new is None:
-            new = context.cloud.volume.create_attachment(
+            new = at.cloud.volume.create_attachment(
                 data['volume'], data['uuid'], data['mode']
             )
         try:
             volume_exchange.exchange(
-                item,
-                context,
-                data['attachment'],
-                new,
-                data['remove'],
-                data['connector'],
+                at, data['attachment'], new, data['remove'], data['connector']
             )
         except ChangeFailed as error:
             # Something was done before this was refused: it goes on from
             # there, it doesn't begin anew.
             raise OutcomeUnknown(str(error)) from error
         except Conflict:
-            row = rows.mapping(item, context)
+            row = rows.mapping(at)
             if row is None or row['attachment_id'] != new:
                 # Nobody names it: it would stay behind.
-                context.cloud.volume.delete_attachment(new)
+                at.cloud.volume.delete_attachment(new)
             raise
         return f'attached on {data["host"]}'
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
-        row = rows.mapping(item, context)
-        if row is not None and row['attachment_id'] == item.data['attachment']:
+    def revert(self, at: At) -> str:
+        row = rows.mapping(at)
+        if row is not None and row['attachment_id'] == at.data['attachment']:
             # It stopped before nova named the new one, and nothing of what
             # was there is deleted before that.
-            new = _new(item, context)
+            new = _new(at)
             if new is not None:
-                context.cloud.volume.delete_attachment(new)
+                at.cloud.volume.delete_attachment(new)
             return 'it was not carried out'
-        raise NotRevertible(self.no_way_back(item))
+        raise NotRevertible(self.no_way_back(at.item))
 
     def no_way_back(self, item: Item) -> str:
         return (
@@ -116,30 +105,28 @@ class RecreateAttachment(BaseChange):
         )
 
 
-def _own(item: Item, context: Context) -> dict[str, str]:
+def _own(at: At) -> dict[str, str]:
     """The live attachments of the volume for this server, by status."""
     return {
         one.id: one.status
-        for one in rows.volume(item, context).attachments
-        if one.server == item.data['uuid']
+        for one in rows.volume(at).attachments
+        if one.server == at.data['uuid']
     }
 
 
-def _taken(
-    item: Item, context: Context, own: dict[str, str]
-) -> Observed | None:
+def _taken(at: At, own: dict[str, str]) -> Observed | None:
     """Why the old attachments can't be deleted, None if they can."""
-    if any(own.get(one) in guest_off.IN_USE for one in item.data['remove']):
-        return guest_off.refused(item, context)
+    if any(own.get(one) in guest_off.IN_USE for one in at.data['remove']):
+        return guest_off.refused(at)
     return None
 
 
-def _new(item: Item, context: Context) -> str | None:
+def _new(at: At) -> str | None:
     """The attachment that ``apply`` made, None if it made none.
 
     Found by what cinder has, not by what we noted: a crash between the
     request and the note would otherwise leave one behind for ever.
     """
-    known = {item.data['attachment'], *item.data['remove']}
-    found = [one for one in _own(item, context) if one not in known]
+    known = {at.data['attachment'], *at.data['remove']}
+    found = [one for one in _own(at) if one not in known]
     return found[0] if found else None

@@ -15,10 +15,10 @@ from oslo_utils import timeutils
 import sqlalchemy as sa
 
 from nova_recovery.changes import volume_rows as rows
-from nova_recovery.changes.base import BaseChange
+from nova_recovery.changes.base import At, BaseChange
 from nova_recovery.cloud.db import cas, volumes
 from nova_recovery.cloud.db.database import Database
-from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.engine.change import JSON, Observed
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import ChangeFailed, Conflict
 
@@ -48,35 +48,32 @@ class ResetVolume(BaseChange):
             ),
         ]
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        database = rows.cinder(context)
+    def observe(self, at: At) -> Observed:
+        database = rows.cinder(at)
         with database.reader() as connection:
-            row = rows.volume_row(connection, database, item.data['volume'])
-            held = rows.attachments(connection, database, item.data['volume'])
+            row = rows.volume_row(connection, database, at.data['volume'])
+            held = rows.attachments(connection, database, at.data['volume'])
             metadata = rows.attached_mode(
-                connection, database, item.data['volume']
+                connection, database, at.data['volume']
             )
-        changed = _differences(row, item.data['seen'])
-        if not changed and held == item.data['attachments']:
-            if _nothing_to_do(item):
-                return Observed(State.AFTER, 'already so')
-            image = {'metadata': metadata if _detached(item) else []}
-            return Observed(State.BEFORE, image=past.image if past else image)
-        if not _differences(row, item.data['values']) and held == _after(item):
-            return Observed(State.AFTER, 'already so')
-        told = changed or {'attachments': (item.data['attachments'], held)}
-        return Observed(
-            State.NEITHER,
+        changed = _differences(row, at.data['seen'])
+        if not changed and held == at.data['attachments']:
+            if _nothing_to_do(at):
+                return Observed.after('already so')
+            image = {'metadata': metadata if _detached(at) else []}
+            return Observed.before(at.image if at.begun else image)
+        if not _differences(row, at.data['values']) and held == _after(at):
+            return Observed.after('already so')
+        told = changed or {'attachments': (at.data['attachments'], held)}
+        return Observed.neither(
             ', '.join(
                 f'{name} was {was} and is {now}'
                 for name, (was, now) in told.items()
-            ),
+            )
         )
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
-        data = item.data
+    def apply(self, at: At) -> str:
+        data = at.data
         # The status as it was seen stands in the UPDATE itself, so that one
         # of cinder's own (error_deleting, creating …) that came in between
         # is left as it is.
@@ -85,7 +82,7 @@ class ResetVolume(BaseChange):
                 f'volume {data["volume"]} is {data["seen"]["status"]}, which '
                 'is never overwritten'
             )
-        database = rows.cinder(context)
+        database = rows.cinder(at)
         now = timeutils.utcnow()
 
         def write(connection: sa.engine.Connection) -> None:
@@ -98,7 +95,7 @@ class ResetVolume(BaseChange):
                 data['seen'],
                 {**data['values'], 'updated_at': now},
             )
-            _expect(connection, database, item, data['attachments'])
+            _expect(connection, database, at, data['attachments'])
             for one in data['remove']:
                 _update_attachment(
                     connection,
@@ -120,15 +117,15 @@ class ResetVolume(BaseChange):
                     {'attach_status': data['attachments'][one]},
                     {'attach_status': 'attached', 'updated_at': now},
                 )
-            rows.set_metadata(connection, database, image['metadata'], now)
+            rows.set_metadata(connection, database, at.image['metadata'], now)
 
         database.write(write)
         values = data['values']
         return f'{values["status"]}, {values["attach_status"]}'
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
-        data = item.data
-        database = rows.cinder(context)
+    def revert(self, at: At) -> str:
+        data = at.data
+        database = rows.cinder(at)
         now = timeutils.utcnow()
 
         def write(connection: sa.engine.Connection) -> str:
@@ -149,7 +146,7 @@ class ResetVolume(BaseChange):
                     'updated_at': now,
                 },
             )
-            _expect(connection, database, item, _after(item))
+            _expect(connection, database, at, _after(at))
             for one in data['remove']:
                 _update_attachment(
                     connection,
@@ -171,29 +168,27 @@ class ResetVolume(BaseChange):
                     {'attach_status': 'attached'},
                     {'attach_status': data['attachments'][one]},
                 )
-            rows.set_metadata(
-                connection, database, past.image['metadata'], None
-            )
+            rows.set_metadata(connection, database, at.image['metadata'], None)
             return 'as it was'
 
         return database.write(write)
 
 
-def _detached(item: Item) -> bool:
-    return bool(item.data['values']['attach_status'] == 'detached')
+def _detached(at: At) -> bool:
+    return bool(at.data['values']['attach_status'] == 'detached')
 
 
-def _after(item: Item) -> dict[str, str]:
+def _after(at: At) -> dict[str, str]:
     """The attachments and their statuses when it is done."""
     return {
-        one: 'attached' if one in item.data['complete'] else status
-        for one, status in item.data['attachments'].items()
-        if one not in item.data['remove']
+        one: 'attached' if one in at.data['complete'] else status
+        for one, status in at.data['attachments'].items()
+        if one not in at.data['remove']
     }
 
 
-def _nothing_to_do(item: Item) -> bool:
-    data = item.data
+def _nothing_to_do(at: At) -> bool:
+    data = at.data
     return (
         not data['remove']
         and not data['complete']
@@ -214,16 +209,14 @@ def _differences(row: JSON, wanted: JSON) -> dict[str, tuple[Any, Any]]:
 def _expect(
     connection: sa.engine.Connection,
     database: Database,
-    item: Item,
+    at: At,
     wanted: dict[str, str],
 ) -> None:
     """:raises Conflict: the attachments are no longer as they were seen"""
-    held = rows.attachments(
-        connection, database, item.data['volume'], lock=True
-    )
+    held = rows.attachments(connection, database, at.data['volume'], lock=True)
     if held != wanted:
         raise Conflict(
-            f'the attachments of volume {item.data["volume"]} are no longer '
+            f'the attachments of volume {at.data["volume"]} are no longer '
             'as they were seen',
             {'attachments': (wanted, held)},
         )

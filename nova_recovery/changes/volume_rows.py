@@ -9,46 +9,56 @@ from typing import Any
 import sqlalchemy as sa
 
 from nova_recovery.changes import cell
+from nova_recovery.changes.base import At
 from nova_recovery.cloud.db import cas, schema, volumes
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.volumes import Volume
-from nova_recovery.engine.change import Context, JSON
-from nova_recovery.engine.plan import Item
-from nova_recovery.exceptions import NotFound
+from nova_recovery.engine.change import JSON
+from nova_recovery.exceptions import DatabaseUnavailable, NotFound
 
 
-def cinder(context: Context) -> Database:
-    """Cinder's database."""
-    found: Database = context.cloud.databases.cinder
+def cinder(at: At) -> Database:
+    """Cinder's database.
+
+    :raises DatabaseUnavailable: the cinder.conf that the plan was made with
+        isn't here
+    """
+    found = at.cloud.databases.cinder
+    if found is None:
+        raise DatabaseUnavailable(
+            'cinder', 'no cinder.conf was found, or it names no [database]'
+        )
     return found
 
 
-def volume(item: Item, context: Context) -> Volume:
+def volume(at: At) -> Volume:
     """The item's volume with its live attachments.
 
     :raises NotFound: it was deleted
     """
-    uuid = item.data['volume']
-    found = volumes.of_cinder(cinder(context), [uuid])
+    uuid = at.data['volume']
+    found = volumes.of_cinder(cinder(at), [uuid])
     if uuid not in found:
         raise NotFound(f'volume {uuid} was deleted')
     return found[uuid]
 
 
-def mapping(item: Item, context: Context) -> JSON | None:
+def mapping(at: At, any_one: bool = False) -> JSON | None:
     """nova's live mapping of the item's volume for its server.
 
     The one with the id ``mapping``, where the item names it.
+
+    :param any_one: whichever it has
     """
-    database = cell.database(item, context)
+    database = cell.database(at)
     table = database.tables['block_device_mapping']
     query = sa.select(table).where(
-        table.c.instance_uuid == item.data['uuid'],
-        table.c.volume_id == item.data['volume'],
+        table.c.instance_uuid == at.data['uuid'],
+        table.c.volume_id == at.data['volume'],
         schema.live(table),
     )
-    if item.data.get('mapping') is not None:
-        query = query.where(table.c.id == item.data['mapping'])
+    if at.data.get('mapping') is not None and not any_one:
+        query = query.where(table.c.id == at.data['mapping'])
     with database.reader() as connection:
         row = connection.execute(query).mappings().first()
     return None if row is None else dict(row)
@@ -59,20 +69,18 @@ def connected(row: JSON) -> bool:
     return 'driver_volume_type' in (row['connection_info'] or '')
 
 
-def update_mapping(
-    item: Item, context: Context, seen: JSON, values: JSON
-) -> None:
+def update_mapping(at: At, seen: JSON, values: JSON) -> None:
     """Change the item's mapping if it is as seen.
 
     :raises Conflict: it is not
     """
-    database = cell.database(item, context)
+    database = cell.database(at)
 
     def write(connection: sa.engine.Connection) -> None:
         cas.update_one(
             connection,
             database.tables['block_device_mapping'],
-            {'id': item.data['mapping']},
+            {'id': at.data['mapping']},
             seen,
             values,
         )

@@ -7,9 +7,8 @@ from __future__ import annotations
 import time
 
 from nova_recovery.changes import console
-from nova_recovery.changes.base import Look
+from nova_recovery.changes.base import At, Look
 from nova_recovery.changes.console import Seen
-from nova_recovery.engine.change import Context, Interrupted, JSON
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import ChangeFailed
 
@@ -57,25 +56,25 @@ class WatchBoot(Look):
             line += f', unless that rests for {item.data["quiet"]} s'
         return [line]
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
-        seen = self._watch(item, context)
+    def apply(self, at: At) -> str:
+        seen = self._watch(at)
         if seen.what == console.BOOTED:
             return seen.what
         if seen.what == console.SILENT:
             last = f': {seen.line}' if seen.line else ''
             return f'{seen.what}{last}'
-        todo = _WHAT_TO_DO[seen.what].format(uuid=item.data['uuid'])
+        todo = _WHAT_TO_DO[seen.what].format(uuid=at.data['uuid'])
         raise ChangeFailed(f'{seen.what}: {seen.line}; {todo}')
 
-    def _watch(self, item: Item, context: Context) -> Seen:
+    def _watch(self, at: At) -> Seen:
         began, pause = time.monotonic(), FIRST
-        seconds = float(item.data['seconds'])
-        quiet = float(item.data.get('quiet', seconds))
+        seconds = float(at.data['seconds'])
+        quiet = float(at.data.get('quiet', seconds))
         before: Seen | None = None
         since = written = began
         last = ''
         while True:
-            text = context.cloud.compute.console(item.data['uuid'], LINES)
+            text = at.cloud.compute.console(at.data['uuid'], LINES)
             if text is None:
                 return Seen(console.SILENT, 'nova keeps no log of it')
             seen = console.classify(text)
@@ -94,7 +93,6 @@ class WatchBoot(Look):
                 left = min(left, began + EMPTY - now)
             if left <= 0:
                 return seen
-            context.progress(f'{seen.what}: {seen.line}')
-            if context.stopping.wait(min(pause, left)):
-                raise Interrupted
+            at.progress(f'{seen.what}: {seen.line}')
+            at.wait(min(pause, left))
             pause = min(2 * pause, SLOWEST)

@@ -22,11 +22,12 @@ from oslo_utils import strutils
 
 from nova_recovery.engine import progress, records, states
 from nova_recovery.engine.change import (
+    At,
     Change,
     Guard,
     Interrupted,
+    JSON,
     Observed,
-    Past,
     State,
 )
 from nova_recovery.engine.journal import ItemRecord, JournalError, rows, Writer
@@ -98,7 +99,7 @@ class Surroundings:
 
 
 class Attempt:
-    """Carries out one item; is its ``change.Context``.
+    """Carries out one item.
 
     :param record: what the journal has of the item
     """
@@ -107,7 +108,7 @@ class Attempt:
         self,
         surroundings: Surroundings,
         item: Item,
-        change: Change,
+        change: Change[Any],
         record: ItemRecord,
     ) -> None:
         self._all = surroundings
@@ -115,26 +116,23 @@ class Attempt:
         self._change = change
         self._record = record
         self._state = record.state
-        # may have been sent; the intent on disk says so before it is
-        self._begun = record.begun
-        self._image = record.image if record.begun else {}
-        self._notes = dict(record.notes) if record.begun else {}
-        self.again = not record.begun and bool(record.notes.get('again'))
-        self.cloud = surroundings.cloud
-        self.run_id = surroundings.run_id
-        self.marker = surroundings.marker
-        self.stopping = surroundings.stopping
-
-    # change.Context
-
-    def note(self, **values: Any) -> None:
-        self._notes.update(values)
-        self._all.writer.write(
-            self._record.number, notes=records.pack(self._notes)
+        self._at = At(
+            item,
+            surroundings.cloud,
+            surroundings.run_id,
+            surroundings.marker,
+            # may have been sent; the intent on disk says so before it is
+            begun=record.begun,
+            image=record.image if record.begun else {},
+            notes=dict(record.notes) if record.begun else {},
+            again=not record.begun and bool(record.notes.get('again')),
+            stopping=surroundings.stopping,
+            keep=self._keep,
+            show=lambda text: surroundings.reporter.text(item, text),
         )
 
-    def progress(self, text: str) -> None:
-        self._all.reporter.text(self._item, text)
+    def _keep(self, notes: JSON) -> None:
+        self._all.writer.write(self._record.number, notes=records.pack(notes))
 
     # The life of an item
 
@@ -145,14 +143,14 @@ class Attempt:
         :raises Paused: nothing was sent, the item is as it was
         :raises JournalError: nothing was sent without its intent
         """
-        return self._ended(self._go_on if self._begun else self._begin)
+        return self._ended(self._go_on if self._at.begun else self._begin)
 
     def refuse(self, state: str, reason: str) -> Result:
         """Journal that nothing is done, and why."""
-        return self._ended(lambda: Result(state, reason, self._begun))
+        return self._ended(lambda: Result(state, reason, self._at.begun))
 
     def _begin(self) -> Result:
-        observed = self._change.observe(self._item, self, None)
+        observed = self._change.observe(self._at)
         if observed.state is State.BEFORE:
             self._intend(observed.image)
             return self._send()
@@ -183,7 +181,7 @@ class Attempt:
         """
         values: dict[str, Any] = {'state': states.INTENT, 'begun': True}
         if image is not None:
-            self._image, self._notes = image, {}
+            self._at.image, self._at.notes = image, {}
             values.update(image=records.pack(image), notes=None)
         if not self._record.started_at:
             values['started_at'] = records.now()
@@ -192,12 +190,12 @@ class Attempt:
 
     def _send(self) -> Result:
         # Whether something that was sent before may still come through.
-        pending, reason = self._begun, ''
+        pending, reason = self._at.begun, ''
         for _ in range(SENDS):
             self._ask_guard()
-            self._begun = True
+            self._at.begun = True
             try:
-                detail = self._change.apply(self._item, self, self._image)
+                detail = self._change.apply(self._at)
             except OutcomeUnknown as error:
                 pending, reason = True, str(error)
                 observed = self._look_until_known(reason)
@@ -246,20 +244,17 @@ class Attempt:
         self._all.writer.submit(
             self._record.number, state=states.SENT, detail=rows.clip(detail)
         )
-        end = self._change.follow(self._item, self, self._past())
+        end = self._change.follow(self._at)
         return Result(states.DONE, end or detail)
 
     # Looking
 
-    def _past(self) -> Past:
-        return Past(self._image, dict(self._notes))
-
     def _look(self) -> Observed:
         """How something begun stands; what is down makes it unknown."""
         try:
-            return self._change.observe(self._item, self, self._past())
+            return self._change.observe(self._at)
         except _OPEN as error:
-            return Observed(State.UNKNOWN, str(error))
+            return Observed.unknown(str(error))
 
     def _look_until_known(self, reason: str) -> Observed:
         deadline = time.monotonic() + self._all.patience
@@ -269,10 +264,9 @@ class Attempt:
                 return observed
             if time.monotonic() > deadline:
                 detail = '; '.join(filter(None, (reason, observed.detail)))
-                return Observed(State.UNKNOWN, detail)
-            self.progress(f'finding out what became of it: {reason}')
-            if self.stopping.wait(LOOK_AGAIN):
-                raise Interrupted
+                return Observed.unknown(detail)
+            self._at.progress(f'finding out what became of it: {reason}')
+            self._at.wait(LOOK_AGAIN)
 
     # Ending
 
@@ -284,19 +278,23 @@ class Attempt:
             raise
         except (ClaimGone, Paused):
             before = self._record
-            self._journal(Result(before.state, before.detail, self._begun))
+            self._journal(Result(before.state, before.detail, self._at.begun))
             raise
         except Interrupted:
-            state = self._state if self._begun else states.PENDING
-            result = Result(state, 'not waited for', self._begun)
+            state = self._state if self._at.begun else states.PENDING
+            result = Result(state, 'not waited for', self._at.begun)
         except RecoveryError as error:
-            result = Result(self._after(error), str(error), self._begun)
+            result = Result(self._after(error), str(error), self._at.begun)
         except Exception as error:
             trace = strutils.mask_password(traceback.format_exc())
-            LOG.error('%s of run %s: %s', self._item.id, self.run_id, trace)
+            LOG.error(
+                '%s of run %s: %s', self._item.id, self._at.run_id, trace
+            )
             text = f'{type(error).__name__}: {error}'
             result = Result(
-                self._after(error), strutils.mask_password(text), self._begun
+                self._after(error),
+                strutils.mask_password(text),
+                self._at.begun,
             )
         self._journal(result)
         self._all.reporter.item_changed(
@@ -306,7 +304,7 @@ class Attempt:
 
     def _after(self, error: Exception) -> str:
         """The state of an item that ended with this error."""
-        if not self._begun:
+        if not self._at.begun:
             return _refused(error)
         if not isinstance(error, RecoveryError):
             return states.DOUBT

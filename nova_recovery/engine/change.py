@@ -20,12 +20,14 @@ from collections.abc import Callable
 import dataclasses
 import enum
 import threading
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from nova_recovery.engine.plan import Item, Plan
 from nova_recovery.exceptions import RecoveryError
 
 JSON = dict[str, Any]
+#: What changes write to. The engine hands it on and never looks inside.
+Cloud = TypeVar('Cloud')
 
 
 class State(enum.Enum):
@@ -46,7 +48,7 @@ class State(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Observed:
-    """What ``observe`` saw.
+    """What ``observe`` saw, made by the word for it.
 
     :ivar detail: for people, one line
     :ivar image: the before-image to be journaled (with BEFORE), JSON types,
@@ -57,46 +59,91 @@ class Observed:
     detail: str = ''
     image: JSON = dataclasses.field(default_factory=dict)
 
+    @classmethod
+    def before(cls, image: JSON | None = None, detail: str = '') -> Observed:
+        """It may be applied. Of an item that was begun the image stays."""
+        return cls(State.BEFORE, detail, image or {})
 
-@dataclasses.dataclass(frozen=True)
-class Past:
-    """What the journal knows of an item that was begun before.
+    @classmethod
+    def underway(cls, detail: str) -> Observed:
+        return cls(State.UNDERWAY, detail)
 
-    :ivar image: the before-image
-    :ivar notes: what ``Context.note`` kept (such as the request id)
-    """
+    @classmethod
+    def after(cls, detail: str = '') -> Observed:
+        return cls(State.AFTER, detail)
 
-    image: JSON
-    notes: JSON
+    @classmethod
+    def neither(cls, detail: str) -> Observed:
+        """:param detail: what it is now"""
+        return cls(State.NEITHER, detail)
 
-
-class Context(Protocol):
-    """What the runner hands to every call of a change."""
-
-    #: nova_recovery.cloud.cloud.Cloud; the engine never looks inside.
-    cloud: Any
-    run_id: str
-    #: 'nova-recovery run=… by=…': what a claim in the cloud says.
-    marker: str
-    #: An operator said that it shall be sent although it may have been
-    #: before: what was asked for so far counts for nothing.
-    again: bool
-    #: Set when the operator pressed Ctrl-C: a wait may end early with
-    #: ``Interrupted``; a send in flight is finished.
-    stopping: threading.Event
-
-    def note(self, **values: Any) -> None:
-        """Keep something about this item in the journal, durably."""
-
-    def progress(self, text: str) -> None:
-        """Show where a long item is."""
+    @classmethod
+    def unknown(cls, detail: str) -> Observed:
+        """:param detail: why it can't be known"""
+        return cls(State.UNKNOWN, detail)
 
 
 class Interrupted(Exception):
     """A wait was given up because the operator stopped the run."""
 
 
-class Change(Protocol):
+@dataclasses.dataclass
+class At(Generic[Cloud]):
+    """Where a change is: the item, the cloud, and what the journal has.
+
+    The one argument of all that a change does.
+
+    :ivar marker: ``nova-recovery run=… by=…``: what a claim in the cloud says
+    :ivar begun: an intent is in the journal: it may have been sent
+    :ivar image: the before-image; empty until it is begun
+    :ivar notes: what ``note`` kept (such as the request id)
+    :ivar again: an operator said that it shall be sent although it may have
+        been before: what was asked for so far counts for nothing
+    :ivar stopping: set when the operator pressed Ctrl-C
+    """
+
+    item: Item
+    cloud: Cloud
+    run_id: str
+    marker: str
+    begun: bool = False
+    image: JSON = dataclasses.field(default_factory=dict)
+    notes: JSON = dataclasses.field(default_factory=dict)
+    again: bool = False
+    stopping: threading.Event = dataclasses.field(
+        default_factory=threading.Event
+    )
+    #: where notes are kept, and progress is shown
+    keep: Callable[[JSON], None] = lambda notes: None
+    show: Callable[[str], None] = lambda text: None
+
+    @property
+    def data(self) -> JSON:
+        """The item's."""
+        return self.item.data
+
+    def note(self, **values: Any) -> None:
+        """Keep something about this item in the journal, durably."""
+        self.notes.update(values)
+        self.keep(self.notes)
+
+    def progress(self, text: str) -> None:
+        """Show where a long item is."""
+        self.show(text)
+
+    def wait(self, seconds: float) -> None:
+        """Let some time pass between two looks.
+
+        A send in flight is finished first: nothing waits in the middle of
+        one.
+
+        :raises Interrupted: the operator doesn't want to wait
+        """
+        if self.stopping.wait(seconds):
+            raise Interrupted
+
+
+class Change(Protocol[Cloud]):
     """One kind of change. Has no state; all methods may run in any thread."""
 
     kind: str
@@ -107,15 +154,10 @@ class Change(Protocol):
     def describe(self, item: Item) -> list[str]:
         """The change for people, ``~ host  a -> b``, one line a thing."""
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        """How things stand. ``past`` is None before the first intent.
+    def observe(self, at: At[Cloud]) -> Observed:
+        """How things stand. Never writes."""
 
-        Never writes.
-        """
-
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
+    def apply(self, at: At[Cloud]) -> str:
         """Do it; return one line on what came of it.
 
         :raises Conflict: it is no longer as observed; nothing was changed
@@ -123,14 +165,14 @@ class Change(Protocol):
         :raises OutcomeUnknown: sent, no answer: the runner observes again
         """
 
-    def follow(self, item: Item, context: Context, past: Past) -> str:
+    def follow(self, at: At[Cloud]) -> str:
         """Wait for the end of what ``apply`` began; return one line.
 
         Called after ``apply`` and for UNDERWAY. A change that is over with
         ``apply`` returns ``''`` at once.
         """
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
+    def revert(self, at: At[Cloud]) -> str:
         """Bring the before-image back by compare-and-set; one line.
 
         Must be repeatable: reverting what is reverted, what was stopped
@@ -149,7 +191,7 @@ class Change(Protocol):
 
 
 #: kind -> Change; filled by nova_recovery.changes.
-Registry = dict[str, Change]
+Registry = dict[str, Change[Any]]
 Guard = Callable[[Item], None]
 
 

@@ -135,7 +135,7 @@ class _WayBack(Attempt):
         self._all.writer.write(self._record.number, state=states.REVERTING)
         self._ask_guard()
         self._state = states.REVERTING
-        detail = self._change.revert(self._item, self, self._past())
+        detail = self._change.revert(self._at)
         return Result(states.REVERTED, detail)
 
     def _after(self, error: Exception) -> str:

@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from nova_recovery.changes.base import BaseChange
-from nova_recovery.engine.change import Context, JSON, Observed, Past, State
+from nova_recovery.engine.change import At, Observed
 from nova_recovery.engine.journal import Journal
 from nova_recovery.engine.plan import Item, Plan, Step
 from nova_recovery.engine.progress import PlainReporter
@@ -28,13 +28,13 @@ class NoOp(BaseChange):
     kind = 'no-op'
     image = {'row': secrets.token_hex(1000)}
 
-    def observe(self, item: Item, context: Context, past: Any) -> Observed:
-        return Observed(State.BEFORE, image=self.image)
+    def observe(self, at: At[Any]) -> Observed:
+        return Observed.before(self.image)
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
+    def apply(self, at: At[Any]) -> str:
         return 'nothing'
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
+    def revert(self, at: At[Any]) -> str:
         return 'nothing'
 
 

@@ -135,10 +135,10 @@ class TestLost(JournalTestCase):
             )
         )
 
-        def apply(item: Any, context: Any, image: Any) -> str:
-            if item.subject in ('s:10', 's:30', 's:50'):
+        def apply(at: Any) -> str:
+            if at.item.subject in ('s:10', 's:30', 's:50'):
                 self.cut()
-            return Set().apply(item, context, image)
+            return Set().apply(at)
 
         self.site.scripted.script['apply'] = apply
         self.assertEqual({'done': 60}, self.site.run(run_id).counts)

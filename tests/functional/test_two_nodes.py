@@ -21,12 +21,14 @@ from nova_recovery.changes.record import MoveRecord
 from nova_recovery.cloud.db.cells import Cell
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import CellDatabase, Databases
+from nova_recovery.engine.change import At
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import ClaimLost, Conflict, RecoveryError
 from tests.base import TestCase
 from tests.cloud import galera, process
 from tests.cloud.galera import Galera
 from tests.cloud.mariadb import MariaDB
+from tests.unit.at import at
 
 SCHEMA = pathlib.Path(__file__).parents[1] / 'schemas' / 'nova34-nova.sql'
 ROUNDS = 12
@@ -57,14 +59,16 @@ class Meeting(Database):
 
 
 class Operator:
-    """An operator on one node: what a change sees as context and cloud."""
+    """An operator on one node: what a change sees as the cloud."""
 
     def __init__(self, who: str, url: str) -> None:
         self.marker = f'nova-recovery run={who * 8} by={who}@ctl-{who}'
         self.database = Meeting(url)
         cell = Cell('', 'cell1', url)
         self.databases = Databases(None, [CellDatabase(cell, self.database)])
-        self.cloud = self
+
+    def at(self, item: Item, image: dict[str, Any]) -> At[Any]:
+        return at(item, self, image, marker=self.marker)
 
 
 class TestTwoNodes(TestCase):
@@ -171,7 +175,7 @@ class TestTwoNodes(TestCase):
                 'SELECT disabled, disabled_reason FROM services', seen
             )
             winner, error = self.race(
-                lambda operator: change.apply(item, operator, seen),
+                lambda operator: change.apply(operator.at(item, seen)),
                 meet=number % 2 == 0,
             )
             self.assertIsInstance(error, ClaimLost)
@@ -192,7 +196,9 @@ class TestTwoNodes(TestCase):
                 'web', {'cell': 'cell1', 'uuid': uuid},
             )  # fmt: skip
             winner, error = self.race(
-                lambda operator, item=item: change.apply(item, operator, {}),
+                lambda operator, item=item: change.apply(
+                    operator.at(item, {})
+                ),
                 meet=number % 2 == 0,
             )
             self.assertIsInstance(error, ClaimLost)
@@ -217,9 +223,8 @@ class TestTwoNodes(TestCase):
                 targets: dict[str, str] = targets,
             ) -> None:
                 item = _move(uuid, targets[operator.marker])
-                change.apply(
-                    item, operator, {'tombstone': str(uuid_module.uuid4())}
-                )
+                image = {'tombstone': str(uuid_module.uuid4())}
+                change.apply(operator.at(item, image))
 
             winner, error = self.race(move, meet=number % 2 == 0)
             target = targets[winner.marker]

@@ -14,11 +14,12 @@ from nova_recovery.cli.run_undo import UndoRun
 from nova_recovery.cli.volume import CheckVolume
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import CellDatabase, Databases
-from nova_recovery.engine.change import Past, State
+from nova_recovery.engine.change import At, State
 from nova_recovery.exceptions import Conflict
 from nova_recovery.procedures.volumes import assess, attach, read, reset
 from nova_recovery.procedures.volumes.read import Scope
 from tests.functional.volume_rows import ago, uuid, VolumesTestCase
+from tests.unit.at import at
 from tests.unit.cli.programs import Ended, Standalone
 
 #: Not of attachments: cinder's own work, and what failed of it.
@@ -206,13 +207,16 @@ class TestReset(Check):
         (item,) = plan.items()
         return item
 
-    def apply(self, item: Any) -> Past:
-        one = volume_reset.ResetVolume()
-        context: Any = self
-        seen = one.observe(item, context, None)
+    def look(self, item: Any) -> At[Any]:
+        """Where the change is once its before-image is known."""
+        seen = volume_reset.ResetVolume().observe(at(item, self.cloud))
         self.assertEqual(State.BEFORE, seen.state, seen.detail)
-        one.apply(item, context, seen.image)
-        return Past(seen.image, {})
+        return at(item, self.cloud, seen.image)
+
+    def apply(self, item: Any) -> At[Any]:
+        begun = self.look(item)
+        volume_reset.ResetVolume().apply(begun)
+        return begun
 
     def test_there_and_back(self) -> None:
         self.add_server('web', deleted=5)
@@ -229,7 +233,7 @@ class TestReset(Check):
         )  # fmt: skip
         before = self.all_rows()
         item = self.item('data')
-        past = self.apply(item)
+        begun = self.apply(item)
         row = self.row('cinder', 'volumes', id=uuid('data'))
         self.assertEqual(
             ('available', 'detached'), (row['status'], row['attach_status'])
@@ -246,11 +250,9 @@ class TestReset(Check):
             },
         )
         one = volume_reset.ResetVolume()
-        context: Any = self
-        seen = one.observe(item, context, past)
-        self.assertEqual(State.AFTER, seen.state)
-        self.assertEqual('as it was', one.revert(item, context, past))
-        self.assertEqual('already as it was', one.revert(item, context, past))
+        self.assertEqual(State.AFTER, one.observe(begun).state)
+        self.assertEqual('as it was', one.revert(begun))
+        self.assertEqual('already as it was', one.revert(begun))
 
         def steady(rows: Any) -> Any:
             return [
@@ -283,45 +285,41 @@ class TestReset(Check):
         self.add_volume('data')
         item = self.item('data')
         one = volume_reset.ResetVolume()
-        context: Any = self
-        image = one.observe(item, context, None).image
+        begun = self.look(item)
         self.server.sql(
             'vol_cinder',
             "UPDATE volumes SET status = 'error_deleting' WHERE id = %s",
             [uuid('data')],
         )
         before = self.all_rows()
-        self.assertRaises(Conflict, one.apply, item, context, image)
+        self.assertRaises(Conflict, one.apply, begun)
         self.assertEqual(before, self.all_rows())
-        self.assertEqual(State.NEITHER, one.observe(item, context, None).state)
+        self.assertEqual(
+            State.NEITHER, one.observe(at(item, self.cloud)).state
+        )
 
     def test_an_attachment_comes_between_look_and_write(self) -> None:
         """The volume's own row looks as before."""
         self.add_volume('data', 'reserved', 'detached')
         item = self.item('data')
         one = volume_reset.ResetVolume()
-        context: Any = self
-        image = one.observe(item, context, None).image
+        begun = self.look(item)
         self.add_attachment('new', 'data', 'web', attach_status='reserved')
         before = self.all_rows()
-        self.assertRaises(Conflict, one.apply, item, context, image)
+        self.assertRaises(Conflict, one.apply, begun)
         self.assertEqual(before, self.all_rows())
 
     def test_undo_after_somebody_else_attached_it(self) -> None:
         self.add_volume('data')
         item = self.item('data')
-        past = self.apply(item)
+        begun = self.apply(item)
         self.server.sql(
             'vol_cinder',
             "UPDATE volumes SET status = 'reserved' WHERE id = %s",
             [uuid('data')],
         )
         before = self.all_rows()
-        context: Any = self
-        self.assertRaises(
-            Conflict,
-            volume_reset.ResetVolume().revert, item, context, past,
-        )  # fmt: skip
+        self.assertRaises(Conflict, volume_reset.ResetVolume().revert, begun)
         self.assertEqual(before, self.all_rows())
 
 

@@ -8,14 +8,7 @@ import dataclasses
 from typing import Any
 
 from nova_recovery.changes.base import BaseChange
-from nova_recovery.engine.change import (
-    Context,
-    JSON,
-    Observed,
-    Past,
-    Registry,
-    State,
-)
+from nova_recovery.engine.change import At, Observed, Registry, State
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 
 UUID = '3f57699a-e773-4650-a443-b4b37eed5a{:02}'
@@ -86,18 +79,16 @@ class Claim(BaseChange):
 
     kind = 'claim'
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        done = past is not None and past.notes.get('sent')
+    def observe(self, at: At[Any]) -> Observed:
+        done = at.notes.get('sent')
         state = State.AFTER if done else State.BEFORE
         return Observed(state, image={'host': 'np-rcc54'})
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
-        context.note(sent=True)
+    def apply(self, at: At[Any]) -> str:
+        at.note(sent=True)
         return 'claimed'
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
+    def revert(self, at: At[Any]) -> str:
         return 'given back'
 
 
@@ -113,9 +104,9 @@ class Move(Claim):
             '= volume db-data  rbd, not bound to a host',
         ]
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
-        super().apply(item, context, image)
-        return f'moved to {item.data["target"]}'
+    def apply(self, at: At[Any]) -> str:
+        super().apply(at)
+        return f'moved to {at.data["target"]}'
 
 
 REGISTRY: Registry = {one.kind: one for one in (Claim(), Move())}

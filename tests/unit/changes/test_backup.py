@@ -13,7 +13,7 @@ from nova_recovery.changes import backup
 from nova_recovery.changes.backup import CreateBackup
 from nova_recovery.cloud.db import backups
 from nova_recovery.cloud.db.backups import Backup, Inventory, Volume
-from nova_recovery.engine.change import Observed, Past, State
+from nova_recovery.engine.change import At, Observed, State
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import (
     ChangeFailed,
@@ -21,6 +21,7 @@ from nova_recovery.exceptions import (
     OutcomeUnknown,
 )
 from tests.base import TestCase
+from tests.unit.at import at
 
 NOW = datetime.datetime(2026, 5, 4, 12)
 
@@ -32,9 +33,6 @@ class TestBackup(TestCase):
         self.rows: dict[str, dict[str, Any]] = {}
         self.status = 'available'
         self.known: tuple[Backup, ...] = ()
-        self.context = mock.Mock(
-            run_id='r1', stopping=threading.Event(), marker='who'
-        )
         for name, answer in (
             ('of_run', lambda *args: list(self.rows.values())),
             ('state', lambda cinder, uuid: self.rows.get(uuid)),
@@ -80,53 +78,59 @@ class TestBackup(TestCase):
             'one', 'create-backup', 'volume:v', 'v', {**values, **data}
         )
 
-    def look(self, past: Past | None, **data: Any) -> Observed:
-        return CreateBackup().observe(self.item(**data), self.context, past)
+    def at(self, notes: dict[str, str] | None = None, **data: Any) -> At[Any]:
+        """Where one is that was begun."""
+        return at(self.item(**data), image={'known': []}, notes=notes)
+
+    def first_look(self, **data: Any) -> Observed:
+        return CreateBackup().observe(at(self.item(**data)))
+
+    def look(self, begun: At[Any]) -> Observed:
+        return CreateBackup().observe(begun)
 
     def follow(self, notes: dict[str, str], **data: Any) -> str:
-        past = Past({'known': []}, notes)
-        return CreateBackup().follow(self.item(**data), self.context, past)
+        return CreateBackup().follow(self.at(notes, **data))
 
     # before it is sent
 
     def test_what_is_there_already_is_not_ours(self) -> None:
         self.add('earlier', 'error')
-        seen = self.look(None)
+        seen = self.first_look()
         self.assertIs(State.BEFORE, seen.state)
-        past = Past(seen.image, {})
-        self.assertIs(State.BEFORE, self.look(past).state)
+        begun = at(self.item(), image=seen.image)
+        self.assertIs(State.BEFORE, self.look(begun).state)
         self.add('new', 'available')
-        seen = self.look(past)
+        seen = self.look(begun)
         self.assertIs(State.AFTER, seen.state)
         self.assertEqual('backup new', seen.detail)
 
     def test_only_in_a_state_that_was_agreed_to(self) -> None:
         self.status = 'in-use'
-        self.assertIs(State.NEITHER, self.look(None).state)
-        self.assertIs(State.BEFORE, self.look(None, force=True).state)
+        self.assertIs(State.NEITHER, self.first_look().state)
+        self.assertIs(State.BEFORE, self.first_look(force=True).state)
         self.status = 'backing-up'
-        self.assertIs(State.NEITHER, self.look(None, force=True).state)
+        self.assertIs(State.NEITHER, self.first_look(force=True).state)
 
     def test_not_where_somebody_was_quicker(self) -> None:
         self.known = (self.good('theirs'),)
-        self.assertIs(State.AFTER, self.look(None).state)
-        self.assertIs(State.BEFORE, self.look(None, newest='theirs').state)
+        self.assertIs(State.AFTER, self.first_look().state)
+        self.assertIs(State.BEFORE, self.first_look(newest='theirs').state)
 
     def test_not_on_what_broke_since_the_plan(self) -> None:
         full = self.good('full')
         self.known = (full,)
         on_it = {'base': 'full', 'newest': 'full'}
-        self.assertIs(State.BEFORE, self.look(None, **on_it).state)
+        self.assertIs(State.BEFORE, self.first_look(**on_it).state)
         for known in ((), (self.good('full', status='error_deleting'),)):
             self.known = known
-            seen = self.look(None, **on_it)
+            seen = self.first_look(**on_it)
             self.assertIs(State.NEITHER, seen.state)
             self.assertIn('no longer good', seen.detail)
 
     # after it was sent, perhaps
 
     def test_what_became_of_it(self) -> None:
-        past = Past({'known': []}, {'backup': 'b'})
+        begun = self.at({'backup': 'b'})
         for status, state in (
             ('creating', State.UNDERWAY),
             ('available', State.AFTER),
@@ -135,24 +139,22 @@ class TestBackup(TestCase):
             ('deleting', State.NEITHER),
         ):
             self.add('b', status, 'no room')
-            self.assertIs(state, self.look(past).state, status)
+            self.assertIs(state, self.look(begun).state, status)
         self.add('b', 'error', 'no room')
-        self.assertIn('no room', self.look(past).detail)
+        self.assertIn('no room', self.look(begun).detail)
         self.rows.clear()
-        self.assertIn('was deleted', self.look(past).detail)
+        self.assertIn('was deleted', self.look(begun).detail)
 
     def test_an_api_that_died_half_way(self) -> None:
         """The volume is marked and there is no backup: nobody may know."""
-        past = Past({'known': []}, {})
         self.status = 'backing-up'
-        self.assertIs(State.UNKNOWN, self.look(past).state)
+        self.assertIs(State.UNKNOWN, self.look(self.at()).state)
 
     def test_waits_while_it_may_still_arrive(self) -> None:
-        past = Past({'known': []}, {})
         late = threading.Timer(0.1, self.add, ['ours', 'creating'])
         late.start()
         self.addCleanup(late.join)
-        self.assertIs(State.UNDERWAY, self.look(past, settle=5).state)
+        self.assertIs(State.UNDERWAY, self.look(self.at(settle=5)).state)
 
     def test_follow_reads_from_a_node_that_is_behind(self) -> None:
         late = threading.Timer(0.1, self.add, ['b', 'available'])
@@ -171,14 +173,9 @@ class TestBackup(TestCase):
         )  # fmt: skip
 
     def test_no_backup_is_ever_deleted(self) -> None:
-        past = Past({'known': []}, {'backup': 'b'})
         kind = CreateBackup()
-        self.assertEqual(
-            'there is no backup', kind.revert(self.item(), self.context, past)
-        )
+        begun = self.at({'backup': 'b'})
+        self.assertEqual('there is no backup', kind.revert(begun))
         self.add('b', 'available')
-        refused = self.assertRaises(
-            NotRevertible,
-            kind.revert, self.item(), self.context, past,
-        )  # fmt: skip
+        refused = self.assertRaises(NotRevertible, kind.revert, begun)
         self.assertIn('openstack volume backup delete b', str(refused))

@@ -14,6 +14,7 @@ from nova_recovery.engine.change import Interrupted, State
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import ChangeFailed
 from tests.base import TestCase
+from tests.unit.at import at
 
 TEXTS = pathlib.Path(__file__).with_name('consoles')
 KERNEL = '[    0.000000] Linux version 6.1.0-18-amd64\n'
@@ -114,9 +115,10 @@ class WatchBootTest(TestCase):
         super().setUp()
         self.now = 0.0
         self.log: list[tuple[float, str | None]] = []
-        self.context = mock.Mock(stopping=mock.Mock(spec=threading.Event))
-        self.context.stopping.wait.side_effect = self.wait
-        self.context.cloud.compute.console.side_effect = self.console
+        self.stopping = mock.Mock(spec=threading.Event)
+        self.stopping.wait.side_effect = self.wait
+        self.cloud = mock.Mock()
+        self.cloud.compute.console.side_effect = self.console
         patch = mock.patch('time.monotonic', lambda: self.now)
         patch.start()
         self.addCleanup(patch.stop)
@@ -127,7 +129,7 @@ class WatchBootTest(TestCase):
 
     def console(self, uuid: str, lines: int) -> str | None:
         """What was on it at this time."""
-        return [text for at, text in self.log if at <= self.now][-1]
+        return [text for when, text in self.log if when <= self.now][-1]
 
     def watch(
         self, *log: tuple[float, str | None], seconds: int = 120, **data: int
@@ -138,9 +140,9 @@ class WatchBootTest(TestCase):
             {'uuid': 'u1', 'host': 'h', 'seconds': seconds, **data},
         )  # fmt: skip
         watching = WatchBoot()
-        seen = watching.observe(item, self.context, None)
-        self.assertIs(State.BEFORE, seen.state)
-        return watching.apply(item, self.context, {})
+        where = at(item, self.cloud, stopping=self.stopping)
+        self.assertIs(State.BEFORE, watching.observe(where).state)
+        return watching.apply(where)
 
     def watch_fails(self, *log: tuple[float, str | None], **more: Any) -> str:
         return str(self.assertRaises(ChangeFailed, self.watch, *log, **more))
@@ -213,5 +215,5 @@ class WatchBootTest(TestCase):
         self.assertEqual(0, self.now)
 
     def test_an_operator_who_stops_is_not_kept_waiting(self) -> None:
-        self.context.stopping.wait.side_effect = lambda seconds: True
+        self.stopping.wait.side_effect = lambda seconds: True
         self.assertRaises(Interrupted, self.watch, (0, KERNEL))

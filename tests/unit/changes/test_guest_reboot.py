@@ -10,13 +10,14 @@ from unittest import mock
 
 from nova_recovery.changes import guest_reboot
 from nova_recovery.changes.guest_reboot import RebootGuest
-from nova_recovery.engine.change import Interrupted, Observed, Past, State
+from nova_recovery.engine.change import At, Interrupted, Observed, State
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import ChangeFailed, OutcomeUnknown
 from nova_recovery.guests import boot, ssh
 from nova_recovery.guests.boot import Boot, NoAnswer
 from nova_recovery.guests.ssh import Said, Way
 from tests.base import TestCase
+from tests.unit.at import at
 
 UUID = '3f57699a-e773-4650-a443-b4b37eed5a06'
 OLD = Boot('old', UUID)
@@ -43,7 +44,7 @@ class RebootTestCase(TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.change = RebootGuest()
-        self.context = mock.Mock(stopping=threading.Event())
+        self.stopping = threading.Event()
         for target, name, answer in (
             (guest_reboot, 'POLL', 0.01),
             (guest_reboot, 'SELDOM', 0.01),
@@ -71,13 +72,22 @@ class RebootTestCase(TestCase):
         return self.said
 
     def observe(
-        self, *answers: Boot | NoAnswer, past: Past | None = None, **data: Any
+        self,
+        *answers: Boot | NoAnswer,
+        notes: dict[str, Any] | None = None,
+        **data: Any,
     ) -> Observed:
+        """:param notes: what was kept of one that is begun"""
         self.answers = list(answers)
-        return self.change.observe(item(**data), self.context, past)
+        where = at(item(**data), stopping=self.stopping)
+        if notes is not None:
+            where = self.begun(notes, **data)
+        return self.change.observe(where)
 
-    def past(self, **notes: Any) -> Past:
-        return Past({'boot_id': 'old'}, notes)
+    def begun(
+        self, notes: dict[str, Any] | None = None, **data: Any
+    ) -> At[Any]:
+        return at(item(**data), image={'boot_id': 'old'}, notes=notes)
 
 
 class TestFirstLook(RebootTestCase):
@@ -119,20 +129,20 @@ class TestFirstLook(RebootTestCase):
         self.assertIs(State.UNDERWAY, self.observe(STOPPING).state)
 
     def test_the_operator_need_not_wait(self) -> None:
-        self.context.stopping.set()
+        self.stopping.set()
         self.assertRaises(Interrupted, self.observe, SILENT, reach=60)
 
 
 class TestAfterACrash(RebootTestCase):
     def test_another_boot_is_done(self) -> None:
-        seen = self.observe(NEW, past=self.past())
+        seen = self.observe(NEW, notes={})
         self.assertEqual(
             (State.AFTER, 'rebooted: boot old -> new'),
             (seen.state, seen.detail),
         )
 
     def test_the_same_boot_that_stays_may_be_told(self) -> None:
-        seen = self.observe(OLD, past=self.past())
+        seen = self.observe(OLD, notes={})
         self.assertEqual(
             (State.BEFORE, {'boot_id': 'old'}), (seen.state, seen.image)
         )
@@ -143,32 +153,33 @@ class TestAfterACrash(RebootTestCase):
             (STOPPING, State.UNDERWAY),
             (SILENT, State.UNDERWAY),
         ):
-            seen = self.observe(OLD, OLD, next_, past=self.past(), settle=5)
+            seen = self.observe(OLD, OLD, next_, notes={}, settle=5)
             self.assertIs(state, seen.state)
 
     def test_what_it_agreed_to_and_did_not_do_is_for_a_person(self) -> None:
-        seen = self.observe(OLD, past=self.past(accepted=True))
+        seen = self.observe(OLD, notes={'accepted': True})
         self.assertIs(State.NEITHER, seen.state)
         self.assertIn('--again web=REASON', seen.detail)
 
     def test_another_machine_proves_nothing(self) -> None:
-        seen = self.observe(STRANGER, past=self.past())
+        seen = self.observe(STRANGER, notes={})
         self.assertIs(State.UNKNOWN, seen.state)
 
 
 class TestSending(RebootTestCase):
     def apply(self, *said: Any, **more: Any) -> str:
         self.said = Said(*said, **more)
-        return self.change.apply(item(), self.context, {'boot_id': 'old'})
+        self.at = self.begun()
+        return self.change.apply(self.at)
 
     def test_it_names_the_boot_that_it_is_for(self) -> None:
         self.assertEqual('told to reboot (boot old)', self.apply(0))
         self.assertEqual(['old'], self.sent)
-        self.context.note.assert_called_once_with(accepted=True)
+        self.assertEqual({'accepted': True}, self.at.notes)
 
     def test_another_boot_by_now(self) -> None:
         self.assertIn('by somebody else', self.apply(boot.OTHER_BOOT))
-        self.context.note.assert_not_called()
+        self.assertEqual({}, self.at.notes)
 
     def test_a_refusal_is_no_reboot(self) -> None:
         error = self.assertRaises(
@@ -187,7 +198,7 @@ class TestSending(RebootTestCase):
 class TestFollowing(RebootTestCase):
     def follow(self, *answers: Boot | NoAnswer, **data: Any) -> str:
         self.answers = list(answers)
-        return self.change.follow(item(**data), self.context, self.past())
+        return self.change.follow(self.begun(**data))
 
     def test_until_it_is_another_boot(self) -> None:
         self.assertEqual(

@@ -13,7 +13,7 @@ from nova_recovery.changes.reconnect import ReconnectVolume
 from nova_recovery.changes.volume_detach import DropAttachment
 from nova_recovery.changes.volume_recreate import RecreateAttachment
 from nova_recovery.cloud.api.network import Port
-from nova_recovery.engine.change import Observed, Past, State
+from nova_recovery.engine.change import Observed, State
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import (
     ApiUnavailable,
@@ -25,6 +25,7 @@ from nova_recovery.exceptions import (
     RecoveryError,
 )
 from tests.base import TestCase
+from tests.unit.at import at
 
 
 def item(kind: str, **data: Any) -> Item:
@@ -54,10 +55,10 @@ class TestPort(TestCase):
             host='np-rcc54', vnic_type='normal', vif_type='ovs', status='DOWN',
             profile={}, addresses=(), has_resources=False,
         )  # fmt: skip
-        self.context = mock.Mock()
-        cloud = self.context.cloud.network
-        cloud.port.side_effect = lambda uuid: self.port
-        cloud.bind.side_effect = self.bind
+        self.cloud = mock.Mock()
+        network = self.cloud.network
+        network.port.side_effect = lambda uuid: self.port
+        network.bind.side_effect = self.bind
         self.server = park(self)
 
     def bind(self, port: Any, host: str, *others: Any) -> None:
@@ -70,27 +71,20 @@ class TestPort(TestCase):
 
     def test_one_that_could_not_be_bound_goes_back_to_its_host(self) -> None:
         binding = port.BindPort()
-        seen = binding.observe(self.ITEM, self.context, None)
-        error = self.assertRaises(
-            RecoveryError,
-            binding.apply, self.ITEM, self.context, seen.image,
-        )  # fmt: skip
+        seen = binding.observe(at(self.ITEM, self.cloud))
+        begun = at(self.ITEM, self.cloud, seen.image)
+        error = self.assertRaises(RecoveryError, binding.apply, begun)
         # that would forget the image: something was changed
         self.assertNotIsInstance(error, ChangeFailed)
-        past = Past(seen.image, {})
-        again = binding.observe(self.ITEM, self.context, past)
-        self.assertIs(State.BEFORE, again.state)
-        binding.revert(self.ITEM, self.context, past)
+        self.assertIs(State.BEFORE, binding.observe(begun).state)
+        binding.revert(begun)
         self.assertEqual('np-rcc54', self.port.host)
 
     def test_a_guest_that_somebody_started_keeps_its_port(self) -> None:
-        past = Past({'host': 'np-rcc54'}, {})
+        begun = at(self.ITEM, self.cloud, {'host': 'np-rcc54'})
         self.port = dataclasses.replace(self.port, host='np-rcc46')
         self.server['vm_state'] = 'active'
-        self.assertRaises(
-            Conflict,
-            port.BindPort().revert, self.ITEM, self.context, past,
-        )  # fmt: skip
+        self.assertRaises(Conflict, port.BindPort().revert, begun)
         self.assertEqual('np-rcc46', self.port.host)
 
 
@@ -104,8 +98,8 @@ class VolumesTest(TestCase):
             'connection_info': '{}',
         }
         self.attached = {'old': 'attached'}
-        self.context = mock.Mock()
-        self.volume = self.context.cloud.volume
+        self.cloud = mock.Mock()
+        self.volume = self.cloud.volume
         self.volume.attachments.side_effect = lambda volume: [
             {'id': one, 'instance': 'u1'} for one in self.attached
         ]
@@ -133,7 +127,7 @@ class VolumesTest(TestCase):
             raise NotFound(uuid)
         return {'status': self.attached[uuid]}
 
-    def write(self, item: Any, context: Any, seen: Any, values: Any) -> None:
+    def write(self, at: Any, seen: Any, values: Any) -> None:
         if self.mapping['attachment_id'] != seen['attachment_id']:
             raise Conflict('the mapping is another by now')
         self.mapping.update(values)
@@ -159,15 +153,15 @@ class TestVolumes(VolumesTest):
             device='/dev/vdb', mode='rw', source='np-rcc54',
             source_connector={'host': 'np-rcc54'},
         )  # fmt: skip
-        past = Past({'known': []}, {})
         patch = mock.patch.object(reconnect, '_connected', return_value=False)
         patch.start()
         self.addCleanup(patch.stop)
         server['vm_state'] = 'active'
         self.assertRaises(
             Conflict,
-            ReconnectVolume().revert, wanted, self.context, past,
-        )  # fmt: skip
+            ReconnectVolume().revert,
+            at(wanted, self.cloud, {'known': []}),
+        )
         self.assertEqual(['new'], list(self.attached))
 
     def test_a_conflict_in_the_middle_is_no_no(self) -> None:
@@ -185,8 +179,8 @@ class TestVolumes(VolumesTest):
         self.assertRaises(
             OutcomeUnknown,
             ReconnectVolume().apply,
-            wanted, self.context, {'known': []},
-        )  # fmt: skip
+            at(wanted, self.cloud, {'known': []}),
+        )
         # for the old one is gone
         self.assertNotIn('old', self.attached)
 
@@ -197,25 +191,19 @@ class TestVolumes(VolumesTest):
             remove=['old'],
         )  # fmt: skip
         way_back = RecreateAttachment()
-        past = Past({}, {})
-        way_back.revert(wanted, self.context, past)
+        begun = at(wanted, self.cloud, {})
+        way_back.revert(begun)
         self.assertEqual(['old'], list(self.attached))
         self.mapping['attachment_id'] = 'new'
-        self.assertRaises(
-            NotRevertible,
-            way_back.revert, wanted, self.context, past,
-        )  # fmt: skip
+        self.assertRaises(NotRevertible, way_back.revert, begun)
 
     def test_an_attachment_that_is_still_there_was_not_dropped(self) -> None:
         wanted = item('drop-attachment', volume='v1', attachment='old')
         way_back = DropAttachment()
-        past = Past({}, {})
-        way_back.revert(wanted, self.context, past)
+        begun = at(wanted, self.cloud, {})
+        way_back.revert(begun)
         del self.attached['old']
-        self.assertRaises(
-            NotRevertible,
-            way_back.revert, wanted, self.context, past,
-        )  # fmt: skip
+        self.assertRaises(NotRevertible, way_back.revert, begun)
 
 
 class TestGuest(VolumesTest):
@@ -224,7 +212,7 @@ class TestGuest(VolumesTest):
     def setUp(self) -> None:
         super().setUp()
         self.server = park(self)
-        self.compute = self.context.cloud.compute
+        self.compute = self.cloud.compute
         self.compute.service.return_value = {'state': 'up'}
         self.compute.runs.return_value = True
         self.host: str | None = 'np-rcc46'
@@ -243,15 +231,15 @@ class TestGuest(VolumesTest):
             one.host = self.host
         return found
 
-    def both(self, past: Past | None = None) -> list[Observed]:
+    def both(self, image: dict[str, Any] | None = None) -> list[Observed]:
         return [
-            DropAttachment().observe(self.drop, self.context, past),
-            RecreateAttachment().observe(self.anew, self.context, past),
+            DropAttachment().observe(at(self.drop, self.cloud, image)),
+            RecreateAttachment().observe(at(self.anew, self.cloud, image)),
         ]
 
     def assert_state(self, state: State) -> None:
-        for past in (None, Past({}, {})):
-            for seen in self.both(past):
+        for image in (None, {}):
+            for seen in self.both(image):
                 self.assertIs(state, seen.state, seen.detail)
 
     def test_it_runs(self) -> None:

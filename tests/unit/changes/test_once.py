@@ -11,10 +11,11 @@ from unittest import mock
 from nova_recovery.changes import history, once
 from nova_recovery.changes.once import SentOnce
 from nova_recovery.changes.reboot import RebootServer, StartServer
-from nova_recovery.engine.change import Observed, Past, State
+from nova_recovery.engine.change import Observed, State
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import OutcomeUnknown
 from tests.base import TestCase
+from tests.unit.at import at
 
 ACTIVE = {'host': 'np-rcc54', 'vm_state': 'active', 'task_state': None}
 STOPPED = {**ACTIVE, 'vm_state': 'stopped'}
@@ -31,9 +32,9 @@ class TestReady(TestCase):
     def test_not_on_another_host_than_planned(self) -> None:
         for kind, row in ((RebootServer(), ACTIVE), (StartServer(), STOPPED)):
             for key in ('host', 'target'):
-                there = kind.ready(row, item(**{key: 'np-rcc54'}))
+                there = kind.ready(at(item(**{key: 'np-rcc54'})), row)
                 self.assertIs(State.BEFORE, there.state)
-                moved = kind.ready(row, item(**{key: 'np-rcc46'}))
+                moved = kind.ready(at(item(**{key: 'np-rcc46'})), row)
                 self.assertIs(State.NEITHER, moved.state)
                 self.assertIn('np-rcc54', moved.detail)
 
@@ -42,15 +43,12 @@ class TestRow(TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.rows: list[dict[str, Any]] = []
-        self.context = mock.Mock(stopping=threading.Event())
         self.patch(once, 'POLL', 0.01)
         self.patch(history, 'actions', lambda *args: list(self.rows))
         self.patch(
             SentOnce,
             'standing',
-            lambda change_, item, context, past, action: Observed(
-                State.AFTER, action['request_id']
-            ),
+            lambda change, at, action: Observed.after(action['request_id']),
         )
 
     def patch(self, where: Any, name: str, answer: Any) -> None:
@@ -65,8 +63,9 @@ class TestRow(TestCase):
         )
 
     def follow(self, **notes: str) -> str:
-        past = Past({'known': ['r0']}, notes)
-        return RebootServer().follow(item(), self.context, past)
+        return RebootServer().follow(
+            at(item(), image={'known': ['r0']}, notes=notes)
+        )
 
     def test_the_one_that_nova_answered_with(self) -> None:
         self.add('r0')
@@ -83,11 +82,10 @@ class TestRow(TestCase):
         self.assertEqual('r1', self.follow(request_id='of no row'))
 
     def first_look(self, again: bool = False, **data: Any) -> Any:
-        self.context.again = again
         row = {**ACTIVE, 'power_state': 1}
         self.patch(once.cell, 'server_row', lambda *args: row)
         self.patch(history, 'newest', lambda *args: 0)
-        return RebootServer().observe(item(**data), self.context, None)
+        return RebootServer().observe(at(item(**data), again=again))
 
     def test_not_after_a_reboot_since_the_plan(self) -> None:
         """By an older copy of the run, carried out on another machine."""
@@ -116,9 +114,8 @@ class TestRow(TestCase):
         self.assertEqual('ours', self.follow(request_id='ours'))
 
     def test_but_is_not_waited_for_without_end(self) -> None:
-        past = Past({'known': []}, {})
         self.assertRaises(
             OutcomeUnknown,
             RebootServer().follow,
-            item(settle=0), self.context, past,
-        )  # fmt: skip
+            at(item(settle=0), image={'known': []}),
+        )

@@ -10,10 +10,10 @@ from unittest import mock
 import sqlalchemy as sa
 
 from nova_recovery.changes.record import MoveRecord
-from nova_recovery.engine.change import Past
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import Conflict
 from tests.base import TestCase
+from tests.unit.at import at
 from tests.unit.changes import test_sql
 from tests.unit.changes.test_sql import Schema
 
@@ -80,24 +80,21 @@ class TestWayBack(TestCase):
         self.cell.add(
             'instances', id=1, uuid=test_sql.UUID, deleted=0, **BEFORE
         )
-        self.context = mock.Mock()
-        self.context.cloud.databases.cell.return_value = self.cell
+        cloud = mock.Mock()
+        cloud.databases.cell.return_value = self.cell
         self.move = MoveRecord()
-        seen = self.move.observe(ITEM, self.context, None)
-        self.past = Past(seen.image, {})
-        self.move.apply(ITEM, self.context, seen.image)
+        seen = self.move.observe(at(ITEM, cloud))
+        self.at = at(ITEM, cloud, seen.image)
+        self.move.apply(self.at)
         self.assertEqual('np-rcc46', self.cell.server()['host'])
 
     def test_after_the_power_sync_of_the_target(self) -> None:
         # there is no guest: its power state is unknown
         self.cell.set(power_state=0)
-        self.move.revert(ITEM, self.context, self.past)
+        self.move.revert(self.at)
         server = self.cell.server()
         self.assertEqual(BEFORE, {name: server[name] for name in BEFORE})
 
     def test_not_after_somebody_started_it(self) -> None:
         self.cell.set(power_state=1, vm_state='active')
-        self.assertRaises(
-            Conflict,
-            self.move.revert, ITEM, self.context, self.past,
-        )  # fmt: skip
+        self.assertRaises(Conflict, self.move.revert, self.at)

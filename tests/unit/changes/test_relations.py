@@ -11,10 +11,11 @@ from typing import Any
 import fixtures
 
 from nova_recovery.changes.relations import RecordRelations
-from nova_recovery.engine.change import Past, State
+from nova_recovery.engine.change import At, State
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import ChangeFailed
 from tests.base import TestCase
+from tests.unit.at import at
 from tests.unit.snapshot import files
 
 ITEM = Item(
@@ -43,12 +44,7 @@ class RecordRelationsTest(TestCase):
         conf = types.SimpleNamespace(
             snapshot=types.SimpleNamespace(directory=str(self.folder / 's'))
         )
-        self.context: Any = types.SimpleNamespace(
-            cloud=types.SimpleNamespace(conf=conf),
-            run_id='1a2b3c4d',
-            note=self.notes.update,
-            progress=lambda text: None,
-        )
+        self.cloud = types.SimpleNamespace(conf=conf)
         self.useFixture(
             fixtures.MonkeyPatch(
                 'nova_recovery.snapshot.taking.take', self.take
@@ -72,12 +68,15 @@ class RecordRelationsTest(TestCase):
         return files.write(request.path, rows, unknown=self.unknown)
 
     def observed(self) -> State:
-        past = Past({}, self.notes) if self.notes else None
-        return self.change.observe(ITEM, self.context, past).state
+        return self.change.observe(self.at()).state
+
+    def at(self) -> At[Any]:
+        image: dict[str, Any] | None = {} if self.notes else None
+        return at(ITEM, self.cloud, image, self.notes)
 
     def test_a_snapshot_and_its_map_beside_it(self) -> None:
         self.assertIs(State.BEFORE, self.observed())
-        self.change.apply(ITEM, self.context, {})
+        self.change.apply(self.at())
         snapshot = self.folder / 's' / 'disaster-1a2b3c4d.snapshot'
         map_file = self.folder / 's' / 'disaster-1a2b3c4d.map'
         self.assertEqual(str(snapshot), self.notes['snapshot'])
@@ -92,28 +91,25 @@ class RecordRelationsTest(TestCase):
         self.assertIs(State.AFTER, self.observed())
 
     def test_a_run_that_was_killed_takes_no_second_one(self) -> None:
-        self.change.apply(ITEM, self.context, {})
-        self.change.apply(ITEM, self.context, {})
+        self.change.apply(self.at())
+        self.change.apply(self.at())
         self.assertEqual(1, self.taken)
 
     def test_a_record_that_is_gone_is_made_again(self) -> None:
-        self.change.apply(ITEM, self.context, {})
+        self.change.apply(self.at())
         pathlib.Path(self.notes['map']).unlink()
         self.assertIs(State.BEFORE, self.observed())
 
     def test_a_record_with_a_hole_is_none(self) -> None:
         self.unknown = ['devices']
-        error = self.assertRaises(
-            ChangeFailed, self.change.apply, ITEM, self.context, {}
-        )
+        error = self.assertRaises(ChangeFailed, self.change.apply, self.at())
         self.assertIn('devices of cell:cell1', str(error))
         self.assertEqual({}, self.notes)
         self.unknown = []
-        self.change.apply(ITEM, self.context, {})
+        self.change.apply(self.at())
         self.assertEqual(2, self.taken)
 
     def test_the_record_stays_when_the_rest_is_taken_back(self) -> None:
-        self.change.apply(ITEM, self.context, {})
-        past = Past({}, self.notes)
-        self.change.revert(ITEM, self.context, past)
+        self.change.apply(self.at())
+        self.change.revert(self.at())
         self.assertTrue(pathlib.Path(self.notes['snapshot']).exists())

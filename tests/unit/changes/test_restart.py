@@ -26,6 +26,7 @@ from nova_recovery.exceptions import (
     OutcomeUnknown,
 )
 from tests.base import TestCase
+from tests.unit.at import at
 from tests.unit.changes.test_record import Memory
 from tests.unit.engine import world
 
@@ -420,8 +421,5 @@ class TestOurs(RestartTest):
     def test_it_has_no_way_back(self) -> None:
         self.check('done', '', ['reboot'])
         change = RestartServer()
-        error = self.assertRaises(
-            NotRevertible,
-            change.revert, mock.Mock(data={'uuid': 'u1'}), None, None,
-        )  # fmt: skip
+        error = self.assertRaises(NotRevertible, change.revert, at(self.item))
         self.assertIn('openstack server stop', str(error))

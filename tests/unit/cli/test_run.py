@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import fixtures
 
 from nova_recovery import exit_codes
-from nova_recovery.engine.change import Context, JSON, Past
+from nova_recovery.engine.change import At
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import ChangeFailed, ClaimLost, Conflict
 from tests.unit import plans
@@ -24,18 +25,18 @@ class Stubborn(Move):
     stays: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
 
-    def apply(self, item: Item, context: Context, image: JSON) -> str:
-        if item.label in self.refuses:
+    def apply(self, at: At[Any]) -> str:
+        if at.item.label in self.refuses:
             raise ChangeFailed('no valid host')
-        return super().apply(item, context, image)
+        return super().apply(at)
 
     def no_way_back(self, item: Item) -> str:
         return 'it runs there; migrate it' if item.label in self.stays else ''
 
-    def revert(self, item: Item, context: Context, past: Past) -> str:
-        if item.label in self.changed:
+    def revert(self, at: At[Any]) -> str:
+        if at.item.label in self.changed:
             raise Conflict('somebody moved it since')
-        return super().revert(item, context, past)
+        return super().revert(at)
 
 
 class RunTestCase(RunsTestCase):

@@ -11,7 +11,7 @@ from typing import Any
 
 from nova_recovery import exit_codes
 from nova_recovery.cli import run_resume
-from nova_recovery.engine.change import Context, Observed, Past, State
+from nova_recovery.engine.change import At, Observed
 from nova_recovery.engine.plan import Item, Step
 from nova_recovery.exceptions import Ambiguous
 from tests.base import TestCase
@@ -30,10 +30,8 @@ class Changed(plans.Claim):
 
     kind = 'reboot-server'
 
-    def observe(
-        self, item: Item, context: Context, past: Past | None
-    ) -> Observed:
-        return Observed(State.NEITHER, 'it is stopped')
+    def observe(self, at: At[Any]) -> Observed:
+        return Observed.neither('it is stopped')
 
 
 class Release(plans.Claim):

@@ -197,11 +197,11 @@ class TestGuard(RunnerTestCase):
         )
         looked, paused = threading.Event(), threading.Event()
 
-        def observe(item: Any, context: Any, past: Any) -> Any:
-            if item.subject == 's:2':
+        def observe(at: Any) -> Any:
+            if at.item.subject == 's:2':
                 looked.set()
                 paused.wait(10)
-            return Set().observe(item, context, past)
+            return Set().observe(at)
 
         def guard(item: Item) -> None:
             looked.wait(10)
@@ -247,10 +247,10 @@ class TestFailures(RunnerTestCase):
         self.bad = {f's:{n}' for n in range(3)}
         self.script['apply'] = self.apply
 
-    def apply(self, item: Any, context: Any, image: Any) -> str:
-        if item.subject in self.bad:
+    def apply(self, at: Any) -> str:
+        if at.item.subject in self.bad:
             raise ChangeFailed('no')
-        return Set().apply(item, context, image)
+        return Set().apply(at)
 
     def create(self, failures: int, then: bool = True) -> str:
         wave = [world.set_item(f's:{n}', kind='scripted') for n in range(8)]
@@ -308,10 +308,10 @@ class TestFailures(RunnerTestCase):
         self.site.world.add(set='s:1', to='odd')
         self.bad = set()
 
-        def apply(item: Any, context: Any, image: Any) -> str:
-            if item.subject == 's:0':
+        def apply(at: Any) -> str:
+            if at.item.subject == 's:0':
                 raise RuntimeError('died on the way')
-            return Set().apply(item, context, image)
+            return Set().apply(at)
 
         self.script['apply'] = apply
         for failures, state in ((2, states.PARTLY), (1, states.PAUSED)):

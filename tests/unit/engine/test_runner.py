@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from nova_recovery import exit_codes
 from nova_recovery.engine import states
-from nova_recovery.engine.change import Observed, State
+from nova_recovery.engine.change import Observed
 from nova_recovery.engine.journal import (
     ItemRecord,
     Journal,
@@ -94,9 +94,7 @@ class TestOneItem(RunnerTestCase):
 
     def test_unknown_means_that_nothing_is_sent(self) -> None:
         run_id = self.one()
-        self.script['observe'] = lambda *a: Observed(
-            State.UNKNOWN, 'no answer'
-        )
+        self.script['observe'] = lambda *a: Observed.unknown('no answer')
         self.site.run(run_id)
         record = self.only(run_id)
         self.assertEqual(states.FAILED, record.state)
@@ -118,8 +116,8 @@ class TestOneItem(RunnerTestCase):
     ) -> None:
         run_id = self.one()
         images = iter(('first', 'second'))
-        self.script['observe'] = lambda *a: Observed(
-            State.BEFORE, image={'value': next(images)}
+        self.script['observe'] = lambda *a: Observed.before(
+            {'value': next(images)}
         )
         self.script['apply'] = raiser(ChangeFailed('409'))
         self.site.run(run_id)
@@ -135,8 +133,8 @@ class TestOneItem(RunnerTestCase):
     def test_no_answer_and_it_arrived(self) -> None:
         run_id = self.one()
 
-        def apply(item: Any, context: Any, image: Any) -> str:
-            Set().apply(item, context, image)
+        def apply(at: Any) -> str:
+            Set().apply(at)
             raise OutcomeUnknown('lost at COMMIT')
 
         self.script['apply'] = apply
@@ -147,10 +145,10 @@ class TestOneItem(RunnerTestCase):
         run_id = self.one()
         lost = iter((True, False))
 
-        def apply(item: Any, context: Any, image: Any) -> str:
+        def apply(at: Any) -> str:
             if next(lost):
                 raise OutcomeUnknown('lost')
-            return Set().apply(item, context, image)
+            return Set().apply(at)
 
         self.script['apply'] = apply
         self.assertEqual(0, self.site.run(run_id).exit_code)
@@ -160,8 +158,8 @@ class TestOneItem(RunnerTestCase):
         run_id = self.one()
         sent = []
 
-        def apply(item: Any, context: Any, image: Any) -> str:
-            sent.append(item)
+        def apply(at: Any) -> str:
+            sent.append(at.item)
             raise OutcomeUnknown('lost')
 
         self.script['apply'] = apply
@@ -178,11 +176,11 @@ class TestOneItem(RunnerTestCase):
         run_id = self.one()
         sent = []
 
-        def apply(item: Any, context: Any, image: Any) -> str:
-            sent.append(item)
+        def apply(at: Any) -> str:
+            sent.append(at.item)
             if len(sent) == 1:
                 raise OutcomeUnknown('timed out')
-            context.cloud.add(set='s:1', to='new')
+            at.cloud.add(set='s:1', to='new')
             raise Conflict('somebody was there first')
 
         self.script['apply'] = apply
@@ -212,15 +210,15 @@ class TestOneItem(RunnerTestCase):
     def test_doubt_is_looked_at_again_and_never_sent_again(self) -> None:
         run_id = self.one()
 
-        def observe(item: Any, context: Any, past: Any) -> Any:
-            if past is None:
-                return Set().observe(item, context, past)
+        def observe(at: Any) -> Any:
+            if not at.begun:
+                return Set().observe(at)
             raise ApiUnavailable('nova is down')
 
         sent = []
 
-        def apply(item: Any, context: Any, image: Any) -> str:
-            sent.append(item)
+        def apply(at: Any) -> str:
+            sent.append(at.item)
             raise OutcomeUnknown('timed out')
 
         self.script.update(observe=observe, apply=apply)
@@ -265,8 +263,8 @@ class TestOneItem(RunnerTestCase):
         run_id = self.one()
         self.script['apply'] = raiser(RuntimeError('died on the way'))
         self.site.run(run_id)
-        self.script['observe'] = lambda *a: Observed(
-            State.BEFORE, image={'value': 'something later'}
+        self.script['observe'] = lambda *a: Observed.before(
+            {'value': 'something later'}
         )
         del self.script['apply']
         self.assertEqual(0, self.site.run(run_id).exit_code)
@@ -275,15 +273,15 @@ class TestOneItem(RunnerTestCase):
     def test_a_note_is_on_disk_when_it_was_taken(self) -> None:
         run_id = self.one()
 
-        def apply(item: Any, context: Any, image: Any) -> str:
-            context.note(a=1)
-            context.note(b=2)
+        def apply(at: Any) -> str:
+            at.note(a=1)
+            at.note(b=2)
             self.assertEqual({'a': 1, 'b': 2}, self.only(run_id).notes)
             return 'noted'
 
-        def follow(item: Any, context: Any, past: Any) -> str:
-            self.assertEqual({'a': 1, 'b': 2}, past.notes)
-            self.assertEqual({'value': 'old'}, past.image)
+        def follow(at: Any) -> str:
+            self.assertEqual({'a': 1, 'b': 2}, at.notes)
+            self.assertEqual({'value': 'old'}, at.image)
             return ''
 
         self.script.update(apply=apply, follow=follow)
@@ -336,9 +334,9 @@ class TestOrder(RunnerTestCase):
         run_id = self.site.create(world.plan_of(first, second))
         order = []
 
-        def apply(item: Any, context: Any, image: Any) -> str:
-            time.sleep(0.01 if item.subject == 's:3' else 0)
-            order.append(item.subject[0])
+        def apply(at: Any) -> str:
+            time.sleep(0.01 if at.item.subject == 's:3' else 0)
+            order.append(at.item.subject[0])
             return ''
 
         self.script['apply'] = apply
@@ -353,13 +351,13 @@ class TestOrder(RunnerTestCase):
         run_id = self.site.create(world.plan_of(items, limits={'target': 2}))
         lock, busy, most = threading.Lock(), {'t0': 0, 't1': 0}, []
 
-        def apply(item: Any, context: Any, image: Any) -> str:
+        def apply(at: Any) -> str:
             with lock:
-                busy[item.data['target']] += 1
+                busy[at.data['target']] += 1
                 most.append(max(busy.values()))
             time.sleep(0.005)
             with lock:
-                busy[item.data['target']] -= 1
+                busy[at.data['target']] -= 1
             return ''
 
         self.script['apply'] = apply
@@ -432,8 +430,8 @@ class TestFullDisk(RunnerTestCase):
             (pages,) = connection.execute('PRAGMA page_count').fetchone()
             connection.execute(f'PRAGMA max_page_count={pages + 20}')
 
-        def observe(item: Any, context: Any, past: Any) -> Any:
-            seen = Set().observe(item, context, past)
+        def observe(at: Any) -> Any:
+            seen = Set().observe(at)
             # random, so that it can't be compressed
             padding = secrets.token_hex(8000)
             return dataclasses.replace(
@@ -484,7 +482,7 @@ class TestRun(RunnerTestCase):
     def test_a_run_that_is_carried_out_is_refused_with_the_pid(self) -> None:
         run_id = self.one()
 
-        def apply(item: Any, context: Any, image: Any) -> str:
+        def apply(at: Any) -> str:
             error = self.assertRaises(RunLocked, self.site.run, run_id)
             self.assertRegex(str(error), r'carried out by pid \d+ on ')
             self.assertTrue(self.site.open().run(run_id).holder)
@@ -497,6 +495,6 @@ class TestRun(RunnerTestCase):
         items = [world.set_item(f's:{n}', kind='scripted', target='t')
                  for n in range(3000)]  # fmt: skip
         run_id = self.site.create(world.plan_of(items, limits={'target': 2}))
-        self.script.update(observe=lambda *a: Observed(State.AFTER))
+        self.script.update(observe=lambda *a: Observed.after())
         outcome = self.site.run(run_id)
         self.assertEqual({'already': 3000}, outcome.counts)

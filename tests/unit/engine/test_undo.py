@@ -9,7 +9,7 @@ from unittest import mock
 
 from nova_recovery import exit_codes
 from nova_recovery.engine import states
-from nova_recovery.engine.change import Observed, State
+from nova_recovery.engine.change import Observed
 from nova_recovery.exceptions import ClaimLost, OutcomeUnknown, Refused
 from tests.unit.engine import test_runner, world
 from tests.unit.engine.test_runner import RunnerTestCase
@@ -77,9 +77,7 @@ class TestUndo(RunnerTestCase):
                 [world.set_item('s:1', kind='scripted', follows=('v:1',))],
             )
         )
-        self.script['observe'] = lambda *args: Observed(
-            State.AFTER, 'runs already'
-        )
+        self.script['observe'] = lambda *args: Observed.after('runs already')
         with mock.patch.object(Scripted, 'once', True):
             self.site.run(run_id)
             self.site.undo(run_id)
@@ -113,16 +111,16 @@ class TestUndo(RunnerTestCase):
     def test_what_was_stopped_half_way_is_taken_back_as_well(self) -> None:
         run_id = self.one()
 
-        def apply(item: Any, context: Any, image: Any) -> str:
-            context.cloud.add(set='s:1', to='half')
+        def apply(at: Any) -> str:
+            at.cloud.add(set='s:1', to='half')
             raise RuntimeError('died on the way')
 
-        def observe(item: Any, context: Any, past: Any) -> Any:
+        def observe(at: Any) -> Any:
             # may be applied again, which is not: was never applied
-            return Observed(State.BEFORE, image={'value': 'old'})
+            return Observed.before({'value': 'old'})
 
-        def revert(item: Any, context: Any, past: Any) -> str:
-            context.cloud.add(set='s:1', to=past.image['value'])
+        def revert(at: Any) -> str:
+            at.cloud.add(set='s:1', to=at.image['value'])
             return 'set back'
 
         self.script.update(apply=apply, observe=observe, revert=revert)

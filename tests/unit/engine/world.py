@@ -21,14 +21,13 @@ import traceback
 from typing import Any
 
 from nova_recovery.changes.base import BaseChange
-from nova_recovery.engine import change, undo
+from nova_recovery.engine import undo
+from nova_recovery.engine.change import At, Observed
 from nova_recovery.engine.journal import ItemRecord, Journal, Writer
 from nova_recovery.engine.plan import Item, Plan, Step
 from nova_recovery.engine.progress import PlainReporter
 from nova_recovery.engine.runner import Outcome, Runner
 from nova_recovery.exceptions import Conflict, NotRevertible
-
-State = change.State
 
 
 class World:
@@ -67,34 +66,28 @@ class Set(BaseChange):
 
     kind = 'set'
 
-    def observe(
-        self, item: Item, context: change.Context, past: Any
-    ) -> change.Observed:
-        value = context.cloud.value(item.subject)
-        if value == item.data['to']:
-            return change.Observed(State.AFTER, f'is {value}')
-        if value == item.data['from']:
-            return change.Observed(State.BEFORE, image={'value': value})
-        return change.Observed(State.NEITHER, f'is {value}')
+    def observe(self, at: At[World]) -> Observed:
+        value = at.cloud.value(at.item.subject)
+        if value == at.data['to']:
+            return Observed.after(f'is {value}')
+        if value == at.data['from']:
+            return Observed.before({'value': value})
+        return Observed.neither(f'is {value}')
 
-    def apply(
-        self, item: Item, context: change.Context, image: change.JSON
-    ) -> str:
-        if context.cloud.value(item.subject) != image['value']:
-            raise Conflict(f'{item.subject} is not as it was')
-        context.cloud.add(set=item.subject, to=item.data['to'], item=item.id)
-        return f'set to {item.data["to"]}'
+    def apply(self, at: At[World]) -> str:
+        if at.cloud.value(at.item.subject) != at.image['value']:
+            raise Conflict(f'{at.item.subject} is not as it was')
+        at.cloud.add(set=at.item.subject, to=at.data['to'], item=at.item.id)
+        return f'set to {at.data["to"]}'
 
-    def revert(
-        self, item: Item, context: change.Context, past: change.Past
-    ) -> str:
-        value = context.cloud.value(item.subject)
-        if value == past.image['value']:
+    def revert(self, at: At[World]) -> str:
+        value = at.cloud.value(at.item.subject)
+        if value == at.image['value']:
             return 'was back already'
-        if value != item.data['to']:
-            raise Conflict(f'{item.subject} is {value} by now')
-        context.cloud.add(set=item.subject, to=past.image['value'])
-        return f'set back to {past.image["value"]}'
+        if value != at.data['to']:
+            raise Conflict(f'{at.item.subject} is {value} by now')
+        at.cloud.add(set=at.item.subject, to=at.image['value'])
+        return f'set back to {at.image["value"]}'
 
 
 class Once(BaseChange):
@@ -103,35 +96,26 @@ class Once(BaseChange):
     kind = 'once'
     once = True
 
-    def observe(
-        self, item: Item, context: change.Context, past: Any
-    ) -> change.Observed:
-        if context.cloud.ended(item.id):
-            return change.Observed(State.AFTER, 'ended')
-        if context.cloud.sent(item.id):
-            return change.Observed(State.UNDERWAY, 'on its way')
-        return change.Observed(State.BEFORE, image={'sent': 0})
+    def observe(self, at: At[World]) -> Observed:
+        if at.cloud.ended(at.item.id):
+            return Observed.after('ended')
+        if at.cloud.sent(at.item.id):
+            return Observed.underway('on its way')
+        return Observed.before({'sent': 0})
 
-    def apply(
-        self, item: Item, context: change.Context, image: change.JSON
-    ) -> str:
-        context.cloud.add(sent=item.id, item=item.id)
-        context.note(request_id=f'req-{item.label}')
+    def apply(self, at: At[World]) -> str:
+        at.cloud.add(sent=at.item.id, item=at.item.id)
+        at.note(request_id=f'req-{at.item.label}')
         return 'sent'
 
-    def follow(
-        self, item: Item, context: change.Context, past: change.Past
-    ) -> str:
-        gate = item.data.get('gate')
+    def follow(self, at: At[World]) -> str:
+        gate = at.data.get('gate')
         while gate and not os.path.exists(gate):
-            if context.stopping.wait(0.02):
-                raise change.Interrupted
-        context.cloud.add(ended=item.id)
+            at.wait(0.02)
+        at.cloud.add(ended=at.item.id)
         return 'ended'
 
-    def revert(
-        self, item: Item, context: change.Context, past: change.Past
-    ) -> str:
+    def revert(self, at: At[World]) -> str:
         raise NotRevertible('it was sent', 'nothing helps')
 
 
@@ -143,21 +127,17 @@ class Scripted(Set):
     def __init__(self) -> None:
         self.script: dict[str, Callable[..., Any]] = {}
 
-    def observe(self, item: Item, *args: Any) -> change.Observed:
-        return self._or(super().observe, 'observe', item, *args)
+    def observe(self, at: At[World]) -> Observed:
+        return self.script.get('observe', super().observe)(at)
 
-    def apply(self, item: Item, *args: Any) -> str:
-        return self._or(super().apply, 'apply', item, *args)
+    def apply(self, at: At[World]) -> str:
+        return self.script.get('apply', super().apply)(at)
 
-    def follow(self, item: Item, *args: Any) -> str:
-        return self._or(super().follow, 'follow', item, *args)
+    def follow(self, at: At[World]) -> str:
+        return self.script.get('follow', super().follow)(at)
 
-    def revert(self, item: Item, *args: Any) -> str:
-        return self._or(super().revert, 'revert', item, *args)
-
-    def _or(self, usual: Callable[..., Any], name: str, *args: Any) -> Any:
-        act = self.script.get(name, usual)
-        return act(*args)
+    def revert(self, at: At[World]) -> str:
+        return self.script.get('revert', super().revert)(at)
 
 
 def set_item(

@@ -24,6 +24,7 @@ from nova_recovery.readiness import bus as probe
 from nova_recovery.readiness import Row
 from nova_recovery.readiness.bus import Wanted
 from tests.base import TestCase
+from tests.unit.at import at
 
 
 class TestUrl(TestCase):
@@ -185,9 +186,7 @@ class TestPlan(TestCase):
 
     def test_there_is_no_way_back(self) -> None:
         (item,) = bus_purge.decide([waiting()], None, 15).items()
-        self.assertRaises(
-            NotRevertible, PurgeQueue().revert, item, mock.Mock(), mock.Mock()
-        )
+        self.assertRaises(NotRevertible, PurgeQueue().revert, at(item))
 
     def observe(self, queue: Queue | None, reports: int) -> Observed:
         (item,) = bus_purge.decide([waiting()], None, 15).items()
@@ -197,4 +196,4 @@ class TestPlan(TestCase):
             mock.patch.object(purge_queue, '_bus', return_value=own),
             mock.patch.object(purge_queue, '_reports', return_value=reports),
         ):
-            return PurgeQueue().observe(item, mock.Mock(), None)
+            return PurgeQueue().observe(at(item))
