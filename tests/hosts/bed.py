@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""One compute host: what a test does to it, by the hand of God."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+from typing import Any
+from typing import TYPE_CHECKING
+
+from tests.cloud import process
+from tests.hosts import cgroups
+from tests.hosts import guest as guest_module
+from tests.hosts import packages
+
+if TYPE_CHECKING:
+    from tests.hosts import beds as beds_module
+
+_ENVIRONMENT = {
+    'PATH': '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+    'HOME': '/root',
+    'LANG': 'C.UTF-8',
+}
+
+
+class Bed:
+    """A host of the beds.
+
+    :ivar name: its hostname, its nova host, its name for Ansible and ssh
+    :ivar address: in the network of the beds
+    """
+
+    def __init__(
+        self, beds: beds_module.Beds, name: str, address: str
+    ) -> None:
+        self.beds = beds
+        self.name = name
+        self.address = address
+        self._directory = beds.directory / name
+        self._port = f'host{beds_number(name)}'
+        self._leader: tuple[int, int] | None = None
+
+    def __repr__(self) -> str:
+        return f'<{self.name} {self.address}>'
+
+    @property
+    def root(self) -> pathlib.Path:
+        """Its root tree as it is seen from outside, whether it is on or not.
+
+        Without its /run, /tmp, /proc. Links in it that begin with a slash
+        lead out of it.
+        """
+        inside = self._directory / 'root'
+        return pathlib.Path(f'/proc/{self.beds.pid}/root{inside}')
+
+    # what runs in it
+
+    def run(
+        self,
+        *argv: str,
+        input: str | None = None,
+        check: bool = True,
+        timeout: int = 60,
+    ) -> str:
+        """Run a program as root in it, not over its network.
+
+        :returns: what it printed
+        :raises BedError: the host is off; or it failed, unless *check* is
+            false
+        """
+        done = self.ran(*argv, input=input, timeout=timeout)
+        if check and done.returncode != 0:
+            raise packages.BedError(
+                f'{self.name}: {" ".join(argv)}: {done.returncode}\n'
+                f'{done.stdout[-2000:]}{done.stderr[-2000:]}'
+            )
+        return done.stdout
+
+    def ran(
+        self, *argv: str, input: str | None = None, timeout: int = 60
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program as root in it; return how it ended (124: too late)."""
+        enter = [
+            *('nsenter', f'--target={self.leader()}', '--mount', '--uts'),
+            *('--ipc', '--net', '--pid', '--cgroup', '--root', '--wd'),
+            # what is started inside is also ended inside
+            *('timeout', '--kill-after=2', str(timeout)),
+        ]
+        return subprocess.run(
+            [*enter, *argv],
+            input=input or '',
+            capture_output=True,
+            text=True,
+            env=_ENVIRONMENT,
+            cwd='/',
+        )
+
+    def ssh(
+        self, *argv: str, user: str = 'root', timeout: int = 30
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command over ssh, as an operator would."""
+        return subprocess.run(
+            ['ssh', '-F', str(self.beds.ssh_config), '-o', 'BatchMode=yes',
+             f'{user}@{self.name}', *argv],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=timeout,
+        )  # fmt: skip
+
+    def read(self, path: str) -> str:
+        """Return what a file has."""
+        return self.run('cat', path)
+
+    def write(
+        self, path: str, text: str, mode: int = 0o644, owner: str = 'root'
+    ) -> None:
+        """Write a file, with the directories above it.
+
+        :param owner: the user; the group is its own
+        """
+        group = self.run('id', '--group', owner).strip()
+        self.run('install', '-D', f'--mode={mode:o}', f'--owner={owner}',
+                 f'--group={group}', '/dev/stdin', path, input=text)  # fmt: skip
+
+    def leader(self) -> int:
+        """Return the pid of its systemd, as this machine has it.
+
+        :raises BedError: the host is off
+        """
+        boots = self.state()['boots']
+        if self._leader is not None and self._leader[0] == boots:
+            if process.start_time(self._leader[1]):
+                return self._leader[1]
+        for pid in cgroups.members(f'{self.beds.group}/{self.name}'):
+            numbers = _numbers(pid)
+            # first in a namespace below that of the keeper
+            if numbers[-1:] == [1] and len(numbers) >= 3:
+                self._leader = (boots, pid)
+                return pid
+        raise packages.BedError(f'{self.name} is off')
+
+    # its power
+
+    def state(self) -> dict[str, Any]:
+        """Return whether it is ``on`` and ``ready``, and its ``boots``."""
+        try:
+            text = (self._directory / 'state').read_text()
+        except FileNotFoundError:
+            return {'on': False, 'ready': False, 'boots': 0}
+        return json.loads(text)
+
+    def boot_id(self) -> str:
+        """Return the number of its present boot."""
+        return self.read('/proc/sys/kernel/random/boot_id').strip()
+
+    def reboot(self) -> None:
+        """Reboot it from inside; return when it has booted."""
+        boots = self.state()['boots']
+        self.run('systemctl', 'reboot')
+        self.wait_booted(boots + 1)
+
+    def power_cut(self) -> None:
+        """End all that runs on it at once; it stays off.
+
+        What it had written stays written, also what was not synced.
+        """
+        (self._directory / 'power').unlink(missing_ok=True)
+        process.wait_for(
+            lambda: not self.state()['on'], 15, f'{self.name} to be off', 0.02
+        )
+
+    def power_on(self) -> None:
+        """Switch it on; return when it has booted."""
+        boots = self.state()['boots']
+        (self._directory / 'power').touch()
+        self.wait_booted(boots + 1)
+
+    def wait_booted(self, times: int, seconds: float = 60) -> None:
+        """Wait until it has booted for the nth time.
+
+        :raises BedError: it doesn't; with what its console says
+        """
+
+        def booted() -> bool:
+            if self.beds.ended():
+                raise packages.BedError(f'the keeper ended\n{self._log()}')
+            state = self.state()
+            return state['ready'] and state['boots'] >= times
+
+        try:
+            process.wait_for(booted, seconds, f'{self.name} to boot', 0.03)
+        except process.CloudError as error:
+            raise packages.BedError(f'{error}\n{self._log()}') from error
+
+    def _log(self) -> str:
+        tail = []
+        for path in (self.beds.directory / 'keeper.log',
+                     self._directory / 'console'):  # fmt: skip
+            if path.exists():
+                text = path.read_text(errors='replace')
+                tail += [f'==> {path.name}', *text.splitlines()[-15:]]
+        return '\n'.join(tail)
+
+    # what it has
+
+    def guest(self, number: int = 1, **kinds: str) -> guest_module.Guest:
+        """Define a tiny guest on it; nothing is started yet.
+
+        :param kinds: see :class:`tests.hosts.guest.Guest`
+        """
+        return guest_module.Guest(self, number, **kinds)
+
+    def cut_network(self) -> None:
+        """Pull its cable; it runs on, and no connection is closed."""
+        self.beds.run('ip', 'link', 'set', self._port, 'down')
+
+    def mend_network(self) -> None:
+        """Plug its cable in again."""
+        self.beds.run('ip', 'link', 'set', self._port, 'up')
+
+    def mount(
+        self, source: pathlib.Path, path: str, read_only: bool = False
+    ) -> None:
+        """Mount a directory of this machine; it stays over reboots.
+
+        It can be done whether the host is on or not.
+        """
+        target = self._directory / 'root' / path.lstrip('/')
+        self.beds.run('mkdir', '--parents', str(target))
+        options = ['-o', 'ro'] if read_only else []
+        self.beds.run('mount', '--bind', *options, str(source), str(target))
+
+    def unmount(self, path: str) -> None:
+        """Take away what was mounted, whoever uses it."""
+        target = self._directory / 'root' / path.lstrip('/')
+        self.beds.run('umount', '--lazy', str(target))
+
+
+def beds_number(name: str) -> int:
+    """Return the number in the name of a bed."""
+    return int(name.removeprefix('compute'))
+
+
+def _numbers(pid: int) -> list[int]:
+    """Return the numbers of a process, the innermost namespace's last."""
+    try:
+        status = pathlib.Path(f'/proc/{pid}/status').read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    line = next(it for it in status.splitlines() if it.startswith('NSpid:'))
+    return [int(number) for number in line.split()[1:]]

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The process that the beds live and die with.
+
+It is the first of a process namespace, with mounts and a network of its own:
+whatever ends it, by the kernel's hand no process, mount or network of a bed
+is left. Only control groups and files can be; ``beds.sweep`` removes those.
+
+    unshare --mount --net --pid ... python -m tests.hosts.keeper DIRECTORY
+
+It ends when somebody removes the file ``wanted``, or when its standard input
+does where that is a pipe: the test that made it is gone. A host is on as long
+as its file ``power`` is there; ``state`` tells how it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import select
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+from typing import Any
+
+from tests.hosts import cgroups
+
+#: How often it looks whether somebody wants something else, in seconds.
+_LOOK = 0.03
+#: systemd-nspawn with --keep-unit: the host wants to boot again.
+_REBOOT = 133
+_PREFIX = 24
+
+
+def _run(*argv: str | pathlib.Path) -> None:
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        sys.exit(f'{" ".join(map(str, argv))}: {done.returncode}')
+
+
+def write(path: pathlib.Path, text: str, mode: int = 0o644) -> None:
+    """Replace a file as a whole: nobody sees a half of it."""
+    with tempfile.NamedTemporaryFile('w', dir=path.parent,
+                                     delete=False) as file:  # fmt: skip
+        file.write(text)
+        os.fchmod(file.fileno(), mode)
+    os.rename(file.name, path)
+
+
+class Host:
+    """One bed: an overlay, a network namespace and systemd-nspawn."""
+
+    def __init__(
+        self, directory: pathlib.Path, group: str, plan: dict[str, Any]
+    ) -> None:
+        self.name = plan['name']
+        self.directory = directory / self.name
+        self.root = self.directory / 'root'
+        self.group = f'{group}/{self.name}'
+        self.plan = plan
+        self.boots = 0
+        self.ready = False
+        self.process: subprocess.Popen[bytes] | None = None
+        self.notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+
+    def make(self, tree: str, number: int) -> None:
+        """Make what lasts over reboots."""
+        layers = {
+            it: self.directory / 'layers' / it for it in ('upper', 'work')
+        }
+        for path in (self.root, *layers.values()):
+            path.mkdir(parents=True)
+        options = f'lowerdir={tree},upperdir={layers["upper"]}'
+        options += f',workdir={layers["work"]}'
+        _run('mount', '-t', 'overlay', 'overlay', '-o', options, self.root)
+        # what is mounted in it from here later is seen by the host too
+        _run('mount', '--make-shared', self.root)
+        for name, (mode, text) in self.plan['files'].items():
+            path = self.root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(path, text, mode)
+        self.notified.bind(f'/run/notify-{self.name}')
+        port = f'host{number}'
+        inside = ('ip', '-netns', self.name)
+        _run('ip', 'netns', 'add', self.name)
+        _run('ip', 'link', 'add', port, 'type', 'veth', 'peer', 'eth0',
+             'netns', self.name)  # fmt: skip
+        _run('ip', 'link', 'set', port, 'master', 'hosts', 'up')
+        _run(*inside, 'link', 'set', 'lo', 'up')
+        _run(*inside, 'link', 'set', 'eth0', 'up')
+        _run(*inside, 'address', 'add', f'{self.plan["address"]}/{_PREFIX}',
+             'dev', 'eth0')  # fmt: skip
+
+    def start(self) -> None:
+        """Start it; the notification tells when it has booted."""
+        cgroups.create(self.group)
+        network = f'/run/netns/{self.name}'
+        argv = [
+            # from there: its /sys is of the network it was started in
+            *('nsenter', f'--net={network}', '--'),
+            *('systemd-nspawn', '--quiet', '--boot'),
+            f'--directory={self.root}',
+            f'--machine={self.name}',
+            *('--register=no', '--keep-unit', '--link-journal=no'),
+            *('--resolv-conf=off', '--timezone=off', '--notify-ready=yes'),
+            *('--console=pipe', '--kill-signal=SIGRTMIN+3'),
+            f'--network-namespace-path={network}',
+            # its guests have taps
+            *('--bind=/dev/net/tun', '--capability=CAP_NET_ADMIN'),
+        ]
+        with open(self.directory / 'console', 'ab') as console:
+            self.process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                env={
+                    'PATH': '/usr/sbin:/usr/bin:/sbin:/bin',
+                    'NOTIFY_SOCKET': f'/run/notify-{self.name}',
+                },
+                preexec_fn=lambda: cgroups.enter(self.group),
+            )
+        self.boots += 1
+        self.ready = False
+        self.tell()
+
+    def stop(self) -> None:
+        """End all of it at once, as a power cut does."""
+        cgroups.kill(self.group)
+
+    def hear(self) -> None:
+        """Take a notification of systemd-nspawn, see sd_notify(3)."""
+        words = self.notified.recv(4096).decode().split('\n')
+        if 'READY=1' in words:
+            self.ready = True
+            self.tell()
+
+    def ended(self, code: int) -> None:
+        """Its process has ended: it boots again, or its power is off."""
+        self.process = None
+        self.ready = False
+        cgroups.kill(self.group)
+        cgroups.remove(self.group)
+        if code != _REBOOT:
+            (self.directory / 'power').unlink(missing_ok=True)
+        self.tell()
+
+    def look(self) -> None:
+        """Make it as its power switch says."""
+        wanted = (self.directory / 'power').exists()
+        if wanted and self.process is None:
+            self.start()
+        elif not wanted and self.process is not None:
+            self.stop()
+
+    def tell(self) -> None:
+        """Write how it is."""
+        on = self.process is not None
+        state = {'on': on, 'ready': self.ready, 'boots': self.boots}
+        write(self.directory / 'state', json.dumps(state))
+
+
+class Keeper:
+    """All beds of one directory."""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        self.directory = directory
+        self.plan = json.loads((directory / 'plan').read_text())
+        self.group = self.plan['group']
+        self.hosts = [
+            Host(directory, self.group, host) for host in self.plan['hosts']
+        ]
+
+    def make(self) -> None:
+        """Make the switch that all hosts are connected to, and the hosts."""
+        # locks of systemd-nspawn, names of network namespaces
+        _run('mount', '-t', 'tmpfs', 'tmpfs', '/run')
+        _run('ip', 'link', 'set', 'lo', 'up')
+        _run('ip', 'link', 'add', 'hosts', 'type', 'bridge')
+        _run('ip', 'link', 'set', 'hosts', 'up')
+        _run('ip', 'address', 'add', f'{self.plan["switch"]}/{_PREFIX}',
+             'dev', 'hosts')  # fmt: skip
+        for number, host in enumerate(self.hosts, 1):
+            host.make(self.plan['tree'], number)
+
+    def keep(self) -> None:
+        """Look after the hosts until nobody wants them."""
+        heard = {host.notified: host for host in self.hosts}
+        is_pipe = stat.S_ISFIFO(os.fstat(0).st_mode)
+        lifeline = [sys.stdin] if is_pipe else []
+        while (self.directory / 'wanted').exists():
+            for host in self.hosts:
+                host.look()
+            ready, _, _ = select.select([*lifeline, *heard], [], [], _LOOK)
+            if sys.stdin in ready:
+                return
+            for one in ready:
+                heard[one].hear()
+            self._reap()
+
+    def _reap(self) -> None:
+        """Take the status of children, and of orphans as the first does."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            for host in self.hosts:
+                if host.process is not None and host.process.pid == pid:
+                    code = os.waitstatus_to_exitcode(status)
+                    host.process.returncode = code
+                    host.ended(code)
+
+    def end(self) -> None:
+        """Leave nothing behind."""
+        discard(self.directory, self.group)
+
+
+def discard(directory: pathlib.Path, group: str) -> None:
+    """Remove the control groups and files of beds; end who runs in them."""
+    cgroups.kill(group)
+    cgroups.remove(group)
+    mounted = pathlib.Path('/proc/self/mounts').read_text().splitlines()
+    for line in reversed(mounted):
+        place = line.split()[1]
+        if pathlib.Path(place).is_relative_to(directory):
+            _run('umount', '--lazy', place)
+    try:
+        shutil.rmtree(directory)
+    except PermissionError:
+        # a test made something immutable
+        _run('chattr', '-R', '-f', '-ia', directory)
+        shutil.rmtree(directory)
+
+
+def main(directory: pathlib.Path) -> None:
+    """Keep the beds of a directory."""
+    # to the first process only signals with a handler are delivered
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    keeper = Keeper(directory)
+    try:
+        keeper.make()
+        keeper.keep()
+    finally:
+        keeper.end()
+
+
+if __name__ == '__main__':
+    main(pathlib.Path(sys.argv[1]))
