@@ -8,9 +8,10 @@ import argparse
 import os
 import sys
 
-from tests.cloud import process
-from tests.hosts import beds as beds_module
-from tests.hosts import packages
+from tests.cloud.process import CloudError
+from tests.hosts import beds
+from tests.hosts.beds import Beds
+from tests.hosts.packages import BedError
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -34,13 +35,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _status(beds: beds_module.Beds) -> int:
-    states = {host: host.state() for host in beds}
+def _status(standing: Beds) -> int:
+    states = {host: host.state() for host in standing}
     for host, state in states.items():
         word = 'up' if state['ready'] else 'BOOTS' if state['on'] else 'OFF'
         print(f'{host.name:10} {host.address:12} {word:6} {host.root}')
-    print(f'ssh -F {beds.ssh_config} {beds.hosts[0].name}')
-    print(f'ansible -i {beds.inventory()} all -m raw -a id')
+    print(f'ssh -F {standing.ssh_config} {standing.hosts[0].name}')
+    print(f'ansible -i {standing.inventory()} all -m raw -a id')
     return 0 if all(state['ready'] for state in states.values()) else 1
 
 
@@ -48,28 +49,28 @@ def main(arguments: list[str]) -> int:
     """Carry out one command; return the exit code."""
     options = _parser().parse_args(arguments)
     if options.command == 'up':
-        if beds_module.Beds.find():
-            raise packages.BedError('beds stand: see status, or down first')
-        return _status(beds_module.Beds.up(options.count, stand=True))
-    beds = beds_module.Beds.find()
+        if Beds.find():
+            raise BedError('beds stand: see status, or down first')
+        return _status(Beds.up(options.count, stand=True))
+    standing = Beds.find()
     if options.command == 'down':
-        if beds:
-            beds.down()
-        beds_module.sweep()
+        if standing:
+            standing.down()
+        beds.sweep()
         return 0
-    if beds is None:
-        raise packages.BedError("no beds: 'python -m tests.hosts up'")
+    if standing is None:
+        raise BedError("no beds: 'python -m tests.hosts up'")
     if options.command == 'status':
-        return _status(beds)
+        return _status(standing)
     if options.command == 'ssh':
-        config = str(beds.ssh_config)
+        config = str(standing.ssh_config)
         os.execvp('ssh', ['ssh', '-F', config, options.host, *options.argv])
-    getattr(beds[options.host], options.command.replace('-', '_'))()
+    getattr(standing[options.host], options.command.replace('-', '_'))()
     return 0
 
 
 if __name__ == '__main__':
     try:
         sys.exit(main(sys.argv[1:]))
-    except (packages.BedError, process.CloudError) as error:
+    except (BedError, CloudError) as error:
         sys.exit(f'error: {error}')

@@ -7,16 +7,16 @@ from __future__ import annotations
 import json
 import pathlib
 import subprocess
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 from tests.cloud import process
+from tests.cloud.process import CloudError
 from tests.hosts import cgroups
-from tests.hosts import guest as guest_module
-from tests.hosts import packages
+from tests.hosts.guest import Guest
+from tests.hosts.packages import BedError
 
 if TYPE_CHECKING:
-    from tests.hosts import beds as beds_module
+    from tests.hosts.beds import Beds
 
 _ENVIRONMENT = {
     'PATH': '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
@@ -32,14 +32,12 @@ class Bed:
     :ivar address: in the network of the beds
     """
 
-    def __init__(
-        self, beds: beds_module.Beds, name: str, address: str
-    ) -> None:
+    def __init__(self, beds: Beds, plan: dict[str, Any]) -> None:
         self.beds = beds
-        self.name = name
-        self.address = address
-        self._directory = beds.directory / name
-        self._port = f'host{beds_number(name)}'
+        self.name: str = plan['name']
+        self.address: str = plan['address']
+        self._directory = beds.directory / self.name
+        self._port: str = plan['port']
         self._leader: tuple[int, int] | None = None
 
     def __repr__(self) -> str:
@@ -72,7 +70,7 @@ class Bed:
         """
         done = self.ran(*argv, input=input, timeout=timeout)
         if check and done.returncode != 0:
-            raise packages.BedError(
+            raise BedError(
                 f'{self.name}: {" ".join(argv)}: {done.returncode}\n'
                 f'{done.stdout[-2000:]}{done.stderr[-2000:]}'
             )
@@ -102,11 +100,20 @@ class Bed:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command over ssh, as an operator would."""
         return subprocess.run(
-            ['ssh', '-F', str(self.beds.ssh_config), '-o', 'BatchMode=yes',
-             f'{user}@{self.name}', *argv],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            [
+                'ssh',
+                '-F',
+                str(self.beds.ssh_config),
+                '-o',
+                'BatchMode=yes',
+                f'{user}@{self.name}',
+                *argv,
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
             timeout=timeout,
-        )  # fmt: skip
+        )
 
     def read(self, path: str) -> str:
         """Return what a file has."""
@@ -120,8 +127,16 @@ class Bed:
         :param owner: the user; the group is its own
         """
         group = self.run('id', '--group', owner).strip()
-        self.run('install', '-D', f'--mode={mode:o}', f'--owner={owner}',
-                 f'--group={group}', '/dev/stdin', path, input=text)  # fmt: skip
+        self.run(
+            'install',
+            '-D',
+            f'--mode={mode:o}',
+            f'--owner={owner}',
+            f'--group={group}',
+            '/dev/stdin',
+            path,
+            input=text,
+        )
 
     def leader(self) -> int:
         """Return the pid of its systemd, as this machine has it.
@@ -138,7 +153,7 @@ class Bed:
             if numbers[-1:] == [1] and len(numbers) >= 3:
                 self._leader = (boots, pid)
                 return pid
-        raise packages.BedError(f'{self.name} is off')
+        raise BedError(f'{self.name} is off')
 
     # its power
 
@@ -184,19 +199,21 @@ class Bed:
 
         def booted() -> bool:
             if self.beds.ended():
-                raise packages.BedError(f'the keeper ended\n{self._log()}')
+                raise BedError(f'the keeper ended\n{self._log()}')
             state = self.state()
             return state['ready'] and state['boots'] >= times
 
         try:
             process.wait_for(booted, seconds, f'{self.name} to boot', 0.03)
-        except process.CloudError as error:
-            raise packages.BedError(f'{error}\n{self._log()}') from error
+        except CloudError as error:
+            raise BedError(f'{error}\n{self._log()}') from error
 
     def _log(self) -> str:
         tail = []
-        for path in (self.beds.directory / 'keeper.log',
-                     self._directory / 'console'):  # fmt: skip
+        for path in (
+            self.beds.directory / 'keeper.log',
+            self._directory / 'console',
+        ):
             if path.exists():
                 text = path.read_text(errors='replace')
                 tail += [f'==> {path.name}', *text.splitlines()[-15:]]
@@ -204,12 +221,12 @@ class Bed:
 
     # what it has
 
-    def guest(self, number: int = 1, **kinds: str) -> guest_module.Guest:
+    def guest(self, number: int = 1, **kinds: str) -> Guest:
         """Define a tiny guest on it; nothing is started yet.
 
         :param kinds: see :class:`tests.hosts.guest.Guest`
         """
-        return guest_module.Guest(self, number, **kinds)
+        return Guest(self, number, **kinds)
 
     def cut_network(self) -> None:
         """Pull its cable; it runs on, and no connection is closed."""
@@ -225,21 +242,26 @@ class Bed:
         """Mount a directory of this machine; it stays over reboots.
 
         It can be done whether the host is on or not.
+
+        :param path: where; no part of it is a link
         """
         target = self._directory / 'root' / path.lstrip('/')
         self.beds.run('mkdir', '--parents', str(target))
-        options = ['-o', 'ro'] if read_only else []
-        self.beds.run('mount', '--bind', *options, str(source), str(target))
+        bind = ('mount', '--bind')
+        if not read_only:
+            self.beds.run(*bind, str(source), str(target))
+            return
+        # the host gets the mount as it is made, not what is changed later
+        stage = '/run/stage'
+        self.beds.run('mkdir', '--parents', stage)
+        self.beds.run(*bind, '-o', 'ro', str(source), stage)
+        self.beds.run(*bind, stage, str(target))
+        self.beds.run('umount', stage)
 
     def unmount(self, path: str) -> None:
         """Take away what was mounted, whoever uses it."""
         target = self._directory / 'root' / path.lstrip('/')
         self.beds.run('umount', '--lazy', str(target))
-
-
-def beds_number(name: str) -> int:
-    """Return the number in the name of a bed."""
-    return int(name.removeprefix('compute'))
 
 
 def _numbers(pid: int) -> list[int]:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import collections.abc
+from collections.abc import Iterable, Iterator
 import json
 import pathlib
 import subprocess
@@ -14,10 +14,9 @@ import types
 import uuid
 
 from tests.cloud import process
-from tests.hosts import bed
-from tests.hosts import keeper
-from tests.hosts import packages
-from tests.hosts import tree
+from tests.hosts import keeper, packages, tree
+from tests.hosts.bed import Bed
+from tests.hosts.packages import BedError
 
 _HERE = pathlib.Path(__file__).parent
 _NETWORK = '10.78.0'
@@ -41,13 +40,10 @@ class Beds:
         self.directory = directory
         plan = json.loads((directory / 'plan').read_text())
         self.group: str = plan['group']
-        self.pid = _alive(directory)
-        if self.pid is None:
-            raise packages.BedError(f'no beds are up in {directory}')
-        self.hosts = [
-            bed.Bed(self, host['name'], host['address'])
-            for host in plan['hosts']
-        ]
+        if not _alive(directory):
+            raise BedError(f'no beds are up in {directory}')
+        self.pid, self._started = _remembered(directory)
+        self.hosts = [Bed(self, host) for host in plan['hosts']]
         self._keeper: subprocess.Popen[bytes] | None = None
 
     @classmethod
@@ -87,8 +83,7 @@ class Beds:
     def down(self) -> None:
         """End all hosts and leave nothing of them behind."""
         (self.directory / 'wanted').unlink(missing_ok=True)
-        if self._keeper is not None:
-            assert self._keeper.stdin is not None
+        if self._keeper is not None and self._keeper.stdin is not None:
             self._keeper.stdin.close()
         try:
             process.wait_for(self.ended, 15, 'the end of the beds', 0.02)
@@ -96,9 +91,10 @@ class Beds:
             sweep()
 
     def ended(self) -> bool:
+        """Return whether all that ran for them has ended."""
         if self._keeper is not None:
             self._keeper.poll()
-        return _alive(self.directory) is None
+        return process.start_time(self.pid) != self._started
 
     def __enter__(self) -> Beds:
         return self
@@ -111,10 +107,10 @@ class Beds:
     ) -> None:
         self.down()
 
-    def __iter__(self) -> collections.abc.Iterator[bed.Bed]:
+    def __iter__(self) -> Iterator[Bed]:
         return iter(self.hosts)
 
-    def __getitem__(self, name: str) -> bed.Bed:
+    def __getitem__(self, name: str) -> Bed:
         """Return the bed of a name.
 
         :raises BedError: there is none
@@ -122,7 +118,7 @@ class Beds:
         for host in self.hosts:
             if host.name == name:
                 return host
-        raise packages.BedError(f'there is no bed {name}')
+        raise BedError(f'there is no bed {name}')
 
     @property
     def key(self) -> pathlib.Path:
@@ -176,15 +172,19 @@ Host compute* {_NETWORK}.*
         return ['nsenter', f'--net=/proc/{self.pid}/ns/net', '--', *argv]
 
     def run(self, *argv: str) -> str:
-        """Run a program at the switch: beds' network and mounts."""
-        names = ('--net', '--mount')
+        """Run a program at the switch: in the beds' network and mounts.
+
+        :returns: what it printed
+        :raises BedError: it failed
+        """
         return packages.run(
-            'nsenter', f'--target={self.pid}', *names, '--', *argv
+            *('nsenter', f'--target={self.pid}', '--net', '--mount'),
+            # the process that all hosts live below is not in it itself
+            *(f'--pid=/proc/{self.pid}/ns/pid_for_children', '--'),
+            *argv,
         )
 
-    def share(
-        self, path: str, hosts: collections.abc.Iterable[bed.Bed] = ()
-    ) -> pathlib.Path:
+    def share(self, path: str, hosts: Iterable[Bed] = ()) -> pathlib.Path:
         """Mount one new directory on several hosts, as shared storage is.
 
         It belongs to nova, as the first host has it.
@@ -214,17 +214,23 @@ def sweep() -> None:
 
 def _sweep(state: pathlib.Path) -> None:
     for directory in state.glob('beds-*'):
-        if _alive(directory) is None:
+        if not _alive(directory):
             keeper.discard(directory, _GROUP.format(directory.name))
 
 
-def _alive(directory: pathlib.Path) -> int | None:
-    """Return the pid that holds the namespaces of the beds, if any does."""
+def _alive(directory: pathlib.Path) -> bool:
+    """Return whether the process is there that beds live and die with."""
     try:
-        pid, started = (directory / 'pid').read_text().split()
+        pid, started = _remembered(directory)
     except FileNotFoundError:
-        return None
-    return int(pid) if process.start_time(int(pid)) == started else None
+        return False
+    return process.start_time(pid) == started
+
+
+def _remembered(directory: pathlib.Path) -> tuple[int, str]:
+    """Return the pid of that process and when it started."""
+    pid, started = (directory / 'pid').read_text().split()
+    return int(pid), started
 
 
 def _plan(
@@ -248,7 +254,14 @@ def _plan(
             'etc/ssh/authorized_keys': (0o644, public),
             'etc/ssh/ssh_host_ed25519_key': (0o600, host_key.read_text()),
         }
-        hosts.append({'name': name, 'address': address, 'files': files})
+        hosts.append(
+            {
+                'name': name,
+                'address': address,
+                'port': f'host{number}',
+                'files': files,
+            }
+        )
     (directory / 'known_hosts').write_text(''.join(known))
     return {
         'group': _GROUP.format(directory.name),
@@ -259,8 +272,18 @@ def _plan(
 
 
 def _new_key(path: pathlib.Path) -> str:
-    packages.run('ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-C', 'beds',
-                 '-f', str(path))  # fmt: skip
+    packages.run(
+        'ssh-keygen',
+        '-q',
+        '-t',
+        'ed25519',
+        '-N',
+        '',
+        '-C',
+        'beds',
+        '-f',
+        str(path),
+    )
     return path.with_name(f'{path.name}.pub').read_text()
 
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import collections.abc
+from collections.abc import Iterator
 import contextlib
 import os
 import pathlib
@@ -71,7 +71,7 @@ def remove(name: str, seconds: float = 10) -> None:
                     break
 
 
-def _below(group: pathlib.Path) -> collections.abc.Iterator[pathlib.Path]:
+def _below(group: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yield a group's directories, the deepest first."""
     for path, _directories, _files in os.walk(group, topdown=False):
         yield pathlib.Path(path)

@@ -18,7 +18,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 if libc.setns(os.open(namespace, os.O_RDONLY), 0) != 0:
     sys.exit(f'{namespace}: {os.strerror(ctypes.get_errno())}')
 try:
-    connected = socket.create_connection((address, int(port)), timeout=10)
+    connected = socket.create_connection((address, int(port)), timeout=5)
 except OSError as error:
     sys.exit(f'{address}:{port}: {error}')
 connected.setblocking(True)

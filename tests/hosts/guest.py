@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 import uuid as uuid_module
 
 from tests.cloud import process
-from tests.guests import cpio
-from tests.guests import image as image_module
-from tests.hosts import packages
+from tests.cloud.process import CloudError
+from tests.guests import image
+from tests.guests.cpio import Archive
+from tests.guests.image import Image
+from tests.hosts.packages import BedError
 
 if TYPE_CHECKING:
-    from tests.hosts import bed as bed_module
+    from tests.hosts.bed import Bed
 
 _HERE = pathlib.Path(__file__).parent
 _BRIDGE = 'br100'
@@ -91,7 +93,7 @@ class Guest:
 
     def __init__(
         self,
-        bed: bed_module.Bed,
+        bed: Bed,
         number: int,
         dhcp_server: str = GATEWAY,
         vnc_listen: str = '127.0.0.1',
@@ -101,13 +103,15 @@ class Guest:
         self.uuid = str(uuid_module.uuid4())
         self.address = f'10.0.0.{10 + number}'
         self.mac = f'fa:16:3e:00:00:{number:02x}'
-        self.filter = (
-            f'nova-instance-{self.name}-{self.mac.replace(":", "")}'
-        )
+        self.filter = f'nova-instance-{self.name}-{self.mac.replace(":", "")}'
         self.directory = f'/var/lib/nova/instances/{self.uuid}'
         self._make_files(dhcp_server, vnc_listen)
-        bed.run('virsh', 'nwfilter-define', '/dev/stdin',
-                input=_FILTER.format(filter=self.filter))  # fmt: skip
+        bed.run(
+            'virsh',
+            'nwfilter-define',
+            '/dev/stdin',
+            input=_FILTER.format(filter=self.filter),
+        )
         bed.run('virsh', 'define', f'{self.directory}/libvirt.xml')
 
     def start(self) -> None:
@@ -122,8 +126,8 @@ class Guest:
             process.wait_for(
                 lambda: len(self.boots()) > boots, _BOOT, 'its boot', 0.1
             )
-        except process.CloudError as error:
-            raise packages.BedError(
+        except CloudError as error:
+            raise BedError(
                 f'{self.name}: {error}\n{self.console()[-2000:]}'
             ) from error
 
@@ -156,11 +160,18 @@ class Guest:
 
     def ssh(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """Run a command in it, from its host."""
-        image = _image()
         return subprocess.run(
             [
                 *('nsenter', f'--net=/proc/{self.bed.leader()}/ns/net', '--'),
-                *('timeout', '30', 'ssh', '-F', '/dev/null', '-i', image.key),
+                *(
+                    'timeout',
+                    '30',
+                    'ssh',
+                    '-F',
+                    '/dev/null',
+                    '-i',
+                    _image().key,
+                ),
                 *('-o', 'StrictHostKeyChecking=no', '-o', 'BatchMode=yes'),
                 *('-o', 'UserKnownHostsFile=/dev/null'),
                 *('-o', 'LogLevel=ERROR', '-o', 'ServerAliveInterval=2'),
@@ -208,8 +219,8 @@ class Guest:
 
 
 @functools.cache
-def _image() -> image_module.Image:
-    return image_module.build()
+def _image() -> Image:
+    return image.build()
 
 
 @functools.cache
@@ -218,6 +229,6 @@ def _ramdisk() -> bytes:
 
     The kernel unpacks one archive after the other, the later file wins.
     """
-    ours = cpio.Archive()
+    ours = Archive()
     ours.file('init', (_HERE / 'guest_init.sh').read_bytes())
     return _image().archive.read_bytes() + gzip.compress(ours.finished(), 1)

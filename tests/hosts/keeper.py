@@ -29,6 +29,7 @@ import tempfile
 from typing import Any
 
 from tests.hosts import cgroups
+from tests.hosts.packages import BedError, run
 
 #: How often it looks whether somebody wants something else, in seconds.
 _LOOK = 0.03
@@ -37,19 +38,18 @@ _REBOOT = 133
 _PREFIX = 24
 
 
-def _run(*argv: str | pathlib.Path) -> None:
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL)
-    if done.returncode != 0:
-        sys.exit(f'{" ".join(map(str, argv))}: {done.returncode}')
-
-
 def write(path: pathlib.Path, text: str, mode: int = 0o644) -> None:
     """Replace a file as a whole: nobody sees a half of it."""
-    with tempfile.NamedTemporaryFile('w', dir=path.parent,
-                                     delete=False) as file:  # fmt: skip
+    with tempfile.NamedTemporaryFile(
+        'w', dir=path.parent, delete=False
+    ) as file:
         file.write(text)
         os.fchmod(file.fileno(), mode)
     os.rename(file.name, path)
+
+
+def _ip(words: str) -> None:
+    run('ip', *words.split())
 
 
 class Host:
@@ -61,6 +61,7 @@ class Host:
         self.name = plan['name']
         self.directory = directory / self.name
         self.root = self.directory / 'root'
+        self.layers = self.directory / 'layers'
         self.group = f'{group}/{self.name}'
         self.plan = plan
         self.boots = 0
@@ -68,33 +69,33 @@ class Host:
         self.process: subprocess.Popen[bytes] | None = None
         self.notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 
-    def make(self, tree: str, number: int) -> None:
+    def make(self, tree: str) -> None:
         """Make what lasts over reboots."""
-        layers = {
-            it: self.directory / 'layers' / it for it in ('upper', 'work')
-        }
-        for path in (self.root, *layers.values()):
-            path.mkdir(parents=True)
-        options = f'lowerdir={tree},upperdir={layers["upper"]}'
-        options += f',workdir={layers["work"]}'
-        _run('mount', '-t', 'overlay', 'overlay', '-o', options, self.root)
+        self.root.mkdir()
+        self.layers.mkdir()
+        if run('stat', '-f', '-c', '%T', tree).strip() == 'overlayfs':
+            # no overlay takes what is written on another one
+            run('mount', '-t', 'tmpfs', 'tmpfs', str(self.layers))
+        upper, work = self.layers / 'upper', self.layers / 'work'
+        upper.mkdir()
+        work.mkdir()
+        options = f'lowerdir={tree},upperdir={upper},workdir={work}'
+        run('mount', '-t', 'overlay', 'overlay', '-o', options, str(self.root))
         # what is mounted in it from here later is seen by the host too
-        _run('mount', '--make-shared', self.root)
+        run('mount', '--make-shared', str(self.root))
         for name, (mode, text) in self.plan['files'].items():
             path = self.root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             write(path, text, mode)
         self.notified.bind(f'/run/notify-{self.name}')
-        port = f'host{number}'
-        inside = ('ip', '-netns', self.name)
-        _run('ip', 'netns', 'add', self.name)
-        _run('ip', 'link', 'add', port, 'type', 'veth', 'peer', 'eth0',
-             'netns', self.name)  # fmt: skip
-        _run('ip', 'link', 'set', port, 'master', 'hosts', 'up')
-        _run(*inside, 'link', 'set', 'lo', 'up')
-        _run(*inside, 'link', 'set', 'eth0', 'up')
-        _run(*inside, 'address', 'add', f'{self.plan["address"]}/{_PREFIX}',
-             'dev', 'eth0')  # fmt: skip
+        port, name = self.plan['port'], self.name
+        _ip(f'netns add {name}')
+        _ip(f'link add {port} type veth peer eth0 netns {name}')
+        _ip(f'link set {port} master hosts up')
+        _ip(f'-netns {name} link set lo up')
+        _ip(f'-netns {name} link set eth0 up')
+        address = f'{self.plan["address"]}/{_PREFIX}'
+        _ip(f'-netns {name} address add {address} dev eth0')
 
     def start(self) -> None:
         """Start it; the notification tells when it has booted."""
@@ -179,25 +180,24 @@ class Keeper:
     def make(self) -> None:
         """Make the switch that all hosts are connected to, and the hosts."""
         # locks of systemd-nspawn, names of network namespaces
-        _run('mount', '-t', 'tmpfs', 'tmpfs', '/run')
-        _run('ip', 'link', 'set', 'lo', 'up')
-        _run('ip', 'link', 'add', 'hosts', 'type', 'bridge')
-        _run('ip', 'link', 'set', 'hosts', 'up')
-        _run('ip', 'address', 'add', f'{self.plan["switch"]}/{_PREFIX}',
-             'dev', 'hosts')  # fmt: skip
-        for number, host in enumerate(self.hosts, 1):
-            host.make(self.plan['tree'], number)
+        run('mount', '-t', 'tmpfs', 'tmpfs', '/run')
+        _ip('link set lo up')
+        _ip('link add hosts type bridge')
+        _ip('link set hosts up')
+        _ip(f'address add {self.plan["switch"]}/{_PREFIX} dev hosts')
+        for host in self.hosts:
+            host.make(self.plan['tree'])
 
     def keep(self) -> None:
         """Look after the hosts until nobody wants them."""
-        heard = {host.notified: host for host in self.hosts}
+        heard = {host.notified.fileno(): host for host in self.hosts}
         is_pipe = stat.S_ISFIFO(os.fstat(0).st_mode)
-        lifeline = [sys.stdin] if is_pipe else []
+        lifeline = [0] if is_pipe else []
         while (self.directory / 'wanted').exists():
             for host in self.hosts:
                 host.look()
             ready, _, _ = select.select([*lifeline, *heard], [], [], _LOOK)
-            if sys.stdin in ready:
+            if 0 in ready:
                 return
             for one in ready:
                 heard[one].hear()
@@ -220,6 +220,12 @@ class Keeper:
 
     def end(self) -> None:
         """Leave nothing behind."""
+        cgroups.kill(self.group)
+        for host in self.hosts:
+            for path in (host.root, host.layers):
+                if path.is_mount():
+                    # with all that was mounted in it
+                    run('umount', '--lazy', str(path))
         discard(self.directory, self.group)
 
 
@@ -227,17 +233,22 @@ def discard(directory: pathlib.Path, group: str) -> None:
     """Remove the control groups and files of beds; end who runs in them."""
     cgroups.kill(group)
     cgroups.remove(group)
-    mounted = pathlib.Path('/proc/self/mounts').read_text().splitlines()
-    for line in reversed(mounted):
-        place = line.split()[1]
-        if pathlib.Path(place).is_relative_to(directory):
-            _run('umount', '--lazy', place)
-    try:
-        shutil.rmtree(directory)
-    except PermissionError:
-        # a test made something immutable
-        _run('chattr', '-R', '-f', '-ia', directory)
-        shutil.rmtree(directory)
+    for path in directory.glob('*/root'):
+        if path.is_mount():
+            # somebody else's files may be mounted below
+            raise BedError(f'{path} is still mounted')
+    # last the file that says whose it is
+    for path in sorted(directory.iterdir(), key=lambda it: it.name == 'pid'):
+        if path.is_file():
+            path.unlink()
+            continue
+        try:
+            shutil.rmtree(path)
+        except PermissionError:
+            # a test made something immutable
+            run('chattr', '-R', '-f', '-ia', str(path))
+            shutil.rmtree(path)
+    directory.rmdir()
 
 
 def main(directory: pathlib.Path) -> None:

@@ -13,6 +13,7 @@ from tests.cloud import process
 
 #: Debian packages and the program that shows that each one is there.
 _DEBIAN = {
+    'ansible-core': 'ansible-playbook',
     'iproute2': 'ip',
     'mmdebstrap': 'mmdebstrap',
     'openssh-client': 'ssh',

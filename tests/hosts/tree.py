@@ -4,16 +4,16 @@
 
 from __future__ import annotations
 
-import collections.abc
+from collections.abc import Iterator
 import contextlib
 import fcntl
 import hashlib
 import os
 import pathlib
 import shutil
-import subprocess
 
 from tests.hosts import packages
+from tests.hosts.packages import BedError
 
 _HERE = pathlib.Path(__file__).parent
 _SKELETON = _HERE / 'skeleton'
@@ -82,7 +82,7 @@ def build() -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def locked(path: pathlib.Path) -> collections.abc.Iterator[None]:
+def locked(path: pathlib.Path) -> Iterator[None]:
     """Hold a lock file as long as the context lasts."""
     with open(path, 'w') as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -107,7 +107,7 @@ def _sources() -> list[str]:
         *('Created-By: Packages', 'Origin: Debian'),
     ).splitlines()
     if not lines:
-        raise packages.BedError('apt knows no packages: apt-get update')
+        raise BedError('apt knows no packages: apt-get update')
     return sorted(set(lines))
 
 
@@ -137,7 +137,7 @@ def _unpack(tree: pathlib.Path) -> None:
     ]
     try:
         packages.run(*argv)
-    except packages.BedError:
+    except BedError:
         # it may find a /proc of its own busy at the very end (code 25)
         if not complete.exists():
             raise
