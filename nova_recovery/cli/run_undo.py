@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -15,24 +14,11 @@ from nova_recovery.cli.carry_out import Rows
 
 if TYPE_CHECKING:
     from nova_recovery.cli.stage import Stage
-    from nova_recovery.engine.change import Registry
     from nova_recovery.engine.journal import RunRecord
     from nova_recovery.engine.plan import Plan
-    from nova_recovery.engine.records import ItemRecord
+    from nova_recovery.engine.undo import Foreseen
 
 Table = tuple[tuple[str, ...], Rows]
-
-
-@dataclasses.dataclass(frozen=True)
-class Foreseen:
-    """What an undo will do, as far as that can be told beforehand.
-
-    :ivar back: items to be reverted, in the order of the undo
-    :ivar stays: items that can't be, each with why
-    """
-
-    back: tuple[ItemRecord, ...]
-    stays: tuple[tuple[ItemRecord, str], ...]
 
 
 class UndoRun(RecoveryLister):
@@ -55,13 +41,17 @@ class UndoRun(RecoveryLister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        from nova_recovery.engine import undo
+
         here = run.stage(self, parsed_args)
         with here.journal() as journal:
             found = here.run_of(journal)
             plan = journal.plan(found.id)
             here.check_mine(found)
             here.check_kinds(plan)
-            foreseen = foresee(plan, journal.items(found.id), here.registry)
+            foreseen = undo.foresee(
+                plan, journal.items(found.id), here.registry
+            )
             digest = digest_of(plan, foreseen)
             self._show(here, found, foreseen, digest)
             if not foreseen.back or parsed_args.dry_run:
@@ -98,33 +88,6 @@ class UndoRun(RecoveryLister):
         here.say(f'Undo of run {found.id}  {found.title}')
         for line in show_run.undo_lines(foreseen, here.width, digest):
             here.say(line)
-
-
-def foresee(
-    plan: Plan, items: Iterable[ItemRecord], registry: Registry
-) -> Foreseen:
-    """What ``undo`` would do: its rules, without a look at the cloud.
-
-    What stays keeps what it stands on: the earlier items of its subject and
-    of those that it follows (``engine/undo.py``).
-    """
-    planned = {item.id: item for item in plan.items()}
-    reasons: dict[str, str] = {}
-    back: list[ItemRecord] = []
-    stays: list[tuple[ItemRecord, str]] = []
-    for record in reversed(list(items)):
-        if not record.begun or record.state == 'reverted':
-            continue
-        item = planned[record.id]
-        why = reasons.get(item.subject)
-        why = why or registry[item.kind].no_way_back(item)
-        if not why:
-            back.append(record)
-            continue
-        stays.append((record, why))
-        for subject in (item.subject, *item.follows):
-            reasons.setdefault(subject, f'{item.id} stands on it and stays')
-    return Foreseen(tuple(back), tuple(stays))
 
 
 def digest_of(plan: Plan, foreseen: Foreseen) -> str:

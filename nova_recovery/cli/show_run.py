@@ -14,8 +14,8 @@ from nova_recovery.engine.plan import Plan
 from nova_recovery.report import summary, wording
 
 if TYPE_CHECKING:
-    from nova_recovery.cli.run_undo import Foreseen
     from nova_recovery.engine.records import ItemRecord, RunRecord
+    from nova_recovery.engine.undo import Foreseen
 
 #: Where an undo was.
 UNDO = {'reverting', 'reverted', 'kept'}

@@ -4,33 +4,118 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+import dataclasses
 import threading
 from typing import Any
 
 from nova_recovery.engine import states
 from nova_recovery.engine.attempt import Attempt, Result, State
+from nova_recovery.engine.change import Registry
 from nova_recovery.engine.journal import ItemRecord, RunRecord
-from nova_recovery.engine.plan import Item, Plan, Step
+from nova_recovery.engine.plan import Item, Plan
 from nova_recovery.engine.session import Outcome, Session
 from nova_recovery.exceptions import OutcomeUnknown, RecoveryError, Refused
 
-_TO_DO = states.ALL - {states.REVERTED}
+#: Of these it is known that they were carried out; a way back that was begun
+#: is simply repeated.
+_CARRIED_OUT = (states.DONE, states.REVERTING)
+#: The note of an item that stays without anybody knowing that it was done.
+_UNSURE = 'unsure'
+
+
+@dataclasses.dataclass(frozen=True)
+class Foreseen:
+    """What an undo does, as far as that is known without a look at the cloud.
+
+    :ivar back: items to be reverted, in the order of the undo; those that
+        aren't known to be done are looked at first
+    :ivar stays: items that can't be, each with why
+    """
+
+    back: tuple[ItemRecord, ...]
+    stays: tuple[tuple[ItemRecord, str], ...]
+
+
+def foresee(
+    plan: Plan, records: Iterable[ItemRecord], registry: Registry
+) -> Foreseen:
+    """What an undo of these items does; ``Undo`` keeps to it.
+
+    What stays keeps what it stands on: the earlier items of its subject, and
+    of the subjects that it follows. So does what somebody else did that is
+    sent once: a server that nova itself started after its volumes were mended
+    runs on them.
+
+    :param records: all items of the run, in the order of the plan
+    """
+    planned = {item.id: item for item in plan.items()}
+    kept = _Kept()
+    back: list[ItemRecord] = []
+    stays: list[tuple[ItemRecord, str]] = []
+    for record in reversed(list(records)):
+        item = planned[record.id]
+        change = registry[item.kind]
+        if record.state == states.ALREADY and change.once:
+            kept.add(item, record, f'{item.id} stands on it: {record.detail}')
+        # what was never sent needs no way back
+        if not record.begun or record.state == states.REVERTED:
+            continue
+        why = kept.why(item, record)
+        if not why and _known_to_be_done(record):
+            why = change.no_way_back(item)
+        if why:
+            stays.append((record, why))
+            kept.add(item, record, f'{item.id} stands on it and stays')
+        else:
+            back.append(record)
+    return Foreseen(tuple(back), tuple(stays))
+
+
+def _known_to_be_done(record: ItemRecord) -> bool:
+    """The others are looked at: they may not have been carried out."""
+    if record.state == states.KEPT:
+        return not record.notes.get(_UNSURE)
+    return record.state == states.DONE
+
+
+class _Kept:
+    """Why what was done to a subject has to stay."""
+
+    def __init__(self) -> None:
+        # subject -> the place of the last item that stays, and why those
+        # before it have to
+        self._reasons: dict[str, tuple[int, str]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, item: Item, record: ItemRecord, reason: str) -> None:
+        """All earlier items of its subjects stay, for this reason."""
+        with self._lock:
+            for subject in (item.subject, *item.follows):
+                there = self._reasons.get(subject)
+                if there is None or there[0] < record.number:
+                    self._reasons[subject] = record.number, reason
+
+    def why(self, item: Item, record: ItemRecord) -> str:
+        """Why the item has to stay, '' if nothing stands on it."""
+        with self._lock:
+            number, reason = self._reasons.get(item.subject, (-1, ''))
+        return reason if record.number < number else ''
 
 
 class Undo(Session):
-    """Steps and items in reverse order.
+    """Steps and items in reverse order, as ``foresee`` says.
 
-    What is kept keeps what it stands on: the earlier items of its subject,
-    and of the subjects that it follows.
+    What turns out to be kept keeps what it stands on as well.
     """
 
     again = 'run undo'
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        # subject -> why what was done to it before has to stay
+        # item -> why it stays; and what turned out to, on the way
         self._stays: dict[str, str] = {}
-        self._lock = threading.Lock()
+        self._kept = _Kept()
 
     def undo(self, run_id: str) -> Outcome:
         """Take back all that was carried out; return how the run stands.
@@ -55,51 +140,26 @@ class Undo(Session):
         return 'undoing'
 
     def _go_through(self, run: RunRecord, plan: Plan) -> None:
-        total = sum(
-            record.begun for record in self._journal.items(run.id, _TO_DO)
-        )
-        self._reporter.run_started(plan, total)
+        foreseen = foresee(plan, self._journal.items(run.id), self._registry)
+        self._stays = {record.id: why for record, why in foreseen.stays}
+        wanted = {r.id for r in foreseen.back} | set(self._stays)
+        self._reporter.run_started(plan, len(wanted))
         for place, step in reversed(list(enumerate(plan.steps))):
-            self._keep_what_happened(run, step, place)
             found = [
                 record
-                for record in self._journal.items(run.id, _TO_DO, place)
-                # the others were never sent: there is nothing to take back
-                if record.begun
+                for record in self._journal.items(run.id, step=place)
+                if record.id in wanted
             ]
             self._side_by_side(step, found, reverse=True)
-
-    def _keep_what_happened(
-        self, run: RunRecord, step: Step, place: int
-    ) -> None:
-        """What somebody else did stands on our changes like our own.
-
-        A server that nova itself started after its volumes were mended runs
-        on them.
-        """
-        for record in self._journal.items(run.id, {states.ALREADY}, place):
-            item = step.items[record.position]
-            if self._registry[item.kind].once:
-                reason = f'{item.id} stands on it: {record.detail}'
-                for subject in (item.subject, *item.follows):
-                    self._stays.setdefault(subject, reason)
 
     def _do(self, item: Item, record: ItemRecord) -> None:
         one = _WayBack(
             self._surroundings, item, self._registry[item.kind], record
         )
-        with self._lock:
-            reason = self._stays.get(item.subject)
-        if reason:
-            result = one.refuse(states.KEPT, reason)
-        else:
-            result = one.take_back()
+        why = self._stays.get(item.id) or self._kept.why(item, record)
+        result = one.keep(why) if why else one.take_back()
         if result.state != states.REVERTED:
-            with self._lock:
-                for subject in (item.subject, *item.follows):
-                    self._stays.setdefault(
-                        subject, reason or f'{item.id} stands on it and stays'
-                    )
+            self._kept.add(item, record, f'{item.id} stands on it and stays')
 
     def _state(self, counts: dict[str, int]) -> str:
         if not self._complete or states.REVERTING in counts:
@@ -118,19 +178,26 @@ class _WayBack(Attempt):
         """
         return self._ended(self._revert)
 
+    def keep(self, why: str) -> Result:
+        """Journal that it stays, and why."""
+        return self._ended(lambda: self._stay(why))
+
+    def _stay(self, why: str) -> Result:
+        if self._record.state not in (*_CARRIED_OUT, states.KEPT):
+            self._at.note(**{_UNSURE: True})
+        return Result(states.KEPT, why)
+
     def _revert(self) -> Result:
-        # a way back that was begun is simply repeated
-        if self._state not in (states.DONE, states.REVERTING):
+        if self._state not in _CARRIED_OUT:
             observed = self._look()
             if observed.state is State.BEFORE and self._change.once:
                 return Result(states.REVERTED, 'it was not carried out')
             # For the others BEFORE only says that it may be applied (again):
             # it may have been stopped half-way. Their way back looks itself.
             if observed.state not in (State.BEFORE, State.AFTER):
-                return Result(
-                    states.KEPT,
+                return self._stay(
                     f'not known to be done ({observed.state.value}): '
-                    f'{observed.detail}',
+                    f'{observed.detail}'
                 )
         self._all.writer.write(self._record.number, state=states.REVERTING)
         self._ask_guard()

@@ -10,7 +10,7 @@ from typing import Any
 import fixtures
 
 from nova_recovery import exit_codes
-from nova_recovery.engine.change import At
+from nova_recovery.engine.change import At, Observed
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import ChangeFailed, ClaimLost, Conflict
 from tests.unit import plans
@@ -24,6 +24,12 @@ class Stubborn(Move):
     refuses: tuple[str, ...] = ()
     stays: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
+    already: tuple[str, ...] = ()
+
+    def observe(self, at: At[Any]) -> Observed:
+        if at.item.label in self.already:
+            return Observed.after('runs there')
+        return super().observe(at)
 
     def apply(self, at: At[Any]) -> str:
         if at.item.label in self.refuses:
@@ -48,6 +54,13 @@ class RunTestCase(RunsTestCase):
     def recover(self, code: int = 0) -> str:
         self.ended(code, 'host', 'recover', '--yes')
         return self.only_run()
+
+    def set_state(self, label: str, state: str, **columns: Any) -> None:
+        """Let an item of the only run have ended so."""
+        journal, run_id = self.journal(), self.only_run()
+        number = {i.label: i.number for i in journal.items(run_id)}[label]
+        with journal.carrying_out(run_id) as writer:
+            writer.write(number, state=state, **columns)
 
     def outcomes(self, text: str) -> dict[str, str]:
         return {row['Subject']: row['Outcome'] for row in json.loads(text)}
@@ -214,12 +227,7 @@ class ResumeTest(RunTestCase):
 
     def test_what_was_taken_back_in_part_is_not_decided_about(self) -> None:
         journal = self.journal()
-        (number,) = [
-            item.number for item in journal.items(self.run_id)
-            if item.kind == 'claim'
-        ]  # fmt: skip
-        with journal.carrying_out(self.run_id) as writer:
-            writer.write(number, state='reverting')
+        self.set_state('np-rcc54', 'reverting')
         ended = self.ended(
             exit_codes.REFUSED, 'run', 'resume', self.run_id, '--yes',
             '--skip', 'at3-ui02=it runs',
@@ -257,6 +265,45 @@ class UndoTest(RunTestCase):
         self.assertIn('stands on it and stays', ended.stderr)
         self.assertEqual(
             {'at3-ui02': 'to revert', 'at3-ui01': 'kept', 'np-rcc54': 'kept'},
+            self.outcomes(ended.stdout),
+        )
+
+    def test_what_nova_did_itself_stands_on_ours_and_that_is_told(
+        self,
+    ) -> None:
+        self.move.once, self.move.already = True, ('at3-ui01',)
+        run_id = self.recover()
+        words = ('run', 'undo', run_id, '-f', 'json')
+        ended = self.ended(0, *words, '--dry-run')
+        self.assertIn('stands on it: runs there', ended.stderr)
+        self.assertEqual(
+            {'at3-ui02': 'to revert', 'np-rcc54': 'kept'},
+            self.outcomes(ended.stdout),
+        )
+        ended = self.ended(exit_codes.PARTLY, *words, '--yes')
+        self.assertEqual(
+            {
+                'at3-ui01': 'already',
+                'at3-ui02': 'reverted',
+                'np-rcc54': 'kept',
+            },
+            self.outcomes(ended.stdout),
+        )
+
+    def test_a_request_in_doubt_is_looked_at_and_that_is_told(self) -> None:
+        self.move.once = True
+        run_id = self.recover()
+        self.move.stays = ('at3-ui01', 'at3-ui02')
+        self.set_state('at3-ui02', 'doubt', notes=None)
+        words = ('run', 'undo', run_id, '-f', 'json')
+        ended = self.ended(0, *words, '--dry-run')
+        self.assertEqual(
+            {'at3-ui02': 'to revert', 'at3-ui01': 'kept', 'np-rcc54': 'kept'},
+            self.outcomes(ended.stdout),
+        )
+        ended = self.ended(exit_codes.PARTLY, *words, '--yes')
+        self.assertEqual(
+            {'at3-ui02': 'reverted', 'at3-ui01': 'kept', 'np-rcc54': 'kept'},
             self.outcomes(ended.stdout),
         )
 

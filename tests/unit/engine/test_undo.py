@@ -86,6 +86,45 @@ class TestUndo(RunnerTestCase):
         detail = self.site.items(run_id)['set-new:v:1'].detail
         self.assertIn('runs already', detail)
 
+    def test_what_came_after_it_stands_on_nothing_of_another(self) -> None:
+        run_id = self.site.create(
+            world.plan_of(
+                [
+                    world.set_item('s:1'),
+                    world.set_item('s:1', 'on', 'new', kind='scripted'),
+                    world.set_item('s:1', 'newer', from_='new'),
+                ]
+            )
+        )
+        self.script['observe'] = lambda *args: Observed.after('on')
+        with mock.patch.object(Scripted, 'once', True):
+            self.site.run(run_id)
+            self.site.undo(run_id)
+        self.assertEqual('new', self.site.world.value('s:1'))
+        self.assertEqual(
+            {
+                'set-new:s:1': 'kept',
+                'scripted-on:s:1': 'already',
+                'set-newer:s:1': 'reverted',
+            },
+            self.site.states(run_id),
+        )
+
+    def test_a_request_in_doubt_is_looked_at_each_time(self) -> None:
+        run_id = self.one()
+        self.script['apply'] = raiser(RuntimeError('?'))
+        lost = Observed.unknown('nova is down')
+        with (
+            mock.patch.object(Scripted, 'once', True),
+            mock.patch.object(Scripted, 'no_way_back', lambda *a: 'runs'),
+        ):
+            self.site.run(run_id)
+            self.script['observe'] = lambda *args: lost
+            self.assertEqual({'kept': 1}, self.site.undo(run_id).counts)
+            self.assertIn('nova is down', self.only(run_id).detail)
+            del self.script['observe']
+            self.assertEqual({'reverted': 1}, self.site.undo(run_id).counts)
+
     def test_what_somebody_changed_since_is_kept_until_mended(self) -> None:
         run_id = self.run_of([world.set_item('s:1')])
         self.site.world.add(set='s:1', to='odd')
