@@ -15,7 +15,7 @@ from rich import text as rich_text
 
 from nova_recovery.engine.change import Registry
 from nova_recovery.engine.gates import address
-from nova_recovery.engine.plan import Gate, Item, Plan, Step
+from nova_recovery.engine.plan import Gate, Item, LeftOut, Plan, Step
 from nova_recovery.report import wording
 
 #: So much of a plan's digest is shown at its head, and is enough to approve.
@@ -239,14 +239,13 @@ def _heading(text: str) -> Iterator[Line]:
 
 
 def _left_out(
-    left_out: dict[str, str], columns: int, first: int
+    left_out: Sequence[LeftOut], columns: int, first: int
 ) -> Iterator[Line]:
-    shown = [(wording.clean(name), why) for name, why in left_out.items()]
-    shown = shown[:first]
+    shown = [(wording.clean(one.subject), one) for one in left_out[:first]]
     column = min(max(len(name) for name, _ in shown), 36)
-    for name, why in shown:
+    for name, one in shown:
         head = f'  {name:<{column}}  '
-        yield from map(Line, wording.wrap(why, head, columns))
+        yield from map(Line, wording.wrap(one.told, head, columns))
     yield from _more(len(left_out) - first, '  ')
 
 

@@ -16,7 +16,8 @@ import hashlib
 import json
 from typing import Any
 
-FORMAT = 1
+#: Of plans, in files and in the journal. 1: what is left out has no label.
+FORMAT = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +105,25 @@ class Gate:
 
 
 @dataclasses.dataclass(frozen=True)
+class LeftOut:
+    """A subject that a plan doesn't touch.
+
+    :ivar subject: as of an item, such as ``server:UUID``
+    :ivar label: the subject as people call it, '' if it has no other name
+    :ivar why: one line
+    """
+
+    subject: str
+    label: str
+    why: str
+
+    @property
+    def told(self) -> str:
+        """The label and why, for whoever sees the subject."""
+        return f'{self.label}: {self.why}' if self.label else self.why
+
+
+@dataclasses.dataclass(frozen=True)
 class Plan:
     """What a procedure decided.
 
@@ -115,6 +135,8 @@ class Plan:
     :ivar notes: what the operator should know
     :ivar left_out: subjects that the plan doesn't touch, each with why
     :ivar created_at: UTC, ISO 8601 with Z
+    :ivar format: in which it was made: a plan of an older version keeps its
+        digest, which somebody may have approved
     """
 
     procedure: str
@@ -123,8 +145,9 @@ class Plan:
     steps: tuple[Step, ...]
     gates: tuple[Gate, ...] = ()
     notes: tuple[str, ...] = ()
-    left_out: dict[str, str] = dataclasses.field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
     created_at: str = ''
+    format: int = FORMAT
 
     def items(self) -> Iterator[Item]:
         for step in self.steps:
@@ -167,10 +190,10 @@ class Plan:
         """
         digest = hashlib.sha256()
         head = {
-            'format': FORMAT,
+            'format': self.format,
             'procedure': self.procedure,
             'arguments': self.arguments,
-            'left_out': self.left_out,
+            'left_out': self._left_out,
             'overrides': sorted(
                 [g.name, g.subject, g.reason]
                 for g in self.gates
@@ -186,6 +209,12 @@ class Plan:
             for item in step.items:
                 digest.update(_canonical(vars(item)))
         return digest.hexdigest()
+
+    @property
+    def _left_out(self) -> Any:
+        if self.format == 1:
+            return {one.subject: one.why for one in self.left_out}
+        return sorted([o.subject, o.label, o.why] for o in self.left_out)
 
 
 def _canonical(value: Any) -> bytes:

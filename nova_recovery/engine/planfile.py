@@ -12,7 +12,7 @@ file that was edited, cut off or mixed up is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 import dataclasses
 import hashlib
 import json
@@ -21,7 +21,7 @@ from typing import Any
 
 from nova_recovery.engine import files
 from nova_recovery.engine import plan as plan_module
-from nova_recovery.engine.plan import Gate, Item, Plan, Step
+from nova_recovery.engine.plan import Gate, Item, LeftOut, Plan, Step
 from nova_recovery.exceptions import RecoveryError, Refused
 
 #: From so many items on, a line an item.
@@ -35,36 +35,74 @@ _LATER = ('number', 'failures')
 
 def to_dict(plan: Plan) -> dict[str, Any]:
     """The plan in JSON types; what it holds isn't copied."""
+    head = head_of(plan)
+    for body, step in zip(head['steps'], plan.steps, strict=True):
+        body['items'] = [_item_dict(item) for item in step.items]
+    return head
+
+
+def head_of(plan: Plan) -> dict[str, Any]:
+    """The same without the items."""
+    body = _shallow(plan)
+    del body['format']
+    left_out: Any = [_shallow(one) for one in plan.left_out]
+    if plan.format == 1:
+        left_out = {one.subject: one.why for one in plan.left_out}
     return {
-        **_shallow(plan),
-        'steps': [
-            {**_step_dict(step), 'items': [_item_dict(i) for i in step.items]}
-            for step in plan.steps
-        ],
+        **body,
+        'steps': [_step_dict(step) for step in plan.steps],
         'gates': [_shallow(gate) for gate in plan.gates],
         'notes': list(plan.notes),
+        'left_out': left_out,
     }
 
 
-def from_dict(body: dict[str, Any]) -> Plan:
+def from_dict(body: dict[str, Any], number: int = plan_module.FORMAT) -> Plan:
     """The plan that ``to_dict`` gave.
 
+    :param number: the format in which it was made
     :raises KeyError, TypeError: a field is missing, unknown or of another
         type
     """
-    steps = tuple(
-        Step(
-            **_fields(
-                Step,
-                step,
-                items=tuple(_item(one) for one in _list(step['items'])),
-            )
-        )
+    items = [
+        [_item(one) for one in _list(step['items'])]
         for step in _list(body['steps'])
+    ]
+    return from_head(body, items, number)
+
+
+def from_head(
+    body: dict[str, Any], items: Sequence[Sequence[Item]], number: int
+) -> Plan:
+    """The plan whose head ``head_of`` gave.
+
+    :param items: those of each step
+    :raises KeyError, TypeError: as ``from_dict``
+    """
+    steps = tuple(
+        Step(**_fields(Step, step, items=tuple(of_step)))
+        for step, of_step in zip(_list(body['steps']), items, strict=True)
     )
     gates = tuple(Gate(**_fields(Gate, gate)) for gate in _list(body['gates']))
     notes = tuple(_list(body['notes']))
-    return Plan(**_fields(Plan, body, steps=steps, gates=gates, notes=notes))
+    return Plan(
+        **_fields(
+            Plan,
+            body,
+            steps=steps,
+            gates=gates,
+            notes=notes,
+            left_out=_left_out(body['left_out'], number),
+            format=number,
+        )
+    )
+
+
+def _left_out(body: Any, number: int) -> tuple[LeftOut, ...]:
+    if number == 1:
+        # the label was in the sentence, where no reader can tell it apart
+        return tuple(LeftOut(s, '', why) for s, why in body.items())
+    return tuple(LeftOut(**_fields(LeftOut, one)) for one in _list(body))
 
 
 def save(plan: Plan, path: str) -> None:
@@ -85,7 +123,7 @@ def load(path: str) -> Plan:
     try:
         head = _parse(path, text)
         _check_format(path, head)
-        plan = from_dict(head['plan'])
+        plan = from_dict(head['plan'], head[MAGIC])
         if head['checksum'] != _checksum(plan):
             raise Refused(
                 f'plan file {path}: it was changed since it was saved; make '
@@ -107,7 +145,7 @@ def load(path: str) -> Plan:
 def _written(plan: Plan) -> Iterator[str]:
     body = to_dict(plan)
     head: dict[str, Any] = {
-        MAGIC: plan_module.FORMAT,
+        MAGIC: plan.format,
         'digest': plan.digest,
         'checksum': _checksum(plan),
     }
@@ -167,27 +205,24 @@ def _check_format(path: str, head: dict[str, Any]) -> None:
     number = head.get(MAGIC)
     if not isinstance(number, int):
         raise RecoveryError(f'plan file {path}: not a plan of nova-recovery')
-    if number != plan_module.FORMAT:
+    if not 1 <= number <= plan_module.FORMAT:
         raise RecoveryError(
-            f'plan file {path}: format {number}; this version reads format '
-            f'{plan_module.FORMAT}. Use the version that made it, or make '
-            f'the plan anew'
+            f'plan file {path}: format {number}; this version reads formats '
+            f'up to {plan_module.FORMAT}. Use the version that made it, or '
+            f'make the plan anew'
         )
 
 
 def _checksum(plan: Plan) -> str:
     """Over all that the digest leaves out as well."""
-    body = to_dict(plan)
-    for step in body['steps']:
-        # the digest has them
-        del step['items']
-    text = json.dumps([plan.digest, body], sort_keys=True)
+    # the digest has the items
+    text = json.dumps([plan.digest, head_of(plan)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _step_dict(step: Step) -> dict[str, Any]:
     body = _shallow(step)
-    for name in _LATER:
+    for name in ('items', *_LATER):
         del body[name]
     return {**body, **step.extras}
 
@@ -222,12 +257,11 @@ def _fields(
     But for those that came later, which are there only if they are set.
     """
     values: dict[str, Any] = {}
-    left = dict(body)
+    left = {**body, **ready}
     for field in dataclasses.fields(of):  # type: ignore[arg-type]
         if field.name in _LATER and field.name not in left:
             continue
-        value = left.pop(field.name)
-        values[field.name] = ready.get(field.name, value)
+        value = values[field.name] = left.pop(field.name)
         wanted = {'str': str, 'dic': dict, 'int': int}.get(str(field.type)[:3])
         if wanted and not isinstance(value, wanted):
             raise TypeError(f'{field.name} {value!r} is not a {wanted}')

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from nova_recovery.cloud import claims, clock
 from nova_recovery.cloud.db.servers import list_servers
 from nova_recovery.cloud.records import Server
-from nova_recovery.engine.plan import Gate, Item, Plan, Step
+from nova_recovery.engine.plan import Gate, Item, LeftOut, Plan, Step
 from nova_recovery.exceptions import NotFound
 from nova_recovery.procedures import gates as common_gates
 from nova_recovery.procedures import Procedure
@@ -160,10 +160,10 @@ def decide(
         if number
         else (),
         gates=_gates(found, frozenset()),
-        left_out={
-            f'guest:{uuid}': f'{names.get(uuid, uuid)}: {why}'
+        left_out=tuple(
+            LeftOut(f'guest:{uuid}', names.get(uuid, uuid), why)
             for uuid, why in chosen.left.items()
-        },
+        ),
         created_at=now,
     )
 

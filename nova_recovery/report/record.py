@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nova_recovery.engine.records import ItemRecord
 
 #: Grows when a reader of the JSON would have to know.
-FORMAT = 1
+FORMAT = 2
 
 
 def of_run(
@@ -41,7 +41,7 @@ def of_run(
             'arguments': plan.arguments,
             'created_at': plan.created_at,
             'notes': list(plan.notes),
-            'left_out': dict(plan.left_out),
+            'left_out': [dataclasses.asdict(one) for one in plan.left_out],
         },
         'gates': [dataclasses.asdict(gate) for gate in plan.gates],
         'overrides': [

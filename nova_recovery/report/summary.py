@@ -100,8 +100,13 @@ def of_plan(plan: Plan) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
         for subject, steps in titles.items()
     ]
     rows += [
-        (wording.clean(name), '', 'left out', wording.clean(why))
-        for name, why in plan.left_out.items()
+        (
+            wording.clean(one.label),
+            wording.clean(wording.identifier(one.subject, one.label)),
+            'left out',
+            wording.clean(one.why),
+        )
+        for one in plan.left_out
     ]
     return COLUMNS, rows
 

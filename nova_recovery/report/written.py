@@ -92,9 +92,12 @@ def _text(record: dict[str, Any]) -> Iterator[str]:
         if step['counts']:
             heading += f' ({summary.counted(step["counts"])})'
         yield from _section(heading, _items(step['items']))
-    left_out = record['plan']['left_out'].items()
     yield from _section(
-        'Left out', [f'{name}: {why}' for name, why in left_out]
+        'Left out',
+        [
+            f'{one["label"]} {one["subject"]}'.strip() + f': {one["why"]}'
+            for one in record['plan']['left_out']
+        ],
     )
     yield from _section('Notes', record['plan']['notes'])
 

@@ -284,6 +284,10 @@ class OldVolumes(TestCase):
         planfile.save(made, path)
         return planfile.load(path)
 
+    def left_out(self) -> dict[str, str]:
+        """What was left out of the last plan, each volume with why."""
+        return {one.subject: one.why for one in self.cleaning.left_out}
+
     def start(self, made: Plan) -> str:
         return self.journal.create_run(
             made, who='anna', machine='here', command='test'

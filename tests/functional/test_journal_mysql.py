@@ -22,6 +22,7 @@ from nova_recovery.engine.journal import (
     RunLocked,
 )
 from nova_recovery.engine.journal.lease import Holder
+from nova_recovery.engine.plan import LeftOut
 from tests.base import TestCase
 from tests.functional import dbserver
 from tests.unit.engine import world
@@ -102,7 +103,8 @@ class TestRun(JournalTestCase):
         large = {'text': '\N{SNOWMAN}\N{PILE OF POO}' * 100_000}
         item = dataclasses.replace(world.set_item('s:1'), data=large)
         plan = dataclasses.replace(
-            world.plan_of([item]), left_out={'s:2': 'x' * 200_000}
+            world.plan_of([item]),
+            left_out=(LeftOut('s:2', '', 'x' * 200_000),),
         )
         run_id = self.site.create(plan)
         self.assertEqual(plan, Journal.open(self.site.url).plan(run_id))

@@ -110,7 +110,7 @@ class Cases:
 
     def test_volumes_that_stay_are_named(self) -> None:
         self.plan()
-        left = self.cleaning.left_out
+        left = self.left_out()
         name = f'volume:{self.id_of("contradictory")}'
         self.assertIn('nova maps it to', left[name])
         name = f'volume:{self.id_of("error_deleting web")}'
@@ -298,7 +298,7 @@ class Cases:
                 self.of_volumes(self.everything(), odd),
             )
             name = f'volume:{self.id_of("odd")}'
-            self.assertIn('characters', self.cleaning.left_out[name])
+            self.assertIn('characters', self.left_out()[name])
         self.assert_clean('quoted')
         self.undo(run)
         self.assert_same(before, self.everything())
@@ -342,7 +342,7 @@ class JunoTest(Cases, OldVolumes):
             self.of_volumes(self.everything(), ids),
         )
         for name in names:
-            self.assertIn(f'volume:{self.id_of(name)}', self.cleaning.left_out)
+            self.assertIn(f'volume:{self.id_of(name)}', self.left_out())
 
 
 class KiloTest(Cases, OldVolumes):
@@ -383,7 +383,7 @@ class KiloTest(Cases, OldVolumes):
             self.of_volumes(before, shared),
             self.of_volumes(self.everything(), shared),
         )
-        self.assertIn(f'volume:{self.id_of("shared")}', self.cleaning.left_out)
+        self.assertIn(f'volume:{self.id_of("shared")}', self.left_out())
         self.carry_out(self.start(self.plan(WEB, OUTSIDE)))
         self.assert_clean('shared')
 

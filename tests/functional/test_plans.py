@@ -65,7 +65,13 @@ class TestPlans(RecoveredTest):
         labels = [i['label'] for s in plan['steps'] for i in s['items']]
         self.assertEqual({SOURCE, self.server.name}, set(labels))
         self.assertEqual(
-            {f'server:{self.left.id}': f'{self.left.name}: excluded'},
+            [
+                {
+                    'subject': f'server:{self.left.id}',
+                    'label': self.left.name,
+                    'why': 'excluded',
+                }
+            ],
             plan['left_out'],
         )
         self._tampered(plan['file'])

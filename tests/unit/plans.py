@@ -9,7 +9,7 @@ from typing import Any
 
 from nova_recovery.changes.base import BaseChange
 from nova_recovery.engine.change import At, Observed, Registry, State
-from nova_recovery.engine.plan import Gate, Item, Plan, Step
+from nova_recovery.engine.plan import Gate, Item, LeftOut, Plan, Step
 
 UUID = '3f57699a-e773-4650-a443-b4b37eed5a{:02}'
 
@@ -69,7 +69,11 @@ def make(servers: int = 2, gates: tuple[Gate, ...] = (SILENT,)) -> Any:
         ),
         gates,
         ('np-rcc54 cleans up after itself when it returns.',),
-        {'at3-ui09': 'deleted meanwhile'},
+        (
+            LeftOut(
+                f'server:{UUID.format(9)}', 'at3-ui09', 'deleted meanwhile'
+            ),
+        ),
         '2026-03-01T14:11:30Z',
     )
 

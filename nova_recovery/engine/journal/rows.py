@@ -6,16 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 import contextlib
-import dataclasses
 from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.engine import plan as plan_module
-from nova_recovery.engine import records, states
+from nova_recovery.engine import planfile, records, states
 from nova_recovery.engine.journal import lease, models
 from nova_recovery.engine.journal.lease import Holder
-from nova_recovery.engine.plan import Gate, Item, Plan, Step
+from nova_recovery.engine.plan import Item, Plan
 from nova_recovery.engine.records import EventRecord, ItemRecord, RunRecord
 
 Reader = Callable[[], contextlib.AbstractContextManager[sa.engine.Connection]]
@@ -31,42 +29,15 @@ _events = models.events
 
 def plan_head(plan: Plan) -> dict[str, Any]:
     """The plan without its items, which have rows of their own."""
-    return {
-        'format': plan_module.FORMAT,
-        'procedure': plan.procedure,
-        'title': plan.title,
-        'arguments': plan.arguments,
-        'steps': [
-            {
-                'name': step.name,
-                'title': step.title,
-                'limits': step.limits,
-                **step.extras,
-            }
-            for step in plan.steps
-        ],
-        'gates': [dataclasses.asdict(gate) for gate in plan.gates],
-        'notes': list(plan.notes),
-        'left_out': plan.left_out,
-        'created_at': plan.created_at,
-    }
+    return {'format': plan.format, **planfile.head_of(plan)}
 
 
 def plan_from(head: dict[str, Any], items: dict[int, list[Item]]) -> Plan:
     """The plan again, from its head and its items by number of the step."""
-    return Plan(
-        procedure=head['procedure'],
-        title=head['title'],
-        arguments=head['arguments'],
-        steps=tuple(
-            Step(items=tuple(items.get(number, ())), **step)
-            for number, step in enumerate(head['steps'])
-        ),
-        gates=tuple(Gate(**gate) for gate in head['gates']),
-        notes=tuple(head['notes']),
-        left_out=head['left_out'],
-        created_at=head['created_at'],
-    )
+    body = dict(head)
+    number = body.pop('format')
+    of_steps = [items.get(place, []) for place in range(len(body['steps']))]
+    return planfile.from_head(body, of_steps, number)
 
 
 def item_rows(run_id: str, plan: Plan) -> Iterator[list[dict[str, Any]]]:

@@ -12,7 +12,7 @@ from nova_recovery.cloud import clock
 from nova_recovery.cloud.db import backup_chains, backups
 from nova_recovery.cloud.db.backup_chains import Verdict
 from nova_recovery.cloud.db.backups import Inventory, Volume
-from nova_recovery.engine.plan import Gate, Item, Plan, Step
+from nova_recovery.engine.plan import Gate, Item, LeftOut, Plan, Step
 from nova_recovery.procedures import Procedure
 from nova_recovery.procedures.backups import assess
 from nova_recovery.procedures.backups import read as read_module
@@ -87,23 +87,24 @@ def make_plan(cloud: Cloud, request: Request) -> Plan:
 def decide(request: Request, found: Found, now: str = '') -> Plan:
     """The plan: one backup for each volume that lacks a good one."""
     items: list[Item] = []
-    left_out: dict[str, str] = {}
+    left_out: list[LeftOut] = []
     beyond = 0
     wanted = assess.lacking(found.inventory, request.limit)
     for volume, judged in wanted:
         why = _unfit(request, volume)
         if why:
-            left_out[volume.id] = why
+            left_out.append(LeftOut(f'volume:{volume.id}', volume.name, why))
         elif request.at_most is not None and len(items) >= request.at_most:
             beyond += 1
         else:
             items.append(_item(request, volume, judged, found))
     for one in request.scope.volumes:
         if all(volume.id != one for volume, _ in wanted):
-            left_out[one] = (
+            why = (
                 'it has a good backup that is young enough (--older-than 0 '
                 'makes another)'
             )
+            left_out.append(LeftOut(f'volume:{one}', '', why))
     return Plan(
         procedure=NAME,
         title=f'back up {wording.count(len(items), "volume")}',
@@ -123,7 +124,7 @@ def decide(request: Request, found: Found, now: str = '') -> Plan:
         else (),
         gates=_gates(request, found, items),
         notes=_notes(items, found, beyond),
-        left_out=left_out,
+        left_out=tuple(left_out),
         created_at=now,
     )
 

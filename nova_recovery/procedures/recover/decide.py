@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from nova_recovery.engine.plan import Plan
+from nova_recovery.engine.plan import LeftOut, Plan
 from nova_recovery.exceptions import UsageError
 from nova_recovery.procedures.recover import build, gates, ways
 from nova_recovery.procedures.recover.situation import (
@@ -30,11 +30,11 @@ def decide(request: Request, found: Situation, now: str = '') -> Plan:
     _check(request, found)
     servers = chosen(request, found)
     assigned = ways.assign(servers, request, found)
-    left_out = {
-        server.subject: f'{server.name}: excluded'
+    left_out = tuple(
+        LeftOut(server.subject, server.name, 'excluded')
         for server in found.servers
         if server.uuid in request.exclude
-    }
+    )
     return Plan(
         procedure=NAME,
         title=(

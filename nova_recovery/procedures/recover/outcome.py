@@ -46,15 +46,8 @@ def table(
         for subject, (method, target) in ways.items()
     ]
     rows += [
-        (
-            why.partition(': ')[0],
-            subject.partition(':')[2],
-            '',
-            '',
-            'left out',
-            why.partition(': ')[2],
-        )
-        for subject, why in plan.left_out.items()
+        (one.label, one.subject.partition(':')[2], '', '', 'left out', one.why)
+        for one in plan.left_out
     ]
     return COLUMNS, sorted(rows)
 

@@ -18,7 +18,7 @@ from nova_recovery.cloud import clock
 from nova_recovery.cloud.db import attachments
 from nova_recovery.cloud.db import mappings as nova
 from nova_recovery.cloud.db.mappings import Server
-from nova_recovery.engine.plan import Gate, Item, Plan, Step
+from nova_recovery.engine.plan import Gate, Item, LeftOut, Plan, Step
 from nova_recovery.exceptions import NotFound
 from nova_recovery.procedures import Procedure
 from nova_recovery.procedures.volumes import gates as gates_module
@@ -337,7 +337,9 @@ def decide(request: Request, found: Found, now: str = '') -> Plan:
         steps=gates_module.claimed(server, found.outside, items),
         gates=tuple(gates(request, found, frozenset())),
         notes=_notes(request, found) if items else (),
-        left_out={} if items else {volume.id: why},
+        left_out=()
+        if items
+        else (LeftOut(f'volume:{volume.id}', volume.name, why),),
         created_at=now,
     )
 

@@ -11,7 +11,7 @@ from typing import Any, TYPE_CHECKING
 from nova_recovery.cloud import clock
 from nova_recovery.cloud.db.mappings import Server
 from nova_recovery.cloud.db.volumes import Volume
-from nova_recovery.engine.plan import Gate, Item, Plan, Step
+from nova_recovery.engine.plan import Gate, Item, LeftOut, Plan, Step
 from nova_recovery.procedures import Procedure
 from nova_recovery.procedures.volumes import gates as gates_module
 from nova_recovery.procedures.volumes import policy, reset
@@ -79,9 +79,15 @@ def decide(request: Request, found: Found, now: str = '') -> Plan:
         arguments=dataclasses.asdict(request),
         steps=gates_module.claimed(server, found.outside, planned),
         gates=tuple(gates(request, found, frozenset())),
-        left_out={}
+        left_out=()
         if planned
-        else {request.volume: told or 'nothing of it is stale'},
+        else (
+            LeftOut(
+                f'volume:{request.volume}',
+                '',
+                told or 'nothing of it is stale',
+            ),
+        ),
         created_at=now,
     )
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from nova_recovery.cloud import claims, clock
 from nova_recovery.cloud.db import volumes
-from nova_recovery.engine.plan import Gate, Item, Plan, Step
+from nova_recovery.engine.plan import Gate, Item, LeftOut, Plan, Step
 from nova_recovery.exceptions import NotFound
 from nova_recovery.procedures import gates as common_gates
 from nova_recovery.procedures import Procedure
@@ -124,11 +124,11 @@ def make_plan(cloud: Cloud, request: Request) -> Plan:
 def decide(request: Request, found: Found, now: str = '') -> Plan:
     """The plan: one compare-and-set for each stale volume."""
     items = []
-    left_out = {}
+    left_out: list[LeftOut] = []
     for volume in _ordered(request, found):
         one, why = of_volume(volume, found.situation)
         if one is None:
-            left_out[volume.id] = why
+            left_out.append(LeftOut(f'volume:{volume.id}', volume.name, why))
         else:
             items.append(one)
     return Plan(
@@ -140,7 +140,7 @@ def decide(request: Request, found: Found, now: str = '') -> Plan:
         else (),
         gates=tuple(gates(request, found, frozenset())),
         notes=_notes(items),
-        left_out=left_out,
+        left_out=tuple(left_out),
         created_at=now,
     )
 

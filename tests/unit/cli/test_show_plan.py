@@ -13,7 +13,7 @@ from rich import console
 
 from nova_recovery.cli import show_plan
 from nova_recovery.engine import gates
-from nova_recovery.engine.plan import Gate, Plan, Step
+from nova_recovery.engine.plan import Gate, LeftOut, Plan, Step
 from tests.base import TestCase
 from tests.unit import golden, plans
 
@@ -93,7 +93,9 @@ class ShowPlanTest(TestCase):
         )
         plan = plans.make(1, (gate,))
         text = self.shown(
-            plans.without(plan, left_out={plans.UUID.format(1): 'x ' * 200})
+            plans.without(
+                plan, left_out=(LeftOut(plans.UUID.format(1), '', 'x ' * 200),)
+            )
         )
         for number in range(9):
             self.assertIn(plans.UUID.format(number), text)
@@ -108,7 +110,7 @@ class ShowPlanTest(TestCase):
                 plans.make(),
                 title=item.label,
                 steps=(Step('s', item.label, (item,)),),
-                left_out={item.label: item.label},
+                left_out=(LeftOut(*[item.label] * 3),),
                 notes=(item.label,),
                 gates=(
                     dataclasses.replace(

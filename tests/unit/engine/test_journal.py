@@ -26,6 +26,7 @@ from nova_recovery.engine.journal import (
     Writer,
 )
 from nova_recovery.engine.journal.lease import Holder
+from nova_recovery.engine.plan import LeftOut
 from nova_recovery.exceptions import Ambiguous, NotFound, Refused
 from tests.base import TestCase
 from tests.unit.engine import world
@@ -38,7 +39,7 @@ PLAN = dataclasses.replace(
     ),
     arguments={'host': 'np-rcc54'},
     notes=('a note',),
-    left_out={'s:9': 'ist löschbar'},
+    left_out=(LeftOut('s:9', 'web: db', 'ist löschbar'),),
 )
 
 

@@ -13,6 +13,7 @@ import stat
 import fixtures
 
 from nova_recovery.engine import planfile
+from nova_recovery.engine.plan import LeftOut
 from nova_recovery.exceptions import RecoveryError, Refused
 from tests.base import TestCase
 from tests.unit import plans
@@ -47,7 +48,9 @@ class PlanFileTest(TestCase):
             self.assertEqual(plan, planfile.load(str(self.path)))
 
     def test_a_plan_of_an_older_version_is_still_the_same(self) -> None:
-        self.save()
+        left_out = (LeftOut('at3-ui09', '', 'deleted meanwhile'),)
+        old = plans.without(plans.make(), left_out=left_out, format=1)
+        planfile.save(old, str(self.path))
         head = json.loads(self.path.read_text())
         # as version 0.1 wrote them
         self.assertEqual(OLD_DIGEST, head['digest'])
@@ -152,9 +155,9 @@ class PlanFileTest(TestCase):
 
     def test_a_plan_of_a_newer_format(self) -> None:
         self.save()
-        self.edit('"nova-recovery-plan": 1', '"nova-recovery-plan": 2')
+        self.edit('"nova-recovery-plan": 2', '"nova-recovery-plan": 3')
         message = self.load_fails(RecoveryError)
-        self.assertIn('format 2; this version reads format 1', message)
+        self.assertIn('format 3; this version reads formats up to 2', message)
 
     def test_what_is_no_plan(self) -> None:
         for text in ('{}', '[]', '"x"', '{"nova-recovery-plan": true}', '1'):

@@ -45,7 +45,13 @@ def record() -> dict[str, Any]:
             'arguments': {'host': 'np-rcc54'},
             'created_at': '2026-03-01T14:11:30Z',
             'notes': ['np-rcc54 cleans up after itself when it returns.'],
-            'left_out': {'at3-ui09': 'deleted meanwhile'},
+            'left_out': [
+                {
+                    'subject': 'server:9',
+                    'label': 'at3-ui09',
+                    'why': 'deleted meanwhile',
+                }
+            ],
         },
         'gates': [
             {
@@ -174,7 +180,10 @@ class WrittenTest(TestCase):
         odd['run']['state'] = odd['steps'][0]['items'][0]['state'] = 'done'
         odd['steps'][0]['items'][0]['changes'] = [EVIL]
         odd['steps'][0]['items'][0]['before'] = {EVIL: EVIL}
-        odd['plan'].update(left_out={EVIL: EVIL}, notes=[EVIL])
+        odd['plan'].update(
+            left_out=[{'subject': EVIL, 'label': EVIL, 'why': EVIL}],
+            notes=[EVIL],
+        )
         page = self.made('html', odd)
         self.assertNotIn('script', Reader(page).tags)
         for text in (page, self.made('text', odd)):

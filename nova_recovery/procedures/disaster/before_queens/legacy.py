@@ -34,7 +34,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from nova_recovery.cloud.db import old_volumes
-from nova_recovery.engine.plan import Step
+from nova_recovery.engine.plan import LeftOut, Step
 from nova_recovery.procedures.disaster.before_queens import (
     legacy_items,
     legacy_read,
@@ -61,15 +61,14 @@ class Cleaning:
         each: ``clean-mappings`` (nova) and then ``clean-volumes`` (cinder),
         both of the subject ``volumes:FIRST-ID``, so that the second waits
         for the first and is blocked where that failed
-    :ivar left_out: ``volume:ID`` -> why it stays as it is, of volumes in
-        the scope that somebody has to look at
+    :ivar left_out: volumes in the scope that somebody has to look at
     :ivar notes: what the operator should know, lines
     :ivar servers: UUIDs of the live servers whose volumes these are
     """
 
     layout: str
     steps: tuple[Step, ...]
-    left_out: dict[str, str]
+    left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...]
     servers: frozenset[str] = frozenset()
 
@@ -124,7 +123,10 @@ def decide(
     return Cleaning(
         found.layout.name,
         (step,) if items else (),
-        choice.left_out,
+        tuple(
+            LeftOut(f'volume:{volume}', '', why)
+            for volume, why in choice.left_out.items()
+        ),
         tuple(choice.notes()),
         choice.servers(),
     )

@@ -32,7 +32,7 @@ class Choice:
     :ivar mapped: volume -> what nova has, in the order in which nova got it
     :ivar attached: volume -> the attachments that cinder has, as fields
     :ivar stale: volume -> its line, as the layout has it
-    :ivar left_out: ``volume:ID`` -> why it stays
+    :ivar left_out: volume -> why it stays
     """
 
     def __init__(
@@ -231,7 +231,7 @@ class Choice:
         )
 
     def _leave(self, volume: str, why: str) -> None:
-        self.left_out[f'volume:{volume}'] = why
+        self.left_out[volume] = why
 
     def servers(self) -> frozenset[str]:
         """UUIDs of the live servers of what is cleaned."""

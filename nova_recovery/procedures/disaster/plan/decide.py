@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from nova_recovery.engine.plan import Plan
+from collections.abc import Iterator
+
+from nova_recovery.engine.plan import LeftOut, Plan
 from nova_recovery.procedures.disaster.before_queens.legacy import Cleaning
 from nova_recovery.procedures.disaster.found import Found
 from nova_recovery.procedures.disaster.judge import wanted
@@ -54,7 +56,7 @@ def decide(request: Request, found: Found, now: str = '') -> Plan:
             )
         ),
         notes=tuple(notes.notes(request, found, decided)),
-        left_out=_left_out(found, decided),
+        left_out=tuple(_left_out(found, decided)),
         created_at=now,
     )
 
@@ -120,23 +122,15 @@ def _order(request: Request, here: Situation) -> Order:
     )
 
 
-def _left_out(found: Found, decided: Decided) -> dict[str, str]:
-    here = found.situation
-    left = {
-        f'server:{uuid}': f'{here.name(uuid)}: {why}'
-        for uuid, why in decided.left.items()
-    }
-    left |= {
-        f'volume:{volume}': why for volume, why in decided.cleaned.left.items()
-    }
-    left |= {
-        f'attach:{volume}:{server}': f'{here.name(server)}: {why}'
-        for (volume, server), why in decided.again.left.items()
-    }
-    left |= {
-        f'guest:{uuid}': f'{here.name(uuid)}: {why}'
-        for uuid, why in decided.chosen.left.items()
-    }
+def _left_out(found: Found, decided: Decided) -> Iterator[LeftOut]:
+    name = found.situation.name
+    for uuid, why in decided.left.items():
+        yield LeftOut(f'server:{uuid}', name(uuid), why)
+    for volume, why in decided.cleaned.left.items():
+        yield LeftOut(f'volume:{volume}', '', why)
+    for (volume, uuid), why in decided.again.left.items():
+        yield LeftOut(f'attach:{volume}:{uuid}', name(uuid), why)
+    for uuid, why in decided.chosen.left.items():
+        yield LeftOut(f'guest:{uuid}', name(uuid), why)
     if found.legacy is not None:
-        left |= found.legacy.left_out
-    return left
+        yield from found.legacy.left_out

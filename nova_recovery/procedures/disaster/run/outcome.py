@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TYPE_CHECKING
 
-from nova_recovery.engine.plan import Item, Plan
+from nova_recovery.engine.plan import Item, LeftOut, Plan
 from nova_recovery.report import summary, wording
 
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ def table(
                 row.add(item, end, ends is None)
     found = [row.cells() for row in (*rows.values(), *others.values())]
     found += [
-        _left(subject, why)
-        for subject, why in plan.left_out.items()
-        if subject.startswith('server:')
+        _left(one)
+        for one in plan.left_out
+        if one.subject.startswith('server:')
     ]
     return COLUMNS, found
 
@@ -152,12 +152,10 @@ def _servers(item: Item) -> list[str]:
     return [one for one in item.follows if one.startswith('server:')]
 
 
-def _left(subject: str, why: str) -> tuple[Any, ...]:
-    name, _, reason = why.partition(': ')
-    uuid = subject.partition(':')[2]
+def _left(one: LeftOut) -> tuple[Any, ...]:
     return (
-        wording.clean(name),
-        uuid,
+        wording.clean(one.label),
+        one.subject.partition(':')[2],
         '',
         '',
         '',
@@ -165,5 +163,5 @@ def _left(subject: str, why: str) -> tuple[Any, ...]:
         'left out',
         '',
         '',
-        wording.clean(reason),
+        wording.clean(one.why),
     )

@@ -98,12 +98,15 @@ class TestCreate(TestCase):
         self.assertTrue(all(i.data['force'] for i in forced.items()))
         skipped = self.plan(in_use='skip')
         self.assertFalse(skipped.blocked)
-        self.assertEqual({'used'}, set(skipped.left_out))
+        (one,) = skipped.left_out
+        self.assertEqual('volume:used', one.subject)
 
     def test_a_state_that_cinder_refuses(self) -> None:
         self.volumes = [volume('a'), volume('broken', status='error')]
         self.assertEqual({}, self.blocking())
-        self.assertIn('it is error', self.plan().left_out['broken'])
+        (one,) = self.plan().left_out
+        self.assertEqual('volume:broken', one.subject)
+        self.assertIn('it is error', one.why)
         named = Scope(volumes=('broken',))
         self.assertEqual(
             {'volume-state': 'broken'}, self.blocking(scope=named)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import types
 from typing import Any
 
@@ -45,6 +46,18 @@ class OutcomeTest(TestCase):
         self.assertEqual('', rows['web']['Console'])
         self.assertEqual('left out', rows['db']['State'])
         self.assertEqual('it was stopped before', rows['db']['Detail'])
+
+    def test_a_name_with_a_colon_is_told_whole(self) -> None:
+        request, found, _ = test_scenarios.load(
+            test_scenarios.FOLDERS / 'nothing_ran'
+        )
+        (uuid,) = found.situation.servers
+        found.situation.servers[uuid] = dataclasses.replace(
+            found.situation.servers[uuid], name='db: main'
+        )
+        _, rows = table(decide.decide(request, found), None)
+        self.assertEqual(('db: main', uuid), rows[0][:2])
+        self.assertEqual('it was stopped before', rows[0][-1])
 
     def test_a_server_that_came_back(self) -> None:
         self.ends = {

@@ -22,7 +22,7 @@ import yaml
 from nova_recovery import changes, procedures
 from nova_recovery.cli import show_plan
 from nova_recovery.engine import gates as gates_module
-from nova_recovery.engine.plan import Item, Plan, Step
+from nova_recovery.engine.plan import Item, LeftOut, Plan, Step
 from nova_recovery.procedures.disaster import planning, scope
 from nova_recovery.procedures.disaster import request as request_module
 from nova_recovery.procedures.disaster.before_queens.legacy import Cleaning
@@ -109,7 +109,7 @@ def _legacy(old: JSON) -> Cleaning:
     return Cleaning(
         old['layout'],
         (step,),
-        old['left_out'],
+        tuple(LeftOut(s, '', why) for s, why in old['left_out'].items()),
         tuple(old['notes']),
         frozenset(old.get('servers', ())),
     )
