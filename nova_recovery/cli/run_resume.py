@@ -103,7 +103,7 @@ class ResumeRun(RecoveryLister):
             here.check_kinds(plan)
             carry_out.check_through(plan, parsed_args.through)
             again = chosen(
-                journal.items(found.id, states=states.UNSURE),
+                journal.items(found.id, states=states.BAD),
                 parsed_args.again,
                 '--again',
                 lambda item: here.registry[item.kind].once,

@@ -109,7 +109,7 @@ class Runner(Session):
                     item.subject, reason or f'{item.id} is {result.state}'
                 )
         # one that was bad before this session is nothing new
-        if result.state in states.UNSURE and record.state not in states.UNSURE:
+        if result.state in states.BAD and record.state not in states.BAD:
             self._count_bad()
 
     def _count_bad(self) -> None:

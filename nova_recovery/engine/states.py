@@ -35,10 +35,12 @@ FINAL = GOOD | {REVERTED, KEPT}
 OPEN = frozenset((PENDING, INTENT, SENT, REVERTING))
 #: All states of items.
 ALL = FINAL | OPEN | {FAILED, CONFLICT, DOUBT, BLOCKED}
-#: An operator may say that it shall be sent again.
-UNSURE = frozenset((FAILED, CONFLICT, DOUBT))
+#: It ended badly. An operator may say that it shall be sent again.
+BAD = frozenset((FAILED, CONFLICT, DOUBT))
+#: It was sent, perhaps, and nobody knows yet what became of it.
+UNSETTLED = frozenset((INTENT, SENT, DOUBT))
 #: An operator may leave it out.
-SKIPPABLE = UNSURE | {PENDING, BLOCKED}
+SKIPPABLE = BAD | {PENDING, BLOCKED}
 #: An undo was here: such a run can't be resumed.
 UNDO = frozenset((REVERTING, REVERTED, KEPT))
 

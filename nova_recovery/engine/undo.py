@@ -21,7 +21,7 @@ from nova_recovery.exceptions import OutcomeUnknown, RecoveryError, Refused
 #: is simply repeated.
 _CARRIED_OUT = (states.DONE, states.REVERTING)
 #: The note of an item that stays without anybody knowing that it was done.
-_UNSURE = 'unsure'
+_UNPROVEN = 'unproven'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +75,7 @@ def foresee(
 def _known_to_be_done(record: ItemRecord) -> bool:
     """The others are looked at: they may not have been carried out."""
     if record.state == states.KEPT:
-        return not record.notes.get(_UNSURE)
+        return not record.notes.get(_UNPROVEN)
     return record.state == states.DONE
 
 
@@ -184,7 +184,7 @@ class _WayBack(Attempt):
 
     def _stay(self, why: str) -> Result:
         if self._record.state not in (*_CARRIED_OUT, states.KEPT):
-            self._at.note(**{_UNSURE: True})
+            self._at.note(**{_UNPROVEN: True})
         return Result(states.KEPT, why)
 
     def _revert(self) -> Result:

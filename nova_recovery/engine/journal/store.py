@@ -173,7 +173,7 @@ class Journal(Reading):
         self._decide(
             run_id,
             item_id,
-            states.UNSURE,
+            states.BAD,
             {
                 'state': states.PENDING,
                 'begun': False,

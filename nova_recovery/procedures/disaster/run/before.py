@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 NAMED = 5
 #: Old clouds are cleaned while everything is off.
 _LEGACY = frozenset({'database', 'age'})
-#: It was sent, perhaps, when the run was killed or the answer was lost.
-_UNSURE = frozenset({states.INTENT, states.SENT, states.DOUBT})
 _ATTACH = readiness.STORAGE | readiness.VITAL
 
 
@@ -137,7 +135,7 @@ class Before:
         return frozenset(
             item.data['uuid']
             for item in self._plan.items()
-            if 'uuid' in item.data and now.get(item.id) in _UNSURE
+            if 'uuid' in item.data and now.get(item.id) in states.UNSETTLED
         )
 
     def _off(self) -> None:
