@@ -180,7 +180,13 @@ class SentOnce(OneWay):
         for action in new:
             if action['request_id'] == at.notes.get('request_id'):
                 return action
-        return new[0] if new else None
+        if not new:
+            return None
+        if not at.notes.get('request_id'):
+            # Its answer was lost. What asks which requests are the run's own
+            # has to find this one as well.
+            at.note(request_id=new[0]['request_id'])
+        return new[0]
 
     def _settled(self, at: At) -> Observed:
         """Prove that a request without a row was not carried out.

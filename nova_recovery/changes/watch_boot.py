@@ -58,6 +58,7 @@ class WatchBoot(Look):
 
     def apply(self, at: At) -> str:
         seen = self._watch(at)
+        at.note(console=seen.what)
         if seen.what == console.BOOTED:
             return seen.what
         if seen.what == console.SILENT:

@@ -56,7 +56,6 @@ _HALTED = ('paused', 'interrupted')
 #: Whose requests count as ours besides those of the run itself.
 RECENT = datetime.timedelta(hours=1)
 RECENT_RUNS = 20
-_REQUEST = re.compile(r'req-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 _SECRET = re.compile('--.*(password|passcode|secret|token|key)')
 
 
@@ -309,18 +308,12 @@ def requests_of_others(journal: Journal, run_id: str) -> frozenset[str]:
 
 
 def requests_of(journal: Journal, run_id: str) -> frozenset[str]:
-    """The ids of the requests that the run has sent so far.
-
-    One whose answer was lost is known by the row that nova has of it, which
-    is told in the item's words.
-    """
-    found: set[str] = set()
-    for item in journal.items(run_id):
-        if item.notes.get('request_id'):
-            found.add(item.notes['request_id'])
-        elif item.begun:
-            found.update(_REQUEST.findall(item.detail or ''))
-    return frozenset(found)
+    """The ids of the requests that the run has sent so far."""
+    return frozenset(
+        item.notes['request_id']
+        for item in journal.items(run_id)
+        if item.notes.get('request_id')
+    )
 
 
 def person(environ: Mapping[str, str]) -> str:

@@ -16,13 +16,18 @@ class HostError(Exception):
     """A program is missing, failed, or took too long; the text says which."""
 
 
+class NotInstalled(HostError):
+    """There is no such program."""
+
+
 def run(
     words: Sequence[str], fine: Sequence[int] = (0,), timeout: float = PATIENCE
 ) -> str:
     """Run a program and return what it wrote.
 
     :param fine: exit codes that are no failure
-    :raises HostError: there is no such program, it failed or hung
+    :raises NotInstalled: there is no such program
+    :raises HostError: it failed or hung
     """
     try:
         done = subprocess.run(  # nosec B603
@@ -34,7 +39,7 @@ def run(
             check=False,
         )
     except FileNotFoundError:
-        raise HostError(f'{words[0]} is not installed') from None
+        raise NotInstalled(f'{words[0]} is not installed') from None
     except OSError as error:
         raise HostError(f'{words[0]}: {error.strerror}') from error
     except subprocess.TimeoutExpired:

@@ -10,7 +10,7 @@ import os
 from typing import Any
 
 from nova_recovery.host import iscsi, mounts, packet_filter
-from nova_recovery.host.commands import HostError
+from nova_recovery.host.commands import HostError, NotInstalled
 from nova_recovery.host.domains import Domain, domains
 
 
@@ -51,7 +51,7 @@ def _asked(ask: Callable[[], list[tuple[Any, ...]]]) -> Answer:
     try:
         return Answer(ask())
     except HostError as error:
-        return Answer(None, str(error), 'is not installed' in str(error))
+        return Answer(None, str(error), isinstance(error, NotInstalled))
 
 
 def _domains(found: list[Domain]) -> list[tuple[Any, ...]]:
@@ -115,11 +115,10 @@ def _rules() -> Answer:
     for tool in packet_filter.TOOLS:
         try:
             rows.append((tool, packet_filter.rules(tool)))
+        except NotInstalled:
+            absent += 1
         except HostError as error:
-            if 'is not installed' in str(error):
-                absent += 1
-            else:
-                problems.append(str(error))
+            problems.append(str(error))
     if problems:
         # half of the rules would pass for all of them
         return Answer(None, '; '.join(problems))

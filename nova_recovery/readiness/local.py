@@ -18,7 +18,7 @@ from typing import Any
 
 from nova_recovery import readiness
 from nova_recovery.host import domains, iscsi, mounts, multipath
-from nova_recovery.host.commands import HostError
+from nova_recovery.host.commands import NotInstalled
 from nova_recovery.host.iscsi import Session
 from nova_recovery.readiness import bounded, common, database, Row, Site
 from nova_recovery.snapshot import masking
@@ -265,10 +265,8 @@ def _reach(portal: str) -> None:
 def _multipath() -> Row | None:
     try:
         found = multipath.maps()
-    except HostError as error:
-        if 'is not installed' in str(error):
-            return None
-        raise
+    except NotInstalled:
+        return None
     failed = [
         f'{name} ({", ".join(paths.failed)})'
         for name, paths in found.items()

@@ -142,7 +142,10 @@ class WatchBootTest(TestCase):
         watching = WatchBoot()
         where = at(item, self.cloud, stopping=self.stopping)
         self.assertIs(State.BEFORE, watching.observe(where).state)
-        return watching.apply(where)
+        try:
+            return watching.apply(where)
+        finally:
+            self.noted = where.notes
 
     def watch_fails(self, *log: tuple[float, str | None], **more: Any) -> str:
         return str(self.assertRaises(ChangeFailed, self.watch, *log, **more))
@@ -166,6 +169,7 @@ class WatchBootTest(TestCase):
 
     def test_what_is_over_is_told_soon(self) -> None:
         told = self.watch_fails((0, text('systemd-emergency')))
+        self.assertEqual({'console': 'emergency mode'}, self.noted)
         self.assertIn('emergency mode: ', told)
         self.assertIn('openstack console url show u1', told)
         self.assertLess(self.now, 20)

@@ -81,6 +81,20 @@ class TestRow(TestCase):
         self.assertEqual('r1', self.follow())
         self.assertEqual('r1', self.follow(request_id='of no row'))
 
+    def test_the_id_of_one_whose_answer_was_lost_is_noted(self) -> None:
+        self.add('r0')
+        self.add('r1')
+        where = at(item(), image={'known': ['r0']})
+        RebootServer().follow(where)
+        self.assertEqual({'request_id': 'r1'}, where.notes)
+
+    def test_what_nova_answered_stays_noted(self) -> None:
+        self.add('r1')
+        notes = {'request_id': 'of no row'}
+        where = at(item(), image={'known': []}, notes=notes)
+        RebootServer().follow(where)
+        self.assertEqual('of no row', where.notes['request_id'])
+
     def first_look(self, again: bool = False, **data: Any) -> Any:
         row = {**ACTIVE, 'power_state': 1}
         self.patch(once.cell, 'server_row', lambda *args: row)

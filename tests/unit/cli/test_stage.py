@@ -66,8 +66,11 @@ class RequestsTest(TestCase):
     def test_what_was_answered_and_what_was_found(self) -> None:
         self.items['now'] = [
             item({'request_id': SENT}, f'after a start ({OTHER})'),
-            item(detail=f'runs on host1: reboot ({LOST})'),
+            item({'request_id': LOST}, f'runs on host1: reboot ({LOST})'),
             item(detail=f'runs already: start ({OTHER})', begun=False),
+            # looked at again after a crash: it was never sent, and this is
+            # somebody else's
+            item(detail=f'somebody asked for its reboot ({OTHER}) since'),
         ]
         self.assertEqual({SENT, LOST}, stage.requests_of(self.journal, 'now'))
 

@@ -101,9 +101,8 @@ class _Row:
                 self._action = 'none'
             self._own = (state, detail)
         elif item.kind == 'watch-boot':
-            if state in (*_GOOD, 'failed'):
-                # what it is classed as
-                self._console = detail.partition(':')[0]
+            if end is not None:
+                self._console = str(end.notes.get('console', ''))
             if state != 'failed':
                 return
         elif item.kind in _VOLUMES:

@@ -16,7 +16,7 @@ from tests.unit.procedures.disaster import test_scenarios
 class OutcomeTest(TestCase):
     """A scenario, and how its items ended.
 
-    :ivar ends: item id -> (state, detail, image)
+    :ivar ends: item id -> (state, detail, image, notes)
     """
 
     def setUp(self) -> None:
@@ -34,9 +34,10 @@ class OutcomeTest(TestCase):
         return {row[1]: dict(zip(columns, row, strict=True)) for row in rows}
 
     def record(self, item: Any) -> types.SimpleNamespace:
-        state, detail, image = self.ends.get(item.id, ('done', '', {}))
+        end = self.ends.get(item.id, ('done', '', {}))
+        state, detail, image, notes = (*end, {})[:4]
         return types.SimpleNamespace(
-            id=item.id, state=state, detail=detail, image=image
+            id=item.id, state=state, detail=detail, image=image, notes=notes
         )
 
     def test_a_plan(self) -> None:
@@ -64,7 +65,7 @@ class OutcomeTest(TestCase):
             'restart-server:web': (
                 'done', 'runs on np-rcc4', {'action': 'start'}
             ),
-            'watch-boot:web': ('done', 'booted', {}),
+            'watch-boot:web': ('done', 'booted', {}, {'console': 'booted'}),
         }  # fmt: skip
         row = self.rows('volumes_that_nova_lost')['web']
         self.assertEqual(
@@ -78,7 +79,12 @@ class OutcomeTest(TestCase):
     def test_a_server_that_ran_already(self) -> None:
         self.ends = {
             'restart-server:web': ('already', 'runs already', {}),
-            'watch-boot:web': ('done', 'silent: nova keeps no log', {}),
+            'watch-boot:web': (
+                'done',
+                'silent: nova keeps no log',
+                {},
+                {'console': 'silent'},
+            ),
         }
         row = self.rows('volumes_that_nova_lost')['web']
         self.assertEqual('none', row['Action'])
@@ -100,7 +106,8 @@ class OutcomeTest(TestCase):
         self.ends = {
             'restart-server:web': ('done', '', {'action': 'reboot'}),
             'watch-boot:web': (
-                'failed', 'emergency mode: You are in emergency mode', {}
+                'failed', 'emergency mode: You are in emergency mode', {},
+                {'console': 'emergency mode'},
             ),
         }  # fmt: skip
         row = self.rows('volumes_that_nova_lost')['web']
