@@ -23,6 +23,7 @@ class BaseChange:
 
     kind: str
     once: bool = False
+    looks: bool = False
 
     def describe(self, item: Item) -> list[str]:
         return []
@@ -43,6 +44,8 @@ class OneWay(BaseChange):
 
 class Look(BaseChange):
     """One that changes nothing: ``apply`` fails if it is not as it should."""
+
+    looks = True
 
     def observe(self, at: At) -> Observed:
         return Observed.before()

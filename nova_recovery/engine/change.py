@@ -150,6 +150,8 @@ class Change(Protocol[Cloud]):
     #: Sent at most once. Only such a change needs an operator's word to be
     #: tried again; the others look at how things stand and go on.
     once: bool
+    #: It changes nothing: any number may look at a time.
+    looks: bool
 
     def describe(self, item: Item) -> list[str]:
         """The change for people, ``~ host  a -> b``, one line a thing."""

@@ -51,6 +51,8 @@ class Step:
     :ivar title: the same for people
     :ivar limits: at most so many at a time for each value of a key in the
         items' data, such as ``{'target': 4}``
+    :ivar at_a_time: at most so many in all, those that only look aside;
+        None: as many as there are workers
     :ivar number: which step of the guide it is part of, from 1; 0: of none
     :ivar failures: the run pauses when more than so many of its items end
         badly (failed, conflict or doubt); None: never. Each session counts
@@ -63,6 +65,7 @@ class Step:
     limits: dict[str, int] = dataclasses.field(default_factory=dict)
     number: int = 0
     failures: int | None = None
+    at_a_time: int | None = None
 
     @property
     def extras(self) -> dict[str, int]:
@@ -72,8 +75,9 @@ class Step:
         them is the same as ever.
         """
         found = {'number': self.number} if self.number else {}
-        if self.failures is not None:
-            found['failures'] = self.failures
+        for name in ('failures', 'at_a_time'):
+            if getattr(self, name) is not None:
+                found[name] = getattr(self, name)
         return found
 
 

@@ -30,7 +30,7 @@ LINES_ABOVE = 1000
 LARGEST = 2 * 1024**3
 MAGIC = 'nova-recovery-plan'
 #: As in ``Step.extras``.
-_LATER = ('number', 'failures')
+_LATER = ('number', 'failures', 'at_a_time')
 
 
 def to_dict(plan: Plan) -> dict[str, Any]:

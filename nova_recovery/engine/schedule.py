@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import heapq
 import threading
+from types import MappingProxyType
 
 from nova_recovery.engine.plan import Item
 
 _TICK = 0.2
+#: The lane of all items: no key of their data.
+_ALL = ''
 
 #: For each item the places of those that have to be over before it.
 Waits = list[set[int]]
@@ -45,6 +48,8 @@ class Schedule:
     :param items: of one step
     :param waits: from ``in_order`` or ``in_reverse``
     :param limits: as in ``Step.limits``
+    :param at_a_time: as in ``Step.at_a_time``
+    :param looks: whether an item only looks
     :param stopped: asked before an item starts; true means none does
     """
 
@@ -52,15 +57,22 @@ class Schedule:
         self,
         items: Sequence[Item],
         waits: Waits,
-        limits: dict[str, int],
         stopped: Callable[[], bool],
+        limits: Mapping[str, int] = MappingProxyType({}),
+        at_a_time: int | None = None,
+        looks: Callable[[Item], bool] = lambda item: False,
     ) -> None:
         self._stopped = stopped
-        self._limits = limits
-        self._lanes = [
+        self._limits = dict(limits)
+        self._lanes: list[list[tuple[str, object]]] = [
             [(key, item.data[key]) for key in limits if key in item.data]
             for item in items
         ]
+        if at_a_time is not None:
+            self._limits[_ALL] = at_a_time
+            for item, lanes in zip(items, self._lanes, strict=True):
+                if not looks(item):
+                    lanes.append((_ALL, None))
         self._busy: dict[tuple[str, object], int] = {}
         self._parked: dict[tuple[str, object], list[int]] = {}
         self._left = [len(places) for places in waits]

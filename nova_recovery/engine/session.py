@@ -142,7 +142,12 @@ class Session:
         order = schedule.in_reverse if reverse else schedule.in_order
         self._reporter.step_started(step, len(items))
         complete = Schedule(
-            items, order(items), step.limits, self._stopped
+            items,
+            order(items),
+            self._stopped,
+            step.limits,
+            step.at_a_time,
+            lambda item: self._registry[item.kind].looks,
         ).run(
             lambda place: self._do_or_pause(items[place], found[place]),
             self._workers,

@@ -123,7 +123,7 @@ class TestRestart(FunctionalTest):
                     f'restart-server:{one.uuid}', 'restart-server', subject,
                     one.name,
                     {**data, 'mark': mark, 'seen': 0, 'settle': 5,
-                     'patience': 60, 'everywhere': True},
+                     'patience': 60},
                 )
             )  # fmt: skip
             items.append(
@@ -133,12 +133,16 @@ class TestRestart(FunctionalTest):
                     (subject,),
                 )
             )  # fmt: skip
-        limits = {'everywhere': 4, 'host': 3}
         path = self.home / 'restart.plan'
         planfile.save(
             Plan(
                 reboot.NAME, 'restart what ran', {},
-                (Step('restart', 'restart', tuple(items), limits),),
+                (
+                    Step(
+                        'restart', 'restart', tuple(items), {'host': 3},
+                        at_a_time=4,
+                    ),
+                ),
             ),
             str(path),
         )  # fmt: skip

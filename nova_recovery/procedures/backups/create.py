@@ -114,10 +114,8 @@ def decide(request: Request, found: Found, now: str = '') -> Plan:
                 'back-up',
                 'back up volumes',
                 tuple(items),
-                {
-                    'backend': request.per_backend,
-                    'everywhere': request.everywhere,
-                },
+                {'backend': request.per_backend},
+                at_a_time=request.everywhere,
             ),
         )
         if items
@@ -185,7 +183,6 @@ def _item(
             'volume': volume.id,
             'size': volume.size,
             'backend': volume.backend,
-            'everywhere': True,
             'newest': judged.newest.id if judged.newest else None,
             'base': base,
             'why_full': why,

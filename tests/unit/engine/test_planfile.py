@@ -61,7 +61,7 @@ class PlanFileTest(TestCase):
 
     def test_numbers_and_limits_of_steps_come_back(self) -> None:
         plan = plans.make(2)
-        for fields in ({'number': 3}, {'failures': 0}):
+        for fields in ({'number': 3}, {'failures': 0}, {'at_a_time': 4}):
             steps = tuple(
                 dataclasses.replace(step, **fields) for step in plan.steps
             )

@@ -61,11 +61,37 @@ class TestSchedule(TestCase):
                 over.append(place)
 
         complete = Schedule(
-            items, schedule.in_order(items), limits, lambda: False
+            items, schedule.in_order(items), lambda: False, limits
         ).run(work, 16, lambda: None)
         self.assertTrue(complete)
         self.assertEqual([], broken)
         self.assertEqual(list(range(120)), sorted(over))
+
+    def test_so_many_at_a_time_and_those_that_only_look(self) -> None:
+        items = [
+            item(f'{n}', f's:{n}', looks='y' * (n % 2)) for n in range(40)
+        ]
+        lock, busy, most = threading.Lock(), [0, 0], [0, 0]
+
+        def work(place: int) -> None:
+            kind = place % 2
+            with lock:
+                busy[kind] += 1
+                most[kind] = max(most[kind], busy[kind])
+            time.sleep(0.005)
+            with lock:
+                busy[kind] -= 1
+
+        one = Schedule(
+            items,
+            schedule.in_order(items),
+            lambda: False,
+            at_a_time=2,
+            looks=lambda item: bool(item.data['looks']),
+        )
+        self.assertTrue(one.run(work, 16, lambda: None))
+        self.assertEqual(2, most[0])
+        self.assertGreater(most[1], 2)
 
     def test_an_error_ends_it_once_the_others_are_over(self) -> None:
         items = [item(str(n), f's:{n}') for n in range(50)]
@@ -78,7 +104,7 @@ class TestSchedule(TestCase):
             time.sleep(0.01)
             over.append(place)
 
-        one = Schedule(items, schedule.in_order(items), {}, lambda: False)
+        one = Schedule(items, schedule.in_order(items), lambda: False)
         self.assertRaises(exceptions.ClaimLost, one.run, work, 4, lambda: None)
         self.assertEqual(set(begun) - {3}, set(over))
         self.assertLess(len(begun), 12)
@@ -96,7 +122,7 @@ class TestSchedule(TestCase):
             begun.wait(10)
             raise OSError('the terminal is gone')
 
-        one = Schedule(items, schedule.in_order(items), {}, lambda: False)
+        one = Schedule(items, schedule.in_order(items), lambda: False)
         self.assertRaises(OSError, one.run, work, 2, meanwhile)
         done = list(over)
         self.assertLess(len(done), 99)
@@ -106,5 +132,5 @@ class TestSchedule(TestCase):
         ])  # fmt: skip
 
     def test_nothing_to_do_is_done_at_once(self) -> None:
-        one = Schedule([], [], {}, lambda: False)
+        one = Schedule([], [], lambda: False)
         self.assertTrue(one.run(self.fail, 4, lambda: None))

@@ -117,8 +117,8 @@ def decide(
         'clean',
         'clean the stale state of volumes, nova before cinder',
         items,
-        {'everywhere': AT_A_TIME},
         number=2,
+        at_a_time=AT_A_TIME,
     )
     return Cleaning(
         found.layout.name,

@@ -107,4 +107,4 @@ def _volumes(
 
 
 def _common(layout: Layout, cell: str) -> dict[str, object]:
-    return {'layout': layout.name, 'cell': cell, 'everywhere': True}
+    return {'layout': layout.name, 'cell': cell}

@@ -9,7 +9,7 @@ Used by the planner in this order::
     chosen = guests.items(servers, request, reach, items_of_step_4)
 
 ``chosen.items`` is step 5 (``Step(NAME, TITLE, chosen.items, limits)``;
-their data has ``host`` and ``everywhere`` for limits), ``chosen.left`` names
+their data has ``host`` for limits), ``chosen.left`` names
 the servers that were asked for and can't be reached, ``chosen.notes`` are
 lines for the operator.
 """
@@ -224,7 +224,6 @@ def _item(server: Server, request: Request, reach: Reach | None) -> Item:
         'uuid': server.uuid,
         'cell': server.cell,
         'host': server.host,
-        'everywhere': True,
         'address': address,
         'why': why,
         'user': user,

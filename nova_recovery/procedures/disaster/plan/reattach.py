@@ -238,7 +238,6 @@ def _item(
             'delete_on_termination': device.delete_on_termination,
             'settle': request.settle,
             'patience': request.patience,
-            'everywhere': True,
         },
         follows=follows,
     )

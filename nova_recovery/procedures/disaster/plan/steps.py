@@ -28,7 +28,6 @@ def steps(
     request: Request, found: Found, decided: Decided
 ) -> tuple[Step, ...]:
     """All five, empty ones too: each can be the last one for now."""
-    everywhere = {'everywhere': request.everywhere}
     claims = _claims(found, decided)
     return (
         Step(
@@ -51,15 +50,16 @@ def steps(
             'attach',
             'attach volumes again',
             decided.again.items,
-            everywhere,
             number=decided_module.REATTACH,
+            at_a_time=request.everywhere,
         ),
         Step(
             guests.NAME,
             guests.TITLE,
             decided.chosen.items,
-            {'host': request.per_host, **everywhere},
+            {'host': request.per_host},
             number=decided_module.GUESTS,
+            at_a_time=request.everywhere,
         ),
         Step(
             'release',
@@ -189,8 +189,9 @@ def _restarts(request: Request, found: Found, decided: Decided) -> list[Step]:
                 wave.name,
                 f'{title}, {wave.title}',
                 _wave(request, found, decided, some, wave.canary),
-                {'host': request.per_host, 'everywhere': request.everywhere},
+                {'host': request.per_host},
                 number=decided_module.RESTART,
+                at_a_time=request.everywhere,
                 failures=0
                 if wave.canary
                 else failures(request.max_failures, len(some)),
@@ -231,7 +232,6 @@ def _wave(
                     'seen': _well_ended(server),
                     'settle': request.settle,
                     'patience': request.patience,
-                    'everywhere': True,
                 },
                 follows=_volumes(decided.cleaned.touched, server.uuid),
             )

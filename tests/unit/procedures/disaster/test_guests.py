@@ -227,7 +227,7 @@ class TestHow(TestCase):
         self.assertEqual(
             {
                 'uuid': 'u1', 'cell': 'cell1', 'host': 'host1',
-                'everywhere': True, 'address': '203.0.113.5',
+                'address': '203.0.113.5',
                 'why': 'floating, demo-net', 'user': None,
                 'options': ['Port=22'], 'config_file': '/etc/my',
                 'identity': False, **TIMES,
