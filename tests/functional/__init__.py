@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Tests against real services."""
+"""Tests against the practice cloud."""

@@ -13,9 +13,9 @@ import fixtures
 from nova_recovery.engine import planfile
 from tests.cloud import servers
 from tests.cloud.proxy import GatewayTimeoutProxy
-from tests.functional import killing
 from tests.functional.base import FunctionalTest, JSON
-from tests.functional.killing import Watch
+from tests.integration import killing
+from tests.integration.killing import Watch
 from tests.unit.engine import world
 
 SERVER = 'at3-ui02'

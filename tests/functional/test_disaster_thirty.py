@@ -14,9 +14,10 @@ import threading
 from typing import Any, ClassVar
 
 from nova_recovery.engine import planfile
-from tests.functional import disaster, killing
+from tests.functional import disaster
 from tests.functional.disaster import DisasterTest
-from tests.functional.killing import Watch
+from tests.integration import killing
+from tests.integration.killing import Watch
 from tests.unit.engine import world
 
 HOST, SPARED = 'host3', 'host2'

@@ -21,9 +21,9 @@ from nova_recovery import exit_codes
 from nova_recovery.engine import planfile
 from nova_recovery.engine.journal import Journal
 from tests.cloud import services
-from tests.functional import killing
 from tests.functional.dead_host import DeadHostTest
-from tests.functional.killing import Watch
+from tests.integration import killing
+from tests.integration.killing import Watch
 from tests.unit.engine import world
 
 

@@ -16,10 +16,11 @@ from nova_recovery import fencing
 from nova_recovery.engine import planfile
 from nova_recovery.procedures.recover import decide, read
 from nova_recovery.procedures.recover.situation import Request
-from tests.functional import fates, killing
+from tests.functional import fates
 from tests.functional.base import FunctionalTest
-from tests.functional.killing import Point, Watch
 from tests.functional.recovered import Before, RecoveredTest
+from tests.integration import killing
+from tests.integration.killing import Point, Watch
 from tests.unit.engine import world
 
 #: After these, half a move is there: the gates must let the rest pass.

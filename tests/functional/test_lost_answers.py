@@ -21,8 +21,8 @@ from nova_recovery.cloud.db.cells import Cell
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.engine import planfile
 from tests.cloud.proxy import CommitProxy, GatewayTimeoutProxy
-from tests.functional import killing
 from tests.functional.dead_host import DeadHostTest
+from tests.integration import killing
 from tests.unit.engine import world
 
 MOVED = {'volumes': ['iscsi'], 'state': 'paused'}

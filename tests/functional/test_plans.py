@@ -18,8 +18,6 @@ class TestPlans(RecoveredTest):
     # The plans are of all servers of the host.
     fresh = True
 
-    fresh = True
-
     def setUp(self) -> None:
         super().setUp()
         self.left, self.server = self.create_servers(

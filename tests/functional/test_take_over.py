@@ -13,10 +13,10 @@ import fixtures
 
 from nova_recovery import exit_codes
 from nova_recovery.engine import planfile
-from tests.functional import killing
 from tests.functional.base import Ended
 from tests.functional.dead_host import DeadHostTest
-from tests.functional.killing import Watch
+from tests.integration import killing
+from tests.integration.killing import Watch
 from tests.unit.engine import world
 
 

@@ -14,10 +14,10 @@ import signal
 
 from nova_recovery.engine import planfile
 from nova_recovery.engine.journal import Journal, RunRecord
-from tests.functional import killing
 from tests.functional.base import Ended
-from tests.functional.killing import Watch
 from tests.functional.recovered import RecoveredTest
+from tests.integration import killing
+from tests.integration.killing import Watch
 from tests.unit.engine import world
 
 OPERATORS = ('anna', 'bert')

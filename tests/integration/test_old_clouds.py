@@ -11,8 +11,8 @@ from typing import ClassVar
 import fixtures
 
 from tests.base import TestCase
-from tests.functional import dbserver
-from tests.functional.dbserver import Rows
+from tests.integration import dbserver
+from tests.integration.dbserver import Rows
 from tests.unit.cli import programs
 from tests.unit.cli.programs import Ended
 

@@ -24,7 +24,7 @@ from nova_recovery.engine.journal import (
 from nova_recovery.engine.journal.lease import Holder
 from nova_recovery.engine.plan import LeftOut
 from tests.base import TestCase
-from tests.functional import dbserver
+from tests.integration import dbserver
 from tests.unit.engine import world
 from tests.unit.engine.world import Set, Site, World
 

@@ -22,8 +22,8 @@ from nova_recovery.snapshot import taking
 from nova_recovery.snapshot.reading import Snapshot
 from nova_recovery.snapshot.taking import Request
 from tests.base import TestCase
-from tests.functional import dbserver
-from tests.functional.dbserver import Rows
+from tests.integration import dbserver
+from tests.integration.dbserver import Rows
 from tests.unit.cli import programs
 
 CELL1 = '11111111-1111-4111-8111-111111111111'

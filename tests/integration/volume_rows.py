@@ -15,8 +15,8 @@ from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import CellDatabase, Databases
 from nova_recovery.exceptions import ApiUnavailable
 from tests.base import TestCase
-from tests.functional import dbserver
-from tests.functional.dbserver import Rows
+from tests.integration import dbserver
+from tests.integration.dbserver import Rows
 
 JSON = dict[str, Any]
 CELL1 = '11111111-1111-4111-8111-111111111111'

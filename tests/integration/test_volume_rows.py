@@ -18,7 +18,7 @@ from nova_recovery.engine.change import At, State
 from nova_recovery.exceptions import Conflict
 from nova_recovery.procedures.volumes import assess, attach, read, reset
 from nova_recovery.procedures.volumes.read import Scope
-from tests.functional.volume_rows import ago, uuid, VolumesTestCase
+from tests.integration.volume_rows import ago, uuid, VolumesTestCase
 from tests.unit.at import at
 from tests.unit.cli.programs import Ended, Standalone
 

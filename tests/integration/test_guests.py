@@ -30,12 +30,12 @@ from nova_recovery.procedures.disaster.plan import guests
 from nova_recovery.procedures.disaster.plan.guests import Request
 from nova_recovery.shell import Shell
 from tests.base import TestCase
-from tests.functional import dbserver, killing
-from tests.functional.dbserver import Rows
-from tests.functional.killing import Watch
 from tests.guests import guest as guest_module
 from tests.guests.guest import Guest
 from tests.guests.image import build, Image
+from tests.integration import dbserver, killing
+from tests.integration.dbserver import Rows
+from tests.integration.killing import Watch
 from tests.unit.cli import programs
 from tests.unit.cli.programs import Ended
 from tests.unit.engine import world

@@ -10,8 +10,8 @@ from typing import Any
 from nova_recovery.cli.config import CheckConfig, GrantConfig, ShowConfig
 from nova_recovery.cloud.db import cells
 from tests.base import TestCase
-from tests.functional import dbserver
-from tests.functional.dbserver import Rows
+from tests.integration import dbserver
+from tests.integration.dbserver import Rows
 from tests.unit.cli.programs import Ended, Standalone, UnifiedClient
 
 CELL1 = '11111111-1111-4111-8111-111111111111'

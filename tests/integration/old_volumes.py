@@ -24,8 +24,8 @@ from nova_recovery.engine.progress import PlainReporter
 from nova_recovery.engine.runner import Outcome, Runner
 from nova_recovery.procedures.disaster.before_queens import legacy
 from tests.base import TestCase
-from tests.functional import dbserver
-from tests.functional.dbserver import Rows
+from tests.integration import dbserver
+from tests.integration.dbserver import Rows
 
 #: All that cinder and nova-volume ever called a volume.
 STATUSES = (

@@ -18,8 +18,8 @@ from nova_recovery.procedures.disaster.before_queens import (
     legacy_items,
 )
 from tests.base import TestCase
-from tests.functional import dbserver, old_volumes
-from tests.functional.old_volumes import OldVolumes
+from tests.integration import dbserver, old_volumes
+from tests.integration.old_volumes import OldVolumes
 
 OUTSIDE = old_volumes.OUTSIDE
 WEB = old_volumes.WEB

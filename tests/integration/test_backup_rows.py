@@ -11,9 +11,9 @@ from nova_recovery.cloud.db.backups import Inventory
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.procedures.backups import assess
 from tests.base import TestCase
-from tests.functional import dbserver
-from tests.functional.dbserver import Rows
-from tests.functional.volume_rows import ago, uuid
+from tests.integration import dbserver
+from tests.integration.dbserver import Rows
+from tests.integration.volume_rows import ago, uuid
 
 DAY = 86400
 RELEASES = ('nova16', 'nova22', 'nova27', 'nova34')

@@ -26,9 +26,9 @@ from nova_recovery.snapshot import taking
 from nova_recovery.snapshot.reading import Snapshot
 from nova_recovery.snapshot.taking import Request
 from tests.base import TestCase
-from tests.functional import dbserver
-from tests.functional.dbserver import Rows
-from tests.functional.volume_rows import ago, uuid, VolumesTestCase
+from tests.integration import dbserver
+from tests.integration.dbserver import Rows
+from tests.integration.volume_rows import ago, uuid, VolumesTestCase
 
 NOVA = types.SimpleNamespace(
     api_database='mysql://…',

@@ -45,8 +45,8 @@ from nova_recovery.exceptions import (
 )
 from tests.base import TestCase
 from tests.cloud.mariadb import MariaDB
-from tests.functional import dbserver
-from tests.functional.dbserver import Rows
+from tests.integration import dbserver
+from tests.integration.dbserver import Rows
 
 WEB = '3f57699a-e773-4650-a443-b4b37eed5a06'
 MAIL = '6c1d5f57-f4a5-4b38-a6a9-8ed1d7d5bd36'

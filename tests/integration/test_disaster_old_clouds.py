@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import fixtures
 
-from tests.functional import dbserver
-from tests.functional.old_volumes import OldVolumes
+from tests.integration import dbserver
+from tests.integration.old_volumes import OldVolumes
 from tests.unit.cli import programs
 from tests.unit.cli.programs import Ended
 

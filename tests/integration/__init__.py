@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Tests against real programs that each starts itself: no practice cloud."""
