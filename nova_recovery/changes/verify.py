@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from nova_recovery.changes import cell
 from nova_recovery.changes.base import At, Look
+from nova_recovery.cloud.providers import Providers
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import ChangeFailed
 
@@ -59,14 +60,27 @@ def _server(at: At) -> Iterator[str]:
 
 
 def _allocation(at: At) -> Iterator[str]:
+    """By provider tree: a device's provider is a child of its node's."""
     data = at.data
     held = at.cloud.placement.allocations(data['uuid'])['allocations']
     if data['provider'] not in held:
         yield f'placement has no allocation for it on {data["target"]}'
     # After an evacuation the source's is there until the source returns.
     others = set(held) - {data['provider'], data['source_provider']}
-    if others:
-        yield f'placement has allocations on {", ".join(sorted(others))}'
+    if not others:
+        return
+    places = Providers(at.cloud)
+    if places.unreachable:
+        yield places.unreachable
+    expected = {data['provider'], data['source_provider']}
+    wrong = {
+        one.host
+        for root, one in places.of(others).items()
+        # one that is nobody's any more was left by a node made anew
+        if root not in expected and one.host is not None
+    }
+    if wrong:
+        yield f'placement has allocations on {", ".join(sorted(wrong))}'
 
 
 def _ports(at: At) -> Iterator[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 import json
+import re
 from typing import Any, TYPE_CHECKING
 
 from nova_recovery.cli import carry_out
@@ -81,6 +82,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         'volume_attachment get_connector --json" prints there (default: as '
         "cinder has it from the target's other volumes)",
     )
+    add_not_running(parser)
     parser.add_argument(
         '--sql',
         action='store_true',
@@ -89,6 +91,41 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         'cells and placement',
     )
     carry_out.add_plan_options(parser)
+
+
+def add_not_running(parser: argparse.ArgumentParser) -> None:
+    """The operator's word on where a guest is not."""
+    parser.add_argument(
+        '--not-running',
+        metavar='<server>@<host>=<how>',
+        action='append',
+        default=[],
+        help='Your word that the guest of this server does not run on that '
+        'host, where it may, and how you know, such as "virsh list --all on '
+        'np-rcc46 does not show it"; it is kept in the journal; repeat it '
+        'for several',
+    )
+
+
+def not_running(cloud: Cloud, words: Sequence[str]) -> dict[str, str]:
+    """The words of ``--not-running``: ``SERVER-UUID@HOST`` -> how.
+
+    :raises UsageError: one of them is not of that form, or twice
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        match = re.fullmatch(r'(.+?)@([^@=]+)=(.+)', word, re.DOTALL)
+        if match is None:
+            raise UsageError(
+                f'--not-running {word}: give SERVER@HOST=HOW-YOU-KNOW'
+            )
+        name, host, how = match.groups()
+        (server,) = resolve(cloud, [name])
+        key = f'{server.uuid}@{host}'
+        if key in found:
+            raise UsageError(f'--not-running names {key} twice')
+        found[key] = how
+    return found
 
 
 def pairs(
@@ -199,6 +236,7 @@ def _request(
             conf.storage.shared_instances if shared is None else shared
         ),
         connectors=connectors(parsed.connector),
+        not_running=not_running(cloud, parsed.not_running),
         per_target=conf.runner.per_target,
         settle=conf.timeouts.settle,
         patience=conf.timeouts.server,

@@ -123,6 +123,7 @@ class RebootServer(RecoveryLister):
         parser.add_argument(
             'servers', metavar='<server>', nargs='+', help=ANY_NAME
         )
+        recovering.add_not_running(parser)
         carry_out.add_plan_options(parser)
         return parser
 
@@ -136,6 +137,7 @@ class RebootServer(RecoveryLister):
             settle=cloud.conf.timeouts.settle,
             patience=cloud.conf.timeouts.server,
             per_host=cloud.conf.runner.per_target,
+            not_running=recovering.not_running(cloud, parsed_args.not_running),
         )
         plan = reboot.make_plan(cloud, request)
         return carry_out.settle(self, parsed_args, plan, cloud).table

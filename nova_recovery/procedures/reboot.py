@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,8 @@ from nova_recovery.cloud.records import Server
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.exceptions import NotFound, RecoveryError
 from nova_recovery.procedures import gates as common_gates
-from nova_recovery.procedures import Procedure
+from nova_recovery.procedures import Procedure, whereabouts
+from nova_recovery.procedures.whereabouts import Whereabouts
 from nova_recovery.report import wording
 
 if TYPE_CHECKING:
@@ -31,12 +32,16 @@ SENDS = frozenset({'start-server', 'reboot-server'})
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """Which servers; see changes.once for the seconds."""
+    """Which servers; see changes.once for the seconds.
+
+    :ivar not_running: see ``whereabouts.not_there``
+    """
 
     servers: tuple[str, ...]
     settle: int = 60
     patience: int = 600
     per_host: int = 4
+    not_running: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Situation:
     :ivar movers: server uuid -> whose run moves it just now
     :ivar volumes: server uuid -> what a reboot would do to its volumes
     :ivar marks: server uuid -> the newest of what was asked of it
+    :ivar places: server uuid -> where its guest may run
     :ivar versions: API -> its version
     :ivar unreachable: API -> why
     """
@@ -60,18 +66,24 @@ class Situation:
     movers: dict[str, str] = dataclasses.field(default_factory=dict)
     volumes: dict[str, Volumes] = dataclasses.field(default_factory=dict)
     marks: dict[str, int] = dataclasses.field(default_factory=dict)
+    places: dict[str, Whereabouts] = dataclasses.field(default_factory=dict)
 
 
-def read(cloud: Cloud, uuids: Sequence[str]) -> Situation:
+def read(
+    cloud: Cloud,
+    uuids: Sequence[str],
+    not_running: Mapping[str, str] | None = None,
+) -> Situation:
     """The servers and the computes that they are on.
 
+    :param not_running: see ``whereabouts.not_there``
     :raises NotFound: one of them was deleted
     """
     found = _live(cloud, uuids)
     missing = set(uuids) - {server.uuid for server in found}
     if missing:
         raise NotFound(f'gone: {", ".join(sorted(missing))}')
-    return _situation(cloud, found)
+    return _situation(cloud, found, not_running or {})
 
 
 def _live(cloud: Cloud, uuids: Iterable[str]) -> list[Server]:
@@ -83,7 +95,9 @@ def _live(cloud: Cloud, uuids: Iterable[str]) -> list[Server]:
     return found
 
 
-def _situation(cloud: Cloud, found: list[Server]) -> Situation:
+def _situation(
+    cloud: Cloud, found: list[Server], not_running: Mapping[str, str]
+) -> Situation:
     computes: dict[str, str] | None = None
     versions: dict[str, str] = {}
     unreachable: dict[str, str] = {}
@@ -120,6 +134,7 @@ def _situation(cloud: Cloud, found: list[Server]) -> Situation:
         movers,
         volumes,
         marks,
+        whereabouts.read(cloud, found, whereabouts.not_there(not_running)),
     )
 
 
@@ -128,7 +143,9 @@ def make_plan(cloud: Cloud, request: Request) -> Plan:
 
     :raises RecoveryError: see ``read`` and ``decide``
     """
-    return decide(request, read(cloud, request.servers), clock.now())
+    return decide(
+        request, read(cloud, request.servers, request.not_running), clock.now()
+    )
 
 
 def decide(request: Request, found: Situation, now: str = '') -> Plan:
@@ -189,7 +206,9 @@ def check(
         for item in plan.items()
         if item.kind in SENDS
     }
-    return tuple(gates(_situation(cloud, _live(cloud, left)), touched))
+    words = plan.arguments.get('not_running', {})
+    found = _situation(cloud, _live(cloud, left), words)
+    return tuple(gates(found, touched))
 
 
 def _items(
@@ -224,6 +243,9 @@ def gates(found: Situation, touched: frozenset[str]) -> Iterator[Gate]:
     for server in found.servers:
         if f'server:{server.uuid}' not in touched:
             yield from _server(server, found)
+            yield from whereabouts.gates(
+                found.places.get(server.uuid), server.uuid, server.name
+            )
         # What is claimed only is touched, and not rebooted yet.
         yield from _volumes(server, found)
 

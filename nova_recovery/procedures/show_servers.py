@@ -15,7 +15,7 @@ from nova_recovery.cloud.db import services
 from nova_recovery.cloud.db.servers import list_servers
 from nova_recovery.cloud.records import Server
 from nova_recovery.exceptions import DatabaseUnavailable, RecoveryError
-from nova_recovery.procedures import set_states
+from nova_recovery.procedures import set_states, whereabouts
 from nova_recovery.procedures.recover import read, ways
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ COLUMNS = (
     'Volumes',
     'Against evacuation',
     'Against a move',
+    'May run elsewhere',
 )
 Unknown = dict[str, DatabaseUnavailable]
 
@@ -54,6 +55,7 @@ def of_host(
     facts = facts_module.facts(cloud.databases, found)
     statuses = within(PATIENCE, lambda: _statuses(cloud, host)) or {}
     with_task = within(PATIENCE, lambda: cloud.compute.speaks('2.93'))
+    places = within(PATIENCE, lambda: whereabouts.read(cloud, found)) or {}
     rows = []
     for server in sorted(found, key=lambda s: (s.name, s.uuid)):
         plain = read.of_facts(facts[server.uuid], {}, None, None, None)
@@ -68,6 +70,9 @@ def of_host(
                 ', '.join(v.id for v in plain.volumes),
                 '; '.join(ways.to_evacuate(plain, bool(with_task))),
                 '; '.join(ways.to_move(plain)),
+                places[server.uuid].because()
+                if server.uuid in places
+                else 'unknown',
             )
         )
     return COLUMNS, rows, unknown
@@ -85,6 +90,7 @@ def one(
         PATIENCE, lambda: cloud.compute.speaks('2.93')
     )
     last = facts.actions[-1] if facts.actions else None
+    places = within(PATIENCE, lambda: whereabouts.read(cloud, [server]))
     fields = {
         'id': server.uuid,
         'name': server.name,
@@ -111,6 +117,7 @@ def one(
             if last
             else ''
         ),
+        'guest_may_run': (places[server.uuid].told() if places else 'unknown'),
         'waiting_request': waiting(cloud, server),
         'against_evacuation': '\n'.join(
             ways.to_evacuate(plain, bool(with_task))

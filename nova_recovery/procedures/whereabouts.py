@@ -25,8 +25,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import dataclasses
 from typing import TYPE_CHECKING
 
-from nova_recovery.cloud.db import facts, services
-from nova_recovery.cloud.db.databases import divide
+from nova_recovery.cloud.db import facts
+from nova_recovery.cloud.providers import Provider, Providers
 from nova_recovery.cloud.records import Migration, Server
 from nova_recovery.engine.plan import Gate
 from nova_recovery.exceptions import RecoveryError
@@ -82,7 +82,7 @@ _UNDERWAY = {
     **dict.fromkeys(COLD, frozenset({'migrating', 'post-migrating'})),
 }
 #: Tasks that only a migration sets (nova/compute/task_states.py).
-_MOVING_TASKS = frozenset(
+MOVING_TASKS = frozenset(
     {
         'migrating',
         'resize_prep',
@@ -93,19 +93,6 @@ _MOVING_TASKS = frozenset(
         'resize_confirming',
     }
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Provider:
-    """Whose a resource provider is.
-
-    :ivar name: of the root of its tree, which nova-compute names after the
-        hypervisor
-    :ivar host: whose live compute node that root is; None: nobody's
-    """
-
-    name: str
-    host: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,62 +145,6 @@ class Whereabouts:
         return 'here only' if self.here_only else self.because()
 
 
-class Places:
-    """Whose each resource provider is, read once for many servers.
-
-    :param cloud: placement and the cells are asked at once
-    :ivar unreachable: why placement could not be asked, '' where it was
-    :ivar silent: cells that did not answer; a provider of theirs is nobody's
-    """
-
-    def __init__(self, cloud: Cloud) -> None:
-        self._cloud = cloud
-        self._providers: Mapping[str, tuple[str, str]] = {}
-        self._hosts: dict[str, str] = {}
-        self.silent: Mapping[str, Exception] = {}
-        self.unreachable = ''
-        try:
-            self._providers = cloud.placement.providers()
-        except RecoveryError as error:
-            self.unreachable = str(error)
-            return
-        nodes, _ = divide(cloud.databases.each_cell(services.compute_nodes))
-        for some in nodes.values():
-            for node in some:
-                if node.uuid and node.host:
-                    self._hosts[node.uuid] = node.host
-
-    def of(self, providers: Iterable[str]) -> dict[str, Provider]:
-        """Root provider -> whose it is, for these and their trees."""
-        found = {}
-        for provider in providers:
-            root, name = self._providers.get(provider, (provider, provider))
-            found[root] = Provider(name, self._hosts.get(root))
-        return found
-
-    def held(self, uuids: Sequence[str]) -> dict[str, dict[str, Provider]]:
-        """What placement has allocated to servers, by server.
-
-        One question for each server, or for each provider where those are
-        fewer: ten thousand servers are on a few hundred hosts.
-
-        :raises ApiUnavailable: placement does not answer
-        """
-        placement = self._cloud.placement
-        by_server: dict[str, set[str]] = {uuid: set() for uuid in uuids}
-        if len(uuids) <= len(self._providers):
-            for uuid in uuids:
-                by_server[uuid] |= set(
-                    placement.allocations(uuid)['allocations']
-                )
-        else:
-            for provider in self._providers:
-                for consumer in placement.consumers(provider):
-                    if consumer in by_server:
-                        by_server[consumer].add(provider)
-        return {uuid: self.of(some) for uuid, some in by_server.items()}
-
-
 def read(
     cloud: Cloud,
     servers: Sequence[Server],
@@ -224,12 +155,12 @@ def read(
     :param seen: server UUID -> host -> whether its hypervisor has the guest
     :raises DatabaseUnavailable: a cell of theirs does not answer
     """
-    places = Places(cloud)
+    providers = Providers(cloud)
     held: Mapping[str, Mapping[str, Provider]] = {}
-    asked = not places.unreachable
+    asked = not providers.unreachable
     if asked:
         try:
-            held = places.held([server.uuid for server in servers])
+            held = providers.held([server.uuid for server in servers])
         except RecoveryError:
             asked = False
     by_cell: dict[str, list[str]] = collections.defaultdict(list)
@@ -247,6 +178,18 @@ def read(
         )
         for server in servers
     }
+
+
+def not_there(words: Mapping[str, str]) -> dict[str, dict[str, bool]]:
+    """What operators said of guests that they looked for, as ``seen``.
+
+    :param words: ``SERVER-UUID@HOST`` -> how they know
+    """
+    found: dict[str, dict[str, bool]] = {}
+    for word in words:
+        uuid, _, host = word.partition('@')
+        found.setdefault(uuid, {})[host] = False
+    return found
 
 
 def judge(
@@ -276,7 +219,7 @@ def judge(
             unknown.append(one)
         else:
             perhaps.append(one)
-    if server.task_state in _MOVING_TASKS and not moved:
+    if server.task_state in MOVING_TASKS and not moved:
         unknown.append(
             f'its task is {server.task_state}, and nova has no row of that '
             'migration'
@@ -403,16 +346,17 @@ def _one_each(found: Iterable[Perhaps]) -> Iterator[Perhaps]:
         )
 
 
-def gates(
-    answer: Whereabouts, uuid: str, label: str, program: str
-) -> Iterator[Gate]:
+def gates(answer: Whereabouts | None, uuid: str, label: str) -> Iterator[Gate]:
     """Those that refuse to start a guest where its row says.
 
     A hard one where the evidence stands: then the guest is adopted there, or
     somebody looks. Soft ones where it is weak, or could not be had.
 
-    :param program: ``openstack recovery`` or ``nova-recovery``
+    :param answer: None: nobody asked, which refuses
     """
+    if answer is None:
+        yield Gate(GATE, label, 'hard', 'unknown', 'nobody asked')
+        return
     for one in answer.perhaps:
         yield Gate(
             GATE,
@@ -420,9 +364,9 @@ def gates(
             'hard' if one.sure else 'soft',
             'refused',
             f'its guest may run on {one.host}: {one.because}',
-            f'look there (virsh list --all). If it runs: {program} server '
-            f'adopt {uuid} --host {one.host}. If it does not: '
-            f'--not-running {uuid}@{one.host}=HOW-YOU-KNOW',
+            'look there (virsh list --all). If it runs: openstack recovery '
+            f'server adopt {uuid} --host {one.host}. If it does not, say how '
+            f'you know: --not-running {uuid}@{one.host}=HOW',
         )
     if answer.unknown:
         yield Gate(
@@ -431,6 +375,6 @@ def gates(
             'soft',
             'unknown',
             '; '.join(answer.unknown),
-            f'find out where its guest runs; {program} server show {uuid} '
-            'tells what is known',
+            'find out where its guest runs; openstack recovery server show '
+            f'{uuid} tells what is known',
         )

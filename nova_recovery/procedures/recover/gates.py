@@ -12,9 +12,11 @@ import datetime
 
 from nova_recovery.cloud import claims, volume_protocols
 from nova_recovery.engine.plan import Gate
+from nova_recovery.procedures import whereabouts
 from nova_recovery.procedures.recover import ways
 from nova_recovery.procedures.recover.situation import Host, Request, Situation
 from nova_recovery.procedures.recover.ways import Assignment
+from nova_recovery.procedures.whereabouts import MOVING_TASKS
 
 OK, REFUSED, UNKNOWN = 'ok', 'refused', 'unknown'
 
@@ -77,6 +79,7 @@ def _once_each(unreachable: dict[str, str]) -> Iterator[str]:
 
 def _source(host: Host, to_fence: bool, found: Situation) -> Iterator[Gate]:
     yield _silent(host, found)
+    yield from _same_machine(host, found)
     yield _fenced(host, to_fence)
     holder = claims.holder(host.disabled_reason)
     if holder:
@@ -107,13 +110,11 @@ def _silent(host: Host, found: Situation) -> Gate:
             f'{host.reports[1]} within {host.apart:.0f} s{last}',
             'stop nova-compute there first, or use openstack server migrate',
         )
-    if host.apart < found.reports_apart:
+    doubt = _not_proven(host, found)
+    if doubt:
+        why, remedy = doubt
         return Gate(
-            'source-silent',
-            host.name,
-            'hard',
-            UNKNOWN,
-            f'watched for only {host.apart:.0f} s',
+            'source-silent', host.name, 'hard', UNKNOWN, why + last, remedy
         )
     return Gate(
         'source-silent',
@@ -123,6 +124,55 @@ def _silent(host: Host, found: Situation) -> Gate:
         f'report count stood still at {host.reports[1]} for '
         f'{host.apart:.0f} s{last}',
     )
+
+
+def _not_proven(host: Host, found: Situation) -> tuple[str, str] | None:
+    """Why a report count that stood still proves nothing yet, and what to do.
+
+    A compute may report less often than this controller does; one that takes
+    longer than ``service_down_time`` would be down for nova as well. And
+    where no compute counts, it is the bus, the conductor or the database.
+    """
+    if host.apart < found.reports_apart:
+        return f'watched for only {host.apart:.0f} s', 'make the plan again'
+    age = host.heartbeat_age
+    if host.apart < found.down_after and (
+        age is None or age < found.down_after
+    ):
+        return (
+            f'silent for less than the {found.down_after:.0f} s after which '
+            'nova takes a compute for down',
+            'make the plan again in a minute',
+        )
+    others = [
+        other
+        for other in found.hosts.values()
+        if other.cell == host.cell and other.name != host.name
+    ]
+    if all(other.silent for other in others):
+        return (
+            f'no other compute of {host.cell} was heard of either',
+            'look at the message bus, the conductor and the database of the '
+            'cell first',
+        )
+    return None
+
+
+def _same_machine(host: Host, found: Situation) -> Iterator[Gate]:
+    """A machine whose nova-compute was given another name is alive."""
+    for name, what in found.same_machine(host.name).items():
+        if not found.hosts[name].silent:
+            yield Gate(
+                'source-same-machine',
+                host.name,
+                'hard',
+                REFUSED,
+                f'{name} has {what}, and its nova-compute is alive: the '
+                'guests run under a nova-compute of another name',
+                f'give nova-compute of that machine its old name (host = '
+                f'{host.name} in nova.conf), or move its servers by hand '
+                'when it is off',
+            )
 
 
 def age(seconds: float) -> str:
@@ -280,6 +330,9 @@ class _Server:
         )
 
     def gates(self) -> Iterator[Gate]:
+        yield from whereabouts.gates(
+            self.server.whereabouts, self.server.uuid, self.label
+        )
         yield from self._place()
         yield from self._method()
         yield from self._disks()
@@ -364,8 +417,12 @@ class _Server:
             )
 
     def _queue(self) -> Iterator[Gate]:
+        """A task whose request may still wait for the dead host.
+
+        Where a migration is under way, ``guest-only-here`` says so.
+        """
         server = self.server
-        if server.task_state:
+        if server.task_state and server.task_state not in MOVING_TASKS:
             yield self._gate(
                 'nothing-queued',
                 'soft',
@@ -402,18 +459,7 @@ class _Server:
             )
 
     def _guest_on(self, target: Host) -> Iterator[Gate]:
-        allocated, left = ways.guest_on(self.server, target)
-        if allocated:
-            yield self._gate(
-                'guest-not-on-target',
-                'hard',
-                REFUSED,
-                f'placement has it on {target.name} too: an evacuation or a '
-                'migration to there is not finished',
-                f'look whether its guest runs on {target.name}, then '
-                f'{self.elsewhere}',
-            )
-        elif left and not self.moved:
+        if self.server.armed.get(target.name) and not self.moved:
             # A move disarms it.
             yield self._gate(
                 'guest-not-on-target',

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent import futures
+import dataclasses
 import datetime
 import time
 from typing import Any, TYPE_CHECKING
@@ -17,6 +18,7 @@ from nova_recovery.cloud.db import facts as facts_module
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.facts import parsed
 from nova_recovery.cloud.db.servers import list_servers
+from nova_recovery.cloud.providers import Providers
 from nova_recovery.cloud.records import ServerFacts, Service
 from nova_recovery.exceptions import (
     DatabaseUnavailable,
@@ -24,6 +26,7 @@ from nova_recovery.exceptions import (
     RecoveryError,
 )
 from nova_recovery.fencing import Driver, Status
+from nova_recovery.procedures import whereabouts
 from nova_recovery.procedures.recover import situation
 from nova_recovery.procedures.recover.situation import (
     Host,
@@ -54,8 +57,9 @@ def read(
 ) -> Situation:
     """The situation of dead hosts and their servers.
 
-    Takes two report intervals at least, for the heartbeats are watched
-    that long.
+    Takes two report intervals at least, for the heartbeats are watched that
+    long; ``service_down_time`` where the last heartbeat is younger than that
+    or from the future.
 
     :param progress: told what takes its time
     :raises NotFound: nova has no such host
@@ -71,11 +75,18 @@ def read(
     servers = reader.servers()
     targets = reader.targets(servers)
     interval = 2.0 * cloud.nova.report_interval
-    left = interval - (time.monotonic() - began)
+    down_after = float(cloud.nova.service_down_time)
+    watched = interval
+    if not all(
+        _long_ago(database, request.hosts, down_after)
+        for database in databases.values()
+    ):
+        watched = max(interval, down_after)
+    left = watched - (time.monotonic() - began)
     if left > 0:
         progress(
             f'watching the heartbeats of {", ".join(databases)} for '
-            f'{interval:.0f} s'
+            f'{watched:.0f} s'
         )
         # Not a wait for something to happen, but a measurement: silence
         # can only be seen over time.
@@ -90,17 +101,30 @@ def read(
             raise NotFound(
                 f'{name} is mapped to a cell that has no nova-compute of it'
             )
+    off = {name for name in request.hosts if found[name].fence == 'off'}
     return Situation(
         hosts=found,
-        servers=tuple(servers),
+        servers=tuple(reader.placed(server, off) for server in servers),
         apis=reader.apis,
         unreachable=reader.unreachable,
         evacuates_with_task=reader.evacuates_with_task(),
         modern=cloud.databases.api is not None
         and all(set(MODERN) <= schema.features(d) for d in databases.values()),
         reports_apart=interval,
+        down_after=down_after,
         unknown_cells=reader.unknown_cells,
     )
+
+
+def _long_ago(database: Database, hosts: Iterable[str], age: float) -> bool:
+    """Whether none of these was heard of for so many seconds."""
+    today = clock.database_now(database)
+    ages = [
+        _age(service.last_seen_up, today)
+        for service in services.compute_services(database)
+        if service.host in hosts
+    ]
+    return all(one is not None and one >= age for one in ages)
 
 
 def _reports(database: Database) -> dict[str, int]:
@@ -119,7 +143,11 @@ class _Reader:
         self.apis: dict[str, str] = {}
         self.unreachable: dict[str, str] = {}
         self.unknown_cells: dict[str, str] = {}
+        self._facts: Mapping[str, ServerFacts] = {}
+        self._providers: Providers | None = None
         self._ping()
+        if 'placement' not in self.unreachable:
+            self._providers = Providers(cloud)
 
     def _ping(self) -> None:
         asked: dict[str, Callable[[], str]] = {
@@ -151,6 +179,7 @@ class _Reader:
         if only:
             found = [server for server in found if server.uuid in only]
         facts = facts_module.facts(self._cloud.databases, found)
+        self._facts = facts
         stored = self._stored(facts.values())
         groups = self._groups([server.uuid for server in found])
 
@@ -165,6 +194,22 @@ class _Reader:
 
         with futures.ThreadPoolExecutor(READERS) as pool:
             return list(pool.map(complete, found))
+
+    def placed(
+        self, server: situation.Server, off: Collection[str]
+    ) -> situation.Server:
+        """The server with where its guest may run.
+
+        :param off: hosts on which no guest runs any more
+        """
+        facts = self._facts[server.uuid]
+        held = None
+        if self._providers is not None and server.allocations is not None:
+            held = self._providers.of(server.allocations)
+        said = whereabouts.not_there(self._request.not_running)
+        seen = {**dict.fromkeys(off, False), **said.get(server.uuid, {})}
+        answer = whereabouts.judge(facts.server, facts.migrations, held, seen)
+        return dataclasses.replace(server, whereabouts=answer)
 
     def _asked(self, api: str, uuid: str) -> Any:
         if api in self.unreachable:

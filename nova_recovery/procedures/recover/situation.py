@@ -11,7 +11,10 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
+import ipaddress
 from typing import Any
+
+from nova_recovery.procedures.whereabouts import Whereabouts
 
 JSON = dict[str, Any]
 
@@ -32,6 +35,8 @@ class Request:
         targets; None: nobody said
     :ivar connectors: target host -> its connector, as ``nova-manage
         volume_attachment get_connector --json`` prints it there
+    :ivar not_running: ``SERVER-UUID@HOST`` -> how the operator knows that
+        the guest does not run there
     :ivar per_target: servers brought up side by side on one target
     :ivar settle: see changes.once
     :ivar patience: seconds for each server
@@ -47,6 +52,7 @@ class Request:
     fence: bool = False
     shared_storage: bool | None = None
     connectors: dict[str, JSON] = dataclasses.field(default_factory=dict)
+    not_running: dict[str, str] = dataclasses.field(default_factory=dict)
     per_target: int = 4
     settle: int = 60
     patience: int = 600
@@ -148,6 +154,7 @@ class Server:
     :ivar open_migrations: in words
     :ivar armed: host -> evacuations away from it that it didn't clean up
         after: ``{'id', 'status'}``
+    :ivar whereabouts: where its guest may run; None: nobody asked
     :ivar pinned_zone: the zone that it was asked for, if any
     :ivar group: its server group: ``policy`` and ``members``, server uuid
         -> host (None: unknown) of the others
@@ -175,6 +182,7 @@ class Server:
     special: tuple[str, ...] = ()
     open_migrations: tuple[str, ...] = ()
     armed: dict[str, list[JSON]] = dataclasses.field(default_factory=dict)
+    whereabouts: Whereabouts | None = None
     pinned_zone: str | None = None
     group: JSON | None = None
 
@@ -198,7 +206,11 @@ class Situation:
     :ivar servers: of the dead hosts
     :ivar apis: API -> its version
     :ivar unreachable: API -> why it can't be reached
-    :ivar reports_apart: seconds between two readings that prove silence
+    :ivar reports_apart: seconds between two readings of the report counts
+        without which silence is not seen at all
+    :ivar down_after: seconds without a heartbeat after which nova takes a
+        compute for down (``service_down_time``): one whose own
+        ``report_interval`` is longer than ours reports within them
     :ivar evacuates_with_task: nova evacuates whatever the task state is
         (26.0 and later, from microversion 2.93)
     :ivar modern: the schema has what a move needs; without it there is
@@ -211,9 +223,55 @@ class Situation:
     apis: dict[str, str] = dataclasses.field(default_factory=dict)
     unreachable: dict[str, str] = dataclasses.field(default_factory=dict)
     reports_apart: float = 20
+    down_after: float = 60
     evacuates_with_task: bool = True
     modern: bool = True
     unknown_cells: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def same_machine(self, name: str) -> dict[str, str]:
+        """Other hosts that are, or may be, the machine of this one.
+
+        A nova-compute that was given another name (a full one in place of a
+        short one) is another service, with other servers, on the machine
+        where those of the old name run.
+
+        :returns: host -> what they have in common, in words
+        """
+        own = self.hosts[name]
+        found: dict[str, str] = {}
+        for other in self.hosts.values():
+            if other.name == name:
+                continue
+            for mine in own.nodes:
+                for its in other.nodes:
+                    what = self._in_common(mine, its)
+                    if what:
+                        found.setdefault(other.name, what)
+        return found
+
+    def _in_common(self, one: Node, other: Node) -> str:
+        if one.uuid and one.uuid == other.uuid:
+            return f'the same compute node {one.uuid}'
+        if one.name and one.name == other.name:
+            return f'the same hypervisor {one.name}'
+        # A loopback address, and one that many have, is nobody's.
+        if (
+            one.host_ip
+            and one.host_ip == other.host_ip
+            and not ipaddress.ip_address(one.host_ip).is_loopback
+            and self._addresses[one.host_ip] == 2
+        ):
+            return f'the same address {one.host_ip}'
+        return ''
+
+    @functools.cached_property
+    def _addresses(self) -> collections.Counter[str]:
+        return collections.Counter(
+            address
+            for host in self.hosts.values()
+            for address in {node.host_ip for node in host.nodes}
+            if address
+        )
 
     def label(self, server: Server) -> str:
         """What to call a server so that no other is meant."""

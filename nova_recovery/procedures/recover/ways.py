@@ -120,12 +120,9 @@ def _proposal(
     ]
 
     def worth(name: str) -> tuple[bool, int]:
-        allocated, left = guest_on(server, found.hosts[name])
         wrong = (
-            allocated
-            or (left and one.method == EVACUATE)
-            or not _suits(server, name, request, placed)
-        )
+            one.method == EVACUATE and bool(server.armed.get(name))
+        ) or not _suits(server, name, request, placed)
         return not wrong, room[name].get('MEMORY_MB', 0)
 
     return max(fitting, key=worth, default=None)
@@ -150,19 +147,6 @@ def company(server: Server, placed: Mapping[str, str]) -> set[str]:
     members = (server.group or {}).get('members', {})
     hosts = {placed.get(uuid, host) for uuid, host in members.items()}
     return {host for host in hosts if host}
-
-
-def guest_on(server: Server, target: Host) -> tuple[bool, bool]:
-    """Why its guest may be on the target already.
-
-    :returns: placement has it there too; it was evacuated from there and
-        not cleaned up
-    """
-    providers = {node.uuid for node in target.nodes}
-    return (
-        bool(providers & set(server.allocations or {})),
-        bool(server.armed.get(target.name)),
-    )
 
 
 def unready(host: Host, request: Request) -> Iterator[str]:

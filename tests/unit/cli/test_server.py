@@ -22,6 +22,7 @@ from nova_recovery.conf import load
 from nova_recovery.exceptions import DatabaseUnavailable
 from nova_recovery.procedures import reboot, set_states
 from nova_recovery.procedures.set_states import Request
+from nova_recovery.procedures.whereabouts import Whereabouts
 from tests.unit.cli.runs import RunsTestCase
 from tests.unit.cli.test_host import RecoverTestCase
 from tests.unit.procedures import rows
@@ -145,10 +146,17 @@ class RebootServerTest(ServerTestCase):
             )
         )
 
-    def read(self, cloud: Any, uuids: tuple[str, ...]) -> reboot.Situation:
+    def read(
+        self, cloud: Any, uuids: tuple[str, ...], not_running: Any
+    ) -> reboot.Situation:
         self.asked.append(uuids)
         return reboot.Situation(
-            (self.row,), {'np-rcc54': 'up'}, {}, {'nova': '2.103'}, {}
+            (self.row,),
+            {'np-rcc54': 'up'},
+            {},
+            {'nova': '2.103'},
+            {},
+            places={self.row.uuid: Whereabouts('np-rcc54')},
         )
 
     def test_a_server_that_is_named_twice_is_rebooted_once(self) -> None:

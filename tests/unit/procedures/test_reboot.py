@@ -12,6 +12,7 @@ from nova_recovery.cloud.db.held import Volumes
 from nova_recovery.cloud.records import Server
 from nova_recovery.procedures import reboot
 from nova_recovery.procedures.reboot import Request, Situation
+from nova_recovery.procedures.whereabouts import Whereabouts
 from tests.base import TestCase
 from tests.unit.procedures import rows
 
@@ -45,6 +46,9 @@ def situation(
         holders or {},
         {'nova': '2.103'},
         unreachable or {},
+        places={
+            server.uuid: Whereabouts(server.host or '') for server in servers
+        },
         **more,
     )
 
@@ -223,7 +227,7 @@ class GatesTest(TestCase):
 
         for name, answer in (
             ('_live', live),
-            ('_situation', lambda cloud, found: situation(*found)),
+            ('_situation', lambda cloud, found, words: situation(*found)),
         ):
             self.useFixture(
                 fixtures.MonkeyPatch(

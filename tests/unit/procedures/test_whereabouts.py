@@ -7,9 +7,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from nova_recovery.cloud.providers import Provider
 from nova_recovery.cloud.records import Migration, Server
 from nova_recovery.procedures import whereabouts
-from nova_recovery.procedures.whereabouts import Provider, Whereabouts
+from nova_recovery.procedures.whereabouts import Whereabouts
 from tests.base import TestCase
 
 UUID = '3f57699a-e773-4650-a443-b4b37eed5a06'
@@ -219,11 +220,7 @@ class TestWhereabouts(TestCase):
 
     def test_the_way_on_is_named(self) -> None:
         row = migration('live-migration', 'running', 'host1', 'host2')
-        gate = next(
-            whereabouts.gates(
-                self.judge(row), UUID, 'db', 'openstack recovery'
-            )
-        )
+        gate = next(whereabouts.gates(self.judge(row), UUID, 'db'))
         self.assertEqual(('hard', 'refused'), (gate.klass, gate.state))
         self.assertIn(
             f'openstack recovery server adopt {UUID} --host host2', gate.remedy
@@ -232,11 +229,7 @@ class TestWhereabouts(TestCase):
 
     def test_what_is_weak_can_be_overridden(self) -> None:
         row = migration('evacuation', 'failed', 'host1', 'host2')
-        gates = list(
-            whereabouts.gates(
-                self.judge(row, held=None), UUID, 'db', 'nova-recovery'
-            )
-        )
+        gates = list(whereabouts.gates(self.judge(row, held=None), UUID, 'db'))
         self.assertEqual(['soft', 'soft'], [gate.klass for gate in gates])
         self.assertEqual(
             ['refused', 'unknown'], [gate.state for gate in gates]

@@ -22,6 +22,8 @@ from typing import Any
 
 import yaml
 
+from nova_recovery.cloud import records
+from nova_recovery.cloud.providers import Provider
 from nova_recovery.fencing import Operator
 from nova_recovery.procedures.recover.situation import (
     Host,
@@ -32,6 +34,7 @@ from nova_recovery.procedures.recover.situation import (
     Situation,
     Volume,
 )
+from nova_recovery.procedures.whereabouts import judge, Whereabouts
 
 FOLDERS = pathlib.Path(__file__).parents[3] / 'scenarios' / 'recover'
 UUID = '3f57699a-e773-4650-a443-{:012}'
@@ -117,6 +120,7 @@ def _host(number: int, name: str, dead: bool, **fields: Any) -> Host:
     }
     nodes = fields.pop('nodes', 1)
     hypervisor = fields.pop('hypervisor', 'QEMU')
+    node_name = fields.pop('node_name', f'{name}.example.org')
     fields['reports'] = tuple(fields.get('reports', usual['reports']))
     return Host(
         name=name,
@@ -124,7 +128,7 @@ def _host(number: int, name: str, dead: bool, **fields: Any) -> Host:
             Node(
                 id=10 * number + extra,
                 uuid=provider(name) + extra * '+',
-                name=f'{name}.example.org',
+                name=node_name,
                 host_ip=f'192.0.2.{number}',
                 hypervisor_type=hypervisor,
             )
@@ -159,6 +163,13 @@ def _server(
         'compute_id': host.nodes[0].id,
         'local_disk': False,
     }
+    fields['whereabouts'] = _whereabouts(
+        uuid,
+        {**usual, **fields, 'host': host.name},
+        fields.pop('migrations', []),
+        held,
+        hosts,
+    )
     for words in ('special', 'open_migrations'):
         usual[words] = tuple(fields.pop(words, ()))
     return Server(
@@ -181,6 +192,47 @@ def _server(
             for one, resources in held.items()
         },
         **{**usual, **fields},
+    )
+
+
+def _whereabouts(
+    uuid: str,
+    row: JSON,
+    migrations: list[list[str]],
+    held: JSON | None,
+    hosts: dict[str, Host],
+) -> Whereabouts:
+    """What is judged of its migrations and allocations.
+
+    :param migrations: type, status, source and target of each
+    :param held: by host; what is none's is a child of the server's own
+    """
+    columns = {field.name for field in dataclasses.fields(records.Server)}
+    own: JSON = dict.fromkeys(columns)
+    own |= {name: row[name] for name in columns & set(row)}
+    providers = {}
+    for name in held or ():
+        of = name if name in hosts else row['host']
+        providers[provider(of)] = Provider(hosts[of].nodes[0].name, of)
+    return judge(
+        records.Server(**{**own, 'uuid': uuid}),
+        [
+            records.Migration(
+                id=number,
+                uuid=None,
+                instance_uuid=uuid,
+                source_compute=source,
+                source_node=source,
+                dest_compute=target,
+                dest_node=target,
+                status=status,
+                migration_type=kind,
+                deleted=False,
+                created_at=None,
+            )
+            for number, (kind, status, source, target) in enumerate(migrations)
+        ],
+        None if held is None else providers,
     )
 
 
