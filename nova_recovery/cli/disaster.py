@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""``recovery disaster assess`` and ``status``: what is, beside what was."""
+"""``recovery disaster``: what is beside what was, and the five steps."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from nova_recovery import exit_codes
-from nova_recovery.cli import disaster_ready, disaster_scope
-from nova_recovery.cli.base import RecoveryLister
+from nova_recovery.cli import carry_out, disaster_options
+from nova_recovery.cli.base import RecoveryLister, RecoveryMixin
+from nova_recovery.cli.carry_out import Result
 from nova_recovery.cli.recovering import Table
 from nova_recovery.cli.run import stage
-from nova_recovery.exceptions import UsageError
+from nova_recovery.exceptions import DatabaseUnavailable, UsageError
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.engine.plan import Plan
     from nova_recovery.procedures.disaster.run.status import Status
+    from nova_recovery.readiness import Row
 
 
 class AssessDisaster(RecoveryLister):
@@ -37,7 +40,7 @@ class AssessDisaster(RecoveryLister):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        disaster_scope.add_options(parser)
+        disaster_options.add_options(parser)
         parser.add_argument(
             '--hosts',
             metavar='<file>',
@@ -54,7 +57,7 @@ class AssessDisaster(RecoveryLister):
             help='Only findings of this code, such as SRV-DOWN; repeat it '
             'for several',
         )
-        disaster_ready.add_options(parser)
+        add_ready(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
@@ -62,16 +65,16 @@ class AssessDisaster(RecoveryLister):
         from nova_recovery.snapshot.reading import Snapshot
 
         cloud = self.cloud(parsed_args)
-        disaster_ready.check_options(parsed_args)
+        check_ready(parsed_args)
         if parsed_args.ready:
-            return disaster_ready.show(self, parsed_args, cloud)
+            return _show_ready(self, parsed_args, cloud)
         with contextlib.ExitStack() as stack:
             result = assess.assess(
                 cloud,
                 stack.enter_context(
-                    disaster_scope.snapshot(parsed_args, cloud)
+                    disaster_options.snapshot(parsed_args, cloud)
                 ),
-                disaster_scope.scope(parsed_args),
+                disaster_options.scope(parsed_args),
                 [
                     stack.enter_context(Snapshot(path))
                     for path in parsed_args.hosts
@@ -107,8 +110,8 @@ class StatusDisaster(RecoveryLister):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        disaster_scope.add_options(parser)
-        disaster_scope.add_order(parser)
+        disaster_options.add_options(parser)
+        disaster_options.add_order(parser)
         parser.add_argument(
             '--run',
             metavar='<run>',
@@ -149,15 +152,15 @@ class StatusDisaster(RecoveryLister):
         from nova_recovery.procedures.disaster.look import read
         from nova_recovery.procedures.disaster.run import status
 
-        with disaster_scope.snapshot(parsed_args, cloud) as snapshot:
+        with disaster_options.snapshot(parsed_args, cloud) as snapshot:
             found = read.look(
                 cloud,
                 snapshot,
-                disaster_scope.scope(parsed_args),
+                disaster_options.scope(parsed_args),
                 since=parsed_args.since,
                 with_volumes=False,
             )
-        order = disaster_scope.order(parsed_args, cloud, found.groups)
+        order = disaster_options.order(parsed_args, cloud, found.groups)
         return status.status(cloud, found, order, ask=not parsed_args.no_api)
 
     def _of_run(self, parsed_args: argparse.Namespace, cloud: Cloud) -> Status:
@@ -165,7 +168,7 @@ class StatusDisaster(RecoveryLister):
         from nova_recovery.procedures.disaster.look import read
         from nova_recovery.procedures.disaster.run import status
 
-        if not disaster_scope.scope(parsed_args).everything:
+        if not disaster_options.scope(parsed_args).everything:
             raise UsageError('--run has a scope of its own')
         with stage(self, parsed_args).journal() as journal:
             plan = journal.plan(journal.run(parsed_args.run).id)
@@ -178,13 +181,13 @@ class StatusDisaster(RecoveryLister):
         servers = status.planned(plan)
         if not parsed_args.snapshot:
             parsed_args.snapshot = asked.snapshot
-        with disaster_scope.snapshot(parsed_args, cloud) as snapshot:
+        with disaster_options.snapshot(parsed_args, cloud) as snapshot:
             found = read.look(
                 cloud,
                 snapshot,
                 dataclasses.replace(asked.scope, skip_hosts={}),
                 since=parsed_args.since
-                or (asked.since and disaster_scope.time(asked.since))
+                or (asked.since and disaster_options.time(asked.since))
                 or None,
                 marks=status.marks(servers.values()),
                 with_volumes=False,
@@ -196,3 +199,260 @@ class StatusDisaster(RecoveryLister):
             servers,
             ask=not parsed_args.no_api,
         )
+
+
+class PlanDisaster(RecoveryLister):
+    """Show what would bring a cloud back after a power loss.
+
+    Nothing is changed, whatever is found. With --plan-file the plan is
+    saved, to be read, approved by somebody else and carried out later with
+    "disaster apply". Ends with 3 if a gate refuses.
+
+    Five steps, in this order: what belongs together is recorded and the
+    servers are claimed; what is stale of volumes is cleaned, and nothing
+    else; each server that ran is rebooted or started, once, first one of
+    each kind, then in waves; volumes that nova lost are attached again;
+    guests are rebooted from inside, or listed::
+
+        openstack recovery disaster plan --snapshot latest --dump nova.sql.gz
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        disaster_options.add_plan(parser)
+        parser.add_argument(
+            '--plan-file', metavar='<file>', help='Save the plan there'
+        )
+        carry_out.add_override(parser)
+        parser.set_defaults(dry_run=True, approve=None, yes=False)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        cloud = self.cloud(parsed_args)
+        plan = _make(self, parsed_args, cloud)
+        return carry_out.settle(self, parsed_args, plan, cloud).table
+
+
+class ApplyDisaster(RecoveryLister):
+    """Bring a cloud back after a power loss: plan it, and carry it out.
+
+    A plan that was saved is checked again and carried out, or a new one is
+    made, shown and asked for. It pauses where it should not go on by
+    itself: while the site is not ready, when canaries or too many servers
+    of a wave fail, or after the step that --through names; "run resume"
+    goes on, "disaster status" tells who is still down::
+
+        openstack recovery disaster apply monday.plan --approve dc966795
+        openstack recovery disaster apply --snapshot latest --dump nova.sql.gz
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            'file',
+            metavar='<plan-file>',
+            nargs='?',
+            help='A plan of "disaster plan --plan-file"; without it one is '
+            'made of the options',
+        )
+        disaster_options.add_plan(parser)
+        carry_out.add_through(parser)
+        carry_out.add_plan_options(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        if parsed_args.file:
+            return self._saved(parsed_args)
+        cloud = self.cloud(parsed_args)
+        plan = _make(self, parsed_args, cloud)
+        # where nothing is to do there is nothing to pause after
+        through = parsed_args.through if plan.steps else None
+        return carry_out.settle(self, parsed_args, plan, cloud, through).table
+
+    def _saved(self, parsed: argparse.Namespace) -> Table:
+        from nova_recovery.engine import planfile
+        from nova_recovery.procedures.disaster.plan import steps
+
+        given = disaster_options.given(parsed)
+        if given:
+            raise UsageError(
+                f'--{given[0].replace("_", "-")} belongs to making a plan; '
+                'the file has one already'
+            )
+        plan = planfile.load(parsed.file)
+        if plan.procedure != steps.NAME:
+            raise UsageError(
+                f'{parsed.file} is a plan of {plan.procedure}: carry it out '
+                'with plan apply'
+            )
+        return carry_out.settle_saved(self, parsed, plan).table
+
+
+def _make(
+    command: RecoveryMixin, parsed: argparse.Namespace, cloud: Cloud
+) -> Plan:
+    from nova_recovery.cli.stage import Stage
+    from nova_recovery.procedures.disaster import procedure
+
+    return procedure.make_plan(
+        cloud,
+        disaster_options.request(parsed, cloud),
+        Stage(command, parsed).say,
+    )
+
+
+_READY_COLUMNS = ('Layer', 'State', 'Subject', 'Observed', 'Expected', 'Mend')
+
+
+def add_ready(parser: argparse.ArgumentParser) -> None:
+    """What ``assess`` does instead, when asked whether the site is ready."""
+    group = parser.add_argument_group(
+        'readiness',
+        'Not what the outage did, but whether guests can be started: one '
+        'line for each layer, and what mends it. Ends with 0 if all is go, '
+        'else with 3.',
+    )
+    group.add_argument(
+        '--ready', action='store_true', help='Tell whether the site is ready'
+    )
+    group.add_argument(
+        '--local',
+        action='store_true',
+        help='With --ready: look at the compute host too on which this runs; '
+        'compared with what "snapshot create --local" saw there',
+    )
+    group.add_argument(
+        '--purge',
+        action='store_true',
+        help='With --ready: first throw away, for good, what waits in the '
+        'queues of nova-computes that are down. The plan is shown before',
+    )
+    carry_out.add_plan_options(parser)
+
+
+def check_ready(parsed: argparse.Namespace) -> None:
+    """:raises UsageError: options that mean nothing without others"""
+    if not parsed.ready and (parsed.local or parsed.purge):
+        raise UsageError('--local and --purge go with --ready')
+    if not parsed.purge and (
+        parsed.dry_run
+        or parsed.plan_file
+        or parsed.override
+        or parsed.yes
+        or parsed.approve
+    ):
+        raise UsageError(
+            'only --purge changes something: --dry-run, --plan-file, '
+            '--override, --yes and --approve go with it'
+        )
+
+
+def _show_ready(
+    command: RecoveryMixin, parsed: argparse.Namespace, cloud: Cloud
+) -> Table:
+    """The screen; sets the command's exit code.
+
+    With ``--purge`` the queues are purged before, and with ``--dry-run`` or
+    ``--plan-file`` there is but the plan of that.
+    """
+    from nova_recovery import readiness
+    from nova_recovery.readiness import Site
+
+    hosts = _hosts(command, parsed, cloud)
+    if parsed.purge:
+        result = _purge(command, parsed, cloud, hosts)
+        if parsed.dry_run or parsed.plan_file or command.exit_code:
+            return result.table
+    with disaster_options.snapshot(parsed, cloud) as snapshot:
+        site = Site(cloud, snapshot, hosts, local=parsed.local)
+        rows = readiness.look(site, _layers(parsed, cloud))
+    command.app.stderr.write(f'{summary(rows)}\n')
+    if readiness.red(rows):
+        command.exit_code = exit_codes.REFUSED
+    return _READY_COLUMNS, [
+        (
+            row.layer,
+            row.state,
+            row.subject,
+            row.observed,
+            row.expected,
+            row.remedy,
+        )
+        for row in rows
+    ]
+
+
+def summary(rows: list[Row]) -> str:
+    """The verdict, in one line."""
+    from nova_recovery import readiness
+
+    red = readiness.red(rows)
+    if not red:
+        return 'Ready.'
+    counted = [
+        f'{count} {state}'
+        for state in (readiness.NO_GO, readiness.UNKNOWN)
+        if (count := sum(row.state == state for row in red))
+    ]
+    waiting = sum(row.state == readiness.WAITS for row in rows)
+    if waiting:
+        counted.append(f'{waiting} that wait for these')
+    return f'Not ready: {", ".join(counted)}.'
+
+
+def _purge(
+    command: RecoveryMixin,
+    parsed: argparse.Namespace,
+    cloud: Cloud,
+    hosts: frozenset[str] | None,
+) -> Result:
+    from nova_recovery.procedures import bus_purge
+
+    plan = bus_purge.make_plan(cloud, hosts)
+    return carry_out.settle(command, parsed, plan, cloud)
+
+
+def _layers(parsed: argparse.Namespace, cloud: Cloud) -> frozenset[str] | None:
+    """All, but on a compute host, whose nova.conf leads to no database."""
+    if parsed.local and not (
+        cloud.nova.api_database
+        or cloud.nova.database
+        or cloud.conf.cells.connection
+    ):
+        return frozenset({'local'})
+    return None
+
+
+def _hosts(
+    command: RecoveryMixin, parsed: argparse.Namespace, cloud: Cloud
+) -> frozenset[str] | None:
+    """The compute hosts that are meant, None: all.
+
+    A database that is down is what this is to show: then all are meant.
+    """
+    from nova_recovery.cloud.db.databases import divide
+    from nova_recovery.procedures.disaster import scope as scope_module
+    from nova_recovery.procedures.disaster.look import layout
+
+    scope = disaster_options.scope(parsed)
+    if not (scope.by_host or scope.cells or scope.skip_hosts):
+        return None
+    down_time = cloud.nova.service_down_time
+    try:
+        services, silent = divide(
+            cloud.databases.each_cell(
+                lambda cell: layout.services_of(cell, down_time)
+            )
+        )
+        places, _groups = layout.read(cloud, services, silent)
+    except DatabaseUnavailable as error:
+        command.log.warning('%s: all hosts are looked at', error)
+        return None
+    meant = scope_module.hosts(scope, places)
+    if meant is None:
+        meant = frozenset(places.hosts)
+    if scope.cells:
+        meant = frozenset(
+            host for host in meant if places.hosts.get(host) in scope.cells
+        )
+    return meant - set(scope.skip_hosts)

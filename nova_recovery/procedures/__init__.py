@@ -30,8 +30,8 @@ Table = tuple[tuple[str, ...], list[tuple[Any, ...]]]
 MODULES = {
     'backup-create': 'backups.create',
     'bus-purge': 'bus_purge',
-    'disaster': 'disaster.planning',
-    'guest-reboot': 'reboot_guests',
+    'disaster': 'disaster.procedure',
+    'guest-reboot': 'guests.reboot',
     'host-recover': 'recover',
     'server-reboot': 'reboot',
     'server-set': 'set_states',

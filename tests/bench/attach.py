@@ -32,7 +32,7 @@ from nova_recovery.cloud.cloud import Cloud
 from nova_recovery.engine.journal import Journal
 from nova_recovery.engine.progress import PlainReporter
 from nova_recovery.engine.runner import Runner
-from nova_recovery.procedures.disaster import planning
+from nova_recovery.procedures.disaster import procedure
 from nova_recovery.procedures.disaster.request import Request
 from tests.cloud.cloud import PracticeCloud
 from tests.cloud.servers import create_volume
@@ -135,7 +135,7 @@ def _ours(
     )
     cloud = Cloud(conf.load(files=[str(conf_file)]), openstack.connect)
     began = time.perf_counter()
-    whole = planning.make_plan(cloud, Request(map_file=str(map_file)))
+    whole = procedure.make_plan(cloud, Request(map_file=str(map_file)))
     plan = dataclasses.replace(
         whole,
         steps=tuple(step for step in whole.steps if step.name == 'attach'),

@@ -36,7 +36,9 @@ from nova_recovery.engine.journal import Journal
 from nova_recovery.engine.plan import Plan
 from nova_recovery.engine.progress import PlainReporter
 from nova_recovery.engine.runner import Runner
-from nova_recovery.procedures.disaster.before_queens import legacy
+from nova_recovery.procedures.disaster.before_queens import (
+    cleaning as cleaning_module,
+)
 from tests.cloud import mariadb, process
 from tests.cloud.mariadb import MariaDB
 
@@ -258,7 +260,7 @@ def ours(
         changes.registry()
         Journal.open(f'sqlite:///{path}/other.sqlite').close()
         with timed('plan'):
-            cleaning = legacy.clean(cloud.databases)
+            cleaning = cleaning_module.clean(cloud.databases)
             plan = Plan(
                 'disaster',
                 'clean',

@@ -22,7 +22,7 @@ from nova_recovery.engine.journal import Journal
 from nova_recovery.engine.plan import Plan
 from nova_recovery.engine.progress import PlainReporter
 from nova_recovery.engine.runner import Outcome, Runner
-from nova_recovery.procedures.disaster.before_queens import legacy
+from nova_recovery.procedures.disaster.before_queens import cleaning
 from tests.base import TestCase
 from tests.integration import dbserver
 from tests.integration.dbserver import Rows
@@ -269,7 +269,7 @@ class OldVolumes(TestCase):
     # runs
 
     def plan(self, *servers: str) -> Plan:
-        self.cleaning = legacy.clean(
+        self.cleaning = cleaning.clean(
             self.cloud.databases, servers if servers else None
         )
         made = Plan(

@@ -26,8 +26,8 @@ from nova_recovery.engine.progress import PlainReporter
 from nova_recovery.engine.runner import Runner
 from nova_recovery.guests import ssh
 from nova_recovery.guests.ssh import Way
-from nova_recovery.procedures.disaster.plan import guests
-from nova_recovery.procedures.disaster.plan.guests import Request
+from nova_recovery.procedures.guests import reboot
+from nova_recovery.procedures.guests.reboot import Request
 from nova_recovery.shell import Shell
 from tests.base import TestCase
 from tests.guests import guest as guest_module
@@ -169,9 +169,9 @@ Host *
             config_file=str(self.home / 'config'),
             times={**TIMES, **times},
         )
-        chosen = guests.items(servers, request)
+        chosen = reboot.choose(servers, request)
         self.assertEqual({}, chosen.left)
-        step = Step(guests.NAME, guests.TITLE, chosen.items)
+        step = Step(reboot.STEP, reboot.TITLE, chosen.items)
         return killing.create_run(
             self.url, Plan('test', 'reboot guests', {}, (step,))
         )

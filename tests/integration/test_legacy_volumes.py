@@ -13,10 +13,7 @@ from nova_recovery.cloud.db.cells import Cell
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import CellDatabase, Databases
 from nova_recovery.exceptions import ChangeFailed, SchemaUnknown
-from nova_recovery.procedures.disaster.before_queens import (
-    legacy,
-    legacy_items,
-)
+from nova_recovery.procedures.disaster.before_queens import cleaning
 from tests.base import TestCase
 from tests.integration import dbserver, old_volumes
 from tests.integration.old_volumes import OldVolumes
@@ -41,7 +38,7 @@ class Cases:
     """What holds for each layout."""
 
     def test_layout(self) -> None:
-        self.assertEqual(self.layout, legacy.layout(self.cloud.databases))
+        self.assertEqual(self.layout, cleaning.layout(self.cloud.databases))
 
     def test_eligible_rows_as_the_guide_would_no_other_touched(self) -> None:
         run = self.start(self.plan())
@@ -271,7 +268,7 @@ class Cases:
         )
 
     def test_pages_and_batches_make_no_difference(self) -> None:
-        self.patch(legacy_items, 'BATCH', 2)
+        self.patch(cleaning, 'BATCH', 2)
         self.patch(bulk, 'PAGE', 7)
         run = self.start(self.plan())
         self.assertEqual('done', self.carry_out(run).state)
@@ -404,8 +401,8 @@ class ModernTest(TestCase):
         both = Databases(
             None, [CellDatabase(Cell('', 'cell1', ''), found[0])], found[1]
         )
-        self.assertIsNone(legacy.layout(both))
-        self.assertRaises(SchemaUnknown, legacy.clean, both)
+        self.assertIsNone(cleaning.layout(both))
+        self.assertRaises(SchemaUnknown, cleaning.clean, both)
 
     def test_pike(self) -> None:
         self.check('nova16')

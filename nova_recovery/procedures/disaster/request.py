@@ -6,14 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 import dataclasses
+import hashlib
 import re
 from typing import Any
 
-from nova_recovery.exceptions import UsageError
+from nova_recovery.exceptions import RecoveryError, Refused, UsageError
 from nova_recovery.procedures.disaster import scope as scope_module
 from nova_recovery.procedures.disaster.judge import wanted
-from nova_recovery.procedures.disaster.plan import guests
 from nova_recovery.procedures.disaster.scope import Scope
+from nova_recovery.procedures.guests import reboot
 
 _SHARE = re.compile(r'(\d{1,3})(%?)')
 
@@ -58,7 +59,7 @@ class Request:
     console_wait: int = 120
     settle: int = 60
     patience: int = 600
-    guests: guests.Request = dataclasses.field(default_factory=guests.Request)
+    guests: reboot.Request = dataclasses.field(default_factory=reboot.Request)
 
     def plain(self) -> dict[str, Any]:
         """As plain data, for the arguments of a plan."""
@@ -75,7 +76,7 @@ def of(data: Mapping[str, Any]) -> Request:
         **{
             **_tuples(data),
             'scope': scope_module.of(data['scope']),
-            'guests': guests.Request(**_tuples(data['guests'])),
+            'guests': reboot.Request(**_tuples(data['guests'])),
         }
     )
 
@@ -111,3 +112,39 @@ def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:
         name: tuple(value) if isinstance(value, list) else value
         for name, value in data.items()
     }
+
+
+def checksum(path: str) -> str:
+    """The SHA-256 of the file.
+
+    :raises RecoveryError: it can't be read
+    """
+    try:
+        with open(path, 'rb') as file:
+            return hashlib.file_digest(file, 'sha256').hexdigest()
+    except OSError as error:
+        raise RecoveryError(
+            f"snapshot {path}: can't be read: {error.strerror or error}"
+        ) from error
+
+
+def require(request: Request) -> None:
+    """Return if the plan's snapshot is there as it was.
+
+    :raises Refused: it is gone, or another one
+    """
+    path, was = request.snapshot, request.snapshot_sha256
+    if not path or not was:
+        return
+    try:
+        now = checksum(path)
+    except RecoveryError as error:
+        found = str(error)
+    else:
+        if now == was:
+            return
+        found = f'snapshot {path}: it is another file by now'
+    raise Refused(
+        f'{found}. The plan was made with one of sha256 {was[:12]}…: put it '
+        'back there, or make a new plan'
+    )

@@ -13,12 +13,12 @@ import fixtures
 
 from nova_recovery import changes, exit_codes
 from nova_recovery import conf as conf_module
-from nova_recovery.cli.disaster_apply import ApplyDisaster, PlanDisaster
+from nova_recovery.cli.disaster import ApplyDisaster, PlanDisaster
 from nova_recovery.cli.plan import ApplyPlan
 from nova_recovery.engine import planfile
-from nova_recovery.procedures.disaster.found import Found
 from nova_recovery.procedures.disaster.request import Request
 from nova_recovery.procedures.disaster.scope import Scope
+from nova_recovery.procedures.disaster.situation import Found
 from tests.unit.cli.programs import Ended
 from tests.unit.cli.runs import RunsTestCase
 from tests.unit.procedures.disaster import test_scenarios

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 
-from nova_recovery.cli import disaster_ready
+from nova_recovery.cli import disaster
 from nova_recovery.exceptions import UsageError
 from nova_recovery.readiness import Row
 from tests.base import TestCase
@@ -15,7 +15,7 @@ from tests.base import TestCase
 class TestOptions(TestCase):
     def parsed(self, *words: str) -> argparse.Namespace:
         parser = argparse.ArgumentParser()
-        disaster_ready.add_options(parser)
+        disaster.add_ready(parser)
         return parser.parse_args(words)
 
     def test_what_means_nothing_is_refused(self) -> None:
@@ -29,7 +29,7 @@ class TestOptions(TestCase):
             ('--ready', '--override', 'a=b'),
         ):
             self.assertRaises(
-                UsageError, disaster_ready.check_options, self.parsed(*words)
+                UsageError, disaster.check_ready, self.parsed(*words)
             )
 
     def test_what_means_something(self) -> None:
@@ -39,14 +39,12 @@ class TestOptions(TestCase):
             ('--ready', '--local'),
             ('--ready', '--purge', '--yes'),
         ):
-            disaster_ready.check_options(self.parsed(*words))
+            disaster.check_ready(self.parsed(*words))
 
 
 class TestSummary(TestCase):
     def said(self, *states: str) -> str:
-        return disaster_ready.summary(
-            [Row('a', 'b', state, '') for state in states]
-        )
+        return disaster.summary([Row('a', 'b', state, '') for state in states])
 
     def test_ready(self) -> None:
         self.assertEqual('Ready.', self.said('go', 'go'))

@@ -11,8 +11,9 @@ import datetime
 from typing import Any, TYPE_CHECKING
 
 from nova_recovery.procedures.disaster import situation
-from nova_recovery.procedures.disaster.judge import alive, findings
+from nova_recovery.procedures.disaster.judge import alive
 from nova_recovery.procedures.disaster.judge import finding as finding_module
+from nova_recovery.procedures.disaster.judge import findings as findings_module
 from nova_recovery.procedures.disaster.judge.finding import Finding
 from nova_recovery.procedures.disaster.judge.wanted import Answer, wanted
 from nova_recovery.procedures.disaster.look.read import Reader
@@ -117,10 +118,12 @@ def assess(
     reader = Reader(cloud, snapshot, scope, now_hosts, since)
     found = reader.look()
     answer = wanted(found)
-    first = findings.findings(found, answer)
+    first = findings_module.findings(found, answer)
     confirmed = _confirmed(reader, found, first)
     return Assessment(
-        found, answer, tuple(findings.sort([*_notes(first), *confirmed]))
+        found,
+        answer,
+        tuple(findings_module.sort([*_notes(first), *confirmed])),
     )
 
 
@@ -142,7 +145,7 @@ def _confirmed(
     by_host = {
         one
         for one in doubtful
-        if one.code == findings.DOWN
+        if one.code == findings_module.DOWN
         and found.compute(one.host) in situation.NOT_UP
     }
     others = [one for one in doubtful if one not in by_host]
@@ -151,12 +154,13 @@ def _confirmed(
         {one.volume for one in others if one.volume},
     )
     again = {
-        findings.same(one) for one in findings.findings(later, wanted(later))
+        findings_module.same(one)
+        for one in findings_module.findings(later, wanted(later))
     }
     return [
         one
         for one in doubtful
-        if findings.same(one) in again
+        if findings_module.same(one) in again
         or (one in by_host and later.compute(one.host) in situation.NOT_UP)
     ]
 

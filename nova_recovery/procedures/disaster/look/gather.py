@@ -19,17 +19,20 @@ from nova_recovery.cloud import claims
 from nova_recovery.cloud.db import attachments, facts, schema
 from nova_recovery.exceptions import DatabaseUnavailable, RecoveryError
 from nova_recovery.procedures.disaster import situation
-from nova_recovery.procedures.disaster.before_queens import legacy
-from nova_recovery.procedures.disaster.before_queens.legacy import Cleaning
-from nova_recovery.procedures.disaster.found import (
+from nova_recovery.procedures.disaster.before_queens import (
+    cleaning as cleaning_module,
+)
+from nova_recovery.procedures.disaster.before_queens.cleaning import Cleaning
+from nova_recovery.procedures.disaster.look import read
+from nova_recovery.procedures.disaster.request import Request
+from nova_recovery.procedures.disaster.situation import (
     Connection,
     Dump,
     Found,
     Pair,
+    Situation,
 )
-from nova_recovery.procedures.disaster.look import guest_reach, read
-from nova_recovery.procedures.disaster.request import Request
-from nova_recovery.procedures.disaster.situation import Situation
+from nova_recovery.procedures.guests import reach
 from nova_recovery.procedures.recover import read as read_module
 from nova_recovery.procedures.volumes import gates, policy
 from nova_recovery.procedures.volumes import read as volumes_read
@@ -105,7 +108,7 @@ def read_all(
             holes=holes,
             dump=dump,
             lines=lines,
-            reach=guest_reach.read(cloud, here.servers.values())
+            reach=reach.read(cloud, here.servers.values())
             if request.guests.ssh
             else {},
             legacy=cleaning,
@@ -134,7 +137,7 @@ def _holes(snapshot: Snapshot | None, here: Situation) -> tuple[str, ...]:
 def _legacy(cloud: Cloud, here: Situation) -> Cleaning | None:
     """Step 2 of a cloud from before Queens."""
     try:
-        layout = legacy.layout(cloud.databases)
+        layout = cleaning_module.layout(cloud.databases)
     except DatabaseUnavailable:
         # Those that answer tell what the others are; where the silent one
         # matters, a gate says so.
@@ -145,7 +148,7 @@ def _legacy(cloud: Cloud, here: Situation) -> Cleaning | None:
     if layout is None:
         return None
     servers = None if here.scope.everything else set(here.servers)
-    return legacy.clean(cloud.databases, servers, _alone(cloud, here))
+    return cleaning_module.clean(cloud.databases, servers, _alone(cloud, here))
 
 
 def _alone(cloud: Cloud, here: Situation) -> frozenset[str]:

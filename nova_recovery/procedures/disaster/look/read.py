@@ -15,21 +15,24 @@ import datetime
 from typing import TYPE_CHECKING
 
 from oslo_utils import timeutils
+import sqlalchemy as sa
 
+from nova_recovery.cloud.db import schema
 from nova_recovery.cloud.db.databases import divide, each
-from nova_recovery.exceptions import RecoveryError
+from nova_recovery.exceptions import (
+    ConfigError,
+    DatabaseUnavailable,
+    RecoveryError,
+    SchemaUnknown,
+)
 from nova_recovery.procedures.disaster import scope as scope_module
 from nova_recovery.procedures.disaster import situation
-from nova_recovery.procedures.disaster.look import cells, record, storage
+from nova_recovery.procedures.disaster.look import cells, layout, record
 from nova_recovery.procedures.disaster.look import layout as layout_module
-from nova_recovery.procedures.disaster.look import services as services_module
-from nova_recovery.procedures.disaster.look.cell_rows import Asked, Row
-from nova_recovery.procedures.disaster.look.cells import Answer
+from nova_recovery.procedures.disaster.look.cells import Answer, Asked, Row
 from nova_recovery.procedures.disaster.look.hosts import of
-from nova_recovery.procedures.disaster.look.layout import Groups
+from nova_recovery.procedures.disaster.look.layout import Groups, Services
 from nova_recovery.procedures.disaster.look.record import Record
-from nova_recovery.procedures.disaster.look.services import Services
-from nova_recovery.procedures.disaster.look.storage import Both
 from nova_recovery.procedures.disaster.scope import Layout, Scope
 from nova_recovery.procedures.disaster.situation import (
     Device,
@@ -40,9 +43,12 @@ from nova_recovery.procedures.disaster.situation import (
     Service,
     Situation,
 )
+from nova_recovery.procedures.volumes import read as volumes_read
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.cloud.db.database import Database
+    from nova_recovery.procedures.volumes import situation as volumes_module
     from nova_recovery.snapshot.reading import Snapshot
 
 
@@ -114,7 +120,7 @@ class Reader:
         with futures.ThreadPoolExecutor(1) as beside:
             # of the whole cloud there is nothing to wait for
             both = (
-                beside.submit(storage.both_sides, self._cloud, None, ())
+                beside.submit(_both_sides, self._cloud, None, ())
                 if with_volumes and self._scope.everything and servers is None
                 else None
             )
@@ -129,7 +135,7 @@ class Reader:
     ) -> Situation:
         scope, recorded = self._scope, self._recorded
         databases = self._cloud.databases
-        services, unknown = services_module.of_cells(self._cloud)
+        services, unknown = layout.of_cells(self._cloud)
         places, groups = layout_module.read(self._cloud, services, unknown)
         meant = scope_module.hosts(scope, places)
         expected = _expected(recorded, scope, meant)
@@ -164,7 +170,7 @@ class Reader:
         if beside is not None:
             both = beside.result()
         elif with_volumes:
-            both = storage.of_servers(
+            both = _volumes_of(
                 self._cloud,
                 found.servers,
                 [one.uuid for one in found.gone],
@@ -192,13 +198,11 @@ class Reader:
             },
             highest={name: one.highest for name, one in answers.items()},
             computes={
-                one.host: one
-                for one in own
-                if one.binary == services_module.COMPUTE
+                one.host: one for one in own if one.binary == layout.COMPUTE
             },
             services=(
-                *(one for one in own if one.binary != services_module.COMPUTE),
-                *services_module.of_cinder(self._cloud),
+                *(one for one in own if one.binary != layout.COMPUTE),
+                *layout.of_cinder(self._cloud),
             ),
             volumes=both[0],
             no_volumes=both[1],
@@ -282,7 +286,7 @@ class _Found:
             if not self._scope.cells or name in self._scope.cells
             for one in some.services
             if hosts is None
-            or one.binary != services_module.COMPUTE
+            or one.binary != layout.COMPUTE
             or one.host in hosts
         ]
 
@@ -299,7 +303,7 @@ def _outage(
     seen = [
         one.last_seen
         for one in services
-        if one.binary == services_module.COMPUTE
+        if one.binary == layout.COMPUTE
         and one.state == situation.DOWN
         and one.last_seen
         and (about is None or about.dark or _since(about, one, down_time))
@@ -375,3 +379,62 @@ def running(cloud: Cloud, servers: Sequence[Server]) -> dict[str, bool | None]:
                 strict=True,
             )
         )
+
+
+#: Both sides of volumes; None: not known, and why.
+Both = tuple['volumes_module.Situation | None', str]
+
+#: Why volumes may not be known, when everything else is.
+_NO_VOLUMES = (ConfigError, DatabaseUnavailable, SchemaUnknown)
+
+
+def _volumes_of(
+    cloud: Cloud,
+    servers: Collection[str],
+    gone: Collection[str],
+    devices: Mapping[str, Sequence[Device]],
+    only: Collection[str] | None = None,
+) -> Both:
+    """Both sides of the volumes that servers have, or had.
+
+    :param gone: servers that are no more
+    :param devices: server -> what it has, or had
+    :param only: nothing but these volumes
+    """
+    if only is not None:
+        return _both_sides(cloud, only, servers)
+    ids = {device.volume for some in devices.values() for device in some}
+    try:
+        ids |= _attached(volumes_read.cinder(cloud), {*servers, *gone})
+    except _NO_VOLUMES as error:
+        return None, str(error)
+    return _both_sides(cloud, ids, servers)
+
+
+def _both_sides(
+    cloud: Cloud, ids: Collection[str] | None, servers: Collection[str]
+) -> Both:
+    """Both sides of volumes; None for all of them."""
+    try:
+        return volumes_read.both_sides(cloud, ids, servers), ''
+    except _NO_VOLUMES as error:
+        return None, str(error)
+
+
+def _attached(cinder: Database, servers: set[str]) -> set[str]:
+    """The volumes that cinder has attached to servers.
+
+    Read whole: no index leads from a server to its attachments.
+    """
+    schema.require(cinder, 'volume-attachment')
+    table = cinder.tables['volume_attachment']
+    with cinder.reader() as connection:
+        return {
+            volume
+            for volume, server in connection.execute(
+                sa.select(table.c.volume_id, table.c.instance_uuid).where(
+                    schema.live(table), table.c.instance_uuid.is_not(None)
+                )
+            )
+            if server in servers
+        }

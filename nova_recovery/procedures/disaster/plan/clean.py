@@ -13,9 +13,8 @@ from collections.abc import Iterable
 import dataclasses
 
 from nova_recovery.engine.plan import Gate, Item
-from nova_recovery.procedures.disaster import found as found_module
-from nova_recovery.procedures.disaster import request as request_module
-from nova_recovery.procedures.disaster.found import Connection
+from nova_recovery.procedures.disaster.request import Request
+from nova_recovery.procedures.disaster.situation import Connection, Found
 from nova_recovery.procedures.volumes import (
     attach,
     detach,
@@ -51,11 +50,7 @@ class Cleaned:
     unmapped: frozenset[tuple[str, int]] = frozenset()
 
 
-def plan(
-    request: request_module.Request,
-    found: found_module.Found,
-    alone: Iterable[str] = (),
-) -> Cleaned:
+def plan(request: Request, found: Found, alone: Iterable[str] = ()) -> Cleaned:
     """Decide for each volume with a finding.
 
     :param alone: servers that must be left alone, and so their volumes
@@ -106,8 +101,8 @@ def _unmapped(items: Iterable[Item]) -> frozenset[tuple[str, int]]:
 
 
 def _of_volume(
-    request: request_module.Request,
-    found: found_module.Found,
+    request: Request,
+    found: Found,
     volume: str,
     wrong: list[Finding],
     alone: frozenset[str],
@@ -136,9 +131,7 @@ def _of_volume(
     return [], 'mend one after the other by hand'
 
 
-def _not_asked_for(
-    found: found_module.Found, volume: str, wrong: list[Finding]
-) -> str:
+def _not_asked_for(found: Found, volume: str, wrong: list[Finding]) -> str:
     """Which live servers outside of the scope have the volume, '' if none.
 
     Nobody claims these, and no gate asks about them.
@@ -158,10 +151,7 @@ def _not_asked_for(
 
 
 def _attached(
-    request: request_module.Request,
-    found: found_module.Found,
-    both: Situation,
-    wrong: list[Finding],
+    request: Request, found: Found, both: Situation, wrong: list[Finding]
 ) -> tuple[list[Item], str]:
     """Cinder's attachment is made anew under nova's mapping, or linked."""
     items: list[Item] = []
@@ -216,7 +206,7 @@ def _reset(both: Situation, volume: str) -> tuple[list[Item], str]:
 
 
 def _detached(
-    found: found_module.Found, both: Situation, wrong: list[Finding]
+    found: Found, both: Situation, wrong: list[Finding]
 ) -> tuple[list[Item], str]:
     """What neither side needs goes, by cinder itself."""
     items: list[Item] = []

@@ -14,9 +14,8 @@ from nova_recovery import readiness
 from nova_recovery.engine.plan import Gate
 from nova_recovery.procedures import gates as common_gates
 from nova_recovery.procedures.disaster import situation
-from nova_recovery.procedures.disaster.found import Found
 from nova_recovery.procedures.disaster.request import Request
-from nova_recovery.procedures.disaster.situation import Situation
+from nova_recovery.procedures.disaster.situation import Found, Situation
 from nova_recovery.report import wording
 
 #: Of clouds from before Queens, asked again when step 2 begins.

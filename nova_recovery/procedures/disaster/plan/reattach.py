@@ -13,10 +13,14 @@ import dataclasses
 
 from nova_recovery.cloud.db.mappings import Mapping
 from nova_recovery.engine.plan import Item
-from nova_recovery.procedures.disaster.found import Found, Pair
 from nova_recovery.procedures.disaster.plan.clean import Cleaned
 from nova_recovery.procedures.disaster.request import Request
-from nova_recovery.procedures.disaster.situation import Device, Server
+from nova_recovery.procedures.disaster.situation import (
+    Device,
+    Found,
+    Pair,
+    Server,
+)
 from nova_recovery.procedures.volumes import attach, situation
 
 #: What a member asks for to take a volume away; nova records no volume.

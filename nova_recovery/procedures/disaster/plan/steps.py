@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The steps and their items, of what was decided."""
+"""The steps and their items, of what was decided.
+
+Which servers come back first: one of each kind, then by priority. A canary
+tells of trouble with a back end before fifty servers run into it. It is the
+least important server of its kind.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +13,133 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import dataclasses
 
 from nova_recovery.engine.plan import Item, Step
-from nova_recovery.procedures.disaster.found import Found
 from nova_recovery.procedures.disaster.judge import alive
-from nova_recovery.procedures.disaster.judge.wanted import Wanted
-from nova_recovery.procedures.disaster.plan import decided as decided_module
-from nova_recovery.procedures.disaster.plan import guests, waves
-from nova_recovery.procedures.disaster.plan.decided import Decided
+from nova_recovery.procedures.disaster.judge.wanted import Answer, Wanted
+from nova_recovery.procedures.disaster.plan.clean import Cleaned
+from nova_recovery.procedures.disaster.plan.reattach import Again
 from nova_recovery.procedures.disaster.request import failures, Request
-from nova_recovery.procedures.disaster.situation import Server, Situation
+from nova_recovery.procedures.disaster.situation import (
+    Found,
+    Server,
+    Situation,
+)
+from nova_recovery.procedures.guests import reboot as guests
+from nova_recovery.procedures.guests.reboot import Chosen
+from nova_recovery.procedures.volumes import situation as volumes_module
+
+NAME = 'disaster'
+#: The steps of the guide.
+RECORD, CLEAN, RESTART, REATTACH, GUESTS = 1, 2, 3, 4, 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Decided:
+    """What becomes of everything.
+
+    :ivar running: W without those that can't be restarted, in order
+    :ivar left: server -> why it is left alone
+    """
+
+    answer: Answer
+    running: tuple[Wanted, ...]
+    left: Mapping[str, str]
+    cleaned: Cleaned
+    again: Again
+    chosen: Chosen
+
+
+LOCAL = 'local disk'
+
+
+@dataclasses.dataclass(frozen=True)
+class Wave:
+    """Servers that come back together.
+
+    :ivar name: short and stable
+    :ivar servers: UUIDs, the most important first
+    """
+
+    name: str
+    title: str
+    servers: tuple[str, ...]
+    canary: bool = False
+
+
+def divide(
+    ordered: Sequence[str], kinds: Mapping[str, frozenset[str]], size: int
+) -> list[Wave]:
+    """The waves of servers.
+
+    :param ordered: UUIDs, the most important first
+    :param kinds: UUID -> what it is an example of, see ``kinds_of``
+    :param size: of each wave after the canaries
+    """
+    first = canaries(ordered, kinds)
+    rest = [uuid for uuid in ordered if uuid not in first]
+    waves = []
+    if first:
+        waves.append(
+            Wave(
+                'canary',
+                'canary: one server of each back end and kind',
+                tuple(uuid for uuid in ordered if uuid in first),
+                canary=True,
+            )
+        )
+    total = -(-len(rest) // size)
+    for number in range(total):
+        some = rest[number * size : (number + 1) * size]
+        waves.append(
+            Wave(
+                f'wave-{number + 1}',
+                f'wave {number + 1} of {total}',
+                tuple(some),
+            )
+        )
+    return waves
+
+
+def canaries(
+    ordered: Sequence[str], kinds: Mapping[str, frozenset[str]]
+) -> frozenset[str]:
+    """As few of the least important ones as show every kind."""
+    shown: set[str] = set()
+    chosen = set()
+    for uuid in reversed(ordered):
+        if not kinds[uuid] <= shown:
+            chosen.add(uuid)
+            shown |= kinds[uuid]
+    return frozenset(chosen)
+
+
+def kinds_of(server: Server, volumes: Iterable[str | None]) -> frozenset[str]:
+    """What a server is an example of.
+
+    Each back end that it needs, with whether the server boots from a volume
+    or from an image.
+
+    :param volumes: the cinder-volume of each of its volumes, as
+        ``host@backend#pool``; None: not known
+    """
+    boots = 'volume' if server.boots_from_volume else 'image'
+    ends = {backend(host) for host in volumes}
+    if not server.boots_from_volume:
+        ends.add(LOCAL)
+    return frozenset(f'{end}, boots from {boots}' for end in ends)
+
+
+def backend(host: str | None) -> str:
+    """``host@backend`` of a volume: its pools are of one storage."""
+    return (host or 'unknown').partition('#')[0]
+
+
+def by_server(found: volumes_module.Situation | None) -> dict[str, list[str]]:
+    """Server -> its volumes, as nova maps them."""
+    volumes: dict[str, list[str]] = {}
+    for mapping in found.mappings if found else ():
+        volumes.setdefault(mapping.server, []).append(mapping.volume)
+    return volumes
+
 
 #: What the record is of.
 RECORDS = 'record:relations'
@@ -34,14 +158,14 @@ def steps(
             'record',
             'record what belongs together',
             (_record(found, decided),),
-            number=decided_module.RECORD,
+            number=RECORD,
             failures=0,
         ),
         Step(
             'claim',
             'claim the servers',
             _of_claims('claim-server', claims, (RECORDS,)),
-            number=decided_module.RECORD,
+            number=RECORD,
             failures=0,
         ),
         *_cleaning(request, found, decided),
@@ -50,15 +174,15 @@ def steps(
             'attach',
             'attach volumes again',
             decided.again.items,
-            number=decided_module.REATTACH,
+            number=REATTACH,
             at_a_time=request.everywhere,
         ),
         Step(
-            guests.NAME,
+            guests.STEP,
             guests.TITLE,
             decided.chosen.items,
             {'host': request.per_host},
-            number=decided_module.GUESTS,
+            number=GUESTS,
             at_a_time=request.everywhere,
         ),
         Step(
@@ -86,7 +210,7 @@ def _cleaning(
             'clean',
             'clean what is stale of volumes',
             decided.cleaned.items,
-            number=decided_module.CLEAN,
+            number=CLEAN,
             failures=failures(
                 request.max_failures, len(decided.cleaned.items)
             ),
@@ -169,10 +293,10 @@ def _restarts(request: Request, found: Found, decided: Decided) -> list[Step]:
     title = 'reboot or start'
     here = found.situation
     running = {one.uuid: one for one in decided.running}
-    mapped = waves.by_server(here.volumes)
+    mapped = by_server(here.volumes)
     known = here.volumes.volumes if here.volumes else {}
     kinds = {
-        uuid: waves.kinds_of(
+        uuid: kinds_of(
             one.server,
             (
                 known[volume].host if volume in known else None
@@ -182,7 +306,7 @@ def _restarts(request: Request, found: Found, decided: Decided) -> list[Step]:
         for uuid, one in running.items()
     }
     steps = []
-    for wave in waves.divide(list(running), kinds, request.wave_size):
+    for wave in divide(list(running), kinds, request.wave_size):
         some = [running[uuid] for uuid in wave.servers]
         steps.append(
             Step(
@@ -190,14 +314,14 @@ def _restarts(request: Request, found: Found, decided: Decided) -> list[Step]:
                 f'{title}, {wave.title}',
                 _wave(request, found, decided, some, wave.canary),
                 {'host': request.per_host},
-                number=decided_module.RESTART,
+                number=RESTART,
                 at_a_time=request.everywhere,
                 failures=0
                 if wave.canary
                 else failures(request.max_failures, len(some)),
             )
         )
-    return steps or [Step('restart', title, (), number=decided_module.RESTART)]
+    return steps or [Step('restart', title, (), number=RESTART)]
 
 
 def _wave(

@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What is asked before each step: may it begin now?
+"""What is asked while a plan is carried out: before each step and request.
 
 Step 1 is whole before anything is changed. Step 2 needs the storage, step 3
 and each of its waves the whole site, and servers whose volumes are held.
+
+Before each request: is the claim still ours? Does the storage still answer,
+and the compute: not before each one, but often enough that a wave stops
+within ten servers. And would this server lose a volume?
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 import contextlib
-from typing import TYPE_CHECKING
+import threading
+import time
+from typing import Any, TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -18,14 +24,15 @@ from nova_recovery import readiness
 from nova_recovery.cloud.db import facts, schema
 from nova_recovery.cloud.db.databases import each
 from nova_recovery.engine import printable, states
+from nova_recovery.engine.change import Guard
 from nova_recovery.engine.gates import again
 from nova_recovery.engine.plan import Item, Plan, Step
-from nova_recovery.exceptions import Paused, RecoveryError, Refused
-from nova_recovery.procedures.disaster import planning
-from nova_recovery.procedures.disaster.plan import decided, steps
+from nova_recovery.exceptions import Conflict, Paused, RecoveryError, Refused
+from nova_recovery.procedures import guarding
+from nova_recovery.procedures.disaster import procedure, request
 from nova_recovery.procedures.disaster.plan import gates as disaster_gates
+from nova_recovery.procedures.disaster.plan import steps
 from nova_recovery.procedures.disaster.request import of
-from nova_recovery.procedures.disaster.run import origin
 from nova_recovery.procedures.volumes import policy
 from nova_recovery.procedures.volumes import read as volumes_read
 from nova_recovery.procedures.volumes import situation as volumes_module
@@ -36,6 +43,7 @@ from nova_recovery.snapshot.reading import Snapshot
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
     from nova_recovery.cloud.db.database import Database
+
 
 #: How many rows or servers a message names.
 NAMED = 5
@@ -67,19 +75,19 @@ class Before:
 
         :raises Paused: with what is in the way, and how to go on
         """
-        if step.number < decided.CLEAN:
+        if step.number < steps.CLEAN:
             return
         now = self._states_of()
         self._recorded(now)
-        if step.number == decided.CLEAN:
+        if step.number == steps.CLEAN:
             old = any(item.kind.startswith('clean-') for item in step.items)
             self._ready(_LEGACY if old else readiness.STORAGE, now)
             if old:
                 self._off()
-        elif step.number == decided.RESTART:
+        elif step.number == steps.RESTART:
             self._ready(None, now)
             self._held(step, now)
-        elif step.number == decided.REATTACH:
+        elif step.number == steps.REATTACH:
             self._ready(_ATTACH, now)
 
     def _recorded(self, now: Mapping[str, str]) -> None:
@@ -87,7 +95,7 @@ class Before:
         missing = [
             item
             for step in self._plan.steps
-            if step.number == decided.RECORD
+            if step.number == steps.RECORD
             for item in step.items
             if now.get(item.id) not in states.GOOD
         ]
@@ -102,7 +110,7 @@ class Before:
         self, layers: frozenset[str] | None, now: Mapping[str, str]
     ) -> None:
         try:
-            origin.require(self._request)
+            request.require(self._request)
         except Refused as error:
             raise Paused(str(error)) from error
         with contextlib.ExitStack() as stack:
@@ -141,7 +149,7 @@ class Before:
     def _off(self) -> None:
         """No volume is taken from a guest that runs by now."""
         gates = again(
-            planning.check(
+            procedure.check(
                 self._plan, self._cloud, frozenset({steps.RECORDS})
             ),
             self._plan.gates,
@@ -245,3 +253,97 @@ def _several(words: Iterable[str]) -> str:
     more = len(every) - NAMED
     text = '; '.join(every[:NAMED])
     return f'{text}; and {more} more' if more > 0 else text
+
+
+#: Layers without which a request can't be carried out. Step 2 is made while
+#: the hosts may be off still; what it writes into databases needs neither.
+_STORAGE = frozenset({'volume'})
+SENDS = {
+    'recreate-attachment': _STORAGE,
+    'drop-attachment': _STORAGE,
+    'restart-server': readiness.VITAL,
+    'attach-volume': readiness.VITAL,
+}
+#: An answer counts for so many seconds, and so many requests.
+SECONDS = 3.0
+REQUESTS = 8
+
+
+def guard(
+    plan: Plan, cloud: Cloud, marker: str, undoing: bool
+) -> Guard | None:
+    """See ``procedures.guard``."""
+    claims = guarding.guard(plan, cloud, marker, undoing)
+    if undoing:
+        return claims
+    sites = {layers: Vital(cloud, layers) for layers in SENDS.values()}
+
+    def ask(item: Item) -> None:
+        if claims is not None:
+            claims(item)
+        if item.kind in SENDS:
+            sites[SENDS[item.kind]].ask(item)
+        if item.kind == 'restart-server':
+            held(item, cloud)
+
+    return ask
+
+
+def held(item: Item, cloud: Cloud) -> None:
+    """Return if a reboot of the server loses none of its volumes.
+
+    :raises Conflict: it would; only this server is kept back
+    :raises Paused: nobody can tell
+    """
+    servers = {item.data['uuid']: item}
+    # what is in work differs between the databases: then it is gone at once
+    wrong = dangers(cloud, servers) and dangers(cloud, servers)
+    if wrong:
+        one = wrong[0]
+        raise Conflict(
+            f'a reboot would lose volume {one.volume}: {one.code}: {one.cause}'
+            + (f'; mend it with {one.fix}' if one.fix else '')
+            + ', and resume; or leave the server out with run resume --skip '
+            'SERVER=REASON'
+        )
+
+
+class Vital:
+    """Whether what requests need is still there.
+
+    :param layers: of readiness
+    """
+
+    def __init__(self, cloud: Cloud, layers: frozenset[str]) -> None:
+        self._cloud, self._layers = cloud, layers
+        self._lock = threading.Lock()
+        self._looked = 0.0
+        self._memory: dict[str, Any] = {}
+        # how many requests were let through since
+        self._since = REQUESTS
+
+    def ask(self, item: Item) -> None:
+        """Return if a request may be sent.
+
+        Whoever asks while it is being looked waits for the answer.
+
+        :raises Paused: something is gone
+        """
+        with self._lock:
+            old = time.monotonic() - self._looked > SECONDS
+            if old or self._since >= REQUESTS:
+                self._look(item)
+                self._looked = time.monotonic()
+                self._since = 0
+            self._since += 1
+
+    def _look(self, item: Item) -> None:
+        host = item.data.get('host')
+        hosts = frozenset({host} if host else ())
+        site = Site(self._cloud, hosts=hosts, memory=self._memory)
+        red = readiness.red(readiness.vital(site, self._layers))
+        if red:
+            raise Paused(
+                'in the middle of it: '
+                + '; '.join(told(row) for row in red[:NAMED])
+            )

@@ -18,9 +18,9 @@ from nova_recovery.exceptions import (
     Paused,
     Refused,
 )
-from nova_recovery.procedures.disaster import planning
+from nova_recovery.procedures.disaster import procedure
 from nova_recovery.procedures.disaster.plan import decide
-from nova_recovery.procedures.disaster.run import before, guard
+from nova_recovery.procedures.disaster.run import before
 from nova_recovery.procedures.volumes import situation as volumes_module
 from nova_recovery.procedures.volumes.situation import Finding, Situation
 from nova_recovery.readiness import Row, Site
@@ -31,7 +31,7 @@ RED = Row('volume', 'ctl@lvm', readiness.NO_GO, 'it is down')
 DANGER = Finding(
     'VOL-UNLINKED', volumes_module.DANGER, 'data', 'available', 'web', 'lost'
 )
-NOW = 'nova_recovery.procedures.disaster.run.guard.time.monotonic'
+NOW = 'nova_recovery.procedures.disaster.run.before.time.monotonic'
 
 
 def scenario(name: str) -> Plan:
@@ -109,7 +109,7 @@ class BeforeTest(Steps):
         self.end(1)
         _, found, _ = test_scenarios.load(test_scenarios.FOLDERS / name)
         self.patch(
-            before.planning.gather, 'read_all', lambda *args, **more: found
+            before.procedure.gather, 'read_all', lambda *args, **more: found
         )
         told = self.refused('clean')
         self.assertIn('up: its nova-compute is up', told)
@@ -195,10 +195,10 @@ class OriginTest(Steps):
         self.file.write_text('as it was')
         name = test_scenarios.FOLDERS / 'volumes_that_nova_lost'
         request, found, _ = test_scenarios.load(name)
-        self.patch(planning.gather, 'read_all', lambda *args, **more: found)
+        self.patch(procedure.gather, 'read_all', lambda *args, **more: found)
         # nobody looks into it
         self.patch(before, 'Snapshot', mock.MagicMock())
-        self.plan = planning.make_plan(
+        self.plan = procedure.make_plan(
             mock.Mock(), dataclasses.replace(request, snapshot=str(self.file))
         )
 
@@ -208,13 +208,13 @@ class OriginTest(Steps):
 
     def check(self) -> str:
         error = self.assertRaises(
-            Refused, planning.check, self.rest(), mock.Mock(),
+            Refused, procedure.check, self.rest(), mock.Mock(),
             frozenset(),
         )  # fmt: skip
         return str(error)
 
     def test_it_is_still_there(self) -> None:
-        planning.check(self.rest(), mock.Mock(), frozenset())
+        procedure.check(self.rest(), mock.Mock(), frozenset())
         self.end(1)
         self.ask('clean')
 
@@ -261,7 +261,7 @@ class VitalTest(TestCase):
             return self.rows
 
         self.useFixture(
-            fixtures.MonkeyPatch(f'{guard.__name__}.readiness.vital', vital)
+            fixtures.MonkeyPatch(f'{before.__name__}.readiness.vital', vital)
         )
         self.useFixture(fixtures.MonkeyPatch(NOW, lambda: self.now))
         self.useFixture(

@@ -7,11 +7,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from nova_recovery.procedures.disaster.found import Connection, Found
 from nova_recovery.procedures.disaster.plan import clean, reattach
 from nova_recovery.procedures.disaster.plan.clean import Cleaned
 from nova_recovery.procedures.disaster.plan.reattach import Again
 from nova_recovery.procedures.disaster.request import Request
+from nova_recovery.procedures.disaster.situation import Connection, Found
 from nova_recovery.snapshot.mapfile import Line
 from tests.base import TestCase
 from tests.unit.procedures.disaster import situations

@@ -122,7 +122,8 @@ class LegacyTest(TestCase):
         )
         self.useFixture(
             fixtures.MonkeyPatch(
-                f'{gather.__name__}.legacy.layout', mock.Mock(side_effect=DOWN)
+                f'{gather.__name__}.cleaning_module.layout',
+                mock.Mock(side_effect=DOWN),
             )
         )
 
@@ -132,14 +133,14 @@ class LegacyTest(TestCase):
 
     def test_what_is_left_alone_keeps_its_volumes(self) -> None:
         """Of a host to skip, or with a migration under way."""
-        self.patch(gather.legacy, 'layout', lambda databases: 'M1')
+        self.patch(gather.cleaning_module, 'layout', lambda databases: 'M1')
         self.patch(
             gather,
             '_migrating',
             lambda cell, uuids: {u: 'move' for u in uuids if u == 'mail'},
         )
         clean = mock.Mock()
-        self.patch(gather.legacy, 'clean', clean)
+        self.patch(gather.cleaning_module, 'clean', clean)
         here = situations.make(
             {'web': {'host': 'on'}, 'db': None, 'mail': None},
             scope={'skip_hosts': {'on': 'it kept its power'}},

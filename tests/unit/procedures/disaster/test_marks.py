@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.procedures.disaster.look.cell_rows import Asked, Reader
+from nova_recovery.procedures.disaster.look.cells import Asked, Reader
 from nova_recovery.procedures.disaster.plan import decide
 from tests.base import TestCase
 from tests.unit.procedures.disaster import test_scenarios

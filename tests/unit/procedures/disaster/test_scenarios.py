@@ -23,12 +23,13 @@ from nova_recovery import changes, procedures
 from nova_recovery.cli import show_plan
 from nova_recovery.engine import gates as gates_module
 from nova_recovery.engine.plan import Item, LeftOut, Plan, Step
-from nova_recovery.procedures.disaster import planning, scope
+from nova_recovery.procedures.disaster import procedure, scope
 from nova_recovery.procedures.disaster import request as request_module
-from nova_recovery.procedures.disaster.before_queens.legacy import Cleaning
-from nova_recovery.procedures.disaster.found import Connection, Dump, Found
-from nova_recovery.procedures.disaster.plan import decide, guests
-from nova_recovery.procedures.disaster.plan.guests import Address, Reach
+from nova_recovery.procedures.disaster.before_queens.cleaning import Cleaning
+from nova_recovery.procedures.disaster.plan import decide
+from nova_recovery.procedures.disaster.situation import Connection, Dump, Found
+from nova_recovery.procedures.guests import reboot
+from nova_recovery.procedures.guests.reach import Address, Reach
 from nova_recovery.readiness import Row
 from nova_recovery.snapshot.mapfile import Line
 from tests.base import TestCase
@@ -52,7 +53,7 @@ def load(
     more = given.pop('found', {})
     request = request_module.Request(
         scope=scope.of(area),
-        guests=guests.Request(**asked.pop('guests', {})),
+        guests=reboot.Request(**asked.pop('guests', {})),
         **{
             name: tuple(value) if isinstance(value, list) else value
             for name, value in asked.items()
@@ -156,7 +157,7 @@ class ScenarioTest(TestCase):
     ) -> None:
         """The gates of an unchanged cloud, asked again."""
         with fixtures.MonkeyPatch(
-            f'{planning.__name__}.gather.read_all',
+            f'{procedure.__name__}.gather.read_all',
             lambda *arguments, **options: found,
         ):
             now = procedures.check_gates(plan, mock.Mock())

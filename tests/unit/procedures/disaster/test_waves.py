@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from nova_recovery.exceptions import UsageError
-from nova_recovery.procedures.disaster.plan import waves
+from nova_recovery.procedures.disaster.plan import steps
 from nova_recovery.procedures.disaster.request import failures
 from tests.base import TestCase
 from tests.unit.procedures.disaster import situations
@@ -16,7 +16,7 @@ def kinds(**given: str) -> dict[str, frozenset[str]]:
 
 class WavesTest(TestCase):
     def test_one_canary_for_each_kind(self) -> None:
-        found = waves.divide(
+        found = steps.divide(
             ['a', 'b', 'c', 'd'],
             kinds(a='ceph', b='lvm', c='ceph', d='ceph'),
             50,
@@ -27,14 +27,14 @@ class WavesTest(TestCase):
         self.assertEqual(('a', 'c'), found[1].servers)
 
     def test_a_server_of_two_kinds_shows_both(self) -> None:
-        found = waves.canaries(
+        found = steps.canaries(
             ['a', 'b', 'c'], kinds(a='local', b='lvm', c='local lvm')
         )
         self.assertEqual({'c'}, found)
 
     def test_waves_are_of_at_most_that_many_servers(self) -> None:
         names = [f's{number:03}' for number in range(101)]
-        found = waves.divide(names, dict.fromkeys(names, frozenset('x')), 50)
+        found = steps.divide(names, dict.fromkeys(names, frozenset('x')), 50)
         self.assertEqual([1, 50, 50], [len(one.servers) for one in found])
         self.assertEqual('wave 2 of 2', found[-1].title)
         self.assertEqual(
@@ -42,7 +42,7 @@ class WavesTest(TestCase):
         )
 
     def test_no_server_no_wave(self) -> None:
-        self.assertEqual([], waves.divide([], {}, 50))
+        self.assertEqual([], steps.divide([], {}, 50))
 
     def test_a_pool_is_no_back_end_of_its_own(self) -> None:
         server = situations.make({'web': None}).servers['web']
@@ -50,7 +50,7 @@ class WavesTest(TestCase):
             frozenset(
                 {'ctl@ceph, boots from image', 'local disk, boots from image'}
             ),
-            waves.kinds_of(server, ['ctl@ceph#fast', 'ctl@ceph#slow']),
+            steps.kinds_of(server, ['ctl@ceph#fast', 'ctl@ceph#slow']),
         )
 
     def test_a_volume_of_nobody_is_a_kind_of_its_own(self) -> None:
@@ -59,7 +59,7 @@ class WavesTest(TestCase):
         ]
         self.assertEqual(
             frozenset({'unknown, boots from volume'}),
-            waves.kinds_of(server, [None]),
+            steps.kinds_of(server, [None]),
         )
 
 

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 
-
 """Which volumes of a cloud from before Queens are stale; pure."""
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import functools
 
 from nova_recovery.cloud.db import bulk, old_volumes
 from nova_recovery.cloud.db import volumes as volumes_module
-from nova_recovery.procedures.disaster.before_queens.legacy_read import Found
+from nova_recovery.procedures.disaster.before_queens.read import Found
 
 #: Where a server boots from when nova doesn't say.
 _FIRST = frozenset({'vda', 'sda', 'hda', 'xvda'})

@@ -10,9 +10,9 @@ import pathlib
 import fixtures
 
 from nova_recovery import conf
-from nova_recovery.cli import guest_options
+from nova_recovery.cli import guest
 from nova_recovery.exceptions import UsageError
-from nova_recovery.procedures.disaster.plan.guests import Request
+from nova_recovery.procedures.guests.reboot import Request
 from tests.base import TestCase
 
 
@@ -21,8 +21,8 @@ class TestGuestOptions(TestCase):
         path = pathlib.Path(self.useFixture(fixtures.TempDir()).path) / 'conf'
         path.write_text(text)
         parser = argparse.ArgumentParser()
-        guest_options.add_guest_options(parser)
-        return guest_options.guest_request(
+        guest.add_guest_options(parser)
+        return guest.guest_request(
             parser.parse_args(words), conf.load(files=[str(path)])
         )
 

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 
-
 """Both sides of a cloud from before Queens, a line a row."""
 
 from __future__ import annotations

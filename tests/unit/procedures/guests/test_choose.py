@@ -13,14 +13,10 @@ import sqlalchemy as sa
 
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import Ambiguous
-from nova_recovery.procedures.disaster.look import guest_reach
-from nova_recovery.procedures.disaster.plan import guests
-from nova_recovery.procedures.disaster.plan.guests import (
-    Address,
-    Chosen,
-    Reach,
-    Request,
-)
+from nova_recovery.procedures.guests import reach as reach_module
+from nova_recovery.procedures.guests import reboot
+from nova_recovery.procedures.guests.reach import Address, Reach
+from nova_recovery.procedures.guests.reboot import Chosen, Request
 from tests.base import TestCase
 
 KEYS = {
@@ -62,7 +58,7 @@ def chosen(
     given = {'ssh': True, 'keys': KEYS, 'times': TIMES, **request}
     if reach is None:
         reach = {server.uuid: REACH for server in found}
-    return guests.items(found, Request(**given), reach, attached)
+    return reboot.choose(found, Request(**given), reach, attached)
 
 
 def named(found: Chosen) -> list[str]:
@@ -262,12 +258,12 @@ class TestNetworkInfo(TestCase):
         ]
         self.assertEqual(
             [FIXED, FLOATING, Address('2001:db8::5', ('demo-net', 'n1'))],
-            list(guest_reach.addresses(ports)),
+            list(reach_module.addresses(ports)),
         )
 
     def test_nothing_in_the_cache(self) -> None:
         for ports in (None, [], {}, [{}], [{'network': {}}]):
-            self.assertEqual([], list(guest_reach.addresses(ports)))
+            self.assertEqual([], list(reach_module.addresses(ports)))
 
     def test_read_from_the_database_of_the_cell(self) -> None:
         metadata = sa.MetaData()
@@ -334,5 +330,5 @@ class TestNetworkInfo(TestCase):
                 'u2': Reach(),
                 'u3': Reach((), 'windows'),
             },
-            guest_reach.read(cloud, servers),
+            reach_module.read(cloud, servers),
         )

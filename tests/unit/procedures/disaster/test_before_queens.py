@@ -9,11 +9,10 @@ from typing import Any
 from nova_recovery.cloud.db.old_volumes import Layout
 from nova_recovery.engine.plan import Item
 from nova_recovery.procedures.disaster.before_queens import (
-    legacy,
-    legacy_items,
+    cleaning as cleaning_module,
 )
-from nova_recovery.procedures.disaster.before_queens.legacy import Cleaning
-from nova_recovery.procedures.disaster.before_queens.legacy_read import (
+from nova_recovery.procedures.disaster.before_queens.cleaning import Cleaning
+from nova_recovery.procedures.disaster.before_queens.read import (
     Cell,
     Found,
     Volumes,
@@ -70,7 +69,7 @@ class LegacyTest(TestCase):
             {'cell1': Cell(SERVERS, mappings), **(more or {})},
             Volumes(volumes, **of_cinder),
         )
-        return legacy.decide(found, servers, alone)
+        return cleaning_module.decide(found, servers, alone)
 
     def items(self, cleaning: Cleaning) -> list[Item]:
         return [item for step in cleaning.steps for item in step.items]
@@ -241,7 +240,7 @@ class VolumesTest(LegacyTest):
         )
 
     def test_batches(self) -> None:
-        self.patch(legacy_items, 'BATCH', 2)
+        self.patch(cleaning_module, 'BATCH', 2)
         volumes = [volume(f'v{n}') for n in range(5)]
         # nova got them the other way round
         mappings = [f'{n}|v{4 - n}|web|/dev/vdb|~' for n in range(4)]

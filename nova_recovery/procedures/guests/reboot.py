@@ -1,80 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Step 5: which guests are rebooted from inside, and how each is reached.
+"""Reboot guests from inside, each exactly once.
 
-Used by the planner in this order::
-
-    request = guest_options.guest_request(parsed, cloud.conf)
-    reach = guest_reach.read(cloud, servers)    # {} unless request.ssh
-    chosen = guests.items(servers, request, reach, items_of_step_4)
-
-``chosen.items`` is step 5 (``Step(NAME, TITLE, chosen.items, limits)``;
-their data has ``host`` for limits), ``chosen.left`` names
-the servers that were asked for and can't be reached, ``chosen.notes`` are
-lines for the operator.
+By itself, for servers that are named, or as step 5 after a disaster, whose
+planner asks ``choose`` which guests are meant and how each is reached.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 import dataclasses
-from typing import Any, Protocol
+from typing import Any, TYPE_CHECKING
 
 from oslo_utils import strutils
 
-from nova_recovery.engine.plan import Item
-from nova_recovery.exceptions import Ambiguous, UsageError
+from nova_recovery.cloud import claims, clock, records
+from nova_recovery.cloud.db.servers import list_servers
+from nova_recovery.engine.plan import Gate, Item, LeftOut, Plan, Step
+from nova_recovery.exceptions import Ambiguous, NotFound, UsageError
 from nova_recovery.guests import ssh
+from nova_recovery.procedures import gates as common_gates
+from nova_recovery.procedures import Procedure
+from nova_recovery.procedures.guests import reach as reach_module
+from nova_recovery.procedures.guests.reach import Reach, Server
 
-NAME = 'guests'
+if TYPE_CHECKING:
+    from nova_recovery.cloud.cloud import Cloud
+
+
+#: The step.
+STEP = 'guests'
 TITLE = 'reboot guests from inside'
 KIND = 'reboot-guest'
-
-
-class Server(Protocol):
-    """What is asked of a server that the plan brings back."""
-
-    @property
-    def uuid(self) -> str: ...
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def cell(self) -> str: ...
-
-    @property
-    def host(self) -> str | None: ...
-
-    @property
-    def project(self) -> str | None: ...
-
-    @property
-    def metadata(self) -> Mapping[str, str]: ...
-
-
-@dataclasses.dataclass(frozen=True)
-class Address:
-    """An address that nova knows of a server.
-
-    :ivar network: what the network is called, and its id
-    :ivar floating: reachable from outside
-    """
-
-    address: str
-    network: tuple[str, str]
-    floating: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Reach:
-    """What the databases say of the way to a guest.
-
-    :ivar os_type: as its image says: linux, windows; None: it doesn't
-    """
-
-    addresses: tuple[Address, ...] = ()
-    os_type: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +77,7 @@ class _NoWayIn(Exception):
     """Why a guest can't be reached."""
 
 
-def items(
+def choose(
     servers: Sequence[Server],
     request: Request,
     reach: Mapping[str, Reach] | None = None,
@@ -285,3 +242,193 @@ def _way(
     best = min(usable, key=lambda one: one.floating is not first)
     kind = 'floating' if best.floating else 'fixed'
     return user, best.address, f'{kind}, {best.network[0]}'
+
+
+NAME = 'guest-reboot'
+
+
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """A server as step 5 wants it."""
+
+    uuid: str
+    name: str
+    cell: str
+    host: str | None
+    project: str | None
+    metadata: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Situation:
+    """The servers, the ways to them, and who works on them.
+
+    :ivar metadata: by UUID
+    :ivar reach: by UUID
+    :ivar holders: UUID -> who claimed it
+    :ivar movers: UUID -> whose run moves it just now
+    """
+
+    servers: tuple[records.Server, ...]
+    metadata: dict[str, dict[str, str]]
+    reach: dict[str, Reach]
+    holders: dict[str, str]
+    movers: dict[str, str]
+
+
+def read(cloud: Cloud, found: Iterable[records.Server]) -> Situation:
+    """What the databases know of these servers.
+
+    :raises DatabaseUnavailable: a cell of theirs doesn't answer
+    """
+    servers = tuple(found)
+    metadata: dict[str, dict[str, str]] = {}
+    holders: dict[str, str] = {}
+    movers: dict[str, str] = {}
+    for cell in sorted({server.cell for server in servers}):
+        database = cloud.databases.cell(cell)
+        own = [server.uuid for server in servers if server.cell == cell]
+        metadata |= reach_module.metadata(database, own)
+        movers |= claims.movers(database, own)
+        if database.tables.has('tags'):
+            for uuid in own:
+                holder = claims.server_holder(database, uuid)
+                if holder:
+                    holders[uuid] = holder
+    named = _with_metadata(servers, metadata)
+    return Situation(
+        servers, metadata, reach_module.read(cloud, named), holders, movers
+    )
+
+
+def _with_metadata(
+    servers: Iterable[records.Server], metadata: Mapping[str, dict[str, str]]
+) -> list[Named]:
+    return [
+        Named(
+            server.uuid,
+            server.name,
+            server.cell,
+            server.host,
+            server.project_id,
+            metadata[server.uuid],
+        )
+        for server in servers
+    ]
+
+
+def make_plan(cloud: Cloud, request: Request) -> Plan:
+    """Read the cloud and decide.
+
+    :param request: names the servers by their UUIDs
+    :raises NotFound: one of them was deleted
+    :raises RecoveryError: see ``read``
+    """
+    servers = _live(cloud, request.servers)
+    missing = set(request.servers) - {server.uuid for server in servers}
+    if missing:
+        raise NotFound(f'gone: {", ".join(sorted(missing))}')
+    return decide(
+        request,
+        read(cloud, servers),
+        cloud.conf.runner.per_target,
+        clock.now(),
+    )
+
+
+def _live(cloud: Cloud, uuids: Collection[str]) -> list[records.Server]:
+    """Those of the servers that are there.
+
+    :raises DatabaseUnavailable: a cell that may have the others
+    """
+    found, unknown = list_servers(cloud.databases, uuids=sorted(uuids))
+    for error in unknown.values():
+        if set(uuids) - {server.uuid for server in found}:
+            raise error
+    return found
+
+
+def decide(
+    request: Request, found: Situation, per_host: int, now: str = ''
+) -> Plan:
+    """The plan: claim, reboot once, give the claim back.
+
+    :param request: names the servers by their UUIDs
+    :param per_host: at most so many at a time
+    """
+    chosen = choose(
+        _with_metadata(found.servers, found.metadata), request, found.reach
+    )
+    names = {server.uuid: server.name for server in found.servers}
+    number = len(chosen.items)
+    return Plan(
+        procedure=NAME,
+        title=f'reboot {number} guest{"s" * (number != 1)} from inside, '
+        'each exactly once',
+        arguments={**dataclasses.asdict(request), 'per_host': per_host},
+        steps=(
+            Step('claim', 'claim', _claims('claim-server', chosen.items)),
+            Step(STEP, TITLE, chosen.items, {'host': per_host}),
+            Step(
+                'release',
+                'give the claims back',
+                _claims('release-server', chosen.items),
+            ),
+        )
+        if number
+        else (),
+        gates=_gates(found, frozenset()),
+        left_out=tuple(
+            LeftOut(f'guest:{uuid}', names.get(uuid, uuid), why)
+            for uuid, why in chosen.left.items()
+        ),
+        created_at=now,
+    )
+
+
+def check(
+    plan: Plan, cloud: Cloud, touched: frozenset[str]
+) -> tuple[Gate, ...]:
+    """The gates as they are now; a server that is gone is its item's."""
+    uuids = {item.data['uuid'] for item in plan.items() if item.kind == KIND}
+    return _gates(read(cloud, _live(cloud, uuids)), touched)
+
+
+def _gates(found: Situation, touched: frozenset[str]) -> tuple[Gate, ...]:
+    gates = []
+    for server in found.servers:
+        if server.vm_state != 'active' or server.task_state:
+            gates.append(
+                Gate(
+                    'guest-runs',
+                    server.name,
+                    'hard',
+                    'refused',
+                    f'it is {server.vm_state}, its task is '
+                    f'{server.task_state or "none"}',
+                    'start it first, or leave it out',
+                )
+            )
+        if f'server:{server.uuid}' not in touched:
+            gates += common_gates.nobody_else(
+                server.uuid, server.name, found.holders, found.movers
+            )
+    return tuple(gates)
+
+
+def _claims(kind: str, items: Iterable[Item]) -> tuple[Item, ...]:
+    return tuple(
+        Item(
+            id=f'{kind}:{item.data["uuid"]}',
+            kind=kind,
+            subject=f'server:{item.data["uuid"]}',
+            label=item.label,
+            data={'uuid': item.data['uuid'], 'cell': item.data['cell']},
+            # kept while its guest is in doubt
+            follows=(item.subject,),
+        )
+        for item in items
+    )
+
+
+PROCEDURE = Procedure(NAME, make_plan, check)

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The options of step 5, guests rebooted from inside."""
+"""Guests that are rebooted from inside: ``recovery server reboot-guest``.
+
+And the options of the same for step 5 of ``recovery disaster``.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,16 @@ import argparse
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from nova_recovery.cli import carry_out, recovering
+from nova_recovery.cli import server as server_module
+from nova_recovery.cli.base import RecoveryLister
+from nova_recovery.cli.recovering import Table
 from nova_recovery.exceptions import UsageError
 
 if TYPE_CHECKING:
     from oslo_config import cfg
 
-    from nova_recovery.procedures.disaster.plan.guests import Request
+    from nova_recovery.procedures.guests.reboot import Request
 
 
 def add_guest_options(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +107,7 @@ def way_request(
     :raises UsageError: an option that ssh is not given from here
     """
     from nova_recovery.guests import ssh
-    from nova_recovery.procedures.disaster.plan.guests import Request
+    from nova_recovery.procedures.guests.reboot import Request
 
     own = conf.guests
     options = (*parsed.ssh_option, *own.ssh_option)
@@ -148,3 +155,37 @@ def _addresses(words: list[str]) -> dict[str, str]:
         ssh.check(host, user if at else None)
         found[server] = address
     return found
+
+
+class RebootGuest(RecoveryLister):
+    """Reboot guests from inside, over ssh, each exactly once.
+
+    "shutdown -r now" is sent by your own ssh, with your ssh_config, keys,
+    jump hosts and known_hosts, to a guest that proves to be the server, and
+    its new boot_id is waited for. Nobody is asked for a password::
+
+        openstack recovery server reboot-guest at3-ui02 --guest-user debian
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            'servers',
+            metavar='<server>',
+            nargs='+',
+            help=server_module.ANY_NAME,
+        )
+        add_way_options(parser)
+        carry_out.add_plan_options(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        from nova_recovery.procedures.guests import reboot
+
+        cloud = self.cloud(parsed_args)
+        found = recovering.resolve(cloud, parsed_args.servers)
+        request = way_request(
+            parsed_args, cloud.conf, [server.uuid for server in found]
+        )
+        plan = reboot.make_plan(cloud, request)
+        return carry_out.settle(self, parsed_args, plan, cloud).table

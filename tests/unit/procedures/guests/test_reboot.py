@@ -7,13 +7,9 @@ from __future__ import annotations
 from typing import Any
 
 from nova_recovery.engine.plan import Plan
-from nova_recovery.procedures import reboot_guests
-from nova_recovery.procedures.disaster.plan.guests import (
-    Address,
-    Reach,
-    Request,
-)
-from nova_recovery.procedures.reboot_guests import Situation
+from nova_recovery.procedures.guests import reboot
+from nova_recovery.procedures.guests.reach import Address, Reach
+from nova_recovery.procedures.guests.reboot import Request, Situation
 from tests.base import TestCase
 from tests.unit.procedures import rows
 
@@ -30,7 +26,7 @@ def decided(reach: Reach = REACH, **values: Any) -> Plan:
         ssh=True, servers=(server.uuid,), keys={'user': 'recovery_user'},
         times=TIMES,
     )  # fmt: skip
-    return reboot_guests.decide(
+    return reboot.decide(
         request,
         Situation(
             servers=(server,),

@@ -11,16 +11,12 @@ from typing import Any, TYPE_CHECKING
 from nova_recovery.cloud import clock
 from nova_recovery.engine.plan import Gate, Plan
 from nova_recovery.procedures import Procedure
+from nova_recovery.procedures.disaster import request as request_module
 from nova_recovery.procedures.disaster.look import gather
 from nova_recovery.procedures.disaster.look.gather import Progress
-from nova_recovery.procedures.disaster.plan import (
-    decide,
-    decided,
-    gates,
-    steps,
-)
+from nova_recovery.procedures.disaster.plan import decide, gates, steps
 from nova_recovery.procedures.disaster.request import of, Request
-from nova_recovery.procedures.disaster.run import origin, outcome
+from nova_recovery.procedures.disaster.run import outcome
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
@@ -37,7 +33,7 @@ def make_plan(
     """
     if request.snapshot:
         request = dataclasses.replace(
-            request, snapshot_sha256=origin.checksum(request.snapshot)
+            request, snapshot_sha256=request_module.checksum(request.snapshot)
         )
     found = gather.read_all(cloud, request, progress)
     return decide.decide(request, found, clock.now())
@@ -52,7 +48,7 @@ def check(
     :raises Refused: the snapshot is gone, or another one
     """
     request = of(plan.arguments)
-    origin.require(request)
+    request_module.require(request)
     record = next(
         (i.data for i in plan.items() if i.kind == 'record-relations'), {}
     )
@@ -74,9 +70,9 @@ def check(
 def _guard(
     plan: Plan, cloud: Cloud, marker: str, undoing: bool
 ) -> Guard | None:
-    from nova_recovery.procedures.disaster.run import guard
+    from nova_recovery.procedures.disaster.run import before
 
-    return guard.guard(plan, cloud, marker, undoing)
+    return before.guard(plan, cloud, marker, undoing)
 
 
 def _before(*args: Any) -> Callable[[Step], None]:
@@ -86,5 +82,5 @@ def _before(*args: Any) -> Callable[[Step], None]:
 
 
 PROCEDURE = Procedure(
-    decided.NAME, make_plan, check, outcome.table, _guard, _before
+    steps.NAME, make_plan, check, outcome.table, _guard, _before
 )

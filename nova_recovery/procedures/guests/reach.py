@@ -5,21 +5,63 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TYPE_CHECKING
+import dataclasses
+from typing import Any, Protocol, TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from nova_recovery.cloud.db import facts, schema
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import each
-from nova_recovery.procedures.disaster.plan.guests import (
-    Address,
-    Reach,
-    Server,
-)
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
+
+
+class Server(Protocol):
+    """What is asked of a server that the plan brings back."""
+
+    @property
+    def uuid(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def cell(self) -> str: ...
+
+    @property
+    def host(self) -> str | None: ...
+
+    @property
+    def project(self) -> str | None: ...
+
+    @property
+    def metadata(self) -> Mapping[str, str]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Address:
+    """An address that nova knows of a server.
+
+    :ivar network: what the network is called, and its id
+    :ivar floating: reachable from outside
+    """
+
+    address: str
+    network: tuple[str, str]
+    floating: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Reach:
+    """What the databases say of the way to a guest.
+
+    :ivar os_type: as its image says: linux, windows; None: it doesn't
+    """
+
+    addresses: tuple[Address, ...] = ()
+    os_type: str | None = None
 
 
 def read(cloud: Cloud, servers: Iterable[Server]) -> dict[str, Reach]:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The options of all ``recovery disaster`` commands that say what is meant."""
+"""The options of the ``recovery disaster`` commands, and what they ask for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import argparse
 from collections.abc import Iterator, Mapping
 import contextlib
 import datetime
+import os
 from typing import TYPE_CHECKING
 
 from nova_recovery.cli import recovering
@@ -16,8 +17,13 @@ from nova_recovery.exceptions import RecoveryError
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
     from nova_recovery.procedures.disaster.judge.wanted import Order
+    from nova_recovery.procedures.disaster.request import Request
     from nova_recovery.procedures.disaster.scope import Scope
     from nova_recovery.snapshot.reading import Snapshot
+
+
+#: Options of a request; it has their defaults.
+_PACE = ('wave_size', 'max_failures', 'per_host', 'everywhere', 'console_wait')
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -160,3 +166,113 @@ def time(text: str) -> datetime.datetime:
     if found.tzinfo is not None:
         found = found.astimezone(datetime.UTC).replace(tzinfo=None)
     return found
+
+
+def given(parsed: argparse.Namespace) -> list[str]:
+    """The options for a new plan that were typed: a file has one already."""
+    parser = argparse.ArgumentParser(add_help=False)
+    add_plan(parser)
+    names = [*vars(parser.parse_args([])), 'plan_file', 'override']
+    return [name for name in names if getattr(parsed, name) not in (None, [])]
+
+
+def add_plan(parser: argparse.ArgumentParser) -> None:
+    """What a plan is made of; None or empty where nothing is typed."""
+    from nova_recovery.cli import guest
+
+    add_options(parser)
+    add_order(parser)
+    parser.add_argument(
+        '--map',
+        metavar='<file>',
+        help='Attach the volumes again that this file names, a line "volume '
+        'instance mountpoint" for each, in the place of those that the '
+        'snapshot has',
+    )
+    parser.add_argument(
+        '--dump',
+        metavar='<file>',
+        help='A dump of the databases that was made after the outage; its '
+        'checksum is kept with the plan',
+    )
+    group = parser.add_argument_group('how fast')
+    group.add_argument(
+        '--wave-size',
+        metavar='<number>',
+        type=_positive,
+        help='Servers of a wave (default: 50); between two waves it is '
+        'looked whether the site is still ready',
+    )
+    group.add_argument(
+        '--max-failures',
+        metavar='<number>|<share>%',
+        help='Pause when more servers of a wave fail (default: 5%%, rounded '
+        'down); of the canaries none may',
+    )
+    group.add_argument(
+        '--per-host',
+        metavar='<number>',
+        type=_positive,
+        help='Servers that start side by side on one host (default: 4)',
+    )
+    group.add_argument(
+        '--everywhere',
+        metavar='<number>',
+        type=_positive,
+        help='Servers that start side by side in all (default: 16)',
+    )
+    group.add_argument(
+        '--console-wait',
+        metavar='<seconds>',
+        type=_positive,
+        help='How long a console log is watched for what became of the '
+        'boot (default: 120)',
+    )
+    guest.add_guest_options(parser)
+    parser.set_defaults(guests=None)
+
+
+def request(parsed: argparse.Namespace, cloud: Cloud) -> Request:
+    """What the options ask for; the snapshot is whole, as far as it goes.
+
+    :raises UsageError: an option that means nothing
+    :raises RecoveryError: the snapshot is damaged
+    """
+    from nova_recovery.cli import guest
+    from nova_recovery.procedures.disaster.request import failures, Request
+
+    pace = {
+        name: value
+        for name in _PACE
+        if (value := getattr(parsed, name)) is not None
+    }
+    failures(pace.get('max_failures', '0'), 100)
+    with snapshot(parsed, cloud) as found:
+        path = None if found is None else os.path.abspath(found.path)
+    first = recovering.resolve(cloud, parsed.first)
+    conf = cloud.conf
+    return Request(
+        scope=scope(parsed),
+        snapshot=path,
+        map_file=_path(parsed.map),
+        dump=_path(parsed.dump),
+        first=tuple(dict.fromkeys(server.uuid for server in first)),
+        groups_first=tuple(parsed.group_first),
+        priority_key=conf.disaster.priority_key,
+        since=parsed.since and parsed.since.isoformat(),
+        settle=conf.timeouts.settle,
+        patience=conf.timeouts.server,
+        guests=guest.guest_request(parsed, conf),
+        **pace,
+    )
+
+
+def _path(word: str | None) -> str | None:
+    """A file so that it is the same one wherever the plan is applied."""
+    return word and os.path.abspath(word)
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f'{text!r} is not 1 or more')
+    return int(text)

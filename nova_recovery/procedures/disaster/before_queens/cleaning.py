@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 
-
 """Step 2 on clouds from before Queens: the guide's UPDATE, row by row.
 
 There nova has no ``block_device_mapping.attachment_id``: what nova maps
@@ -29,23 +28,20 @@ doc/source/user/old-clouds.rst says how, with the map file of step 1.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 import dataclasses
 from typing import TYPE_CHECKING
 
-from nova_recovery.cloud.db import old_volumes
-from nova_recovery.engine.plan import LeftOut, Step
-from nova_recovery.procedures.disaster.before_queens import (
-    legacy_items,
-    legacy_read,
-)
-from nova_recovery.procedures.disaster.before_queens.legacy_choice import (
-    Choice,
-)
-from nova_recovery.procedures.disaster.before_queens.legacy_read import Found
+from nova_recovery.cloud.db import bulk, old_volumes
+from nova_recovery.cloud.db.old_volumes import Layout
+from nova_recovery.engine.plan import Item, LeftOut, Step
+from nova_recovery.procedures.disaster.before_queens import read
+from nova_recovery.procedures.disaster.before_queens.choice import Choice
+from nova_recovery.procedures.disaster.before_queens.read import Found
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.db.databases import Databases
+
 
 #: Items at a time: more only wait for each other in the database.
 AT_A_TIME = 4
@@ -98,7 +94,7 @@ def clean(
     :raises DatabaseUnavailable: a cell or cinder doesn't answer: what it
         holds can't be left out of a reset
     """
-    return decide(legacy_read.read(databases), servers, alone)
+    return decide(read.read(databases), servers, alone)
 
 
 def decide(
@@ -112,7 +108,7 @@ def decide(
     :param alone: UUIDs of servers whose volumes stay as they are
     """
     choice = Choice(found, servers, alone)
-    items = tuple(legacy_items.items(found, choice))
+    items = tuple(_items(found, choice))
     step = Step(
         'clean',
         'clean the stale state of volumes, nova before cinder',
@@ -130,3 +126,98 @@ def decide(
         tuple(choice.notes()),
         choice.servers(),
     )
+
+
+#: Volumes an item: what Galera takes in a transaction, and locks that
+#: nobody has to wait for long. MariaDB makes a table of a list of 1000.
+BATCH = 900
+
+
+def _items(found: Found, choice: Choice) -> Iterator[Item]:
+    """The items, in pairs; of volumes that nova doesn't map, cinder's only.
+
+    In the order in which nova got its mappings, so that a batch has
+    neighbours in two tables of three: no order of UUIDs is one of time.
+    """
+    modes: dict[str, str] = {}
+    for line in found.volumes.modes:
+        number, _, volume = line.partition(bulk.SEPARATOR)
+        # nearly always one
+        modes[volume] = (
+            f'{modes[volume]} {number}' if volume in modes else number
+        )
+    mapped = [one for one in choice.mapped if one in choice.stale]
+    for cell in found.cells:
+        mine = (
+            mapped
+            if len(found.cells) == 1
+            else [one for one in mapped if choice.mapped[one][0][0] == cell]
+        )
+        for start in range(0, len(mine), BATCH):
+            batch = mine[start : start + BATCH]
+            yield _mappings(found.layout, cell, batch, choice)
+            yield _volumes(found.layout, cell, batch, choice, modes)
+    # Unmapped volumes have no cell; in Essex they are in the only one.
+    nowhere = '' if found.layout.name != 'L0' else min(found.cells)
+    unmapped = [one for one in choice.stale if one not in choice.mapped]
+    for start in range(0, len(unmapped), BATCH):
+        batch = unmapped[start : start + BATCH]
+        yield _volumes(found.layout, nowhere, batch, choice, modes)
+
+
+def _mappings(
+    layout: Layout, cell: str, batch: Sequence[str], choice: Choice
+) -> Item:
+    rows = [
+        f'{number}{bulk.SEPARATOR}{volume}'
+        for volume in batch
+        for _cell, number, _server in choice.mapped[volume]
+    ]
+    return Item(
+        f'clean-mappings:{batch[0]}',
+        'clean-mappings',
+        f'volumes:{batch[0]}',
+        f'{len(rows)} mappings of {len(batch)} volumes',
+        {**_common(layout, cell), 'rows': '\n'.join(rows)},
+    )
+
+
+def _volumes(
+    layout: Layout,
+    cell: str,
+    batch: Sequence[str],
+    choice: Choice,
+    modes: dict[str, str],
+) -> Item:
+    # Texts and no lists: a plan of 200,000 volumes stays a small file, and
+    # is read and written at once.
+    return Item(
+        f'clean-volumes:{batch[0]}',
+        'clean-volumes',
+        f'volumes:{batch[0]}',
+        f'{len(batch)} volumes',
+        {
+            **_common(layout, cell),
+            'columns': list(layout.columns),
+            'rows': '\n'.join([choice.stale[one] for one in batch]),
+            'mappings': ' '.join(
+                [
+                    number
+                    for volume in batch
+                    for _cell, number, _server in choice.mapped.get(volume, ())
+                ]
+            ),
+            'attachments': '\n'.join(
+                bulk.SEPARATOR.join(parts[:4])
+                for volume in batch
+                for parts in choice.attached.get(volume, ())
+            ),
+            'modes': ' '.join(
+                [modes[volume] for volume in batch if volume in modes]
+            ),
+        },
+    )
+
+
+def _common(layout: Layout, cell: str) -> dict[str, object]:
+    return {'layout': layout.name, 'cell': cell}
