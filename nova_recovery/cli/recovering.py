@@ -195,7 +195,7 @@ def recover(
     :param servers: uuids; none: all of the hosts
     """
     from nova_recovery.cli.stage import Stage
-    from nova_recovery.procedures import recover as procedure
+    from nova_recovery.procedures.recover import procedure
 
     where = Stage(command, parsed)
     plan = procedure.make_plan(

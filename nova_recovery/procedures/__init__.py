@@ -32,7 +32,7 @@ MODULES = {
     'bus-purge': 'bus_purge',
     'disaster': 'disaster.procedure',
     'guest-reboot': 'guests.reboot',
-    'host-recover': 'recover',
+    'host-recover': 'recover.procedure',
     'server-reboot': 'reboot',
     'server-set': 'set_states',
     'volume-attach': 'volumes.attach',

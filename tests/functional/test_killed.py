@@ -14,7 +14,7 @@ from typing import Any
 
 from nova_recovery import fencing
 from nova_recovery.engine import planfile
-from nova_recovery.procedures.recover import decide, read
+from nova_recovery.procedures.recover import procedure, read
 from nova_recovery.procedures.recover.situation import Request
 from tests.functional import fates
 from tests.functional.base import FunctionalTest
@@ -63,7 +63,7 @@ class TestKilledMove(FunctionalTest):
         driver = fencing.load(cloud.conf, request.fenced)
         found = read.read(cloud, request, driver)
         return [
-            decide.decide(dataclasses.replace(request, servers=some), found)
+            procedure.decide(dataclasses.replace(request, servers=some), found)
             for some in ((self.spared,), tuple(self.victims))
         ]
 

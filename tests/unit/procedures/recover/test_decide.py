@@ -14,8 +14,7 @@ from nova_recovery import changes, procedures
 from nova_recovery.engine.gates import address, apply, parse_overrides
 from nova_recovery.engine.plan import Item, Plan
 from nova_recovery.exceptions import RecoveryError, UsageError
-from nova_recovery.procedures import recover
-from nova_recovery.procedures.recover import decide, gates
+from nova_recovery.procedures.recover import gates, procedure
 from nova_recovery.procedures.recover.situation import Request, Situation
 from tests.base import TestCase
 from tests.unit.procedures.recover import scenarios
@@ -42,7 +41,7 @@ def planned(
         },
     )
     found = scenarios.fenced(request, found)
-    return decide.decide(request, found, '2026-03-01T14:11:30Z'), found
+    return procedure.decide(request, found, '2026-03-01T14:11:30Z'), found
 
 
 def items(plan: Plan, kind: str) -> list[Item]:
@@ -69,11 +68,11 @@ class ArgumentsTest(TestCase):
 
     def test_there_and_back_as_json(self) -> None:
         for request in (Request(('np-rcc54',)), self.FULL):
-            arguments = decide.to_arguments(request)
-            self.assertEqual(request, decide.from_arguments(arguments))
+            arguments = procedure.to_arguments(request)
+            self.assertEqual(request, procedure.from_arguments(arguments))
             again = json.loads(json.dumps(arguments))
             self.assertEqual(arguments, again)
-            self.assertEqual(request, decide.from_arguments(again))
+            self.assertEqual(request, procedure.from_arguments(again))
 
     def test_every_argument_is_part_of_the_approval(self) -> None:
         digests = set()
@@ -92,8 +91,8 @@ class ArgumentsTest(TestCase):
 
     def test_the_moment_is_not(self) -> None:
         plan, found = planned({'web': {}})
-        request = decide.from_arguments(plan.arguments)
-        later = decide.decide(request, found, '2026-03-01T15:00:00Z')
+        request = procedure.from_arguments(plan.arguments)
+        later = procedure.decide(request, found, '2026-03-01T15:00:00Z')
         self.assertEqual(plan.digest, later.digest)
 
 
@@ -102,7 +101,7 @@ class ContradictionTest(TestCase):
         found = scenarios.make(['np-rcc54'], HOSTS, {'web': {}})
         request = Request(('np-rcc54',), **asked)
         return str(
-            self.assertRaises(UsageError, decide.decide, request, found)
+            self.assertRaises(UsageError, procedure.decide, request, found)
         )
 
     def test_a_server_that_is_elsewhere(self) -> None:
@@ -353,7 +352,7 @@ class AgainTest(TestCase):
             {
                 item.kind
                 for item in plan.items()
-                if recover._target(item.kind, item.data)
+                if procedure._target(item.kind, item.data)
             },
         )
 
@@ -417,7 +416,7 @@ class OverrideTest(TestCase):
         count = 0
         for folder in scenarios.FOLDERS.iterdir():
             request, found = scenarios.load(folder)
-            plan = decide.decide(request, scenarios.fenced(request, found))
+            plan = procedure.decide(request, scenarios.fenced(request, found))
             for gate in plan.gates:
                 if not gate.blocks or gate.klass != 'soft':
                     continue

@@ -18,8 +18,7 @@ import fixtures
 from nova_recovery import changes
 from nova_recovery.cli import show_plan
 from nova_recovery.engine.plan import Plan
-from nova_recovery.procedures import recover
-from nova_recovery.procedures.recover import decide
+from nova_recovery.procedures.recover import procedure
 from nova_recovery.procedures.recover.situation import Request, Situation
 from tests.base import TestCase
 from tests.unit import golden
@@ -50,7 +49,7 @@ class ScenarioTest(TestCase):
     def check(self, folder: pathlib.Path) -> None:
         request, found = scenarios.load(folder)
         found = scenarios.fenced(request, found)
-        plan = decide.decide(request, found)
+        plan = procedure.decide(request, found)
         golden.compare(self, folder / 'plan.txt', shown(plan))
         self.check_is_plain_data(plan, request)
         self.check_order_is_of_no_account(plan, request, found)
@@ -63,12 +62,12 @@ class ScenarioTest(TestCase):
         ids = [item.id for item in plan.items()]
         self.assertEqual(sorted(set(ids)), sorted(ids))
         arguments = json.loads(json.dumps(plan.arguments))
-        self.assertEqual(request, decide.from_arguments(arguments))
+        self.assertEqual(request, procedure.from_arguments(arguments))
 
     def check_order_is_of_no_account(
         self, plan: Plan, request: Request, found: Situation
     ) -> None:
-        again = decide.decide(request, backwards(found))
+        again = procedure.decide(request, backwards(found))
         self.assertEqual(plan.digest, again.digest)
         self.assertEqual(plan.gates, again.gates)
 
@@ -85,7 +84,7 @@ class ScenarioTest(TestCase):
                 'nova_recovery.fencing.load', lambda *arguments: None
             ),
         ):
-            again = recover.check(plan, mock.Mock(), frozenset())
+            again = procedure.check(plan, mock.Mock(), frozenset())
         self.assertEqual(plan.blocked, any(gate.blocks for gate in again))
         # Only these differ: a server without a target has no items.
         forgotten = [g for g in again if g.name == 'server-planned']
