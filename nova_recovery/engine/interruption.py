@@ -20,7 +20,7 @@ class Interruption:
     and those that were ignored before (by nohup) still are.
 
     :ivar draining: nothing new is started
-    :ivar stopping: waits are given up (``Context.stopping``)
+    :ivar stopping: waits are given up (``At.stopping``)
     :ivar reason: the name of the first signal
     """
 

@@ -177,7 +177,7 @@ class Journal(Reading):
             {
                 'state': states.PENDING,
                 'begun': False,
-                # for ``Context.again``; the next intent clears it
+                # for ``At.again``; the next intent clears it
                 'notes': records.pack({'again': True}),
             },
             _event('again', who, machine, f'{item_id}: {reason}'),
