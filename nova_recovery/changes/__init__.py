@@ -17,11 +17,15 @@ def registry() -> Registry:
     # Imported here: the planners need the kinds' names, not their clients.
     from nova_recovery.changes.allocation import MoveAllocation
     from nova_recovery.changes.backup import CreateBackup
-    from nova_recovery.changes.claim_server import ClaimServer, ReleaseServer
+    from nova_recovery.changes.claims import (
+        ClaimHost,
+        ClaimServer,
+        ReleaseHost,
+        ReleaseServer,
+    )
     from nova_recovery.changes.evacuate import EvacuateServer
-    from nova_recovery.changes.fence import FenceHost
     from nova_recovery.changes.guest_reboot import RebootGuest
-    from nova_recovery.changes.host import ClaimHost, ForceDown, ReleaseHost
+    from nova_recovery.changes.host import FenceHost, ForceDown
     from nova_recovery.changes.legacy_mappings import CleanMappings
     from nova_recovery.changes.legacy_volumes import CleanVolumes
     from nova_recovery.changes.lock import LockServer, UnlockServer

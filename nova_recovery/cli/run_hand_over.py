@@ -71,7 +71,7 @@ class TakeOverRun(RecoveryCommand):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        from nova_recovery.changes import claims_of_run
+        from nova_recovery.changes import claims
         from nova_recovery.engine import records
 
         here = run.stage(self, parsed_args)
@@ -86,7 +86,7 @@ class TakeOverRun(RecoveryCommand):
             mine = records.marker(found.id, me['who'], me['machine'])
             # The cloud first: from here on the other process, if it still
             # lives somewhere, sends nothing more. Repeating it does no harm.
-            handed = claims_of_run.hand_over(
+            handed = claims.hand_over(
                 journal.plan(found.id),
                 self.cloud(parsed_args),
                 found.marker,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from nova_recovery.cli import carry_out, recovering, run
 from nova_recovery.cli.base import RecoveryLister
 from nova_recovery.cli.carry_out import Rows
+from nova_recovery.engine import claiming
 from nova_recovery.exceptions import Ambiguous, Refused, UsageError
 
 if TYPE_CHECKING:
@@ -23,11 +24,7 @@ Table = tuple[tuple[str, ...], Rows]
 
 #: What gives back -> what it gives back. Once taken, a claim or a lock must
 #: not stay on a server that was left out: nobody could work on it any more.
-GIVES_BACK = {
-    'release-host': 'claim-host',
-    'release-server': 'claim-server',
-    'unlock-server': 'lock-server',
-}
+GIVES_BACK = {**claiming.RELEASES, 'unlock-server': 'lock-server'}
 
 
 class ResumeRun(RecoveryLister):

@@ -20,7 +20,7 @@ import sys
 from typing import Any, TYPE_CHECKING
 
 from nova_recovery import changes, procedures
-from nova_recovery.changes import claims_of_run
+from nova_recovery.changes import claims
 from nova_recovery.cli import carry_out, show_plan, show_run
 from nova_recovery.cli.carry_out import Asker, Result
 from nova_recovery.cli.show_plan import Line
@@ -255,8 +255,8 @@ class Stage:
         one = undo.Undo(**self._session(journal, cloud, guard))
         outcome = one.undo(run_id)
         if outcome.state not in _HALTED:
-            for label in claims_of_run.give_back(plan, cloud, run_id, marker):
-                self.say(f'{label} stays disabled; its claim is given back.')
+            for line in claims.give_back(plan, cloud, run_id, marker):
+                self.say(line)
         return self._end(journal, plan, outcome)
 
     def _session(

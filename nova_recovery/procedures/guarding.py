@@ -2,10 +2,10 @@
 
 """The claims of a plan, looked at again before each change.
 
-So is the silence of the dead host: one that comes back in the middle of a
-run would have its guests started on two hosts. Not on the way back, which is
-what is left to do then: it starts nothing, and what it returns was the
-host's.
+So is the silence of a host that was claimed as a dead one: when it comes back
+in the middle of a run, its guests would be started on two hosts. Not on the
+way back, which is what is left to do then: it starts nothing, and what it
+returns was the host's.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nova_recovery.cloud import claims
+from nova_recovery.engine import claiming
 from nova_recovery.engine.change import Guard
 from nova_recovery.engine.plan import Item, Plan
 from nova_recovery.exceptions import ClaimLost, Conflict
@@ -20,26 +21,18 @@ from nova_recovery.exceptions import ClaimLost, Conflict
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
 
-#: These make or give back the claim, and look at it themselves.
-_CLAIMING = frozenset(
-    {'claim-host', 'release-host', 'claim-server', 'release-server'}
-)
-
 
 def guard(
     plan: Plan, cloud: Cloud, marker: str, undoing: bool
 ) -> Guard | None:
     """See ``procedures.guard``."""
-    claimed = {
-        item.subject: item
-        for item in plan.items()
-        if item.kind in ('claim-host', 'claim-server')
-    }
+    claimed = claiming.claims(plan)
     if not claimed:
         return None
 
     def confirm(item: Item) -> None:
-        if item.kind in _CLAIMING:
+        if item.kind in claiming.KINDS:
+            # they look for themselves
             return
         for subject in (item.subject, *item.follows):
             if subject in claimed:
@@ -50,7 +43,7 @@ def guard(
 
 def _confirm(cloud: Cloud, claim: Item, marker: str, undoing: bool) -> None:
     database = cloud.databases.cell(claim.data['cell'])
-    if claim.kind == 'claim-server':
+    if claim.kind == claiming.SERVER:
         _confirm_server(
             claim.label,
             claims.server_holder(database, claim.data['uuid']),
@@ -63,7 +56,7 @@ def _confirm(cloud: Cloud, claim: Item, marker: str, undoing: bool) -> None:
             f'the claim on {claim.label} is gone; its nova-compute is now '
             f'disabled because: {row["disabled_reason"]}'
         )
-    if undoing:
+    if undoing or not claiming.silent(claim):
         return
     if row['report_count'] != claim.data['report_count']:
         raise ClaimLost(

@@ -13,6 +13,7 @@ from nova_recovery.cloud.db import held
 from nova_recovery.cloud.db.held import Volumes
 from nova_recovery.cloud.db.servers import list_servers, newest_actions
 from nova_recovery.cloud.records import Server
+from nova_recovery.engine import claiming
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.exceptions import NotFound, RecoveryError
 from nova_recovery.procedures import gates as common_gates
@@ -152,6 +153,10 @@ def decide(request: Request, found: Situation, now: str = '') -> Plan:
     """The plan: claim, send once, give the claim back."""
     ordered = sorted(found.servers, key=lambda s: (s.name, s.uuid))
     limits = {'host': request.per_host}
+    sent = tuple(
+        _sent(server, request, found.marks.get(server.uuid, 0))
+        for server in ordered
+    )
     return Plan(
         procedure=NAME,
         title=(
@@ -162,30 +167,9 @@ def decide(request: Request, found: Situation, now: str = '') -> Plan:
             **dataclasses.asdict(request),
             'servers': list(request.servers),
         },
-        steps=(
-            Step('claim', 'claim', _items('claim-server', ordered, request)),
-            Step(
-                'reboot',
-                'reboot or start',
-                tuple(
-                    item
-                    for server in ordered
-                    for item in _items(
-                        'start-server'
-                        if server.vm_state == 'stopped'
-                        else 'reboot-server',
-                        [server],
-                        request,
-                        mark=found.marks.get(server.uuid, 0),
-                    )
-                ),
-                limits,
-            ),
-            Step(
-                'release',
-                'give the claims back',
-                _items('release-server', ordered, request),
-            ),
+        steps=claiming.around(
+            [claiming.server(s.uuid, s.name, s.cell) for s in ordered],
+            [Step('reboot', 'reboot or start', sent, limits)],
         )
         if ordered
         else (),
@@ -211,25 +195,22 @@ def check(
     return tuple(gates(found, touched))
 
 
-def _items(
-    kind: str, servers: Sequence[Server], request: Request, **more: int
-) -> tuple[Item, ...]:
-    return tuple(
-        Item(
-            id=f'{kind}:{server.uuid}',
-            kind=kind,
-            subject=f'server:{server.uuid}',
-            label=server.name,
-            data={
-                'uuid': server.uuid,
-                'cell': server.cell,
-                'host': server.host,
-                'settle': request.settle,
-                'patience': request.patience,
-                **more,
-            },
-        )
-        for server in servers
+def _sent(server: Server, request: Request, mark: int) -> Item:
+    starts = server.vm_state == 'stopped'
+    kind = 'start-server' if starts else 'reboot-server'
+    return Item(
+        id=f'{kind}:{server.uuid}',
+        kind=kind,
+        subject=f'server:{server.uuid}',
+        label=server.name,
+        data={
+            'uuid': server.uuid,
+            'cell': server.cell,
+            'host': server.host,
+            'settle': request.settle,
+            'patience': request.patience,
+            'mark': mark,
+        },
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TYPE_CHECKING
 
+from nova_recovery.engine import claiming
 from nova_recovery.engine.plan import Plan
 from nova_recovery.report import wording
 
@@ -118,7 +119,7 @@ def _decides(item: ItemRecord, before: ItemRecord, prefer: str) -> bool:
         if 'skipped' in (item.state, before.state):
             return before.state != 'skipped'
         # giving a claim back tells nothing of what was done under it
-        if item.kind.startswith('release-'):
+        if item.kind in claiming.RELEASES:
             return False
         return before.kind != prefer
     return new < old or (new == old and item.state != 'blocked')

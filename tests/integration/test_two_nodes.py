@@ -15,8 +15,7 @@ import threading
 from typing import Any, TypeVar
 import uuid as uuid_module
 
-from nova_recovery.changes.claim_server import ClaimServer
-from nova_recovery.changes.host import ClaimHost
+from nova_recovery.changes.claims import ClaimHost, ClaimServer
 from nova_recovery.changes.record import MoveRecord
 from nova_recovery.cloud.db.cells import Cell
 from nova_recovery.cloud.db.database import Database

@@ -16,6 +16,7 @@ from oslo_utils import strutils
 
 from nova_recovery.cloud import claims, clock, records
 from nova_recovery.cloud.db.servers import list_servers
+from nova_recovery.engine import claiming
 from nova_recovery.engine.plan import Gate, Item, LeftOut, Plan, Step
 from nova_recovery.exceptions import Ambiguous, NotFound, UsageError
 from nova_recovery.guests import ssh
@@ -361,18 +362,22 @@ def decide(
     )
     names = {server.uuid: server.name for server in found.servers}
     number = len(chosen.items)
+    limits = {'host': per_host}
+    claims = [
+        claiming.server(item.data['uuid'], item.label, item.data['cell'])
+        for item in chosen.items
+    ]
     return Plan(
         procedure=NAME,
         title=f'reboot {number} guest{"s" * (number != 1)} from inside, '
         'each exactly once',
         arguments={**dataclasses.asdict(request), 'per_host': per_host},
-        steps=(
-            Step('claim', 'claim', _claims('claim-server', chosen.items)),
-            Step(STEP, TITLE, chosen.items, {'host': per_host}),
-            Step(
-                'release',
-                'give the claims back',
-                _claims('release-server', chosen.items),
+        steps=claiming.around(
+            claims,
+            [Step(STEP, TITLE, chosen.items, limits)],
+            # kept while its guest is in doubt
+            map(
+                claiming.release, claims, [(i.subject,) for i in chosen.items]
             ),
         )
         if number
@@ -414,21 +419,6 @@ def _gates(found: Situation, touched: frozenset[str]) -> tuple[Gate, ...]:
                 server.uuid, server.name, found.holders, found.movers
             )
     return tuple(gates)
-
-
-def _claims(kind: str, items: Iterable[Item]) -> tuple[Item, ...]:
-    return tuple(
-        Item(
-            id=f'{kind}:{item.data["uuid"]}',
-            kind=kind,
-            subject=f'server:{item.data["uuid"]}',
-            label=item.label,
-            data={'uuid': item.data['uuid'], 'cell': item.data['cell']},
-            # kept while its guest is in doubt
-            follows=(item.subject,),
-        )
-        for item in items
-    )
 
 
 PROCEDURE = Procedure(NAME, make_plan, check)

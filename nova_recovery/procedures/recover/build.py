@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from nova_recovery.cloud import volume_protocols
+from nova_recovery.engine import claiming
 from nova_recovery.engine.plan import Item, Step
 from nova_recovery.procedures.recover import ways
 from nova_recovery.procedures.recover.situation import Host, Request, Situation
@@ -108,8 +109,8 @@ class _Builder:
             'disabled_reason': host.disabled_reason,
         }
         return [
-            self._host_item(
-                'claim-host', host, seen=seen, report_count=host.reports[1]
+            claiming.host(
+                host.name, host.cell, host.service_id, seen, host.reports[1]
             )
         ]
 
@@ -128,17 +129,7 @@ class _Builder:
             for one in assigned
             if one.server.host == host.name
         )
-        item = self._host_item('release-host', host)
-        return [
-            Item(
-                item.id,
-                item.kind,
-                item.subject,
-                item.label,
-                item.data,
-                follows,
-            )
-        ]
+        return [claiming.release(claim, follows) for claim in self.claim(host)]
 
     def _item(
         self, kind: str, one: Assignment, part: str = '', **data: Any

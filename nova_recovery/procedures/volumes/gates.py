@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from nova_recovery.cloud import claims
 from nova_recovery.cloud.db.mappings import Server
 from nova_recovery.cloud.db.volumes import Volume
-from nova_recovery.engine.plan import Gate, Item, Step
+from nova_recovery.engine import claiming
+from nova_recovery.engine.plan import Gate, Step
 from nova_recovery.exceptions import RecoveryError
 from nova_recovery.procedures import gates
 from nova_recovery.procedures.volumes import situation
@@ -199,19 +200,8 @@ def claimed(
     several = any(item.kind in LONG for step in steps for item in step.items)
     if not several or server is None or not seen.claimable:
         return steps
-
-    def step(kind: str, name: str, title: str) -> Step:
-        item = Item(
-            id=f'{kind}:{server.uuid}',
-            kind=kind,
-            subject=f'server:{server.uuid}',
-            label=server.name,
-            data={'uuid': server.uuid, 'cell': server.cell},
-        )
-        return Step(name, title, (item,))
-
-    return (
-        step('claim-server', 'claim', 'claim the server'),
-        *steps,
-        step('release-server', 'release', 'give the claim back'),
+    return claiming.around(
+        [claiming.server(server.uuid, server.name, server.cell)],
+        steps,
+        titles=('claim the server', 'give the claim back'),
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 import dataclasses
 
+from nova_recovery.engine import claiming
 from nova_recovery.engine.plan import Item, Step
 from nova_recovery.procedures.disaster.judge import alive
 from nova_recovery.procedures.disaster.judge.wanted import Answer, Wanted
@@ -161,13 +162,7 @@ def steps(
             number=RECORD,
             failures=0,
         ),
-        Step(
-            'claim',
-            'claim the servers',
-            _of_claims('claim-server', claims, (RECORDS,)),
-            number=RECORD,
-            failures=0,
-        ),
+        Step('claim', 'claim the servers', claims, number=RECORD, failures=0),
         *_cleaning(request, found, decided),
         *_restarts(request, found, decided),
         Step(
@@ -238,8 +233,8 @@ def _record(found: Found, decided: Decided) -> Item:
     )
 
 
-def _claims(found: Found, decided: Decided) -> list[Server]:
-    """The servers that something is done to, where claims can be kept."""
+def _claims(found: Found, decided: Decided) -> tuple[Item, ...]:
+    """On the servers that something is done to, where they can be kept."""
     uuids = {one.uuid: None for one in decided.running}
     for item in (*decided.cleaned.items, *decided.again.items):
         for subject in item.follows:
@@ -247,31 +242,15 @@ def _claims(found: Found, decided: Decided) -> list[Server]:
             if kind == 'server':
                 uuids[uuid] = None
     here = found.situation.servers
-    return [
-        here[uuid]
-        for uuid in uuids
-        if uuid in here and here[uuid].cell in found.claimable
-    ]
-
-
-def _of_claims(
-    kind: str, servers: Iterable[Server], follows: tuple[str, ...] = ()
-) -> tuple[Item, ...]:
     return tuple(
-        Item(
-            id=f'{kind}:{server.uuid}',
-            kind=kind,
-            subject=f'server:{server.uuid}',
-            label=server.name or server.uuid,
-            data={'uuid': server.uuid, 'cell': server.cell},
-            follows=follows,
-        )
-        for server in servers
+        claiming.server(uuid, here[uuid].name or uuid, cell, (RECORDS,))
+        for uuid in uuids
+        if uuid in here and (cell := here[uuid].cell) in found.claimable
     )
 
 
 def _releases(
-    servers: Iterable[Server], items: Iterable[Item]
+    claims: Iterable[Item], items: Iterable[Item]
 ) -> tuple[Item, ...]:
     """A claim is kept while something of its server is left to be done.
 
@@ -283,8 +262,8 @@ def _releases(
         for subject in item.follows:
             left.setdefault(subject, {})[item.subject] = None
     return tuple(
-        dataclasses.replace(one, follows=tuple(left.get(one.subject, ())))
-        for one in _of_claims('release-server', servers)
+        claiming.release(claim, tuple(left.get(claim.subject, ())))
+        for claim in claims
     )
 
 

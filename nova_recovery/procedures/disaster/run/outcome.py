@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TYPE_CHECKING
 
+from nova_recovery.engine import claiming
 from nova_recovery.engine.plan import Item, LeftOut, Plan
 from nova_recovery.report import summary, wording
 
@@ -52,7 +53,7 @@ def table(
     for item in plan.items():
         if item.kind == 'restart-server':
             rows[item.subject] = _Row(item, item.label)
-        elif item.kind == 'claim-server':
+        elif item.kind == claiming.SERVER:
             names[item.subject] = item.label
     others: dict[str, _Row] = {}
     for item in plan.items():
@@ -109,7 +110,7 @@ class _Row:
             if state in (*_GOOD, 'planned'):
                 word = _VOLUMES[item.kind]
                 self._volumes[word] = self._volumes.get(word, 0) + 1
-        if item.kind == 'claim-server' and state in (*_GOOD, 'planned'):
+        if item.kind == claiming.SERVER and state in (*_GOOD, 'planned'):
             return
         self._states.append((state, detail))
 

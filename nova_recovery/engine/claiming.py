@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Who works on what: the items of a plan that claim, and give back.
+
+Two operators never work on the same thing: what a run works on it claims in
+the cloud first (``cloud.claims``), and gives it back in the end. Here is
+what such items look like, for those who plan them and those who read them
+from a plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+import dataclasses
+from typing import Any
+
+from nova_recovery.engine.plan import Item, Plan, Step
+
+HOST, SERVER = 'claim-host', 'claim-server'
+#: What gives back -> what it gives back.
+RELEASES = {'release-host': HOST, 'release-server': SERVER}
+_BACK = {claim: release for release, claim in RELEASES.items()}
+KINDS = frozenset({*RELEASES, *_BACK})
+
+
+def host(
+    name: str,
+    cell: str,
+    service_id: int,
+    seen: dict[str, Any],
+    report_count: int | None = None,
+) -> Item:
+    """The claim on a host: on its nova-compute.
+
+    :param seen: columns of ``services`` as they are: disabled and
+        disabled_reason, and of a live host forced_down
+    :param report_count: of a host that is claimed because it is dead: where
+        its count stands still. It stays out of service when the claim is
+        given back. None: it may be alive; then it gets back what was seen.
+    """
+    data = {'cell': cell, 'host': name, 'service_id': service_id, 'seen': seen}
+    if report_count is not None:
+        data['report_count'] = report_count
+    return Item(f'{HOST}:{name}', HOST, f'host:{name}', name, data)
+
+
+def server(
+    uuid: str, label: str, cell: str, follows: tuple[str, ...] = ()
+) -> Item:
+    """The claim on a server."""
+    return Item(
+        f'{SERVER}:{uuid}',
+        SERVER,
+        f'server:{uuid}',
+        label,
+        {'uuid': uuid, 'cell': cell},
+        follows,
+    )
+
+
+def release(claim: Item, follows: tuple[str, ...] = ()) -> Item:
+    """What gives a claim back.
+
+    :param follows: subjects of which nothing may be left to be done
+    """
+    kind = _BACK[claim.kind]
+    data = {**claim.data}
+    if silent(claim):
+        # it isn't as it was any more, and shan't be
+        del data['seen'], data['report_count']
+    return dataclasses.replace(
+        claim,
+        id=claim.id.replace(claim.kind, kind, 1),
+        kind=kind,
+        data=data,
+        follows=follows,
+    )
+
+
+def around(
+    claims: Sequence[Item],
+    steps: Iterable[Step],
+    releases: Iterable[Item] = (),
+    titles: tuple[str, str] = ('claim', 'give the claims back'),
+) -> tuple[Step, ...]:
+    """Steps between claims and their release.
+
+    :param releases: None given: as soon as all steps of a subject are over
+    """
+    return (
+        Step('claim', titles[0], tuple(claims)),
+        *steps,
+        Step('release', titles[1], tuple(releases or map(release, claims))),
+    )
+
+
+def claims(plan: Plan) -> dict[str, Item]:
+    """What a plan claims: subject -> the item that claims it."""
+    return {item.subject: item for item in plan.items() if item.kind in _BACK}
+
+
+def silent(item: Item) -> bool:
+    """Whether a claim is on a host that has to stay silent."""
+    return 'report_count' in item.data
+
+
+def restores(item: Item) -> bool:
+    """Whether a host gets back what was seen, with its claim.
+
+    Of plans of before, too: those had the claims of dead hosts only.
+    """
+    return not silent(item) and 'seen' in item.data
