@@ -4,10 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Any
 from unittest import mock
-
-import sqlalchemy as sa
 
 from nova_recovery.changes.record import MoveRecord
 from nova_recovery.engine.plan import Item
@@ -15,7 +12,7 @@ from nova_recovery.exceptions import Conflict
 from tests.base import TestCase
 from tests.unit.at import at
 from tests.unit.changes import test_sql
-from tests.unit.changes.test_sql import Schema
+from tests.unit.tables import Memory
 
 BEFORE = {
     'host': 'np-rcc54',
@@ -30,26 +27,6 @@ ITEM = Item(
 )  # fmt: skip
 
 
-class Memory(Schema):
-    """Tables of a database, in memory; in a file for several threads."""
-
-    def __init__(self, file: str = '', **columns: str) -> None:
-        super().__init__(**columns)
-        self.engine = sa.create_engine(
-            f'sqlite:///{file}',
-            poolclass=sa.pool.NullPool if file else sa.pool.StaticPool,
-        )
-        next(iter(self._tables.values())).metadata.create_all(self.engine)
-        self.reader = self.engine.connect
-
-    def write(self, work: Any) -> Any:
-        with self.engine.begin() as connection:
-            return work(connection)
-
-    def add(self, table: str, **values: Any) -> None:
-        self.write(lambda c: c.execute(sa.insert(self[table]).values(values)))
-
-
 class Cell(Memory):
     """The two tables of a cell that a move writes to."""
 
@@ -60,16 +37,6 @@ class Cell(Memory):
             migrations='id updated_at deleted uuid instance_uuid status '
             'source_compute dest_compute migration_type',
         )
-
-    def set(self, **values: Any) -> None:
-        self.write(
-            lambda c: c.execute(sa.update(self['instances']).values(values))
-        )
-
-    def server(self) -> dict[str, Any]:
-        with self.reader() as connection:
-            found = connection.execute(sa.select(self['instances']))
-            return dict(found.mappings().one())
 
 
 class TestWayBack(TestCase):
@@ -86,15 +53,15 @@ class TestWayBack(TestCase):
         seen = self.move.observe(at(ITEM, cloud))
         self.at = at(ITEM, cloud, seen.image)
         self.move.apply(self.at)
-        self.assertEqual('np-rcc46', self.cell.server()['host'])
+        self.assertEqual('np-rcc46', self.cell.row('instances')['host'])
 
     def test_after_the_power_sync_of_the_target(self) -> None:
         # there is no guest: its power state is unknown
-        self.cell.set(power_state=0)
+        self.cell.set('instances', power_state=0)
         self.move.revert(self.at)
-        server = self.cell.server()
+        server = self.cell.row('instances')
         self.assertEqual(BEFORE, {name: server[name] for name in BEFORE})
 
     def test_not_after_somebody_started_it(self) -> None:
-        self.cell.set(power_state=1, vm_state='active')
+        self.cell.set('instances', power_state=1, vm_state='active')
         self.assertRaises(Conflict, self.move.revert, self.at)

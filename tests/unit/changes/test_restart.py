@@ -27,8 +27,8 @@ from nova_recovery.exceptions import (
 )
 from tests.base import TestCase
 from tests.unit.at import at
-from tests.unit.changes.test_record import Memory
 from tests.unit.engine import world
+from tests.unit.tables import Memory
 
 MARK = 100
 

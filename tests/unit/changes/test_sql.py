@@ -7,12 +7,12 @@ from __future__ import annotations
 from typing import Any
 
 import fixtures
-import sqlalchemy as sa
 
 from nova_recovery.changes import sql
 from nova_recovery.changes.record import MoveRecord
 from nova_recovery.engine.plan import Item
 from tests.base import TestCase
+from tests.unit.tables import Schema
 
 UUID = '3f57699a-e773-4650-a443-b4b37eed5a06'
 TOMBSTONE = '0d1fd0b8-3b5c-44a0-b1c6-57d2cb0a9f1e'
@@ -35,40 +35,6 @@ DATA: dict[str, Any] = {
     },
     'disarm': [{'id': 7, 'status': 'done'}, {'id': 9, 'status': 'accepted'}],
 }
-
-
-class Schema:
-    """A database of which only the tables are looked at."""
-
-    def __init__(self, **columns: str) -> None:
-        numbers = {'id', 'deleted', 'power_state', 'hidden', 'dest_compute_id'}
-        metadata = sa.MetaData()
-        self._tables = {
-            name: sa.Table(
-                name,
-                metadata,
-                *(
-                    sa.Column(
-                        column,
-                        sa.Integer()
-                        if column in numbers
-                        else sa.DateTime()
-                        if column.endswith('_at')
-                        else sa.String(255),
-                    )
-                    for column in words.split()
-                ),
-            )
-            for name, words in columns.items()
-        }
-        self.tables = self
-
-    def __getitem__(self, name: str) -> sa.Table:
-        return self._tables[name]
-
-    def has(self, table: str, column: str | None = None) -> bool:
-        found = self._tables.get(table)
-        return found is not None and (column is None or column in found.c)
 
 
 MODERN = Schema(

@@ -7,7 +7,7 @@ from __future__ import annotations
 from nova_recovery.cloud import claims
 from nova_recovery.engine import records
 from tests.base import TestCase
-from tests.unit.changes.test_record import Memory
+from tests.unit.tables import Memory
 
 
 class TestOwnerTag(TestCase):

@@ -11,7 +11,7 @@ from nova_recovery.cloud.db import held
 from nova_recovery.cloud.db.held import Volumes
 from nova_recovery.exceptions import ApiUnavailable, NotFound
 from tests.base import TestCase
-from tests.unit.changes.test_record import Memory
+from tests.unit.tables import Memory
 
 
 class TestHeld(TestCase):

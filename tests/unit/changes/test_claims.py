@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""A host or a server is claimed, and given back as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nova_recovery.changes import claims
+from nova_recovery.changes.claims import (
+    ClaimHost,
+    ClaimServer,
+    ReleaseHost,
+    ReleaseServer,
+)
+from nova_recovery.engine import claiming, records
+from nova_recovery.engine.change import State
+from nova_recovery.engine.plan import Plan
+from nova_recovery.exceptions import ClaimLost, Conflict
+from nova_recovery.procedures import guarding
+from tests.unit.at import MARKER, RUN
+from tests.unit.changes.case import ChangeTestCase, UUID
+
+OTHER = records.marker('99999999', 'bob', 'ctl2')
+STATUS = ('disabled', 'disabled_reason', 'forced_down')
+
+
+class HostTestCase(ChangeTestCase):
+    """The claim on np-rcc54, whose nova-compute is enabled.
+
+    :ivar claim: the item; subclasses say of what kind of host
+    """
+
+    SEEN: dict[str, Any] = {'disabled': 0, 'disabled_reason': None}
+    silent = True
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.cell.add(
+            'services', id=7, host='np-rcc54', binary='nova-compute',
+            topic='compute', report_count=4711, deleted=0, version=70,
+            forced_down=0, **self.SEEN,
+        )  # fmt: skip
+        seen = dict(self.SEEN)
+        if not self.silent:
+            seen['forced_down'] = 0
+        self.claim = claiming.host(
+            'np-rcc54', 'cell1', 7, seen, 4711 if self.silent else None
+        )
+        self.change, self.item = ClaimHost(), self.claim
+
+    def set(self, **values: Any) -> None:
+        self.cell.set('services', **values)
+
+    def status(self) -> tuple[Any, ...]:
+        return tuple(self.cell.row('services', *STATUS).values())
+
+    def plan(self) -> Plan:
+        return Plan('p', '', {}, claiming.around([self.claim], []))
+
+    def release(self) -> str:
+        """The claim is ours, and its release the change from now on."""
+        self.apply()
+        self.change = ReleaseHost()
+        self.item = claiming.release(self.claim)
+        return self.apply()
+
+
+class TestDeadHost(HostTestCase):
+    def test_claimed_and_taken_back(self) -> None:
+        self.apply()
+        self.assertEqual((1, MARKER, 0), self.status())
+        self.assert_seen(State.AFTER, again=True)
+        self.assertEqual('claim given back', self.revert())
+        self.assertEqual((0, None, 0), self.status())
+        self.assertEqual('already as it was', self.revert())
+
+    def test_one_that_reports_is_not_as_the_plan_saw_it(self) -> None:
+        self.begin()
+        self.set(report_count=4712)
+        self.assert_seen(State.NEITHER, 'report_count was 4711')
+        self.assert_refused(
+            Conflict, lambda: self.change.apply(self.begun), 'report_count'
+        )
+
+    def test_one_that_another_run_claimed(self) -> None:
+        self.begin()
+        self.set(disabled=1, disabled_reason=OTHER)
+        self.assert_seen(State.NEITHER, 'claimed by another run: ' + OTHER)
+        self.assert_refused(
+            ClaimLost, lambda: self.change.apply(self.begun), OTHER
+        )
+
+    def test_one_that_somebody_disabled_since(self) -> None:
+        self.set(disabled=1, disabled_reason='kernel update')
+        self.assert_seen(State.NEITHER, "is 'kernel update'")
+
+    def test_not_taken_back_from_somebody_else(self) -> None:
+        self.apply()
+        self.set(disabled_reason=OTHER)
+        self.assert_refused(Conflict, self.revert, 'disabled_reason')
+
+    def test_it_stays_out_of_service(self) -> None:
+        self.assertIn('stays disabled', self.release())
+        disabled, reason, _forced_down = self.status()
+        self.assertEqual(1, disabled)
+        self.assertIn(f'(run {RUN}); start its nova-compute', reason)
+        self.assert_seen(State.AFTER, again=True)
+        self.assertEqual('claimed again', self.revert())
+        self.assertEqual((1, MARKER, 0), self.status())
+        self.assertEqual('already claimed', self.revert())
+
+    def test_a_claim_that_is_gone_is_not_given_back(self) -> None:
+        self.apply()
+        self.set(disabled_reason=OTHER)
+        self.change = ReleaseHost()
+        self.item = claiming.release(self.claim)
+        self.assert_seen(State.NEITHER, 'the claim is gone')
+
+    def test_not_claimed_again_where_somebody_enabled_it(self) -> None:
+        self.release()
+        self.set(disabled=0, disabled_reason=None)
+        self.assert_refused(Conflict, self.revert, 'disabled_reason')
+
+    def test_an_undone_run_leaves_no_claim(self) -> None:
+        self.apply()
+        self.assertEqual(
+            ['np-rcc54 stays disabled; its claim is given back.'],
+            claims.give_back(self.plan(), self.cloud, RUN, MARKER),
+        )
+        self.assertIn(f'run {RUN}', self.status()[1])
+        self.assertEqual(
+            [], claims.give_back(self.plan(), self.cloud, RUN, MARKER)
+        )
+
+    def test_its_plan_says_what_it_comes_to(self) -> None:
+        self.assertEqual(
+            ['~ claim given back; stays disabled and forced down'],
+            ReleaseHost().describe(claiming.release(self.claim)),
+        )
+
+
+class TestLiveHost(HostTestCase):
+    """One that is worked on while it runs."""
+
+    silent = False
+
+    def guard(self) -> None:
+        guard = guarding.guard(self.plan(), self.cloud, MARKER, False)
+        assert guard is not None
+        work = self.claim.__class__('w', 'work', self.claim.subject, '')
+        guard(work)
+
+    def test_it_may_report_all_the_while(self) -> None:
+        self.begin()
+        self.set(report_count=4712)
+        self.change.apply(self.begun)
+        self.assertEqual((1, MARKER, 0), self.status())
+        self.set(report_count=4713)
+        self.guard()
+        self.assert_seen(State.AFTER, again=True)
+
+    def test_its_claim_is_looked_at_like_any_other(self) -> None:
+        self.apply()
+        self.set(disabled_reason=OTHER)
+        self.assert_refused(ClaimLost, self.guard, OTHER)
+
+    def test_it_is_enabled_again(self) -> None:
+        self.assertEqual('enabled, as it was', self.release())
+        self.assertEqual((0, None, 0), self.status())
+        self.assert_seen(State.AFTER, again=True)
+        self.assertEqual('claimed again', self.revert())
+        self.assertEqual((1, MARKER, 0), self.status())
+
+    def test_one_that_was_forced_down_since_the_plan_is_no_live_one(
+        self,
+    ) -> None:
+        self.set(forced_down=1)
+        self.assert_seen(State.NEITHER, 'forced_down was 0 and is 1')
+
+    def test_one_that_died_meanwhile_stays_forced_down(self) -> None:
+        """Whoever did that has seen it die: it isn't ours to take back."""
+        self.apply()
+        self.set(forced_down=1)
+        self.change = ReleaseHost()
+        self.item = claiming.release(self.claim)
+        self.assertIn('forced down by somebody since', self.apply())
+        self.assertEqual((0, None, 1), self.status())
+
+    def test_taken_back(self) -> None:
+        self.apply()
+        self.revert()
+        self.assertEqual((0, None, 0), self.status())
+
+    def test_an_undone_run_leaves_it_as_it_was(self) -> None:
+        self.apply()
+        self.assertEqual(
+            ['np-rcc54 is enabled, as it was; its claim is given back.'],
+            claims.give_back(self.plan(), self.cloud, RUN, MARKER),
+        )
+        self.assertEqual((0, None, 0), self.status())
+
+    def test_its_plan_says_what_it_comes_to(self) -> None:
+        self.assertEqual(
+            ['~ claim given back; enabled, as it was'],
+            ReleaseHost().describe(claiming.release(self.claim)),
+        )
+
+    def test_handed_over_like_any_other(self) -> None:
+        self.apply()
+        handed = claims.hand_over(self.plan(), self.cloud, MARKER, OTHER)
+        self.assertEqual(['np-rcc54'], handed)
+        self.assertEqual((1, OTHER, 0), self.status())
+        self.assertRaises(ClaimLost, self.guard)
+
+
+class TestLiveHostThatIsDisabled(TestLiveHost):
+    """Its own reason comes back too."""
+
+    SEEN = {'disabled': 1, 'disabled_reason': 'kernel update'}
+    AS_IT_WAS = (1, 'kernel update', 0)
+
+    def test_it_is_enabled_again(self) -> None:
+        told = 'disabled, as it was: kernel update'
+        self.assertEqual(told, self.release())
+        self.assertEqual(self.AS_IT_WAS, self.status())
+        self.assertEqual('claimed again', self.revert())
+
+    def test_one_that_died_meanwhile_stays_forced_down(self) -> None:
+        self.apply()
+        self.set(forced_down=1)
+        self.change = ReleaseHost()
+        self.item = claiming.release(self.claim)
+        self.assertIn('forced down by somebody since', self.apply())
+        self.assertEqual((1, 'kernel update', 1), self.status())
+
+    def test_taken_back(self) -> None:
+        self.apply()
+        self.revert()
+        self.assertEqual(self.AS_IT_WAS, self.status())
+
+    def test_an_undone_run_leaves_it_as_it_was(self) -> None:
+        self.apply()
+        (told,) = claims.give_back(self.plan(), self.cloud, RUN, MARKER)
+        self.assertIn('is disabled, as it was: kernel update', told)
+        self.assertEqual(self.AS_IT_WAS, self.status())
+
+    def test_its_plan_says_what_it_comes_to(self) -> None:
+        self.assertEqual(
+            ['~ claim given back; disabled, as it was: kernel update'],
+            ReleaseHost().describe(claiming.release(self.claim)),
+        )
+
+
+class TestServer(ChangeTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.change = ClaimServer()
+        self.item = claiming.server(UUID, 'web', 'cell1')
+
+    def tags(self) -> set[str]:
+        return {row['tag'] for row in self.cell.rows('tags')}
+
+    def claimed_by(self, marker: str) -> None:
+        self.cell.clear('tags')
+        self.cell.add('tags', resource_id=UUID, tag='nova-recovery-claim')
+        self.cell.add('tags', resource_id=UUID, tag=marker.replace(' ', '-'))
+
+    def test_claimed_and_taken_back(self) -> None:
+        self.cell.add('tags', resource_id=UUID, tag='of its owner')
+        self.apply()
+        ours = MARKER.replace(' ', '-')
+        self.assertEqual(
+            {'of its owner', 'nova-recovery-claim', ours}, self.tags()
+        )
+        self.assert_seen(State.AFTER, again=True)
+        self.change.apply(self.begun)
+        self.revert()
+        self.assertEqual({'of its owner'}, self.tags())
+        self.revert()
+
+    def test_one_that_another_run_claimed(self) -> None:
+        self.begin()
+        self.claimed_by(OTHER)
+        self.assert_seen(State.NEITHER, 'claimed by another run')
+        self.assert_refused(
+            ClaimLost, lambda: self.change.apply(self.begun), '99999999'
+        )
+
+    def test_another_runs_claim_is_not_taken_off(self) -> None:
+        self.apply()
+        self.claimed_by(OTHER)
+        before = self.everything()
+        self.revert()
+        self.assertEqual(before, self.everything())
+
+    def test_a_claim_whose_owner_is_not_told(self) -> None:
+        self.cell.add('tags', resource_id=UUID, tag='nova-recovery-claim')
+        self.assert_seen(State.NEITHER, 'nova-recovery-claim')
+
+    def test_given_back_and_taken_again(self) -> None:
+        self.apply()
+        self.change = ReleaseServer()
+        self.item = claiming.release(self.item)
+        self.apply()
+        self.assertEqual(set(), self.tags())
+        self.assert_seen(State.AFTER, 'not claimed by us', again=True)
+        self.assertEqual('claimed again', self.revert())
+        self.assertEqual('claimed again', self.revert())
+        self.assertEqual(2, len(self.tags()))
+
+    def test_not_taken_again_from_another_run(self) -> None:
+        self.apply()
+        self.change = ReleaseServer()
+        self.item = claiming.release(self.item)
+        self.apply()
+        self.claimed_by(OTHER)
+        self.assert_refused(ClaimLost, self.revert, '99999999')
+
+    def test_what_a_plan_looks_like(self) -> None:
+        claim = claiming.server(UUID, 'web', 'cell1', ('record:relations',))
+        (first, last) = claiming.around([claim], [])
+        self.assertEqual((claim,), first.items)
+        (back,) = last.items
+        self.assertEqual(f'release-server:{UUID}', back.id)
+        self.assertEqual(
+            ('release-server', claim.subject, claim.label, claim.data, ()),
+            (back.kind, back.subject, back.label, back.data, back.follows),
+        )
+        plan = Plan('p', '', {}, (first, last))
+        self.assertEqual({claim.subject: claim}, claiming.claims(plan))
+        self.claimed_by(OTHER)
+        claims.hand_over(plan, self.cloud, OTHER, MARKER)
+        claims.give_back(plan, self.cloud, RUN, MARKER)
+        self.assertEqual(set(), self.tags())
