@@ -363,7 +363,7 @@ def decide(
     names = {server.uuid: server.name for server in found.servers}
     number = len(chosen.items)
     limits = {'host': per_host}
-    claims = [
+    claimed = [
         claiming.server(item.data['uuid'], item.label, item.data['cell'])
         for item in chosen.items
     ]
@@ -373,11 +373,11 @@ def decide(
         'each exactly once',
         arguments={**dataclasses.asdict(request), 'per_host': per_host},
         steps=claiming.around(
-            claims,
+            claimed,
             [Step(STEP, TITLE, chosen.items, limits)],
             # kept while its guest is in doubt
             map(
-                claiming.release, claims, [(i.subject,) for i in chosen.items]
+                claiming.release, claimed, [(i.subject,) for i in chosen.items]
             ),
         )
         if number
