@@ -14,16 +14,19 @@ import contextlib
 import dataclasses
 import re
 import ssl
+import struct
 from typing import Any, TYPE_CHECKING
 import urllib.parse
 
 import amqp
 import amqp.exceptions
+from oslo_config import types
 import sqlalchemy as sa
 
 from nova_recovery.cloud import settings
 from nova_recovery.cloud.db import cells
 from nova_recovery.cloud.settings import BusSettings, NovaSettings
+from nova_recovery.conf import files as conf_files
 from nova_recovery.exceptions import Conflict, NotFound, RecoveryError
 
 if TYPE_CHECKING:
@@ -36,7 +39,35 @@ PATIENCE = 3
 #: What oslo.messaging calls RabbitMQ, now and up to Rocky.
 SCHEMES = frozenset({'rabbit', 'kombu'})
 
-_PORTS = {True: 5671, False: 5672}
+#: oslo.messaging's, with TLS too (``impl_rabbit.py: _parse_url``).
+_PORT = 5672
+
+#: The options of ``[oslo_messaging_rabbit]``, by their names of today and up
+#: to Pike, that a query of ``transport_url`` may have in their stead
+#: (``oslo_messaging/_drivers/common.py: ConfigOptsProxy``).
+_QUERY = {
+    'ssl': 'tls',
+    'rabbit_use_ssl': 'tls',
+    'ssl_ca_file': 'ca_file',
+    'kombu_ssl_ca_certs': 'ca_file',
+    'ssl_cert_file': 'cert_file',
+    'kombu_ssl_certfile': 'cert_file',
+    'ssl_key_file': 'key_file',
+    'kombu_ssl_keyfile': 'key_file',
+    'rabbit_login_method': 'login',
+}
+
+#: What a server that is something else, or speaks something else, leads to:
+#: py-amqp raises what its parser or the system does.
+_ERRORS = (
+    amqp.exceptions.AMQPError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    struct.error,
+)
 
 
 class BusUnavailable(RecoveryError):
@@ -83,7 +114,9 @@ class Bus:
         self.vhost = '/'
         self.problem = ''
         try:
-            self.servers, self.vhost = parse(setting.url or '', setting.tls)
+            self._setting = with_query(setting)
+            self.servers, self.vhost = parse(setting.url or '')
+            self.problem = _unreadable(self._setting)
         except ValueError as error:
             self.problem = str(error)
 
@@ -111,7 +144,7 @@ class Bus:
         def ask(server: Server) -> str:
             try:
                 self._connected(server).close()
-            except (amqp.exceptions.AMQPError, OSError) as error:
+            except _ERRORS as error:
                 return _words(error)
             return ''
 
@@ -163,7 +196,7 @@ class Bus:
         for server in self.servers:
             try:
                 connection = self._connected(server)
-            except (amqp.exceptions.AMQPError, OSError) as error:
+            except _ERRORS as error:
                 problems.append(f'{server.address}: {_words(error)}')
                 continue
             try:
@@ -174,7 +207,7 @@ class Bus:
                     f'{_words(error)}'
                 ) from None
             finally:
-                with contextlib.suppress(amqp.exceptions.AMQPError, OSError):
+                with contextlib.suppress(*_ERRORS):
                     connection.close()
             return
         raise BusUnavailable(
@@ -187,6 +220,7 @@ class Bus:
 
     def _connected(self, server: Server) -> Any:
         setting = self._setting
+        login = {'login_method': setting.login} if setting.login else {}
         secure: Any = False
         if setting.tls:
             secure = {
@@ -203,6 +237,7 @@ class Bus:
             userid=server.user,
             password=server.password,
             virtual_host=self.vhost,
+            **login,
             ssl=secure,
             connect_timeout=PATIENCE,
             read_timeout=PATIENCE,
@@ -213,11 +248,55 @@ class Bus:
         return connection
 
 
-def parse(url: str, tls: bool = False) -> tuple[tuple[Server, ...], str]:
+def with_query(setting: BusSettings) -> BusSettings:
+    """The settings with what the query of their URL says in their stead.
+
+    :raises ValueError: an option has a value that it can't have
+    """
+    try:
+        query = urllib.parse.urlsplit(setting.url or '').query
+    except ValueError:
+        # told by ``parse``
+        return setting
+    found: dict[str, Any] = {}
+    for name, values in urllib.parse.parse_qs(query).items():
+        field = _QUERY.get(name)
+        if field == 'tls':
+            found[field] = _boolean(name, values[-1])
+        elif field:
+            found[field] = values[-1]
+    return dataclasses.replace(setting, **found)
+
+
+def _unreadable(setting: BusSettings) -> str:
+    """Which of its TLS files can't be read here, and why; '' is none.
+
+    Those of a container are often only there.
+    """
+    if not setting.tls:
+        return ''
+    for field in ('ca_file', 'cert_file', 'key_file'):
+        path = getattr(setting, field)
+        why = conf_files.unreadable(path) if path else ''
+        if why:
+            return f'its ssl_{field} {why}'
+    return ''
+
+
+def _boolean(name: str, text: str) -> bool:
+    try:
+        return bool(types.Boolean()(text))
+    except ValueError:
+        raise ValueError(
+            f'{name} in its transport_url is neither true nor false'
+        ) from None
+
+
+def parse(url: str) -> tuple[tuple[Server, ...], str]:
     """The servers and the virtual host of a transport URL.
 
     oslo_messaging/transport.py: ``TransportURL.parse``:
-    ``rabbit://user:pass@host:port[,user:pass@host:port…]/virtual_host``
+    ``rabbit://user:pass@host:port[,user:pass@host:port…]/virtual_host?query``
 
     :raises ValueError: it is not one of RabbitMQ; without the URL, which
         may hold a password wherever it is broken
@@ -230,26 +309,42 @@ def parse(url: str, tls: bool = False) -> tuple[tuple[Server, ...], str]:
         raise ValueError('its transport_url can not be read') from None
     if parts.scheme not in SCHEMES:
         raise ValueError(
-            f'its transport_url is of {parts.scheme or "nothing known"}; '
-            'only RabbitMQ can be looked at'
+            f'its transport_url is of {_kind(parts.scheme)}; only RabbitMQ '
+            'can be looked at'
         )
-    servers = tuple(
-        _server(text, tls) for text in parts.netloc.split(',') if text
-    )
+    servers = tuple(_server(text) for text in parts.netloc.split(',') if text)
     if not servers:
         raise ValueError('its transport_url names no server')
+    option, at_sign, _ = parts.query.partition('@')
+    if '@' in parts.path + parts.fragment or (at_sign and '=' not in option):
+        # what follows is the rest of the password
+        raise ValueError(
+            'a password in its transport_url has a / ? or # in it: write '
+            '%2F %3F %23, as oslo.messaging wants it'
+        )
     return servers, urllib.parse.unquote(parts.path[1:]) or '/'
 
 
-def _server(text: str, tls: bool) -> Server:
+def _kind(scheme: str) -> str:
+    """A scheme, unless it may be anything, such as a user's name."""
+    known = ('amqp', 'kafka', 'zmq', 'qpid', 'fake', 'pulsar')
+    return scheme if scheme in known else 'nothing known'
+
+
+def _server(text: str) -> Server:
     credentials, _, place = text.rpartition('@')
     user, _, password = credentials.partition(':')
-    match = re.fullmatch(r'\[(.+)\](?::(\d+))?|([^:\[\]]+)(?::(\d+))?', place)
-    if match is None:
+    match = re.fullmatch(
+        r'\[([0-9A-Fa-f:.%]+)\](?::(\d+))?|([^:\[\]]+)(?::(\d+))?',
+        place,
+        re.ASCII,
+    )
+    port = int(match[2] or match[4] or _PORT) if match else 0
+    if match is None or not 0 < port < 2**16:
         raise ValueError('its transport_url can not be read')
     return Server(
         match[1] or match[3],
-        int(match[2] or match[4] or _PORTS[tls]),
+        port,
         urllib.parse.unquote(user) or 'guest',
         urllib.parse.unquote(password) or 'guest',
     )
@@ -339,6 +434,13 @@ def _words(error: BaseException) -> str:
         return 'access refused: user, password or virtual host are wrong'
     if isinstance(error, amqp.exceptions.NotFound | amqp.NotAllowed):
         return 'the virtual host is not there, or not for this user'
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return 'its certificate is not of the authority in ssl_ca_file (TLS)'
+    if isinstance(error, ssl.SSLError):
+        return (
+            'no TLS: the server has none at this port, or a file of '
+            'ssl_ca_file, ssl_cert_file, ssl_key_file is none'
+        )
     if isinstance(error, TimeoutError):
         return 'no answer in time'
     if isinstance(error, ConnectionRefusedError):

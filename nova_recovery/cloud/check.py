@@ -157,7 +157,7 @@ def _of_service(
 ) -> Iterator[Option]:
     yield Option(file, 'files', ', '.join(read.files) or 'none found', '')
     for field in dataclasses.fields(read):
-        if field.name in ('files', 'origins'):
+        if field.name in ('files', 'origins', 'parameters'):
             continue
         value = getattr(read, field.name)
         name = f'[DEFAULT] {field.name}'

@@ -14,6 +14,7 @@ from typing import Any
 from oslo_config import cfg
 from oslo_utils import netutils
 
+from nova_recovery.cloud.db import db_url
 from nova_recovery.conf import files as conf_files
 from nova_recovery.exceptions import ConfigError
 
@@ -21,7 +22,11 @@ from nova_recovery.exceptions import ConfigError
 KOLLA_NOVA = '/etc/kolla/nova-api/nova.conf'
 KOLLA_CINDER = '/etc/kolla/cinder-api/cinder.conf'
 
-_DATABASE = [cfg.StrOpt('connection', secret=True)]
+_DATABASE = [
+    cfg.StrOpt('connection', secret=True),
+    # appended to each URL (oslo_db/sqlalchemy/engines.py: create_engine)
+    cfg.StrOpt('connection_parameters', default='', secret=True),
+]
 
 _TRANSPORT = cfg.StrOpt('transport_url', secret=True)
 
@@ -31,6 +36,7 @@ _RABBIT = [
     cfg.StrOpt('ssl_ca_file', default=''),
     cfg.StrOpt('ssl_cert_file', default=''),
     cfg.StrOpt('ssl_key_file', default=''),
+    cfg.StrOpt('rabbit_login_method', default=''),
     cfg.BoolOpt('rabbit_use_ssl', default=False),
     cfg.StrOpt('kombu_ssl_ca_certs', default=''),
     cfg.StrOpt('kombu_ssl_certfile', default=''),
@@ -75,6 +81,7 @@ class BusSettings:
 
     :ivar url: ``transport_url``; None where there is none
     :ivar tls: whether RabbitMQ is spoken to by TLS, with these files
+    :ivar login: how one logs in: ``EXTERNAL`` is by a certificate
     """
 
     url: str | None = dataclasses.field(default=None, repr=False)
@@ -82,6 +89,7 @@ class BusSettings:
     ca_file: str = ''
     cert_file: str = ''
     key_file: str = ''
+    login: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +100,7 @@ class NovaSettings:
     :ivar database: ``[database]connection``: what the URLs of cells are
         rendered from, and the only database of a cloud without cells. It
         is not "the" database of the servers.
+    :ivar parameters: what nova appends to the URLs of all cells
     :ivar origins: where each option that is not a default comes from
     """
 
@@ -108,6 +117,7 @@ class NovaSettings:
     default_availability_zone: str = 'nova'
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
     bus: BusSettings = BusSettings()
+    parameters: str = dataclasses.field(default='', repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,15 +146,16 @@ def read_nova(
     options.register_opts(_NOVA)
     _register_connections(options)
     _register_bus(options)
-    options.register_opts(
-        [cfg.StrOpt('connection', secret=True)], group='api_database'
-    )
+    options.register_opts(_DATABASE, group='api_database')
     read = _parse(options, 'nova', files, dirs, use_env=True)
     values = _Values(options)
     return NovaSettings(
         files=read,
         database=values.connection(),
-        api_database=values.get('connection', 'api_database'),
+        api_database=values.with_parameters(
+            values.get('connection', 'api_database'), 'api_database'
+        ),
+        parameters=values.get('connection_parameters', 'database'),
         host=values.get('host'),
         my_ip=values.get('my_ip'),
         state_path=values.get('state_path'),
@@ -177,7 +188,7 @@ def read_cinder(files: Sequence[str] = ()) -> CinderSettings:
     values = _Values(options)
     return CinderSettings(
         files=read,
-        database=values.connection(),
+        database=values.with_parameters(values.connection(), 'database'),
         bus=values.bus(),
         origins=values.origins,
     )
@@ -205,6 +216,11 @@ class _Values:
                 return value
         return None
 
+    def with_parameters(self, url: str | None, group: str) -> str | None:
+        """Return a URL with what the group appends to it."""
+        parameters = self.get('connection_parameters', group)
+        return url and db_url.with_parameters(url, parameters)
+
     def bus(self) -> BusSettings:
         """Return how the message bus is reached."""
 
@@ -218,6 +234,7 @@ class _Values:
             ca_file=either('ssl_ca_file', 'kombu_ssl_ca_certs'),
             cert_file=either('ssl_cert_file', 'kombu_ssl_certfile'),
             key_file=either('ssl_key_file', 'kombu_ssl_keyfile'),
+            login=self.get('rabbit_login_method', 'oslo_messaging_rabbit'),
         )
 
 

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
+import urllib.parse
 
 from oslo_config import cfg
 
@@ -77,6 +79,28 @@ def origin(options: cfg.ConfigOpts, name: str, group: str) -> str:
     if found.location is cfg.Locations.command_line:
         return 'command line'
     return str(found.detail)
+
+
+def unreadable(path: str) -> str:
+    """Why a file that an option names can't be read here; '' if it can.
+
+    A service's own files may be in its container only.
+    """
+    try:
+        # a directory opens too, and a pipe does not wait for its writer
+        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+    except (OSError, ValueError) as error:
+        why = getattr(error, 'strerror', None) or 'that is no name of a file'
+        return (
+            f'{word(path)} can not be read on this machine: {why}. It may be '
+            'in a container: copy it here, or name another file'
+        )
+    return ''
+
+
+def word(path: str) -> str:
+    """The name of a file, one word and harmless for a terminal."""
+    return urllib.parse.quote(path[:200], safe='/+*._-')
 
 
 def _files(places: dict[str, Any]) -> str:

@@ -95,7 +95,7 @@ class Database:
             self._read_timeout,
         )
         if self._url is not None:
-            other._url = self._url.set(host=host, port=port)
+            other._url = db_url.at(self._url, host, port)
         other._problem = self._problem
         return other
 
@@ -120,10 +120,13 @@ class Database:
 
     @property
     def server(self) -> tuple[str, int] | None:
-        """The server of its URL, address and port; None: not readable."""
+        """The server of its URL, see :func:`db_url.server`.
+
+        None: the URL can't be used.
+        """
         if self._url is None:
             return None
-        return str(self._url.host), self._url.port or 3306
+        return db_url.server(self._url)
 
     @property
     def user(self) -> str | None:
@@ -247,8 +250,11 @@ class Database:
         except DatabaseUnavailable as error:
             self._down = (time.monotonic(), error.reason)
             raise
-        except _ERRORS as error:
-            reason = db_errors.describe(error)
+        except Exception as error:
+            # What a URL leads to is not ours: the ssl module, codecs and
+            # PyMySQL itself end with errors of all kinds, and one database
+            # must not hide the others.
+            reason = db_errors.unusable(error)
             if db_errors.is_lost(error):
                 self._down = (time.monotonic(), reason)
             raise DatabaseUnavailable(self.name, reason) from None
@@ -260,7 +266,7 @@ class Database:
             if self._lazy_engine is None:
                 if self._url is None:
                     raise DatabaseUnavailable(self.name, self._problem)
-                problem = db_url.resolve(self._url, self._connect_timeout)
+                problem = db_url.obstacle(self._url, self._connect_timeout)
                 if problem is not None:
                     raise DatabaseUnavailable(self.name, problem)
                 context = enginefacade.transaction_context()
@@ -284,6 +290,10 @@ class Database:
                 # errors would show what was written, connection_info too
                 engine.hide_parameters = True
                 self._be_impatient(engine)
+                if db_url.wants_tls(self._url):
+                    event.listen(engine, 'connect', db_server.check_tls)
+                    # with the one that oslo.db tried it by
+                    engine.dispose()
                 self._lazy_engine = engine
             return self._lazy_engine
 

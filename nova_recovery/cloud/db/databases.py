@@ -12,6 +12,7 @@ from typing import TypeVar
 from oslo_config import cfg
 
 from nova_recovery.cloud.db import cells as cells_module
+from nova_recovery.cloud.db import db_url
 from nova_recovery.cloud.db.cells import Cell
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.settings import CinderSettings, NovaSettings
@@ -170,6 +171,19 @@ def find_cells(
     :raises ConfigError: when the configuration does not lead to them
     :raises DatabaseUnavailable: when the API database does not answer
     """
+    return [
+        dataclasses.replace(
+            cell,
+            # nova/db/main/api.py: _get_db_conf, for every cell
+            url=db_url.with_parameters(cell.url, nova.parameters),
+        )
+        for cell in _cells(conf, nova, api)
+    ]
+
+
+def _cells(
+    conf: cfg.ConfigOpts, nova: NovaSettings, api: Database | None
+) -> list[Cell]:
     listed = cells_module.listed_cells(conf.cells.connection)
     if api is not None:
         mapped = cells_module.load_cells(api, nova.database)
@@ -186,7 +200,11 @@ def find_cells(
             f'[database] connection (nova-compute has none): give the '
             f'nova.conf of nova-api with --nova-config-file'
         )
-    database = opened(conf, cells_module.SINGLE, nova.database)
+    database = opened(
+        conf,
+        cells_module.SINGLE,
+        db_url.with_parameters(nova.database, nova.parameters),
+    )
     try:
         return [cells_module.single_cell(nova, database)]
     finally:

@@ -4,12 +4,17 @@
 
 from __future__ import annotations
 
+import ssl
+
 from oslo_db import exception as db_exception
+import pymysql
 from sqlalchemy import exc
 
 SYNTAX_ERROR = 1064
 NO_SUCH_TABLE = 1146
 NO_RIGHT = frozenset({1142, 1143})
+#: CR_SSL_CONNECTION_ERROR
+NO_TLS = 2026
 
 # ER_LOCK_DEADLOCK, ER_LOCK_WAIT_TIMEOUT and MariaDB's ER_CHECKREAD (with
 # innodb_snapshot_isolation): the transaction can be done again as a whole
@@ -25,7 +30,8 @@ _LOST = frozenset(
 # Access denied to the server, the database, a table or a column; no such
 # database: asking again is of no use, but nothing is known either.
 _DENIED = {
-    1045: 'the user or its password is wrong',
+    # MariaDB says the same of a user that has to come by TLS
+    1045: 'the user or its password is wrong, or it has to come by TLS',
     1698: 'the user may not log in',
     1044: 'the user may not use this database',
     1049: 'there is no such database on that server',
@@ -35,6 +41,10 @@ _DENIED = {
     1290: 'the server is read-only',
     1792: 'the transaction is read-only',
     1836: 'the server is read-only',
+    NO_TLS: 'its URL asks for TLS, and the server has none; take the ssl '
+    'options out of the URL if that is right',
+    3159: 'the server wants TLS, and its URL has none; add the ssl_ca of its '
+    'authority',
 }
 
 _WORDS = {
@@ -92,27 +102,62 @@ def describe(error: BaseException) -> str:
         return f'{_DENIED[number]} ({number})'
     if number in _WORDS:
         return _WORDS[number]
-    if is_lost(error):
+    cause = _cause(error)
+    text = str(cause)
+    if isinstance(cause, ssl.SSLError) or '[SSL' in text:
+        return _tls(text)
+    if is_lost(error) or isinstance(cause, OSError):
         # PyMySQL: "Can't connect to MySQL server on 'db1' ([Errno 111] …)"
-        text = _driver_text(error)
         if 'timed out' in text:
             return 'the server did not answer in time'
         if 'refused' in text:
             return 'the server refused the connection: it is down'
         if 'not known' in text or 'resolution' in text:
             return 'the name of the server could not be resolved'
+        if 'No such file' in text:
+            return 'the server has no socket there, or is down'
         return f'the server could not be reached ({number or "no number"})'
     if number is not None:
         return f'database error {number}'
-    return type(error).__name__
+    return type(cause).__name__
 
 
-def _driver_text(error: BaseException) -> str:
-    return str(
-        getattr(error, 'inner_exception', None)
-        or getattr(error, 'orig', None)
-        or error
-    )
+def unusable(error: BaseException) -> str:
+    """The same where no connection came about."""
+    if isinstance(error, pymysql.err.Error):
+        # as oslo.db would have it
+        error = db_exception.DBError(error)
+    if isinstance(error, exc.DBAPIError | db_exception.DBError | OSError):
+        return describe(error)
+    # such as a password that MySQL's charset can't write
+    return f'its URL can not be used ({type(error).__name__})'
+
+
+def _tls(text: str) -> str:
+    """What went wrong between two that wanted to speak TLS."""
+    if 'mismatch' in text:
+        return "the server's certificate is of another name (TLS)"
+    if 'verify failed' in text:
+        return (
+            "the server's certificate is not of the authority in ssl_ca (TLS)"
+        )
+    if 'WRONG_VERSION' in text or 'UNSUPPORTED_PROTOCOL' in text:
+        return 'the server speaks no TLS, or none that is known here'
+    if '_ssl.c' in text or 'PEM' in text:
+        return "no TLS: ssl_ca, ssl_cert or ssl_key isn't what it should be"
+    return 'TLS failed'
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The innermost error, which the driver or the system raised."""
+    seen = error
+    while isinstance(seen, exc.DBAPIError | db_exception.DBError):
+        inner = getattr(seen, 'inner_exception', None)
+        inner = inner or getattr(seen, 'orig', None)
+        if not isinstance(inner, BaseException) or inner is seen:
+            break
+        seen = inner
+    return seen
 
 
 def _is_database_error(error: BaseException) -> bool:

@@ -32,7 +32,7 @@ def show(
     :param timeout: seconds to connect, and for each answer
     :raises DatabaseUnavailable: it can't be asked
     """
-    problem = db_url.resolve(url, timeout)
+    problem = db_url.obstacle(url, timeout)
     if problem is not None:
         raise DatabaseUnavailable(name, problem)
     found: dict[str, str] = {}
@@ -51,21 +51,46 @@ def show(
 def _connected(
     name: str, url: sqlalchemy.engine.URL, timeout: float
 ) -> Iterator[Any]:
-    places, named = url.get_dialect()().create_connect_args(url)
     try:
-        with contextlib.closing(
-            pymysql.connect(
-                *places,
-                **{
-                    **named,
-                    'connect_timeout': timeout,
-                    'read_timeout': timeout,
-                    'write_timeout': timeout,
-                },
-            )
-        ) as connection:
+        connection = _connect(url, timeout)
+    except Exception as error:
+        # see Database._open
+        raise DatabaseUnavailable(name, db_errors.unusable(error)) from None
+    try:
+        with contextlib.closing(connection):
             yield connection
     except (pymysql.err.Error, OSError) as error:
         # as oslo.db would have it, for the words
         reason = db_errors.describe(db_exception.DBError(error))
         raise DatabaseUnavailable(name, reason) from None
+
+
+def _connect(url: sqlalchemy.engine.URL, timeout: float) -> Any:
+    places, named = url.get_dialect()().create_connect_args(url)
+    connection = pymysql.connect(
+        *places,
+        **{
+            **named,
+            'connect_timeout': timeout,
+            'read_timeout': timeout,
+            'write_timeout': timeout,
+        },
+    )
+    if db_url.wants_tls(url):
+        check_tls(connection)
+    return connection
+
+
+def check_tls(connection: Any, *unused: Any) -> None:
+    """Refuse a connection without the TLS that its URL asks for.
+
+    PyMySQL up to 1.1 goes on in clear where the server has none
+    (``connections.py: _request_authentication``).
+
+    :param connection: of PyMySQL
+    :raises pymysql.err.OperationalError: it has none
+    """
+    if not connection._secure:
+        raise pymysql.err.OperationalError(
+            db_errors.NO_TLS, 'the server has no TLS'
+        )

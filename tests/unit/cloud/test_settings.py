@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 
 import fixtures
 
+from nova_recovery import conf as nova_recovery_conf
 from nova_recovery.cloud import settings
+from nova_recovery.cloud.db import databases
+from nova_recovery.cloud.db.cells import Cell
 from nova_recovery.exceptions import ConfigError
 from tests.base import TestCase
 
@@ -151,6 +155,27 @@ class TestNova(SettingsTestCase):
             path = self.write('nova.conf', text)
             self.assertEqual(URL, settings.read_nova([path]).database)
 
+    def test_parameters_of_connections_are_appended(self) -> None:
+        path = self.write(
+            'nova.conf',
+            f'[database]\nconnection = {URL}\n'
+            'connection_parameters = charset=utf8\n'
+            f'[api_database]\nconnection = {URL}_api?a=1\n'
+            'connection_parameters = plugin=dbcounter\n',
+        )
+        read = settings.read_nova([path])
+        self.assertEqual(f'{URL}_api?a=1&plugin=dbcounter', read.api_database)
+        # templates of cells are filled in from the URL as it is written;
+        # what is appended comes behind them
+        self.assertEqual(URL, read.database)
+        cell = Cell('', 'cell1', 'mysql://c1/nova')
+        conf = nova_recovery_conf.load([])
+        conf.set_override('connection', [f'{cell.name}={cell.url}'], 'cells')
+        (found,) = databases.find_cells(
+            conf, dataclasses.replace(read, database=None), None
+        )
+        self.assertEqual('mysql://c1/nova?charset=utf8', found.url)
+
     def test_no_secret_in_its_repr(self) -> None:
         path = self.write(
             'nova.conf',
@@ -171,6 +196,16 @@ class TestCinder(SettingsTestCase):
         read = settings.read_cinder([path])
         self.assertEqual(URL, read.database)
         self.assertNotIn('secret', repr(read))
+
+    def test_parameters_of_the_connection_are_appended(self) -> None:
+        path = self.write(
+            'cinder.conf',
+            f'[database]\nconnection = {URL}\n'
+            'connection_parameters = ssl_ca=/ca\n',
+        )
+        self.assertEqual(
+            f'{URL}?ssl_ca=/ca', settings.read_cinder([path]).database
+        )
 
     def test_there_is_no_cinder(self) -> None:
         self.useFixture(

@@ -43,8 +43,9 @@ class TestUrl(TestCase):
         for path in ('', '/', '//'):
             self.assertEqual('/', bus.parse(f'rabbit://mq{path}')[1])
 
-    def test_tls_has_a_port_of_its_own(self) -> None:
-        self.assertEqual(5671, bus.parse('rabbit://mq/', True)[0][0].port)
+    def test_the_port_is_the_same_with_tls(self) -> None:
+        # oslo.messaging/_drivers/impl_rabbit.py: _parse_url
+        self.assertEqual(5672, bus.parse('rabbit://mq/?ssl=1')[0][0].port)
 
     def test_what_is_no_rabbit_is_said_without_its_password(self) -> None:
         for url in (
@@ -54,6 +55,13 @@ class TestUrl(TestCase):
             '',
             'rabbit:///',
             'rabbit://u:hunter2@mq:notaport/',
+            'rabbit://u:hunter2@mq:65536/',
+            'rabbit://u:hunter2@mq:0/',
+            'rabbit://u:hunter2@[mq/',
+            'hunter2://mq/',
+            'rabbit://u:12/hunter2@mq/',
+            'rabbit://u:12?hunter2@mq/',
+            'rabbit://u:12#hunter2@mq/',
         ):
             found = Bus('cell1', BusSettings(url))
             error = self.assertRaises(BusUnavailable, found.members)
