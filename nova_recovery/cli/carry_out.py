@@ -169,6 +169,7 @@ def settle(
         plan, gates=gates_module.apply(plan.gates, overrides(parsed))
     )
     stage = Stage(command, parsed)
+    stage.check(plan)
     stage.show(plan)
     if parsed.plan_file:
         return stage.save(plan, parsed.plan_file)
@@ -191,6 +192,7 @@ def settle_saved(
 
     stage = Stage(command, parsed)
     stage.check_kinds(plan)
+    stage.check(plan)
     check_through(plan, parsed.through)
     cloud = command.cloud(parsed)
     stage.say(f'Made {wording.ago(plan.created_at)}; checking its gates …')
@@ -217,7 +219,6 @@ def go_on(
     if not total:
         return stage.nothing(plan)
     with stage.journal(make=True) as journal:
-        stage.check_kinds(plan)
         stage.say_through(through)
         shown = time.monotonic()
         confirm(stage.asker(), parsed, total, plan.digest)

@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 
 Table = tuple[tuple[str, ...], Rows]
 
-#: What gives back -> what it gives back. Once taken, a claim or a lock must
-#: not stay on a server that was left out: nobody could work on it any more.
-GIVES_BACK = {**claiming.RELEASES, 'unlock-server': 'lock-server'}
-
 
 class ResumeRun(RecoveryLister):
     """Go on with a run that was interrupted, paused, killed or partly done.
@@ -110,7 +106,9 @@ class ResumeRun(RecoveryLister):
             servers = about(plan)
 
             def kept(item: ItemRecord) -> bool:
-                back = GIVES_BACK.get(item.kind), item.subject
+                # Once taken, a claim or a lock must not stay on a server
+                # that was left out: nobody could work on it any more.
+                back = claiming.GIVES_BACK.get(item.kind), item.subject
                 return back not in held
 
             left_out = list(journal.items(found.id, states=states.SKIPPABLE))

@@ -175,6 +175,10 @@ class Stage:
                 ' --reason WHY'
             )
 
+    def check(self, plan: Plan) -> None:
+        """:raises RecoveryError: a new plan that is wrong"""
+        plan.check(change.kinds(self.registry))
+
     def check_kinds(self, plan: Plan) -> None:
         """:raises RecoveryError: a plan of another version"""
         change.check_kinds(plan, self.registry)

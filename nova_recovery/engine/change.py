@@ -22,6 +22,7 @@ import enum
 import threading
 from typing import Any, Generic, Protocol, TypeVar
 
+from nova_recovery.engine import claiming
 from nova_recovery.engine.plan import Item, Plan
 from nova_recovery.exceptions import RecoveryError
 
@@ -195,6 +196,11 @@ class Change(Protocol[Cloud]):
 #: kind -> Change; filled by nova_recovery.changes.
 Registry = dict[str, Change[Any]]
 Guard = Callable[[Item], None]
+
+
+def kinds(registry: Registry) -> dict[str, str]:
+    """For ``Plan.check``: each kind, and the one that it gives back."""
+    return {kind: claiming.GIVES_BACK.get(kind, '') for kind in registry}
 
 
 def check_kinds(plan: Plan, registry: Registry) -> None:

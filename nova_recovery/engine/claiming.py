@@ -19,6 +19,8 @@ from nova_recovery.engine.plan import Item, Plan, Step
 HOST, SERVER = 'claim-host', 'claim-server'
 #: What gives back -> what it gives back.
 RELEASES = {'release-host': HOST, 'release-server': SERVER}
+#: A lock is one against the members of the project.
+GIVES_BACK = {**RELEASES, 'unlock-server': 'lock-server'}
 _BACK = {claim: release for release, claim in RELEASES.items()}
 KINDS = frozenset({*RELEASES, *_BACK})
 

@@ -9,12 +9,14 @@ saved, compared, approved by somebody else and applied later.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import dataclasses
 import functools
 import hashlib
 import json
 from typing import Any
+
+from nova_recovery.exceptions import RecoveryError
 
 #: Of plans, in files and in the journal. 1: what is left out has no label.
 FORMAT = 2
@@ -157,6 +159,23 @@ class Plan:
         for step in self.steps:
             yield from step.items
 
+    def check(self, kinds: Mapping[str, str]) -> None:
+        """Return if it can be carried out as it stands.
+
+        What would otherwise be noticed in the middle of a run, or never: an
+        item that waits for what comes later, a claim that nobody gives back.
+
+        :param kinds: those that there are, each with the kind that it gives
+            back, '' for none
+        :raises RecoveryError: the plan is wrong, and why
+        """
+        wrong = next(_faults(tuple(self.items()), kinds), '')
+        if wrong:
+            raise RecoveryError(
+                f'the plan is wrong: {wrong}. Nothing was changed; please '
+                'report this with the command that was typed'
+            )
+
     def remaining(self, finished: Iterable[str]) -> Plan:
         """The same plan without the items of those ids."""
         gone = set(finished)
@@ -219,6 +238,28 @@ class Plan:
         if self.format == 1:
             return {one.subject: one.why for one in self.left_out}
         return sorted([o.subject, o.label, o.why] for o in self.left_out)
+
+
+def _faults(items: Sequence[Item], kinds: Mapping[str, str]) -> Iterator[str]:
+    first: dict[str, int] = {}
+    last: dict[tuple[str, str], int] = {}
+    ids: set[str] = set()
+    for place, item in enumerate(items):
+        if item.id in ids:
+            yield f'two items have the id {item.id}'
+        ids.add(item.id)
+        if item.kind not in kinds:
+            yield f'there is no change called {item.kind}'
+        first.setdefault(item.subject, place)
+        last[item.kind, item.subject] = place
+    given_back = {taken: kind for kind, taken in kinds.items() if taken}
+    for place, item in enumerate(items):
+        for subject in item.follows:
+            if first.get(subject, -1) >= place:
+                yield f'{item.id} follows {subject}, which comes later'
+        back = given_back.get(item.kind)
+        if back and last.get((back, item.subject), -1) < place:
+            yield f'{item.id} has no {back} after it'
 
 
 def _canonical(value: Any) -> bytes:

@@ -7,7 +7,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from nova_recovery import changes
 from nova_recovery.changes.base import BaseChange
+from nova_recovery.engine import change
 from nova_recovery.engine.change import At, Observed, Registry, State
 from nova_recovery.engine.plan import Gate, Item, LeftOut, Plan, Step
 
@@ -114,6 +116,12 @@ class Move(Claim):
 
 
 REGISTRY: Registry = {one.kind: one for one in (Claim(), Move())}
+
+
+def checked(plan: Plan) -> Plan:
+    """The plan of a planner, which has to be one that can be carried out."""
+    plan.check(change.kinds(changes.registry()))
+    return plan
 
 
 def without(whole: Plan, **fields: Any) -> Plan:

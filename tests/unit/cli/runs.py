@@ -13,6 +13,7 @@ from unittest import mock
 
 import fixtures
 
+from nova_recovery import changes
 from nova_recovery.cli import carry_out
 from nova_recovery.cli.base import RecoveryLister
 from nova_recovery.cli.plan import ApplyPlan, ShowPlan
@@ -75,7 +76,7 @@ class RunsTestCase(TestCase):
         self.conf.write_text(f'[journal]\nconnection = {self.url}\n')
         self.plan = plans.make()
         self.gates: tuple[Gate, ...] = (plans.SILENT,)
-        self.registry = dict(plans.REGISTRY)
+        self.registry = {**changes.registry(), **plans.REGISTRY}
         for name, value in (
             ('tests.unit.cli.runs.RecoverHost.plan', lambda: self.plan),
             ('nova_recovery.changes.registry', lambda: self.registry),

@@ -57,7 +57,6 @@ class RecoverTestCase(RunsTestCase):
             self.useFixture(
                 fixtures.MonkeyPatch(f'nova_recovery.{name}', value)
             )
-        self.registry = {}
 
     def read(self, cloud: Any, request: Request, *others: Any) -> Situation:
         self.asked.append(request)

@@ -132,6 +132,17 @@ class CarryOutTest(RunTestCase):
             found.command,
         )
 
+    def test_a_wrong_plan_changes_nothing_and_has_no_run(self) -> None:
+        claim, moves = self.plan.steps
+        self.plan = plans.without(self.plan, steps=(moves, claim))
+        for words in (('--yes',), ('--dry-run',)):
+            ended = self.ended(exit_codes.ERROR, 'host', 'recover', *words)
+            self.assertIn(
+                'follows host:np-rcc54, which comes later', ended.stderr
+            )
+            self.assertIn('Nothing was changed', ended.stderr)
+        self.assertEqual([], self.journal().runs())
+
     def test_an_override_is_in_the_journal_with_its_reason(self) -> None:
         self.plan = plans.make(2, (plans.LOCAL_DISK,))
         self.ended(

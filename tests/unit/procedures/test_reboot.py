@@ -14,6 +14,7 @@ from nova_recovery.procedures import reboot
 from nova_recovery.procedures.reboot import Request, Situation
 from nova_recovery.procedures.whereabouts import Whereabouts
 from tests.base import TestCase
+from tests.unit import plans
 from tests.unit.procedures import rows
 
 UP = {'np-rcc54': 'up', 'np-rcc46': 'up'}
@@ -56,7 +57,7 @@ def situation(
 def decided(found: Situation) -> Any:
     """The plan to reboot them all."""
     uuids = tuple(server.uuid for server in found.servers)
-    return reboot.decide(Request(uuids, 30, 300, 2), found)
+    return plans.checked(reboot.decide(Request(uuids, 30, 300, 2), found))
 
 
 class PlanTest(TestCase):

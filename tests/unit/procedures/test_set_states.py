@@ -11,6 +11,7 @@ from nova_recovery.exceptions import UsageError
 from nova_recovery.procedures import set_states, show_servers
 from nova_recovery.procedures.set_states import Request, Situation
 from tests.base import TestCase
+from tests.unit import plans
 from tests.unit.procedures import rows
 
 
@@ -22,7 +23,8 @@ def decided(
 ) -> Any:
     """The plan to set the states of a server."""
     request = Request(uuid=rows.UUID, cell='cell1', **wanted)
-    return set_states.decide(request, Situation(found, runs, alive))
+    plan = set_states.decide(request, Situation(found, runs, alive))
+    return plans.checked(plan)
 
 
 def values(plan: Any) -> tuple[Any, Any, Any]:

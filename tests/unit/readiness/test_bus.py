@@ -24,6 +24,7 @@ from nova_recovery.readiness import bus as probe
 from nova_recovery.readiness import Row
 from nova_recovery.readiness.bus import Wanted
 from tests.base import TestCase
+from tests.unit import plans
 from tests.unit.at import at
 
 
@@ -161,7 +162,9 @@ def waiting(
 
 class TestPlan(TestCase):
     def test_one_change_for_each_queue_by_name(self) -> None:
-        plan = bus_purge.decide([waiting('h1'), waiting('h2')], None, 15)
+        plan = plans.checked(
+            bus_purge.decide([waiting('h1'), waiting('h2')], None, 15)
+        )
         self.assertEqual(
             ['compute.h1', 'compute.h2'],
             [item.data['queue'] for item in plan.items()],

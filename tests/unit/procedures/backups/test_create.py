@@ -15,6 +15,7 @@ from nova_recovery.procedures.backups import create
 from nova_recovery.procedures.backups.create import Found, Request
 from nova_recovery.procedures.backups.read import Outside, Scope, Service
 from tests.base import TestCase
+from tests.unit import plans
 
 NOW = datetime.datetime(2026, 5, 4, 12)
 UP = Service('volumes', 'nova', enabled=True, up=True)
@@ -60,7 +61,8 @@ class TestCreate(TestCase):
         found = Inventory(
             {one.id: one for one in self.volumes}, self.backups, NOW
         )
-        return create.decide(request, Found(found, self.outside))
+        made = create.decide(request, Found(found, self.outside))
+        return plans.checked(made)
 
     def names(self, **given: Any) -> list[str]:
         return [item.label for item in self.plan(**given).items()]

@@ -25,6 +25,7 @@ from nova_recovery.procedures.volumes import situation as volumes_module
 from nova_recovery.procedures.volumes.situation import Finding, Situation
 from nova_recovery.readiness import Row, Site
 from tests.base import TestCase
+from tests.unit import plans
 from tests.unit.procedures.disaster import test_scenarios
 
 RED = Row('volume', 'ctl@lvm', readiness.NO_GO, 'it is down')
@@ -37,7 +38,7 @@ NOW = 'nova_recovery.procedures.disaster.run.before.time.monotonic'
 def scenario(name: str) -> Plan:
     """The plan of a scenario."""
     request, found, _ = test_scenarios.load(test_scenarios.FOLDERS / name)
-    plan = decide.decide(request, found)
+    plan = plans.checked(decide.decide(request, found))
     # there is no such file
     return dataclasses.replace(
         plan, arguments={**plan.arguments, 'snapshot': None}

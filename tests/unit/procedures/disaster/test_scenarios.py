@@ -33,7 +33,7 @@ from nova_recovery.procedures.guests.reach import Address, Reach
 from nova_recovery.readiness import Row
 from nova_recovery.snapshot.mapfile import Line
 from tests.base import TestCase
-from tests.unit import golden
+from tests.unit import golden, plans
 from tests.unit.procedures.disaster import situations
 
 JSON = dict[str, Any]
@@ -130,7 +130,7 @@ class ScenarioTest(TestCase):
 
     def check(self, folder: pathlib.Path) -> None:
         request, found, words = load(folder)
-        plan = decide.decide(request, found)
+        plan = plans.checked(decide.decide(request, found))
         overrides = gates_module.parse_overrides(words)
         gates = gates_module.apply(plan.gates, overrides)
         plan = dataclasses.replace(plan, gates=gates)

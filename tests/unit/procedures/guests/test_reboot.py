@@ -11,6 +11,7 @@ from nova_recovery.procedures.guests import reboot
 from nova_recovery.procedures.guests.reach import Address, Reach
 from nova_recovery.procedures.guests.reboot import Request, Situation
 from tests.base import TestCase
+from tests.unit import plans
 from tests.unit.procedures import rows
 
 TIMES = {'connect': 1, 'answer': 2, 'reach': 3, 'settle': 4, 'patience': 5}
@@ -26,7 +27,7 @@ def decided(reach: Reach = REACH, **values: Any) -> Plan:
         ssh=True, servers=(server.uuid,), keys={'user': 'recovery_user'},
         times=TIMES,
     )  # fmt: skip
-    return reboot.decide(
+    plan = reboot.decide(
         request,
         Situation(
             servers=(server,),
@@ -36,6 +37,7 @@ def decided(reach: Reach = REACH, **values: Any) -> Plan:
         ),
         per_host=3,
     )
+    return plans.checked(plan)
 
 
 class TestPlan(TestCase):

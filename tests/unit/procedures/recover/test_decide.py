@@ -17,6 +17,7 @@ from nova_recovery.exceptions import RecoveryError, UsageError
 from nova_recovery.procedures.recover import gates, procedure
 from nova_recovery.procedures.recover.situation import Request, Situation
 from tests.base import TestCase
+from tests.unit import plans
 from tests.unit.procedures.recover import scenarios
 
 HOSTS: dict[str, Any] = {
@@ -41,7 +42,8 @@ def planned(
         },
     )
     found = scenarios.fenced(request, found)
-    return procedure.decide(request, found, '2026-03-01T14:11:30Z'), found
+    plan = procedure.decide(request, found, '2026-03-01T14:11:30Z')
+    return plans.checked(plan), found
 
 
 def items(plan: Plan, kind: str) -> list[Item]:

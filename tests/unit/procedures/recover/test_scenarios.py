@@ -21,7 +21,7 @@ from nova_recovery.engine.plan import Plan
 from nova_recovery.procedures.recover import procedure
 from nova_recovery.procedures.recover.situation import Request, Situation
 from tests.base import TestCase
-from tests.unit import golden
+from tests.unit import golden, plans
 from tests.unit.procedures.recover import scenarios
 
 
@@ -49,7 +49,7 @@ class ScenarioTest(TestCase):
     def check(self, folder: pathlib.Path) -> None:
         request, found = scenarios.load(folder)
         found = scenarios.fenced(request, found)
-        plan = procedure.decide(request, found)
+        plan = plans.checked(procedure.decide(request, found))
         golden.compare(self, folder / 'plan.txt', shown(plan))
         self.check_is_plain_data(plan, request)
         self.check_order_is_of_no_account(plan, request, found)

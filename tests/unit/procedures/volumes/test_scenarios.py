@@ -25,7 +25,7 @@ from nova_recovery.engine.plan import Plan
 from nova_recovery.procedures.volumes import attach, detach, policy, reset
 from nova_recovery.procedures.volumes.gates import Outside
 from tests.base import TestCase
-from tests.unit import golden
+from tests.unit import golden, plans
 from tests.unit.procedures.volumes import situations
 
 FOLDERS = pathlib.Path(__file__).parents[3] / 'scenarios' / 'volumes'
@@ -80,7 +80,7 @@ class ScenarioTest(TestCase):
 
     def check(self, folder: pathlib.Path) -> None:
         module, request, found, words = load(folder)
-        plan = module.decide(request, found)
+        plan = plans.checked(module.decide(request, found))
         overrides = gates_module.parse_overrides(words)
         gates = gates_module.apply(plan.gates, overrides)
         plan = dataclasses.replace(plan, gates=gates)
