@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Collection
 import time
 
+import sqlalchemy as sa
+
 from nova_recovery.changes import cell, history
 from nova_recovery.changes.base import At, OneWay
 from nova_recovery.engine.change import JSON, Observed, State
@@ -279,3 +281,114 @@ def anyway(at: At) -> str:
         'if it shall be sent nevertheless: run resume … --again '
         f'{at.item.label}=REASON'
     )
+
+
+class StartServer(SentOnce):
+    """Start a server that was moved; nova-compute defines it anew.
+
+    ``os-start`` is a compare-and-set itself: nova refuses it with 409
+    unless the server is stopped and without a task.
+    """
+
+    kind = 'start-server'
+    action = 'start'
+
+    def describe(self, item: Item) -> list[str]:
+        return ['> started, once']
+
+    def ready(self, at: At, row: JSON) -> Observed:
+        seen = rests(at, row, {'stopped', 'active'})
+        if seen.state is State.BEFORE and row['vm_state'] == 'active':
+            return Observed.after('runs already')
+        return seen
+
+    def send(self, at: At) -> str:
+        require_up(at)
+        return str(at.cloud.compute.start(at.data['uuid']))
+
+
+class RebootServer(SentOnce):
+    """Hard reboot, or start if it is stopped; exactly once."""
+
+    kind = 'reboot-server'
+    action = 'reboot'
+
+    #: States in which nova takes a hard reboot (nova/compute/api.py).
+    STATES = frozenset({'active', 'paused', 'suspended', 'error'})
+
+    def describe(self, item: Item) -> list[str]:
+        return ['> hard reboot, once']
+
+    def ready(self, at: At, row: JSON) -> Observed:
+        return rests(at, row, self.STATES)
+
+    def send(self, at: At) -> str:
+        require_up(at)
+        return str(at.cloud.compute.reboot_hard(at.data['uuid']))
+
+
+class EvacuateServer(SentOnce):
+    """One evacuation.
+
+    Data: as SentOnce, and source, target. Its migration tells how it goes;
+    the server's own state tells when the guest is back.
+    """
+
+    kind = 'evacuate-server'
+    action = 'evacuate'
+
+    #: What nova evacuates (``evacuate`` in nova/compute/api.py).
+    STATES = frozenset({'active', 'stopped', 'error'})
+
+    def describe(self, item: Item) -> list[str]:
+        return [f'> evacuated by nova to {item.data["target"]}, once']
+
+    def ready(self, at: At, row: JSON) -> Observed:
+        if row['host'] != at.data['source']:
+            return Observed.neither(f'the server is on {row["host"]}')
+        if row['vm_state'] not in self.STATES:
+            return Observed.neither(f'the server is {row["vm_state"]}')
+        if row['task_state'] != at.data['task_state']:
+            return Observed.neither(f'the server is {row["task_state"]}')
+        return Observed.before()
+
+    def send(self, at: At) -> str:
+        return str(
+            at.cloud.compute.evacuate(at.data['uuid'], at.data['target'])
+        )
+
+    def standing(self, at: At, action: JSON) -> Observed:
+        database = cell.database(at)
+        migrations = database.tables['migrations']
+        with database.reader() as connection:
+            row = cell.instance(connection, database, at.data['uuid'])
+            migration = (
+                connection.execute(
+                    sa.select(migrations)
+                    .where(
+                        migrations.c.instance_uuid == at.data['uuid'],
+                        migrations.c.migration_type == 'evacuation',
+                        migrations.c.id > at.image['newest_migration'],
+                    )
+                    .order_by(migrations.c.id.desc())
+                )
+                .mappings()
+                .first()
+            )
+        status = migration['status'] if migration else 'accepted'
+        if status in ('error', 'failed', 'cancelled'):
+            reason = history.fault(at)
+            return Observed.neither(
+                f'evacuation {status}: {reason or "see the log of nova"}; '
+                f'{again(at)}'
+            )
+        if row['host'] == at.data['source']:
+            if row['vm_state'] == 'error' and row['task_state'] is None:
+                # The scheduler or the API gave up before there was a
+                # migration that could tell.
+                reason = history.fault(at)
+                return Observed.neither(f'evacuation failed: {reason}')
+            return Observed.underway(status)
+        if status in ('done', 'completed') and row['task_state'] is None:
+            return Observed.after(f'{row["vm_state"]} on {row["host"]}')
+        return Observed.underway(row['task_state'] or status)

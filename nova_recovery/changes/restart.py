@@ -14,8 +14,7 @@ import time
 
 from nova_recovery.changes import cell, history, once
 from nova_recovery.changes.base import At
-from nova_recovery.changes.once import SentOnce
-from nova_recovery.changes.reboot import RebootServer
+from nova_recovery.changes.once import RebootServer, SentOnce
 from nova_recovery.cloud.db import held
 from nova_recovery.cloud.db.held import Volumes
 from nova_recovery.engine.change import JSON, Observed, State

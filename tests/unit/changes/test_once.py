@@ -9,8 +9,7 @@ from typing import Any
 from unittest import mock
 
 from nova_recovery.changes import history, once
-from nova_recovery.changes.once import SentOnce
-from nova_recovery.changes.reboot import RebootServer, StartServer
+from nova_recovery.changes.once import RebootServer, SentOnce, StartServer
 from nova_recovery.engine.change import Observed, State
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import OutcomeUnknown
