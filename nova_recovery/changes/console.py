@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the serial console tells of a guest's last boot.
+"""What the serial console tells of a guest's last boot, and watching it.
 
 Texts of firmware, boot loaders, initramfs-tools, dracut, systemd, fsck and
-Windows, as they write them. Pure: the log is text.
+Windows, as they write them. Judging is pure: the log is text.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from typing import NamedTuple
 
 from oslo_utils import strutils
 
+from nova_recovery.changes.base import At, Look
 from nova_recovery.engine import printable
+from nova_recovery.engine.plan import Item
+from nova_recovery.exceptions import ChangeFailed
 
 BOOTED = 'booted'
 DISK = 'waiting for a disk'
@@ -195,3 +199,88 @@ def _class_of(line: str) -> str | None:
 def _shown(line: str) -> str:
     clean = strutils.mask_password(printable.clean(line.strip()))
     return clean if len(clean) <= _LONGEST else clean[:_LONGEST] + '…'
+
+
+#: Seconds between two looks: at first, and at most.
+FIRST, SLOWEST = 1.0, 10.0
+#: Lines of the log that are asked for: of a whole boot with its services.
+LINES = 1000
+#: Seconds after which an empty log stays empty: most systems don't write to
+#: a serial console at all.
+EMPTY = 30.0
+#: These won't come up by themselves, if it stays with that for so long: the
+#: firmware may try another disk, and a kernel that panicked starts anew.
+STAYS = 5.0
+_OVER = frozenset({PANIC, NO_DEVICE, EMERGENCY})
+_WHAT_TO_DO = {
+    DISK: 'see that its volumes are attached and that its host '
+    'reaches their storage',
+    EMERGENCY: 'log in on its console (openstack console url show {uuid})',
+    FSCK: 'leave it alone while it checks; where it asks for an '
+    'answer, give it on its console (openstack console url show {uuid})',
+    NO_DEVICE: 'see that its boot volume is attached and has what it should',
+    PANIC: 'see that its disks are there; its console has the rest '
+    '(openstack console log show {uuid})',
+}
+
+
+class WatchBoot(Look):
+    """Wait until the guest has booted, or tell why it doesn't.
+
+    It is never restarted for that.
+
+    Data: uuid, host, seconds (how long it may take), and quiet, where others
+    wait for it (after so many seconds without new text it is silent, unless
+    the text tells of trouble). The subject is ``boot:UUID``, so that what is
+    done to the server goes on without it.
+    """
+
+    kind = 'watch-boot'
+
+    def describe(self, item: Item) -> list[str]:
+        line = f'? comes up within {item.data["seconds"]} s, by its console'
+        if 'quiet' in item.data:
+            line += f', unless that rests for {item.data["quiet"]} s'
+        return [line]
+
+    def apply(self, at: At) -> str:
+        seen = self._watch(at)
+        at.note(console=seen.what)
+        if seen.what == BOOTED:
+            return seen.what
+        if seen.what == SILENT:
+            last = f': {seen.line}' if seen.line else ''
+            return f'{seen.what}{last}'
+        todo = _WHAT_TO_DO[seen.what].format(uuid=at.data['uuid'])
+        raise ChangeFailed(f'{seen.what}: {seen.line}; {todo}')
+
+    def _watch(self, at: At) -> Seen:
+        began, pause = time.monotonic(), FIRST
+        seconds = float(at.data['seconds'])
+        quiet = float(at.data.get('quiet', seconds))
+        before: Seen | None = None
+        since = written = began
+        last = ''
+        while True:
+            text = at.cloud.compute.console(at.data['uuid'], LINES)
+            if text is None:
+                return Seen(SILENT, 'nova keeps no log of it')
+            seen = classify(text)
+            now = time.monotonic()
+            if seen != before:
+                before, since = seen, now
+            stays = seen.what in _OVER and now - since >= STAYS
+            if seen.what == BOOTED or stays:
+                return seen
+            if text != last:
+                last, written = text, now
+            left = began + seconds - now
+            if seen.what == SILENT:
+                left = min(left, written + quiet - now)
+            if not text.strip():
+                left = min(left, began + EMPTY - now)
+            if left <= 0:
+                return seen
+            at.progress(f'{seen.what}: {seen.line}')
+            at.wait(min(pause, left))
+            pause = min(2 * pause, SLOWEST)

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Move a server to another host in the cell's database, in one transaction.
+"""The row of a server, written in the cell's database.
 
-What nova's own evacuation leaves in the rows (``ResourceTracker.
-finish_evacuation`` and the ``migrations`` row that it began with), written
-by hand for a server that nova refuses to evacuate.
+Moved to another host in one transaction: what nova's own evacuation leaves
+in the rows (``ResourceTracker.finish_evacuation`` and the ``migrations`` row
+that it began with), written by hand for a server that nova refuses to
+evacuate; also as SQL text, for clouds where it is run by hand. And its
+states, where no API can set them.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import uuid as uuid_module
 
 from oslo_utils import timeutils
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 
 from nova_recovery.changes import cell
 from nova_recovery.changes.base import At, BaseChange
@@ -248,3 +251,95 @@ def tombstone_row(database: Database, data: JSON, uuid: str, now: Any) -> JSON:
         for name, value in row.items()
         if database.tables.has('migrations', name)
     }
+
+
+def statements(database: Database, data: dict[str, Any]) -> list[str]:
+    """What MoveRecord does, as far as this schema has it.
+
+    :param data: of a ``move-record`` item
+    :returns: statements to be run in one transaction, in this order
+    """
+    tables = database.tables
+    instances = tables['instances']
+    values = {k: v for k, v in data['values'].items() if k in instances.c}
+    update = sa.update(instances).values(values)
+    where = {'uuid': data['uuid'], **data['seen']}
+    for name, value in where.items():
+        if name in instances.c:
+            update = update.where(instances.c[name] == value)
+    found = [_text(update.where(instances.c.deleted == 0))]
+    if tables.has('migrations', 'migration_type'):
+        migrations = tables['migrations']
+        ids = [row['id'] for row in data.get('disarm', ())]
+        if ids:
+            found.append(
+                _text(
+                    sa.update(migrations)
+                    .where(migrations.c.id.in_(ids))
+                    .values(status='completed')
+                )
+            )
+        row = tombstone_row(database, data, str(uuid_module.uuid4()), None)
+        for name in ('created_at', 'updated_at'):
+            row[name] = sa.func.utc_timestamp()
+        found.append(_text(sa.insert(migrations).values(row)))
+    return ['BEGIN;', *found, 'COMMIT;']
+
+
+def _text(statement: sa.sql.ClauseElement) -> str:
+    compiled = statement.compile(
+        # The default is for a driver that wants each % doubled.
+        dialect=mysql.dialect(paramstyle='named'),
+        compile_kwargs={'literal_binds': True},
+    )
+    return str(compiled).replace('\n', ' ') + ';'
+
+
+class SetStates(BaseChange):
+    """Data: cell, uuid, seen and values (vm_state, power_state, task_state).
+
+    Which combinations are legal is the procedure's to decide.
+    """
+
+    kind = 'set-states'
+
+    def describe(self, item: Item) -> list[str]:
+        seen, values = item.data['seen'], item.data['values']
+        return [
+            f'~ {name}  {cell.text(seen[name])} -> {cell.text(value)}'
+            for name, value in values.items()
+            if seen[name] != value
+        ]
+
+    def observe(self, at: At) -> Observed:
+        row = cell.server_row(at)
+        if not cell.differences(at.data['values'], row):
+            return Observed.after('already so')
+        changed = cell.differences(at.data['seen'], row)
+        if changed:
+            return Observed.neither(cell.tell(changed))
+        image = {name: row[name] for name in at.data['values']}
+        return Observed.before(image)
+
+    def apply(self, at: At) -> str:
+        self._write(at, at.data['seen'], at.data['values'])
+        return 'set'
+
+    def revert(self, at: At) -> str:
+        row = cell.server_row(at)
+        if not cell.differences(at.image, row):
+            return 'already as it was'
+        self._write(at, at.data['values'], at.image)
+        return 'set back'
+
+    def _write(self, at: At, seen: JSON, values: JSON) -> None:
+        database = cell.database(at)
+        database.write(
+            lambda connection: cas.update_one(
+                connection,
+                database.tables['instances'],
+                {'uuid': at.data['uuid'], 'deleted': 0},
+                seen,
+                values,
+            )
+        )

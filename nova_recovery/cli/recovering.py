@@ -244,7 +244,7 @@ def _request(
 
 
 def _sql(where: Any, plan: Any, cloud: Cloud) -> Table:
-    from nova_recovery.changes import sql
+    from nova_recovery.changes import record
 
     where.show(plan)
     where.say('\nOnly the SQL. Nothing was changed.')
@@ -252,7 +252,7 @@ def _sql(where: Any, plan: Any, cloud: Cloud) -> Table:
         (item.label, statement)
         for item in plan.items()
         if item.kind == 'move-record'
-        for statement in sql.statements(
+        for statement in record.statements(
             cloud.databases.cell(item.data['cell']), item.data
         )
     ]

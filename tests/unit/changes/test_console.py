@@ -9,7 +9,7 @@ from typing import Any
 from unittest import mock
 
 from nova_recovery.changes import console
-from nova_recovery.changes.watch_boot import WatchBoot
+from nova_recovery.changes.console import WatchBoot
 from nova_recovery.engine.change import Interrupted, State
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import ChangeFailed

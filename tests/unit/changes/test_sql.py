@@ -8,7 +8,7 @@ from typing import Any
 
 import fixtures
 
-from nova_recovery.changes import sql
+from nova_recovery.changes import record
 from nova_recovery.changes.record import MoveRecord
 from nova_recovery.engine.plan import Item
 from tests.base import TestCase
@@ -57,7 +57,7 @@ class SqlTest(TestCase):
         self.useFixture(fixtures.MonkeyPatch('uuid.uuid4', lambda: TOMBSTONE))
 
     def statements(self, schema: Schema, **data: Any) -> list[str]:
-        return sql.statements(schema, {**DATA, **data})  # type: ignore
+        return record.statements(schema, {**DATA, **data})  # type: ignore
 
     def test_a_modern_schema_gets_the_row_and_the_tombstones(self) -> None:
         self.assertEqual(
@@ -93,7 +93,7 @@ class SqlTest(TestCase):
     def test_without_old_tombstones_none_is_disarmed(self) -> None:
         for found in ({'disarm': []}, {}):
             data = {k: v for k, v in DATA.items() if k != 'disarm'}
-            shown = sql.statements(MODERN, {**data, **found})  # type: ignore
+            shown = record.statements(MODERN, {**data, **found})  # type: ignore
             self.assertEqual(4, len(shown))
 
     def test_a_value_is_printed_as_mysql_reads_it(self) -> None:

@@ -187,7 +187,7 @@ class RecoverHostTest(RecoverTestCase):
     def test_only_the_sql(self) -> None:
         self.useFixture(
             fixtures.MonkeyPatch(
-                'nova_recovery.changes.sql.statements',
+                'nova_recovery.changes.record.statements',
                 lambda database, data: ['BEGIN;', data['uuid']],
             )
         )
