@@ -1,34 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Attach a volume through nova, once.
+"""A volume is attached through nova, or an attachment of it dropped.
 
-nova makes its mapping first, by a call that the host answers, then cinder's
-attachment, and only then records the action (``attach_volume`` in
-nova/conductor/manager.py): so it is the mapping that tells whether a
-request arrived. To a dead host it is never sent: the call would wait in the
-message bus, and its replay leaves a mapping that no API repairs.
+To attach is sent once. nova makes its mapping first, by a call that the host
+answers, then cinder's attachment, and only then records the action
+(``attach_volume`` in nova/conductor/manager.py): so it is the mapping that
+tells whether a request arrived. To a dead host it is never sent: the call
+would wait in the message bus, and its replay leaves a mapping that no API
+repairs.
 """
 
 from __future__ import annotations
 
 import time
 
-from nova_recovery.changes import history, once
+from nova_recovery.changes import cell, history, once
 from nova_recovery.changes import volume_rows as rows
 from nova_recovery.changes.base import At, BaseChange
 from nova_recovery.engine.change import JSON, Observed, State
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import (
     ChangeFailed,
+    NotFound,
     NotRevertible,
     OutcomeUnknown,
+    RecoveryError,
 )
 
 
 class AttachVolume(BaseChange):
-    """Data: cell, uuid, volume, device, tag, settle, patience.
+    """One volume for one server.
 
-    And delete_on_termination, where the volume is to go with its server.
+    Data: cell, uuid, volume, device, tag, settle, patience; and
+    delete_on_termination, where the volume is to go with its server.
     """
 
     kind = 'attach-volume'
@@ -155,3 +159,90 @@ def _mapped(at: At) -> Observed | None:
     ):
         return Observed.after(f'attached as {row["device_name"]}')
     return Observed.underway(f'the volume is {found.status}')
+
+
+class DropAttachment(BaseChange):
+    """One attachment of a volume.
+
+    Data: volume, attachment, seen (its status), uuid and cell of its server
+    (cell None: it is gone).
+
+    cinder tells the storage and sets the volume's status to what the other
+    attachments make of it. It lets an administrator do so because nova
+    names no such attachment (CVE-2023-2088).
+    """
+
+    kind = 'drop-attachment'
+
+    def describe(self, item: Item) -> list[str]:
+        return [f'- attachment {item.data["attachment"]}  by cinder']
+
+    def observe(self, at: At) -> Observed:
+        wanted = at.data['attachment']
+        for one in rows.volume(at).attachments:
+            if one.id == wanted:
+                if not at.begun and one.status != at.data['seen']:
+                    return Observed.neither(f'it is {one.status} now')
+                taken = None
+                if one.status != 'reserved':
+                    taken = used(at, one.host)
+                return taken or Observed.before()
+        return Observed.after('gone')
+
+    def apply(self, at: At) -> str:
+        at.cloud.volume.delete_attachment(at.data['attachment'])
+        return 'deleted'
+
+    def revert(self, at: At) -> str:
+        held = rows.volume(at).attachments
+        if any(one.id == at.data['attachment'] for one in held):
+            return 'it was not carried out'
+        raise NotRevertible(self.no_way_back(at.item))
+
+    def no_way_back(self, item: Item) -> str:
+        return (
+            f'attachment {item.data["attachment"]} is deleted; if the server '
+            'should have the volume: openstack recovery volume attach '
+            f'{item.data["uuid"]} {item.data["volume"]}'
+        )
+
+
+#: Statuses of attachments that a guest may be using.
+IN_USE = frozenset({'attached', 'detaching'})
+
+
+def used(at: At, host: str | None = None) -> Observed | None:
+    """Why nothing may be taken from the item's server; None: it may.
+
+    The gate of the plan asked that, perhaps days ago: its owner may have
+    started the server since, which keeps nova's mapping as it was.
+
+    A host whose nova-compute isn't up is not asked, it would wait for an
+    answer: what the gate made of it stands.
+
+    :param host: the one that the attachment is of, if it says
+    """
+    if at.data.get('cell') is None:
+        # it was gone when this was planned
+        return None
+    try:
+        own = cell.server_row(at)['host']
+    except NotFound:
+        return None
+    if not own or host not in (None, own):
+        return None
+    compute = at.cloud.compute
+    try:
+        if once.compute_state(at, own) != 'up':
+            return None
+        runs = compute.runs(at.data['uuid'])
+    except RecoveryError as error:
+        return Observed.unknown(
+            f'whether the guest runs on {own} is not known: {error}'
+        )
+    if not runs:
+        return None
+    return Observed.neither(
+        f'the guest runs on {own} by now and may use the volume: stop it '
+        f'first: openstack server stop {at.data["uuid"]}'
+    )

@@ -8,10 +8,12 @@ import dataclasses
 from typing import Any
 from unittest import mock
 
-from nova_recovery.changes import port, reconnect
-from nova_recovery.changes.reconnect import ReconnectVolume
-from nova_recovery.changes.volume_detach import DropAttachment
-from nova_recovery.changes.volume_recreate import RecreateAttachment
+from nova_recovery.changes import port, volume_exchange
+from nova_recovery.changes.volume_attach import DropAttachment
+from nova_recovery.changes.volume_exchange import (
+    ReconnectVolume,
+    RecreateAttachment,
+)
 from nova_recovery.cloud.api.network import Port
 from nova_recovery.engine.change import Observed, State
 from nova_recovery.engine.plan import Item
@@ -153,7 +155,9 @@ class TestVolumes(VolumesTest):
             device='/dev/vdb', mode='rw', source='np-rcc54',
             source_connector={'host': 'np-rcc54'},
         )  # fmt: skip
-        patch = mock.patch.object(reconnect, '_connected', return_value=False)
+        patch = mock.patch.object(
+            volume_exchange, '_connected', return_value=False
+        )
         patch.start()
         self.addCleanup(patch.stop)
         server['vm_state'] = 'active'
