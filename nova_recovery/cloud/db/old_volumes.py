@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import dataclasses
 
 from sqlalchemy.dialects import mysql
@@ -157,6 +158,46 @@ def database(databases: Databases, layout: Layout, cell: str) -> Database:
     if layout.name == 'L0' or databases.cinder is None:
         return databases.cell(cell)
     return databases.cinder
+
+
+def stale(
+    cinder: Database, layout: Layout, volumes: Sequence[str]
+) -> set[str]:
+    """Those of the volumes that cinder still has as stale."""
+    selection = Selection('volumes', 'id', (), layout.stale)
+    among = bulk.among('id', volumes)
+    with cinder.connect() as connection:
+        if bulk.count(connection, selection, among) == len(volumes):
+            return set(volumes)
+        return set(bulk.rows(connection, selection, among))
+
+
+def holders(
+    cinder: Database, layout: Layout, volumes: Sequence[str]
+) -> dict[str, set[str]]:
+    """The servers that cinder has each volume for, of those it has stale.
+
+    ``~`` stands for one that it has for nobody in particular.
+    """
+    if layout.server is not None:
+        selection = Selection('volumes', 'id', (layout.server,), layout.stale)
+        with cinder.connect() as connection:
+            return {
+                bulk.key(r): {bulk.field(r, 1)}
+                for r in bulk.rows(
+                    connection, selection, bulk.among('id', volumes)
+                )
+            }
+    found = {one: {bulk.NULL} for one in stale(cinder, layout, volumes)}
+    with cinder.connect() as connection:
+        for row in bulk.rows(
+            connection, ATTACHMENTS, bulk.among('volume_id', volumes)
+        ):
+            volume = bulk.field(row, 1)
+            if volume in found:
+                found[volume] -= {bulk.NULL}
+                found[volume].add(bulk.field(row, 3))
+    return found
 
 
 def deleted(database: Database, table: str) -> str:
