@@ -8,7 +8,7 @@ from typing import Any
 
 import fixtures
 
-from nova_recovery.changes.reconnect import ReconnectVolume
+from nova_recovery.changes.volume_exchange import ReconnectVolume
 from tests.cloud import servers
 from tests.functional.recovered import Before, RecoveredTest
 
@@ -136,7 +136,8 @@ class TestServerRecover(RecoveredTest):
 
         self.useFixture(
             fixtures.MonkeyPatch(
-                'nova_recovery.changes.reconnect.ReconnectVolume.apply', apply
+                'nova_recovery.changes.volume_exchange.ReconnectVolume.apply',
+                apply,
             )
         )
 
