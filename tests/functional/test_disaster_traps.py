@@ -267,15 +267,15 @@ class TestTraps(DisasterTest):
         """Somebody deletes it right before we write its row."""
         really = ResetVolume.apply
 
-        def apply(change: Any, item: Any, *args: Any) -> Any:
-            if item.data['volume'] == volume:
+        def apply(change: Any, at: Any) -> Any:
+            if at.data['volume'] == volume:
                 self.practice.sql(
                     'cinder',
                     "UPDATE volumes SET status = 'error_deleting'"
                     ' WHERE id = %s',
                     [volume],
                 )
-            return really(change, item, *args)
+            return really(change, at)
 
         self.useFixture(
             fixtures.MonkeyPatch(
