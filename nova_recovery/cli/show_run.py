@@ -10,6 +10,7 @@ from typing import Any, TYPE_CHECKING
 
 from rich import text as rich_text
 
+from nova_recovery.engine import images
 from nova_recovery.engine.plan import Plan
 from nova_recovery.report import summary, wording
 
@@ -124,6 +125,8 @@ def item_line(item: ItemRecord) -> Line:
     parts = [item.label, name, item.detail]
     took = wording.span(item.started_at, item.finished_at)
     parts.append(f'({took})' if took else '')
+    if kept := item.image.get(images.KEY):
+        parts.append(f'(before-image {wording.kept(kept)})')
     text = '  '.join(wording.clean(part) for part in parts if part)
     line = Line(f'  {item.state:<9} {text}')
     line.stylize(STYLES.get(item.state, ''), 2, 2 + len(item.state))

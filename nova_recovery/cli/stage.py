@@ -132,10 +132,10 @@ class Stage:
         """
         from nova_recovery.engine.journal import Journal
 
-        url = self._conf.journal.connection
-        opened = Journal
+        where = self._conf.journal
+        opened = Journal.open if make else Journal.open_existing
         with contextlib.closing(
-            opened.open(url) if make else opened.open_existing(url)
+            opened(where.connection, where.images or '')
         ) as journal:
             yield journal
 

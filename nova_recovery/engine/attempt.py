@@ -20,7 +20,7 @@ from typing import Any
 
 from oslo_utils import strutils
 
-from nova_recovery.engine import progress, records, states
+from nova_recovery.engine import images, progress, records, states
 from nova_recovery.engine.change import (
     At,
     Change,
@@ -30,6 +30,7 @@ from nova_recovery.engine.change import (
     Observed,
     State,
 )
+from nova_recovery.engine.images import Images
 from nova_recovery.engine.journal import ItemRecord, JournalError, rows, Writer
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import (
@@ -85,6 +86,7 @@ class Surroundings:
 
     :ivar guard: asked before each send
     :ivar stopping: waits are given up
+    :ivar images: where parts of before-images are kept in files
     :ivar patience: seconds to settle an unknown outcome
     """
 
@@ -95,6 +97,7 @@ class Surroundings:
     reporter: progress.Reporter
     guard: Guard
     stopping: threading.Event
+    images: Images
     patience: float = PATIENCE
 
 
@@ -129,6 +132,7 @@ class Attempt:
             stopping=surroundings.stopping,
             keep=self._keep,
             show=lambda text: surroundings.reporter.text(item, text),
+            images=surroundings.images,
         )
 
     def _keep(self, notes: JSON) -> None:
@@ -152,7 +156,7 @@ class Attempt:
     def _begin(self) -> Result:
         observed = self._change.observe(self._at)
         if observed.state is State.BEFORE:
-            self._intend(observed.image)
+            self._intend(observed)
             return self._send()
         state = {
             State.AFTER: states.ALREADY,
@@ -173,14 +177,19 @@ class Attempt:
         self._intend(None)
         return self._send()
 
-    def _intend(self, image: dict[str, Any] | None) -> None:
+    def _intend(self, before: Observed | None) -> None:
         """Return when the intent is on disk.
 
-        :param image: the before-image; None keeps the one that the journal
-            has from the first time
+        :param before: with the before-image; None keeps the one that the
+            journal has from the first time
         """
         values: dict[str, Any] = {'state': states.INTENT, 'begun': True}
-        if image is not None:
+        if before is not None:
+            image = dict(before.image)
+            if before.aside is not None:
+                image[images.KEY] = self._all.images.write(
+                    self._all.run_id, self._record.number, before.aside
+                )
             self._at.image, self._at.notes = image, {}
             values.update(image=records.pack(image), notes=None)
         if not self._record.started_at:

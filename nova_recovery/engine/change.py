@@ -16,13 +16,16 @@ time with what the journal has; so a change never has to remember anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 import dataclasses
 import enum
+import pathlib
 import threading
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 
-from nova_recovery.engine import claiming
+from nova_recovery.engine import claiming, images
+from nova_recovery.engine.images import Images
 from nova_recovery.engine.plan import Item, Plan
 from nova_recovery.exceptions import RecoveryError
 
@@ -54,16 +57,24 @@ class Observed:
     :ivar detail: for people, one line
     :ivar image: the before-image to be journaled (with BEFORE), JSON types,
         secrets masked; enough to revert and to observe again after a crash
+    :ivar aside: the part of the image that is too large for a row of the
+        journal, or secret: kept in a file, for ``At.aside``
     """
 
     state: State
     detail: str = ''
     image: JSON = dataclasses.field(default_factory=dict)
+    aside: Iterable[bytes] | None = None
 
     @classmethod
-    def before(cls, image: JSON | None = None, detail: str = '') -> Observed:
+    def before(
+        cls,
+        image: JSON | None = None,
+        detail: str = '',
+        aside: Iterable[bytes] | None = None,
+    ) -> Observed:
         """It may be applied. Of an item that was begun the image stays."""
-        return cls(State.BEFORE, detail, image or {})
+        return cls(State.BEFORE, detail, image or {}, aside)
 
     @classmethod
     def underway(cls, detail: str) -> Observed:
@@ -117,6 +128,8 @@ class At(Generic[Cloud]):
     #: where notes are kept, and progress is shown
     keep: Callable[[JSON], None] = lambda notes: None
     show: Callable[[str], None] = lambda text: None
+    #: where images in files are
+    images: Images = Images(pathlib.Path())
 
     @property
     def data(self) -> JSON:
@@ -131,6 +144,13 @@ class At(Generic[Cloud]):
     def progress(self, text: str) -> None:
         """Show where a long item is."""
         self.show(text)
+
+    def aside(self) -> AbstractContextManager[BinaryIO]:
+        """The part of the before-image that is kept in a file.
+
+        :raises ImageLost: it isn't there, or not as it was
+        """
+        return self.images.open(self.image[images.KEY])
 
     def wait(self, seconds: float) -> None:
         """Let some time pass between two looks.

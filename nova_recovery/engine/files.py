@@ -12,7 +12,7 @@ import tempfile
 from nova_recovery.exceptions import RecoveryError
 
 
-def write(path: str, chunks: Iterable[str]) -> None:
+def write(path: str, chunks: Iterable[str | bytes]) -> None:
     """Put a file there, mode 0600, on disk when this returns.
 
     A file that is there already is replaced at once; what isn't a regular
@@ -31,12 +31,15 @@ def write(path: str, chunks: Iterable[str]) -> None:
         ) from error
 
 
-def _replace(path: str, chunks: Iterable[str]) -> None:
+def _replace(path: str, chunks: Iterable[str | bytes]) -> None:
     folder, name = os.path.split(path)
     handle, temporary = tempfile.mkstemp(prefix=f'.{name[:32]}-', dir=folder)
     try:
-        with os.fdopen(handle, 'w', encoding='utf-8') as file:
-            file.writelines(chunks)
+        with os.fdopen(handle, 'wb') as file:
+            for chunk in chunks:
+                if isinstance(chunk, str):
+                    chunk = chunk.encode()
+                file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -117,6 +117,7 @@ class Session:
                 reporter=self._reporter,
                 guard=self._ask_guard,
                 stopping=self._stop.stopping,
+                images=self._journal.images,
                 patience=self._patience,
             )
             try:

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import datetime
 import textwrap
+from typing import Any
 
 from nova_recovery.engine import printable
 
@@ -37,6 +38,14 @@ def identifier(subject: str, label: str) -> str:
     """The part of the subject that the label doesn't say already."""
     _, _, name = subject.partition(':')
     return '' if name == label else name or subject
+
+
+def kept(file: Mapping[str, Any]) -> str:
+    """A before-image in a file, as ``engine.images`` names it."""
+    return (
+        f'{file["path"]} on {file["machine"]}, {file["size"]:,} bytes, '
+        f'SHA-256 {file["sha256"][:16]}…'
+    )
 
 
 def moment(time: Time) -> datetime.datetime | None:

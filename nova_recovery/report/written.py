@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 import json
 from typing import Any
 
+from nova_recovery.engine import images
 from nova_recovery.report import summary, wording
 
 #: Columns of the text, for mail and tickets.
@@ -163,5 +164,7 @@ def _items(items: list[dict[str, Any]]) -> Iterator[str]:
         yield f'{head}{item["detail"]}'
         for line in item['changes']:
             yield f'           {line}'
+        if kept := item['before'].get(images.KEY):
+            yield f'           before-image: {wording.kept(kept)}'
     if more:
         yield f'… and {more} more that went well'

@@ -2,15 +2,17 @@
 
 """A run in one file: for the day when the controller is lost too.
 
-JSON Lines: a head, the run with its plan, its events, its items, and at
-last the SHA-256 of all lines before.
+JSON Lines: a head, the run with its plan, its events, its items, the files
+of before-images in pieces, and at last the SHA-256 of all lines before.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -22,14 +24,17 @@ from oslo_db import exception as db_exc
 import sqlalchemy as sa
 
 from nova_recovery.engine import records
+from nova_recovery.engine.images import Images, KEY
 from nova_recovery.engine.journal import models, rows
 from nova_recovery.engine.journal.errors import JournalError
 from nova_recovery.engine.records import EventRecord
 
 #: Of the file; a change that older versions would misread increases it.
-FORMAT = 1
+FORMAT = 2
 
 _CHUNK = 1000
+#: Bytes of an image in a line.
+_PIECE = 2**18
 _TABLES = {
     table.name: table for table in (models.runs, models.events, models.items)
 }
@@ -38,7 +43,10 @@ _LOCAL = {'holder': '', 'heard': 0}
 
 
 def export(
-    connection: sa.engine.Connection, run_id: str, path: pathlib.Path
+    connection: sa.engine.Connection,
+    run_id: str,
+    path: pathlib.Path,
+    images: Images,
 ) -> None:
     """Write a run to a new file, whole or not at all."""
     if path.exists():
@@ -48,7 +56,7 @@ def export(
     try:
         with open(os.open(temporary, flags, 0o600), 'wb') as file:
             digest = hashlib.sha256()
-            for line in _lines(connection, run_id):
+            for line in _lines(connection, run_id, images):
                 digest.update(line)
                 file.write(line)
             file.write(_line({'sha256': digest.hexdigest()}))
@@ -66,7 +74,10 @@ def export(
 
 
 def import_(
-    connection: sa.engine.Connection, path: pathlib.Path, journal: str
+    connection: sa.engine.Connection,
+    path: pathlib.Path,
+    journal: str,
+    images: Images,
 ) -> str:
     """Take a run from a file into the journal; return its id."""
     try:
@@ -74,13 +85,15 @@ def import_(
             run_id = _check(path, file)
             # the same open file: what was checked is what is read
             file.seek(0)
-            _insert(connection, run_id, file, journal)
+            _insert(connection, run_id, file, journal, images)
     except (OSError, UnicodeDecodeError) as error:
         raise JournalError(f"{path} can't be read: {error}") from error
     return run_id
 
 
-def _lines(connection: sa.engine.Connection, run_id: str) -> Iterator[bytes]:
+def _lines(
+    connection: sa.engine.Connection, run_id: str, images: Images
+) -> Iterator[bytes]:
     yield _line({'nova-recovery': 'run', 'format': FORMAT, 'run': run_id})
     runs, events, items = _TABLES.values()
     run = connection.execute(sa.select(runs).where(runs.c.id == run_id)).one()
@@ -93,7 +106,17 @@ def _lines(connection: sa.engine.Connection, run_id: str) -> Iterator[bytes]:
     for item in rows.in_chunks(
         lambda: contextlib.nullcontext(connection), query
     ):
-        yield _line({'items': _encode(item._mapping)})
+        values = _encode(item._mapping)
+        yield _line({'items': values})
+        if kept := (values['image'] or {}).get(KEY):
+            yield from _pieces(kept, images)
+
+
+def _pieces(kept: dict[str, Any], images: Images) -> Iterator[bytes]:
+    with images.open(kept) as file:
+        while piece := file.read(_PIECE):
+            text = base64.b64encode(piece).decode()
+            yield _line({'images': {'path': kept['path'], 'piece': text}})
 
 
 def _check(path: pathlib.Path, file: Any) -> str:
@@ -102,11 +125,11 @@ def _check(path: pathlib.Path, file: Any) -> str:
     head = _parse(file.readline())
     if head.get('nova-recovery') != 'run':
         raise JournalError(f'{path} is not an exported run')
-    if head.get('format') != FORMAT:
+    if head.get('format') not in range(1, FORMAT + 1):
         raise JournalError(
             f'{path} has format {head.get("format")}, and this '
-            f'nova-recovery reads format {FORMAT}: use the version that '
-            f'wrote it, or a newer one'
+            f'nova-recovery reads formats up to {FORMAT}: use the version '
+            f'that wrote it, or a newer one'
         )
     file.seek(0)
     line = next(file)
@@ -122,22 +145,25 @@ def _check(path: pathlib.Path, file: Any) -> str:
 
 
 def _insert(
-    connection: sa.engine.Connection, run_id: str, file: Any, journal: str
+    connection: sa.engine.Connection,
+    run_id: str,
+    file: Any,
+    journal: str,
+    images: Images,
 ) -> None:
-    chunk: list[dict[str, Any]] = []
-    for line in file:
-        table, values = next(iter(_parse(line).items()))
+    lines = (next(iter(_parse(line).items())) for line in file)
+    for table, group in itertools.groupby(lines, lambda line: line[0]):
+        several = (values for _, values in group)
         if table == 'runs':
-            _insert_run(connection, values, journal)
+            _insert_run(connection, next(several), journal)
         elif table == 'events':
-            connection.execute(sa.insert(models.events).values(values))
+            connection.execute(sa.insert(models.events), list(several))
         elif table == 'items':
-            chunk.append(_decode(values))
-        if len(chunk) == _CHUNK:
-            connection.execute(sa.insert(models.items), chunk)
-            chunk = []
-    if chunk:
-        connection.execute(sa.insert(models.items), chunk)
+            while chunk := list(itertools.islice(several, _CHUNK)):
+                rows_of = [_decode(values) for values in chunk]
+                connection.execute(sa.insert(models.items), rows_of)
+        elif table == 'images':
+            _put_images(run_id, several, images)
     rows.add_event(
         connection,
         run_id,
@@ -145,6 +171,15 @@ def _insert(
             records.now(), 'imported', '', socket.gethostname(), file.name
         ),
     )
+
+
+def _put_images(
+    run_id: str, pieces: Iterator[dict[str, Any]], images: Images
+) -> None:
+    for path, some in itertools.groupby(pieces, lambda one: one['path']):
+        images.put(
+            run_id, path, (base64.b64decode(one['piece']) for one in some)
+        )
 
 
 def _insert_run(

@@ -62,6 +62,19 @@ def exists(url: str) -> bool:
         return pathlib.Path(place.database).exists()
 
 
+def images(place: sa.engine.URL, configured: str) -> pathlib.Path:
+    """Where before-images in files are kept.
+
+    Beside the journal; where that is a server's, where it would be by
+    default.
+    """
+    if configured:
+        return pathlib.Path(configured)
+    if place.get_backend_name() == 'sqlite':
+        return pathlib.Path(str(place.database)).parent / 'images'
+    return pathlib.Path('/var/lib/nova-recovery/images')
+
+
 def _place(url: str) -> sa.engine.URL:
     try:
         return sa.engine.make_url(url)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 #: The newest migration. Journals at any other one that this version doesn't
 #: know come from a newer version.
-HEAD = '0001'
+HEAD = '0002'
 
 metadata = sa.MetaData()
 

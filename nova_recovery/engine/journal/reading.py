@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nova_recovery.engine import records
+from nova_recovery.engine.images import Images
 from nova_recovery.engine.journal import location, models, rows
 from nova_recovery.engine.plan import Item, Plan
 from nova_recovery.engine.records import EventRecord, ItemRecord, RunRecord
@@ -22,10 +23,14 @@ _events = models.events
 
 
 class Reading:
-    """Runs, items and events. All methods raise JournalError."""
+    """Runs, items and events. All methods raise JournalError.
 
-    def __init__(self, engine: sa.engine.Engine) -> None:
+    :ivar images: the files of before-images
+    """
+
+    def __init__(self, engine: sa.engine.Engine, images: str = '') -> None:
         self._engine = engine
+        self.images = Images(location.images(engine.url, images))
         self.name = location.name(engine.url)
 
     def runs(self, limit: int | None = None) -> list[RunRecord]:

@@ -40,15 +40,16 @@ class Journal(Reading):
     writer_class = Writer
 
     @classmethod
-    def open(cls, url: str) -> Journal:
+    def open(cls, url: str, images: str = '') -> Journal:
         """The journal at a database URL, made and brought up to date.
 
+        :param images: the folder for before-images in files; '' is beside it
         :raises JournalNewer: a newer version of this program wrote it
         """
-        return cls(location.open_engine(url))
+        return cls(location.open_engine(url), images)
 
     @classmethod
-    def open_existing(cls, url: str) -> Journal:
+    def open_existing(cls, url: str, images: str = '') -> Journal:
         """The journal at a database URL, to read what runs there are.
 
         :raises NotFound: nobody has made one yet
@@ -56,7 +57,7 @@ class Journal(Reading):
         if not location.exists(url):
             place = location.name(sa.engine.make_url(url))
             raise NotFound(f'no runs: there is no journal {place}')
-        return cls.open(url)
+        return cls.open(url, images)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -242,13 +243,15 @@ class Journal(Reading):
     def export(self, run_id: str, path: str | pathlib.Path) -> None:
         """Write all of a run to one new file, mode 0600.
 
+        With its before-images, also those in files.
+
         :raises RunLocked: it is carried out just now: the copy would be
             an old one before it is read
         :raises JournalError: the file exists, or can't be written
         """
         with self._read() as connection, connection.begin():
             lease.check_free(connection, run_id)
-            export.export(connection, run_id, pathlib.Path(path))
+            export.export(connection, run_id, pathlib.Path(path), self.images)
 
     def import_(self, path: str | pathlib.Path) -> str:
         """Take over a run from a file; return its id.
@@ -257,7 +260,9 @@ class Journal(Reading):
             the run is in this journal already
         """
         return self._write(
-            lambda c: export.import_(c, pathlib.Path(path), self.name)
+            lambda c: export.import_(
+                c, pathlib.Path(path), self.name, self.images
+            )
         )
 
     def _write(self, change: Callable[[sa.engine.Connection], T]) -> T:

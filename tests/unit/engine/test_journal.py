@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -22,6 +23,7 @@ from nova_recovery.engine.journal import (
     JournalNewer,
     lease,
     location,
+    models,
     RunLocked,
     Writer,
 )
@@ -113,7 +115,20 @@ class TestPlace(JournalTestCase):
         connection.close()
         error = self.assertRaises(JournalNewer, Journal.open, self.url)
         self.assertIn('0099', str(error))
-        self.assertIn('0001', str(error))
+        self.assertIn(models.HEAD, str(error))
+
+    def test_an_older_one_is_brought_up_to_date(self) -> None:
+        journal = Journal.open(self.url)
+        run_id = self.create(journal)
+        journal.close()
+        with sqlite3.connect(self.path) as connection:
+            connection.execute("UPDATE alembic_version SET version_num='0001'")
+        connection.close()
+        with contextlib.closing(Journal.open(self.url)) as journal:
+            self.assertEqual(PLAN, journal.plan(run_id))
+            with journal._read() as read:
+                version = location._version(read)
+        self.assertEqual(models.HEAD, version)
 
     def test_something_else_is_left_alone(self) -> None:
         self.path.parent.mkdir()
