@@ -44,6 +44,9 @@ def main(words: Optional[List[str]] = None) -> int:
     except lines.Refused as error:
         lines.say('refused', text=str(error))
         return 3
+    except lines.Usage as error:
+        lines.say('usage', text=str(error))
+        return 2
     except (lines.AgentError, OSError) as error:
         lines.say('error', text=str(error))
         return 1

@@ -9,6 +9,7 @@ beside it. A path without ``path_base64`` is exact as it stands.
 """
 
 import base64
+import errno
 import json
 import sys
 from typing import Any, Dict
@@ -20,6 +21,10 @@ class AgentError(Exception):
 
 class Refused(AgentError):
     """What a gate forbids; nothing was changed."""
+
+
+class Usage(AgentError):
+    """What was typed makes no sense; says what to type."""
 
 
 def say(event: str, **fields: Any) -> None:
@@ -50,3 +55,13 @@ def marked(mark: str, code: int, text: str) -> str:
     return '\nnova-recovery:{}:{}:{}:end\n'.format(
         mark, code, base64.b64encode(text.encode()).decode()
     )
+
+
+def code(error: OSError) -> str:
+    """Its name in errno.h."""
+    return errno.errorcode.get(error.errno or 0, 'error')
+
+
+def loads(data: bytes) -> Any:
+    """What one line said."""
+    return json.loads(data.decode('ascii'))

@@ -1,21 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The verb ``owners``: files whose owners' numbers change."""
+"""The verb ``owners``: old numbers of users and groups become new ones.
+
+``show`` counts what would change, ``change`` changes it (again after it was
+killed), ``verify`` looks for what is left, ``undo`` puts everything back.
+"""
 
 import argparse
-from typing import Any, Callable
+import gc
+from typing import Any, Callable, Optional
 
+from nova_recovery.host.agent import lines
+from nova_recovery.host.agent.owners import change, survey, undo, walk
+from nova_recovery.host.agent.owners import journal as journal_module
 from nova_recovery.host.agent.owners import pairs as pairs_module
+from nova_recovery.host.agent.owners import state as state_module
+from nova_recovery.host.agent.owners.pairs import Pairs
 
-HELP = 'change who owns the files below a directory, old number to new'
+HELP = 'old numbers of users and groups become new ones, on all files'
 
-#: action -> what carries it out: (parsed, pairs, say) -> exit code
-ACTIONS = {}  # type: dict
+Say = Callable[..., Any]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('action', choices=sorted(ACTIONS))
-    parser.add_argument('--root', required=True, metavar='DIR')
+    parser.description = __doc__
+    parser.add_argument('action', choices=sorted(_ACTIONS))
+    parser.add_argument(
+        '--root',
+        required=True,
+        metavar='DIR',
+        help='all below it, and itself; may not lead over a link',
+    )
     for kind in ('uid', 'gid'):
         parser.add_argument(
             '--' + kind,
@@ -23,14 +38,107 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             default=[],
             type=pairs_module.argument,
             metavar='OLD:NEW',
+            help='may be given several times; all are changed at once',
         )
-    parser.add_argument('--state', metavar='DIR')
+    parser.add_argument(
+        '--state',
+        metavar='DIR',
+        help='where the before-images lie; for change and undo, and for'
+        ' verify where an old number is a new one, too',
+    )
+    parser.add_argument(
+        '--lift-immutable',
+        action='store_true',
+        help='what chattr +i or +a protects is changed, too; the flag is'
+        ' put back',
+    )
 
 
-def run(parsed: argparse.Namespace, say: Callable[..., Any]) -> int:
+def run(parsed: argparse.Namespace, say: Say) -> int:
+    """Carry out what was typed; the exit code."""
+    pairs: Optional[Pairs] = None
+    if parsed.uid or parsed.gid or parsed.action != 'undo':
+        try:
+            pairs = Pairs(parsed.uid, parsed.gid)
+        except ValueError as error:
+            raise lines.Usage(str(error)) from error
+    collecting = gc.isenabled()
+    # nothing here refers back, and a walk would be a tenth slower
+    gc.disable()
     try:
-        pairs = pairs_module.Pairs(parsed.uid, parsed.gid)
-    except ValueError as error:
-        say('usage', text=str(error))
-        return 2
-    return ACTIONS[parsed.action](parsed, pairs, say)
+        return _ACTIONS[parsed.action](parsed, pairs, say)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _show(parsed: argparse.Namespace, pairs: Pairs, say: Say) -> int:
+    return survey.show(walk.Tree(parsed.root, parsed.state), pairs, say)
+
+
+def _verify(parsed: argparse.Namespace, pairs: Pairs, say: Say) -> int:
+    tree = walk.Tree(parsed.root, parsed.state)
+    journal = None
+    if parsed.state is not None:
+        journal = journal_module.Journal.read(
+            state_module.journal_path(parsed.state)
+        )
+        if journal is not None and (journal.undone or not journal.head):
+            journal = None
+        if journal is not None:
+            state_module.compare(journal, tree, pairs)
+    return survey.verify(tree, pairs, say, journal)
+
+
+def _change(parsed: argparse.Namespace, pairs: Pairs, say: Say) -> int:
+    state = state_module.State(_needed(parsed))
+    tree = _writable(walk.Tree(parsed.root, state.path))
+    journal = state.journal(tree, pairs)
+    return change.Change(
+        tree, pairs, journal, state.path, say, parsed.lift_immutable
+    ).run()
+
+
+def _undo(parsed: argparse.Namespace, pairs: Optional[Pairs], say: Say) -> int:
+    state = state_module.State(_needed(parsed))
+    tree = _writable(walk.Tree(parsed.root, state.path))
+    journal = state.opened()
+    if journal.head is None:
+        say(
+            'result',
+            state='done',
+            restored=0,
+            problems={},
+            text='no change has begun: %s has no before-images' % state.path,
+        )
+        return 0
+    pairs = state_module.compare(journal, tree, pairs)
+    return undo.Undo(tree, pairs, journal, say, parsed.lift_immutable).run()
+
+
+def _needed(parsed: argparse.Namespace) -> str:
+    if parsed.state is None:
+        raise lines.Usage(
+            '%s needs --state DIR: there the before-images lie' % parsed.action
+        )
+    return str(parsed.state)
+
+
+def _writable(tree: walk.Tree) -> walk.Tree:
+    mount = tree.mount
+    if mount.read_only:
+        raise lines.Refused('--root is on a read-only %s' % mount.type)
+    if mount.type == 'overlay' and mount.target != b'/':
+        raise lines.Refused(
+            "--root is on a container's overlay: a chown would copy its"
+            ' files up'
+        )
+    return tree
+
+
+_ACTIONS: Any = {
+    'show': _show,
+    'change': _change,
+    'verify': _verify,
+    'undo': _undo,
+}

@@ -36,6 +36,21 @@ class Pairs:
         self.chained_gids = frozenset(self.gids) & set(self.gids.values())
         self.chained = bool(self.chained_uids or self.chained_gids)
 
+    def ids(self, uid: int, gid: int) -> Tuple[int, int]:
+        """What an owner and group become."""
+        return self.uids.get(uid, uid), self.gids.get(gid, gid)
+
+    def certain(self, kind: str, number: int) -> bool:
+        """Whether this number is an old one and can't be a new one."""
+        if kind == 'uid':
+            return number in self.uids and number not in self.chained_uids
+        return number in self.gids and number not in self.chained_gids
+
+    def chained_number(self, kind: str, number: int) -> bool:
+        """Whether this number is an old one and a new one."""
+        chained = self.chained_uids if kind == 'uid' else self.chained_gids
+        return number in chained
+
     def as_json(self) -> Dict[str, List[List[int]]]:
         """Sorted, as they stand in the journal."""
         return {
@@ -71,7 +86,7 @@ def argument(text: str) -> Tuple[int, int]:
 
 
 def _checked(kind: str, pairs: Iterable[Tuple[int, int]]) -> Dict[int, int]:
-    found = {}  # type: Dict[int, int]
+    found: Dict[int, int] = {}
     for old, new in pairs:
         text = '--%s %d:%d' % (kind, old, new)
         if old in found:
