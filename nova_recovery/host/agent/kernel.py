@@ -56,12 +56,26 @@ def boot_id() -> bytes:
         return bytes.fromhex(file.read().strip().replace('-', ''))
 
 
-def now() -> int:
+def ticked() -> int:
     """The clock that file systems stamp with, in ns: it goes in ticks.
 
-    A file that is made after this was read has no earlier time.
+    No file that is made from now on has an earlier time.
     """
     return int(time.clock_gettime(5) * 10**9)  # CLOCK_REALTIME_COARSE
+
+
+def next_tick() -> int:
+    """That clock's next time: all that is there has an earlier one."""
+    before = after = ticked()
+    while after == before:
+        time.sleep(0.001)
+        after = ticked()
+    return after
+
+
+def now() -> int:
+    """In ns; no file that is there has a later time."""
+    return int(time.time() * 10**9) + 1000
 
 
 def born(descriptor: int, name: bytes = b'') -> Optional[int]:

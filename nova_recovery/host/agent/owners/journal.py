@@ -273,7 +273,7 @@ class Journal:
         self._write(b'L', _LIFTED.pack(place, flags), True)
 
     def finish(self) -> None:
-        self._write(b'F', _TIME.pack(kernel.now()), True)
+        self._write(b'F', _TIME.pack(kernel.ticked()), True)
 
     def begin_undo(self) -> None:
         self._write(b'U', b'', True)

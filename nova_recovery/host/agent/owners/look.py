@@ -226,11 +226,11 @@ def look(
         with tempfile.TemporaryFile(dir=state) as spool:
             walking = walk.Walk(tree, pairs, looker, spool)
             looker.walk = walking
-            since = kernel.now()
+            since = kernel.ticked()
             walking.run()
             looker.end()
             while os.read(answers, 1) == AGAIN:
-                since, before = kernel.now(), since
+                since, before = kernel.ticked(), since
                 walking.look_again(before)
                 looker.end()
     except BaseException:

@@ -70,7 +70,7 @@ class State:
                     pairs.as_json(),
                     version=_VERSION,
                     root=os.fsdecode(tree.path),
-                    began=kernel.now(),
+                    began=kernel.next_tick(),
                 )
             )
         compare(journal, tree, pairs)

@@ -141,7 +141,7 @@ class Walk:
     def look_again(self, since: int) -> None:
         """Look into the directories into which something came since then.
 
-        :param since: a time of ``kernel.now()``
+        :param since: a time of ``kernel.ticked()``
         """
         spool = self._spool
         if spool is None:

@@ -147,7 +147,8 @@ class Trial:
             if code != -signal.SIGKILL:
                 break
             self.must('change killed at %d' % kill, 'change', 'after')
-            self.must('change killed at %d' % kill, 'verify', 'after')
+            if not kill % 5:
+                self.must('change killed at %d' % kill, 'verify', 'after')
             self.must('change killed at %d' % kill, 'undo', 'before')
             self.fresh()
             self.agent('change', kill)
@@ -176,8 +177,9 @@ class Trial:
                 break
             self.agent('undo', 1 + kill // 2)
             self.must('undo killed at %d' % kill, 'undo', 'before')
-            self.must('undo killed at %d' % kill, 'undo', 'before')
-            self.must('undone, killed at %d' % kill, 'change', 'after')
+            if not kill % 5:
+                self.must('undone at %d' % kill, 'undo', 'before')
+                self.must('undone at %d' % kill, 'change', 'after')
         self.kinds.update(kinds)
         if code:
             self.wrong.append(['undo', code, repr(said[-3:])])
