@@ -8,21 +8,22 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
-from nova_recovery import exit_codes
 from nova_recovery.cli import carry_out, recovering
 from nova_recovery.cli.base import RecoveryLister
+from nova_recovery.cli.looking import LookingLister
 from nova_recovery.cli.recovering import Table
 from nova_recovery.cli.volume import add_whose, uuid
 from nova_recovery.exceptions import UsageError
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.engine.findings import Assessment
     from nova_recovery.procedures.backups.read import Scope
 
 _UNITS = {'': 86400, 'm': 60, 'h': 3600, 'd': 86400, 'w': 7 * 86400}
 
 
-class CheckBackup(RecoveryLister):
+class CheckBackup(LookingLister):
     """List the volumes that have no good backup which is young enough.
 
     Good is a backup that can be restored: it is available, and so are all
@@ -38,18 +39,13 @@ class CheckBackup(RecoveryLister):
         _add_scope(parser)
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+    def assess(self, parsed_args: argparse.Namespace) -> Assessment:
         from nova_recovery.procedures.backups import assess
 
         cloud = self.cloud(parsed_args)
-        result = assess.assess(
+        return assess.assess(
             cloud, _scope(cloud, parsed_args), parsed_args.older_than
         )
-        for line in result.summary():
-            self.app.stderr.write(f'{line}\n')
-        if result.verdicts:
-            self.exit_code = exit_codes.PARTLY
-        return assess.COLUMNS, result.rows()
 
 
 class CreateBackup(RecoveryLister):

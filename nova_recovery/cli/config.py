@@ -5,10 +5,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from nova_recovery import exit_codes
 from nova_recovery.cli.base import RecoveryCommand, RecoveryLister
+from nova_recovery.cli.looking import LookingLister
 from nova_recovery.exceptions import UsageError
+
+if TYPE_CHECKING:
+    from nova_recovery.engine.findings import Assessment
 
 Table = tuple[tuple[str, ...], list[tuple[object, ...]]]
 
@@ -24,15 +28,15 @@ class ShowConfig(RecoveryLister):
     """
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        from nova_recovery.cloud import check
+        from nova_recovery.procedures import check_config
 
         return ('File', 'Option', 'Value', 'From'), [
             (option.file, option.name, option.value, option.origin)
-            for option in check.options(self.conf(parsed_args))
+            for option in check_config.options(self.conf(parsed_args))
         ]
 
 
-class CheckConfig(RecoveryLister):
+class CheckConfig(LookingLister):
     """Ask every database and the API, and compare their clocks.
 
     The clock is that of the database or the API, in seconds ahead of this
@@ -49,35 +53,17 @@ class CheckConfig(RecoveryLister):
         )
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        from nova_recovery.cloud import check
+    def assess(self, parsed_args: argparse.Namespace) -> Assessment:
+        from nova_recovery.procedures import check_config
 
-        conf = self.conf(parsed_args)
-        findings = check.databases(conf)
-        if not parsed_args.no_api:
-            findings.append(
-                check.compute_api(self.connection, conf.timeouts.api)
-            )
-        apart = check.clocks_apart(findings)
+        result = check_config.assess(
+            self.conf(parsed_args),
+            None if parsed_args.no_api else self.connection,
+        )
+        apart = check_config.clocks_apart(result.findings)
         if apart > APART:
             self.log.warning('Clocks differ by %.0f seconds.', apart)
-        self.exit_code = {
-            check.WRONG: exit_codes.ERROR,
-            check.UNKNOWN: exit_codes.PARTLY,
-        }.get(check.worst(findings), exit_codes.DONE)
-        return ('What', 'State', 'User', 'Rights', 'Clock', 'Detail'), [
-            (
-                finding.what,
-                finding.state,
-                finding.user,
-                finding.rights,
-                ''
-                if finding.offset is None
-                else f'{round(finding.offset):+} s',
-                finding.detail,
-            )
-            for finding in findings
-        ]
+        return result
 
 
 class GrantConfig(RecoveryCommand):

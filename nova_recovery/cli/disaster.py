@@ -13,18 +13,19 @@ from nova_recovery import exit_codes
 from nova_recovery.cli import carry_out, disaster_options
 from nova_recovery.cli.base import RecoveryLister, RecoveryMixin
 from nova_recovery.cli.carry_out import Result
+from nova_recovery.cli.looking import LookingLister
 from nova_recovery.cli.recovering import Table
 from nova_recovery.cli.run import stage
 from nova_recovery.exceptions import DatabaseUnavailable, UsageError
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.engine.findings import Assessment
     from nova_recovery.engine.plan import Plan
     from nova_recovery.procedures.disaster.run.status import Status
-    from nova_recovery.readiness import Row
 
 
-class AssessDisaster(RecoveryLister):
+class AssessDisaster(LookingLister):
     """Tell what a power loss did to a cloud.
 
     Compares a snapshot with the databases as they are, reads what differs a
@@ -61,13 +62,36 @@ class AssessDisaster(RecoveryLister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        check_ready(parsed_args)
+        if parsed_args.purge:
+            cloud = self.cloud(parsed_args)
+            self._meant = _hosts(self, parsed_args, cloud)
+            purged = _purge(self, parsed_args, cloud, self._meant)
+            if parsed_args.dry_run or parsed_args.plan_file or self.exit_code:
+                return purged.table
+        return super().take_action(parsed_args)
+
+    def assess(self, parsed_args: argparse.Namespace) -> Assessment:
+        from nova_recovery import readiness
+        from nova_recovery.readiness import Site
+
+        cloud = self.cloud(parsed_args)
+        if not parsed_args.ready:
+            return self._damage(parsed_args, cloud)
+        if parsed_args.purge:
+            hosts = self._meant
+        else:
+            hosts = _hosts(self, parsed_args, cloud)
+        with disaster_options.snapshot(parsed_args, cloud) as snapshot:
+            site = Site(cloud, snapshot, hosts, local=parsed_args.local)
+            return readiness.assess(site, _layers(parsed_args, cloud))
+
+    def _damage(
+        self, parsed_args: argparse.Namespace, cloud: Cloud
+    ) -> Assessment:
         from nova_recovery.procedures.disaster.judge import assess
         from nova_recovery.snapshot.reading import Snapshot
 
-        cloud = self.cloud(parsed_args)
-        check_ready(parsed_args)
-        if parsed_args.ready:
-            return _show_ready(self, parsed_args, cloud)
         with contextlib.ExitStack() as stack:
             result = assess.assess(
                 cloud,
@@ -81,20 +105,7 @@ class AssessDisaster(RecoveryLister):
                 ],
                 parsed_args.since,
             )
-        self.app.stderr.write(f'{result.summary()}\n')
-        if not result.consistent:
-            self.exit_code = exit_codes.PARTLY
-        for name, why in result.found.silent.items():
-            self.log.error(
-                'database of %s unavailable: %s; what is there was not judged',
-                name,
-                why,
-            )
-            self.exit_code = exit_codes.ERROR
-        codes = parsed_args.code
-        return assess.COLUMNS, [
-            row for row in result.rows() if not codes or row[0] in codes
-        ]
+        return dataclasses.replace(result, codes=tuple(parsed_args.code or ()))
 
 
 class StatusDisaster(RecoveryLister):
@@ -301,9 +312,6 @@ def _make(
     )
 
 
-_READY_COLUMNS = ('Layer', 'State', 'Subject', 'Observed', 'Expected', 'Mend')
-
-
 def add_ready(parser: argparse.ArgumentParser) -> None:
     """What ``assess`` does instead, when asked whether the site is ready."""
     group = parser.add_argument_group(
@@ -345,59 +353,8 @@ def check_ready(parsed: argparse.Namespace) -> None:
             'only --purge changes something: --dry-run, --plan-file, '
             '--override, --yes and --approve go with it'
         )
-
-
-def _show_ready(
-    command: RecoveryMixin, parsed: argparse.Namespace, cloud: Cloud
-) -> Table:
-    """The screen; sets the command's exit code.
-
-    With ``--purge`` the queues are purged before, and with ``--dry-run`` or
-    ``--plan-file`` there is but the plan of that.
-    """
-    from nova_recovery import readiness
-    from nova_recovery.readiness import Site
-
-    hosts = _hosts(command, parsed, cloud)
-    if parsed.purge:
-        result = _purge(command, parsed, cloud, hosts)
-        if parsed.dry_run or parsed.plan_file or command.exit_code:
-            return result.table
-    with disaster_options.snapshot(parsed, cloud) as snapshot:
-        site = Site(cloud, snapshot, hosts, local=parsed.local)
-        rows = readiness.look(site, _layers(parsed, cloud))
-    command.app.stderr.write(f'{summary(rows)}\n')
-    if readiness.red(rows):
-        command.exit_code = exit_codes.REFUSED
-    return _READY_COLUMNS, [
-        (
-            row.layer,
-            row.state,
-            row.subject,
-            row.observed,
-            row.expected,
-            row.remedy,
-        )
-        for row in rows
-    ]
-
-
-def summary(rows: list[Row]) -> str:
-    """The verdict, in one line."""
-    from nova_recovery import readiness
-
-    red = readiness.red(rows)
-    if not red:
-        return 'Ready.'
-    counted = [
-        f'{count} {state}'
-        for state in (readiness.NO_GO, readiness.UNKNOWN)
-        if (count := sum(row.state == state for row in red))
-    ]
-    waiting = sum(row.state == readiness.WAITS for row in rows)
-    if waiting:
-        counted.append(f'{waiting} that wait for these')
-    return f'Not ready: {", ".join(counted)}.'
+    if parsed.purge and parsed.monitoring:
+        raise UsageError('--monitoring only looks: --purge is for operators')
 
 
 def _purge(

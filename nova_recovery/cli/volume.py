@@ -7,18 +7,19 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from nova_recovery import exit_codes
 from nova_recovery.cli import carry_out, recovering
 from nova_recovery.cli import server as server_module
 from nova_recovery.cli.base import RecoveryLister
+from nova_recovery.cli.looking import LookingLister
 from nova_recovery.cli.recovering import Table
 from nova_recovery.exceptions import NotFound, UsageError
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.engine.findings import Assessment
 
 
-class CheckVolume(RecoveryLister):
+class CheckVolume(LookingLister):
     """Compare nova's mappings of volumes with cinder's attachments.
 
     Lists what is wrong: danger (a reboot or a start may lose the disk),
@@ -36,7 +37,7 @@ class CheckVolume(RecoveryLister):
         )
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+    def assess(self, parsed_args: argparse.Namespace) -> Assessment:
         from nova_recovery.procedures.volumes import assess
         from nova_recovery.procedures.volumes.read import Scope
 
@@ -45,19 +46,7 @@ class CheckVolume(RecoveryLister):
         if parsed_args.server:
             server = _server(cloud, parsed_args.server)
         scope = Scope(parsed_args.host, server, parsed_args.project)
-        result = assess.assess(cloud, scope)
-        self.app.stderr.write(f'{result.summary()}\n')
-        if not result.consistent:
-            self.exit_code = exit_codes.PARTLY
-        for name, why in result.found.silent.items():
-            self.log.error(
-                'database of %s unavailable: %s; volumes of its servers '
-                'were not judged',
-                name,
-                why,
-            )
-            self.exit_code = exit_codes.ERROR
-        return assess.COLUMNS, result.rows()
+        return assess.assess(cloud, scope)
 
 
 class ResetVolume(RecoveryLister):

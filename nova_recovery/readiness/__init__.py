@@ -14,12 +14,16 @@ import contextlib
 import dataclasses
 import fnmatch
 import functools
+from operator import attrgetter
 import threading
 from typing import Any, Protocol, TYPE_CHECKING, TypeVar
 
 import stevedore
 
+from nova_recovery import exit_codes
 from nova_recovery.cloud.api import apis
+from nova_recovery.engine import findings
+from nova_recovery.engine.findings import Assessment, Columns, Finding
 from nova_recovery.exceptions import ConfigError
 from nova_recovery.readiness import bounded
 from nova_recovery.snapshot.reading import Snapshot
@@ -54,38 +58,26 @@ STORAGE = frozenset({'database', 'age', 'volume'})
 #: What :func:`vital` asks.
 VITAL = frozenset({'volume', 'compute'})
 
-GO, NO_GO, UNKNOWN = 'go', 'no-go', 'unknown'
+GO, NO_GO, UNKNOWN = findings.GOOD, findings.DANGER, findings.UNKNOWN
 
 #: Not as it should be, and it can't be while another row is red: mend that
 #: one first. Never without a red row.
-WAITS = 'waits'
+WAITS = findings.STALE
+
+#: How they are shown.
+WORDS = {GO: 'go', NO_GO: 'no-go', UNKNOWN: 'unknown', WAITS: 'waits'}
+
+COLUMNS: Columns = (
+    ('Layer', attrgetter('code')),
+    ('State', lambda row: WORDS.get(row.severity, row.severity)),
+    ('Subject', attrgetter('subject')),
+    ('Observed', attrgetter('cause')),
+    ('Expected', attrgetter('expected')),
+    ('Mend', attrgetter('fix')),
+)
 
 #: Seconds that a probe has.
 PATIENCE = 10.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One line of the screen.
-
-    :ivar layer: one of :data:`LAYERS`, or one of an extension
-    :ivar subject: what was looked at, such as ``cell1`` or a host
-    :ivar state: ``go``, ``no-go`` or ``unknown``, which means no-go
-    :ivar observed: what was seen, without secrets
-    :ivar expected: what should have been
-    :ivar remedy: the command that mends it; '' with ``go``
-    :ivar behind: the rows that this one needs, as patterns such as
-        ``control/nova-conductor`` or ``database/*``. Where one of those is
-        red, that is why this one is, and it says ``waits``.
-    """
-
-    layer: str
-    subject: str
-    state: str
-    observed: str
-    expected: str = ''
-    remedy: str = ''
-    behind: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass
@@ -186,20 +178,24 @@ class _Once:
 class Probe(Protocol):
     """Looks at one layer. Changes nothing.
 
-    :ivar needs: what every row of the layer is behind; see :class:`Row`
+    :ivar needs: what every row of the layer is behind, see :class:`Finding`
     """
 
     needs: tuple[str, ...]
 
-    def rows(self, site: Site) -> Iterable[Row]:
+    def rows(self, site: Site) -> Iterable[Finding]:
         """Yield what was seen, each row as soon as it is known.
+
+        A row's code is the layer. It is GO with no fix, or NO_GO or UNKNOWN
+        with the command that mends it; those that it is behind, it needs:
+        where one of them is red, that is why this one is.
 
         It may raise anything: what it didn't say by then, or within ten
         seconds, is unknown.
         """
 
 
-def look(site: Site, layers: Collection[str] | None = None) -> list[Row]:
+def look(site: Site, layers: Collection[str] | None = None) -> list[Finding]:
     """Ask the probes, side by side; the rows in the order of the layers.
 
     :param layers: only these; None: all
@@ -214,7 +210,7 @@ def look(site: Site, layers: Collection[str] | None = None) -> list[Row]:
             raise ConfigError(
                 f'no layer is called {name}; there are {", ".join(probes)}'
             )
-    found: dict[str, list[Row]] = {name: [] for name in wanted}
+    found: dict[str, list[Finding]] = {name: [] for name in wanted}
     ended = bounded.each(
         {
             name: functools.partial(_gather, probes[name], site, found[name])
@@ -234,7 +230,7 @@ def look(site: Site, layers: Collection[str] | None = None) -> list[Row]:
     return settled(rows)
 
 
-def vital(site: Site, layers: frozenset[str] = VITAL) -> list[Row]:
+def vital(site: Site, layers: frozenset[str] = VITAL) -> list[Finding]:
     """Ask only what may break while servers are started, and quickly.
 
     That each nova-compute is up and each cinder-volume answers.
@@ -244,22 +240,50 @@ def vital(site: Site, layers: frozenset[str] = VITAL) -> list[Row]:
     return look(dataclasses.replace(site, brief=True), layers)
 
 
-def red(rows: Iterable[Row]) -> list[Row]:
+def assess(site: Site, layers: Collection[str] | None = None) -> Assessment:
+    """Is it ready? See :func:`look`."""
+    return told(look(site, layers))
+
+
+def told(rows: Iterable[Finding]) -> Assessment:
+    """The rows with the verdict, in one line."""
+    result = Assessment(
+        None,
+        tuple(rows),
+        COLUMNS,
+        ends=dict.fromkeys((NO_GO, UNKNOWN), exit_codes.REFUSED),
+    )
+    counts = result.counts
+    if not red(result.findings):
+        return dataclasses.replace(result, summary=('Ready.',))
+    counted = [
+        f'{counts[state]} {WORDS[state]}'
+        for state in (NO_GO, UNKNOWN)
+        if state in counts
+    ]
+    if WAITS in counts:
+        counted.append(f'{counts[WAITS]} that wait for these')
+    return dataclasses.replace(
+        result, summary=(f'Not ready: {", ".join(counted)}.',)
+    )
+
+
+def red(rows: Iterable[Finding]) -> list[Finding]:
     """The rows because of which the site is not ready."""
-    return [row for row in rows if row.state in (NO_GO, UNKNOWN)]
+    return [row for row in rows if row.severity in (NO_GO, UNKNOWN)]
 
 
-def settled(rows: Iterable[Row]) -> list[Row]:
+def settled(rows: Iterable[Finding]) -> list[Finding]:
     """The rows, with those that only follow from others told apart.
 
     A row waits if one that it is behind is red or waits itself. At the
     end of each such chain is a row that is red.
     """
     rows = list(rows)
-    bad = [f'{row.layer}/{row.subject}' for row in red(rows)]
+    bad = [f'{row.code}/{row.subject}' for row in red(rows)]
     judged = [
-        dataclasses.replace(row, state=WAITS)
-        if row.state in (NO_GO, UNKNOWN) and _explained(row, bad)
+        dataclasses.replace(row, severity=WAITS)
+        if row.severity in (NO_GO, UNKNOWN) and _explained(row, bad)
         else row
         for row in rows
     ]
@@ -289,28 +313,28 @@ def _not_loaded(manager: Any, entry: Any, error: BaseException) -> None:
     ) from error
 
 
-def _gather(probe: Probe, site: Site, into: list[Row]) -> None:
+def _gather(probe: Probe, site: Site, into: list[Finding]) -> None:
     for row in probe.rows(site):
         into.append(row)
 
 
-def _unanswered(layer: str, error: BaseException) -> Row:
-    return Row(
-        layer,
+def _unanswered(layer: str, error: BaseException) -> Finding:
+    return Finding(
         layer,
         UNKNOWN,
+        layer,
         bounded.words(error),
         'an answer',
         'mend what is said above, then look again',
     )
 
 
-def _needing(row: Row, needs: tuple[str, ...]) -> Row:
+def _needing(row: Finding, needs: tuple[str, ...]) -> Finding:
     return dataclasses.replace(row, behind=(*row.behind, *needs))
 
 
-def _explained(row: Row, bad: Iterable[str]) -> bool:
-    own = f'{row.layer}/{row.subject}'
+def _explained(row: Finding, bad: Iterable[str]) -> bool:
+    own = f'{row.code}/{row.subject}'
     return any(
         name != own and fnmatch.fnmatchcase(name, pattern)
         for name in bad

@@ -19,7 +19,8 @@ from nova_recovery import readiness
 from nova_recovery.cloud.db import schema
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import each
-from nova_recovery.readiness import Row, Site
+from nova_recovery.engine.findings import Finding
+from nova_recovery.readiness import Site
 from nova_recovery.snapshot import cells, volumes
 from nova_recovery.snapshot import format as format_module
 from nova_recovery.snapshot.reading import Snapshot, Source
@@ -52,14 +53,14 @@ class Probe:
 
     needs: tuple[str, ...] = ('database/*',)
 
-    def rows(self, site: Site) -> Iterator[Row]:
+    def rows(self, site: Site) -> Iterator[Finding]:
         with site.before() as snapshot:
             if snapshot is None:
                 # Nobody can mend that afterwards, so it doesn't block.
-                yield Row(
+                yield Finding(
                     LAYER,
-                    'databases',
                     readiness.GO,
+                    'databases',
                     'no snapshot was named: how old they are is not judged',
                     _EXPECTED,
                 )
@@ -101,7 +102,7 @@ class Probe:
 
 def judge(
     name: str, before: Marks, now: Marks, taken: str, database: str
-) -> Row:
+) -> Finding:
     """Compare what only grows."""
     older = [
         f'{table} {_column(then)} {_shown(now.numbers.get(table))}, '
@@ -204,11 +205,11 @@ def _shown(value: Any) -> str:
     return f'{value}Z' if isinstance(value, str) else str(value)
 
 
-def _row(subject: str, state: str, observed: str, remedy: str) -> Row:
-    return Row(
+def _row(subject: str, state: str, observed: str, remedy: str) -> Finding:
+    return Finding(
         LAYER,
-        subject.removeprefix('cell:'),
         state,
+        subject.removeprefix('cell:'),
         observed,
         _EXPECTED,
         remedy,

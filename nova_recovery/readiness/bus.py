@@ -22,13 +22,14 @@ from nova_recovery.cloud.bus import (
     of_files,
     Queue,
 )
+from nova_recovery.engine.findings import Finding
 from nova_recovery.exceptions import DatabaseUnavailable, RecoveryError
-from nova_recovery.readiness import bounded, common, Row, Site
+from nova_recovery.readiness import bounded, common, Site
 
 LAYER = 'bus'
 _PATIENCE = 8.0
 
-_row = functools.partial(Row, LAYER)
+_row = functools.partial(Finding, LAYER)
 
 Queues = Mapping[str, Queue | None]
 
@@ -57,14 +58,14 @@ class Probe:
 
     needs: tuple[str, ...] = ()
 
-    def rows(self, site: Site) -> Iterator[Row]:
+    def rows(self, site: Site) -> Iterator[Finding]:
         try:
             looked = look(site)
         except DatabaseUnavailable as error:
-            yield Row(
+            yield Finding(
                 LAYER,
-                'cells',
                 readiness.UNKNOWN,
+                'cells',
                 str(error),
                 'the transport_url of each cell',
                 'mend the database, then look again',
@@ -73,7 +74,7 @@ class Probe:
             yield from _reached(of_files(site.cloud))
             return
         yield from _reached(looked.buses)
-        bad: list[Row] = []
+        bad: list[Finding] = []
         seen = 0
         for names, queues in looked.queues.items():
             if isinstance(queues, BaseException):
@@ -84,8 +85,8 @@ class Probe:
         yield from common.on_one_line(
             bad,
             _row(
-                'queues',
                 readiness.GO,
+                'queues',
                 f'{seen} queues are listened to, or empty',
                 'listened to; empty where the host is down',
             ),
@@ -149,7 +150,7 @@ def unheard(site: Site, who: str) -> str:
     return look(site).unheard.get(who, '')
 
 
-def _reached(buses: Mapping[str, Bus]) -> Iterator[Row]:
+def _reached(buses: Mapping[str, Bus]) -> Iterator[Finding]:
     members = bounded.each(
         {names: bus.members for names, bus in buses.items()}, _PATIENCE / 2
     )
@@ -161,7 +162,7 @@ def _reached(buses: Mapping[str, Bus]) -> Iterator[Row]:
             yield reached(names, bus, answer)
 
 
-def reached(names: str, bus: Bus, members: Mapping[str, str] | str) -> Row:
+def reached(names: str, bus: Bus, members: Mapping[str, str] | str) -> Finding:
     """Whether a bus is there.
 
     :param members: what is wrong with each of its servers, '' if nothing;
@@ -183,15 +184,15 @@ def reached(names: str, bus: Bus, members: Mapping[str, str] | str) -> Row:
         remedy = f'systemctl start rabbitmq-server  # on {common.many(down)}'
         if bus.problem:
             remedy = 'give the nova.conf and cinder.conf of a controller'
-    return _row(f'broker {names}', state, observed, 'it answers AMQP', remedy)
+    return _row(state, f'broker {names}', observed, 'it answers AMQP', remedy)
 
 
-def unseen(names: str, error: BaseException) -> Row:
+def unseen(names: str, error: BaseException) -> Finding:
     """Queues that can't be looked at: what they hold is not known."""
     return dataclasses.replace(
         _row(
-            f'queues {names}',
             readiness.UNKNOWN,
+            f'queues {names}',
             bounded.words(error),
             'they can be looked at',
             'rabbitmqctl list_queues name messages consumers  # is it busy, '
@@ -201,7 +202,7 @@ def unseen(names: str, error: BaseException) -> Row:
     )
 
 
-def judge(wanted: Iterable[Wanted], queues: Queues) -> Iterator[Row]:
+def judge(wanted: Iterable[Wanted], queues: Queues) -> Iterator[Finding]:
     """The queues that nobody listens to, and should or holds a message."""
     for one in wanted:
         queue = queues[one.queue]
@@ -209,8 +210,8 @@ def judge(wanted: Iterable[Wanted], queues: Queues) -> Iterator[Row]:
             continue
         if one.host is not None and queue is not None and queue.messages:
             yield _row(
-                f'queue {one.queue}',
                 readiness.NO_GO,
+                f'queue {one.queue}',
                 f'{queue.messages} messages wait, and nobody listens: '
                 f'{one.host} would carry them out when it returns',
                 'empty while the host is down',
@@ -223,8 +224,8 @@ def judge(wanted: Iterable[Wanted], queues: Queues) -> Iterator[Row]:
         host = f'  # on {one.host}' if one.host else ''
         yield dataclasses.replace(
             _row(
-                f'queue {one.queue}',
                 readiness.NO_GO,
+                f'queue {one.queue}',
                 observed,
                 f'{one.program} listens to it',
                 f'systemctl restart {one.program}{host}',

@@ -24,7 +24,8 @@ from nova_recovery.cloud import clock
 from nova_recovery.cloud.api import apis
 from nova_recovery.cloud.db import schema
 from nova_recovery.cloud.db.database import Database
-from nova_recovery.readiness import bounded, common, Row, Site
+from nova_recovery.engine.findings import Finding
+from nova_recovery.readiness import bounded, common, Site
 
 LAYER = 'clocks'
 _PATIENCE = 8.0
@@ -55,7 +56,7 @@ class Probe:
 
     needs: tuple[str, ...] = ('database/*', 'keystone/*')
 
-    def rows(self, site: Site) -> Iterator[Row]:
+    def rows(self, site: Site) -> Iterator[Finding]:
         asks: dict[str, Clock] = {}
         behind: dict[str, tuple[str, ...]] = {}
         databases = list(_databases(site))
@@ -110,17 +111,17 @@ def narrowed(
 def judge(
     found: Mapping[str, Range | None | BaseException],
     behind: Mapping[str, tuple[str, ...]],
-) -> Iterator[Row]:
+) -> Iterator[Finding]:
     """One row if all clocks are near ours, else one for each that isn't."""
     expected = f'within {APART:g} s of this host'
     bad = []
     for name, answer in found.items():
         if isinstance(answer, BaseException):
             bad.append(
-                Row(
+                Finding(
                     LAYER,
-                    name,
                     readiness.UNKNOWN,
+                    name,
                     bounded.words(answer),
                     expected,
                     'mend what does not answer',
@@ -135,10 +136,10 @@ def judge(
         # one that was set while it was asked has no range
         if abs(middle) > APART or low > high + APART:
             bad.append(
-                Row(
+                Finding(
                     LAYER,
-                    name,
                     readiness.NO_GO,
+                    name,
                     f'{abs(middle):.1f} s '
                     + ('ahead of' if middle > 0 else 'behind')
                     + ' this host',
@@ -159,11 +160,11 @@ def judge(
         mute = [name for name, answer in found.items() if answer is None]
         observed += f'; {len(mute)} APIs tell no time'
     yield from common.on_one_line(
-        bad, Row(LAYER, 'all', readiness.GO, observed, expected)
+        bad, Finding(LAYER, readiness.GO, 'all', observed, expected)
     )
 
 
-def ahead(database: str, found: Mapping[str, float]) -> Iterator[Row]:
+def ahead(database: str, found: Mapping[str, float]) -> Iterator[Finding]:
     """Services whose heartbeat is of the future, if there are any.
 
     :param found: service -> seconds
@@ -172,10 +173,10 @@ def ahead(database: str, found: Mapping[str, float]) -> Iterator[Row]:
     wrong = {who: by for who, by in found.items() if by > APART + 1}
     if wrong:
         worst = max(wrong, key=lambda who: wrong[who])
-        yield Row(
+        yield Finding(
             LAYER,
-            f'heartbeats {database}',
             readiness.NO_GO,
+            f'heartbeats {database}',
             f'{common.many(wrong)}: up to {wrong[worst]:.0f} s ahead of the '
             'database',
             f'within {APART:g} s of the database',

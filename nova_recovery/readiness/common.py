@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from nova_recovery.cloud.db import schema, services
 from nova_recovery.cloud.db.databases import divide
-from nova_recovery.readiness import Row, Site
+from nova_recovery.engine.findings import Finding
+from nova_recovery.readiness import Site
 
 JSON = dict[str, Any]
 
@@ -104,7 +105,7 @@ def many(names: Collection[str]) -> str:
     return f'{shown} and {more} more' if more > 0 else shown
 
 
-def on_one_line(bad: Iterable[Row], good: Row) -> Iterator[Row]:
+def on_one_line(bad: Iterable[Finding], good: Finding) -> Iterator[Finding]:
     """The rows that are not good, else the one that stands for all."""
     rows = list(bad)
     yield from rows or [good]

@@ -14,7 +14,8 @@ from nova_recovery import readiness
 from nova_recovery.cloud.db import schema
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import divide
-from nova_recovery.readiness import bounded, bus, common, control, Row, Site
+from nova_recovery.engine.findings import Finding
+from nova_recovery.readiness import bounded, bus, common, control, Site
 from nova_recovery.readiness.bus import Unheard
 
 LAYER = 'compute'
@@ -35,7 +36,7 @@ class Probe:
         'control/nova-conductor',
     )
 
-    def rows(self, site: Site) -> Iterator[Row]:
+    def rows(self, site: Site) -> Iterator[Finding]:
         computes = common.computes(site)
         up = {host for host, one in computes.items() if one['state'] == 'up'}
         deaf = {host: bus.unheard(site, f'{LAYER}/{host}') for host in up}
@@ -64,7 +65,7 @@ def judge(
     answers: Mapping[str, Any],
     gone: Iterable[str] = (),
     brief: bool = False,
-) -> Iterator[Row]:
+) -> Iterator[Finding]:
     """One row for all that are well, one for each that isn't.
 
     :param computes: host -> its service as the API has it
@@ -150,5 +151,5 @@ def _one_server(database: Database) -> dict[str, str]:
     return found
 
 
-def _row(subject: str, state: str, observed: str, remedy: str) -> Row:
-    return Row(LAYER, subject, state, observed, _EXPECTED, remedy)
+def _row(subject: str, state: str, observed: str, remedy: str) -> Finding:
+    return Finding(LAYER, state, subject, observed, _EXPECTED, remedy)

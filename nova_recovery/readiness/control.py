@@ -10,8 +10,9 @@ from typing import Any
 
 from nova_recovery import readiness
 from nova_recovery.cloud.api import apis
+from nova_recovery.engine.findings import Finding
 from nova_recovery.exceptions import ApiUnavailable
-from nova_recovery.readiness import bounded, bus, common, Row, Site
+from nova_recovery.readiness import bounded, bus, common, Site
 
 LAYER = 'control'
 
@@ -28,7 +29,7 @@ class Probe:
 
     needs: tuple[str, ...] = NEEDS
 
-    def rows(self, site: Site) -> Iterator[Row]:
+    def rows(self, site: Site) -> Iterator[Finding]:
         asks: dict[str, Callable[[], Any]] = {
             'nova-api': functools.partial(common.nova_services, site),
             'cinder-api': functools.partial(_cinder, site),
@@ -47,7 +48,9 @@ class Probe:
             yield judge(binary, cinder, _queue(site, binary))
 
 
-def judge(binary: str, services: Iterable[Service], unheard: str = '') -> Row:
+def judge(
+    binary: str, services: Iterable[Service], unheard: str = ''
+) -> Finding:
     """Whether one of a service is up: any of them does the work.
 
     :param unheard: its queue, if nobody listens to that
@@ -63,10 +66,10 @@ def judge(binary: str, services: Iterable[Service], unheard: str = '') -> Row:
         observed += f'; nobody listens to {unheard}'
     good = up and not unheard
     hosts = common.many([*up, *down]) or 'one host'
-    return Row(
+    return Finding(
         LAYER,
-        binary,
         readiness.GO if good else readiness.NO_GO,
+        binary,
         observed,
         'at least one is up and listens',
         '' if good else f'systemctl restart {binary}  # on {hosts}',
@@ -77,17 +80,17 @@ def judge(binary: str, services: Iterable[Service], unheard: str = '') -> Row:
     )
 
 
-def _api(name: str, answer: Any) -> Row:
+def _api(name: str, answer: Any) -> Finding:
     bad = isinstance(answer, BaseException)
     observed = 'answers'
     if bad:
         observed = bounded.words(answer)
     elif answer is None:
         observed = 'not in the catalogue, and no cinder.conf was found'
-    return Row(
+    return Finding(
         LAYER,
-        name,
         readiness.UNKNOWN if bad else readiness.GO,
+        name,
         observed,
         'answers an administrator',
         f'systemctl restart {name}  # or the web server that runs it'

@@ -13,12 +13,13 @@ from nova_recovery import readiness
 from nova_recovery.cloud import settings
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import open_api, open_cinder
+from nova_recovery.engine.findings import Finding
 from nova_recovery.exceptions import DatabaseUnavailable
-from nova_recovery.readiness import bounded, Row, Site
+from nova_recovery.readiness import bounded, Site
 
 LAYER = 'database'
 
-_row = functools.partial(Row, LAYER)
+_row = functools.partial(Finding, LAYER)
 
 #: Seconds for a server and the members that it names.
 _PATIENCE = 9.0
@@ -66,13 +67,13 @@ class Probe:
 
     needs: tuple[str, ...] = ()
 
-    def rows(self, site: Site) -> Iterator[Row]:
+    def rows(self, site: Site) -> Iterator[Finding]:
         databases, problem = _databases(site)
         if problem:
-            yield Row(
+            yield Finding(
                 LAYER,
-                'cells',
                 readiness.UNKNOWN,
+                'cells',
                 problem,
                 'every database is known',
                 'mend the API database, then look again',
@@ -81,7 +82,7 @@ class Probe:
         yield from asked(_servers(databases))
 
 
-def asked(servers: Sequence[Server]) -> Iterator[Row]:
+def asked(servers: Sequence[Server]) -> Iterator[Finding]:
     """Ask servers, and the members that they name, side by side."""
     answers = bounded.each(
         {
@@ -103,7 +104,7 @@ def judge(
     address: str,
     answer: Mapping[str, str] | str,
     members: Answers,
-) -> Iterator[Row]:
+) -> Iterator[Finding]:
     """What one server, and the members of its cluster, mean.
 
     :param answer: of the server that the URL leads to
@@ -111,8 +112,8 @@ def judge(
     """
     if isinstance(answer, str):
         yield _row(
-            subject,
             readiness.UNKNOWN,
+            subject,
             f'{address}: {answer}',
             'it answers',
             f'systemctl start mariadb  # on {_host(address)}',
@@ -131,7 +132,7 @@ def judge(
             f'{len(everyone)} members writable, Synced, in the primary '
             f'component: {", ".join(sorted(everyone))}'
         )
-    yield _row(subject, readiness.GO, observed, 'writable')
+    yield _row(readiness.GO, subject, observed, 'writable')
 
 
 def is_galera(answer: Mapping[str, str]) -> bool:
@@ -186,7 +187,7 @@ def split(address: str) -> tuple[str, int]:
 
 def _judged(
     subject: str, everyone: Answers, first: Mapping[str, str]
-) -> Iterator[Row]:
+) -> Iterator[Finding]:
     cluster = first.get('wsrep_cluster_state_uuid')
     for address, said in everyone.items():
         place = address if len(everyone) > 1 else subject
@@ -194,8 +195,8 @@ def _judged(
         host = _host(address)
         if isinstance(said, str):
             yield _row(
-                name,
                 readiness.UNKNOWN,
+                name,
                 f'{address}: {said}',
                 'every member answers',
                 f'systemctl start mariadb  # on {host}',
@@ -214,8 +215,8 @@ def _judged(
         if closed:
             shown = ', '.join(f'{o} = {said[o]}' for o in closed)
             yield _row(
-                name,
                 readiness.NO_GO,
+                name,
                 f'{address}: {shown}',
                 'writable: ' + ', '.join(f'{o} = OFF' for o in closed),
                 _opened(host, closed),
@@ -223,8 +224,8 @@ def _judged(
         if not is_galera(said):
             if len(everyone) > 1:
                 yield _row(
-                    name,
                     readiness.NO_GO,
+                    name,
                     f'{address}: takes part in no cluster (wsrep_on = OFF)',
                     'a member of the cluster',
                     f'systemctl restart mariadb  # on {host}',
@@ -239,8 +240,8 @@ def _judged(
             wrong['wsrep_cluster_state_uuid'] = 'of another cluster'
         if wrong:
             yield _row(
-                name,
                 readiness.NO_GO,
+                name,
                 f'{address}: '
                 + ', '.join(f'{o} = {v}' for o, v in wrong.items()),
                 ', '.join(
@@ -272,22 +273,22 @@ def _everyone(
 
 def _missing(
     subject: str, answer: Mapping[str, str], asked: int
-) -> Iterator[Row]:
+) -> Iterator[Finding]:
     """Members that are not in the component, or could not be asked."""
     size = int(answer.get('wsrep_cluster_size') or 0)
     wanted = len(configured(answer))
     if size < wanted:
         yield _row(
-            f'{subject}: members',
             readiness.NO_GO,
+            f'{subject}: members',
             f'{size} of {wanted} members are in the component',
             'all that wsrep_cluster_address names',
             'systemctl start mariadb  # on each that is missing',
         )
     elif asked < size:
         yield _row(
-            f'{subject}: members',
             readiness.UNKNOWN,
+            f'{subject}: members',
             f'{size - asked} of {size} members could not be asked: '
             'wsrep_incoming_addresses does not tell where they are',
             'every member can be asked',

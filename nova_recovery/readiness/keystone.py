@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 from nova_recovery import readiness
 from nova_recovery.cloud.api import apis
+from nova_recovery.engine.findings import Finding
 from nova_recovery.exceptions import ApiUnavailable, RecoveryError
-from nova_recovery.readiness import bounded, Row, Site
+from nova_recovery.readiness import bounded, Site
 
 LAYER = 'keystone'
 
@@ -19,16 +20,16 @@ class Probe:
 
     needs: tuple[str, ...] = ('database/*',)
 
-    def rows(self, site: Site) -> Iterator[Row]:
+    def rows(self, site: Site) -> Iterator[Finding]:
         state, observed = readiness.GO, 'a new token validates'
         try:
             _try(site)
         except RecoveryError as error:
             state, observed = readiness.NO_GO, bounded.words(error)
-        yield Row(
+        yield Finding(
             LAYER,
-            'tokens',
             state,
+            'tokens',
             observed,
             'a new token validates',
             ''

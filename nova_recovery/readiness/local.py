@@ -17,19 +17,20 @@ import socket
 from typing import Any
 
 from nova_recovery import readiness
+from nova_recovery.engine.findings import Finding
 from nova_recovery.host import domains, iscsi, mounts, multipath
 from nova_recovery.host.commands import NotInstalled
 from nova_recovery.host.iscsi import Session
-from nova_recovery.readiness import bounded, common, database, Row, Site
+from nova_recovery.readiness import bounded, common, database, Site
 from nova_recovery.snapshot import masking
 
 LAYER = 'local'
 _PATIENCE = 8.0
 
-_row = functools.partial(Row, LAYER)
+_row = functools.partial(Finding, LAYER)
 
 JSON = Mapping[str, Any]
-Rows = Iterator[Row]
+Rows = Iterator[Finding]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +63,8 @@ class Probe:
         if before is None:
             named = site.snapshot is not None
             yield _row(
-                host,
                 readiness.UNKNOWN if named else readiness.GO,
+                host,
                 'the snapshot has nothing of this host'
                 if named
                 else 'no snapshot was named: nothing is compared',
@@ -72,7 +73,7 @@ class Probe:
                 if named
                 else '',
             )
-        looks: dict[str, Callable[[], Row | None]] = {
+        looks: dict[str, Callable[[], Finding | None]] = {
             'instances_path': functools.partial(_storage, path, before),
             'disks': functools.partial(disks, path, before),
             'iscsi': functools.partial(_iscsi, before),
@@ -82,8 +83,8 @@ class Probe:
         for name, answer in bounded.each(looks, _PATIENCE).items():
             if isinstance(answer, BaseException):
                 yield _row(
-                    name,
                     readiness.UNKNOWN,
+                    name,
                     bounded.words(answer),
                     'it can be looked at',
                     'mend what is said, then look again',
@@ -97,7 +98,7 @@ def storage(
     before: Mapping[str, str] | None,
     now: Mapping[str, str],
     problem: str,
-) -> Row:
+) -> Finding:
     """Where instances_path is mounted from, and whether it can be used.
 
     :param before: mount point -> device in the snapshot; None: not known
@@ -121,8 +122,8 @@ def storage(
     elif problem:
         remedy = f'ls -ld {path}  # by the user of nova-compute'
     return _row(
-        'instances_path',
         readiness.NO_GO if bad else readiness.GO,
+        'instances_path',
         observed,
         f'on {wanted} ({wanted_place}), read-write',
         remedy,
@@ -139,7 +140,7 @@ def mount_point(path: str, mounted: Iterable[str]) -> str:
     return max(over, key=len, default='/')
 
 
-def disks(path: str, before: Before | None) -> Row | None:
+def disks(path: str, before: Before | None) -> Finding | None:
     """Whether the disks of each server are there.
 
     Their files as libvirt had them, and nova's directory of each.
@@ -158,8 +159,8 @@ def disks(path: str, before: Before | None) -> Row | None:
     if gone:
         observed += f'; not {common.many(gone)}'
     return _row(
-        'disks',
         readiness.NO_GO if gone else readiness.GO,
+        'disks',
         observed,
         'the disks of each server of the snapshot',
         f'mount what {path} was on; a disk that is lost: openstack server '
@@ -171,7 +172,7 @@ def disks(path: str, before: Before | None) -> Row | None:
 
 def sessions(
     before: Iterable[JSON], now: Iterable[Session], silent: Mapping[str, str]
-) -> Row:
+) -> Finding:
     """Whether the iSCSI sessions of the host itself are there again.
 
     Those of volumes come back with their servers: nova logs in when it
@@ -206,15 +207,15 @@ def sessions(
             + common.many(silent)
         )
     return _row(
-        'iscsi',
         readiness.NO_GO if gone or silent else readiness.GO,
+        'iscsi',
         observed,
         'sessions of the host as in the snapshot; every portal answers',
         remedy,
     )
 
 
-def _storage(path: str, before: Before | None) -> Row:
+def _storage(path: str, before: Before | None) -> Finding:
     now = {
         mount.target: masking.options(mount.device)
         for mount in mounts.mounted()
@@ -237,7 +238,7 @@ def _problem(path: str) -> str:
     return ''
 
 
-def _iscsi(before: Before | None) -> Row | None:
+def _iscsi(before: Before | None) -> Finding | None:
     if before is None or not before.sessions:
         return None
     portals = {one['portal'] for one in before.sessions}
@@ -262,7 +263,7 @@ def _reach(portal: str) -> None:
         pass
 
 
-def _multipath() -> Row | None:
+def _multipath() -> Finding | None:
     try:
         found = multipath.maps()
     except NotInstalled:
@@ -273,8 +274,8 @@ def _multipath() -> Row | None:
         if paths.failed
     ]
     return _row(
-        'multipath',
         readiness.NO_GO if failed else readiness.GO,
+        'multipath',
         f'{len(found)} maps'
         + (f'; failed paths: {common.many(failed)}' if failed else ''),
         'no failed path',

@@ -10,8 +10,9 @@ from typing import Any
 
 from nova_recovery import readiness
 from nova_recovery.cloud.api.network import Port
+from nova_recovery.engine.findings import Finding
 from nova_recovery.exceptions import RecoveryError
-from nova_recovery.readiness import bounded, common, Row, Site
+from nova_recovery.readiness import bounded, common, Site
 from nova_recovery.snapshot import apis as snapshot_apis
 from nova_recovery.snapshot import format as format_module
 
@@ -37,7 +38,7 @@ class Probe:
 
     needs: tuple[str, ...] = ('database/*', 'bus/broker *', 'keystone/*')
 
-    def rows(self, site: Site) -> Iterator[Row]:
+    def rows(self, site: Site) -> Iterator[Finding]:
         connection = site.apis().connection
         columns = format_module.SECTIONS['agents'].columns
         try:
@@ -46,10 +47,10 @@ class Probe:
                 for row in snapshot_apis.agents(connection, _PATIENCE)
             ]
         except RecoveryError as error:
-            yield Row(
+            yield Finding(
                 LAYER,
-                'neutron API',
                 readiness.UNKNOWN,
+                'neutron API',
                 bounded.words(error),
                 'it answers',
                 _RESTART,
@@ -73,7 +74,7 @@ class Probe:
 
 def agents(
     now: Iterable[Agent], before: Iterable[Agent] | None, site: Site
-) -> Iterator[Row]:
+) -> Iterator[Finding]:
     """The agents of the hosts that matter.
 
     :param before: those of the snapshot; None: there is none, then every
@@ -96,10 +97,10 @@ def agents(
             if a['alive'] and site.covers(a['host'])
         }
     bad = [
-        Row(
+        Finding(
             LAYER,
-            f'{agent["binary"]} {agent["host"]}',
             readiness.NO_GO,
+            f'{agent["binary"]} {agent["host"]}',
             'neutron hears nothing from it'
             if name in dead
             else 'neutron does not know it any more',
@@ -111,10 +112,10 @@ def agents(
     ]
     yield from common.on_one_line(
         bad,
-        Row(
+        Finding(
             LAYER,
-            'agents',
             readiness.GO,
+            'agents',
             f'{len(wanted)} alive',
             'alive' if before is None else 'alive, as in the snapshot',
         ),
@@ -124,7 +125,7 @@ def agents(
 def bindings(
     ports: Mapping[str, Collection[Port] | BaseException],
     before: Mapping[str, tuple[str, str]],
-) -> Iterator[Row]:
+) -> Iterator[Finding]:
     """How the ports of each host are bound.
 
     :param ports: host -> its ports, or why they are not known
@@ -195,11 +196,11 @@ def _agent(agent: Agent) -> str:
     return f'{agent["host"]} {agent["agent_type"]} {agent["binary"]}'
 
 
-def _binding(host: str, state: str, observed: str, remedy: str) -> Row:
-    return Row(
+def _binding(host: str, state: str, observed: str, remedy: str) -> Finding:
+    return Finding(
         LAYER,
-        f'bindings {host}',
         state,
+        f'bindings {host}',
         observed,
         'bound, as in the snapshot',
         remedy,

@@ -12,8 +12,9 @@ from nova_recovery import readiness
 from nova_recovery.cloud.db import services
 from nova_recovery.cloud.db.databases import divide
 from nova_recovery.cloud.records import ComputeNode
+from nova_recovery.engine.findings import Finding
 from nova_recovery.exceptions import NotFound, RecoveryError
-from nova_recovery.readiness import bounded, common, Row, Site
+from nova_recovery.readiness import bounded, common, Site
 
 LAYER = 'placement'
 _PATIENCE = 9.0
@@ -31,7 +32,7 @@ class Probe:
 
     needs: tuple[str, ...] = ('database/*', 'keystone/*')
 
-    def rows(self, site: Site) -> Iterator[Row]:
+    def rows(self, site: Site) -> Iterator[Finding]:
         answers, silent = divide(
             site.cloud.databases.each_cell(services.compute_nodes)
         )
@@ -48,10 +49,10 @@ class Probe:
             # a dead API is one row, not one for each node
             placement.ping()
         except RecoveryError as error:
-            yield Row(
+            yield Finding(
                 LAYER,
-                'placement API',
                 readiness.UNKNOWN,
+                'placement API',
                 bounded.words(error),
                 'it answers',
                 _RESTART,
@@ -73,10 +74,10 @@ class Probe:
         ]
         yield from common.on_one_line(
             bad,
-            Row(
+            Finding(
                 LAYER,
-                'nodes',
                 readiness.GO,
+                'nodes',
                 f'{len(nodes)} nodes have their inventory',
                 'as compute_nodes has it',
             ),
@@ -85,7 +86,7 @@ class Probe:
 
 def judge(
     node: ComputeNode, found: Inventories | BaseException
-) -> Iterator[Row]:
+) -> Iterator[Finding]:
     """What placement has of a node; nothing if that is right."""
     name = node.hypervisor_hostname or node.host or str(node.uuid)
     remedy = f'systemctl restart nova-compute  # on {node.host}: reports it'
@@ -100,7 +101,9 @@ def judge(
         if not wrong:
             return
         observed = '; '.join(wrong)
-    yield Row(LAYER, name, state, observed, 'as compute_nodes has it', remedy)
+    yield Finding(
+        LAYER, state, name, observed, 'as compute_nodes has it', remedy
+    )
 
 
 def differences(node: ComputeNode, found: Inventories) -> list[str]:

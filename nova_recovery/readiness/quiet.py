@@ -20,8 +20,9 @@ from nova_recovery import readiness
 from nova_recovery.cloud.db import schema
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import divide
+from nova_recovery.engine.findings import Finding
 from nova_recovery.exceptions import RecoveryError
-from nova_recovery.readiness import Row, Site
+from nova_recovery.readiness import Site
 
 LAYER = 'quiet'
 
@@ -65,7 +66,7 @@ class Probe:
 
     needs: tuple[str, ...] = ('database/*',)
 
-    def rows(self, site: Site) -> Iterator[Row]:
+    def rows(self, site: Site) -> Iterator[Finding]:
         window = float(site.cloud.conf.disaster.quiet)
         markers = _markers(site)
         databases = site.cloud.databases
@@ -77,10 +78,10 @@ class Probe:
         for cell, moves in found.items():
             yield judge(cell, moves, ours, window, site.unsure)
         for cell, error in silent.items():
-            yield Row(
+            yield Finding(
                 LAYER,
-                cell,
                 readiness.UNKNOWN,
+                cell,
                 str(error),
                 'nobody else moves anything',
                 'mend the database',
@@ -94,7 +95,7 @@ def judge(
     ours: Collection[str],
     window: float,
     unsure: Collection[str] = frozenset(),
-) -> Row:
+) -> Finding:
     """Whether somebody else is at work in a cell.
 
     :param window: seconds; 0: whoever is at work is no hindrance
@@ -113,14 +114,14 @@ def judge(
         'power sync'
     )
     if not others:
-        return Row(
-            LAYER, cell, readiness.GO, 'nobody else moves anything', expected
+        return Finding(
+            LAYER, readiness.GO, cell, 'nobody else moves anything', expected
         )
     newest = min(others, key=lambda move: move.age)
-    return Row(
+    return Finding(
         LAYER,
-        cell,
         readiness.NO_GO,
+        cell,
         f'{len(others)} by others; the newest: {newest.table} {newest.id} '
         f'({newest.what} of {newest.server} by '
         f'{newest.user or "nova"}), {max(newest.age, 0):.0f} s ago',
@@ -139,7 +140,7 @@ def is_power_sync(move: Move) -> bool:
     return move.what == 'stop' and not move.user
 
 
-def _movers(site: Site) -> Iterator[Row]:
+def _movers(site: Site) -> Iterator[Finding]:
     """Services that move servers by themselves, if there are any.
 
     Whether their monitors run can't be asked for; what they do is seen
@@ -154,10 +155,10 @@ def _movers(site: Site) -> Iterator[Row]:
         return
     for kind, (name, remedy) in MOVERS.items():
         if kind in types:
-            yield Row(
+            yield Finding(
                 LAYER,
-                name,
                 readiness.GO,
+                name,
                 'in the catalogue: it may move servers by itself; stop its '
                 'monitors first',
                 'stopped while servers are started',

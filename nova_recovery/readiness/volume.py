@@ -9,7 +9,8 @@ import functools
 from typing import Any
 
 from nova_recovery import readiness
-from nova_recovery.readiness import bounded, bus, common, control, Row, Site
+from nova_recovery.engine.findings import Finding
+from nova_recovery.readiness import bounded, bus, common, control, Site
 from nova_recovery.readiness.bus import Unheard
 
 LAYER = 'volume'
@@ -21,10 +22,10 @@ class Probe:
 
     needs: tuple[str, ...] = (*control.NEEDS, 'control/cinder-api')
 
-    def rows(self, site: Site) -> Iterator[Row]:
+    def rows(self, site: Site) -> Iterator[Finding]:
         backends = common.backends(site)
         if not backends:
-            yield Row(LAYER, 'back ends', readiness.GO, 'no volumes', '')
+            yield Finding(LAYER, readiness.GO, 'back ends', 'no volumes', '')
             return
         cinder = site.apis().volume
         asks: dict[str, Callable[[], Any]] = {}
@@ -54,7 +55,7 @@ class Probe:
 
 def judge(
     answers: Mapping[str, Any], states: Mapping[str, str]
-) -> Iterator[Row]:
+) -> Iterator[Finding]:
     """One row for all that are well, one for each that isn't.
 
     :param answers: back end -> None, or why it didn't answer
@@ -70,12 +71,12 @@ def judge(
             observed += f'; {bounded.words(answer)}'
         host = name.partition('@')[0]
         bad.append(
-            Row(
+            Finding(
                 LAYER,
-                name,
                 readiness.NO_GO
                 if state == 'down' or isinstance(answer, Unheard)
                 else readiness.UNKNOWN,
+                name,
                 observed,
                 'up, and answers within 10 s',
                 f'systemctl restart cinder-volume  # on {host}',
@@ -83,10 +84,10 @@ def judge(
         )
     yield from common.on_one_line(
         bad,
-        Row(
+        Finding(
             LAYER,
-            'back ends',
             readiness.GO,
+            'back ends',
             f'all answer: {common.many(list(answers))}',
             'up, and answers within 10 s',
         ),

@@ -218,7 +218,9 @@ class TestHosts(FunctionalTest):
         """Without a conductor all seem dead: that is not their fault."""
         self.stop_service('nova-conductor')
         said = self.recover(DEAD, '--target-host', TARGET)
-        self.assertRegex(said, r'unknown +source-silent +host1: no other compute')
+        self.assertRegex(
+            said, r'unknown +source-silent +host1: no other compute'
+        )
         self.assertRegex(said, r'refused +cell-alive +cell1: 3 of 3 computes')
         self.assertRegex(said, r'refused +target-ready +host2: .*stands still')
 

@@ -15,10 +15,10 @@ import fixtures
 from nova_recovery.cloud.db.cells import Cell
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import CellDatabase, Databases
+from nova_recovery.engine.findings import Assessment
 from nova_recovery.exceptions import NotFound
 from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures.disaster.judge import assess, findings, wanted
-from nova_recovery.procedures.disaster.judge.assess import Assessment
 from nova_recovery.procedures.disaster.look import read
 from nova_recovery.procedures.disaster.scope import Scope
 from nova_recovery.procedures.disaster.situation import Before, Situation
@@ -350,7 +350,7 @@ class LookTest(LookTestCase):
 
 class AssessTest(LookTestCase):
     def codes(self, result: Assessment) -> list[tuple[str, str]]:
-        return sorted((one.code, one.name) for one in result.findings)
+        return sorted((one.code, one.label) for one in result.findings)
 
     def test_a_dark_cloud(self) -> None:
         self.add_server('web')
@@ -372,7 +372,7 @@ class AssessTest(LookTestCase):
             ],
             self.codes(result),
         )
-        self.assertFalse(result.consistent)
+        self.assertEqual(4, result.exit_code)
         self.assertEqual('heartbeat', result.found.outage.how)
 
     def test_a_snapshot_that_was_taken_in_the_dark(self) -> None:

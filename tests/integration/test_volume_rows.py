@@ -54,9 +54,9 @@ class TestCheck(Check):
         self.add_volume('gone', 'in-use', 'attached', deleted=1)
         result = assess.assess(self.cloud, Scope())
         self.assertEqual((), result.findings)
-        self.assertTrue(result.consistent)
-        self.assertIn('2 volumes and 1 mappings of 1', result.summary())
-        self.assertIn('was not looked at', result.summary())
+        self.assertEqual(0, result.exit_code)
+        self.assertIn('2 volumes and 1 mappings of 1', result.summary[0])
+        self.assertIn('was not looked at', result.summary[0])
 
     def test_both_sides_are_joined(self) -> None:
         self.add_server('web')

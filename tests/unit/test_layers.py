@@ -26,8 +26,8 @@ MAY = {
         'procedures', 'readiness', 'report', 'snapshot',
     },
     'procedures': {
-        'cloud', 'engine', 'fencing', 'fleet', 'guests', 'host', 'readiness',
-        'report', 'snapshot',
+        'cloud', 'conf', 'engine', 'fencing', 'fleet', 'guests', 'host',
+        'readiness', 'report', 'snapshot',
     },
     'report': {'engine'},
     'engine': set(),

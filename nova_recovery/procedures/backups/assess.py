@@ -5,85 +5,36 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
-from typing import Any, TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from nova_recovery.cloud.db import backup_chains
 from nova_recovery.cloud.db.backup_chains import Verdict
 from nova_recovery.cloud.db.backups import Inventory, Volume
+from nova_recovery.engine.findings import (
+    Assessment,
+    Columns,
+    DANGER,
+    Finding,
+    STALE,
+)
 from nova_recovery.procedures.backups import read
 from nova_recovery.procedures.backups.read import Scope
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
 
-COLUMNS = (
-    'Project',
-    'Volume',
-    'Name',
-    'Size',
-    'Status',
-    'Servers',
-    'Newest Good',
-    'Age',
-    'Why',
+COLUMNS: Columns = (
+    ('Project', attrgetter('project')),
+    ('Volume', attrgetter('volume')),
+    ('Name', attrgetter('label')),
+    *(
+        (header, lambda one, key=header: one.more[key])
+        for header in ('Size', 'Status', 'Servers', 'Newest Good', 'Age')
+    ),
+    ('Why', attrgetter('cause')),
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Assessment:
-    """What was found.
-
-    :ivar verdicts: of the volumes without a good backup, by project and
-        name
-    :ivar counts: project -> how many volumes it has
-    :ivar names: of servers, by UUID
-    :ivar limit: what is older doesn't count, seconds
-    """
-
-    verdicts: tuple[tuple[Volume, Verdict], ...]
-    counts: dict[str, int]
-    names: dict[str, str]
-    limit: float
-
-    def rows(self) -> list[tuple[Any, ...]]:
-        return [
-            (
-                volume.project or '',
-                volume.id,
-                volume.name,
-                volume.size,
-                volume.status,
-                ', '.join(self.names.get(s, s) for s in volume.servers),
-                one.newest.id if one.newest else '',
-                '' if one.age is None else backup_chains.duration(one.age),
-                one.why,
-            )
-            for volume, one in self.verdicts
-        ]
-
-    def summary(self) -> list[str]:
-        """A line a project that lacks one, and one for all."""
-        lacking = collections.Counter(
-            volume.project or '' for volume, _ in self.verdicts
-        )
-        limit = backup_chains.duration(self.limit)
-        told = f'no good backup younger than {limit}'
-        lines = [
-            f'project {project}: {count} of {self.counts[project]} volumes '
-            f'have {told}'
-            for project, count in sorted(lacking.items())
-        ]
-        total = sum(self.counts.values())
-        if lacking:
-            lines.append(
-                f'{sum(lacking.values())} of {total} volumes have {told}'
-            )
-        else:
-            lines.append(
-                f'all {total} volumes have a good backup younger than {limit}'
-            )
-        return lines
 
 
 def lacking(found: Inventory, limit: float) -> list[tuple[Volume, Verdict]]:
@@ -121,9 +72,62 @@ def assess(cloud: Cloud, scope: Scope, limit: float) -> Assessment:
     """
     found = read.inventory(cloud, scope, limit)
     without = lacking(found, limit)
+    names = read.names(cloud, (s for v, _ in without for s in v.servers))
     return Assessment(
-        tuple(sorted(without, key=lambda pair: _place(pair[0]))),
-        dict(found.counts),
-        read.names(cloud, (s for v, _ in without for s in v.servers)),
-        limit,
+        found,
+        tuple(
+            _finding(volume, one, names)
+            for volume, one in sorted(without, key=lambda two: _place(two[0]))
+        ),
+        COLUMNS,
+        tuple(_summary(found.counts, without, limit)),
     )
+
+
+def _finding(
+    volume: Volume, one: Verdict, names: Mapping[str, str]
+) -> Finding:
+    """A volume without a good backup.
+
+    :param names: of servers, by UUID
+    """
+    return Finding(
+        'BACKUP-OLD' if one.newest else 'BACKUP-NONE',
+        STALE if one.newest else DANGER,
+        f'volume:{volume.id}',
+        one.why,
+        label=volume.name,
+        project=volume.project or '',
+        volume=volume.id,
+        more={
+            'Size': volume.size,
+            'Status': volume.status,
+            'Servers': ', '.join(names.get(s, s) for s in volume.servers),
+            'Newest Good': one.newest.id if one.newest else '',
+            'Age': '' if one.age is None else backup_chains.duration(one.age),
+        },
+    )
+
+
+def _summary(
+    counts: Mapping[str, int],
+    without: Sequence[tuple[Volume, Verdict]],
+    limit: float,
+) -> Iterator[str]:
+    """A line a project that lacks one, and one for all.
+
+    :param counts: project -> how many volumes it has
+    """
+    age = backup_chains.duration(limit)
+    told = f'no good backup younger than {age}'
+    lack = collections.Counter(volume.project or '' for volume, _ in without)
+    for project, count in sorted(lack.items()):
+        yield (
+            f'project {project}: {count} of {counts[project]} volumes have '
+            f'{told}'
+        )
+    total = sum(counts.values())
+    if lack:
+        yield f'{sum(lack.values())} of {total} volumes have {told}'
+    else:
+        yield f'all {total} volumes have a good backup younger than {age}'

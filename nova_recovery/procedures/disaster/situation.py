@@ -13,13 +13,13 @@ import dataclasses
 import datetime
 from typing import Any
 
+from nova_recovery.engine.findings import Finding
 from nova_recovery.procedures.disaster.before_queens import cleaning
 from nova_recovery.procedures.disaster.look.hosts import Host
 from nova_recovery.procedures.disaster.scope import Scope
 from nova_recovery.procedures.guests.reach import Reach
 from nova_recovery.procedures.volumes import situation as volumes_module
 from nova_recovery.procedures.volumes.gates import Outside
-from nova_recovery.readiness import Row
 from nova_recovery.snapshot.mapfile import Line
 
 UP, DOWN, FORCED_DOWN, UNKNOWN = 'up', 'down', 'forced down', 'unknown'
@@ -335,7 +335,7 @@ class Found:
     connections: Mapping[Pair, Connection] = dataclasses.field(
         default_factory=dict
     )
-    age: tuple[Row, ...] | None = None
+    age: tuple[Finding, ...] | None = None
     holes: tuple[str, ...] = ()
     dump: Dump | None = None
     lines: tuple[Line, ...] | None = None

@@ -4,86 +4,42 @@
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Iterable
 import dataclasses
-from typing import Any, TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
-from nova_recovery.procedures.volumes import policy, read, situation
+from nova_recovery.engine import findings
+from nova_recovery.engine.findings import Assessment, Columns
+from nova_recovery.procedures.volumes import policy, read
 from nova_recovery.procedures.volumes.read import Scope
-from nova_recovery.procedures.volumes.situation import Finding, Situation
+from nova_recovery.procedures.volumes.situation import Mismatch, Situation
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
 
-COLUMNS = (
-    'Code',
-    'Severity',
-    'Volume',
-    'Status',
-    'Server ID',
-    'Server',
-    'Project',
-    'Cause',
-    'Fix',
-)
 
+def columns(found: Situation) -> Columns:
+    """The table of ``volume check``."""
 
-@dataclasses.dataclass(frozen=True)
-class Assessment:
-    """What was found.
-
-    :ivar found: the situation of the first look
-    :ivar findings: those that a second look confirmed, the gravest first
-    """
-
-    found: Situation
-    findings: tuple[Finding, ...]
-
-    @property
-    def consistent(self) -> bool:
-        """Nothing but notes."""
-        return all(f.severity == situation.NOTE for f in self.findings)
-
-    def rows(self) -> list[tuple[Any, ...]]:
-        return [
-            (
-                one.code,
-                one.severity,
-                one.volume,
-                one.status,
-                one.server,
-                self.found.name(one.server) if one.server else '',
-                self._project(one),
-                one.cause,
-                one.fix,
-            )
-            for one in self.findings
-        ]
-
-    def summary(self) -> str:
-        """One line on what was looked at and what was not."""
-        counts = collections.Counter(one.severity for one in self.findings)
-        told = ', '.join(
-            f'{counts[name]} {name}'
-            for name in situation.SEVERITIES
-            if counts[name]
-        )
-        return (
-            f'{len(self.found.volumes)} volumes and '
-            f'{len(self.found.mappings)} mappings of '
-            f'{len({m.server for m in self.found.mappings})} servers: '
-            f"{told or 'all consistent'}. Nova's mappings were compared with "
-            "cinder's attachments; what the hosts really have connected was "
-            'not looked at.'
-        )
-
-    def _project(self, one: Finding) -> str:
-        volume = self.found.volumes.get(one.volume)
+    def project(one: Mismatch) -> str:
+        volume = found.volumes.get(one.volume)
         if volume is not None:
             return volume.project or ''
-        server = self.found.servers.get(one.server)
+        server = found.servers.get(one.server)
         return (server.project or '') if server else ''
+
+    return (
+        ('Code', attrgetter('code')),
+        ('Severity', attrgetter('severity')),
+        ('Volume', attrgetter('volume')),
+        ('Status', attrgetter('status')),
+        ('Server ID', attrgetter('server')),
+        ('Server', lambda one: found.name(one.server) if one.server else ''),
+        ('Project', project),
+        ('Cause', attrgetter('cause')),
+        ('Fix', attrgetter('fix')),
+    )
 
 
 def assess(cloud: Cloud, scope: Scope) -> Assessment:
@@ -100,36 +56,52 @@ def assess(cloud: Cloud, scope: Scope) -> Assessment:
         # What is in work when it is read differs between two snapshots.
         second = policy.findings(read.both_sides(cloud, doubtful))
         again = {_key(one) for one in second}
-    return Assessment(
+    confirmed = [
+        one for one in _in_scope(found, first, scope) if _key(one) in again
+    ]
+    confirmed.sort(
+        key=lambda one: (
+            findings.SEVERITIES.index(one.severity),
+            one.code,
+            one.volume,
+            one.server,
+        )
+    )
+    return told(found, confirmed)
+
+
+def told(found: Situation, some: Iterable[Mismatch]) -> Assessment:
+    """What the command tells of these."""
+    result = Assessment(
         found,
-        tuple(
-            sorted(
-                (
-                    one
-                    for one in _in_scope(found, first, scope)
-                    if _key(one) in again
-                ),
-                key=lambda one: (
-                    situation.SEVERITIES.index(one.severity),
-                    one.code,
-                    one.volume,
-                    one.server,
-                ),
-            )
+        tuple(some),
+        columns(found),
+        silent=tuple(
+            f'database of {name} unavailable: {why}; volumes of its servers '
+            'were not judged'
+            for name, why in found.silent.items()
         ),
     )
+    summary = (
+        f'{len(found.volumes)} volumes and {len(found.mappings)} mappings of '
+        f'{len({m.server for m in found.mappings})} servers: '
+        f"{findings.counted(result.counts) or 'all consistent'}. Nova's "
+        "mappings were compared with cinder's attachments; what the hosts "
+        'really have connected was not looked at.'
+    )
+    return dataclasses.replace(result, summary=(summary,))
 
 
-def _key(one: Finding) -> tuple[str, str, str]:
+def _key(one: Mismatch) -> tuple[str, str, str]:
     return one.code, one.volume, one.server
 
 
 def _in_scope(
-    found: Situation, findings: Iterable[Finding], scope: Scope
-) -> list[Finding]:
+    found: Situation, some: Iterable[Mismatch], scope: Scope
+) -> list[Mismatch]:
     """Of a volume that several servers have, only what is asked for."""
     kept = []
-    for one in findings:
+    for one in some:
         if scope.server and one.server not in ('', scope.server):
             continue
         server = found.servers.get(one.server)

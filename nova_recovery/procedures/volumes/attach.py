@@ -80,7 +80,7 @@ def mapping_of(
 
 def findings_of(
     request: Request, found: situation_module.Situation
-) -> list[situation_module.Finding]:
+) -> list[situation_module.Mismatch]:
     """What is wrong between these two."""
     return [
         one
@@ -89,7 +89,9 @@ def findings_of(
     ]
 
 
-def lost_by(request: Request, found: Found) -> situation_module.Finding | None:
+def lost_by(
+    request: Request, found: Found
+) -> situation_module.Mismatch | None:
     for one in findings_of(request, found.situation):
         if one.code in LOST and one.remedy == 'attach':
             return one
@@ -104,7 +106,7 @@ def own_attachments(request: Request, found: Found) -> list[str]:
 
 
 def adoptable(
-    lost: situation_module.Finding, mapping: nova.Mapping, found: Found
+    lost: situation_module.Mismatch, mapping: nova.Mapping, found: Found
 ) -> bool:
     """Whether naming cinder's attachment is all that is missing.
 
@@ -171,11 +173,7 @@ def gates(
         return
     for one in wrong:
         if one is not lost and one.remedy != 'attach':
-            yield _refused(
-                volume.id,
-                f'{one.code}: {one.cause}',
-                one.fix or 'there is no safe way by a command',
-            )
+            yield gates_module.other_way('attachable', one)
     if mapping is None and not wrong:
         why = not_attachable(request, found)
         if why:

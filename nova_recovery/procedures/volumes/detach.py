@@ -18,7 +18,7 @@ from nova_recovery.procedures.volumes import policy, reset
 from nova_recovery.procedures.volumes import situation as situation_module
 from nova_recovery.procedures.volumes.gates import Outside
 from nova_recovery.procedures.volumes.read import both_sides
-from nova_recovery.procedures.volumes.situation import Finding, Situation
+from nova_recovery.procedures.volumes.situation import Mismatch, Situation
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
@@ -100,7 +100,7 @@ def check(
     return tuple(gates(request, read(cloud, request), touched))
 
 
-def _findings(request: Request, found: Situation) -> list[Finding]:
+def _findings(request: Request, found: Situation) -> list[Mismatch]:
     """What is stale between these two."""
     return [
         one
@@ -257,7 +257,7 @@ def _not_stale(request: Request, found: Situation) -> Iterator[Gate]:
 
 
 def _may_be_connected(
-    wrong: list[Finding],
+    wrong: list[Mismatch],
     volume: Volume | None,
     found: Situation,
     request: Request,

@@ -16,7 +16,7 @@ from nova_recovery.engine.plan import Gate, Step
 from nova_recovery.exceptions import RecoveryError
 from nova_recovery.procedures import gates
 from nova_recovery.procedures.volumes import situation
-from nova_recovery.procedures.volumes.situation import Situation
+from nova_recovery.procedures.volumes.situation import Mismatch, Situation
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
@@ -108,6 +108,18 @@ def whole(found: Situation) -> Iterator[Gate]:
             'volume',
             'enable the cell, or override if it has no servers',
         )
+
+
+def other_way(name: str, one: Mismatch) -> Gate:
+    """What is wrong is mended by another command, if by any."""
+    return Gate(
+        name,
+        one.volume,
+        'hard',
+        'refused',
+        f'{one.code}: {one.cause}',
+        one.fix or 'there is no safe way by a command',
+    )
 
 
 def settled(volume: Volume) -> Gate:

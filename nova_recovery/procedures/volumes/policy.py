@@ -10,20 +10,22 @@ ever touched.
 from __future__ import annotations
 
 from collections.abc import Iterator
+import dataclasses
 from typing import Any
 
 from nova_recovery.cloud.db.mappings import Mapping, Server
 from nova_recovery.cloud.db.volumes import Attachment, Volume
+from nova_recovery.engine.findings import DANGER, NOTE, STALE
 from nova_recovery.procedures.volumes import situation
-from nova_recovery.procedures.volumes.situation import Finding, Situation
+from nova_recovery.procedures.volumes.situation import Mismatch, Situation
 
 
-def findings(found: Situation) -> list[Finding]:
+def findings(found: Situation) -> list[Mismatch]:
     """Everything that is wrong, by volume."""
     by_volume: dict[str, list[Mapping]] = {}
     for mapping in found.mappings:
         by_volume.setdefault(mapping.volume, []).append(mapping)
-    wrong: list[Finding] = []
+    wrong: list[Mismatch] = []
     for volume in sorted(set(found.volumes) | set(by_volume)):
         wrong += _Volume(found, volume, by_volume.get(volume, [])).findings()
     return wrong
@@ -40,7 +42,7 @@ class _Volume:
         self.volume = found.volumes.get(volume)
         self.mappings = sorted(mappings, key=lambda m: (m.cell, m.id))
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[Mismatch]:
         if self.volume is None:
             for mapping in self.mappings:
                 yield self._lost(mapping)
@@ -48,7 +50,7 @@ class _Volume:
         why = situation.untouchable(self.volume)
         if why:
             yield self._make(
-                'VOL-BUSY', situation.NOTE, '', f'{why}: not of attachments'
+                'VOL-BUSY', NOTE, '', f'{why}: not of attachments'
             )
         pairs = list(self._pairs(self.volume))
         for mapping, attachment in pairs:
@@ -64,15 +66,17 @@ class _Volume:
 
     def _make(
         self, code: str, severity: str, server: str, cause: str, **more: Any
-    ) -> Finding:
+    ) -> Mismatch:
         status = self.volume.status if self.volume else ''
-        return Finding(code, severity, self.id, status, server, cause, **more)
+        return situation.mismatch(
+            code, severity, self.id, status, server, cause, **more
+        )
 
-    def _lost(self, mapping: Mapping) -> Finding:
+    def _lost(self, mapping: Mapping) -> Mismatch:
         root = 'it boots from it' if mapping.root else ''
         return self._make(
             'VOL-LOST',
-            situation.DANGER,
+            DANGER,
             mapping.server,
             '; '.join(
                 filter(
@@ -99,12 +103,12 @@ class _Volume:
 
     def _of_mapping(
         self, volume: Volume, mapping: Mapping, attachment: Attachment | None
-    ) -> Iterator[Finding]:
+    ) -> Iterator[Mismatch]:
         server = self.found.servers.get(mapping.server)
         if server is None:
             yield self._make(
                 'VOL-LEFTOVER',
-                situation.STALE,
+                STALE,
                 mapping.server,
                 'nova maps it for a server that was deleted',
                 remedy='detach-stale',
@@ -116,7 +120,7 @@ class _Volume:
         elif attachment.server != mapping.server:
             yield self._make(
                 'VOL-CROSSED',
-                situation.DANGER,
+                DANGER,
                 mapping.server,
                 f'nova names attachment {attachment.id}, which is of server '
                 f'{attachment.server or "none"}',
@@ -125,7 +129,7 @@ class _Volume:
         elif mapping.attachment is None and mapping.cell in self.found.strict:
             yield self._make(
                 'VOL-LEGACY',
-                situation.DANGER,
+                DANGER,
                 mapping.server,
                 'attached before Queens, nova names no attachment: a reboot '
                 "by its project deletes cinder's",
@@ -135,7 +139,7 @@ class _Volume:
         elif self._has_no_data(volume, mapping, attachment, server):
             yield self._make(
                 'VOL-NODATA',
-                situation.DANGER,
+                DANGER,
                 mapping.server,
                 'nova has no usable connection: the guest would start '
                 'without it, and nothing would say so',
@@ -145,12 +149,12 @@ class _Volume:
 
     def _unlinked(
         self, volume: Volume, mapping: Mapping, server: Server
-    ) -> Finding:
+    ) -> Mismatch:
         never_had = mapping.attachment is None and not mapping.connected
         if never_had and not mapping.root and volume.status == 'available':
-            severity, more = situation.STALE, ''
+            severity, more = STALE, ''
             if situation.young(volume):
-                severity, more = situation.NOTE, '; perhaps under way'
+                severity, more = NOTE, '; perhaps under way'
             return self._make(
                 'VOL-LEFTOVER',
                 severity,
@@ -183,7 +187,7 @@ class _Volume:
         )
         return self._make(
             'VOL-UNLINKED',
-            situation.DANGER,
+            DANGER,
             mapping.server,
             f'nova names {named}, which cinder does not have: {effect}{more}'
             if mapping.attachment
@@ -213,7 +217,7 @@ class _Volume:
 
     def _unmatched(
         self, volume: Volume, attachment: Attachment
-    ) -> Iterator[Finding]:
+    ) -> Iterator[Mismatch]:
         if attachment.server is None:
             # A host's: glance's own store, a backup, an image copy.
             return
@@ -240,9 +244,9 @@ class _Volume:
                 'nova has no record of such a server: long deleted, or a '
                 'machine of Ironic or a container of Zun'
             )
-        severity = situation.STALE
+        severity = STALE
         if fate == situation.LIVE and situation.young(volume):
-            severity, cause = situation.NOTE, f'{cause}; perhaps under way'
+            severity, cause = NOTE, f'{cause}; perhaps under way'
         yield self._make(
             code,
             severity,
@@ -254,11 +258,11 @@ class _Volume:
 
     def _status(
         self, volume: Volume, pairs: list[tuple[Mapping, Attachment | None]]
-    ) -> Iterator[Finding]:
+    ) -> Iterator[Mismatch]:
         """What the volume itself says, against what holds it."""
-        severity, more = situation.STALE, ''
+        severity, more = STALE, ''
         if situation.young(volume):
-            severity, more = situation.NOTE, '; perhaps under way'
+            severity, more = NOTE, '; perhaps under way'
         if not volume.attachments:
             yield from self._unattached(volume, severity, more)
             return
@@ -312,7 +316,7 @@ class _Volume:
 
     def _unattached(
         self, volume: Volume, severity: str, more: str
-    ) -> Iterator[Finding]:
+    ) -> Iterator[Mismatch]:
         says = (volume.status, volume.attach_status)
         if self.mappings or self.found.silent:
             # Told of the mappings; or it can't be known.
@@ -322,7 +326,7 @@ class _Volume:
         if volume.status == 'error' and volume.attach_status == 'detached':
             yield self._make(
                 'VOL-FAILED',
-                situation.NOTE,
+                NOTE,
                 '',
                 'it failed, attached to nothing: not of attachments',
             )
@@ -336,13 +340,10 @@ class _Volume:
         )
 
 
-def _without_fix(finding: Finding) -> Finding:
-    return Finding(
-        finding.code,
-        finding.severity,
-        finding.volume,
-        finding.status,
-        finding.server,
-        f'{finding.cause}; not to be mended before cinder is done',
-        attachment=finding.attachment,
+def _without_fix(finding: Mismatch) -> Mismatch:
+    return dataclasses.replace(
+        finding,
+        cause=f'{finding.cause}; not to be mended before cinder is done',
+        remedy='',
+        fix='',
     )

@@ -25,7 +25,7 @@ from nova_recovery.procedures.volumes import policy
 from nova_recovery.procedures.volumes import situation as situation_module
 from nova_recovery.procedures.volumes.gates import Outside
 from nova_recovery.procedures.volumes.read import both_sides
-from nova_recovery.procedures.volumes.situation import Finding, Situation
+from nova_recovery.procedures.volumes.situation import Mismatch, Situation
 from nova_recovery.report import wording
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def gates(
 
 
 def _gates(
-    volume: volumes.Volume, wrong: list[Finding], found: Found
+    volume: volumes.Volume, wrong: list[Mismatch], found: Found
 ) -> Iterator[Gate]:
     why = situation_module.untouchable(volume)
     if why:
@@ -202,18 +202,11 @@ def _gates(
             yield from _orphan(one, found)
 
 
-def _other_way(one: Finding) -> Gate:
-    return Gate(
-        'resettable',
-        one.volume,
-        'hard',
-        'refused',
-        f'{one.code}: {one.cause}',
-        one.fix or 'there is no safe way by a command',
-    )
+def _other_way(one: Mismatch) -> Gate:
+    return gates_module.other_way('resettable', one)
 
 
-def _orphan(one: Finding, found: Found) -> Iterator[Gate]:
+def _orphan(one: Mismatch, found: Found) -> Iterator[Gate]:
     yield Gate(
         'back-end-told',
         one.volume,
@@ -234,7 +227,7 @@ def _orphan(one: Finding, found: Found) -> Iterator[Gate]:
     yield from known(one, found.situation)
 
 
-def known(one: Finding, found: Situation) -> Iterator[Gate]:
+def known(one: Mismatch, found: Situation) -> Iterator[Gate]:
     """Whether nova can tell what became of an orphan's server."""
     if found.fate(one.server) == situation_module.NEVER:
         yield Gate(
@@ -286,7 +279,7 @@ def of_volume(
     ), ''
 
 
-def _by_reset(one: Finding) -> bool:
+def _by_reset(one: Mismatch) -> bool:
     return one.code == 'VOL-ORPHAN' or one.remedy == 'reset'
 
 

@@ -12,14 +12,7 @@ from nova_recovery.cloud.db import mappings as nova
 from nova_recovery.cloud.db import volumes
 from nova_recovery.cloud.db.mappings import Server
 from nova_recovery.cloud.db.volumes import Volume
-
-#: A reboot or a start may lose the disk.
-DANGER = 'danger'
-#: Something is left over that stands in the way.
-STALE = 'stale'
-#: To know; nothing is to be done with it here.
-NOTE = 'note'
-SEVERITIES = (DANGER, STALE, NOTE)
+from nova_recovery.engine.findings import Finding
 
 #: What became of the server that an attachment names.
 LIVE, DELETED, ELSEWHERE, NEVER = 'live', 'deleted', 'elsewhere', 'never'
@@ -90,36 +83,49 @@ class Situation:
 
 
 @dataclasses.dataclass(frozen=True)
-class Finding:
+class Mismatch(Finding):
     """One thing that is wrong with a volume.
 
-    :ivar code: stable, such as ``VOL-UNLINKED``
-    :ivar severity: DANGER, STALE or NOTE
     :ivar status: of the volume, as cinder has it
-    :ivar server: UUID, '' where none is concerned
     :ivar remedy: ``reset``, ``attach`` or ``detach-stale``; '' where no
         command is safe
     :ivar attachment: the one that it is about, None if it is about none
     """
 
-    code: str
-    severity: str
-    volume: str
-    status: str
-    server: str
-    cause: str
+    status: str = ''
     remedy: str = ''
     attachment: str | None = None
 
-    @property
-    def fix(self) -> str:
-        """The one safe fix, to be typed as it is."""
-        if not self.remedy:
-            return ''
-        words = ['openstack', 'recovery', 'volume', self.remedy]
-        if self.remedy != 'reset':
-            words.append(self.server)
-        return ' '.join([*words, self.volume])
+
+def mismatch(
+    code: str,
+    severity: str,
+    volume: str,
+    status: str,
+    server: str,
+    cause: str,
+    remedy: str = '',
+    attachment: str | None = None,
+) -> Mismatch:
+    """One of a volume, with the one safe fix.
+
+    :param server: UUID, '' where none is concerned
+    """
+    words = ['openstack', 'recovery', 'volume', remedy]
+    if remedy != 'reset':
+        words.append(server)
+    return Mismatch(
+        code,
+        severity,
+        f'volume:{volume}',
+        cause,
+        fix=' '.join([*words, volume]) if remedy else '',
+        server=server,
+        volume=volume,
+        status=status,
+        remedy=remedy,
+        attachment=attachment,
+    )
 
 
 #: Seconds in which a volume that is between two states may still be on its

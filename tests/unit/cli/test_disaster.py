@@ -15,8 +15,8 @@ import fixtures
 
 from nova_recovery import exit_codes
 from nova_recovery.cli.disaster import AssessDisaster, StatusDisaster
+from nova_recovery.engine import findings
 from nova_recovery.engine.plan import Item, Plan, Step
-from nova_recovery.procedures.disaster.judge import finding
 from nova_recovery.procedures.disaster.request import Request
 from nova_recovery.procedures.disaster.scope import Scope
 from tests.unit.cli.runs import RunsTestCase
@@ -69,7 +69,7 @@ class AssessTest(DisasterTestCase):
     def test_the_summary_and_the_findings(self) -> None:
         (row,) = self.rows(exit_codes.PARTLY, 'assess')
         self.assertEqual(
-            ('SRV-DOWN', finding.STALE, 'server:web', 'np-rcc4'),
+            ('SRV-DOWN', findings.STALE, 'server:web', 'np-rcc4'),
             (row['Code'], row['Severity'], row['Subject'], row['Host']),
         )
         self.assertEqual('openstack recovery server reboot web', row['Fix'])
@@ -85,6 +85,26 @@ class AssessTest(DisasterTestCase):
         (row,) = self.rows(exit_codes.ERROR, 'assess')
         self.assertEqual('CELL-SILENT', row['Code'])
         self.assertIn('database of cell2 unavailable', self.stderr)
+
+    def monitored(self, code: int, *words: str) -> str:
+        return self.ended(
+            code, 'disaster', 'assess', '--monitoring', *words
+        ).stdout
+
+    def test_one_line_for_monitoring(self) -> None:
+        line = self.monitored(1)
+        self.assertEqual(1, line.count('\n'))
+        self.assertIn('WARNING - 1 stale: SRV-DOWN web: it ran', line)
+        self.found = situations.make({'web': None})
+        self.assertIn('OK - 1 note |', self.monitored(0))
+        self.found = situations.make({}, silent={'cell2': 'no answer'})
+        self.assertIn('CRITICAL - 1 danger: CELL-SILENT', self.monitored(2))
+
+    def test_what_fails_is_unknown_to_monitoring(self) -> None:
+        line = self.monitored(3, '--snapshot', str(self.folder / 'none'))
+        self.assertEqual(1, line.count('\n'))
+        self.assertIn('UNKNOWN - ', line)
+        self.assertIn('none', line)
 
     def test_only_some_codes(self) -> None:
         self.assertEqual(

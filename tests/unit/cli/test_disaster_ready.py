@@ -6,15 +6,17 @@ from __future__ import annotations
 
 import argparse
 
+from nova_recovery import readiness
 from nova_recovery.cli import disaster
+from nova_recovery.engine.findings import Finding
 from nova_recovery.exceptions import UsageError
-from nova_recovery.readiness import Row
 from tests.base import TestCase
 
 
 class TestOptions(TestCase):
     def parsed(self, *words: str) -> argparse.Namespace:
         parser = argparse.ArgumentParser()
+        parser.add_argument('--monitoring', action='store_true')
         disaster.add_ready(parser)
         return parser.parse_args(words)
 
@@ -25,6 +27,7 @@ class TestOptions(TestCase):
             ('--yes',),
             ('--dry-run',),
             ('--ready', '--yes'),
+            ('--ready', '--purge', '--monitoring'),
             ('--ready', '--plan-file', 'x'),
             ('--ready', '--override', 'a=b'),
         ):
@@ -43,14 +46,22 @@ class TestOptions(TestCase):
 
 
 class TestSummary(TestCase):
-    def said(self, *states: str) -> str:
-        return disaster.summary([Row('a', 'b', state, '') for state in states])
+    def said(self, *states: str) -> tuple[str, ...]:
+        return readiness.told(
+            Finding('a', state, 'b', '') for state in states
+        ).summary
 
     def test_ready(self) -> None:
-        self.assertEqual('Ready.', self.said('go', 'go'))
+        self.assertEqual(('Ready.',), self.said(readiness.GO, readiness.GO))
 
     def test_not_ready(self) -> None:
         self.assertEqual(
-            'Not ready: 2 no-go, 1 unknown, 1 that wait for these.',
-            self.said('go', 'no-go', 'unknown', 'no-go', 'waits'),
+            ('Not ready: 2 no-go, 1 unknown, 1 that wait for these.',),
+            self.said(
+                readiness.GO,
+                readiness.NO_GO,
+                readiness.UNKNOWN,
+                readiness.NO_GO,
+                readiness.WAITS,
+            ),
         )

@@ -17,11 +17,11 @@ from nova_recovery.cloud.db import cells
 from nova_recovery.cloud.records import Service
 from nova_recovery.cloud.settings import BusSettings
 from nova_recovery.engine.change import Observed, State
+from nova_recovery.engine.findings import Finding
 from nova_recovery.exceptions import NotRevertible
 from nova_recovery.procedures import bus_purge
 from nova_recovery.procedures.bus_purge import Waiting
 from nova_recovery.readiness import bus as probe
-from nova_recovery.readiness import Row
 from nova_recovery.readiness.bus import Wanted
 from tests.base import TestCase
 from tests.unit import plans
@@ -94,7 +94,7 @@ class TestJudge(TestCase):
     COMPUTE = Wanted('compute.h1', 'compute/h1', 'nova-compute', 'h1')
     SCHEDULER = Wanted('scheduler', 'control/nova-scheduler', 'nova-scheduler')
 
-    def rows(self, wanted: Wanted, queue: Queue | None) -> list[Row]:
+    def rows(self, wanted: Wanted, queue: Queue | None) -> list[Finding]:
         return list(probe.judge([wanted], {wanted.queue: queue}))
 
     def test_who_listens_works_off_what_waits(self) -> None:
@@ -103,9 +103,9 @@ class TestJudge(TestCase):
 
     def test_messages_of_a_host_that_is_down(self) -> None:
         (row,) = self.rows(self.COMPUTE, Queue(3, 0))
-        self.assertEqual(readiness.NO_GO, row.state)
-        self.assertIn('3 messages', row.observed)
-        self.assertIn('--purge', row.remedy)
+        self.assertEqual(readiness.NO_GO, row.severity)
+        self.assertIn('3 messages', row.cause)
+        self.assertIn('--purge', row.fix)
         # that the host is down does not explain them away
         self.assertEqual((), row.behind)
 
@@ -116,13 +116,13 @@ class TestJudge(TestCase):
 
     def test_messages_of_a_scheduler_are_not_purged(self) -> None:
         (row,) = self.rows(self.SCHEDULER, Queue(3, 0))
-        self.assertNotIn('--purge', row.remedy)
-        self.assertIn('restart nova-scheduler', row.remedy)
+        self.assertNotIn('--purge', row.fix)
+        self.assertIn('restart nova-scheduler', row.fix)
 
     def test_queues_that_can_not_be_seen_are_not_fine(self) -> None:
         row = probe.unseen('cell1', TimeoutError('no answer within 4 s'))
         self.assertEqual([row], readiness.red([row]))
-        self.assertEqual(readiness.UNKNOWN, row.state)
+        self.assertEqual(readiness.UNKNOWN, row.severity)
         # a broker that is gone explains it
         self.assertEqual(('bus/broker cell1',), row.behind)
 
@@ -133,10 +133,10 @@ class TestJudge(TestCase):
             ({'a:5672': 'x', 'b:5672': 'refused'}, readiness.NO_GO),
         ):
             row = probe.reached('cell1', found, members)
-            self.assertEqual(state, row.state)
-            self.assertIn('b:5672: refused', row.observed)
+            self.assertEqual(state, row.severity)
+            self.assertIn('b:5672: refused', row.cause)
         row = probe.reached('cell1', found, 'no answer in time')
-        self.assertEqual(readiness.UNKNOWN, row.state)
+        self.assertEqual(readiness.UNKNOWN, row.severity)
 
 
 def waiting(

@@ -53,25 +53,25 @@ XML = """\
 class TestStorage(TestCase):
     def test_mounted_as_it_was(self) -> None:
         row = local.storage(PATH, NFS, NFS, '')
-        self.assertEqual(readiness.GO, row.state)
-        self.assertIn('nas:/instances', row.observed)
+        self.assertEqual(readiness.GO, row.severity)
+        self.assertIn('nas:/instances', row.cause)
 
     def test_not_mounted_is_the_wrong_disk(self) -> None:
         row = local.storage(PATH, NFS, {'/': '/dev/sda1'}, '')
-        self.assertEqual(readiness.NO_GO, row.state)
-        self.assertIn('/dev/sda1 (/)', row.observed)
+        self.assertEqual(readiness.NO_GO, row.severity)
+        self.assertIn('/dev/sda1 (/)', row.cause)
         self.assertIn('nas:/instances', row.expected)
-        self.assertEqual(f'mount {PATH}', row.remedy)
+        self.assertEqual(f'mount {PATH}', row.fix)
 
     def test_mounted_from_elsewhere(self) -> None:
         row = local.storage(PATH, NFS, {**NFS, PATH: 'nas2:/i'}, '')
-        self.assertEqual(readiness.NO_GO, row.state)
+        self.assertEqual(readiness.NO_GO, row.severity)
 
     def test_read_only(self) -> None:
         for before in (NFS, None):
             row = local.storage(PATH, before, NFS, 'read-only')
-            self.assertEqual(readiness.NO_GO, row.state)
-            self.assertIn('remount,rw', row.remedy)
+            self.assertEqual(readiness.NO_GO, row.severity)
+            self.assertIn('remount,rw', row.fix)
 
     def test_a_mount_point_is_no_prefix_of_a_name(self) -> None:
         self.assertEqual(
@@ -90,22 +90,22 @@ class TestSessions(TestCase):
 
     def test_those_of_volumes_come_back_with_their_servers(self) -> None:
         row = local.sessions(self.BEFORE, [self.session('iqn:host')], {})
-        self.assertEqual(readiness.GO, row.state)
-        self.assertIn('0 of 1 of volumes', row.observed)
+        self.assertEqual(readiness.GO, row.severity)
+        self.assertIn('0 of 1 of volumes', row.cause)
 
     def test_one_of_the_host_is_missing(self) -> None:
         row = local.sessions(self.BEFORE, [], {})
-        self.assertEqual(readiness.NO_GO, row.state)
+        self.assertEqual(readiness.NO_GO, row.severity)
         self.assertEqual(
-            'iscsiadm -m node -T iqn:host -p p:3260 --login', row.remedy
+            'iscsiadm -m node -T iqn:host -p p:3260 --login', row.fix
         )
 
     def test_a_portal_that_is_silent(self) -> None:
         row = local.sessions(
             self.BEFORE, [self.session('iqn:host')], {'p:3260': 'refused'}
         )
-        self.assertEqual(readiness.NO_GO, row.state)
-        self.assertIn('portal p:3260: refused', row.observed)
+        self.assertEqual(readiness.NO_GO, row.severity)
+        self.assertIn('portal p:3260: refused', row.cause)
 
 
 class TestMultipath(TestCase):
@@ -159,27 +159,27 @@ class TestHost(TestCase):
 
     def test_a_host_that_is_as_it_was(self) -> None:
         rows = self.rows()
-        self.assertEqual(readiness.GO, rows['instances_path'].state)
-        self.assertEqual(readiness.GO, rows['disks'].state)
-        self.assertIn('1 of 1', rows['disks'].observed)
+        self.assertEqual(readiness.GO, rows['instances_path'].severity)
+        self.assertEqual(readiness.GO, rows['disks'].severity)
+        self.assertIn('1 of 1', rows['disks'].cause)
 
     def test_a_disk_that_is_not_there(self) -> None:
         (self.path / 'u1' / 'disk').unlink()
         row = self.rows()['disks']
-        self.assertEqual(readiness.NO_GO, row.state)
-        self.assertIn('u1', row.observed)
+        self.assertEqual(readiness.NO_GO, row.severity)
+        self.assertIn('u1', row.cause)
 
     def test_a_directory_that_is_not_there(self) -> None:
         os.rename(self.path, self.home / 'elsewhere')
         row = self.rows()['instances_path']
-        self.assertEqual(readiness.NO_GO, row.state)
-        self.assertIn('No such file', row.observed)
+        self.assertEqual(readiness.NO_GO, row.severity)
+        self.assertIn('No such file', row.cause)
 
     def test_a_snapshot_without_this_host_is_unknown(self) -> None:
-        self.assertEqual(readiness.UNKNOWN, self.rows('h2')['h2'].state)
+        self.assertEqual(readiness.UNKNOWN, self.rows('h2')['h2'].severity)
 
     def test_without_a_snapshot_it_does_not_block(self) -> None:
-        self.assertEqual(readiness.GO, self.rows(named=False)['h1'].state)
+        self.assertEqual(readiness.GO, self.rows(named=False)['h1'].severity)
 
     def test_files_of_disks_are_those_without_a_serial(self) -> None:
         self.assertEqual(['/i/u1/disk'], domains.files(XML.format(path='/i')))

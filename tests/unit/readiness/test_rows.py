@@ -11,18 +11,19 @@ from typing import Any
 from unittest import mock
 
 from nova_recovery import readiness
+from nova_recovery.engine.findings import Finding
 from nova_recovery.exceptions import (
     ApiUnavailable,
     ConfigError,
     DatabaseUnavailable,
 )
-from nova_recovery.readiness import bounded, Row, Site
+from nova_recovery.readiness import bounded, Site
 from tests.base import TestCase
 
 
-def row(name: str, state: str = readiness.NO_GO, *behind: str) -> Row:
+def row(name: str, state: str = readiness.NO_GO, *behind: str) -> Finding:
     layer, _, subject = name.partition('/')
-    return Row(layer, subject, state, 'seen', 'wanted', 'mend', behind)
+    return Finding(layer, state, subject, 'seen', 'wanted', 'mend', behind)
 
 
 class Probe:
@@ -30,14 +31,14 @@ class Probe:
 
     def __init__(
         self,
-        *rows: Row,
+        *rows: Finding,
         needs: tuple[str, ...] = (),
         end: BaseException | threading.Event | None = None,
     ) -> None:
         self.needs = needs
         self._rows, self._end = rows, end
 
-    def rows(self, site: Site) -> Iterator[Row]:
+    def rows(self, site: Site) -> Iterator[Finding]:
         yield from self._rows
         if isinstance(self._end, threading.Event):
             self._end.wait()
@@ -46,15 +47,18 @@ class Probe:
 
 
 class TestSettled(TestCase):
-    def states(self, *rows: Row) -> dict[str, str]:
+    def states(self, *rows: Finding) -> dict[str, str]:
         return {
-            f'{one.layer}/{one.subject}': one.state
+            f'{one.code}/{one.subject}': one.severity
             for one in readiness.settled(rows)
         }
 
     def test_what_needs_a_red_row_waits(self) -> None:
         self.assertEqual(
-            {'database/cell1': 'no-go', 'quiet/cell1': 'waits'},
+            {
+                'database/cell1': readiness.NO_GO,
+                'quiet/cell1': readiness.WAITS,
+            },
             self.states(
                 row('database/cell1'),
                 row('quiet/cell1', readiness.UNKNOWN, 'database/*'),
@@ -65,7 +69,7 @@ class TestSettled(TestCase):
         states = self.states(
             row('database/cell1'), row('quiet/c', readiness.GO, 'database/*')
         )
-        self.assertEqual('go', states['quiet/c'])
+        self.assertEqual(readiness.GO, states['quiet/c'])
 
     def test_without_a_cause_it_is_red_itself(self) -> None:
         states = self.states(
@@ -84,19 +88,21 @@ class TestSettled(TestCase):
         )
         self.assertEqual(
             ['bus/broker'],
-            [f'{r.layer}/{r.subject}' for r in readiness.red(rows)],
+            [f'{r.code}/{r.subject}' for r in readiness.red(rows)],
         )
 
     def test_a_row_is_not_behind_itself(self) -> None:
         states = self.states(row('bus/queue x', readiness.NO_GO, 'bus/*'))
-        self.assertEqual({'bus/queue x': 'no-go'}, states)
+        self.assertEqual({'bus/queue x': readiness.NO_GO}, states)
 
     def test_those_that_are_behind_each_other_stay_red(self) -> None:
         states = self.states(
             row('a/1', readiness.NO_GO, 'b/*'),
             row('b/1', readiness.NO_GO, 'a/*'),
         )
-        self.assertEqual({'a/1': 'no-go', 'b/1': 'no-go'}, states)
+        self.assertEqual(
+            {'a/1': readiness.NO_GO, 'b/1': readiness.NO_GO}, states
+        )
 
     def test_unknown_is_red_and_waiting_is_not(self) -> None:
         rows = [
@@ -112,7 +118,7 @@ class TestSettled(TestCase):
 
 
 class TestLook(TestCase):
-    def look(self, layers: Any = None, **probes: Probe) -> list[Row]:
+    def look(self, layers: Any = None, **probes: Probe) -> list[Finding]:
         with mock.patch.object(readiness, 'load', return_value=probes):
             return readiness.look(Site(mock.Mock()), layers)
 
@@ -120,14 +126,14 @@ class TestLook(TestCase):
         rows = self.look(
             b=Probe(row('b/1', readiness.GO)), a=Probe(row('a/1'))
         )
-        self.assertEqual(['b', 'a'], [one.layer for one in rows])
+        self.assertEqual(['b', 'a'], [one.code for one in rows])
 
     def test_a_probe_that_fails_is_unknown_after_what_it_said(self) -> None:
         said = row('a/1', readiness.GO)
         rows = self.look(a=Probe(said, end=ValueError('pw=secret')))
         self.assertEqual(said, rows[0])
-        self.assertEqual(readiness.UNKNOWN, rows[1].state)
-        self.assertIn('ValueError', rows[1].observed)
+        self.assertEqual(readiness.UNKNOWN, rows[1].severity)
+        self.assertIn('ValueError', rows[1].cause)
 
     def test_a_probe_that_hangs_is_unknown_in_time(self) -> None:
         released = threading.Event()
@@ -139,8 +145,11 @@ class TestLook(TestCase):
             b=Probe(row('b/1', readiness.GO)),
         )
         self.assertLess(time.monotonic() - began, 5)
-        self.assertEqual(['go', 'unknown', 'go'], [one.state for one in rows])
-        self.assertIn('no answer within', rows[1].observed)
+        self.assertEqual(
+            [readiness.GO, readiness.UNKNOWN, readiness.GO],
+            [one.severity for one in rows],
+        )
+        self.assertIn('no answer within', rows[1].cause)
 
     def test_what_a_probe_needs_explains_all_its_rows(self) -> None:
         rows = self.look(
@@ -150,11 +159,13 @@ class TestLook(TestCase):
                 end=DatabaseUnavailable('cell1', 'it is down'),
             ),
         )
-        self.assertEqual(['no-go', 'waits'], [one.state for one in rows])
+        self.assertEqual(
+            [readiness.NO_GO, readiness.WAITS], [one.severity for one in rows]
+        )
 
     def test_only_what_is_asked_for(self) -> None:
         rows = self.look({'a'}, a=Probe(row('a/1')), b=Probe(row('b/1')))
-        self.assertEqual(['a'], [one.layer for one in rows])
+        self.assertEqual(['a'], [one.code for one in rows])
 
     def test_a_layer_that_is_not_there_is_an_error(self) -> None:
         self.assertRaises(ConfigError, self.look, {'nonsense'}, a=Probe())
@@ -192,7 +203,7 @@ class TestSite(TestCase):
         class Counting:
             needs = ()
 
-            def rows(self, site: Site) -> list[Row]:
+            def rows(self, site: Site) -> list[Finding]:
                 site.once('it', lambda: asked.append(1))
                 return []
 

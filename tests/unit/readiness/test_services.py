@@ -14,6 +14,7 @@ import urllib.request
 from nova_recovery import readiness
 from nova_recovery.cloud.api.network import Port
 from nova_recovery.cloud.records import ComputeNode
+from nova_recovery.engine.findings import Finding
 from nova_recovery.exceptions import ApiUnavailable, NotFound
 from nova_recovery.readiness import (
     clocks,
@@ -21,7 +22,6 @@ from nova_recovery.readiness import (
     control,
     placement,
     quiet,
-    Row,
     Site,
     volume,
 )
@@ -31,7 +31,7 @@ from tests.base import TestCase
 
 
 class TestControl(TestCase):
-    def judge(self, *states: str, unheard: str = '') -> Row:
+    def judge(self, *states: str, unheard: str = '') -> Finding:
         return control.judge(
             'nova-conductor',
             [
@@ -44,17 +44,17 @@ class TestControl(TestCase):
 
     def test_one_of_several_is_enough(self) -> None:
         row = self.judge('down', 'up')
-        self.assertEqual(readiness.GO, row.state)
-        self.assertIn('1 of 2 up; no heartbeat from c0', row.observed)
+        self.assertEqual(readiness.GO, row.severity)
+        self.assertIn('1 of 2 up; no heartbeat from c0', row.cause)
 
     def test_none_is_up(self) -> None:
         for states in ((), ('down', 'down'), ('unknown',)):
-            self.assertEqual(readiness.NO_GO, self.judge(*states).state)
+            self.assertEqual(readiness.NO_GO, self.judge(*states).severity)
 
     def test_a_heartbeat_that_is_older_than_its_death(self) -> None:
         row = self.judge('up', unheard='conductor')
-        self.assertEqual(readiness.NO_GO, row.state)
-        self.assertIn('nobody listens to conductor', row.observed)
+        self.assertEqual(readiness.NO_GO, row.severity)
+        self.assertIn('nobody listens to conductor', row.cause)
 
 
 class TestVolume(TestCase):
@@ -62,8 +62,8 @@ class TestVolume(TestCase):
         (row,) = volume.judge(
             {'a@x': None, 'b@y': None}, {'a@x': 'up', 'b@y': 'up'}
         )
-        self.assertEqual(readiness.GO, row.state)
-        self.assertIn('a@x, b@y', row.observed)
+        self.assertEqual(readiness.GO, row.severity)
+        self.assertIn('a@x, b@y', row.cause)
 
     def test_each_that_does_not_has_a_row(self) -> None:
         rows = list(
@@ -78,13 +78,13 @@ class TestVolume(TestCase):
         )
         self.assertEqual(
             [('b@y', readiness.NO_GO), ('c@z', readiness.UNKNOWN)],
-            [(row.subject, row.state) for row in rows],
+            [(row.subject, row.severity) for row in rows],
         )
-        self.assertIn('cinder-volume  # on b', rows[0].remedy)
+        self.assertIn('cinder-volume  # on b', rows[0].fix)
 
     def test_an_unknown_heartbeat_is_unknown(self) -> None:
         (row,) = volume.judge({'a@x': None}, {})
-        self.assertEqual(readiness.UNKNOWN, row.state)
+        self.assertEqual(readiness.UNKNOWN, row.severity)
 
 
 class TestCompute(TestCase):
@@ -98,14 +98,14 @@ class TestCompute(TestCase):
 
     def test_a_guest_that_does_not_run_is_an_answer(self) -> None:
         (row,) = self.judge({'h1': False, 'h2': True}, h1='up', h2='up')
-        self.assertEqual(readiness.GO, row.state)
-        self.assertIn('2 up, 2 answer', row.observed)
+        self.assertEqual(readiness.GO, row.severity)
+        self.assertIn('2 up, 2 answer', row.cause)
 
     def test_a_host_without_servers_has_only_its_heartbeat(self) -> None:
         (row,) = self.judge({'h1': True}, h1='up', h2='up')
-        self.assertEqual(readiness.GO, row.state)
-        self.assertIn('heartbeat only', row.observed)
-        self.assertIn('h2', row.observed)
+        self.assertEqual(readiness.GO, row.severity)
+        self.assertIn('heartbeat only', row.cause)
+        self.assertIn('h2', row.cause)
 
     def test_what_is_not_well_has_a_row(self) -> None:
         rows = self.judge(
@@ -115,13 +115,17 @@ class TestCompute(TestCase):
             h3='unknown',
         )
         self.assertEqual(
-            {'h1': 'no-go', 'h2': 'unknown', 'h3': 'unknown'},
-            {row.subject: row.state for row in rows},
+            {
+                'h1': readiness.NO_GO,
+                'h2': readiness.UNKNOWN,
+                'h3': readiness.UNKNOWN,
+            },
+            {row.subject: row.severity for row in rows},
         )
 
     def test_a_host_that_nova_does_not_know(self) -> None:
         (row,) = compute.judge({}, {}, ['gone'])
-        self.assertEqual(('gone', 'unknown'), (row.subject, row.state))
+        self.assertEqual(('gone', 'unknown'), (row.subject, row.severity))
 
 
 class TestPlacement(TestCase):
@@ -166,12 +170,12 @@ class TestPlacement(TestCase):
             ({'VCPU': {'total': 16}}, 'MEMORY_MB None'),
         ):
             (row,) = placement.judge(self.NODE, found)
-            self.assertEqual(readiness.NO_GO, row.state)
-            self.assertIn(words, row.observed)
+            self.assertEqual(readiness.NO_GO, row.severity)
+            self.assertIn(words, row.cause)
 
     def test_no_answer_is_unknown(self) -> None:
         (row,) = placement.judge(self.NODE, TimeoutError('no answer'))
-        self.assertEqual(readiness.UNKNOWN, row.state)
+        self.assertEqual(readiness.UNKNOWN, row.severity)
 
 
 def agent(host: str, alive: int, up: int = 1) -> dict[str, Any]:
@@ -199,19 +203,19 @@ class TestNetwork(TestCase):
     def test_one_that_was_alive_and_is_not(self) -> None:
         before = [agent('h1', 1), agent('h2', 0), agent('h9', 1)]
         (row,) = self.agents([agent('h1', 0), agent('h2', 0)], before)
-        self.assertEqual(readiness.NO_GO, row.state)
+        self.assertEqual(readiness.NO_GO, row.severity)
         self.assertIn('h1', row.subject)
-        self.assertIn('systemctl start neutron-openvswitch-agent', row.remedy)
+        self.assertIn('systemctl start neutron-openvswitch-agent', row.fix)
 
     def test_one_that_neutron_forgot(self) -> None:
         (row,) = self.agents([], [agent('h1', 1)])
-        self.assertIn('does not know it', row.observed)
+        self.assertIn('does not know it', row.cause)
 
     def test_without_a_snapshot_those_that_are_switched_on(self) -> None:
         (row,) = self.agents([agent('h1', 0), agent('h2', 0, up=0)])
         self.assertIn('h1', row.subject)
         (row,) = self.agents([agent('h1', 1), agent('h2', 0, up=0)])
-        self.assertEqual(readiness.GO, row.state)
+        self.assertEqual(readiness.GO, row.severity)
 
     def bindings(self, found: Any, before: Any = None) -> Any:
         return list(network_probe.bindings({'h1': found}, before or {}))
@@ -220,18 +224,18 @@ class TestNetwork(TestCase):
         (row,) = self.bindings(
             [port('p1', 'binding_failed'), port('p2', 'ovs')]
         )
-        self.assertEqual(readiness.NO_GO, row.state)
-        self.assertIn('1 ports are binding_failed, such as p1', row.observed)
+        self.assertEqual(readiness.NO_GO, row.severity)
+        self.assertIn('1 ports are binding_failed, such as p1', row.cause)
 
     def test_one_that_was_never_bound_is_as_before(self) -> None:
         (row,) = self.bindings(
             [port('p1', 'unbound')], {'p1': ('h1', 'unbound')}
         )
-        self.assertEqual(readiness.GO, row.state)
+        self.assertEqual(readiness.GO, row.severity)
 
     def test_one_that_is_bound_by_another_driver(self) -> None:
         (row,) = self.bindings([port('p1', 'bridge')], {'p1': ('h1', 'ovs')})
-        self.assertEqual(readiness.NO_GO, row.state)
+        self.assertEqual(readiness.NO_GO, row.severity)
 
 
 class TestClocks(TestCase):
@@ -254,25 +258,29 @@ class TestClocks(TestCase):
     def test_a_web_server_that_is_an_hour_ahead(self) -> None:
         found = self._measured(self._serve(3600))
         (row,) = clocks.judge({'compute API': found}, {})
-        self.assertEqual(readiness.NO_GO, row.state)
-        self.assertIn('3600.', row.observed)
-        self.assertIn('ahead of this host', row.observed)
+        self.assertEqual(readiness.NO_GO, row.severity)
+        self.assertIn('3600.', row.cause)
+        self.assertIn('ahead of this host', row.cause)
 
     def test_two_seconds_are_too_many(self) -> None:
-        for seconds, state in ((0.8, 'go'), (-2, 'no-go'), (2, 'no-go')):
+        for seconds, state in (
+            (0.8, readiness.GO),
+            (-2, readiness.NO_GO),
+            (2, readiness.NO_GO),
+        ):
             (row,) = clocks.judge({'x': (seconds - 0.1, seconds + 0.1)}, {})
-            self.assertEqual(state, row.state)
+            self.assertEqual(state, row.severity)
 
     def test_one_that_tells_no_time_is_counted(self) -> None:
         (row,) = clocks.judge({'x': (0.0, 0.1), 'image API': None}, {})
-        self.assertEqual(readiness.GO, row.state)
-        self.assertIn('1 APIs tell no time', row.observed)
+        self.assertEqual(readiness.GO, row.severity)
+        self.assertIn('1 APIs tell no time', row.cause)
 
     def test_one_that_does_not_answer_is_unknown(self) -> None:
         (row,) = clocks.judge(
             {'x': TimeoutError('no answer')}, {'x': ('control/nova-api',)}
         )
-        self.assertEqual(readiness.UNKNOWN, row.state)
+        self.assertEqual(readiness.UNKNOWN, row.severity)
         self.assertEqual(('control/nova-api',), row.behind)
 
     def test_heartbeats_of_the_future(self) -> None:
@@ -280,9 +288,9 @@ class TestClocks(TestCase):
         (row,) = clocks.ahead(
             'cell1', {'nova-conductor c1': 3600.0, 'b h': -5.0}
         )
-        self.assertEqual(readiness.NO_GO, row.state)
-        self.assertIn('nova-conductor c1: up to 3600 s', row.observed)
-        self.assertIn('# on c1', row.remedy)
+        self.assertEqual(readiness.NO_GO, row.severity)
+        self.assertIn('nova-conductor c1: up to 3600 s', row.cause)
+        self.assertIn('# on c1', row.fix)
 
     def _measured(self, address: str) -> tuple[float, float]:
         def ask() -> datetime.datetime:
@@ -315,7 +323,7 @@ class TestClocks(TestCase):
 
 
 class TestQuiet(TestCase):
-    def judge(self, window: float = 300, **changed: Any) -> Row:
+    def judge(self, window: float = 300, **changed: Any) -> Finding:
         values = {
             'table': 'instance_actions',
             'id': 501,
@@ -332,10 +340,9 @@ class TestQuiet(TestCase):
 
     def test_what_a_user_does(self) -> None:
         row = self.judge()
-        self.assertEqual(readiness.NO_GO, row.state)
+        self.assertEqual(readiness.NO_GO, row.severity)
         self.assertIn(
-            'instance_actions 501 (reboot of u by alice), 5 s ago',
-            row.observed,
+            'instance_actions 501 (reboot of u by alice), 5 s ago', row.cause
         )
 
     def test_what_does_not_count(self) -> None:
@@ -346,14 +353,14 @@ class TestQuiet(TestCase):
             {'what': 'stop', 'user': None},
             {'age': 301.0},
         ):
-            self.assertEqual(readiness.GO, self.judge(**changed).state)
+            self.assertEqual(readiness.GO, self.judge(**changed).severity)
 
     def test_nobody_is_a_hindrance_if_told_so(self) -> None:
-        self.assertEqual(readiness.GO, self.judge(0, age=0).state)
-        self.assertEqual(readiness.NO_GO, self.judge(1, age=0).state)
+        self.assertEqual(readiness.GO, self.judge(0, age=0).severity)
+        self.assertEqual(readiness.NO_GO, self.judge(1, age=0).severity)
 
     def test_a_user_who_stops_a_server_counts(self) -> None:
-        self.assertEqual(readiness.NO_GO, self.judge(what='stop').state)
+        self.assertEqual(readiness.NO_GO, self.judge(what='stop').severity)
 
     def test_a_migration_counts(self) -> None:
         row = self.judge(
@@ -362,4 +369,4 @@ class TestQuiet(TestCase):
             request=None,
             user=None,
         )
-        self.assertEqual(readiness.NO_GO, row.state)
+        self.assertEqual(readiness.NO_GO, row.severity)

@@ -8,13 +8,19 @@ import collections
 from collections.abc import Sequence
 import dataclasses
 import datetime
-from typing import Any, TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
+from nova_recovery.engine.findings import (
+    Assessment,
+    Columns,
+    counted,
+    Finding,
+    NOTE,
+)
 from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures.disaster.judge import alive
-from nova_recovery.procedures.disaster.judge import finding as finding_module
 from nova_recovery.procedures.disaster.judge import findings as findings_module
-from nova_recovery.procedures.disaster.judge.finding import Finding
 from nova_recovery.procedures.disaster.judge.wanted import Answer, wanted
 from nova_recovery.procedures.disaster.look.read import Reader
 from nova_recovery.procedures.disaster.scope import Scope
@@ -24,82 +30,16 @@ if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
     from nova_recovery.snapshot.reading import Snapshot
 
-COLUMNS = (
-    'Code',
-    'Severity',
-    'Subject',
-    'Name',
-    'Host',
-    'Project',
-    'Cause',
-    'Fix',
+COLUMNS: Columns = (
+    ('Code', attrgetter('code')),
+    ('Severity', attrgetter('severity')),
+    ('Subject', attrgetter('subject')),
+    ('Name', attrgetter('label')),
+    ('Host', attrgetter('host')),
+    ('Project', attrgetter('project')),
+    ('Cause', attrgetter('cause')),
+    ('Fix', attrgetter('fix')),
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Assessment:
-    """What was found.
-
-    :ivar found: the situation of the first look
-    :ivar answer: the servers that are to run, and the others
-    :ivar findings: those that a second look confirmed, the gravest first
-    """
-
-    found: Situation
-    answer: Answer
-    findings: tuple[Finding, ...]
-
-    @property
-    def consistent(self) -> bool:
-        """Nothing but notes."""
-        return all(
-            one.severity == finding_module.NOTE for one in self.findings
-        )
-
-    def rows(self) -> list[tuple[Any, ...]]:
-        return [
-            (
-                one.code,
-                one.severity,
-                one.subject,
-                one.name,
-                one.host,
-                one.project,
-                one.cause,
-                one.fix,
-            )
-            for one in self.findings
-        ]
-
-    def summary(self) -> str:
-        """One line: when, how much of it is down, and what was found."""
-        states = collections.Counter(
-            alive.judge(self.found, one.server).state
-            for one in self.answer.servers
-        )
-        told = ', '.join(
-            f'{states[state]} {state}'
-            for state in (alive.DOWN, alive.STARTING, alive.UNPROVEN, alive.UP)
-            if states[state]
-        )
-        down = sum(
-            one.state != situation.UP for one in self.found.computes.values()
-        )
-        counts = collections.Counter(one.severity for one in self.findings)
-        found = ', '.join(
-            f'{counts[name]} {name}'
-            for name in finding_module.SEVERITIES
-            if counts[name]
-        )
-        silent = ', '.join(self.found.silent)
-        return (
-            f'{_outage(self.found.outage)}'
-            f'{f"silent: {silent}; " if silent else ""}'
-            f'{down} of {len(self.found.computes)} computes down; '
-            f'{len(self.answer.servers)} of {len(self.found.servers)} '
-            f'servers are to run{f" ({told})" if told else ""}; findings: '
-            f'{found or "none"}'
-        )
 
 
 def assess(
@@ -120,15 +60,57 @@ def assess(
     answer = wanted(found)
     first = findings_module.findings(found, answer)
     confirmed = _confirmed(reader, found, first)
-    return Assessment(
+    return told(
+        found, answer, findings_module.sort([*_notes(first), *confirmed])
+    )
+
+
+def told(
+    found: Situation, answer: Answer, some: Sequence[Finding]
+) -> Assessment:
+    """What the command tells of these.
+
+    :param answer: the servers that are to run, and the others
+    """
+    result = Assessment(
         found,
-        answer,
-        tuple(findings_module.sort([*_notes(first), *confirmed])),
+        tuple(some),
+        COLUMNS,
+        silent=tuple(
+            f'database of {name} unavailable: {why}; what is there was not '
+            'judged'
+            for name, why in found.silent.items()
+        ),
+    )
+    return dataclasses.replace(
+        result, summary=(_summary(found, answer, result),)
+    )
+
+
+def _summary(found: Situation, answer: Answer, result: Assessment) -> str:
+    """When, how much of it is down, and what was found."""
+    states = collections.Counter(
+        alive.judge(found, one.server).state for one in answer.servers
+    )
+    told = ', '.join(
+        f'{states[state]} {state}'
+        for state in (alive.DOWN, alive.STARTING, alive.UNPROVEN, alive.UP)
+        if states[state]
+    )
+    down = sum(one.state != situation.UP for one in found.computes.values())
+    silent = ', '.join(found.silent)
+    return (
+        f'{_outage(found.outage)}'
+        f'{f"silent: {silent}; " if silent else ""}'
+        f'{down} of {len(found.computes)} computes down; '
+        f'{len(answer.servers)} of {len(found.servers)} '
+        f'servers are to run{f" ({told})" if told else ""}; findings: '
+        f'{counted(result.counts) or "none"}'
     )
 
 
 def _notes(first: Sequence[Finding]) -> list[Finding]:
-    return [one for one in first if one.severity == finding_module.NOTE]
+    return [one for one in first if one.severity == NOTE]
 
 
 def _confirmed(
@@ -138,7 +120,7 @@ def _confirmed(
 
     What is in work when it is read differs between two snapshots.
     """
-    doubtful = [one for one in first if one.severity != finding_module.NOTE]
+    doubtful = [one for one in first if one.severity != NOTE]
     if not doubtful:
         return []
     # that its host is down says all of a server

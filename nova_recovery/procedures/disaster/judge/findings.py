@@ -8,19 +8,20 @@ Pure functions over what was and what is.
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 import dataclasses
 
-from nova_recovery.procedures.disaster import situation
-from nova_recovery.procedures.disaster.judge import alive, on_hosts
-from nova_recovery.procedures.disaster.judge.alive import Judgement
-from nova_recovery.procedures.disaster.judge.finding import (
+from nova_recovery.engine.findings import (
     DANGER,
     Finding,
     NOTE,
-    of_server,
+    SEVERITIES,
     STALE,
 )
+from nova_recovery.procedures.disaster import situation
+from nova_recovery.procedures.disaster.judge import alive, on_hosts
+from nova_recovery.procedures.disaster.judge.alive import Judgement
+from nova_recovery.procedures.disaster.judge.on_hosts import of_server
 from nova_recovery.procedures.disaster.judge.wanted import Answer, Wanted
 from nova_recovery.procedures.disaster.situation import Situation
 from nova_recovery.procedures.volumes import policy
@@ -97,7 +98,7 @@ def _wanted(found: Situation, answer: Answer) -> Iterator[Finding]:
             f'host:{host}',
             f'nova says that servers run there ({count}), and nothing since '
             'the outage proves it',
-            name=host,
+            label=host,
             host=host,
             fix=f'openstack recovery disaster status --host {host}',
         )
@@ -170,7 +171,7 @@ def _gone(found: Situation) -> Iterator[Finding]:
             severity,
             f'server:{one.uuid}',
             cause,
-            name=one.name,
+            label=one.name,
             project=one.project,
             host=one.before.host or '',
             server=one.uuid,
@@ -196,7 +197,7 @@ def _volumes(found: Situation) -> Iterator[Finding]:
             one.severity,
             f'volume:{one.volume}',
             f'{one.cause}{of}',
-            name=volume.name if volume else '',
+            label=volume.name if volume else '',
             project=(volume.project or '') if volume else '',
             host=(server.host or '') if server else '',
             fix=one.fix,
@@ -232,7 +233,7 @@ def _lost_mappings(found: Situation) -> Iterator[Finding]:
                     + ('; it booted from it' if device.root else '')
                     + ('' if there else '; cinder has no such volume')
                 ),
-                name=server.name,
+                label=server.name,
                 project=server.project,
                 host=server.host or '',
                 fix=f'{_ATTACH} {uuid} {device.volume}'
@@ -243,12 +244,16 @@ def _lost_mappings(found: Situation) -> Iterator[Finding]:
             )
 
 
-def sort(some: list[Finding]) -> list[Finding]:
+def sort(some: Iterable[Finding]) -> list[Finding]:
     """The gravest first, what is about one thing together."""
-    rank = {DANGER: 0, STALE: 1, NOTE: 2}
     return sorted(
         some,
-        key=lambda one: (rank[one.severity], one.code, one.name, one.subject),
+        key=lambda one: (
+            SEVERITIES.index(one.severity),
+            one.code,
+            one.label,
+            one.subject,
+        ),
     )
 
 
@@ -293,7 +298,7 @@ def _snapshot(found: Situation) -> Iterator[Finding]:
             'snapshot',
             f'{late}: after the power went. What nova has stopped before '
             'passes for stopped on purpose',
-            name=recorded.path,
+            label=recorded.path,
             fix='openstack recovery snapshot list',
         )
     for cell in sorted(set(found.marks) - recorded.cells):
@@ -303,7 +308,7 @@ def _snapshot(found: Situation) -> Iterator[Finding]:
             f'cell:{cell}',
             'the snapshot does not have its servers: of them, what ran is '
             'what the database says',
-            name=cell,
+            label=cell,
         )
 
 
@@ -315,7 +320,7 @@ def _cells(found: Situation) -> Iterator[Finding]:
             f'cell:{cell}',
             f'its database does not answer ({why}): what ran there is not '
             'known, and not judged',
-            name=cell,
+            label=cell,
             fix='openstack recovery config check',
         )
     for cell in found.disabled:
@@ -324,7 +329,7 @@ def _cells(found: Situation) -> Iterator[Finding]:
             NOTE,
             f'cell:{cell}',
             'it is disabled, and was not read',
-            name=cell,
+            label=cell,
         )
     markers = found.recorded.markers if found.recorded else {}
     for cell, highest in found.highest.items():
@@ -340,7 +345,7 @@ def _cells(found: Situation) -> Iterator[Finding]:
                 f'cell:{cell}',
                 'its database is older than the snapshot: the highest ids '
                 f'are lower than they were ({", ".join(behind)})',
-                name=cell,
+                label=cell,
                 fix='openstack recovery disaster assess --ready',
             )
 
@@ -364,7 +369,7 @@ def _services(found: Situation) -> Iterator[Finding]:
                 subject,
                 'nova-compute was forced down by somebody: its servers may '
                 'have been evacuated, and nothing is sent there',
-                name=one.host,
+                label=one.host,
                 fix=f'openstack recovery server list --host {one.host}',
             )
         elif one.state == situation.DOWN:
@@ -374,7 +379,7 @@ def _services(found: Situation) -> Iterator[Finding]:
                 subject,
                 f'{one.binary} sent no heartbeat since {seen or "ever"}'
                 f'{disabled}{f"; skipped: {skipped}" if skipped else ""}',
-                name=one.host,
+                label=one.host,
                 fix=f'systemctl start {one.binary}',
                 host=compute,
             )
@@ -386,7 +391,7 @@ def _services(found: Situation) -> Iterator[Finding]:
                 f'the last heartbeat of {one.binary} is of the future '
                 f'({seen}): a clock is wrong, and whether it is up is not '
                 'known',
-                name=one.host,
+                label=one.host,
                 fix='chronyc tracking',
                 host=compute,
             )

@@ -13,14 +13,8 @@ import re
 
 from oslo_utils import uuidutils
 
+from nova_recovery.engine.findings import DANGER, Finding, NOTE, STALE
 from nova_recovery.procedures.disaster.judge import alive
-from nova_recovery.procedures.disaster.judge.finding import (
-    DANGER,
-    Finding,
-    NOTE,
-    of_server,
-    STALE,
-)
 from nova_recovery.procedures.disaster.judge.wanted import Answer
 from nova_recovery.procedures.disaster.look.hosts import Domain, Host
 from nova_recovery.procedures.disaster.situation import Server, Situation
@@ -112,7 +106,7 @@ def _sessions(
             f'{f", lun {session.lun}" if session.lun is not None else ""}'
             f'{f", volume {session.volume}" if session.volume else ""}; '
             f'{why}',
-            name=server.name if server else '',
+            label=server.name if server else '',
             project=server.project if server else '',
             host=now.name,
             fix=fix,
@@ -145,7 +139,7 @@ def _rules(found: Situation, before: Host, now: Host) -> Iterator[Finding]:
                 f'{len(missing)} rules were not made again, such as: '
                 f'{quoted}; those of guests come with them, the rest with '
                 'the L2 agent of the host',
-                name=tool,
+                label=tool,
                 host=now.name,
                 fix=f'systemctl restart {agent}' if agent else '',
             )
@@ -188,7 +182,7 @@ def _domains(
                     STALE,
                     f'server:{uuid}',
                     f'{told.name} runs it, although it was deleted',
-                    name=domain.name,
+                    label=domain.name,
                     host=told.name,
                     server=uuid,
                 )
@@ -256,5 +250,32 @@ def _disks(
 
 def _of(host: str, code: str, severity: str, cause: str, fix: str) -> Finding:
     return Finding(
-        code, severity, f'host:{host}', cause, name=host, host=host, fix=fix
+        code, severity, f'host:{host}', cause, label=host, host=host, fix=fix
+    )
+
+
+def of_server(
+    server: Server,
+    code: str,
+    severity: str,
+    cause: str,
+    fix: str = '',
+    host: str | None = None,
+    volume: str = '',
+) -> Finding:
+    """A finding about a server.
+
+    :param host: where it was found; None: where the server is
+    """
+    return Finding(
+        code,
+        severity,
+        f'server:{server.uuid}',
+        cause,
+        label=server.name,
+        project=server.project,
+        host=(server.host or '') if host is None else host,
+        fix=fix,
+        server=server.uuid,
+        volume=volume,
     )

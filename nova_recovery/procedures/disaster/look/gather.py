@@ -36,7 +36,7 @@ from nova_recovery.procedures.guests import reach
 from nova_recovery.procedures.recover import read as read_module
 from nova_recovery.procedures.volumes import gates, policy
 from nova_recovery.procedures.volumes import read as volumes_read
-from nova_recovery.procedures.volumes.situation import Finding
+from nova_recovery.procedures.volumes.situation import Mismatch
 from nova_recovery.readiness import Site
 from nova_recovery.snapshot import mapfile
 from nova_recovery.snapshot.reading import Snapshot
@@ -219,7 +219,7 @@ def _apis(
 def _runs(
     cloud: Cloud,
     here: Situation,
-    wrong: Iterable[Finding],
+    wrong: Iterable[Mismatch],
     unreachable: Mapping[str, str],
 ) -> dict[str, bool]:
     """Whether the guests run whose volumes would be taken and given back."""
@@ -238,7 +238,7 @@ def _runs(
 
 
 def _connections(
-    cloud: Cloud, here: Situation, wrong: Iterable[Finding]
+    cloud: Cloud, here: Situation, wrong: Iterable[Mismatch]
 ) -> dict[Pair, Connection]:
     """How to connect what cinder doesn't hold, as it kept it.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 import dataclasses
 
+from nova_recovery.engine.findings import DANGER, NOTE
 from nova_recovery.engine.plan import Gate, Item
 from nova_recovery.procedures.disaster.request import Request
 from nova_recovery.procedures.disaster.situation import Connection, Found
@@ -22,7 +23,7 @@ from nova_recovery.procedures.volumes import (
     reset,
     situation,
 )
-from nova_recovery.procedures.volumes.situation import Finding, Situation
+from nova_recovery.procedures.volumes.situation import Mismatch, Situation
 
 #: Gates of single volumes that are asked here for the plan as a whole, or
 #: at the time of sending. A host may still be off when its volumes are
@@ -58,7 +59,7 @@ def plan(request: Request, found: Found, alone: Iterable[str] = ()) -> Cleaned:
     both = found.situation.volumes
     if both is None:
         return Cleaned()
-    wrong: dict[str, list[Finding]] = {}
+    wrong: dict[str, list[Mismatch]] = {}
     for one in policy.findings(both):
         wrong.setdefault(one.volume, []).append(one)
     alone = frozenset(alone)
@@ -79,7 +80,7 @@ def plan(request: Request, found: Found, alone: Iterable[str] = ()) -> Cleaned:
             told = f'{told}; {why}'
         result.left[volume] = told
         for one in some:
-            if one.severity == situation.DANGER and one.server:
+            if one.severity == DANGER and one.server:
                 way = f'; {one.fix}' if one.fix else ''
                 result.danger.setdefault(
                     one.server, f'volume {volume}: {told}{way}'
@@ -104,13 +105,13 @@ def _of_volume(
     request: Request,
     found: Found,
     volume: str,
-    wrong: list[Finding],
+    wrong: list[Mismatch],
     alone: frozenset[str],
 ) -> tuple[list[Item], str]:
     """The changes of a volume, or why there are none."""
     both = found.situation.volumes
     assert both is not None  # nosec B101 - the caller looked
-    if any(one.severity == situation.NOTE for one in wrong):
+    if any(one.severity == NOTE for one in wrong):
         return [], 'left to cinder; look again when it is done'
     if any(one.server in alone for one in wrong):
         return [], 'its server is left alone'
@@ -131,7 +132,7 @@ def _of_volume(
     return [], 'mend one after the other by hand'
 
 
-def _not_asked_for(found: Found, volume: str, wrong: list[Finding]) -> str:
+def _not_asked_for(found: Found, volume: str, wrong: list[Mismatch]) -> str:
     """Which live servers outside of the scope have the volume, '' if none.
 
     Nobody claims these, and no gate asks about them.
@@ -151,7 +152,7 @@ def _not_asked_for(found: Found, volume: str, wrong: list[Finding]) -> str:
 
 
 def _attached(
-    request: Request, found: Found, both: Situation, wrong: list[Finding]
+    request: Request, found: Found, both: Situation, wrong: list[Mismatch]
 ) -> tuple[list[Item], str]:
     """Cinder's attachment is made anew under nova's mapping, or linked."""
     items: list[Item] = []
@@ -206,7 +207,7 @@ def _reset(both: Situation, volume: str) -> tuple[list[Item], str]:
 
 
 def _detached(
-    found: Found, both: Situation, wrong: list[Finding]
+    found: Found, both: Situation, wrong: list[Mismatch]
 ) -> tuple[list[Item], str]:
     """What neither side needs goes, by cinder itself."""
     items: list[Item] = []

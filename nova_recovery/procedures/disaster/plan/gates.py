@@ -189,14 +189,7 @@ def _age(found: Found) -> Iterator[Gate]:
         return
     red = readiness.red(found.age)
     for row in red:
-        yield Gate(
-            'database-not-older',
-            row.subject,
-            'hard',
-            'refused' if row.state == readiness.NO_GO else 'unknown',
-            f'{row.observed}; expected: {row.expected}',
-            row.remedy,
-        )
+        yield row.gate('database-not-older', row.subject)
     if not red:
         yield Gate(
             'database-not-older',

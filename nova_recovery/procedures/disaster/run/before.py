@@ -25,6 +25,7 @@ from nova_recovery.cloud.db import facts, schema
 from nova_recovery.cloud.db.databases import each
 from nova_recovery.engine import printable, states
 from nova_recovery.engine.change import Guard
+from nova_recovery.engine.findings import DANGER, Finding
 from nova_recovery.engine.gates import again
 from nova_recovery.engine.plan import Item, Plan, Step
 from nova_recovery.exceptions import Conflict, Paused, RecoveryError, Refused
@@ -35,9 +36,8 @@ from nova_recovery.procedures.disaster.plan import steps
 from nova_recovery.procedures.disaster.request import of
 from nova_recovery.procedures.volumes import policy
 from nova_recovery.procedures.volumes import read as volumes_read
-from nova_recovery.procedures.volumes import situation as volumes_module
-from nova_recovery.procedures.volumes.situation import Finding
-from nova_recovery.readiness import Row, Site
+from nova_recovery.procedures.volumes.situation import Mismatch
+from nova_recovery.readiness import Site
 from nova_recovery.snapshot.reading import Snapshot
 
 if TYPE_CHECKING:
@@ -190,12 +190,12 @@ class Before:
         )
 
 
-def told(row: Row) -> str:
+def told(row: Finding) -> str:
     """A row of the screen in one line."""
-    return f'{row.layer} {row.subject}: {row.observed}'
+    return f'{row.code} {row.subject}: {row.cause}'
 
 
-def dangers(cloud: Cloud, servers: Mapping[str, Item]) -> list[Finding]:
+def dangers(cloud: Cloud, servers: Mapping[str, Item]) -> list[Mismatch]:
     """What makes a reboot of these servers dangerous, as it is now.
 
     :raises Paused: nobody can tell
@@ -228,7 +228,7 @@ def dangers(cloud: Cloud, servers: Mapping[str, Item]) -> list[Finding]:
     return [
         one
         for one in policy.findings(found)
-        if one.severity == volumes_module.DANGER and one.server in servers
+        if one.severity == DANGER and one.server in servers
     ]
 
 

@@ -11,6 +11,8 @@ from unittest import mock
 import fixtures
 
 from nova_recovery import procedures, readiness
+from nova_recovery.engine import findings
+from nova_recovery.engine.findings import Finding
 from nova_recovery.engine.plan import Item, Plan
 from nova_recovery.exceptions import (
     Conflict,
@@ -21,16 +23,15 @@ from nova_recovery.exceptions import (
 from nova_recovery.procedures.disaster import procedure
 from nova_recovery.procedures.disaster.plan import decide
 from nova_recovery.procedures.disaster.run import before
-from nova_recovery.procedures.volumes import situation as volumes_module
-from nova_recovery.procedures.volumes.situation import Finding, Situation
-from nova_recovery.readiness import Row, Site
+from nova_recovery.procedures.volumes.situation import mismatch, Situation
+from nova_recovery.readiness import Site
 from tests.base import TestCase
 from tests.unit import plans
 from tests.unit.procedures.disaster import test_scenarios
 
-RED = Row('volume', 'ctl@lvm', readiness.NO_GO, 'it is down')
-DANGER = Finding(
-    'VOL-UNLINKED', volumes_module.DANGER, 'data', 'available', 'web', 'lost'
+RED = Finding('volume', readiness.NO_GO, 'ctl@lvm', 'it is down')
+DANGER = mismatch(
+    'VOL-UNLINKED', findings.DANGER, 'data', 'available', 'web', 'lost'
 )
 NOW = 'nova_recovery.procedures.disaster.run.before.time.monotonic'
 
@@ -58,12 +59,12 @@ class Steps(TestCase):
         super().setUp()
         self.plan = scenario('volumes_that_nova_lost')
         self.states = {item.id: 'pending' for item in self.plan.items()}
-        self.rows: list[Row] = []
+        self.rows: list[Finding] = []
         self.wrong: list[Finding] = []
         self.layers: list[Any] = []
         self.sites: list[Site] = []
 
-        def look(site: Site, layers: Any) -> list[Row]:
+        def look(site: Site, layers: Any) -> list[Finding]:
             self.layers.append(layers)
             self.sites.append(site)
             return self.rows
@@ -247,7 +248,7 @@ class VitalTest(TestCase):
         self.now = 100.0
         self.looks = 0
         self.layers: list[frozenset[str]] = []
-        self.rows: list[Row] = []
+        self.rows: list[Finding] = []
         self.item = Item(
             'restart-server:web',
             'restart-server',
@@ -256,7 +257,7 @@ class VitalTest(TestCase):
             {'uuid': 'web', 'cell': 'cell1', 'host': 'np-rcc4'},
         )
 
-        def vital(site: Site, layers: frozenset[str]) -> list[Row]:
+        def vital(site: Site, layers: frozenset[str]) -> list[Finding]:
             self.looks += 1
             self.layers.append(layers)
             return self.rows

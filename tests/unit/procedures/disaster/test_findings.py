@@ -12,8 +12,8 @@ import pathlib
 
 import yaml
 
-from nova_recovery.procedures.disaster.judge import findings, wanted
-from nova_recovery.procedures.disaster.judge.assess import Assessment
+from nova_recovery.engine.findings import Assessment
+from nova_recovery.procedures.disaster.judge import assess, findings, wanted
 from nova_recovery.procedures.disaster.look import hosts
 from tests.base import TestCase
 from tests.unit import golden
@@ -31,13 +31,13 @@ def load(folder: pathlib.Path) -> Assessment:
     found = situations.make(**given)
     answer = wanted.wanted(found)
     some = findings.findings(found, answer)
-    return Assessment(found, answer, tuple(findings.sort(some)))
+    return assess.told(found, answer, findings.sort(some))
 
 
 def shown(result: Assessment) -> str:
-    lines = [result.summary(), '']
+    lines = [*result.summary, '']
     for one in result.findings:
-        name = f' ({one.name})' if one.name else ''
+        name = f' ({one.label})' if one.label else ''
         lines += [
             f'{one.code}  {one.severity}  {one.subject}{name}',
             f'  {one.cause}',

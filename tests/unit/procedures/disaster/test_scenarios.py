@@ -22,6 +22,7 @@ import yaml
 from nova_recovery import changes, procedures
 from nova_recovery.cli import show_plan
 from nova_recovery.engine import gates as gates_module
+from nova_recovery.engine.findings import Finding
 from nova_recovery.engine.plan import Item, LeftOut, Plan, Step
 from nova_recovery.procedures.disaster import procedure, scope
 from nova_recovery.procedures.disaster import request as request_module
@@ -30,7 +31,6 @@ from nova_recovery.procedures.disaster.plan import decide
 from nova_recovery.procedures.disaster.situation import Connection, Dump, Found
 from nova_recovery.procedures.guests import reboot
 from nova_recovery.procedures.guests.reach import Address, Reach
-from nova_recovery.readiness import Row
 from nova_recovery.snapshot.mapfile import Line
 from tests.base import TestCase
 from tests.unit import golden, plans
@@ -95,7 +95,7 @@ def _found(given: JSON, more: JSON) -> Found:
             for pair, connector in more.pop('connections', {}).items()
         },
         holes=tuple(more.pop('holes', ())),
-        age=tuple(Row(*row) for row in age) if here.recorded else None,
+        age=tuple(Finding(*row) for row in age) if here.recorded else None,
         dump=dump,
         reach=reach,
         lines=None if lines is None else tuple(Line(*line) for line in lines),

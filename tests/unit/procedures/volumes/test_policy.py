@@ -8,7 +8,7 @@ from typing import Any
 
 from nova_recovery.cloud.db import volumes as volumes_module
 from nova_recovery.procedures.volumes import policy, situation
-from nova_recovery.procedures.volumes.situation import Finding
+from nova_recovery.procedures.volumes.situation import mismatch
 from tests.base import TestCase
 from tests.unit.procedures.volumes import situations
 
@@ -384,7 +384,7 @@ class FixTest(TestCase):
             ('attach', 'openstack recovery volume attach S V'),
             ('detach-stale', 'openstack recovery volume detach-stale S V'),
         ):
-            one = Finding(
+            one = mismatch(
                 'VOL-X', 'stale', 'V', 'in-use', 'S', 'cause', remedy
             )
             self.assertEqual(expected, one.fix)

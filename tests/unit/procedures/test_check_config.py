@@ -11,8 +11,8 @@ from unittest import mock
 
 from keystoneauth1 import exceptions as ksa_exceptions
 
-from nova_recovery.cloud import check
-from nova_recovery.cloud.check import Finding
+from nova_recovery.engine.findings import Assessment, Finding
+from nova_recovery.procedures import check_config as check
 from tests.base import TestCase
 
 
@@ -33,26 +33,31 @@ class TestComputeApi(TestCase):
             lambda: connection({'Date': utils.format_datetime(ahead, True)}),
             10,
         )
-        self.assertEqual(check.OK, found.state)
-        self.assertEqual('http://api:8774/v2.1', found.detail)
-        self.assertLess(abs(found.offset - 3600), 2)
+        self.assertEqual(check.OK, found.severity)
+        self.assertEqual('http://api:8774/v2.1', found.cause)
+        self.assertLess(abs(found.more['offset'] - 3600), 2)
 
     def test_an_answer_without_a_time(self) -> None:
         found = check.compute_api(lambda: connection({}), 10)
-        self.assertEqual((check.OK, None), (found.state, found.offset))
+        self.assertEqual(
+            (check.OK, None), (found.severity, found.more['offset'])
+        )
 
     def test_keystone_is_down(self) -> None:
         def connect() -> Any:
             raise ksa_exceptions.ConnectFailure('to mysql://u:hunter2@h')
 
         found = check.compute_api(connect, 10)
-        self.assertEqual(check.UNKNOWN, found.state)
-        self.assertNotIn('hunter2', found.detail)
+        self.assertEqual(check.UNKNOWN, found.severity)
+        self.assertNotIn('hunter2', found.cause)
 
 
 class TestSummary(TestCase):
     def finding(self, state: str, offset: float | None = None) -> Finding:
-        return Finding('x', state, '', offset=offset)
+        return check.seen('x', state, '', offset=offset)
+
+    def worst(self, some: list[Finding]) -> str:
+        return Assessment(None, tuple(some), check.COLUMNS).worst
 
     def test_what_is_wrong_comes_before_what_is_unknown(self) -> None:
         ok, wrong = self.finding(check.OK), self.finding(check.WRONG)
@@ -60,9 +65,9 @@ class TestSummary(TestCase):
             self.finding(check.UNKNOWN),
             self.finding(check.UNUSED),
         )
-        self.assertEqual(check.WRONG, check.worst([ok, unknown, wrong]))
-        self.assertEqual(check.UNKNOWN, check.worst([ok, unknown, unused]))
-        self.assertEqual(check.OK, check.worst([ok, unused]))
+        self.assertEqual(check.WRONG, self.worst([ok, unknown, wrong]))
+        self.assertEqual(check.UNKNOWN, self.worst([ok, unknown, unused]))
+        self.assertEqual(check.UNUSED, self.worst([ok, unused]))
 
     def test_how_far_clocks_are_apart(self) -> None:
         self.assertEqual(

@@ -4,15 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 import dataclasses
 import datetime
 from email import utils as email_utils
+from operator import attrgetter
 from typing import Any
 
 from oslo_config import cfg
 
 from nova_recovery import conf as recovery_conf
+from nova_recovery import exit_codes
 from nova_recovery.cloud import clock, secrets, settings
 from nova_recovery.cloud.api import apis
 from nova_recovery.cloud.db import databases as databases_module
@@ -20,6 +22,15 @@ from nova_recovery.cloud.db import grants, schema
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.settings import CinderSettings, NovaSettings
 from nova_recovery.conf import files as conf_files
+from nova_recovery.engine import findings
+from nova_recovery.engine.findings import (
+    Assessment,
+    Columns,
+    DANGER,
+    Finding,
+    GOOD,
+    NOTE,
+)
 from nova_recovery.exceptions import (
     ApiUnavailable,
     ConfigError,
@@ -28,13 +39,21 @@ from nova_recovery.exceptions import (
     RecoveryError,
 )
 
-OK = 'ok'
-#: It does not answer.
-UNKNOWN = 'unknown'
-#: It is configured wrongly.
-WRONG = 'wrong'
-#: Not used: a disabled cell, a cinder.conf that is not there.
-UNUSED = 'unused'
+#: As it should be; it does not answer; it is configured wrongly; it is not
+#: used: a disabled cell, a cinder.conf that is not there.
+OK, UNKNOWN, WRONG, UNUSED = GOOD, findings.UNKNOWN, DANGER, NOTE
+
+#: How they are shown.
+WORDS = {OK: 'ok', UNKNOWN: 'unknown', WRONG: 'wrong', UNUSED: 'unused'}
+
+COLUMNS: Columns = (
+    ('What', attrgetter('subject')),
+    ('State', lambda one: WORDS[one.severity]),
+    ('User', lambda one: one.more['user']),
+    ('Rights', lambda one: one.more['rights']),
+    ('Clock', lambda one: _clock(one.more['offset'])),
+    ('Detail', attrgetter('cause')),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,21 +70,22 @@ class Option:
     origin: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Finding:
+def seen(
+    what: str,
+    state: str,
+    detail: str,
+    user: str = '',
+    rights: str = '',
+    offset: float | None = None,
+) -> Finding:
     """What was found of one thing.
 
-    :ivar user: as whom a database is used
-    :ivar rights: what that user may do
-    :ivar offset: seconds that its clock is ahead of ours; None: not known
+    :param user: as whom a database is used
+    :param rights: what that user may do
+    :param offset: seconds that its clock is ahead of ours; None: not known
     """
-
-    what: str
-    state: str
-    detail: str
-    user: str = ''
-    rights: str = ''
-    offset: float | None = None
+    more = {'user': user, 'rights': rights, 'offset': offset}
+    return Finding('CONFIG', state, what, detail, more=more)
 
 
 def options(conf: cfg.ConfigOpts) -> list[Option]:
@@ -82,29 +102,47 @@ def options(conf: cfg.ConfigOpts) -> list[Option]:
     ]
 
 
+def assess(
+    conf: cfg.ConfigOpts, connect: Callable[[], Any] | None
+) -> Assessment:
+    """Ask everything that the configuration leads to.
+
+    :param connect: gives an openstacksdk connection; None: no API is asked
+    """
+    some = databases(conf)
+    if connect is not None:
+        some.append(compute_api(connect, conf.timeouts.api))
+    return Assessment(
+        conf,
+        tuple(some),
+        COLUMNS,
+        ends={WRONG: exit_codes.ERROR, UNKNOWN: exit_codes.PARTLY},
+    )
+
+
 def databases(conf: cfg.ConfigOpts) -> list[Finding]:
     """Ask every database that the configuration leads to.
 
     What is wrong with one of them is a finding, not an error.
     """
-    findings: list[Finding] = []
+    some: list[Finding] = []
     try:
         nova = settings.read_nova(conf.nova_config_file, conf.nova_config_dir)
     except ConfigError as error:
-        findings.append(Finding('nova.conf', WRONG, str(error)))
+        some.append(seen('nova.conf', WRONG, str(error)))
     else:
-        findings.append(_files('nova.conf', nova.files))
-        findings += _of_nova(conf, nova)
+        some.append(_files('nova.conf', nova.files))
+        some += _of_nova(conf, nova)
     try:
         cinder = settings.read_cinder(conf.cinder_config_file)
     except ConfigError as error:
-        findings.append(Finding('cinder.conf', WRONG, str(error)))
+        some.append(seen('cinder.conf', WRONG, str(error)))
     else:
-        findings.append(_files('cinder.conf', cinder.files))
+        some.append(_files('cinder.conf', cinder.files))
         database = databases_module.open_cinder(conf, cinder)
         if database is not None:
-            findings.append(_asked('cinder database', database, grants.CINDER))
-    return findings
+            some.append(_asked('cinder database', database, grants.CINDER))
+    return some
 
 
 def compute_api(connect: Callable[[], Any], timeout: float) -> Finding:
@@ -131,25 +169,21 @@ def compute_api(connect: Callable[[], Any], timeout: float) -> Finding:
             place.append(str(connection.compute.get_endpoint()))
             ahead = clock.offset(now)
     except (ApiUnavailable, NotFound) as error:
-        return Finding(what, UNKNOWN, secrets.mask_text(str(error)))
+        return seen(what, UNKNOWN, secrets.mask_text(str(error)))
     except (KeyError, TypeError, ValueError):
-        return Finding(what, OK, f'{place[0]}; it tells no time')
-    return Finding(what, OK, place[0], offset=ahead)
+        return seen(what, OK, f'{place[0]}; it tells no time')
+    return seen(what, OK, place[0], offset=ahead)
 
 
-def worst(findings: list[Finding]) -> str:
-    """Return the state that stands for all."""
-    states = {finding.state for finding in findings}
-    for state in (WRONG, UNKNOWN):
-        if state in states:
-            return state
-    return OK
-
-
-def clocks_apart(findings: list[Finding]) -> float:
+def clocks_apart(some: Iterable[Finding]) -> float:
     """Return by how many seconds the clocks differ at most."""
-    known = [f.offset for f in findings if f.offset is not None]
+    offsets = [one.more['offset'] for one in some]
+    known = [offset for offset in offsets if offset is not None]
     return max(known) - min(known) if known else 0.0
+
+
+def _clock(offset: float | None) -> str:
+    return '' if offset is None else f'{round(offset):+} s'
 
 
 def _of_service(
@@ -202,8 +236,8 @@ def _shown(value: object) -> str:
 
 def _files(what: str, files: tuple[str, ...]) -> Finding:
     if files:
-        return Finding(what, OK, ', '.join(files))
-    return Finding(what, UNUSED, 'no such file in the usual places')
+        return seen(what, OK, ', '.join(files))
+    return seen(what, UNUSED, 'no such file in the usual places')
 
 
 def _of_nova(conf: cfg.ConfigOpts, nova: NovaSettings) -> Iterator[Finding]:
@@ -213,13 +247,13 @@ def _of_nova(conf: cfg.ConfigOpts, nova: NovaSettings) -> Iterator[Finding]:
     try:
         found = databases_module.find_cells(conf, nova, api)
     except DatabaseUnavailable as error:
-        yield Finding('cells', UNKNOWN, str(error))
+        yield seen('cells', UNKNOWN, str(error))
         return
     except RecoveryError as error:
-        yield Finding('cells', WRONG, str(error))
+        yield seen('cells', WRONG, str(error))
         return
     if not found:
-        yield Finding('cells', WRONG, 'there is no cell but cell0')
+        yield seen('cells', WRONG, 'there is no cell but cell0')
     opened = [
         databases_module.opened(conf, cell.name, cell.url)
         for cell in found
@@ -233,7 +267,7 @@ def _of_nova(conf: cfg.ConfigOpts, nova: NovaSettings) -> Iterator[Finding]:
     )
     for cell in found:
         if cell.disabled:
-            yield Finding(
+            yield seen(
                 f'cell {cell.name}', UNUSED, 'disabled: it is not searched'
             )
             continue
@@ -252,12 +286,12 @@ def _asked(
         lacking = grants.missing(database, writes)
         ahead = clock.offset(lambda: clock.database_now(database))
     except DatabaseUnavailable as error:
-        return Finding(what, UNKNOWN, f'{database.url}: {error.reason}', user)
+        return seen(what, UNKNOWN, f'{database.url}: {error.reason}', user)
     except RecoveryError as error:
-        return Finding(what, WRONG, f'{database.url}: {error}', user)
+        return seen(what, WRONG, f'{database.url}: {error}', user)
     finally:
         database.dispose()
-    return Finding(what, OK, database.url, user, _rights(lacking), ahead)
+    return seen(what, OK, database.url, user, _rights(lacking), ahead)
 
 
 def _rights(lacking: list[str]) -> str:

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""What commands have in common that only look: one result, several forms."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, TYPE_CHECKING
+
+from nova_recovery.cli.base import RecoveryLister
+from nova_recovery.cli.recovering import Table
+from nova_recovery.exceptions import RecoveryError
+
+if TYPE_CHECKING:
+    from nova_recovery.engine.findings import Assessment
+
+
+class LookingLister(RecoveryLister):
+    """A command that makes an assessment.
+
+    As a table, JSON or CSV, what else there is to say on stderr, and an exit
+    code of ours; or, with --monitoring, one line and an exit code as Nagios
+    and its kin want them.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            '--monitoring',
+            action='store_true',
+            help='One line for monitoring instead of the table: OK, WARNING, '
+            'CRITICAL or UNKNOWN, with the exit codes 0, 1, 2 and 3 of a '
+            'Nagios plugin',
+        )
+        return parser
+
+    def assess(self, parsed_args: argparse.Namespace) -> Assessment:
+        """Look."""
+        raise NotImplementedError
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        if parsed_args.monitoring:
+            return self._monitor(parsed_args)
+        result = self.assess(parsed_args)
+        for line in result.summary:
+            self.app.stderr.write(f'{line}\n')
+        for line in result.silent:
+            self.log.error(line)
+        self.exit_code = result.exit_code
+        return result.table
+
+    def _monitor(self, parsed_args: argparse.Namespace) -> Table:
+        """Whatever goes wrong is told on that line: it is not known."""
+        from nova_recovery.engine import findings
+
+        try:
+            result = self.assess(parsed_args)
+        except Exception as error:
+            if not isinstance(error, RecoveryError):
+                self.log.exception('%s', error)
+            result = findings.failed(str(error))
+        self._line, self.exit_code = result.monitoring
+        return result.table
+
+    def produce_output(
+        self, parsed_args: argparse.Namespace, column_names: Any, data: Any
+    ) -> int:
+        """The line, where it was asked for."""
+        if not parsed_args.monitoring:
+            return super().produce_output(parsed_args, column_names, data)
+        from nova_recovery.engine import printable
+
+        # with names that tenants chose
+        self.app.stdout.write(f'{printable.clean(self._line)}\n')
+        return 0
