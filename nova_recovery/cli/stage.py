@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
     from nova_recovery.engine.journal import Journal
     from nova_recovery.engine.progress import Reporter
-    from nova_recovery.engine.records import RunRecord
-    from nova_recovery.engine.session import Outcome
+    from nova_recovery.engine.records import Outcome, RunRecord
 
 LOG = logging.getLogger(__name__)
 

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any, Protocol, TextIO, TYPE_CHECKING
+from typing import Any, Protocol, TextIO
 
 from nova_recovery.engine import printable, states
 from nova_recovery.engine.plan import Item, Plan, Step
-
-if TYPE_CHECKING:
-    from nova_recovery.engine.session import Outcome
+from nova_recovery.engine.records import Outcome
 
 #: Seconds between two lines about a long run.
 INTERVAL = 10

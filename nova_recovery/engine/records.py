@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What the journal gives out: plain frozen records."""
+"""Runs, items, events and outcomes: plain frozen records."""
 
 from __future__ import annotations
 
@@ -96,6 +96,22 @@ class EventRecord:
     who: str
     machine: str
     detail: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a run stands after it was carried out or taken back.
+
+    :ivar state: of the run: done, partly, paused, interrupted or undone
+    :ivar counts: item state -> number of items, of the whole run
+    :ivar reason: why it paused, or what interrupted it
+    """
+
+    run_id: str
+    state: str
+    counts: dict[str, int]
+    exit_code: int
+    reason: str = ''
 
 
 def now() -> str:

@@ -12,7 +12,8 @@ from nova_recovery.engine import states
 from nova_recovery.engine.attempt import Attempt
 from nova_recovery.engine.journal import ItemRecord, RunRecord
 from nova_recovery.engine.plan import Item, Plan, Step
-from nova_recovery.engine.session import Outcome, Session
+from nova_recovery.engine.records import Outcome
+from nova_recovery.engine.session import Session
 from nova_recovery.exceptions import Paused, Refused
 
 _TO_DO = states.ALL - states.FINAL

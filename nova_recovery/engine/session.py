@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import contextlib
-import dataclasses
 from typing import Any
 
 from nova_recovery import exit_codes
@@ -23,6 +22,7 @@ from nova_recovery.engine.journal import (
 )
 from nova_recovery.engine.plan import Item, Plan, Step
 from nova_recovery.engine.progress import Reporter
+from nova_recovery.engine.records import Outcome
 from nova_recovery.engine.schedule import Schedule
 from nova_recovery.exceptions import Paused
 
@@ -35,22 +35,6 @@ _EXIT_CODES = {
     states.PAUSED: exit_codes.PARTLY,
     states.INTERRUPTED: exit_codes.INTERRUPTED,
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """How a run stands after it was carried out or taken back.
-
-    :ivar state: of the run: done, partly, paused, interrupted or undone
-    :ivar counts: item state -> number of items, of the whole run
-    :ivar reason: why it paused, or what interrupted it
-    """
-
-    run_id: str
-    state: str
-    counts: dict[str, int]
-    exit_code: int
-    reason: str = ''
 
 
 class Session:

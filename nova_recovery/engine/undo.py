@@ -14,7 +14,8 @@ from nova_recovery.engine.attempt import Attempt, Result, State
 from nova_recovery.engine.change import Registry
 from nova_recovery.engine.journal import ItemRecord, RunRecord
 from nova_recovery.engine.plan import Item, Plan
-from nova_recovery.engine.session import Outcome, Session
+from nova_recovery.engine.records import Outcome
+from nova_recovery.engine.session import Session
 from nova_recovery.exceptions import OutcomeUnknown, RecoveryError, Refused
 
 #: Of these it is known that they were carried out; a way back that was begun

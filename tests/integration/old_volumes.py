@@ -21,7 +21,8 @@ from nova_recovery.engine import planfile, undo
 from nova_recovery.engine.journal import Journal
 from nova_recovery.engine.plan import Plan
 from nova_recovery.engine.progress import PlainReporter
-from nova_recovery.engine.runner import Outcome, Runner
+from nova_recovery.engine.records import Outcome
+from nova_recovery.engine.runner import Runner
 from nova_recovery.procedures.disaster.before_queens import cleaning
 from tests.base import TestCase
 from tests.integration import dbserver

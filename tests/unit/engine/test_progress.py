@@ -10,7 +10,7 @@ from unittest import mock
 
 from nova_recovery.engine import progress
 from nova_recovery.engine.progress import PlainReporter, RichReporter
-from nova_recovery.engine.session import Outcome
+from nova_recovery.engine.records import Outcome
 from tests.base import TestCase
 from tests.unit.engine import world
 

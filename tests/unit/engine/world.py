@@ -26,7 +26,8 @@ from nova_recovery.engine.change import At, Observed
 from nova_recovery.engine.journal import ItemRecord, Journal, Writer
 from nova_recovery.engine.plan import Item, Plan, Step
 from nova_recovery.engine.progress import PlainReporter
-from nova_recovery.engine.runner import Outcome, Runner
+from nova_recovery.engine.records import Outcome
+from nova_recovery.engine.runner import Runner
 from nova_recovery.exceptions import Conflict, NotRevertible
 
 
