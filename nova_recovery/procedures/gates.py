@@ -5,8 +5,224 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+import dataclasses
 
 from nova_recovery.engine.plan import Gate
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """A gate that there is.
+
+    :ivar classes: ``hard``, ``soft``, ``advice``; where there are several it
+        depends on what was seen
+    :ivar asks: what has to be so, as a question
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    asks: str
+
+
+#: All gates of all procedures: the user guide lists each with how it is
+#: answered, and a test compares.
+GATES = (
+    Known(
+        'apis-reachable',
+        ('hard',),
+        'Do the APIs that are needed answer an administrator?',
+    ),
+    Known(
+        'attachable',
+        ('hard',),
+        'Is attaching the right command for what is wrong?',
+    ),
+    Known(
+        'back-end-told',
+        ('soft',),
+        'Shall an attachment go without the storage being told?',
+    ),
+    Known('back-end-up', ('hard',), 'Is cinder-volume of the volumes up?'),
+    Known(
+        'backup-service',
+        ('hard',),
+        'Is a cinder-backup up in the zone of the volumes?',
+    ),
+    Known(
+        'capacity',
+        ('hard',),
+        'Has placement room for all that goes to the target?',
+    ),
+    Known(
+        'cell-alive', ('soft',), 'Are few of the computes of the cell silent?'
+    ),
+    Known('cell-known', ('advice',), 'Does the database of the cell answer?'),
+    Known('cells-read', ('hard', 'soft'), 'Is it known what the cell has?'),
+    Known(
+        'cinder-answers',
+        ('hard',),
+        "Does cinder's API answer an administrator?",
+    ),
+    Known(
+        'connector-known',
+        ('hard',),
+        'Is it known how the host connects to volumes?',
+    ),
+    Known(
+        'database-not-older',
+        ('hard',),
+        'Is no database older than the snapshot?',
+    ),
+    Known('detachable', ('hard',), 'Is what ties the two stale?'),
+    Known(
+        'disk-reachable',
+        ('soft',),
+        'Does the target see the disk of the server?',
+    ),
+    Known(
+        'dump-named',
+        ('soft',),
+        'Is there a dump of the databases from after the outage?',
+    ),
+    Known('evacuable', ('hard',), 'Does nova evacuate the server?'),
+    Known(
+        'guest-agrees',
+        ('soft', 'advice'),
+        'Is the guest what the row will say?',
+    ),
+    Known(
+        'guest-not-on-target',
+        ('hard',),
+        'Is the server not on the target already?',
+    ),
+    Known(
+        'guest-off',
+        ('hard',),
+        'Is the guest off that may have the volume connected?',
+    ),
+    Known(
+        'guest-only-here', ('hard', 'soft'), 'Can the guest run nowhere else?'
+    ),
+    Known('guest-runs', ('hard',), 'Is the server active, without a task?'),
+    Known('host-down', ('hard',), 'Is the host down whose queue is purged?'),
+    Known(
+        'host-up', ('hard', 'soft'), 'Is the nova-compute of the server up?'
+    ),
+    Known(
+        'hosts-off',
+        ('soft',),
+        'Is the host off whose volumes become available?',
+    ),
+    Known(
+        'keys-readable',
+        ('soft', 'advice'),
+        'Can the keys of encrypted volumes be read?',
+    ),
+    Known(
+        'memory-kept', ('soft',), 'May the saved memory of the server be lost?'
+    ),
+    Known('movable', ('hard',), 'Can the server be moved by hand?'),
+    Known(
+        'no-migration',
+        ('hard',),
+        'Was no migration begun since the plan was made?',
+    ),
+    Known('no-task', ('soft',), 'Is nova not at the server?'),
+    Known('not-in-use', ('hard',), 'Are the volumes free?'),
+    Known('not-moved-now', ('soft',), 'Does no run move the server just now?'),
+    Known(
+        'not-under-way',
+        ('soft',),
+        'Has cinder left the volume alone for a while?',
+    ),
+    Known(
+        'nothing-queued', ('soft',), 'Does no request wait for the dead host?'
+    ),
+    Known('quota', ('soft',), 'Has your project room for the backups?'),
+    Known(
+        'rebootable',
+        ('hard',),
+        'Does nova start or reboot a server in its state?',
+    ),
+    Known(
+        'resettable',
+        ('hard',),
+        'Is a reset the right command for what is wrong?',
+    ),
+    Known('same-cell', ('hard',), 'Is the target in the cell of the server?'),
+    Known(
+        'schema-modern',
+        ('hard',),
+        'Are the databases as they are since Queens?',
+    ),
+    Known(
+        'server-known', ('soft',), 'Does nova know what became of the server?'
+    ),
+    Known(
+        'server-planned',
+        ('soft',),
+        'Does the plan do something for each server?',
+    ),
+    Known(
+        'server-takes-it',
+        ('hard',),
+        'Does nova attach to a server in its state?',
+    ),
+    Known('snapshot-given', ('advice',), 'Does a snapshot tell what was?'),
+    Known(
+        'snapshot-older',
+        ('soft',),
+        'Was the snapshot taken before the outage?',
+    ),
+    Known('snapshot-whole', ('soft',), 'Did the snapshot read everything?'),
+    Known('source-fenced', ('soft', 'hard'), 'Is the dead host off?'),
+    Known(
+        'source-same-machine',
+        ('hard',),
+        'Is the host the machine that is meant?',
+    ),
+    Known(
+        'source-silent',
+        ('hard',),
+        'Does the nova-compute of the dead host report nothing?',
+    ),
+    Known(
+        'source-unclaimed',
+        ('soft',),
+        'Does no other run work on the dead host?',
+    ),
+    Known('storage-up', ('advice',), 'Is cinder-volume up?'),
+    Known('target-ready', ('hard',), 'Can the target take servers?'),
+    Known('unclaimed', ('hard',), 'Does no other run work on the server?'),
+    Known(
+        'volume-state',
+        ('hard',),
+        'Is the volume that was named available or in use?',
+    ),
+    Known(
+        'volumes-connectable',
+        ('hard',),
+        'Is the connector of the target known?',
+    ),
+    Known(
+        'volumes-held',
+        ('hard',),
+        'Does cinder hold the volumes of the server?',
+    ),
+    Known(
+        'volumes-known', ('hard',), 'Could the volumes be read on both sides?'
+    ),
+    Known(
+        'volumes-named',
+        ('soft',),
+        'Does nova name an attachment of each volume?',
+    ),
+    Known(
+        'zone-and-group',
+        ('soft',),
+        'Do zone and server group allow the target?',
+    ),
+)
 
 
 def nobody_else(
