@@ -8,10 +8,9 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
-from nova_recovery.cli import carry_out, recovering
-from nova_recovery.cli.base import RecoveryLister
+from nova_recovery.cli import approval, recovering
+from nova_recovery.cli.base import RecoveryLister, Table
 from nova_recovery.cli.looking import LookingLister
-from nova_recovery.cli.recovering import Table
 from nova_recovery.cli.volume import add_whose, uuid
 from nova_recovery.exceptions import UsageError
 
@@ -119,7 +118,7 @@ class CreateBackup(RecoveryLister):
             help='How long one backup may take before it is no longer '
             'waited for, such as 90m, 12h or 2d (default: 1d)',
         )
-        carry_out.add_plan_options(parser)
+        approval.add_plan_options(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
@@ -139,7 +138,7 @@ class CreateBackup(RecoveryLister):
             patience=parsed_args.patience,
         )
         plan = create.make_plan(cloud, request)
-        return carry_out.settle(self, parsed_args, plan, cloud).table
+        return self.stage(parsed_args).settle(plan, cloud).table
 
 
 def _add_scope(parser: argparse.ArgumentParser) -> None:

@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     import openstack.connection
     from oslo_config import cfg
 
+    from nova_recovery.cli.stage import Stage
     from nova_recovery.cloud.cloud import Cloud
+
+#: What a lister returns: columns and rows.
+Table = tuple[tuple[str, ...], list[tuple[Any, ...]]]
+#: What a show command returns: columns and values.
+Fields = tuple[tuple[str, ...], tuple[Any, ...]]
 
 
 class Help(argparse.HelpFormatter):
@@ -148,6 +154,15 @@ class RecoveryMixin(command.Command):
         return cloud.Cloud(
             conf, functools.partial(self.connection, conf.timeouts.api)
         )
+
+    def stage(self, parsed_args: argparse.Namespace) -> Stage:
+        """Return where the command shows plans and carries them out.
+
+        One is enough for a command.
+        """
+        from nova_recovery.cli import stage
+
+        return stage.Stage(self, parsed_args)
 
     def connection(
         self, timeout: float | None = None

@@ -10,15 +10,13 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from nova_recovery import exit_codes
-from nova_recovery.cli import carry_out, disaster_options
-from nova_recovery.cli.base import RecoveryLister, RecoveryMixin
-from nova_recovery.cli.carry_out import Result
+from nova_recovery.cli import approval, disaster_options
+from nova_recovery.cli.base import RecoveryLister, RecoveryMixin, Table
 from nova_recovery.cli.looking import LookingLister
-from nova_recovery.cli.recovering import Table
-from nova_recovery.cli.run import stage
 from nova_recovery.exceptions import DatabaseUnavailable, UsageError
 
 if TYPE_CHECKING:
+    from nova_recovery.cli.stage import Result
     from nova_recovery.cloud.cloud import Cloud
     from nova_recovery.engine.findings import Assessment
     from nova_recovery.engine.plan import Plan
@@ -181,7 +179,7 @@ class StatusDisaster(RecoveryLister):
 
         if not disaster_options.scope(parsed_args).everything:
             raise UsageError('--run has a scope of its own')
-        with stage(self, parsed_args).journal() as journal:
+        with self.stage(parsed_args).journal() as journal:
             plan = journal.plan(journal.run(parsed_args.run).id)
         if plan.procedure != 'disaster':
             raise UsageError(
@@ -234,14 +232,14 @@ class PlanDisaster(RecoveryLister):
         parser.add_argument(
             '--plan-file', metavar='<file>', help='Save the plan there'
         )
-        carry_out.add_override(parser)
+        approval.add_override(parser)
         parser.set_defaults(dry_run=True, approve=None, yes=False)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         cloud = self.cloud(parsed_args)
         plan = _make(self, parsed_args, cloud)
-        return carry_out.settle(self, parsed_args, plan, cloud).table
+        return self.stage(parsed_args).settle(plan, cloud).table
 
 
 class ApplyDisaster(RecoveryLister):
@@ -267,8 +265,8 @@ class ApplyDisaster(RecoveryLister):
             'made of the options',
         )
         disaster_options.add_plan(parser)
-        carry_out.add_through(parser)
-        carry_out.add_plan_options(parser)
+        approval.add_through(parser)
+        approval.add_plan_options(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
@@ -278,7 +276,7 @@ class ApplyDisaster(RecoveryLister):
         plan = _make(self, parsed_args, cloud)
         # where nothing is to do there is nothing to pause after
         through = parsed_args.through if plan.steps else None
-        return carry_out.settle(self, parsed_args, plan, cloud, through).table
+        return self.stage(parsed_args).settle(plan, cloud, through).table
 
     def _saved(self, parsed: argparse.Namespace) -> Table:
         from nova_recovery.engine import planfile
@@ -296,19 +294,18 @@ class ApplyDisaster(RecoveryLister):
                 f'{parsed.file} is a plan of {plan.procedure}: carry it out '
                 'with plan apply'
             )
-        return carry_out.settle_saved(self, parsed, plan).table
+        return self.stage(parsed).settle_saved(plan).table
 
 
 def _make(
     command: RecoveryMixin, parsed: argparse.Namespace, cloud: Cloud
 ) -> Plan:
-    from nova_recovery.cli.stage import Stage
     from nova_recovery.procedures.disaster import procedure
 
     return procedure.make_plan(
         cloud,
         disaster_options.request(parsed, cloud),
-        Stage(command, parsed).say,
+        command.stage(parsed).say,
     )
 
 
@@ -335,7 +332,7 @@ def add_ready(parser: argparse.ArgumentParser) -> None:
         help='With --ready: first throw away, for good, what waits in the '
         'queues of nova-computes that are down. The plan is shown before',
     )
-    carry_out.add_plan_options(parser)
+    approval.add_plan_options(parser)
 
 
 def check_ready(parsed: argparse.Namespace) -> None:
@@ -366,7 +363,7 @@ def _purge(
     from nova_recovery.procedures import bus_purge
 
     plan = bus_purge.make_plan(cloud, hosts)
-    return carry_out.settle(command, parsed, plan, cloud)
+    return command.stage(parsed).settle(plan, cloud)
 
 
 def _layers(parsed: argparse.Namespace, cloud: Cloud) -> frozenset[str] | None:

@@ -11,10 +11,9 @@ import argparse
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from nova_recovery.cli import carry_out, recovering
+from nova_recovery.cli import approval, recovering
 from nova_recovery.cli import server as server_module
-from nova_recovery.cli.base import RecoveryLister
-from nova_recovery.cli.recovering import Table
+from nova_recovery.cli.base import RecoveryLister, Table
 from nova_recovery.exceptions import UsageError
 
 if TYPE_CHECKING:
@@ -176,7 +175,7 @@ class RebootGuest(RecoveryLister):
             help=server_module.ANY_NAME,
         )
         add_way_options(parser)
-        carry_out.add_plan_options(parser)
+        approval.add_plan_options(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
@@ -188,4 +187,4 @@ class RebootGuest(RecoveryLister):
             parsed_args, cloud.conf, [server.uuid for server in found]
         )
         plan = reboot.make_plan(cloud, request)
-        return carry_out.settle(self, parsed_args, plan, cloud).table
+        return self.stage(parsed_args).settle(plan, cloud).table

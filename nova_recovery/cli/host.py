@@ -7,8 +7,7 @@ from __future__ import annotations
 import argparse
 
 from nova_recovery.cli import recovering
-from nova_recovery.cli.base import RecoveryLister
-from nova_recovery.cli.recovering import Table
+from nova_recovery.cli.base import RecoveryLister, Table
 
 
 class RecoverHost(RecoveryLister):

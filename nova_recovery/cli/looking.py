@@ -7,8 +7,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, TYPE_CHECKING
 
-from nova_recovery.cli.base import RecoveryLister
-from nova_recovery.cli.recovering import Table
+from nova_recovery.cli.base import RecoveryLister, Table
 from nova_recovery.exceptions import RecoveryError
 
 if TYPE_CHECKING:

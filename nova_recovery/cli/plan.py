@@ -7,11 +7,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from nova_recovery.cli import carry_out
-from nova_recovery.cli.base import RecoveryLister, RecoveryShowOne
-from nova_recovery.cli.carry_out import Rows
-
-Fields = tuple[tuple[str, ...], tuple[Any, ...]]
+from nova_recovery.cli import approval
+from nova_recovery.cli.base import (
+    Fields,
+    RecoveryLister,
+    RecoveryShowOne,
+    Table,
+)
 
 
 class ShowPlan(RecoveryShowOne):
@@ -75,8 +77,8 @@ class ApplyPlan(RecoveryLister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument('file', metavar='<file>', help='The plan')
-        carry_out.add_through(parser)
-        group = carry_out.add_confirm_options(parser)
+        approval.add_through(parser)
+        group = approval.add_confirm_options(parser)
         group.add_argument(
             '--dry-run',
             action='store_true',
@@ -85,10 +87,8 @@ class ApplyPlan(RecoveryLister):
         )
         return parser
 
-    def take_action(
-        self, parsed_args: argparse.Namespace
-    ) -> tuple[tuple[str, ...], Rows]:
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
         from nova_recovery.engine import planfile
 
         plan = planfile.load(parsed_args.file)
-        return carry_out.settle_saved(self, parsed_args, plan).table
+        return self.stage(parsed_args).settle_saved(plan).table

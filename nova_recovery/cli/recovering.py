@@ -10,9 +10,8 @@ import json
 import re
 from typing import Any, TYPE_CHECKING
 
-from nova_recovery.cli import carry_out
-from nova_recovery.cli.base import RecoveryMixin
-from nova_recovery.cli.carry_out import Rows
+from nova_recovery.cli import approval
+from nova_recovery.cli.base import RecoveryMixin, Table
 from nova_recovery.exceptions import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from nova_recovery.cloud.records import Server
     from nova_recovery.procedures.recover.situation import Request
 
-Table = tuple[tuple[str, ...], Rows]
 METHODS = ('auto', 'evacuate', 'move')
 
 
@@ -90,7 +88,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         'move, whatever the gates say; the only way on clouds older than '
         'cells and placement',
     )
-    carry_out.add_plan_options(parser)
+    approval.add_plan_options(parser)
 
 
 def add_not_running(parser: argparse.ArgumentParser) -> None:
@@ -203,7 +201,7 @@ def recover(
     )
     if parsed.sql:
         return _sql(where, plan, cloud)
-    return carry_out.settle(command, parsed, plan, cloud).table
+    return command.stage(parsed).settle(plan, cloud).table
 
 
 def _request(
@@ -248,7 +246,7 @@ def _sql(where: Any, plan: Any, cloud: Cloud) -> Table:
 
     where.show(plan)
     where.say('\nOnly the SQL. Nothing was changed.')
-    rows: Rows = [
+    rows: list[tuple[Any, ...]] = [
         (item.label, statement)
         for item in plan.items()
         if item.kind == 'move-record'

@@ -12,10 +12,11 @@ import threading
 from typing import Any, TYPE_CHECKING
 
 from nova_recovery.cli.base import (
+    Fields,
     RecoveryCommand,
     RecoveryLister,
-    RecoveryMixin,
     RecoveryShowOne,
+    Table,
 )
 from nova_recovery.exceptions import NotFound
 
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 
     #: Shows a run as it is now.
     Tell = Callable[[RunRecord], None]
-
-Table = tuple[tuple[str, ...], list[tuple[Any, ...]]]
-Fields = tuple[tuple[str, ...], tuple[Any, ...]]
 
 #: Seconds between two looks at a run that is watched.
 WATCH = 2.0
@@ -43,13 +41,6 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         metavar='<run>',
         help='ID of the run, or its beginning if no other begins so',
     )
-
-
-def stage(command: RecoveryMixin, parsed: argparse.Namespace) -> Stage:
-    """The terminal and the journal of this command."""
-    from nova_recovery.cli.stage import Stage
-
-    return Stage(command, parsed)
 
 
 class ListRun(RecoveryLister):
@@ -70,7 +61,7 @@ class ListRun(RecoveryLister):
         from nova_recovery.cli import show_run
         from nova_recovery.report import wording
 
-        here = stage(self, parsed_args)
+        here = self.stage(parsed_args)
         runs: list[RunRecord] = []
         try:
             with here.journal() as journal:
@@ -128,7 +119,7 @@ class ShowRun(RecoveryShowOne):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Fields:
-        here = stage(self, parsed_args)
+        here = self.stage(parsed_args)
         with here.journal() as journal:
             run = here.run_of(journal)
             if parsed_args.watch is not None:
@@ -274,7 +265,7 @@ class ReportRun(RecoveryCommand):
         from nova_recovery.engine import files
         from nova_recovery.report import record, written
 
-        here = stage(self, parsed_args)
+        here = self.stage(parsed_args)
         with here.journal() as journal:
             run = here.run_of(journal)
             made = record.of_run(journal, run.id, here.registry)

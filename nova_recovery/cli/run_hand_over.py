@@ -21,7 +21,7 @@ class ExportRun(RecoveryCommand):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        here = run.stage(self, parsed_args)
+        here = self.stage(parsed_args)
         with here.journal() as journal:
             found = here.run_of(journal)
             journal.export(found.id, parsed_args.file)
@@ -40,7 +40,7 @@ class ImportRun(RecoveryCommand):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        here = run.stage(self, parsed_args)
+        here = self.stage(parsed_args)
         with here.journal(make=True) as journal:
             run_id = journal.import_(parsed_args.file)
         here.say(
@@ -74,7 +74,7 @@ class TakeOverRun(RecoveryCommand):
         from nova_recovery.changes import claims
         from nova_recovery.engine import records
 
-        here = run.stage(self, parsed_args)
+        here = self.stage(parsed_args)
         me = here.who()
         with here.journal() as journal:
             found = here.run_of(journal)

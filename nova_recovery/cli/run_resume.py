@@ -7,20 +7,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
-import time
 from typing import TYPE_CHECKING
 
-from nova_recovery.cli import carry_out, recovering, run
-from nova_recovery.cli.base import RecoveryLister
-from nova_recovery.cli.carry_out import Rows
+from nova_recovery.cli import approval, recovering, run
+from nova_recovery.cli.base import RecoveryLister, Table
 from nova_recovery.engine import claiming
 from nova_recovery.exceptions import Ambiguous, Refused, UsageError
 
 if TYPE_CHECKING:
     from nova_recovery.engine.plan import Item, Plan
     from nova_recovery.engine.records import ItemRecord
-
-Table = tuple[tuple[str, ...], Rows]
 
 
 class ResumeRun(RecoveryLister):
@@ -70,15 +66,15 @@ class ResumeRun(RecoveryLister):
             'as one that died meanwhile, so that the others go on without '
             'it. Repeat it for several',
         )
-        carry_out.add_through(parser)
-        carry_out.add_confirm_options(parser)
+        approval.add_through(parser)
+        approval.add_confirm_options(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         from nova_recovery import procedures
         from nova_recovery.engine import states
 
-        here = run.stage(self, parsed_args)
+        here = self.stage(parsed_args)
         with here.journal() as journal:
             found = here.run_of(journal)
             if found.state == states.UNDONE:
@@ -94,7 +90,7 @@ class ResumeRun(RecoveryLister):
             here.check_mine(found)
             plan = journal.plan(found.id)
             here.check_kinds(plan)
-            carry_out.check_through(plan, parsed_args.through)
+            approval.check_through(plan, parsed_args.through)
             again = chosen(
                 journal.items(found.id, states=states.BAD),
                 parsed_args.again,
@@ -127,26 +123,23 @@ class ResumeRun(RecoveryLister):
             touched = frozenset(i.subject for i in items if i.begun)
             finished = [i.id for i in items if i.state in states.FINAL]
             finished += [item_id for item_id, _reason in skip]
-            left = plan.remaining(finished)
-            total = sum(1 for _ in left.items())
-            if not total and not skip:
+            rest = plan.remaining(finished)
+            if not any(rest.items()) and not skip:
                 here.say(f'Nothing is left of run {found.id}.')
                 return procedures.table(plan, items)
             cloud = self.cloud(parsed_args)
-            rest = left
-            left = only_hard(here.checked_again(rest, cloud, touched))
+
+            def gates_now() -> Plan:
+                return only_hard(here.checked_again(rest, cloud, touched))
+
+            left = gates_now()
             here.say(f'What is left of run {found.id}:')
             here.show(left)
-            carry_out.refuse_if_blocked(left.gates)
+            approval.refuse_if_blocked(left.gates)
             here.say_decided('Sent again', again)
             here.say_decided('Left out', skip)
             here.say_through(parsed_args.through)
-            shown = time.monotonic()
-            carry_out.confirm(here.asker(), parsed_args, total, left.digest)
-            if time.monotonic() - shown > carry_out.STALE:
-                left = only_hard(here.checked_again(rest, cloud, touched))
-                here.show_gates(left)
-                carry_out.refuse_if_blocked(left.gates)
+            here.agree(left, gates_now)
             me = here.who()
             del me['command']
             for item_id, reason in again:

@@ -8,17 +8,14 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING
 
-from nova_recovery.cli import carry_out, run
-from nova_recovery.cli.base import RecoveryLister
-from nova_recovery.cli.carry_out import Rows
+from nova_recovery.cli import approval, run
+from nova_recovery.cli.base import RecoveryLister, Table
 
 if TYPE_CHECKING:
     from nova_recovery.cli.stage import Stage
     from nova_recovery.engine.journal import RunRecord
     from nova_recovery.engine.plan import Plan
     from nova_recovery.engine.undo import Foreseen
-
-Table = tuple[tuple[str, ...], Rows]
 
 
 class UndoRun(RecoveryLister):
@@ -32,7 +29,7 @@ class UndoRun(RecoveryLister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         run.add_run(parser)
-        group = carry_out.add_confirm_options(parser)
+        group = approval.add_confirm_options(parser)
         group.add_argument(
             '--dry-run',
             action='store_true',
@@ -43,7 +40,7 @@ class UndoRun(RecoveryLister):
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         from nova_recovery.engine import undo
 
-        here = run.stage(self, parsed_args)
+        here = self.stage(parsed_args)
         with here.journal() as journal:
             found = here.run_of(journal)
             plan = journal.plan(found.id)
@@ -59,7 +56,7 @@ class UndoRun(RecoveryLister):
                 return self._untouched(foreseen)
             cloud = self.cloud(parsed_args)
             total = len(foreseen.back)
-            carry_out.confirm(here.asker(), parsed_args, total, digest)
+            approval.confirm(here.asker(), parsed_args, total, digest)
             return here.undo(journal, found.id, plan, cloud).table
 
     def _untouched(self, foreseen: Foreseen) -> Table:

@@ -7,9 +7,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from nova_recovery.cli import carry_out, recovering
-from nova_recovery.cli.base import RecoveryLister, RecoveryShowOne
-from nova_recovery.cli.recovering import Table
+from nova_recovery.cli import approval, recovering
+from nova_recovery.cli.base import RecoveryLister, RecoveryShowOne, Table
 from nova_recovery.exceptions import UsageError
 
 ANY_NAME = (
@@ -124,7 +123,7 @@ class RebootServer(RecoveryLister):
             'servers', metavar='<server>', nargs='+', help=ANY_NAME
         )
         recovering.add_not_running(parser)
-        carry_out.add_plan_options(parser)
+        approval.add_plan_options(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
@@ -140,7 +139,7 @@ class RebootServer(RecoveryLister):
             not_running=recovering.not_running(cloud, parsed_args.not_running),
         )
         plan = reboot.make_plan(cloud, request)
-        return carry_out.settle(self, parsed_args, plan, cloud).table
+        return self.stage(parsed_args).settle(plan, cloud).table
 
 
 class SetServer(RecoveryLister):
@@ -174,7 +173,7 @@ class SetServer(RecoveryLister):
             choices=('none',),
             help='none clears it; a task can not be set by hand',
         )
-        carry_out.add_plan_options(parser)
+        approval.add_plan_options(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
@@ -198,4 +197,4 @@ class SetServer(RecoveryLister):
             clear_task=wanted.task_state is not None,
         )
         plan = set_states.make_plan(cloud, request)
-        return carry_out.settle(self, parsed_args, plan, cloud).table
+        return self.stage(parsed_args).settle(plan, cloud).table

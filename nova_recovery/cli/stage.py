@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Where a command carries a plan out: its terminal, its journal, its words."""
+"""From a plan to its result: show, gates, agree, run.
+
+Every command that changes something ends here, so that nothing is changed
+before it was shown and agreed to, whoever or whatever types the command.
+What is said on the way goes to stderr; the result alone is for stdout.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
 import datetime
@@ -17,16 +22,17 @@ import re
 import shlex
 import socket
 import sys
-from typing import Any, TYPE_CHECKING
+import time
+from typing import Any, Protocol, TYPE_CHECKING
 
-from nova_recovery import changes, procedures
+from nova_recovery import changes, exit_codes, procedures
 from nova_recovery.changes import claims
-from nova_recovery.cli import carry_out, show_plan, show_run
-from nova_recovery.cli.carry_out import Asker, Result
+from nova_recovery.cli import approval, show_plan, show_run
+from nova_recovery.cli.approval import Asker
 from nova_recovery.cli.show_plan import Line
 from nova_recovery.engine import change, planfile, printable
 from nova_recovery.engine.change import Guard, Registry
-from nova_recovery.engine.gates import again
+from nova_recovery.engine.gates import again, apply
 from nova_recovery.engine.plan import Plan
 from nova_recovery.exceptions import Ambiguous, NotFound, Refused
 from nova_recovery.report import summary, wording
@@ -34,7 +40,6 @@ from nova_recovery.report import summary, wording
 if TYPE_CHECKING:
     from oslo_config import cfg
 
-    from nova_recovery.cli.base import RecoveryMixin
     from nova_recovery.cloud.cloud import Cloud
     from nova_recovery.engine.journal import Journal
     from nova_recovery.engine.progress import Reporter
@@ -58,12 +63,42 @@ RECENT_RUNS = 20
 _SECRET = re.compile('--.*(password|passcode|secret|token|key)')
 
 
-class Stage:
-    """One command that was typed."""
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What became of a plan.
 
-    def __init__(
-        self, command: RecoveryMixin, parsed: argparse.Namespace
-    ) -> None:
+    :ivar columns: headers of the table for stdout
+    :ivar rows: one a subject
+    """
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+    exit_code: int = exit_codes.DONE
+
+    @property
+    def table(self) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+        """What a lister returns."""
+        return self.columns, self.rows
+
+
+class Command(Protocol):
+    """What is needed of a command; see ``cli.base.RecoveryMixin``."""
+
+    app: Any
+    cmd_name: str | None
+    exit_code: int
+
+    def conf(self, parsed_args: argparse.Namespace) -> cfg.ConfigOpts:
+        """Our configuration, where options of the command win."""
+
+    def cloud(self, parsed_args: argparse.Namespace) -> Cloud:
+        """The cloud."""
+
+
+class Stage:
+    """One command that was typed: its terminal, its journal, its words."""
+
+    def __init__(self, command: Command, parsed: argparse.Namespace) -> None:
         self._command, self._parsed = command, parsed
         self.screen = show_plan.console(command.app.stderr)
 
@@ -114,6 +149,7 @@ class Stage:
             self.say(f'Pauses when step {through} is over (--through).')
 
     def asker(self) -> Asker:
+        """The terminal of the command."""
         return Asker(self._command.app.stdin, self._command.app.stderr)
 
     def call(self, *words: str) -> str:
@@ -192,19 +228,80 @@ class Stage:
         now = procedures.check_gates(plan, cloud, touched)
         return dataclasses.replace(plan, gates=again(now, plan.gates))
 
-    def save(self, plan: Plan, path: str) -> Result:
+    def settle(
+        self, plan: Plan, cloud: Cloud, through: int | None = None
+    ) -> Result:
+        """Show a new plan; carry it out if its gates and the operator agree.
+
+        Sets the command's exit code.
+
+        :param through: pause before the first step with a higher number
+        :raises Refused: a gate refused, or nobody agreed; nothing was changed
+        :raises UsageError: an override that means none of the plan's gates,
+            or no step has the number
+        """
+        approval.check_through(plan, through)
+        given = approval.overrides(self._parsed)
+        plan = dataclasses.replace(plan, gates=apply(plan.gates, given))
+        self.check(plan)
+        self.show(plan)
+        if self._parsed.plan_file:
+            return self._save(plan, self._parsed.plan_file)
+        return self._agreed(plan, cloud, through)
+
+    def settle_saved(self, plan: Plan) -> Result:
+        """Show a plan of a file, its gates checked again, and carry it out.
+
+        :raises Refused: as ``settle`` does
+        :raises UsageError: no step has the number of ``--through``
+        """
+        self.check_kinds(plan)
+        self.check(plan)
+        approval.check_through(plan, self._parsed.through)
+        cloud = self._command.cloud(self._parsed)
+        self.say(f'Made {wording.ago(plan.created_at)}; checking its gates …')
+        plan = self.checked_again(plan, cloud)
+        self.show(plan)
+        return self._agreed(plan, cloud, self._parsed.through)
+
+    def _agreed(self, plan: Plan, cloud: Cloud, through: int | None) -> Result:
+        """Run a plan that was shown, if its gates and the operator agree."""
+        approval.refuse_if_blocked(plan.gates)
+        if self._parsed.dry_run:
+            self.say('\nDry run. Nothing was changed.')
+            return self.nothing(plan)
+        if not any(plan.items()):
+            return self.nothing(plan)
+        with self.journal(make=True) as journal:
+            self.say_through(through)
+            plan = self.agree(plan, lambda: self.checked_again(plan, cloud))
+            run_id = journal.create_run(plan, **self.who())
+            return self.run(journal, run_id, plan, cloud, through)
+
+    def agree(self, plan: Plan, now: Callable[[], Plan]) -> Plan:
+        """The plan that was shown, once somebody agreed to it.
+
+        :param now: gives it with its gates as they are now: an answer that
+            took its time is for gates that may no longer stand so
+        :raises Refused: nobody agreed, or a gate refuses by now
+        """
+        shown = time.monotonic()
+        total = sum(1 for _ in plan.items())
+        approval.confirm(self.asker(), self._parsed, total, plan.digest)
+        if time.monotonic() - shown > approval.STALE:
+            plan = now()
+            self.show_gates(plan)
+            approval.refuse_if_blocked(plan.gates)
+        return plan
+
+    def _save(self, plan: Plan, path: str) -> Result:
         """Save the plan and stop."""
         planfile.save(plan, path)
         self.say(
             f'\nSaved in {path}. Carry it out with: '
             f'{self.call("plan", "apply", path)}'
         )
-        carry_out.refuse_if_blocked(plan.gates)
-        return self.nothing(plan)
-
-    def dry(self, plan: Plan) -> Result:
-        """Stop after the plan was shown."""
-        self.say('\nDry run. Nothing was changed.')
+        approval.refuse_if_blocked(plan.gates)
         return self.nothing(plan)
 
     def nothing(self, plan: Plan) -> Result:

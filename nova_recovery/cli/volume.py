@@ -7,11 +7,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from nova_recovery.cli import carry_out, recovering
+from nova_recovery.cli import approval, recovering
 from nova_recovery.cli import server as server_module
-from nova_recovery.cli.base import RecoveryLister
+from nova_recovery.cli.base import RecoveryLister, Table
 from nova_recovery.cli.looking import LookingLister
-from nova_recovery.cli.recovering import Table
 from nova_recovery.exceptions import NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ class ResetVolume(RecoveryLister):
         parser.add_argument(
             'volumes', metavar='<volume>', nargs='+', help='A volume: its UUID'
         )
-        carry_out.add_plan_options(parser)
+        approval.add_plan_options(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
@@ -74,7 +73,7 @@ class ResetVolume(RecoveryLister):
             tuple(dict.fromkeys(map(uuid, parsed_args.volumes)))
         )
         plan = reset.make_plan(cloud, request)
-        return carry_out.settle(self, parsed_args, plan, cloud).table
+        return self.stage(parsed_args).settle(plan, cloud).table
 
 
 class AttachVolume(RecoveryLister):
@@ -107,7 +106,7 @@ class AttachVolume(RecoveryLister):
             '"nova-manage volume_attachment get_connector --json" prints '
             'there (default: as cinder has it)',
         )
-        carry_out.add_plan_options(parser)
+        approval.add_plan_options(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
@@ -125,7 +124,7 @@ class AttachVolume(RecoveryLister):
             patience=cloud.conf.timeouts.server,
         )
         plan = attach.make_plan(cloud, request)
-        return carry_out.settle(self, parsed_args, plan, cloud).table
+        return self.stage(parsed_args).settle(plan, cloud).table
 
 
 class DetachStaleVolume(RecoveryLister):
@@ -140,7 +139,7 @@ class DetachStaleVolume(RecoveryLister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         _add_pair(parser)
-        carry_out.add_plan_options(parser)
+        approval.add_plan_options(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
@@ -151,7 +150,7 @@ class DetachStaleVolume(RecoveryLister):
             _server(cloud, parsed_args.server), uuid(parsed_args.volume)
         )
         plan = detach.make_plan(cloud, request)
-        return carry_out.settle(self, parsed_args, plan, cloud).table
+        return self.stage(parsed_args).settle(plan, cloud).table
 
 
 def _add_pair(parser: argparse.ArgumentParser) -> None:

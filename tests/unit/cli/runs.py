@@ -14,7 +14,7 @@ from unittest import mock
 import fixtures
 
 from nova_recovery import changes
-from nova_recovery.cli import carry_out
+from nova_recovery.cli import approval
 from nova_recovery.cli.base import RecoveryLister
 from nova_recovery.cli.plan import ApplyPlan, ShowPlan
 from nova_recovery.cli.run import ListRun, ReportRun, ShowRun
@@ -38,13 +38,13 @@ class RecoverHost(RecoveryLister):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        carry_out.add_plan_options(parser)
+        approval.add_plan_options(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         plan = type(self).plan()
         cloud = self.cloud(parsed_args)
-        return carry_out.settle(self, parsed_args, plan, cloud).table
+        return self.stage(parsed_args).settle(plan, cloud).table
 
 
 class RunsTestCase(TestCase):

@@ -9,8 +9,8 @@ import io
 import os
 import pty
 
-from nova_recovery.cli import carry_out
-from nova_recovery.cli.carry_out import Asker
+from nova_recovery.cli import approval
+from nova_recovery.cli.approval import Asker
 from nova_recovery.exceptions import Refused
 from tests.base import TestCase
 
@@ -20,7 +20,7 @@ DIGEST = '7f3c' + '0123456789ab' * 5
 def parse(*words: str) -> argparse.Namespace:
     """What a command line with these words says."""
     parser = argparse.ArgumentParser()
-    carry_out.add_plan_options(parser)
+    approval.add_plan_options(parser)
     return parser.parse_args(words)
 
 
@@ -48,7 +48,7 @@ class ConfirmTest(TestCase):
         with open(theirs, closefd=False) as stdin, open(theirs, 'w') as stderr:
             asker = Asker(stdin, stderr)
             try:
-                carry_out.confirm(asker, parse(*words), total, DIGEST)
+                approval.confirm(asker, parse(*words), total, DIGEST)
             finally:
                 stderr.close()
                 self.seen = everything(ours)
@@ -76,7 +76,7 @@ class ConfirmTest(TestCase):
 class NoTerminalTest(TestCase):
     def confirm(self, total: int, *words: str) -> None:
         asker = Asker(io.StringIO('yes\n'), io.StringIO())
-        carry_out.confirm(asker, parse(*words), total, DIGEST)
+        approval.confirm(asker, parse(*words), total, DIGEST)
 
     def refused(self, total: int, *words: str) -> str:
         error = self.assertRaises(Refused, self.confirm, total, *words)

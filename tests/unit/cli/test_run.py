@@ -223,11 +223,11 @@ class ResumeTest(RunTestCase):
     def test_after_a_long_question_the_gates_are_asked_again(self) -> None:
         self.move.refuses = ()
         self.useFixture(
-            fixtures.MonkeyPatch('nova_recovery.cli.carry_out.STALE', -1)
+            fixtures.MonkeyPatch('nova_recovery.cli.approval.STALE', -1)
         )
         self.useFixture(
             fixtures.MonkeyPatch(
-                'nova_recovery.cli.carry_out.confirm',
+                'nova_recovery.cli.approval.confirm',
                 lambda *args: setattr(self, 'gates', (plans.PINNED,)),
             )
         )

@@ -106,7 +106,7 @@ class CtrlCTest(RunsTestCase):
     def test_at_the_question_nothing_was_changed(self) -> None:
         self.useFixture(
             fixtures.MonkeyPatch(
-                'nova_recovery.cli.carry_out.Asker.there', True
+                'nova_recovery.cli.approval.Asker.there', True
             )
         )
         ended = self.run_program('host', 'recover', stdin=CtrlC())

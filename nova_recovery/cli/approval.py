@@ -1,54 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""From a plan to its result: show, gates, confirm, run.
-
-Every command that changes something ends here, so that nothing is changed
-before it was shown and agreed to, whoever or whatever types the command.
-What is said on the way goes to stderr; the result alone is for stdout.
-"""
+"""What an operator has to agree to, and how: options, gates, the question."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
-import dataclasses
 import re
-import time
-from typing import Any, TYPE_CHECKING
+from typing import Any
 
-from nova_recovery import exit_codes
 from nova_recovery.engine import gates as gates_module
 from nova_recovery.engine.gates import Overrides
 from nova_recovery.engine.plan import Gate, Plan
 from nova_recovery.exceptions import Refused, UsageError
 
-if TYPE_CHECKING:
-    from nova_recovery.cli.base import RecoveryMixin
-    from nova_recovery.cloud.cloud import Cloud
-
 #: ``--yes`` and a typed "yes" are for plans of at most so many items.
 LARGE = 100
 #: Seconds after which an answer is for gates that may no longer stand so.
 STALE = 120
-Rows = list[tuple[Any, ...]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """What became of it.
-
-    :ivar columns: headers of the table for stdout
-    :ivar rows: one a subject
-    """
-
-    columns: tuple[str, ...]
-    rows: Rows
-    exit_code: int = exit_codes.DONE
-
-    @property
-    def table(self) -> tuple[tuple[str, ...], Rows]:
-        """What a lister returns."""
-        return self.columns, self.rows
 
 
 def add_plan_options(parser: argparse.ArgumentParser) -> None:
@@ -138,96 +107,12 @@ def check_through(plan: Plan, through: int | None) -> None:
 def overrides(parsed: argparse.Namespace) -> Overrides:
     """The overrides on the command line.
 
-    For procedures that plan otherwise because of one; ``settle`` marks the
-    gates.
+    For procedures that plan otherwise because of one; ``Stage.settle`` marks
+    the gates.
 
     :raises UsageError: not of the form, or without a reason
     """
     return gates_module.parse_overrides(parsed.override)
-
-
-def settle(
-    command: RecoveryMixin,
-    parsed: argparse.Namespace,
-    plan: Plan,
-    cloud: Cloud,
-    through: int | None = None,
-) -> Result:
-    """Show a new plan; carry it out if its gates and the operator agree.
-
-    Sets the command's exit code.
-
-    :param through: pause before the first step with a higher number
-    :raises Refused: a gate refused, or nobody agreed; nothing was changed
-    :raises UsageError: an override that means none of the plan's gates, or
-        no step has the number
-    """
-    from nova_recovery.cli.stage import Stage
-
-    check_through(plan, through)
-    plan = dataclasses.replace(
-        plan, gates=gates_module.apply(plan.gates, overrides(parsed))
-    )
-    stage = Stage(command, parsed)
-    stage.check(plan)
-    stage.show(plan)
-    if parsed.plan_file:
-        return stage.save(plan, parsed.plan_file)
-    refuse_if_blocked(plan.gates)
-    if parsed.dry_run:
-        return stage.dry(plan)
-    return go_on(command, parsed, plan, cloud, through)
-
-
-def settle_saved(
-    command: RecoveryMixin, parsed: argparse.Namespace, plan: Plan
-) -> Result:
-    """Show a plan of a file, its gates checked again, and carry it out.
-
-    :raises Refused: as ``settle`` does
-    :raises UsageError: no step has the number of ``--through``
-    """
-    from nova_recovery.cli.stage import Stage
-    from nova_recovery.report import wording
-
-    stage = Stage(command, parsed)
-    stage.check_kinds(plan)
-    stage.check(plan)
-    check_through(plan, parsed.through)
-    cloud = command.cloud(parsed)
-    stage.say(f'Made {wording.ago(plan.created_at)}; checking its gates …')
-    plan = stage.checked_again(plan, cloud)
-    stage.show(plan)
-    refuse_if_blocked(plan.gates)
-    if parsed.dry_run:
-        return stage.dry(plan)
-    return go_on(command, parsed, plan, cloud, parsed.through)
-
-
-def go_on(
-    command: RecoveryMixin,
-    parsed: argparse.Namespace,
-    plan: Plan,
-    cloud: Cloud,
-    through: int | None = None,
-) -> Result:
-    """Ask for a plan that was shown and passed its gates, and run it."""
-    from nova_recovery.cli.stage import Stage
-
-    stage = Stage(command, parsed)
-    total = sum(1 for _ in plan.items())
-    if not total:
-        return stage.nothing(plan)
-    with stage.journal(make=True) as journal:
-        stage.say_through(through)
-        shown = time.monotonic()
-        confirm(stage.asker(), parsed, total, plan.digest)
-        if time.monotonic() - shown > STALE:
-            plan = stage.checked_again(plan, cloud)
-            stage.show_gates(plan)
-            refuse_if_blocked(plan.gates)
-        run_id = journal.create_run(plan, **stage.who())
-        return stage.run(journal, run_id, plan, cloud, through)
 
 
 def refuse_if_blocked(gates: Iterable[Gate]) -> None:
