@@ -49,6 +49,12 @@ MAY = {
     'exit_codes': set(),
     'version': set(),
 }  # fmt: skip
+#: Modules that need each other: a procedure names what is asked while it is
+#: carried out, which checks its gates; what was started calls what it is told.
+CIRCLES = [
+    {'host.agent.__main__', 'host.agent.runs.work'},
+    {'procedures.disaster.procedure', 'procedures.disaster.run.before'},
+]
 #: It runs on hosts, where there is nothing but an old Python.
 AGENT = 'nova_recovery.host.agent'
 
@@ -82,8 +88,7 @@ class Import:
 def imports() -> Iterator[Import]:
     """All that our modules import of ours."""
     for path in sorted(ROOT.rglob('*.py')):
-        parts = path.relative_to(ROOT.parent).with_suffix('').parts
-        module = '.'.join(parts).removesuffix('.__init__')
+        module = _module(path)
         tree = ast.parse(path.read_text())
         types = {
             id(inner)
@@ -95,6 +100,11 @@ def imports() -> Iterator[Import]:
             for name in _names(node):
                 if name.split('.')[0] == ROOT.name:
                     yield Import(module, name, node.lineno, id(node) in types)
+
+
+def _module(path: pathlib.Path) -> str:
+    parts = path.relative_to(ROOT.parent).with_suffix('').parts
+    return '.'.join(parts).removesuffix('.__init__')
 
 
 def _for_types(test: ast.expr) -> bool:
@@ -110,7 +120,45 @@ def _names(node: ast.AST) -> list[str]:
     return []
 
 
+def circles() -> list[set[str]]:
+    """Modules that import each other, by whatever way round."""
+    further: dict[str, set[str]] = {}
+    known = {_module(path) for path in ROOT.rglob('*.py')}
+    for one in imports():
+        name = one.name
+        # what is imported is a module, or something in one
+        while name not in known and '.' in name:
+            name = name.rpartition('.')[0]
+        further.setdefault(one.module, set()).add(name)
+    reach = {module: _reached(module, further) for module in further}
+    found: list[set[str]] = []
+    for module in sorted(reach):
+        circle = {
+            other.partition('.')[2]
+            for other in reach[module]
+            if module in reach.get(other, ())
+        }
+        if len(circle) > 1 and circle not in found:
+            found.append(circle)
+    return found
+
+
+def _reached(module: str, further: dict[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    ahead = [module]
+    while ahead:
+        for name in further.get(ahead.pop(), set()) - found - {module}:
+            found.add(name)
+            ahead.append(name)
+    if any(module in further.get(name, ()) for name in found):
+        found.add(module)
+    return found
+
+
 class LayersTest(TestCase):
+    def test_no_module_imports_itself_by_a_way_round(self) -> None:
+        self.assertEqual(CIRCLES, circles())
+
     def test_nothing_points_back(self) -> None:
         wrong = []
         for one in imports():
