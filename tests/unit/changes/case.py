@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
@@ -89,6 +90,21 @@ class ChangeTestCase(TestCase):
 
     def at(self, **more: Any) -> At[Any]:
         return at(self.item, self.cloud, **more)
+
+    def while_it_waits(self, *happens: Callable[[], object]) -> None:
+        """What happens in each wait of the change; then it would be for ever.
+
+        No time passes.
+        """
+        left = list(happens)
+
+        def wait(seconds: float) -> bool:
+            if not left:
+                raise AssertionError('it waits for ever')
+            left.pop(0)()
+            return False
+
+        self.begun.stopping = mock.Mock(wait=wait)
 
     # as the runner calls it
 

@@ -1,67 +1,267 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The way back of a move, where nova went on with its own work since."""
+"""A server's row: moved to another host, or given other states; and back."""
 
 from __future__ import annotations
 
-from unittest import mock
+import datetime
+from typing import Any
+import uuid as uuid_module
 
-from nova_recovery.changes.record import MoveRecord
-from nova_recovery.engine.plan import Item
-from nova_recovery.exceptions import Conflict
-from tests.base import TestCase
-from tests.unit.at import at
-from tests.unit.changes import test_sql
-from tests.unit.tables import Memory
+import sqlalchemy as sa
 
-BEFORE = {
-    'host': 'np-rcc54',
-    'node': 'np-rcc54.example.org',
+from nova_recovery.changes.record import MoveRecord, SetStates
+from nova_recovery.engine.change import State
+from nova_recovery.exceptions import Conflict, NotFound, NotRevertible
+from tests.unit.changes.case import ChangeTestCase, UUID
+
+SOURCE = {'host': 'np-rcc54', 'node': 'np-rcc54.example.org'}
+TARGET = {
+    'host': 'np-rcc46',
+    'node': 'np-rcc46.example.org',
+    'host_ip': '192.0.2.46',
+    'compute_id': 20,
+}
+SEEN = {
+    **SOURCE,
     'vm_state': 'paused',
     'power_state': 3,
     'task_state': None,
+    'compute_id': 10,
 }
-ITEM = Item(
-    'move', 'move-record', 'server:u', 'web',
-    {**test_sql.DATA, 'cell': 'cell1', 'seen': BEFORE, 'disarm': []},
-)  # fmt: skip
+VALUES = {
+    'host': 'np-rcc46',
+    'node': 'np-rcc46.example.org',
+    'vm_state': 'stopped',
+    'power_state': 4,
+    'task_state': None,
+    'compute_id': 20,
+}
 
 
-class Cell(Memory):
-    """The two tables of a cell that a move writes to."""
+class TestMove(ChangeTestCase):
+    """With an old tombstone that would make the target destroy the guest."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            instances='id uuid host node vm_state power_state task_state '
-            'updated_at deleted',
-            migrations='id updated_at deleted uuid instance_uuid status '
-            'source_compute dest_compute migration_type',
-        )
-
-
-class TestWayBack(TestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.cell = Cell()
-        self.addCleanup(self.cell.engine.dispose)
+        self.change = MoveRecord()
+        self.add_server(**SEEN)
+        self.add_migration(7, 'np-rcc46', 'done')
+        self.add_migration(8, 'np-rcc47', 'done')
+        self.add_migration(9, 'np-rcc46', 'completed')
+        self.make_item(
+            f'server:{UUID}', cell='cell1', uuid=UUID, source=SOURCE,
+            target=TARGET, seen=SEEN, values=VALUES,
+            disarm=[{'id': 7, 'status': 'done'}],
+        )  # fmt: skip
         self.cell.add(
-            'instances', id=1, uuid=test_sql.UUID, deleted=0, **BEFORE
+            'console_auth_tokens', id=1, token_hash='h', console_type='novnc',
+            host='np-rcc54', port=5900, expires=1, instance_uuid=UUID,
+        )  # fmt: skip
+        self.before = self.everything()
+
+    def add_migration(self, number: int, source: str, status: str) -> None:
+        self.cell.add(
+            'migrations', id=number, uuid=str(uuid_module.uuid4()), deleted=0,
+            instance_uuid=UUID, source_compute=source, status=status,
+            migration_type='evacuation',
+        )  # fmt: skip
+
+    def migrations(self) -> dict[str, str]:
+        """The server's evacuations: from where, and their statuses."""
+        return {
+            f'{row["source_compute"]}/{row["id"]}': row['status']
+            for row in self.cell.rows('migrations')
+        }
+
+    def tombstone(self) -> dict[str, Any]:
+        wanted = self.begun.image['tombstone']
+        rows = self.cell.rows('migrations')
+        (found,) = [row for row in rows if row['uuid'] == wanted]
+        return found
+
+    def set_tombstone(self, **values: Any) -> None:
+        table = self.cell['migrations']
+        self.cell.write(
+            lambda c: c.execute(
+                sa.update(table)
+                .where(table.c.uuid == self.begun.image['tombstone'])
+                .values(values)
+            )
         )
-        cloud = mock.Mock()
-        cloud.databases.cell.return_value = self.cell
-        self.move = MoveRecord()
-        seen = self.move.observe(at(ITEM, cloud))
-        self.at = at(ITEM, cloud, seen.image)
-        self.move.apply(self.at)
-        self.assertEqual('np-rcc46', self.cell.row('instances')['host'])
+
+    def server(self) -> dict[str, Any]:
+        row = self.cell.row('instances')
+        return {name: row[name] for name in SEEN}
+
+    def test_there(self) -> None:
+        self.assertEqual('now on np-rcc46', self.apply())
+        self.assertEqual(VALUES, self.server())
+        self.assertEqual(
+            {
+                'np-rcc46/7': 'completed',
+                'np-rcc47/8': 'done',
+                'np-rcc46/9': 'completed',
+                'np-rcc54/10': 'done',
+            },
+            self.migrations(),
+        )
+        tombstone = self.tombstone()
+        self.assertEqual(
+            ('np-rcc46', 'np-rcc46.example.org', '192.0.2.46', 20),
+            tuple(
+                tombstone[f'dest_{name}']
+                for name in ('compute', 'node', 'host', 'compute_id')
+            ),
+        )
+        self.assertIsInstance(tombstone['created_at'], datetime.datetime)
+        # they lead to a console on the dead host
+        self.assertEqual([], self.cell.rows('console_auth_tokens'))
+
+    def test_and_back(self) -> None:
+        self.apply()
+        self.assert_seen(State.AFTER, 'moved', again=True)
+        self.assertEqual('back on np-rcc54', self.revert())
+        back = self.everything()
+        # who has a console open logs in anew
+        gone = f'{self.cell.name}.console_auth_tokens'
+        self.assertEqual(self.before | {gone: []}, back)
+        self.assertEqual('already as it was', self.revert())
+        self.assertEqual(back, self.everything())
+
+    def test_one_that_was_not_carried_out(self) -> None:
+        self.begin()
+        self.assert_seen(State.BEFORE, again=True)
+        self.assertEqual(
+            self.begun.image, self.change.observe(self.begun).image
+        )
+        self.assertEqual('already as it was', self.revert())
+        self.assertEqual(self.before, self.everything())
+
+    def test_a_commit_that_was_lost_and_came_through(self) -> None:
+        """Told by the tombstone alone: the row may be anything by now."""
+        self.apply()
+        self.set_server(vm_state='active', power_state=1)
+        self.assert_seen(State.AFTER, 'moved', again=True)
+
+    def test_a_server_that_changed_since_the_plan(self) -> None:
+        self.begin()
+        for name, value in (
+            ('host', 'np-rcc47'),
+            ('vm_state', 'error'),
+            ('task_state', 'migrating'),
+        ):
+            self.set_server(**{**SEEN, name: value})
+            self.assert_seen(State.NEITHER, f'{name} was ')
+            self.assert_seen(State.NEITHER, f"is '{value}'", again=True)
+            self.assert_refused(
+                Conflict, lambda: self.change.apply(self.begun), name
+            )
+
+    def test_a_server_that_was_deleted(self) -> None:
+        self.begin()
+        self.set_server(deleted=1)
+        self.assert_refused(NotFound, self.look, UUID)
+        self.assert_refused(
+            Conflict, lambda: self.change.apply(self.begun), '0 rows'
+        )
+
+    def test_another_evacuation_since_the_plan(self) -> None:
+        """One that nobody disarms would have the guest destroyed."""
+        self.begin()
+        self.add_migration(11, 'np-rcc46', 'accepted')
+        self.assert_refused(
+            Conflict, lambda: self.change.apply(self.begun), '[7, 11]'
+        )
 
     def test_after_the_power_sync_of_the_target(self) -> None:
+        self.apply()
         # there is no guest: its power state is unknown
-        self.cell.set('instances', power_state=0)
-        self.move.revert(self.at)
-        server = self.cell.row('instances')
-        self.assertEqual(BEFORE, {name: server[name] for name in BEFORE})
+        self.set_server(power_state=0)
+        self.revert()
+        self.assertEqual(SEEN, self.server())
 
-    def test_not_after_somebody_started_it(self) -> None:
-        self.cell.set('instances', power_state=1, vm_state='active')
-        self.assertRaises(Conflict, self.move.revert, self.at)
+    def test_not_back_after_somebody_started_it(self) -> None:
+        self.apply()
+        self.set_server(power_state=1, vm_state='active')
+        self.assert_refused(Conflict, self.revert, 'vm_state')
+
+    def test_not_back_after_the_source_cleaned_up(self) -> None:
+        self.apply()
+        self.set_tombstone(status='completed')
+        self.assert_refused(
+            NotRevertible, self.revert, 'openstack server migrate'
+        )
+
+    def test_not_back_once_it_moved_on(self) -> None:
+        self.apply()
+        self.set_server(host='np-rcc47')
+        self.assert_refused(Conflict, self.revert, 'host')
+
+
+class TestStates(ChangeTestCase):
+    """What an outage left in the row of a server."""
+
+    SEEN = {'vm_state': 'error', 'power_state': 1, 'task_state': 'rebooting'}
+    VALUES = {'vm_state': 'stopped', 'power_state': 4, 'task_state': None}
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.change = SetStates()
+        self.add_server(**self.SEEN)
+        self.make_item(
+            f'server:{UUID}', cell='cell1', uuid=UUID, seen=self.SEEN,
+            values=self.VALUES,
+        )  # fmt: skip
+
+    def states(self) -> dict[str, Any]:
+        return self.cell.row('instances', *self.SEEN)
+
+    def test_only_what_differs_is_shown(self) -> None:
+        self.item.data['values'] = {**self.VALUES, 'power_state': 1}
+        self.assertEqual(
+            [
+                '~ vm_state  error -> stopped',
+                '~ task_state  rebooting -> none',
+            ],
+            self.change.describe(self.item),
+        )
+
+    def test_set_and_set_back(self) -> None:
+        before = self.everything()
+        self.assertEqual('set', self.apply())
+        self.assertEqual(self.VALUES, self.states())
+        self.assert_seen(State.AFTER, 'already so', again=True)
+        self.assertEqual('set back', self.revert())
+        self.assertEqual(before, self.everything())
+        self.assertEqual('already as it was', self.revert())
+
+    def test_what_is_so_already(self) -> None:
+        self.set_server(**self.VALUES)
+        self.assert_seen(State.AFTER, 'already so')
+
+    def test_what_changed_since_the_plan(self) -> None:
+        self.begin()
+        self.set_server(task_state=None)
+        self.assert_seen(State.NEITHER, "task_state was 'rebooting'")
+        self.assert_refused(
+            Conflict, lambda: self.change.apply(self.begun), 'task_state'
+        )
+
+    def test_one_that_was_not_carried_out(self) -> None:
+        self.begin()
+        self.assert_seen(State.BEFORE, again=True)
+        self.assertEqual('already as it was', self.revert())
+
+    def test_not_set_back_after_somebody_elses_change(self) -> None:
+        self.apply()
+        self.set_server(vm_state='active', power_state=1)
+        self.assert_refused(Conflict, self.revert, 'vm_state')
+
+    def test_a_server_that_was_deleted(self) -> None:
+        self.begin()
+        self.set_server(deleted=1)
+        self.assert_refused(NotFound, self.look, UUID)
+        self.assert_refused(
+            Conflict, lambda: self.change.apply(self.begun), '0 rows'
+        )
