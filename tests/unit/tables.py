@@ -74,6 +74,7 @@ class Memory(Schema):
         self.engine = sa.create_engine(
             f'sqlite:///{file}',
             poolclass=sa.pool.NullPool if file else sa.pool.StaticPool,
+            connect_args={'check_same_thread': False},
         )
         sa.event.listen(self.engine, 'connect', _teach)
         sa.event.listen(
@@ -117,10 +118,13 @@ class Real(Memory):
 
     :param dump: the name of a file in ``tests/schemas``, ``nova34-cinder``
     :param names: of the tables; those that it doesn't have are left out
+    :param name: what operators call the database
     """
 
-    def __init__(self, dump: str, names: Iterable[str]) -> None:
-        self.name = dump
+    def __init__(
+        self, dump: str, names: Iterable[str], name: str = 'memory'
+    ) -> None:
+        self.name = name
         self._tables, image = _made(dump, tuple(names))
         self.tables = self
         self._open()

@@ -12,6 +12,8 @@ from nova_recovery.cloud.api.compute import Compute
 from nova_recovery.cloud.api.network import Network
 from nova_recovery.cloud.api.placement import Placement
 from nova_recovery.cloud.api.volume import Volume
+from nova_recovery.cloud.db.cells import Cell
+from nova_recovery.cloud.db.databases import CellDatabase, Databases
 from nova_recovery.engine.change import At, Observed, State
 from nova_recovery.engine.plan import Item
 from tests.base import TestCase
@@ -22,6 +24,7 @@ UUID = '3f57699a-e773-4650-a443-b4b37eed5a06'
 VOLUME = '8a3b9a4e-1f5f-4b52-9b0c-0d2c6e1f7a11'
 NOVA = (
     'block_device_mapping',
+    'compute_nodes',
     'console_auth_tokens',
     'instance_actions',
     'instance_actions_events',
@@ -38,10 +41,10 @@ class Cloud:
     """The databases of a release; APIs that answer what a test says."""
 
     def __init__(self, nova: str, cinder: str) -> None:
-        self.cell = Real(nova, NOVA)
-        self.cinder = Real(cinder, CINDER)
-        self.databases = mock.Mock(cinder=self.cinder)
-        self.databases.cell.side_effect = {'cell1': self.cell}.__getitem__
+        self.cell = Real(nova, NOVA, 'cell1')
+        self.cinder = Real(cinder, CINDER, 'cinder')
+        cell: Any = CellDatabase(Cell('', 'cell1', ''), self.cell)
+        self.databases = Databases(None, [cell], self.cinder)
         self.compute = mock.create_autospec(Compute, instance=True)
         self.network = mock.create_autospec(Network, instance=True)
         self.placement = mock.create_autospec(Placement, instance=True)

@@ -4,27 +4,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 from unittest import mock
 
-from nova_recovery.changes import port, volume_exchange
+from nova_recovery.changes import volume_exchange
 from nova_recovery.changes.volume_attach import DropAttachment
 from nova_recovery.changes.volume_exchange import (
     ReconnectVolume,
     RecreateAttachment,
 )
-from nova_recovery.cloud.api.network import Port
 from nova_recovery.engine.change import Observed, State
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import (
     ApiUnavailable,
-    ChangeFailed,
     Conflict,
     NotFound,
     NotRevertible,
     OutcomeUnknown,
-    RecoveryError,
 )
 from tests.base import TestCase
 from tests.unit.at import at
@@ -43,51 +39,6 @@ def park(test: TestCase) -> dict[str, Any]:
     patch.start()
     test.addCleanup(patch.stop)
     return row
-
-
-class TestPort(TestCase):
-    ITEM = item(
-        'bind-port', port='p1', source='np-rcc54', target='np-rcc46', zone='a'
-    )
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.port = Port(
-            id='p1', device_id='u1', device_owner='compute:a',
-            host='np-rcc54', vnic_type='normal', vif_type='ovs', status='DOWN',
-            profile={}, addresses=(), has_resources=False,
-        )  # fmt: skip
-        self.cloud = mock.Mock()
-        network = self.cloud.network
-        network.port.side_effect = lambda uuid: self.port
-        network.bind.side_effect = self.bind
-        self.server = park(self)
-
-    def bind(self, port: Any, host: str, *others: Any) -> None:
-        """No network agent is alive on the target."""
-        self.port = dataclasses.replace(
-            self.port,
-            host=host,
-            vif_type='ovs' if host == 'np-rcc54' else 'binding_failed',
-        )
-
-    def test_one_that_could_not_be_bound_goes_back_to_its_host(self) -> None:
-        binding = port.BindPort()
-        seen = binding.observe(at(self.ITEM, self.cloud))
-        begun = at(self.ITEM, self.cloud, seen.image)
-        error = self.assertRaises(RecoveryError, binding.apply, begun)
-        # that would forget the image: something was changed
-        self.assertNotIsInstance(error, ChangeFailed)
-        self.assertIs(State.BEFORE, binding.observe(begun).state)
-        binding.revert(begun)
-        self.assertEqual('np-rcc54', self.port.host)
-
-    def test_a_guest_that_somebody_started_keeps_its_port(self) -> None:
-        begun = at(self.ITEM, self.cloud, {'host': 'np-rcc54'})
-        self.port = dataclasses.replace(self.port, host='np-rcc46')
-        self.server['vm_state'] = 'active'
-        self.assertRaises(Conflict, port.BindPort().revert, begun)
-        self.assertEqual('np-rcc46', self.port.host)
 
 
 class VolumesTest(TestCase):
