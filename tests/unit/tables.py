@@ -14,6 +14,7 @@ import pathlib
 import re
 from typing import Any
 
+from oslo_utils import timeutils
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
@@ -203,6 +204,9 @@ def _guessed(column: str) -> sa.Column[Any]:
 def _teach(connection: Any, _record: Any) -> None:
     """Functions of MySQL that an older SQLite hasn't."""
     connection.create_function('CONCAT_WS', -1, _concat_ws)
+    connection.create_function(
+        'utc_timestamp', 0, lambda: str(timeutils.utcnow())
+    )
 
 
 def _concat_ws(separator: str, *words: Any) -> str:
