@@ -41,7 +41,8 @@ class Cloud:
     """The databases of a release; APIs that answer what a test says."""
 
     def __init__(self, nova: str, cinder: str) -> None:
-        self.cell = Real(nova, NOVA, 'cell1')
+        # Essex had the volumes in nova
+        self.cell = Real(nova, (*NOVA, *CINDER), 'cell1')
         self.cinder = Real(cinder, CINDER, 'cinder')
         cell: Any = CellDatabase(Cell('', 'cell1', ''), self.cell)
         self.databases = Databases(None, [cell], self.cinder)
