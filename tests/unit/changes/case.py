@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import functools
 from typing import Any
 from unittest import mock
 
@@ -46,11 +47,25 @@ class Cloud:
         self.cinder = Real(cinder, CINDER, 'cinder')
         cell: Any = CellDatabase(Cell('', 'cell1', ''), self.cell)
         self.databases = Databases(None, [cell], self.cinder)
-        self.compute = mock.create_autospec(Compute, instance=True)
-        self.network = mock.create_autospec(Network, instance=True)
-        self.placement = mock.create_autospec(Placement, instance=True)
-        self.volume = mock.create_autospec(Volume, instance=True)
         self.conf = mock.Mock()
+
+    # each takes milliseconds to make, and a test needs one or two
+
+    @functools.cached_property
+    def compute(self) -> Any:
+        return mock.create_autospec(Compute, instance=True)
+
+    @functools.cached_property
+    def network(self) -> Any:
+        return mock.create_autospec(Network, instance=True)
+
+    @functools.cached_property
+    def placement(self) -> Any:
+        return mock.create_autospec(Placement, instance=True)
+
+    @functools.cached_property
+    def volume(self) -> Any:
+        return mock.create_autospec(Volume, instance=True)
 
     def close(self) -> None:
         self.cell.engine.dispose()
