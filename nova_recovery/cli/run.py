@@ -11,6 +11,7 @@ import dataclasses
 import threading
 from typing import Any, TYPE_CHECKING
 
+from nova_recovery.cli import approval
 from nova_recovery.cli.base import (
     Fields,
     RecoveryCommand,
@@ -18,20 +19,22 @@ from nova_recovery.cli.base import (
     RecoveryShowOne,
     Table,
 )
-from nova_recovery.exceptions import NotFound
+from nova_recovery.engine import states
+from nova_recovery.exceptions import NotFound, Refused
 
 if TYPE_CHECKING:
     from nova_recovery.cli.show_plan import Line
     from nova_recovery.cli.stage import Stage
     from nova_recovery.engine.journal import Journal
+    from nova_recovery.engine.plan import Plan
     from nova_recovery.engine.records import RunRecord
+    from nova_recovery.engine.undo import Foreseen
 
     #: Shows a run as it is now.
     Tell = Callable[[RunRecord], None]
 
 #: Seconds between two looks at a run that is watched.
 WATCH = 2.0
-OVER = ('interrupted', 'paused', 'done', 'partly', 'undone')
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -156,16 +159,16 @@ class ShowRun(RecoveryShowOne):
         pause = threading.Event()
         try:
             with show(here, journal) as tell:
-                while run.state not in OVER:
+                while run.state not in states.AT_REST:
                     tell(run)
                     pause.wait(seconds)
                     run = journal.run(run.id)
-                    if run.state == 'running' and not run.holder:
+                    if run.state == states.RUNNING and not run.holder:
                         break
         except KeyboardInterrupt:
             here.say('No longer watched; the run goes on.')
             return run
-        if run.state not in OVER:
+        if run.state not in states.AT_REST:
             here.say(
                 'Its process is gone. Go on with: '
                 + here.call('run', 'resume', run.id)
@@ -219,7 +222,7 @@ def _lines(
 
 def reason_of(journal: Journal, run: RunRecord) -> str:
     """Why a run paused or was interrupted, '' if it wasn't."""
-    if run.state not in ('paused', 'interrupted'):
+    if run.state not in states.HALTED:
         return ''
     return next(
         (
@@ -275,3 +278,178 @@ class ReportRun(RecoveryCommand):
             return
         files.write(parsed_args.output, chunks)
         here.say(f'Report of run {run.id} in {parsed_args.output}.')
+
+
+class UndoRun(RecoveryLister):
+    """Take back what a run changed, as far as nobody changed it since.
+
+    What will be reverted is shown and asked for first, and what can't be,
+    with why and what to do instead. The exit code is 4 when something of it
+    had to stay.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        add_run(parser)
+        group = approval.add_confirm_options(parser)
+        group.add_argument(
+            '--dry-run',
+            action='store_true',
+            help='Show what would be taken back and stop',
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        from nova_recovery.engine import undo
+
+        here = self.stage(parsed_args)
+        with here.journal() as journal:
+            found = here.run_of(journal)
+            plan = journal.plan(found.id)
+            here.check_mine(found)
+            here.check_kinds(plan)
+            foreseen = undo.foresee(
+                plan, journal.items(found.id), here.registry
+            )
+            digest = digest_of(plan, foreseen)
+            self._show(here, found, foreseen, digest)
+            if not foreseen.back or parsed_args.dry_run:
+                here.say('Nothing was changed.')
+                return self._untouched(foreseen)
+            cloud = self.cloud(parsed_args)
+            total = len(foreseen.back)
+            approval.confirm(here.asker(), parsed_args, total, digest)
+            return here.undo(journal, found.id, plan, cloud).table
+
+    def _untouched(self, foreseen: Foreseen) -> Table:
+        """What would be done, as the result; told by the exit code too."""
+        from nova_recovery import exit_codes
+        from nova_recovery.report import summary
+
+        if foreseen.stays and not foreseen.back:
+            self.exit_code = exit_codes.PARTLY
+        return summary.of_items(
+            [
+                dataclasses.replace(item, state='to revert', detail='')
+                for item in foreseen.back
+            ]
+            + [
+                dataclasses.replace(item, state=states.KEPT, detail=why)
+                for item, why in foreseen.stays
+            ]
+        )
+
+    def _show(
+        self, here: Stage, found: RunRecord, foreseen: Foreseen, digest: str
+    ) -> None:
+        from nova_recovery.cli import show_run
+
+        here.say(f'Undo of run {found.id}  {found.title}')
+        for line in show_run.undo_lines(foreseen, here.width, digest):
+            here.say(line)
+
+
+def digest_of(plan: Plan, foreseen: Foreseen) -> str:
+    """What approves this undo, and nothing else.
+
+    Not the digest of the plan: who agreed to a recovery didn't agree to
+    taking it back.
+    """
+    wanted = {record.id for record in foreseen.back}
+    left = plan.remaining(i.id for i in plan.items() if i.id not in wanted)
+    return dataclasses.replace(left, procedure=f'undo {plan.procedure}').digest
+
+
+class ExportRun(RecoveryCommand):
+    """Save a run in a file, to go on with it on another controller."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        add_run(parser)
+        parser.add_argument('file', metavar='<file>', help='Where to save it')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        here = self.stage(parsed_args)
+        with here.journal() as journal:
+            found = here.run_of(journal)
+            journal.export(found.id, parsed_args.file)
+        here.say(
+            f'Run {found.id} saved in {parsed_args.file}. On the other '
+            f'controller: {here.call("run", "import", parsed_args.file)}'
+        )
+
+
+class ImportRun(RecoveryCommand):
+    """Take a run that was exported into the journal of this controller."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument('file', metavar='<file>', help='The saved run')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        here = self.stage(parsed_args)
+        with here.journal(make=True) as journal:
+            run_id = journal.import_(parsed_args.file)
+        here.say(
+            f'Make it yours, so that the other controller sends nothing '
+            f'more: {here.call("run", "take", "over", run_id)} --reason WHY'
+        )
+        self.app.stdout.write(f'{run_id}\n')
+
+
+class TakeOverRun(RecoveryCommand):
+    """Make a run yours that somebody else began.
+
+    Its claims in the cloud name you from then on. It is refused while the
+    other process still lives, as far as this machine can tell::
+
+        openstack recovery run take over 3fb0 --reason "controller1 is off"
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        add_run(parser)
+        parser.add_argument(
+            '--reason',
+            metavar='<text>',
+            required=True,
+            help='Why; it is kept in the journal',
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        from nova_recovery.changes import claims
+        from nova_recovery.engine import records
+
+        here = self.stage(parsed_args)
+        me = here.who()
+        with here.journal() as journal:
+            found = here.run_of(journal)
+            if found.holder:
+                raise Refused(
+                    f'run {found.id} is carried out just now by '
+                    f'{found.holder}; stop it there'
+                )
+            mine = records.marker(found.id, me['who'], me['machine'])
+            # The cloud first: from here on the other process, if it still
+            # lives somewhere, sends nothing more. Repeating it does no harm.
+            handed = claims.hand_over(
+                journal.plan(found.id),
+                self.cloud(parsed_args),
+                found.marker,
+                mine,
+            )
+            journal.take_over(
+                found.id,
+                who=me['who'],
+                machine=me['machine'],
+                reason=parsed_args.reason,
+            )
+        for label in handed:
+            here.say(f'The claim on {label} is yours.')
+        here.say(
+            f'Run {found.id} of {found.who} on {found.machine} is yours. '
+            f'Go on with it: {here.call("run", "resume", found.id)}'
+        )

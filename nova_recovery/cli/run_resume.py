@@ -98,7 +98,9 @@ class ResumeRun(RecoveryLister):
                 lambda item: here.registry[item.kind].once,
             )
             items = list(journal.items(found.id))
-            held = {(i.kind, i.subject) for i in items if i.state == 'done'}
+            held = {
+                (i.kind, i.subject) for i in items if i.state == states.DONE
+            }
             servers = about(plan)
 
             def kept(item: ItemRecord) -> bool:

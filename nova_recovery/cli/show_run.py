@@ -10,7 +10,7 @@ from typing import Any, TYPE_CHECKING
 
 from rich import text as rich_text
 
-from nova_recovery.engine import images
+from nova_recovery.engine import images, states
 from nova_recovery.engine.plan import Plan
 from nova_recovery.report import summary, wording
 
@@ -18,27 +18,25 @@ if TYPE_CHECKING:
     from nova_recovery.engine.records import ItemRecord, RunRecord
     from nova_recovery.engine.undo import Foreseen
 
-#: Where an undo was.
-UNDO = {'reverting', 'reverted', 'kept'}
 #: So many items are named where a list could be long.
 FIRST = 10
 Line = rich_text.Text
 
 STYLES = {
-    'done': 'green',
-    'already': 'green',
-    'skipped': 'yellow',
-    'reverted': 'yellow',
-    'blocked': 'yellow',
-    'doubt': 'bold red',
-    'conflict': 'bold red',
-    'failed': 'bold red',
-    'partly': 'bold red',
-    'kept': 'bold red',
-    'interrupted': 'yellow',
-    'paused': 'yellow',
+    states.DONE: 'green',
+    states.ALREADY: 'green',
+    states.SKIPPED: 'yellow',
+    states.REVERTED: 'yellow',
+    states.BLOCKED: 'yellow',
+    states.DOUBT: 'bold red',
+    states.CONFLICT: 'bold red',
+    states.FAILED: 'bold red',
+    states.PARTLY: 'bold red',
+    states.KEPT: 'bold red',
+    states.INTERRUPTED: 'yellow',
+    states.PAUSED: 'yellow',
     'killed': 'bold red',
-    'running': 'cyan',
+    states.RUNNING: 'cyan',
 }
 
 
@@ -90,9 +88,9 @@ def lines(
 def ways_on(run: RunRecord, call: Callable[..., str]) -> Iterator[str]:
     """What an operator can type next."""
     # a run whose undo was begun can't be resumed
-    forth = run.state != 'done' and not UNDO & set(run.counts)
-    back = run.state != 'ready'
-    if run.state == 'undone':
+    forth = run.state != states.DONE and not states.UNDO & set(run.counts)
+    back = run.state != states.READY
+    if run.state == states.UNDONE:
         return
     yield ''
     if run.holder:
@@ -105,7 +103,7 @@ def ways_on(run: RunRecord, call: Callable[..., str]) -> Iterator[str]:
 
 def state_of(run: RunRecord) -> str:
     """Its state; ``killed`` if nobody is left who carries it out."""
-    killed = run.state == 'running' and not run.holder
+    killed = run.state == states.RUNNING and not run.holder
     return 'killed' if killed else run.state
 
 
@@ -114,7 +112,7 @@ def done_of(counts: dict[str, int]) -> str:
     done = sum(
         number
         for state, number in counts.items()
-        if state in ('done', 'already', 'skipped', 'reverted')
+        if state in states.GOOD | {states.REVERTED}
     )
     return f'{done}/{sum(counts.values())}'
 
@@ -142,7 +140,7 @@ def undo_lines(
         yield Line('Will be taken back', style='bold')
         for record in foreseen.back[:FIRST]:
             line = item_line(record)
-            if record.state not in ('done', 'reverting'):
+            if record.state not in (states.DONE, states.REVERTING):
                 line.append('  (looked at first)', style='dim')
             yield line
         yield from _more(len(foreseen.back) - FIRST)
@@ -192,10 +190,12 @@ def _step(title: str, items: list[ItemRecord], every: bool) -> Iterator[Line]:
     yield Line.assemble(
         (title, 'bold'), (f'  ({summary.counted(counts)})', 'dim')
     )
-    good = summary.gravity('skipped')
+    good = summary.gravity(states.SKIPPED)
     hidden = 0
     for item in items:
-        waits = item.state == 'pending' or summary.gravity(item.state) >= good
+        waits = (
+            item.state == states.PENDING or summary.gravity(item.state) >= good
+        )
         if waits and not every:
             hidden += 1
         else:

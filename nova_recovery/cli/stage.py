@@ -30,7 +30,7 @@ from nova_recovery.changes import claims
 from nova_recovery.cli import approval, show_plan, show_run
 from nova_recovery.cli.approval import Asker
 from nova_recovery.cli.show_plan import Line
-from nova_recovery.engine import change, planfile, printable
+from nova_recovery.engine import change, planfile, printable, states
 from nova_recovery.engine.change import Guard, Registry
 from nova_recovery.engine.gates import again, apply
 from nova_recovery.engine.plan import Plan
@@ -49,14 +49,12 @@ LOG = logging.getLogger(__name__)
 
 #: State of a run -> how it is said at its end.
 _ENDS = {
-    'done': 'done',
-    'partly': 'partly done',
-    'undone': 'taken back',
-    'paused': 'paused',
-    'interrupted': 'interrupted, and nothing of it is in flight',
+    states.DONE: 'done',
+    states.PARTLY: 'partly done',
+    states.UNDONE: 'taken back',
+    states.PAUSED: 'paused',
+    states.INTERRUPTED: 'interrupted, and nothing of it is in flight',
 }
-#: Ends after which there is more of the same to do.
-_HALTED = ('paused', 'interrupted')
 #: Whose requests count as ours besides those of the run itself.
 RECENT = datetime.timedelta(hours=1)
 RECENT_RUNS = 20
@@ -354,7 +352,7 @@ class Stage:
         guard = procedures.guard(plan, cloud, marker, undoing=True)
         one = undo.Undo(**self._session(journal, cloud, guard))
         outcome = one.undo(run_id)
-        if outcome.state not in _HALTED:
+        if outcome.state not in states.HALTED:
             for line in claims.give_back(plan, cloud, run_id, marker):
                 self.say(line)
         return self._end(journal, plan, outcome)
@@ -384,7 +382,7 @@ class Stage:
         self.say()
         counts = summary.counted(outcome.counts)
         self.say(f'Run {outcome.run_id} {_ENDS[outcome.state]}: {counts}.')
-        if outcome.state == 'paused':
+        if outcome.state == states.PAUSED:
             self.say(f'Paused: {outcome.reason}.')
         for line in show_run.ways_on(journal.run(outcome.run_id), self.call):
             self.say(line)

@@ -27,8 +27,10 @@ REVERTED = 'reverted'
 #: The way back was refused; the detail says why.
 KEPT = 'kept'
 
+#: It is as the plan wants it.
+RIGHT = frozenset((DONE, ALREADY))
 #: What later items of the same subject may stand on.
-GOOD = frozenset((DONE, ALREADY, SKIPPED))
+GOOD = RIGHT | {SKIPPED}
 #: A resume leaves these alone.
 FINAL = GOOD | {REVERTED, KEPT}
 #: Not over: the run was stopped before or while it was at them.
@@ -51,4 +53,7 @@ INTERRUPTED = 'interrupted'
 PAUSED = 'paused'
 PARTLY = 'partly'
 UNDONE = 'undone'
-#: A run is done or partly done, too: ``DONE`` above.
+#: A run is done, too: ``DONE`` above. These are of one that was stopped:
+HALTED = frozenset((INTERRUPTED, PAUSED))
+#: A run at rest.
+AT_REST = HALTED | {DONE, PARTLY, UNDONE}

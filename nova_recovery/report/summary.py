@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TYPE_CHECKING
 
-from nova_recovery.engine import claiming
+from nova_recovery.engine import claiming, states
 from nova_recovery.engine.plan import Plan
 from nova_recovery.report import wording
 
@@ -22,21 +22,21 @@ COLUMNS = ('Subject', 'ID', 'Outcome', 'Detail')
 
 #: Item states, those that an operator has to look at first.
 GRAVITY = (
-    'doubt',
-    'conflict',
-    'failed',
-    'kept',
-    'blocked',
-    'reverting',
-    'sent',
-    'intent',
-    'pending',
+    states.DOUBT,
+    states.CONFLICT,
+    states.FAILED,
+    states.KEPT,
+    states.BLOCKED,
+    states.REVERTING,
+    states.SENT,
+    states.INTENT,
+    states.PENDING,
     # not of the journal, but what an undo foresees
     'to revert',
-    'skipped',
-    'done',
-    'already',
-    'reverted',
+    states.SKIPPED,
+    states.DONE,
+    states.ALREADY,
+    states.REVERTED,
 )
 
 
@@ -113,13 +113,13 @@ def of_plan(plan: Plan) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
 
 
 def _decides(item: ItemRecord, before: ItemRecord, prefer: str) -> bool:
-    good = gravity('skipped')
+    good = gravity(states.SKIPPED)
     new, old = gravity(item.state), gravity(before.state)
     if new >= good and old >= good:
-        if 'skipped' in (item.state, before.state):
-            return before.state != 'skipped'
+        if states.SKIPPED in (item.state, before.state):
+            return before.state != states.SKIPPED
         # giving a claim back tells nothing of what was done under it
         if item.kind in claiming.RELEASES:
             return False
         return before.kind != prefer
-    return new < old or (new == old and item.state != 'blocked')
+    return new < old or (new == old and item.state != states.BLOCKED)

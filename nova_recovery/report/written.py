@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 import json
 from typing import Any
 
-from nova_recovery.engine import images
+from nova_recovery.engine import images, states
 from nova_recovery.report import summary, wording
 
 #: Columns of the text, for mail and tickets.
@@ -16,7 +16,6 @@ WIDTH = 100
 #: So many items of a step that went well are listed for people; the JSON
 #: has all of them.
 GOOD = 1000
-_FINE = ('done', 'already')
 
 
 def as_json(record: dict[str, Any]) -> Iterator[str]:
@@ -71,8 +70,8 @@ def listed(items: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
     good = 0
     shown = []
     for item in items:
-        good += item['state'] in _FINE
-        if item['state'] not in _FINE or good <= GOOD:
+        good += item['state'] in states.RIGHT
+        if item['state'] not in states.RIGHT or good <= GOOD:
             shown.append(item)
     return shown, len(items) - len(shown)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from nova_recovery.changes import volume_reset
 from nova_recovery.cli import volume
-from nova_recovery.cli.run_undo import UndoRun
+from nova_recovery.cli.run import UndoRun
 from nova_recovery.cli.volume import CheckVolume
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import CellDatabase, Databases

@@ -17,10 +17,16 @@ from nova_recovery import changes
 from nova_recovery.cli import approval
 from nova_recovery.cli.base import RecoveryLister
 from nova_recovery.cli.plan import ApplyPlan, ShowPlan
-from nova_recovery.cli.run import ListRun, ReportRun, ShowRun
-from nova_recovery.cli.run_hand_over import ExportRun, ImportRun, TakeOverRun
+from nova_recovery.cli.run import (
+    ExportRun,
+    ImportRun,
+    ListRun,
+    ReportRun,
+    ShowRun,
+    TakeOverRun,
+    UndoRun,
+)
 from nova_recovery.cli.run_resume import ResumeRun
-from nova_recovery.cli.run_undo import UndoRun
 from nova_recovery.engine.change import Guard
 from nova_recovery.engine.journal import Journal
 from nova_recovery.engine.plan import Gate, Item, Plan

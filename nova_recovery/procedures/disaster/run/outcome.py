@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TYPE_CHECKING
 
-from nova_recovery.engine import claiming
+from nova_recovery.engine import claiming, states
 from nova_recovery.engine.plan import Item, LeftOut, Plan
 from nova_recovery.report import summary, wording
 
@@ -35,7 +35,6 @@ _VOLUMES = {
     'recreate-attachment': 'attached anew',
     'reset-volume': 'reset',
 }
-_GOOD = ('done', 'already')
 
 
 def table(
@@ -93,24 +92,29 @@ class _Row:
 
     def add(self, item: Item, end: ItemRecord | None, planned: bool) -> None:
         """Take what became of an item."""
-        state = 'planned' if planned else (end.state if end else 'pending')
+        state = (
+            'planned' if planned else (end.state if end else states.PENDING)
+        )
         detail = (end.detail if end else '') or ''
         if item.kind == 'restart-server':
             image = (end.image if end else None) or {}
             self._action = str(image.get('action') or 'reboot or start')
-            if state == 'already':
+            if state == states.ALREADY:
                 self._action = 'none'
             self._own = (state, detail)
         elif item.kind == 'watch-boot':
             if end is not None:
                 self._console = str(end.notes.get('console', ''))
-            if state != 'failed':
+            if state != states.FAILED:
                 return
         elif item.kind in _VOLUMES:
-            if state in (*_GOOD, 'planned'):
+            if state in (*states.RIGHT, 'planned'):
                 word = _VOLUMES[item.kind]
                 self._volumes[word] = self._volumes.get(word, 0) + 1
-        if item.kind == claiming.SERVER and state in (*_GOOD, 'planned'):
+        if item.kind == claiming.SERVER and state in (
+            *states.RIGHT,
+            'planned',
+        ):
             return
         self._states.append((state, detail))
 
@@ -120,7 +124,7 @@ class _Row:
         state, detail = min(
             self._states, key=lambda one: summary.gravity(one[0])
         )
-        if self._own and state in (*_GOOD, 'planned'):
+        if self._own and state in (*states.RIGHT, 'planned'):
             state, detail = self._own
         volumes = ', '.join(
             f'{number} {word}' for word, number in self._volumes.items()
