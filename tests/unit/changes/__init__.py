@@ -1,3 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Tests of changes as far as they are pure functions."""
+"""Tests of changes, each kind by itself.
+
+On the tables of a release, in SQLite; see ``case``.
+"""
