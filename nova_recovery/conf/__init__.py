@@ -14,6 +14,7 @@ from nova_recovery.conf import (
     default,
     disaster,
     fencing,
+    fleet,
     guests,
     journal,
     runner,
@@ -37,6 +38,7 @@ _GROUPS = (
     snapshot,
     guests,
     disaster,
+    fleet,
 )
 
 

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The operator's inventory, as Ansible itself reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import json
+import subprocess  # nosec B404
+from typing import Any
+
+from nova_recovery.exceptions import ConfigError
+from nova_recovery.fleet.hosts import Inventory, Known
+
+#: Seconds; a script may ask a cloud for it.
+PATIENCE = 120
+#: Groups that are always there, though the list may leave them out.
+_ALWAYS = frozenset({'all', 'ungrouped', '_meta'})
+
+
+def read(
+    words: list[str], directory: str | None, environment: Mapping[str, str]
+) -> Inventory:
+    """The hosts and groups.
+
+    Variables may hold passwords: only our own two are kept.
+
+    :param words: ansible-inventory and what it is told
+    :raises ConfigError: it can't be read
+    """
+    try:
+        done = subprocess.run(  # nosec B603
+            [*words, '--list'],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            cwd=directory,
+            env=dict(environment),
+            timeout=PATIENCE,
+            check=False,
+        )
+        said = ' '.join(done.stderr.decode(errors='replace').split())
+        if done.returncode:
+            raise ConfigError(f'ansible-inventory: {said[-500:]}')
+        listed = json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        raise ConfigError(
+            f'ansible-inventory did not end within {PATIENCE} s'
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f'ansible-inventory: {error}') from error
+    found = parse(listed)
+    if not found.hosts:
+        raise ConfigError(f'the inventory has no hosts: {said[-500:]}')
+    return found
+
+
+def parse(listed: Mapping[str, Any]) -> Inventory:
+    """Hosts and groups out of what ``ansible-inventory --list`` prints."""
+    variables = listed.get('_meta', {}).get('hostvars', {})
+    names = set(variables)
+    groups = set(_ALWAYS)
+    for name, group in listed.items():
+        if name == '_meta':
+            continue
+        groups.add(name)
+        groups.update(group.get('children', ()))
+        names.update(group.get('hosts', ()))
+    return Inventory(
+        {name: _known(name, variables.get(name, {})) for name in names},
+        frozenset(groups),
+    )
+
+
+def _known(name: str, variables: Mapping[str, Any]) -> Known:
+    host = variables.get('nova_recovery_host')
+    overrides = variables.get('nova_recovery_set') or []
+    if not isinstance(overrides, list) or not all(
+        isinstance(text, str) for text in overrides
+    ):
+        raise ConfigError(
+            f'{name}: nova_recovery_set in the inventory is a list of '
+            f'KEY=VALUE'
+        )
+    return Known(None if host is None else str(host), tuple(overrides))
