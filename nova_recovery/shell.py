@@ -19,7 +19,9 @@ from typing import Any, TYPE_CHECKING
 
 from cliff import app, commandmanager
 
-from nova_recovery import exit_codes, version
+from nova_recovery import exit_codes, logs, version
+from nova_recovery.engine import files
+from nova_recovery.exceptions import RecoveryError
 
 if TYPE_CHECKING:
     import openstack.connection
@@ -148,25 +150,29 @@ class Shell(app.App):
     def configure_logging(self) -> None:
         """Log warnings and worse to stderr; -v and --debug show more.
 
-        cliff would begin with INFO, of every library.
+        cliff would begin with INFO, of every library, and write all of DEBUG
+        into ``--log-file``, in a file that everybody may read.
         """
-        root = logging.getLogger()
-        root.setLevel(logging.DEBUG)
+        levels = (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
+        level = levels[min(self.options.verbose_level, len(levels) - 1)]
+        if self.options.debug:
+            level = logging.DEBUG
+        console = logging.StreamHandler(self.stderr)
+        console.setFormatter(logging.Formatter(self.CONSOLE_MESSAGE_FORMAT))
+        handlers = [console]
         if self.options.log_file:
-            to_file = logging.FileHandler(self.options.log_file)
+            to_file = logging.StreamHandler(
+                files.append(self.options.log_file)
+            )
             to_file.setFormatter(
                 logging.Formatter(self.LOG_FILE_MESSAGE_FORMAT)
             )
-            root.addHandler(to_file)
-        console = logging.StreamHandler(self.stderr)
-        console.setFormatter(logging.Formatter(self.CONSOLE_MESSAGE_FORMAT))
-        levels = (logging.ERROR, logging.WARNING, logging.INFO)
-        verbosity = self.options.verbose_level
-        if self.options.debug or verbosity >= len(levels):
-            console.setLevel(logging.DEBUG)
-        else:
-            console.setLevel(levels[verbosity])
-        root.addHandler(console)
+            handlers.append(to_file)
+        root = logging.getLogger()
+        root.setLevel(level)
+        for handler in handlers:
+            logs.mask(handler)
+            root.addHandler(handler)
 
     def initialize_app(self, argv: list[str]) -> None:
         """Make the client manager, which logs in when it is asked to."""
@@ -181,6 +187,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
     try:
         return Shell().run(list(sys.argv[1:] if argv is None else argv))
+    except RecoveryError as error:
+        # the file of the log can't be opened
+        sys.stderr.write(f'{error}\n')
+        return error.exit_code
     except KeyboardInterrupt:
         # before cliff's own handler, or after it
         return exit_codes.INTERRUPTED

@@ -17,7 +17,7 @@ from typing import Any, TYPE_CHECKING
 
 from osc_lib.command import command
 
-from nova_recovery import exit_codes
+from nova_recovery import exit_codes, logs
 from nova_recovery.exceptions import ApiUnavailable, RecoveryError
 
 if TYPE_CHECKING:
@@ -116,6 +116,8 @@ class RecoveryMixin(command.Command):
         show command (``cliff/app.py: run_subcommand``, ``cliff/display.py:
         run``), while ours tell more: see :mod:`nova_recovery.exit_codes`.
         """
+        # the unified client made its handlers without us
+        logs.mask_handlers()
         try:
             return super().run(parsed_args) or self.exit_code
         except RecoveryError as error:

@@ -18,7 +18,6 @@ import functools
 import logging
 import os
 import pwd
-import re
 import shlex
 import socket
 import sys
@@ -30,6 +29,7 @@ from nova_recovery.changes import claims
 from nova_recovery.cli import approval, show_plan, show_run
 from nova_recovery.cli.approval import Asker
 from nova_recovery.cli.show_plan import Line
+from nova_recovery.cloud import secrets
 from nova_recovery.engine import change, planfile, printable, states
 from nova_recovery.engine.change import Guard, Registry
 from nova_recovery.engine.gates import again, apply
@@ -58,7 +58,6 @@ _ENDS = {
 #: Whose requests count as ours besides those of the run itself.
 RECENT = datetime.timedelta(hours=1)
 RECENT_RUNS = 20
-_SECRET = re.compile('--.*(password|passcode|secret|token|key)')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -428,16 +427,7 @@ def person(environ: Mapping[str, str]) -> str:
 
 def typed(words: Sequence[str]) -> str:
     """The command line for the journal, without secrets."""
-    shown: list[str] = []
-    hide = False
-    for word in words:
-        name, equals, _ = word.partition('=')
-        secret = bool(_SECRET.fullmatch(name))
-        if hide:
-            shown.append('***')
-        else:
-            shown.append(f'{name}=***' if secret and equals else word)
-        hide = secret and not equals
+    shown = secrets.mask_command(words)
     if shown:
         shown[0] = os.path.basename(shown[0])
     return wording.clean(shlex.join(shown))

@@ -68,7 +68,7 @@ class Images:
 
         :raises RecoveryError: it can't be written, or is no name of an image
         """
-        if not re.fullmatch(rf'{re.escape(run_id)}/\d+-[0-9a-f]+', path):
+        if not is_of(path, run_id):
             raise RecoveryError(f'{path!r} is no before-image of run {run_id}')
         place = self.folder / path
         try:
@@ -105,6 +105,11 @@ class Images:
             # the same open file: what was checked is what is read
             file.seek(0)
             yield file
+
+
+def is_of(path: str, run_id: str) -> bool:
+    """Whether it is the name of an image of a run, and leads nowhere else."""
+    return bool(re.fullmatch(rf'{re.escape(run_id)}/\d+-[0-9a-f]+', path))
 
 
 def _make(folder: pathlib.Path) -> None:

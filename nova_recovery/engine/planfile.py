@@ -84,7 +84,7 @@ def from_head(
         for step, of_step in zip(_list(body['steps']), items, strict=True)
     )
     gates = tuple(Gate(**_fields(Gate, gate)) for gate in _list(body['gates']))
-    notes = tuple(_list(body['notes']))
+    notes = _texts(body['notes'])
     return Plan(
         **_fields(
             Plan,
@@ -101,7 +101,10 @@ def from_head(
 def _left_out(body: Any, number: int) -> tuple[LeftOut, ...]:
     if number == 1:
         # the label was in the sentence, where no reader can tell it apart
-        return tuple(LeftOut(s, '', why) for s, why in body.items())
+        return tuple(
+            LeftOut(*_texts([subject, '', why]))
+            for subject, why in body.items()
+        )
     return tuple(LeftOut(**_fields(LeftOut, one)) for one in _list(body))
 
 
@@ -165,8 +168,8 @@ def _parse(path: str, text: str) -> dict[str, Any]:
     """The head with the whole plan in it, whichever form the file has."""
     first, _, rest = text.partition('\n')
     try:
-        head = json.loads(first)
-    except json.JSONDecodeError:
+        head = files.parsed(first)
+    except ValueError:
         return _json(path, text, 1)
     if not isinstance(head, dict) or 'lines' not in head:
         return _json(path, text, 1)
@@ -177,7 +180,8 @@ def _parse(path: str, text: str) -> dict[str, Any]:
             f'plan file {path}: it ends at line {len(lines) + 1}, but was '
             f'written with {head["lines"] + 1}'
         )
-    if sum(step['items'] for step in head['plan']['steps']) != len(lines):
+    counts = [step['items'] for step in head['plan']['steps']]
+    if min(counts, default=0) < 0 or sum(counts) != len(lines):
         raise ValueError("its steps and its items don't match")
     items = iter(
         [_json(path, line, number) for number, line in enumerate(lines, 2)]
@@ -189,10 +193,14 @@ def _parse(path: str, text: str) -> dict[str, Any]:
 
 def _json(path: str, text: str, line: int) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        value = files.parsed(text)
     except json.JSONDecodeError as error:
         raise RecoveryError(
             f'plan file {path}, line {line + error.lineno - 1}: {error.msg}'
+        ) from error
+    except ValueError as error:
+        raise RecoveryError(
+            f'plan file {path}, line {line}: {error}'
         ) from error
     if not isinstance(value, dict):
         raise RecoveryError(
@@ -203,7 +211,7 @@ def _json(path: str, text: str, line: int) -> dict[str, Any]:
 
 def _check_format(path: str, head: dict[str, Any]) -> None:
     number = head.get(MAGIC)
-    if not isinstance(number, int):
+    if type(number) is not int:
         raise RecoveryError(f'plan file {path}: not a plan of nova-recovery')
     if not 1 <= number <= plan_module.FORMAT:
         raise RecoveryError(
@@ -239,8 +247,15 @@ def _shallow(record: Any) -> dict[str, Any]:
 
 
 def _item(body: dict[str, Any]) -> Item:
-    follows = tuple(_list(body['follows']))
+    follows = _texts(body['follows'])
     return Item(**_fields(Item, body, follows=follows))
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    for one in _list(value):
+        if not isinstance(one, str):
+            raise TypeError(f'{one!r} is not a text')
+    return tuple(value)
 
 
 def _list(value: Any) -> list[Any]:

@@ -11,9 +11,12 @@ def clean(text: object) -> str:
     Tenants name servers as they like; what moves the cursor, colours the
     screen or turns the direction of writing is shown as its escape.
     """
+    shown = str(text)
+    if shown.isprintable():
+        return shown
     return ''.join(
         one if one.isprintable() else one.encode('unicode_escape').decode()
-        for one in str(text)
+        for one in shown
     )
 
 

@@ -57,3 +57,5 @@ UNDONE = 'undone'
 HALTED = frozenset((INTERRUPTED, PAUSED))
 #: A run at rest.
 AT_REST = HALTED | {DONE, PARTLY, UNDONE}
+#: All states of runs.
+OF_RUNS = AT_REST | {READY, RUNNING}

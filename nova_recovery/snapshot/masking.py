@@ -18,9 +18,6 @@ from nova_recovery.cloud import secrets
 
 _ENCODE = json.JSONEncoder(separators=(',', ':')).encode
 
-# people abbreviate in the metadata of their servers
-_ABBREVIATED = re.compile(r'(^|[_-])(pass|passphrase|pwd|pw)$', re.IGNORECASE)
-
 #: What kernels and mount programs take, in /proc/mounts and /etc/fstab.
 _OPTION = re.compile(
     r'((?:^|[,\s])(?:secret|pass|password2?|passwd|key|token|keyring)=)'
@@ -36,14 +33,15 @@ def masked(value: Any) -> Any:
         if value.startswith('iqn.'):
             # the name of an iSCSI target, in each of very many rows
             return value
-        # a secret inside of a string is named with = or :, or is JSON
-        if '=' in value or ':' in value or value[:1] in ('{', '['):
+        # a secret inside of a string is named with = or :, or is JSON, or
+        # stands behind an option
+        if '=' in value or ':' in value or ' -' in value or value[:1] in '{[-':
             return _string(value)
         return value
     if kind is dict:
         return {
             key: secrets.MASK
-            if is_secret(str(key)) and inner not in (None, '')
+            if secrets.is_secret(str(key)) and inner not in (None, '')
             else masked(inner)
             for key, inner in value.items()
         }
@@ -56,15 +54,6 @@ def masked(value: Any) -> Any:
 @functools.lru_cache(maxsize=1024)
 def _string(value: str) -> str:
     return str(secrets.mask(value))
-
-
-@functools.lru_cache(maxsize=4096)
-def is_secret(key: str) -> bool:
-    """Whether the value of a key is masked."""
-    return (
-        secrets.mask({key: 'x'})[key] == secrets.MASK
-        or _ABBREVIATED.search(key) is not None
-    )
 
 
 def text(value: str | None) -> str | None:
@@ -87,7 +76,7 @@ def compact(value: Any) -> str:
 
 def pair(key: str | None, value: Any) -> Any:
     """The value that stands beside a key, masked if the key says so."""
-    if value not in (None, '') and is_secret(key or ''):
+    if value not in (None, '') and secrets.is_secret(key or ''):
         return secrets.MASK
     return masked(value)
 

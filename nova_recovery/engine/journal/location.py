@@ -15,6 +15,7 @@ from oslo_db import exception as db_exc
 from oslo_db.sqlalchemy import enginefacade
 import sqlalchemy as sa
 
+from nova_recovery.engine import files
 from nova_recovery.engine.journal import models
 from nova_recovery.engine.journal.errors import JournalError, JournalNewer
 
@@ -136,12 +137,8 @@ def _open_sqlite(place: sa.engine.URL) -> sa.engine.Engine:
 
 def _make_private(path: pathlib.Path) -> None:
     """SQLite would make it 0644; its -wal and -shm take over this mode."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        if os.fstat(descriptor).st_mode & 0o077:
-            os.fchmod(descriptor, 0o600)
-    finally:
-        os.close(descriptor)
+    files.check_folder(str(path.parent))
+    os.close(files.private(str(path), os.O_RDWR))
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(directory)

@@ -7,13 +7,17 @@ from __future__ import annotations
 from importlib import metadata
 import json
 import logging
+import os
 import pathlib
 import re
 import subprocess
 import sys
 
+import fixtures
+
 from nova_recovery import plugin, shell
 from nova_recovery.cli.base import RecoveryCommand, RecoveryMixin
+from nova_recovery.exceptions import Refused
 from tests.base import TestCase
 from tests.unit.cli.programs import Commands, Standalone
 
@@ -103,6 +107,7 @@ class TestLogging(Standalone, TestCase):
                     getattr(logging.getLogger('some.library'), level)(level)
 
         self.commands = {'talk': Talk}
+        self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
 
     def _lines(self, options: str) -> list[str]:
         levels = {'debug', 'info', 'warning', 'error'}
@@ -123,11 +128,72 @@ class TestLogging(Standalone, TestCase):
             ['debug', 'info', 'warning', 'error'], self._lines('--debug')
         )
 
-    def test_a_log_file_has_all(self):
-        directory = self.create_tempfiles([('log', '')])[0]
-        self._lines(f'--log-file {directory}')
-        text = pathlib.Path(directory).read_text()
-        self.assertIn('DEBUG    some.library debug', text)
+    def _logged(self, options: str = '') -> str:
+        """What is in the file of the log."""
+        self.log = self.folder / 'app.log'
+        self._lines(f'--log-file {self.log} {options}')
+        return self.log.read_text()
+
+    def test_a_log_file_has_the_level_that_was_asked_for(self):
+        self.assertNotIn('some.library info', self._logged())
+        self.assertIn('WARNING  some.library warning', self._logged())
+        self.assertIn('DEBUG    some.library debug', self._logged('--debug'))
+
+    def test_nobody_else_reads_a_log_file(self):
+        self.useFixture(Umask(0o022))
+        self._logged()
+        self.assertEqual(0o600, self.log.stat().st_mode & 0o777)
+        self.log.chmod(0o644)
+        self._logged()
+        self.assertEqual(0o600, self.log.stat().st_mode & 0o777)
+
+    def test_a_log_file_is_not_written_through_a_link(self):
+        victim = self.folder / 'victim'
+        victim.write_text('root:x:0:0\n')
+        victim.chmod(0o644)
+        (self.folder / 'log').symlink_to(victim)
+        done = self.run_program(f'--log-file {self.folder}/log talk')
+        self.assertEqual(1, done.code)
+        self.assertIn('it is a link', done.stderr)
+        self.assertEqual('root:x:0:0\n', victim.read_text())
+        self.assertEqual(0o644, victim.stat().st_mode & 0o777)
+
+    def test_neither_logs_nor_stderr_have_secrets_or_escapes(self):
+        class Talk(RecoveryCommand):
+            """Log what cinderclient does, and an error with a name."""
+
+            def take_action(self, parsed_args: object) -> None:
+                log = logging.getLogger('cinderclient')
+                log.debug(
+                    'RESP BODY: {"attachment": {"connection_info": '
+                    '{"auth_password": "hunter2", "keyring": "hunter2"}}}'
+                )
+                log.warning('%s', {'password': 'hunter2'})
+                try:
+                    raise ValueError('mysql://nova:hunter2@db/nova')
+                except ValueError:
+                    log.exception('no')
+                raise Refused('server \x1b]0;owned\x07\x1b[2Jdb1: no')
+
+        self.commands = {'talk': Talk}
+        log = self.folder / 'app.log'
+        done = self.run_program(f'--debug --log-file {log} talk')
+        for text in (done.stderr, log.read_text()):
+            self.assertNotIn('hunter2', text)
+            self.assertIn('ValueError: mysql://nova:***@db/nova', text)
+            self.assertNotIn('\x1b', text)
+            self.assertIn(r'\x1b[2Jdb1', text)
+
+
+class Umask(fixtures.Fixture):
+    """What a shell gives to new files."""
+
+    def __init__(self, mask: int) -> None:
+        super().__init__()
+        self._mask = mask
+
+    def _setUp(self) -> None:
+        self.addCleanup(os.umask, os.umask(self._mask))
 
 
 class TestMain(TestCase):

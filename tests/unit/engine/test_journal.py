@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -15,6 +17,9 @@ import tempfile
 import threading
 from typing import Any
 from unittest import mock
+
+import hypothesis
+from hypothesis import strategies
 
 from nova_recovery.engine import records, states
 from nova_recovery.engine.journal import (
@@ -402,6 +407,162 @@ class TestTransfer(JournalTestCase):
             self.file.write_bytes(damaged)
             self.assertRaises(JournalError, self.other.import_, self.file)
             self.assertEqual([], self.other.runs())
+
+    def signed(self, change: Callable[[list[Any]], Any]) -> pathlib.Path:
+        """A file whose maker knew how to sign it."""
+        lines = [json.loads(x) for x in self.file.read_text().splitlines()]
+        change(lines)
+        lines.pop()
+        text = ''.join(
+            json.dumps(line, separators=(',', ':')) + '\n' for line in lines
+        )
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        forged = self.directory / 'forged.jsonl'
+        forged.write_text(f'{text}{{"sha256":"{digest}"}}\n')
+        return forged
+
+    def forged(self, change: Callable[[list[Any]], Any]) -> JournalError:
+        """Why such a file isn't taken."""
+        forged = self.signed(change)
+        before = self.everything(self.other)
+        error = self.assertRaises(JournalError, self.other.import_, forged)
+        self.assertEqual(before, self.everything(self.other))
+        return error
+
+    def everything(self, journal: Journal) -> list[Any]:
+        return [
+            (run, list(journal.items(run.id)), journal.events(run.id))
+            for run in journal.runs()
+        ]
+
+    def test_a_forged_file_touches_no_other_run(self) -> None:
+        victim = self.create(self.other)
+
+        def another_name(lines: list[Any]) -> None:
+            lines[0]['run'] = lines[1]['runs']['id'] = 'aaaaaaaa'
+            lines[2]['events']['run_id'] = 'aaaaaaaa'
+            for line in lines[3:-1]:
+                line['items']['run_id'] = 'aaaaaaaa'
+
+        def an_event(lines: list[Any]) -> None:
+            another_name(lines)
+            lines[2]['events'].update(run_id=victim, kind='again')
+
+        def an_item(lines: list[Any]) -> None:
+            another_name(lines)
+            lines[3]['items'].update(run_id=victim, number=99)
+
+        def the_run(lines: list[Any]) -> None:
+            another_name(lines)
+            lines[1]['runs']['id'] = victim
+
+        def an_image(lines: list[Any]) -> None:
+            another_name(lines)
+            piece = {'path': f'{victim}/0-aa', 'piece': ''}
+            lines.insert(4, {'images': piece})
+
+        def the_name_of_an_image(lines: list[Any]) -> None:
+            another_name(lines)
+            kept = {'path': f'aaaaaaaa/../{victim}/0-aa', 'sha256': 'x'}
+            lines[3]['items']['image'] = {'file': kept}
+
+        for change in (
+            an_event, an_item, the_run, an_image, the_name_of_an_image
+        ):  # fmt: skip
+            error = self.forged(change)
+            self.assertIn('of another run', str(error))
+
+    def test_a_forged_file_is_whole_or_nothing(self) -> None:
+        def changed(place: int, **values: Any) -> Callable[[list[Any]], Any]:
+            def change(lines: list[Any]) -> None:
+                (row,) = lines[place].values()
+                row.update(values)
+
+            return change
+
+        for change in (
+            changed(1, state='rubbish'),
+            changed(1, state=5),
+            changed(1, digest='0' * 64),
+            changed(1, plan=[]),
+            changed(1, plan={}),
+            changed(1, strange='x'),
+            changed(1, created_at='x' * 5000),
+            changed(2, id=1),
+            changed(2, detail=None),
+            changed(3, data=[1]),
+            changed(3, data={'uuid': 'forged'}),
+            changed(3, follows={'a': 1}),
+            changed(3, follows=[1]),
+            changed(3, number=7),
+            changed(3, number=-1),
+            changed(3, step=9),
+            changed(3, step=2**80),
+            changed(3, begun='yes'),
+            changed(3, label='\ud800'),
+            changed(3, image='x'),
+            changed(3, image={'file': {'path': 'x', 'sha256': 'x'}}),
+            changed(3, image={'file': 'x'}),
+            lambda lines: lines.insert(1, lines.pop(2)),
+            lambda lines: lines.insert(4, {'images': 1}),
+            lambda lines: lines.insert(
+                4, {'images': {'path': f'{self.run_id}/0-aa', 'piece': '*'}}
+            ),
+            lambda lines: lines.pop(1),
+            lambda lines: lines.pop(3),
+            lambda lines: lines.insert(1, lines[1]),
+            lambda lines: lines.insert(4, lines[3]),
+            lambda lines: lines.insert(1, {'alembic_version': {'a': 1}}),
+            lambda lines: lines.insert(1, {'runs': 1}),
+            lambda lines: lines.insert(1, {}),
+            lambda lines: lines[0].update(run='../../etc'),
+            lambda lines: lines[0].pop('run'),
+        ):
+            self.forged(change)
+
+    @hypothesis.settings(
+        max_examples=150, deadline=None, derandomize=True, database=None
+    )
+    @hypothesis.given(strategies.data())
+    def test_any_file(self, data: Any) -> None:
+        def change(lines: list[Any]) -> None:
+            place = data.draw(strategies.integers(0, len(lines) - 1))
+            made = data.draw(
+                strategies.recursive(
+                    strategies.none()
+                    | strategies.booleans()
+                    | strategies.integers()
+                    | strategies.floats()
+                    | strategies.text(),
+                    lambda inner: (
+                        strategies.lists(inner)
+                        | strategies.dictionaries(strategies.text(), inner)
+                    ),
+                    max_leaves=5,
+                )
+            )
+            row = next(iter(lines[place].values()))
+            if isinstance(row, dict) and data.draw(strategies.booleans()):
+                key = data.draw(strategies.sampled_from(sorted(row)))
+                row[key] = made
+            else:
+                lines[place] = made
+
+        others = self.everything(self.other)
+        try:
+            run_id = self.other.import_(self.signed(change))
+        except JournalError:
+            self.assertEqual(others, self.everything(self.other))
+            return
+        # what is taken can be shown and resumed
+        self.assertEqual(PLAN.digest, self.other.plan(run_id).digest)
+        self.everything(self.other)
+        with sqlite3.connect(self.directory / 'other') as connection:
+            for table, key in (
+                ('runs', 'id'), ('items', 'run_id'), ('events', 'run_id')
+            ):  # fmt: skip
+                connection.execute(f'DELETE FROM {table} WHERE {key} = ?',
+                                   (run_id,))  # fmt: skip
 
     def test_a_newer_format_is_refused(self) -> None:
         text = self.file.read_text()

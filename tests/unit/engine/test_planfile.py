@@ -4,13 +4,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
 import stat
+from typing import Any
 
 import fixtures
+import hypothesis
+from hypothesis import strategies
 
 from nova_recovery.engine import planfile
 from nova_recovery.engine.plan import LeftOut
@@ -170,3 +174,91 @@ class PlanFileTest(TestCase):
 
     def test_a_file_that_isnt_there(self) -> None:
         self.assertIn('No such file', self.load_fails(RecoveryError))
+
+
+ANY = strategies.recursive(
+    strategies.none()
+    | strategies.booleans()
+    | strategies.integers()
+    | strategies.floats()
+    | strategies.text(max_size=8),
+    lambda inner: (
+        strategies.lists(inner, max_size=3)
+        | strategies.dictionaries(
+            strategies.text(max_size=8), inner, max_size=3
+        )
+    ),
+    max_leaves=4,
+)
+
+
+class FuzzTest(TestCase):
+    """Files that anybody may have made: a plan, or words about the file."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.path = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        self.path /= 'plan.json'
+        planfile.save(plans.make(2), str(self.path))
+        self.small = self.path.read_text()
+        planfile.save(plans.make(planfile.LINES_ABOVE + 1), str(self.path))
+        self.large = self.path.read_text()
+
+    def told(self, text: str) -> None:
+        self.path.write_text(text, errors='surrogatepass')
+        with contextlib.suppress(RecoveryError):
+            plan = planfile.load(str(self.path))
+            # what is taken can be counted, shown and saved
+            plan.digest, list(plan.items()), plan.headings, plan.blocked
+            planfile.save(plan, str(self.path))
+
+    @hypothesis.settings(
+        max_examples=200, deadline=None, derandomize=True, database=None
+    )
+    @hypothesis.given(strategies.data())
+    def test_any_value_in_any_place(self, data: Any) -> None:
+        body = json.loads(self.small)
+        made = data.draw(ANY)
+        place: Any = body
+        while True:
+            keys = (
+                sorted(place) if isinstance(place, dict) else range(len(place))
+            )
+            key = data.draw(strategies.sampled_from(keys))
+            inner = place[key]
+            if (
+                not isinstance(inner, dict | list)
+                or not inner
+                or (data.draw(strategies.integers(0, 3)) == 0)
+            ):
+                break
+            place = inner
+        place[key] = made
+        # whoever forges a plan signs it too
+        with contextlib.suppress(KeyError, TypeError, AttributeError,
+                                 ValueError):  # fmt: skip
+            plan = planfile.from_dict(body['plan'], body[planfile.MAGIC])
+            body['digest'] = plan.digest
+            body['checksum'] = planfile._checksum(plan)
+        self.told(json.dumps(body))
+
+    @hypothesis.settings(
+        max_examples=100, deadline=None, derandomize=True, database=None
+    )
+    @hypothesis.given(strategies.data())
+    def test_any_text_in_any_place(self, data: Any) -> None:
+        text = data.draw(strategies.sampled_from((self.small, self.large)))
+        start = data.draw(strategies.integers(0, len(text)))
+        end = data.draw(strategies.integers(start, min(start + 50, len(text))))
+        self.told(text[:start] + data.draw(strategies.text()) + text[end:])
+
+    def test_steps_that_count_backwards(self) -> None:
+        head, _, rest = self.large.partition('\n')
+        body = json.loads(head)
+        count = body['plan']['steps'][0]['items']
+        body['plan']['steps'][0]['items'] = count + 5
+        body['plan']['steps'].append({**body['plan']['steps'][0],
+                                      'items': -5})  # fmt: skip
+        self.told(json.dumps(body) + '\n' + rest)
+        self.told('[' * 100_000)
+        self.told('')
