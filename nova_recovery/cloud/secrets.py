@@ -207,7 +207,7 @@ def _without_password(scheme: str, rest: str) -> str:
         end = rest.index('?')
     before, at_sign, place = rest[:end].rpartition('@')
     user, colon, _ = before.partition(':')
-    if not at_sign or not colon or '/' in user:
+    if not at_sign or not colon or '/' in user or before == 'USER:PASSWORD':
         return rest
     return f'{user}:{MASK}@{place}{rest[end:]}'
 
@@ -239,7 +239,7 @@ def _masked_values(text: str, names: re.Pattern[str], secret: Any) -> str:
         if found.start() < done or not secret(found[1]):
             continue
         value = _VALUE.match(text, found.end())
-        if value is None:
+        if value is None or _is_placeholder(found[1], value[0]):
             continue
         if found[1].lower() in _URLS and (
             '://' in value[0] or '=' not in found[0]
@@ -251,6 +251,11 @@ def _masked_values(text: str, names: re.Pattern[str], secret: Any) -> str:
         shown += [text[done : found.end()], edge, MASK, edge]
         done = value.end()
     return ''.join([*shown, text[done:]])
+
+
+def _is_placeholder(name: str, value: str) -> bool:
+    """Whether it is ``KEY=VALUE`` or ``key: no``, not the key of Ceph."""
+    return name.lower() == 'key' and not re.search(r'[\d+/=]', value)
 
 
 #: Options that hold a URL, or what was meant to be one.

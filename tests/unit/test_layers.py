@@ -23,7 +23,7 @@ COMMON = {'exceptions', 'exit_codes', 'version'}
 MAY = {
     'cli': {
         'changes', 'cloud', 'conf', 'engine', 'fleet', 'guests', 'host',
-        'procedures', 'readiness', 'report', 'snapshot',
+        'logs', 'procedures', 'readiness', 'report', 'snapshot',
     },
     'procedures': {
         'cloud', 'conf', 'engine', 'fencing', 'fleet', 'guests', 'host',
@@ -43,7 +43,8 @@ MAY = {
     'host': set(),
     'conf': set(),
     # the program beside openstack, and the plugin in it
-    'shell': {'cli'},
+    'shell': {'cli', 'engine', 'logs'},
+    'logs': {'cloud', 'engine'},
     'plugin': {'cli'},
     'exceptions': set(),
     'exit_codes': set(),

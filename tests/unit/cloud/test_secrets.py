@@ -215,6 +215,8 @@ class TestMaskText(TestCase):
             'no answer of http://10.0.0.1:9696/v2.0 as admin@Default',
             'mysql://db1:3306 is asked as nova@db1:3306',
             'give --approve 0123456789abcdef or --yes',
+            '--target-for web: give KEY=VALUE',
+            'write mysql+pymysql://USER:PASSWORD@HOST/DATABASE',
             'secret_uuid: 457eb676-33da-42ec-9a8c-9293d545c337',
             '{"id": 1,   "name": "a"}',
             'ssh -p 2222 host1',
