@@ -20,6 +20,7 @@ BENCHES = {
     'snapshot': 'a snapshot, beside mariadb-dump of the same rows',
     'assess': 'what a power loss did, beside plain SELECTs',
     'clean': "step 2 on a Juno, beside the guide's four UPDATEs",
+    'owners': "owners of files, beside find and the guide's four",
     'attach': "step 4 on the practice cloud, beside the guide's loop",
 }
 #: What needs the practice cloud, which nobody starts by the way.

@@ -9,7 +9,7 @@ import os
 import stat
 import struct
 import time
-from typing import Optional
+from typing import Optional, Set
 
 AT_FDCWD = -100
 AT_SYMLINK_NOFOLLOW = 0x100
@@ -42,6 +42,15 @@ _LONG = struct.Struct('@l')
 _GETFLAGS = _READ << (29 if _TURNED else 30) | _LONG.size << 16 | 0x6601
 _SETFLAGS = _WRITE << (29 if _TURNED else 30) | _LONG.size << 16 | 0x6602
 _PR_SET_PDEATHSIG = 1
+#: linux/capability.h.
+_CAPABILITIES = {
+    'CHOWN': 0,
+    'DAC_OVERRIDE': 1,
+    'FOWNER': 3,
+    'FSETID': 4,
+    'SYS_ADMIN': 21,
+    'SETFCAP': 31,
+}
 
 
 def failed() -> OSError:
@@ -62,6 +71,21 @@ def ticked() -> int:
     No file that is made from now on has an earlier time.
     """
     return int(time.clock_gettime(5) * 10**9)  # CLOCK_REALTIME_COARSE
+
+
+def capabilities() -> Set[str]:
+    """Those of ``_CAPABILITIES`` that this process has."""
+    with open('/proc/self/status') as file:
+        for line in file:
+            key, _colon, value = line.partition(':')
+            if key == 'CapEff':
+                mask = int(value, 16)
+                return {
+                    name
+                    for name, bit in _CAPABILITIES.items()
+                    if mask >> bit & 1
+                }
+    return set()
 
 
 def next_tick() -> int:

@@ -175,7 +175,7 @@ def plan(root: bytes, table: Table) -> Plan:
         heapq.heappush(
             queue,
             (
-                bool(_why_not(region.mount)),
+                bool(why_not(region.mount)),
                 len(region.place),
                 region.mount.id,
                 region.path,
@@ -216,7 +216,7 @@ def _take(
                         inside = relative(hole, region.place)
                         yield join(region.path, inside), hole, mount
             return
-    why = _why_not(mount)
+    why = why_not(mount)
     if why:
         result.leave_out(region.path, mount.type, why)
         return
@@ -235,7 +235,8 @@ def _take(
     result.regions.append(region)
 
 
-def _why_not(mount: Mount) -> str:
+def why_not(mount: Mount) -> str:
+    """Why a file system is left out; '' if it is walked."""
     if mount.shared:
         return 'shared or remote: walk it by itself, on one host alone'
     if mount.read_only:
@@ -259,7 +260,7 @@ def relative(path: bytes, directory: bytes) -> bytes:
 
 def join(directory: bytes, inside: bytes) -> bytes:
     """The path of something relative in a directory that may be b''."""
-    if not inside:
+    if not inside or (inside == b'.' and directory):
         return directory
     if not directory or directory == b'/':
         return directory + inside

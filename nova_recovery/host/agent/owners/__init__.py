@@ -10,7 +10,7 @@ import argparse
 import gc
 from typing import Any, Callable, Optional
 
-from nova_recovery.host.agent import lines
+from nova_recovery.host.agent import kernel, lines, mounts
 from nova_recovery.host.agent.owners import change, survey, undo, walk
 from nova_recovery.host.agent.owners import journal as journal_module
 from nova_recovery.host.agent.owners import pairs as pairs_module
@@ -20,6 +20,9 @@ from nova_recovery.host.agent.owners.pairs import Pairs
 HELP = 'old numbers of users and groups become new ones, on all files'
 
 Say = Callable[..., Any]
+
+#: Without these, files would be left out or lose their bits.
+_NEEDED = {'CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'SETFCAP'}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,13 +128,14 @@ def _needed(parsed: argparse.Namespace) -> str:
 
 
 def _writable(tree: walk.Tree) -> walk.Tree:
-    mount = tree.mount
-    if mount.read_only:
-        raise lines.Refused('--root is on a read-only %s' % mount.type)
-    if mount.type == 'overlay' and mount.target != b'/':
+    why = mounts.why_not(tree.mount)
+    # a shared one may be walked, by itself: it was named
+    if why and not tree.mount.shared:
+        raise lines.Refused('--root is on {}: {}'.format(tree.mount.type, why))
+    missing = sorted(_NEEDED - kernel.capabilities())
+    if missing:
         raise lines.Refused(
-            "--root is on a container's overlay: a chown would copy its"
-            ' files up'
+            'this takes root: CAP_{} is missing'.format(', CAP_'.join(missing))
         )
     return tree
 

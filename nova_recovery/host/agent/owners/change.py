@@ -26,6 +26,7 @@ _TOLD = 100
 #: Passes after the first: each looks where something came meanwhile.
 _PASSES = 9
 _F_SETPIPE_SZ = 1031
+_ONE_LOG = frozenset(['ext3', 'ext4', 'xfs'])
 
 Say = Callable[..., Any]
 
@@ -125,7 +126,7 @@ class Change:
         passes = self._passes()
         for number in self._open:
             self._journal.mark(number)
-        sync(self._tree, self._problems)
+        sync(self._tree, self._journal, self._problems)
         self._journal.finish()
         counts = dict(self._problems.counts)
         self._say(
@@ -392,12 +393,22 @@ class Change:
             os.close(descriptor)
 
 
-def sync(tree: walk.Tree, problems: Problems) -> None:
-    """What was changed is on disk."""
+def sync(
+    tree: walk.Tree, journal: journal_module.Journal, problems: Problems
+) -> None:
+    """See to it that what was changed is on disk when the journal is.
+
+    Where the file system has one log for all (ext4_fsync_journal,
+    xfs_log_force_seq), the journal's next fdatasync brings all changes along
+    that were before it. Anywhere else what others wrote is waited for, too.
+    """
     way = descent.Descent(tree.descriptor)
     for region in tree.plan.regions:
         try:
-            kernel.sync_file_system(way.to(region.path))
+            descriptor = way.to(region.path)
+            one_log = region.mount.type in _ONE_LOG
+            if not one_log or os.fstat(descriptor).st_dev != journal.device:
+                kernel.sync_file_system(descriptor)
         except OSError as error:
             problems.add_error(region.path, error)
 

@@ -107,6 +107,7 @@ class Journal:
         """
         self.path = path
         self._descriptor = descriptor
+        self.device = os.fstat(descriptor).st_dev
         self.boot = kernel.boot_id()
         self.head: Optional[Dict[str, Any]] = None
         self.batches: List[Batch] = []

@@ -12,7 +12,7 @@ import stat
 import struct
 import tempfile
 import traceback
-from typing import Any, Dict, List, Optional
+from typing import Dict, List, Optional
 
 from nova_recovery.host.agent import kernel, lines, mounts
 from nova_recovery.host.agent.owners import attributes, walk
@@ -28,6 +28,8 @@ HEAD = struct.Struct('<cIQd')
 BATCH, TICK, PROBLEM, END, CRASH = b'B', b'T', b'P', b'E', b'C'
 #: Answers: look again, or be gone.
 AGAIN, ENOUGH = b'a', b'e'
+
+_pack = journal_module.pack_entry
 
 #: So many entries, or so many bytes, are written down and then changed.
 MOST = 8192
@@ -62,6 +64,7 @@ class Looker(walk.Sink):
         pipe: int,
     ) -> None:
         self._pairs, self._known, self._journal = pairs, known, journal
+        self._chained = pairs.chained
         self._pipe = pipe
         self._records: List[bytes] = []
         self._count = self._bytes = 0
@@ -84,13 +87,15 @@ class Looker(walk.Sink):
     def found(
         self, name: bytes, status: os.stat_result, found: list, owned: bool
     ) -> None:
-        if self._pairs.chained:
+        if self._chained:
             if not self._to_change(name, status, found):
                 return
             self._mine.add(status.st_ino)
-        self._put(status[1], status[4], status[5], status[0], name, found)
         if status[9] > self._latest:
             self._latest = status[9]
+        self._put(
+            _pack(status[1], status[4], status[5], status[0], name, found)
+        )
 
     def asked_for(self, name: bytes, status: os.stat_result) -> bool:
         """Write down under its new name what was moved since it was.
@@ -114,7 +119,7 @@ class Looker(walk.Sink):
                 continue
             self._mine.add(entry.inode)
             if now == before or not self._journal.done(record.batch):
-                self._put(*entry[1:5], name, entry.attributes)
+                self._put(_pack(*entry[1:5], name, entry.attributes))
             return True
         return False
 
@@ -159,8 +164,7 @@ class Looker(walk.Sink):
             )
         return False
 
-    def _put(self, *entry: Any) -> None:
-        record = journal_module.pack_entry(*entry)
+    def _put(self, record: bytes) -> None:
         self._records.append(record)
         self._count += 1
         self._bytes += len(record)

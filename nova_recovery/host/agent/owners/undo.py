@@ -57,7 +57,7 @@ class Undo(walk.Sink):
             self.wanted = self._lost
             walk.Walk(self._tree, self._pairs, self).run()
             self._tell_of_lost()
-        change.sync(self._tree, self._problems)
+        change.sync(self._tree, self._journal, self._problems)
         self._journal.end_undo()
         counts = dict(self._problems.counts)
         self._progress.tell(self.seen, 1.0, self.restored, now=True)

@@ -23,6 +23,8 @@ _KIND = 0o170000
 _DIRECTORY, _LINK = stat.S_IFDIR, stat.S_IFLNK
 #: btrfs: a subvolume is a directory with this inode and a device of its own.
 _SUBVOLUME = 256
+#: Where a snapshot had a subvolume in it: nothing, and nobody can change it.
+_NO_SUBVOLUME = 2
 _SPOOLED = struct.Struct('<II')
 #: How wrong another machine's clock may be, in ns.
 _SLACK = 3600 * 10**9
@@ -256,7 +258,7 @@ class Walk:
         seen = 0
         uids, gids = self._pairs.uids, self._pairs.gids
         device, listxattr = self._device, self._listxattr
-        wanted = self._sink.wanted
+        wanted, found = self._sink.wanted, self._sink.found
         avoided = self._tree.plan.points.get(path)
         self._entered = False
         try:
@@ -291,7 +293,18 @@ class Walk:
                                 names = listxattr(
                                     entry.name, follow_symlinks=False
                                 )
-                            self._take(entry.name, status, names)
+                            if (
+                                names
+                                or status[3] > 1
+                                and kind != _DIRECTORY
+                                or status[2] != device
+                            ):
+                                self._take(entry.name, status, names)
+                                continue
+                            # most of them: nothing but an owner
+                            if not self._entered:
+                                self._enter()
+                            found(entry.name, status, names, True)
                         elif kind != _LINK:
                             names = listxattr(
                                 entry.name, follow_symlinks=False
@@ -337,9 +350,10 @@ class Walk:
 
     def _foreign(self, name: bytes, status: os.stat_result) -> None:
         path = self._named(name)
-        if self._mount.type == 'btrfs' and status.st_ino == _SUBVOLUME:
+        btrfs = self._mount.type == 'btrfs'
+        if btrfs and status.st_ino == _SUBVOLUME:
             self._subvolumes.append(path)
-        else:
+        elif not (btrfs and status.st_ino == _NO_SUBVOLUME):
             self._sink.problem(
                 'mounts-changed', path, 'something was mounted meanwhile'
             )
