@@ -126,3 +126,17 @@ class ClaimLost(RecoveryError):
     """Somebody else works on the same thing, or took it over."""
 
     exit_code = exit_codes.REFUSED
+
+
+class JournalError(RecoveryError):
+    """The journal can't be used; nothing is sent without it."""
+
+
+class JournalNewer(JournalError):
+    """The journal was written by a newer version of this program."""
+
+
+class RunLocked(JournalError):
+    """Somebody else carries the run out just now."""
+
+    exit_code = exit_codes.REFUSED

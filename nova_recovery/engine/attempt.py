@@ -31,7 +31,7 @@ from nova_recovery.engine.change import (
     State,
 )
 from nova_recovery.engine.images import Images
-from nova_recovery.engine.journal import ItemRecord, JournalError, rows, Writer
+from nova_recovery.engine.journal import ItemRecord, rows, Writer
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import (
     ApiUnavailable,
@@ -39,6 +39,7 @@ from nova_recovery.exceptions import (
     ClaimLost,
     Conflict,
     DatabaseUnavailable,
+    JournalError,
     OutcomeUnknown,
     Paused,
     RecoveryError,

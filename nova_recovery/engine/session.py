@@ -13,18 +13,12 @@ from nova_recovery.engine import attempt, schedule, states
 from nova_recovery.engine.attempt import ClaimGone, Surroundings
 from nova_recovery.engine.change import check_kinds, Guard, Registry
 from nova_recovery.engine.interruption import Interruption
-from nova_recovery.engine.journal import (
-    ItemRecord,
-    Journal,
-    JournalError,
-    RunLocked,
-    RunRecord,
-)
+from nova_recovery.engine.journal import ItemRecord, Journal, RunRecord
 from nova_recovery.engine.plan import Item, Plan, Step
 from nova_recovery.engine.progress import Reporter
 from nova_recovery.engine.records import Outcome
 from nova_recovery.engine.schedule import Schedule
-from nova_recovery.exceptions import Paused
+from nova_recovery.exceptions import JournalError, Paused, RunLocked
 
 WORKERS = 16
 

@@ -15,14 +15,10 @@ import pymysql
 import pymysql.constants.ER
 
 from nova_recovery.engine import states
-from nova_recovery.engine.journal import (
-    Journal,
-    JournalError,
-    JournalNewer,
-    RunLocked,
-)
+from nova_recovery.engine.journal import Journal
 from nova_recovery.engine.journal.lease import Holder
 from nova_recovery.engine.plan import LeftOut
+from nova_recovery.exceptions import JournalError, JournalNewer, RunLocked
 from tests.base import TestCase
 from tests.integration import dbserver
 from tests.unit.engine import world

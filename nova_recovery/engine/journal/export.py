@@ -27,10 +27,9 @@ from nova_recovery.engine import files, records, states
 from nova_recovery.engine import images as images_module
 from nova_recovery.engine.images import Images, KEY
 from nova_recovery.engine.journal import models, rows
-from nova_recovery.engine.journal.errors import JournalError
 from nova_recovery.engine.plan import Item
 from nova_recovery.engine.records import EventRecord
-from nova_recovery.exceptions import RecoveryError
+from nova_recovery.exceptions import JournalError, RecoveryError
 
 #: Of the file; a change that older versions would misread increases it.
 FORMAT = 2

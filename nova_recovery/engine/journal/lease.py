@@ -22,8 +22,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nova_recovery.engine.journal import models
-from nova_recovery.engine.journal.errors import RunLocked
-from nova_recovery.exceptions import NotFound
+from nova_recovery.exceptions import NotFound, RunLocked
 
 _runs = models.runs
 

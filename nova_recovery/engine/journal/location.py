@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from nova_recovery.engine import files
 from nova_recovery.engine.journal import models
-from nova_recovery.engine.journal.errors import JournalError, JournalNewer
+from nova_recovery.exceptions import JournalError, JournalNewer
 
 #: WAL needs memory shared between processes (sqlite.org/wal.html); some of
 #: these have no working locks either.

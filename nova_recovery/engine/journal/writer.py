@@ -20,8 +20,8 @@ from oslo_db import api as db_api
 import sqlalchemy as sa
 
 from nova_recovery.engine.journal import lease, location, models
-from nova_recovery.engine.journal.errors import JournalError, RunLocked
 from nova_recovery.engine.journal.lease import Holder
+from nova_recovery.exceptions import JournalError, RunLocked
 
 LOG = logging.getLogger(__name__)
 

@@ -24,17 +24,21 @@ from hypothesis import strategies
 from nova_recovery.engine import records, states
 from nova_recovery.engine.journal import (
     Journal,
-    JournalError,
-    JournalNewer,
     lease,
     location,
     models,
-    RunLocked,
     Writer,
 )
 from nova_recovery.engine.journal.lease import Holder
 from nova_recovery.engine.plan import LeftOut
-from nova_recovery.exceptions import Ambiguous, NotFound, Refused
+from nova_recovery.exceptions import (
+    Ambiguous,
+    JournalError,
+    JournalNewer,
+    NotFound,
+    Refused,
+    RunLocked,
+)
 from tests.base import TestCase
 from tests.unit.engine import world
 

@@ -17,20 +17,17 @@ import sqlalchemy as sa
 from nova_recovery import exit_codes
 from nova_recovery.engine import states
 from nova_recovery.engine.change import Observed
-from nova_recovery.engine.journal import (
-    ItemRecord,
-    Journal,
-    JournalError,
-    RunLocked,
-)
+from nova_recovery.engine.journal import ItemRecord, Journal
 from nova_recovery.exceptions import (
     ApiUnavailable,
     ChangeFailed,
     ClaimLost,
     Conflict,
     DatabaseUnavailable,
+    JournalError,
     OutcomeUnknown,
     RecoveryError,
+    RunLocked,
 )
 from tests.base import TestCase
 from tests.unit.engine import world
