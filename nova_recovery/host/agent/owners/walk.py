@@ -188,6 +188,7 @@ class Walk:
         os.fchdir(descriptor)
         status = os.fstat(descriptor)
         self._on(status.st_dev)
+        self.seen += 1
         self._here, self._entered = (descriptor, path), False
         wanted = self._sink.wanted
         if wanted is not None and status.st_ino in wanted:
