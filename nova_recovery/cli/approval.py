@@ -9,8 +9,8 @@ from collections.abc import Iterable
 import re
 from typing import Any
 
-from nova_recovery.engine import gates as gates_module
-from nova_recovery.engine.gates import Overrides
+from nova_recovery.engine import overrides
+from nova_recovery.engine.overrides import Overrides
 from nova_recovery.engine.plan import Gate, Plan
 from nova_recovery.exceptions import Refused, UsageError
 
@@ -42,7 +42,7 @@ def add_override(
     """Add the option that takes gates upon the operator."""
     parser.add_argument(
         '--override',
-        metavar=f'<{gates_module.FORM}>',
+        metavar=f'<{overrides.FORM}>',
         action='append',
         default=[],
         help='Take a soft gate upon yourself; the reason is kept in the '
@@ -104,7 +104,7 @@ def check_through(plan: Plan, through: int | None) -> None:
     )
 
 
-def overrides(parsed: argparse.Namespace) -> Overrides:
+def given(parsed: argparse.Namespace) -> Overrides:
     """The overrides on the command line.
 
     For procedures that plan otherwise because of one; ``Stage.settle`` marks
@@ -112,7 +112,7 @@ def overrides(parsed: argparse.Namespace) -> Overrides:
 
     :raises UsageError: not of the form, or without a reason
     """
-    return gates_module.parse_overrides(parsed.override)
+    return overrides.parse_overrides(parsed.override)
 
 
 def refuse_if_blocked(gates: Iterable[Gate]) -> None:

@@ -14,7 +14,7 @@ from rich import console as rich_console
 from rich import text as rich_text
 
 from nova_recovery.engine.change import Registry
-from nova_recovery.engine.gates import address
+from nova_recovery.engine.overrides import address
 from nova_recovery.engine.plan import Gate, Item, LeftOut, Plan, Step
 from nova_recovery.report import wording
 

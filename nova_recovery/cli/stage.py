@@ -32,7 +32,7 @@ from nova_recovery.cli.show_plan import Line
 from nova_recovery.cloud import secrets
 from nova_recovery.engine import change, planfile, printable, states
 from nova_recovery.engine.change import Guard, Registry
-from nova_recovery.engine.gates import again, apply
+from nova_recovery.engine.overrides import apply, as_approved
 from nova_recovery.engine.plan import Plan
 from nova_recovery.exceptions import Ambiguous, NotFound, Refused
 from nova_recovery.report import summary, wording
@@ -223,7 +223,7 @@ class Stage:
         :param touched: subjects that its run has begun to change
         """
         now = procedures.check_gates(plan, cloud, touched)
-        return dataclasses.replace(plan, gates=again(now, plan.gates))
+        return dataclasses.replace(plan, gates=as_approved(now, plan.gates))
 
     def settle(
         self, plan: Plan, cloud: Cloud, through: int | None = None
@@ -238,7 +238,7 @@ class Stage:
             or no step has the number
         """
         approval.check_through(plan, through)
-        given = approval.overrides(self._parsed)
+        given = approval.given(self._parsed)
         plan = dataclasses.replace(plan, gates=apply(plan.gates, given))
         self.check(plan)
         self.show(plan)

@@ -30,7 +30,7 @@ class Runner(Session):
     :param through: pause before the first step with a higher number
     """
 
-    again = 'run resume'
+    command = 'run resume'
 
     def __init__(
         self,

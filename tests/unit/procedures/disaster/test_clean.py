@@ -9,7 +9,7 @@ from typing import Any
 
 from nova_recovery.procedures.disaster.plan import clean, reattach
 from nova_recovery.procedures.disaster.plan.clean import Cleaned
-from nova_recovery.procedures.disaster.plan.reattach import Again
+from nova_recovery.procedures.disaster.plan.reattach import Reattached
 from nova_recovery.procedures.disaster.request import Request
 from nova_recovery.procedures.disaster.situation import Connection, Found
 from nova_recovery.snapshot.mapfile import Line
@@ -121,7 +121,7 @@ class ScopeTest(TestCase):
 class LeftoverTest(TestCase):
     """A mapping that goes in step 2 is none in step 4."""
 
-    def again(self, seen: Found) -> Again:
+    def reattached(self, seen: Found) -> Reattached:
         return reattach.plan(Request(), seen, cleaned(seen), {'web'}, ())
 
     def test_attach_that_failed_since(self) -> None:
@@ -131,11 +131,11 @@ class LeftoverTest(TestCase):
         )
         (item,) = cleaned(seen).items
         self.assertEqual('drop-mapping', item.kind)
-        again = self.again(seen)
-        self.assertEqual(0, again.kept)
-        self.assertEqual({}, again.left)
+        reattached = self.reattached(seen)
+        self.assertEqual(0, reattached.kept)
+        self.assertEqual({}, reattached.left)
         self.assertEqual(
-            ['attach-volume:data:web'], [one.id for one in again.items]
+            ['attach-volume:data:web'], [one.id for one in reattached.items]
         )
 
     def test_attach_that_never_ended(self) -> None:
@@ -152,9 +152,10 @@ class LeftoverTest(TestCase):
             ['drop-mapping', 'drop-attachment'],
             [one.kind for one in cleaned(seen).items],
         )
-        again = self.again(seen)
+        reattached = self.reattached(seen)
         self.assertEqual(
-            (0, {}, 1), (again.kept, again.left, len(again.items))
+            (0, {}, 1),
+            (reattached.kept, reattached.left, len(reattached.items)),
         )
 
     def test_mapping_of_another_server_that_is_gone(self) -> None:
@@ -168,9 +169,10 @@ class LeftoverTest(TestCase):
                 here.volumes, gone=frozenset({'gone'})
             ),
         )
-        again = self.again(dataclasses.replace(seen, situation=here))
+        reattached = self.reattached(dataclasses.replace(seen, situation=here))
         self.assertEqual(
-            (0, {}, 1), (again.kept, again.left, len(again.items))
+            (0, {}, 1),
+            (reattached.kept, reattached.left, len(reattached.items)),
         )
 
     def test_what_it_really_has_is_kept(self) -> None:
@@ -180,9 +182,11 @@ class LeftoverTest(TestCase):
                 'mappings': {'web': {'attachment': 'a1'}},
             }
         }
-        again = self.again(found(both, devices={'web': {'data': {}}}))
-        self.assertEqual(1, again.kept)
-        self.assertEqual((), again.items)
+        reattached = self.reattached(
+            found(both, devices={'web': {'data': {}}})
+        )
+        self.assertEqual(1, reattached.kept)
+        self.assertEqual((), reattached.items)
 
 
 class RootTest(TestCase):
@@ -192,9 +196,9 @@ class RootTest(TestCase):
         seen = found(
             {'disk': {}}, lines=(Line(1, 'disk', 'web', device),), **others
         )
-        again = reattach.plan(Request(), seen, cleaned(seen), {'web'}, ())
-        self.assertEqual(1, len(again.items) + len(again.left))
-        return again.left.get(('disk', 'web'), '')
+        reattached = reattach.plan(Request(), seen, cleaned(seen), {'web'}, ())
+        self.assertEqual(1, len(reattached.items) + len(reattached.left))
+        return reattached.left.get(('disk', 'web'), '')
 
     def test_device_that_the_server_boots_from(self) -> None:
         """Neither nova nor the record has its mapping any more."""

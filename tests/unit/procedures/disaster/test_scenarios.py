@@ -21,7 +21,7 @@ import yaml
 
 from nova_recovery import changes, procedures
 from nova_recovery.cli import show_plan
-from nova_recovery.engine import gates as gates_module
+from nova_recovery.engine import overrides as overrides_module
 from nova_recovery.engine.findings import Finding
 from nova_recovery.engine.plan import Item, LeftOut, Plan, Step
 from nova_recovery.procedures.disaster import procedure, scope
@@ -131,8 +131,8 @@ class ScenarioTest(TestCase):
     def check(self, folder: pathlib.Path) -> None:
         request, found, words = load(folder)
         plan = plans.checked(decide.decide(request, found))
-        overrides = gates_module.parse_overrides(words)
-        gates = gates_module.apply(plan.gates, overrides)
+        overrides = overrides_module.parse_overrides(words)
+        gates = overrides_module.apply(plan.gates, overrides)
         plan = dataclasses.replace(plan, gates=gates)
         golden.compare(self, folder / 'plan.txt', shown(plan))
         self.check_is_plain_data(plan, request)
@@ -161,7 +161,7 @@ class ScenarioTest(TestCase):
             lambda *arguments, **options: found,
         ):
             now = procedures.check_gates(plan, mock.Mock())
-        again = gates_module.again(now, plan.gates)
+        again = overrides_module.as_approved(now, plan.gates)
         self.assertCountEqual(plan.gates, again)
 
     def check_the_order(self, plan: Plan) -> None:

@@ -11,7 +11,7 @@ from unittest import mock
 import fixtures
 
 from nova_recovery import changes, procedures
-from nova_recovery.engine.gates import address, apply, parse_overrides
+from nova_recovery.engine.overrides import address, apply, parse_overrides
 from nova_recovery.engine.plan import Item, Plan
 from nova_recovery.exceptions import RecoveryError, UsageError
 from nova_recovery.procedures.recover import gates, procedure

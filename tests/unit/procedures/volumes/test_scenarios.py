@@ -20,7 +20,7 @@ import yaml
 
 from nova_recovery import changes, procedures
 from nova_recovery.cli import show_plan
-from nova_recovery.engine import gates as gates_module
+from nova_recovery.engine import overrides as overrides_module
 from nova_recovery.engine.plan import Plan
 from nova_recovery.procedures.volumes import attach, detach, policy, reset
 from nova_recovery.procedures.volumes.gates import Outside
@@ -81,8 +81,8 @@ class ScenarioTest(TestCase):
     def check(self, folder: pathlib.Path) -> None:
         module, request, found, words = load(folder)
         plan = plans.checked(module.decide(request, found))
-        overrides = gates_module.parse_overrides(words)
-        gates = gates_module.apply(plan.gates, overrides)
+        overrides = overrides_module.parse_overrides(words)
+        gates = overrides_module.apply(plan.gates, overrides)
         plan = dataclasses.replace(plan, gates=gates)
         golden.compare(self, folder / 'plan.txt', shown(found.situation, plan))
         self.check_is_plain_data(plan)
@@ -110,7 +110,7 @@ class ScenarioTest(TestCase):
             now = procedures.check_gates(plan, mock.Mock())
             touched = frozenset(item.subject for item in plan.items())
             later = procedures.check_gates(plan, mock.Mock(), touched)
-        again = gates_module.again(now, plan.gates)
+        again = overrides_module.as_approved(now, plan.gates)
         self.assertCountEqual(plan.gates, again)
         # What a run has begun with is in between: it goes on from there.
         self.assertEqual(

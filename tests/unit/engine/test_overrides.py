@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from nova_recovery.engine import gates
-from nova_recovery.engine.gates import Override
+from nova_recovery.engine import overrides
+from nova_recovery.engine.overrides import Override
 from nova_recovery.exceptions import UsageError
 from tests.base import TestCase
 from tests.unit import plans
@@ -17,7 +17,7 @@ class ParseTest(TestCase):
     def test_gate_subject_and_reason(self) -> None:
         self.assertEqual(
             (Override('disk-reachable', 'at3-ui04', 'a rebuild is ok'),),
-            gates.parse_overrides(
+            overrides.parse_overrides(
                 ['disk-reachable:at3-ui04= a rebuild is ok ']
             ),
         )
@@ -26,21 +26,21 @@ class ParseTest(TestCase):
         for word in ('capacity:=no matter', 'capacity=no matter'):
             self.assertEqual(
                 (Override('capacity', '', 'no matter'),),
-                gates.parse_overrides([word]),
+                overrides.parse_overrides([word]),
             )
 
     def test_a_reason_may_hold_anything(self) -> None:
-        (found,) = gates.parse_overrides(['capacity=a=b: c'])
+        (found,) = overrides.parse_overrides(['capacity=a=b: c'])
         self.assertEqual('a=b: c', found.reason)
 
     def test_without_a_reason_it_is_refused(self) -> None:
         for word in ('capacity', 'capacity:', '=why', ':vm=why', ''):
             error = self.assertRaises(
-                UsageError, gates.parse_overrides, [word]
+                UsageError, overrides.parse_overrides, [word]
             )
             self.assertIn('GATE:SUBJECT=REASON', str(error))
         error = self.assertRaises(
-            UsageError, gates.parse_overrides, ['capacity= ']
+            UsageError, overrides.parse_overrides, ['capacity= ']
         )
         self.assertIn('the reason is empty', str(error))
 
@@ -54,7 +54,7 @@ class ApplyTest(TestCase):
             plans.PINNED,
             plans.BACKUP,
         )
-        return gates.apply(found, gates.parse_overrides(words))
+        return overrides.apply(found, overrides.parse_overrides(words))
 
     def refused(self, *words: str, of: tuple = ()) -> str:
         return str(self.assertRaises(UsageError, self.apply, *words, of=of))
@@ -118,14 +118,14 @@ class ApplyTest(TestCase):
 
 class AgainTest(TestCase):
     def test_an_approved_override_stands(self) -> None:
-        before = gates.apply(
+        before = overrides.apply(
             [plans.LOCAL_DISK, plans.CAPACITY],
-            gates.parse_overrides(
+            overrides.parse_overrides(
                 ['disk-reachable:at3-ui04=image', 'capacity=empty']
             ),
         )
         passed = dataclasses.replace(plans.CAPACITY, state='ok')
-        found = gates.again([plans.SILENT, passed], before)
+        found = overrides.as_approved([plans.SILENT, passed], before)
         self.assertEqual(
             [
                 ('source-silent', 'ok'),
@@ -139,10 +139,12 @@ class AgainTest(TestCase):
         )
 
     def test_a_gate_that_refuses_only_now_blocks(self) -> None:
-        before = gates.apply(
-            [plans.CAPACITY], gates.parse_overrides(['capacity=empty'])
+        before = overrides.apply(
+            [plans.CAPACITY], overrides.parse_overrides(['capacity=empty'])
         )
         hard = dataclasses.replace(plans.CAPACITY, klass='hard')
-        self.assertTrue(gates.again([hard], before)[0].blocks)
-        other = gates.again([plans.CAPACITY, plans.LOCAL_DISK], before)
+        self.assertTrue(overrides.as_approved([hard], before)[0].blocks)
+        other = overrides.as_approved(
+            [plans.CAPACITY, plans.LOCAL_DISK], before
+        )
         self.assertEqual([False, True], [gate.blocks for gate in other])

@@ -101,7 +101,9 @@ def apply(gates: Iterable[Gate], overrides: Overrides) -> tuple[Gate, ...]:
     )
 
 
-def again(now: Iterable[Gate], before: Iterable[Gate]) -> tuple[Gate, ...]:
+def as_approved(
+    now: Iterable[Gate], before: Iterable[Gate]
+) -> tuple[Gate, ...]:
     """The gates of a plan that was approved before, as they are now.
 
     What was overridden then stays so, also where the gate is passed or no
