@@ -58,9 +58,13 @@ class Network(fixtures.Fixture):
 
 
 class Keys(fixtures.Fixture):
-    """A folder with the keys of a server and of whoever logs in."""
+    """A folder with the keys of a server and of whoever logs in.
+
+    :ivar more: variables for the inventory
+    """
 
     def _setUp(self) -> None:
+        self.more: dict[str, Any] = {}
         self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
         for name in ('host_key', 'user_key'):
             subprocess.run(
@@ -79,6 +83,7 @@ class Keys(fixtures.Fixture):
                 '-F none -o StrictHostKeyChecking=no '
                 '-o UserKnownHostsFile=/dev/null -o LogLevel=ERROR'
             ),
+            **self.more,
         }
 
 
