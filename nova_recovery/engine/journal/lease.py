@@ -41,6 +41,7 @@ class Holder:
     :ivar started: start of the process in ticks since boot, so that a later
         process with the same pid isn't taken for it
     :ivar token: tells two holds of the same process apart
+    :ivar machine_id: of the installation; '' where it isn't known
     """
 
     machine: str
@@ -48,6 +49,7 @@ class Holder:
     started: str
     where: str
     token: str
+    machine_id: str = ''
 
     @classmethod
     def mine(cls) -> Holder:
@@ -58,6 +60,7 @@ class Holder:
             started=_start_time(pid) or '',
             where=_where(),
             token=secrets.token_hex(4),
+            machine_id=_machine_id(),
         )
 
     @classmethod
@@ -78,7 +81,20 @@ class Holder:
         """
         if self.where == _where():
             return _start_time(self.pid) == self.started
+        if self._ended_with_a_boot():
+            return False
         return silence <= PATIENCE
+
+    def _ended_with_a_boot(self) -> bool:
+        """Whether it was of an earlier boot of this very machine.
+
+        Its name alone could be another's, the id alone a clone's.
+        """
+        return (
+            self.machine == socket.gethostname()
+            and self.machine_id == _machine_id() != ''
+            and self.where.split(' ')[0] != _where().split(' ')[0]
+        )
 
 
 def claim(connection: sa.engine.Connection, run_id: str, journal: str) -> None:
@@ -153,6 +169,24 @@ def give_back(
     )
 
 
+def correct_clock(engine: sa.engine.Engine) -> None:
+    """Take back signs of life that are ahead of the clock.
+
+    After a power loss it may have come up hours behind; a holder that died
+    then would be heard of in the future, and taken for alive for as long.
+    One that lives shows it again within ``PERIOD``.
+    """
+    now = clock(engine.dialect.name)
+    ahead = sa.and_(_runs.c.holder != '', _runs.c.heard > now)
+    with engine.connect() as connection:
+        found = connection.execute(sa.select(_runs.c.id).where(ahead)).all()
+    if not found:
+        # nearly always, and a journal that is only read isn't written to
+        return
+    with engine.begin() as connection:
+        connection.execute(sa.update(_runs).where(ahead).values(heard=now))
+
+
 def clock(dialect: str) -> Any:
     """The clock of the database, in seconds, as an expression.
 
@@ -166,6 +200,14 @@ def clock(dialect: str) -> Any:
 def _where() -> str:
     boot = pathlib.Path('/proc/sys/kernel/random/boot_id').read_text()
     return f'{boot.strip()} {os.readlink("/proc/self/ns/pid")}'
+
+
+def _machine_id() -> str:
+    """See machine-id(5); '' where there is none."""
+    try:
+        return pathlib.Path('/etc/machine-id').read_text().strip()
+    except OSError:
+        return ''
 
 
 def _start_time(pid: int) -> str | None:

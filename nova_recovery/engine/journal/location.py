@@ -9,14 +9,13 @@ import contextlib
 import os
 import pathlib
 import sqlite3
-from typing import Any
 
 from oslo_db import exception as db_exc
 from oslo_db.sqlalchemy import enginefacade
 import sqlalchemy as sa
 
 from nova_recovery.engine import files
-from nova_recovery.engine.journal import models
+from nova_recovery.engine.journal import lease, models
 from nova_recovery.exceptions import JournalError, JournalNewer
 
 #: WAL needs memory shared between processes (sqlite.org/wal.html); some of
@@ -30,6 +29,9 @@ _NETWORK = frozenset((
 #: 'nvrj': tells a journal from any other SQLite file.
 _APPLICATION_ID = 0x6E76726A
 
+#: Seconds that MySQL may take for an answer, or to take what is written.
+LIMIT = '30'
+
 
 def open_engine(url: str) -> sa.engine.Engine:
     """An engine on a journal that exists and is up to date.
@@ -40,7 +42,7 @@ def open_engine(url: str) -> sa.engine.Engine:
     with reported(name(place)):
         if place.get_backend_name() == 'sqlite':
             engine = _open_sqlite(place)
-        elif place.get_backend_name() == 'mysql':
+        elif place.get_backend_name() in ('mysql', 'mariadb'):
             engine = _open_mysql(place)
         else:
             raise JournalError(
@@ -48,6 +50,7 @@ def open_engine(url: str) -> sa.engine.Engine:
                 f'{place.get_backend_name()}'
             )
         _bring_up_to_date(engine)
+        lease.correct_clock(engine)
     return engine
 
 
@@ -77,20 +80,28 @@ def images(place: sa.engine.URL, configured: str) -> pathlib.Path:
 
 
 def _place(url: str) -> sa.engine.URL:
-    try:
-        return sa.engine.make_url(url)
-    except sa.exc.ArgumentError:
-        raise JournalError(
-            '[journal] connection is not a database URL; write '
-            'sqlite:////PATH or mysql+pymysql://USER:PASSWORD@HOST/DATABASE'
-        ) from None
+    """The parts of the URL.
+
+    :raises JournalError: it has none; without the URL, which may hold a
+        password wherever it is broken
+    """
+    with contextlib.suppress(sa.exc.ArgumentError, ValueError):
+        place = sa.engine.make_url(url)
+        if '@' not in (place.host or ''):
+            return place
+    raise JournalError(
+        '[journal] connection is not a database URL; write sqlite:////PATH '
+        'or mysql+pymysql://USER:PASSWORD@HOST/DATABASE, with %40 for an @ '
+        'in the password'
+    )
 
 
 def name(place: sa.engine.URL) -> str:
     """The journal as operators call it, without the password."""
     if place.get_backend_name() == 'sqlite':
         return str(place.database)
-    return place.render_as_string(hide_password=True)
+    # without the options, which say nothing of where it is
+    return place.set(query={}).render_as_string(hide_password=True)
 
 
 @contextlib.contextmanager
@@ -99,7 +110,12 @@ def reported(journal: str) -> Iterator[None]:
     try:
         yield
     except (sa.exc.SQLAlchemyError, db_exc.DBError, sqlite3.Error) as error:
-        reason = getattr(error, 'orig', None) or error
+        reason: BaseException = error
+        while inner := (
+            getattr(reason, 'inner_exception', None)
+            or getattr(reason, 'orig', None)
+        ):
+            reason = inner
         # the statement and its values are of no use to the operator
         text = str(reason).partition('\n')[0]
         if 'disk is full' in text or 'disk I/O error' in text:
@@ -153,12 +169,31 @@ def _set_up_sqlite(connection: sqlite3.Connection, record: object) -> None:
 
 
 def _open_mysql(place: sa.engine.URL) -> sa.engine.Engine:
-    query: dict[str, Any] = {'charset': 'utf8mb4', 'connect_timeout': '5'}
-    engine = _engine(place.update_query_dict({**query, **place.query}))
-    with engine.connect() as connection:
-        flush = connection.exec_driver_sql(
-            'SELECT @@GLOBAL.innodb_flush_log_at_trx_commit'
-        ).scalar()
+    # PyMySQL has no limits of its own: a server that is frozen, or a proxy
+    # without one behind it, would hold a run for ever
+    limits = {'connect_timeout': '5', 'read_timeout': LIMIT,
+              'write_timeout': LIMIT}  # fmt: skip
+    place = place.set(
+        drivername='mysql+pymysql',
+        query={'charset': 'utf8mb4', **limits, **place.query},
+    )
+    try:
+        engine = _engine(place)
+        with engine.connect() as connection:
+            flush = connection.exec_driver_sql(
+                'SELECT @@GLOBAL.innodb_flush_log_at_trx_commit'
+            ).scalar()
+    except OSError as error:
+        raise JournalError(
+            f'journal {name(place)}: a file that its URL names can not be '
+            f'used: {error.strerror or type(error).__name__}'
+        ) from error
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
+        # options that the driver doesn't know, a name that is none
+        raise JournalError(
+            f'journal {name(place)}: its URL can not be used '
+            f'({type(error).__name__})'
+        ) from error
     if str(flush) != '1':
         raise JournalError(
             f'journal {name(place)}: the server has '
