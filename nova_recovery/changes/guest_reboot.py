@@ -29,8 +29,8 @@ class RebootGuest(OneWay):
     not to have come through if the guest answers as the same boot, without
     shutting down, for as long as ``settle`` says.
 
-    Data: uuid, address, user, options, config_file (see ssh.Way), identity
-    (must the machine tell the server's UUID), and seconds: connect, answer
+    Data: uuid, address, user, options (see ssh.Way), identity (must the
+    machine tell the server's UUID), and seconds: connect, answer
     (for one ssh), reach (to be reachable at first), settle (after which a
     guest that answers and isn't stopping was not rebooted), patience (to
     come back).
@@ -129,7 +129,9 @@ def _way(at: At) -> Way:
         address=data['address'],
         user=data['user'],
         options=tuple(data['options']),
-        config_file=data['config_file'],
+        # of whoever carries it out, whatever the plan says: an ssh_config
+        # runs programs
+        config_file=at.cloud.conf.guests.config_file,
         connect=data['connect'],
         limit=data['answer'],
     )

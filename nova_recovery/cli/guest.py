@@ -121,7 +121,6 @@ def way_request(
         network=parsed.guest_network or own.network,
         user=user,
         options=options,
-        config_file=own.config_file,
         prefer=own.prefer,
         identity=own.require_identity,
         keys={

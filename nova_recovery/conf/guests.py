@@ -11,7 +11,8 @@ OPTIONS = [
         'config_file',
         help="""
 The ssh_config(5) that is read instead of the operator's own and of that of
-the machine, as ssh's -F takes it.
+the machine, as ssh's -F takes it. It is of whoever carries a plan out: a plan
+of somebody else can't name one, for it may run programs.
 """,
     ),
     cfg.MultiStrOpt(

@@ -53,7 +53,6 @@ class Request:
     network: str | None = None
     user: str | None = None
     options: tuple[str, ...] = ()
-    config_file: str | None = None
     prefer: str = 'floating'
     identity: bool = True
     keys: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -186,7 +185,6 @@ def _item(server: Server, request: Request, reach: Reach | None) -> Item:
         'why': why,
         'user': user,
         'options': list(request.options),
-        'config_file': request.config_file,
         'identity': request.identity,
         **request.times,
     }

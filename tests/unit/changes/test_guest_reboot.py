@@ -8,6 +8,7 @@ import threading
 from typing import Any
 from unittest import mock
 
+from nova_recovery import conf as conf_module
 from nova_recovery.changes import guest_reboot
 from nova_recovery.changes.guest_reboot import RebootGuest
 from nova_recovery.engine.change import At, Interrupted, Observed, State
@@ -33,7 +34,7 @@ def item(**data: Any) -> Item:
         'one', 'reboot-guest', f'guest:{UUID}', 'web',
         {
             'uuid': UUID, 'address': '10.0.0.5', 'why': 'fixed, net',
-            'user': None, 'options': [], 'config_file': None,
+            'user': None, 'options': [],
             'identity': True, 'connect': 1, 'answer': 5, 'reach': 0.05,
             'settle': 0.05, 'patience': 0.3, **data,
         },
@@ -60,6 +61,7 @@ class RebootTestCase(TestCase):
         self.sent: list[str] = []
 
     def look(self, way: Way) -> Boot:
+        self.way = way
         answer = self.answers[0]
         if len(self.answers) > 1:
             self.answers.pop(0)
@@ -91,6 +93,16 @@ class RebootTestCase(TestCase):
 
 
 class TestFirstLook(RebootTestCase):
+    def test_ssh_config_is_of_whoever_carries_it_out(self) -> None:
+        self.answers = [OLD]
+        conf = conf_module.load([])
+        for own in (None, '/etc/my'):
+            conf.set_override('config_file', own, 'guests')
+            # as a plan of somebody else may have it
+            forged = item(config_file='/tmp/runs_a_program')
+            self.change.observe(at(forged, cloud=mock.Mock(conf=conf)))
+            self.assertEqual(own, self.way.config_file)
+
     def test_the_boot_is_written_down(self) -> None:
         seen = self.observe(OLD)
         self.assertEqual(

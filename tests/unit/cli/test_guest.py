@@ -48,7 +48,6 @@ class TestGuestOptions(TestCase):
         self.assertEqual(
             ('Port=1', 'Port=2', 'LogLevel=ERROR'), request.options
         )
-        self.assertEqual('/etc/my', request.config_file)
 
     def test_what_can_not_be_meant(self) -> None:
         for words, *given in (

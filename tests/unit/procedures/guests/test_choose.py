@@ -217,7 +217,7 @@ class TestHow(TestCase):
     def test_all_that_the_change_needs_is_in_the_item(self) -> None:
         found = chosen(
             [Server('u1', 'web')], servers=('u1',), options=('Port=22',),
-            config_file='/etc/my', identity=False,
+            identity=False,
         )  # fmt: skip
         (item,) = found.items
         self.assertEqual(
@@ -225,8 +225,7 @@ class TestHow(TestCase):
                 'uuid': 'u1', 'cell': 'cell1', 'host': 'host1',
                 'address': '203.0.113.5',
                 'why': 'floating, demo-net', 'user': None,
-                'options': ['Port=22'], 'config_file': '/etc/my',
-                'identity': False, **TIMES,
+                'options': ['Port=22'], 'identity': False, **TIMES,
             },
             item.data,
         )  # fmt: skip
