@@ -11,7 +11,7 @@ from typing import Any
 
 from nova_recovery.engine import overrides
 from nova_recovery.engine.overrides import Overrides
-from nova_recovery.engine.plan import Gate, Plan
+from nova_recovery.engine.plan import Gate, Plan, SHORT
 from nova_recovery.exceptions import Refused, UsageError
 
 #: ``--yes`` and a typed "yes" are for plans of at most so many items.
@@ -65,8 +65,9 @@ def add_confirm_options(
         '--approve',
         metavar='<digest>',
         type=_digest,
-        help='Carry it out if the plan has this digest (its first 8 digits '
-        'are enough), that is: if it is still the plan that you saw',
+        help='Carry it out if the plan has this digest (its first '
+        f'{SHORT} digits are enough), that is: if it is still the plan that '
+        'you saw',
     )
     either.add_argument(
         '--yes',
@@ -178,7 +179,7 @@ def confirm(
 
 def _no_terminal(yes: bool, total: int, digest: str) -> str:
     why = 'There is no terminal to ask'
-    way = f'--approve {digest[:16]}'
+    way = f'--approve {digest[:SHORT]}'
     if yes:
         why = f'--yes is for at most {LARGE} items, and these are {total}'
     elif total <= LARGE:
@@ -189,8 +190,12 @@ def _no_terminal(yes: bool, total: int, digest: str) -> str:
 
 
 def _digest(word: str) -> str:
-    if not re.fullmatch('[0-9a-f]{8,64}', word.lower()):
+    if not re.fullmatch('[0-9a-f]{1,64}', word.lower()):
+        raise argparse.ArgumentTypeError(f'{word!r} is no digest of a plan')
+    if len(word) < SHORT:
         raise argparse.ArgumentTypeError(
-            f'{word!r} is not a digest of a plan: 8 to 64 digits 0-9 a-f'
+            f'{word!r} is too short: at least the first {SHORT} digits of the '
+            'digest that was shown, since plans whose digests begin alike are '
+            'easily made'
         )
     return word.lower()

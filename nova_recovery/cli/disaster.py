@@ -251,7 +251,7 @@ class ApplyDisaster(RecoveryLister):
     of a wave fail, or after the step that --through names; "run resume"
     goes on, "disaster status" tells who is still down::
 
-        openstack recovery disaster apply monday.plan --approve dc966795
+        openstack recovery disaster apply the.plan --approve dc9667957917f2e6
         openstack recovery disaster apply --snapshot latest --dump nova.sql.gz
     """
 

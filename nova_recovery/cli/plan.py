@@ -71,7 +71,7 @@ class ApplyPlan(RecoveryLister):
     must still be as the plan saw it. The digest says that it is the plan
     which you approved::
 
-        openstack recovery plan apply host1.plan --approve dc966795
+        openstack recovery plan apply host1.plan --approve dc9667957917f2e6
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:

@@ -15,11 +15,9 @@ from rich import text as rich_text
 
 from nova_recovery.engine.change import Registry
 from nova_recovery.engine.overrides import address
-from nova_recovery.engine.plan import Gate, Item, LeftOut, Plan, Step
+from nova_recovery.engine.plan import Gate, Item, LeftOut, Plan, SHORT, Step
 from nova_recovery.report import wording
 
-#: So much of a plan's digest is shown at its head, and is enough to approve.
-SHORT = 8
 #: So many items of a step, and gates of a name, are shown one by one.
 FIRST = 10
 #: So many items of each step, when the plan is larger than ``LARGE``.

@@ -21,6 +21,10 @@ from nova_recovery.exceptions import RecoveryError
 #: Of plans, in files and in the journal. 1: what is left out has no label.
 FORMAT = 2
 
+#: So many digits of a plan's digest are shown at its head, and are enough to
+#: approve it. Two plans whose first eight are the same are found in seconds.
+SHORT = 16
+
 
 @dataclasses.dataclass(frozen=True)
 class Item:

@@ -92,12 +92,12 @@ class NoTerminalTest(TestCase):
 
     def test_digest_of_the_plan_or_its_beginning(self) -> None:
         self.confirm(20000, '--approve', DIGEST)
-        self.confirm(20000, '--approve', DIGEST[:8].upper())
+        self.confirm(20000, '--approve', DIGEST[:16].upper())
 
     def test_digest_of_another_plan(self) -> None:
         self.assertIn(
             f'the plan as it is now has the digest {DIGEST}',
-            self.refused(1, '--approve', DIGEST[:15] + '0'),
+            self.refused(1, '--approve', DIGEST[:15] + '00'),
         )
 
     def test_a_yes_in_a_pipe_is_no_yes(self) -> None:
@@ -111,8 +111,9 @@ class OptionsTest(TestCase):
         end = self.assertRaises(SystemExit, parse, *words)
         self.assertEqual(2, end.code)
 
-    def test_a_digest_has_eight_digits_at_least(self) -> None:
-        self.wrong('--approve', DIGEST[:7])
+    def test_a_digest_has_sixteen_digits_at_least(self) -> None:
+        self.wrong('--approve', DIGEST[:8])
+        self.wrong('--approve', DIGEST[:15])
         self.wrong('--approve', 'yes, please')
         self.wrong('--approve', DIGEST + '0')
 

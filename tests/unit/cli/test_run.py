@@ -162,7 +162,8 @@ class CarryOutTest(RunTestCase):
     def test_an_approved_plan_file_runs_with_its_digest(self) -> None:
         path = str(self.folder / 'plan.json')
         self.ended(0, 'host', 'recover', '--plan-file', path)
-        self.ended(0, 'plan', 'apply', path, '--approve', self.plan.digest[:8])
+        digest = self.plan.digest[:16]
+        self.ended(0, 'plan', 'apply', path, '--approve', digest)
         (found,) = self.journal().runs()
         self.assertEqual(self.plan.digest, found.digest)
 
