@@ -77,7 +77,7 @@ class GateTest(RunsTestCase):
 
     def test_a_digest_of_another_plan_shows_that_of_this_one(self) -> None:
         ended = self.ended(
-            exit_codes.REFUSED, 'host', 'recover', '--approve', '0' * 8
+            exit_codes.REFUSED, 'host', 'recover', '--approve', '0' * 16
         )
         self.assertIn(self.plan.digest, ended.stderr)
 
