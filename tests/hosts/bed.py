@@ -25,23 +25,59 @@ _ENVIRONMENT = {
 }
 
 
-class Bed:
-    """A host of the beds.
+class Host:
+    """Something on the switch of the beds that answers to ssh.
 
     :ivar name: its hostname, its nova host, its name for Ansible and ssh
     :ivar address: in the network of the beds
+    :ivar port: of the switch, where its cable is
     """
 
-    def __init__(self, beds: Beds, plan: dict[str, Any]) -> None:
+    def __init__(self, beds: Beds, name: str, address: str, port: str) -> None:
         self.beds = beds
-        self.name: str = plan['name']
-        self.address: str = plan['address']
-        self._directory = beds.directory / self.name
-        self._port: str = plan['port']
-        self._leader: tuple[int, int] | None = None
+        self.name = name
+        self.address = address
+        self.port = port
 
     def __repr__(self) -> str:
         return f'<{self.name} {self.address}>'
+
+    def ssh(
+        self, *argv: str, user: str = 'root', timeout: int = 30
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command over ssh, as an operator would."""
+        return subprocess.run(
+            [
+                'ssh',
+                '-F',
+                str(self.beds.ssh_config),
+                '-o',
+                'BatchMode=yes',
+                f'{user}@{self.name}',
+                *argv,
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    def cut_network(self) -> None:
+        """Pull its cable; it runs on, and no connection is closed."""
+        self.beds.run('ip', 'link', 'set', self.port, 'down')
+
+    def mend_network(self) -> None:
+        """Plug its cable in again."""
+        self.beds.run('ip', 'link', 'set', self.port, 'up')
+
+
+class Bed(Host):
+    """A compute host in a container."""
+
+    def __init__(self, beds: Beds, plan: dict[str, Any]) -> None:
+        super().__init__(beds, plan['name'], plan['address'], plan['port'])
+        self._directory = beds.directory / self.name
+        self._leader: tuple[int, int] | None = None
 
     @property
     def root(self) -> pathlib.Path:
@@ -93,26 +129,6 @@ class Bed:
             text=True,
             env=_ENVIRONMENT,
             cwd='/',
-        )
-
-    def ssh(
-        self, *argv: str, user: str = 'root', timeout: int = 30
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command over ssh, as an operator would."""
-        return subprocess.run(
-            [
-                'ssh',
-                '-F',
-                str(self.beds.ssh_config),
-                '-o',
-                'BatchMode=yes',
-                f'{user}@{self.name}',
-                *argv,
-            ],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
         )
 
     def read(self, path: str) -> str:
@@ -227,14 +243,6 @@ class Bed:
         :param kinds: see :class:`tests.hosts.guest.Guest`
         """
         return Guest(self, number, **kinds)
-
-    def cut_network(self) -> None:
-        """Pull its cable; it runs on, and no connection is closed."""
-        self.beds.run('ip', 'link', 'set', self._port, 'down')
-
-    def mend_network(self) -> None:
-        """Plug its cable in again."""
-        self.beds.run('ip', 'link', 'set', self._port, 'up')
 
     def mount(
         self, source: pathlib.Path, path: str, read_only: bool = False

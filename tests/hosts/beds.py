@@ -14,8 +14,10 @@ import types
 import uuid
 
 from tests.cloud import process
-from tests.hosts import keeper, packages, tree
+from tests.hosts import cgroups, keeper, packages, tree
+from tests.hosts import machine as machine_module
 from tests.hosts.bed import Bed
+from tests.hosts.machine import Machine
 from tests.hosts.packages import BedError
 
 _HERE = pathlib.Path(__file__).parent
@@ -43,8 +45,11 @@ class Beds:
         if not _alive(directory):
             raise BedError(f'no beds are up in {directory}')
         self.pid, self._started = _remembered(directory)
+        self.tree = pathlib.Path(plan['tree'])
         self.hosts = [Bed(self, host) for host in plan['hosts']]
+        self.machines: list[Machine] = []
         self._keeper: subprocess.Popen[bytes] | None = None
+        self._spawned: list[subprocess.Popen[bytes]] = []
 
     @classmethod
     def up(cls, count: int = 3, stand: bool = False) -> Beds:
@@ -63,7 +68,7 @@ class Beds:
             started = _start(directory, _plan(directory, root, count), stand)
         beds = cls(directory)
         beds._keeper = started
-        beds.ssh_config.write_text(beds._ssh_config())
+        beds._write_ssh_config()
         try:
             for host in beds:
                 host.wait_booted(1, _BOOT)
@@ -88,6 +93,8 @@ class Beds:
         try:
             process.wait_for(self.ended, 15, 'the end of the beds', 0.02)
         finally:
+            for one in self._spawned:
+                one.wait(10)
             sweep()
 
     def ended(self) -> bool:
@@ -130,13 +137,14 @@ class Beds:
         """For ``ssh -F``: it leads from anywhere into the beds' network."""
         return self.directory / 'ssh_config'
 
-    def _ssh_config(self) -> str:
+    def _write_ssh_config(self) -> None:
         addresses = ''.join(
-            f'Host {host.name}\n  HostName {host.address}\n' for host in self
+            f'Host {host.name}\n  HostName {host.address}\n'
+            for host in [*self.hosts, *self.machines]
         )
         connect = f'{sys.executable} -IS {_HERE}/connect.py'
-        return f"""{addresses}
-Host compute* {_NETWORK}.*
+        text = f"""{addresses}
+Host compute* iscsi* {_NETWORK}.*
   User root
   IdentityFile {self.key}
   IdentitiesOnly yes
@@ -150,6 +158,7 @@ Host compute* {_NETWORK}.*
   ProxyCommand {connect} /proc/{self.pid}/ns/net %h %p
   ProxyUseFdpass yes
 """
+        self.ssh_config.write_text(text)
 
     def inventory(self, user: str = 'root') -> pathlib.Path:
         """Return an inventory of Ansible with the hosts and the way to them.
@@ -158,7 +167,10 @@ Host compute* {_NETWORK}.*
             password "practice"
         """
         path = self.directory / f'inventory-{user}.ini'
-        lines = [f'{host.name} ansible_host={host.name}' for host in self]
+        lines = [
+            f'{host.name} ansible_host={host.name}'
+            for host in [*self.hosts, *self.machines]
+        ]
         path.write_text(
             '[compute]\n' + '\n'.join(lines) + '\n\n[compute:vars]\n'
             f'ansible_user={user}\n'
@@ -177,12 +189,46 @@ Host compute* {_NETWORK}.*
         :returns: what it printed
         :raises BedError: it failed
         """
-        return packages.run(
+        return packages.run(*self._inside(), '--', *argv)
+
+    def _inside(self) -> list[str]:
+        return [
             *('nsenter', f'--target={self.pid}', '--net', '--mount'),
             # the process that all hosts live below is not in it itself
-            *(f'--pid=/proc/{self.pid}/ns/pid_for_children', '--'),
-            *argv,
-        )
+            f'--pid=/proc/{self.pid}/ns/pid_for_children',
+        ]
+
+    def spawn(
+        self, group: str, directory: pathlib.Path, argv: list[str]
+    ) -> None:
+        """Start a program at the switch that runs until the beds are gone.
+
+        :param group: the control group that it is to be in
+        :param directory: where it runs; its output is there in ``log``
+        """
+        with open(directory / 'log', 'ab') as log:
+            started = subprocess.Popen(
+                [*self._inside(), f'--wd={directory}', '--', *argv],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=process.clean_environment(),
+                start_new_session=True,
+                preexec_fn=lambda: cgroups.enter(group),
+            )
+        self._spawned.append(started)
+
+    def machine(self) -> Machine:
+        """Add a whole machine that has iSCSI; return when it answers.
+
+        :raises BedError: it doesn't
+        """
+        image = machine_module.build(self.tree)
+        machine = Machine(self, len(self.machines) + 1)
+        machine.wake(image / 'disk.qcow2')
+        self.machines.append(machine)
+        self._write_ssh_config()
+        return machine
 
     def share(self, path: str, hosts: Iterable[Bed] = ()) -> pathlib.Path:
         """Mount one new directory on several hosts, as shared storage is.

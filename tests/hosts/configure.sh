@@ -15,7 +15,8 @@ systemctl --quiet mask systemd-udevd systemd-udevd-control.socket \
     systemd-udevd-kernel.socket systemd-udev-trigger iscsid.socket iscsid \
     open-iscsi tgt systemd-networkd systemd-resolved console-getty \
     getty@tty1 libvirt-guests apt-daily.timer apt-daily-upgrade.timer \
-    dpkg-db-backup.timer e2scrub_all.timer fstrim.timer
+    lvm2-monitor dm-event.socket dpkg-db-backup.timer e2scrub_all.timer \
+    fstrim.timer
 systemctl --quiet enable nova-compute ssh libvirtd
 
 # each host has keys of its own, and a machine-id

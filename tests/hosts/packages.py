@@ -14,9 +14,12 @@ from tests.cloud import process
 #: Debian packages and the program that shows that each one is there.
 _DEBIAN = {
     'ansible-core': 'ansible-playbook',
+    'e2fsprogs': 'mkfs.ext4',
     'iproute2': 'ip',
     'mmdebstrap': 'mmdebstrap',
     'openssh-client': 'ssh',
+    'qemu-system-x86': 'qemu-system-x86_64',
+    'qemu-utils': 'qemu-img',
     'systemd-container': 'systemd-nspawn',
 }
 _POLICY = pathlib.Path('/usr/sbin/policy-rc.d')

@@ -22,6 +22,7 @@ _SKELETON = _HERE / 'skeleton'
 _INCLUDE = (
     'acl',
     'attr',
+    'busybox',
     'dbus',
     'e2fsprogs',
     'ebtables',
@@ -33,6 +34,8 @@ _INCLUDE = (
     'libvirt-clients',
     'libvirt-daemon-config-nwfilter',
     'libvirt-daemon-system',
+    'linux-image-cloud-amd64',
+    'lvm2',
     'nftables',
     'open-iscsi',
     'openssh-server',
