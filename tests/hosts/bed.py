@@ -45,7 +45,7 @@ class Host:
     def ssh(
         self, *argv: str, user: str = 'root', timeout: int = 30
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command over ssh, as an operator would."""
+        """Run a command over ssh, as an operator would; 255: no way to it."""
         return subprocess.run(
             [
                 'ssh',
@@ -61,6 +61,10 @@ class Host:
             text=True,
             timeout=timeout,
         )
+
+    def answers(self) -> bool:
+        """Return whether a login over ssh ends well."""
+        return self.ssh('true', timeout=60).returncode == 0
 
     def cut_network(self) -> None:
         """Pull its cable; it runs on, and no connection is closed."""
@@ -214,26 +218,21 @@ class Bed(Host):
         """
 
         def booted() -> bool:
-            if self.beds.ended():
-                raise BedError(f'the keeper ended\n{self._log()}')
+            self.beds.check()
             state = self.state()
             return state['ready'] and state['boots'] >= times
 
         try:
             process.wait_for(booted, seconds, f'{self.name} to boot', 0.03)
         except CloudError as error:
-            raise BedError(f'{error}\n{self._log()}') from error
+            raise BedError(f'{error}\n{self._console()}') from error
 
-    def _log(self) -> str:
-        tail = []
-        for path in (
-            self.beds.directory / 'keeper.log',
-            self._directory / 'console',
-        ):
-            if path.exists():
-                text = path.read_text(errors='replace')
-                tail += [f'==> {path.name}', *text.splitlines()[-15:]]
-        return '\n'.join(tail)
+    def _console(self) -> str:
+        try:
+            text = (self._directory / 'console').read_text(errors='replace')
+        except FileNotFoundError:
+            return ''
+        return text[-2000:]
 
     # what it has
 

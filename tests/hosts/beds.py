@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 import json
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +16,7 @@ import types
 import uuid
 
 from tests.cloud import process
+from tests.cloud.process import CloudError
 from tests.hosts import cgroups, keeper, packages, tree
 from tests.hosts import machine as machine_module
 from tests.hosts.bed import Bed
@@ -70,6 +73,7 @@ class Beds:
         beds._keeper = started
         beds._write_ssh_config()
         try:
+            process.wait_for(beds._made, _BOOT, 'the keeper', 0.01)
             for host in beds:
                 host.wait_booted(1, _BOOT)
         except BaseException:
@@ -92,10 +96,26 @@ class Beds:
             self._keeper.stdin.close()
         try:
             process.wait_for(self.ended, 15, 'the end of the beds', 0.02)
-        finally:
-            for one in self._spawned:
-                one.wait(10)
-            sweep()
+        except CloudError:
+            # the kernel ends all that is below it
+            os.kill(self.pid, signal.SIGKILL)
+            process.wait_for(self.ended, 10, 'the end of the beds', 0.02)
+        for one in self._spawned:
+            one.wait(10)
+        sweep()
+
+    def _made(self) -> bool:
+        self.check()
+        return (self.directory / 'made').exists()
+
+    def check(self) -> None:
+        """Ask whether they are there.
+
+        :raises BedError: they have ended; with the keeper's last words
+        """
+        if self.ended():
+            log = (self.directory / 'keeper.log').read_text(errors='replace')
+            raise BedError(f'the beds have ended\n{log[-2000:]}')
 
     def ended(self) -> bool:
         """Return whether all that ran for them has ended."""
@@ -143,7 +163,11 @@ class Beds:
             for host in [*self.hosts, *self.machines]
         )
         connect = f'{sys.executable} -IS {_HERE}/connect.py'
+        # an emulated machine may need a while for an answer
         text = f"""{addresses}
+Host iscsi*
+  ConnectTimeout 30
+  ServerAliveCountMax 15
 Host compute* iscsi* {_NETWORK}.*
   User root
   IdentityFile {self.key}
@@ -228,6 +252,7 @@ Host compute* iscsi* {_NETWORK}.*
         machine.wake(image / 'disk.qcow2')
         self.machines.append(machine)
         self._write_ssh_config()
+        process.wait_for(machine.answers, 90, f'{machine.name} to answer')
         return machine
 
     def share(self, path: str, hosts: Iterable[Bed] = ()) -> pathlib.Path:

@@ -19,6 +19,9 @@ systemctl --quiet mask systemd-udevd systemd-udevd-control.socket \
     fstrim.timer
 systemctl --quiet enable nova-compute ssh libvirtd
 
+# it runs all the time, not only when it is asked
+echo 'LIBVIRTD_ARGS=""' >/etc/default/libvirtd
+
 # each host has keys of its own, and a machine-id
 rm -f /etc/ssh/ssh_host_* /etc/machine-id /var/lib/dbus/machine-id
 : >/etc/machine-id

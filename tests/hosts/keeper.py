@@ -187,6 +187,7 @@ class Keeper:
         _ip(f'address add {self.plan["switch"]}/{_PREFIX} dev hosts')
         for host in self.hosts:
             host.make(self.plan['tree'])
+        (self.directory / 'made').touch()
 
     def keep(self) -> None:
         """Look after the hosts until nobody wants them."""
@@ -219,14 +220,14 @@ class Keeper:
                     host.ended(code)
 
     def end(self) -> None:
-        """Leave nothing behind."""
+        """End all hosts; nothing but files is left."""
         cgroups.kill(self.group)
         for host in self.hosts:
             for path in (host.root, host.layers):
                 if path.is_mount():
                     # with all that was mounted in it
                     run('umount', '--lazy', str(path))
-        discard(self.directory, self.group)
+        cgroups.remove(self.group)
 
 
 def discard(directory: pathlib.Path, group: str) -> None:
@@ -261,6 +262,8 @@ def main(directory: pathlib.Path) -> None:
         keeper.keep()
     finally:
         keeper.end()
+    # where it failed, somebody will want to read why, and sweep then
+    discard(directory, keeper.group)
 
 
 if __name__ == '__main__':

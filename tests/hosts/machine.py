@@ -105,7 +105,7 @@ class Machine(Host):
         )
         self._launch()
         self._await_shell()
-        self.type('systemctl is-system-running --wait', _BOOT)
+        self.run('systemctl is-system-running --wait', seconds=_BOOT)
 
     def keep(self) -> None:
         """Write how it is now into its disk, and end it."""
@@ -119,50 +119,43 @@ class Machine(Host):
             lambda: not cgroups.members(self._group), 15, 'its end', 0.02
         )
 
-    def run(self, *argv: str, check: bool = True, timeout: int = 60) -> str:
-        """Run a command line as root, over ssh.
-
-        :returns: what it printed
-        :raises BedError: it failed, unless *check* is false
-        """
-        done = self.ssh(*argv, timeout=timeout)
-        if check and done.returncode != 0:
-            raise BedError(
-                f'{self.name}: {" ".join(argv)}: {done.returncode}\n'
-                f'{done.stdout[-2000:]}{done.stderr[-2000:]}'
-            )
-        return done.stdout
-
-    def type(self, script: str, seconds: float = 60) -> str:
-        """Have a script run by the shell at its serial port.
+    def run(self, script: str, check: bool = True, seconds: float = 60) -> str:
+        """Have a script run by the shell at its serial port, as root.
 
         It needs no network. A terminal takes some 4,000 characters a line.
 
-        :returns: what it printed
-        :raises BedError: there is no answer in time
+        :returns: what it printed, errors too
+        :raises BedError: there is no answer in time; or the script failed,
+            unless *check* is false
         """
         mark = uuid.uuid4().hex
         encoded = base64.b64encode(script.encode()).decode()
-        # what the terminal echoes has the quotes in it
-        line = f'echo "{mark}""<"; echo {encoded} | base64 -d | sh'
+        # the terminal may echo the line, but that has the quotes in it
+        line = (
+            f'echo "{mark}""<"; sh -c "$(echo {encoded} | base64 -d)" '
+            f'</dev/null 2>&1; echo "{mark}"">$?<"\n'
+        )
+        ended = re.compile(f'{mark}<(.*){mark}>([0-9]+)<', re.S)
         said = ''
         deadline = time.monotonic() + seconds
         with self._socket('serial') as serial:
-            serial.sendall(f'{line}; echo "{mark}"">"\n'.encode())
+            serial.sendall(line.encode())
             serial.settimeout(0.2)
-            while f'{mark}>' not in said:
+            while not (found := ended.search(said)):
                 if time.monotonic() > deadline:
                     raise BedError(f'{self.name}: {script}\n{said}')
                 with contextlib.suppress(TimeoutError):
                     said += serial.recv(65536).decode(errors='replace')
-        answer = said.partition(f'{mark}<')[2].partition(f'{mark}>')[0]
-        return answer.replace('\r', '').lstrip('\n')
+        answer = found[1].replace('\r', '').lstrip('\n')
+        if check and found[2] != '0':
+            raise BedError(f'{self.name}: {script}: {found[2]}\n{answer}')
+        return answer
 
     def _await_shell(self) -> None:
         deadline = time.monotonic() + _BOOT
         while True:
             try:
-                self.type('stty -echo', 5)
+                self.run('true', seconds=5)
             except BedError as error:
                 if time.monotonic() > deadline:
                     console = self._directory / 'console'
@@ -175,23 +168,15 @@ class Machine(Host):
     def export(self, iqn: str, megabytes: int = 16) -> None:
         """Have a new iSCSI target with one disk, LUN 1, open to everybody."""
         path = f'/srv/{iqn.replace(":", "-")}'
-        number = (
-            len(
-                re.findall(
-                    '^Target ',
-                    self.run('tgtadm --lld iscsi --mode target --op show'),
-                    re.M,
-                )
-            )
-            + 1
-        )
-        target = f'tgtadm --lld iscsi --tid {number}'
-        self.run(
-            f'truncate -s {megabytes}M {path} && '
-            f'{target} --mode target --op new -T {iqn} && '
-            f'{target} --mode logicalunit --op new --lun 1 -b {path} && '
-            f'{target} --mode target --op bind -I ALL'
-        )
+        self.run(f"""
+set -eu
+last=$(tgtadm --mode target --op show | awk '/^Target/ {{print $2 + 0}}')
+number=$(($(echo "$last" | tail -n 1) + 1))
+truncate --size {megabytes}M {path}
+tgtadm --tid $number --mode target --op new -T {iqn}
+tgtadm --tid $number --mode logicalunit --op new --lun 1 -b {path}
+tgtadm --tid $number --mode target --op bind -I ALL
+""")
 
     def _make(self) -> None:
         self._directory.mkdir()
@@ -224,7 +209,7 @@ class Machine(Host):
 
     def _adopt(self) -> None:
         """Make it another one than its brothers from the same state."""
-        said = self.type(
+        said = self.run(
             _ADOPT.format(
                 now=int(time.time()),
                 name=self.name,

@@ -31,4 +31,6 @@ Name=eth0
 [Network]
 LinkLocalAddressing=no
 END
+# a session of PAM and logind takes seconds here
+echo 'UsePAM no' >/etc/ssh/sshd_config.d/machine.conf
 ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key
