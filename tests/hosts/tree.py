@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import pathlib
 import shutil
@@ -75,8 +76,13 @@ def build() -> pathlib.Path:
     tree = directory / f'tree-{_recipe()[:12]}'
     with locked(directory / 'lock'):
         if not tree.exists():
+            used = {
+                json.loads(plan.read_text())['tree']
+                for plan in directory.glob('beds-*/plan')
+            }
             for old in directory.glob('tree-*'):
-                shutil.rmtree(old)
+                if str(old) not in used:
+                    shutil.rmtree(old)
             unfinished = directory / 'tree-unfinished'
             _unpack(unfinished)
             _configure(unfinished)
