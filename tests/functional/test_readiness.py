@@ -78,7 +78,7 @@ class ReadinessTest(FunctionalTest):
         found = {
             f'{row["Layer"]}/{row["Subject"]}': row
             for row in rows
-            if row['State'] in (readiness.NO_GO, readiness.UNKNOWN)
+            if row['State'] in ('no-go', 'unknown')
         }
         self.assertEqual(3 if found else 0, code, rows)
         for row in found.values():
@@ -104,6 +104,21 @@ class ReadinessTest(FunctionalTest):
 
 
 class TestPracticeCloud(ReadinessTest):
+    def test_monitoring_is_told_in_one_line(self) -> None:
+        for words in (
+            ('disaster', 'assess', '--ready'),
+            ('config', 'check'),
+            ('backup', 'check', '--older-than', '0'),
+        ):
+            ended = self.recovery(*words, '--monitoring')
+            self.assertEqual(1, ended.stdout.count('\n'), ended.stdout)
+            word = ended.stdout.split(' - ')[0]
+            self.assertEqual(
+                word, ('OK', 'WARNING', 'CRITICAL', 'UNKNOWN')[ended.code]
+            )
+            self.assertIn(' | danger=', ended.stdout)
+            print(words, ended.stdout)
+
     def test_each_layer_that_is_stopped_turns_exactly_its_row_red(
         self,
     ) -> None:

@@ -85,7 +85,7 @@ def choose(
 ) -> Chosen:
     """What step 5 does with the servers that the plan brings back.
 
-    :param reach: by UUID, of ``guest_reach.read``
+    :param reach: by UUID, of ``reach.read``
     :param attached: what step 4 does; a guest waits for its own volumes
     :raises Ambiguous: a name that several of them have
     """
