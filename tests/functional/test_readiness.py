@@ -117,7 +117,6 @@ class TestPracticeCloud(ReadinessTest):
                 word, ('OK', 'WARNING', 'CRITICAL', 'UNKNOWN')[ended.code]
             )
             self.assertIn(' | danger=', ended.stdout)
-            print(words, ended.stdout)
 
     def test_each_layer_that_is_stopped_turns_exactly_its_row_red(
         self,
