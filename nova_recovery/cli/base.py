@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import argparse
 import functools
+import re
 import textwrap
 from typing import Any, TYPE_CHECKING
 
 from osc_lib.command import command
 
 from nova_recovery import exit_codes, logs
+from nova_recovery.engine import printable
 from nova_recovery.exceptions import ApiUnavailable, RecoveryError
 
 if TYPE_CHECKING:
@@ -212,6 +214,39 @@ class RecoveryCommand(RecoveryMixin):
 class RecoveryLister(RecoveryMixin, command.Lister):
     """A command that shows a table: ``take_action`` returns its columns."""
 
+    def produce_output(
+        self, parsed_args: argparse.Namespace, column_names: Any, data: Any
+    ) -> int:
+        """Show the rows, whatever tenants named their servers."""
+        shown = (_row(row, parsed_args.formatter) for row in data)
+        return super().produce_output(parsed_args, column_names, shown)
+
 
 class RecoveryShowOne(RecoveryMixin, command.ShowOne):
     """A command that shows one thing: ``take_action`` returns its fields."""
+
+    def produce_output(
+        self, parsed_args: argparse.Namespace, column_names: Any, data: Any
+    ) -> int:
+        """Show the fields, whatever tenants named their servers."""
+        shown = _row(data, parsed_args.formatter)
+        return super().produce_output(parsed_args, column_names, shown)
+
+
+def _row(row: Any, formatter: str) -> tuple[Any, ...]:
+    """The cells, harmless for a terminal, or for the shell that reads them.
+
+    JSON and YAML have escapes of their own. A line end within a cell is
+    shown in a table; elsewhere it would make another line of it.
+    """
+    if formatter in ('json', 'yaml'):
+        return tuple(row)
+    clean = printable.lines if formatter == 'table' else printable.clean
+    cells = (clean(one) if isinstance(one, str) else one for one in row)
+    if formatter == 'shell':
+        # cliff puts it in double quotes (formatters/shell.py), for eval
+        cells = (
+            re.sub(r'([\\$`])', r'\\\1', one) if isinstance(one, str) else one
+            for one in cells
+        )
+    return tuple(cells)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 
 def clean(text: object) -> str:
     """The text on one line and harmless for a terminal.
@@ -18,6 +20,20 @@ def clean(text: object) -> str:
         one if one.isprintable() else one.encode('unicode_escape').decode()
         for one in shown
     )
+
+
+def typed(name: str, instead: str) -> str:
+    """A name as it is typed in a command that is printed to be copied.
+
+    Tenants call their servers ``$(id)``, ``-rf`` or what can't be typed at
+    all.
+
+    :param instead: such as its UUID, where the name would be taken for
+        something else
+    """
+    if not name or not name.isprintable() or name[0] == '-' or '=' in name:
+        return instead
+    return shlex.quote(name)
 
 
 def lines(text: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 import datetime
 
 from nova_recovery.cloud import claims, volume_protocols
+from nova_recovery.engine import printable
 from nova_recovery.engine.plan import Gate
 from nova_recovery.procedures import whereabouts
 from nova_recovery.procedures.recover import ways
@@ -324,9 +325,10 @@ class _Server:
         self.moved = one.method == ways.MOVE
         self.target = found.hosts.get(one.target or '')
         self.label = found.label(one.server)
-        self.leave_out = f'leave it out with --exclude {self.label}'
+        self.typed = printable.typed(self.label, one.server.uuid)
+        self.leave_out = f'leave it out with --exclude {self.typed}'
         self.elsewhere = (
-            f'choose another target with --target-for {self.label}=HOST'
+            f'choose another target with --target-for {self.typed}=HOST'
         )
 
     def gates(self) -> Iterator[Gate]:
@@ -366,7 +368,7 @@ class _Server:
                 'hard',
                 state,
                 why,
-                f'name one with --target-for {self.label}=HOST, or '
+                f'name one with --target-for {self.typed}=HOST, or '
                 f'{self.leave_out}',
             )
         elif target is not None and target.cell != server.cell:

@@ -14,6 +14,7 @@ import functools
 import ipaddress
 from typing import Any
 
+from nova_recovery.engine import printable
 from nova_recovery.procedures.whereabouts import Whereabouts
 
 JSON = dict[str, Any]
@@ -274,8 +275,12 @@ class Situation:
         )
 
     def label(self, server: Server) -> str:
-        """What to call a server so that no other is meant."""
-        if server.name and self._names[server.name] == 1:
+        """What to call a server so that no other is meant.
+
+        A name that can't be typed in a command is none.
+        """
+        once = self._names[server.name] == 1
+        if once and printable.typed(server.name, ''):
             return server.name
         return server.uuid
 

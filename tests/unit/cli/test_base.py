@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 from typing import Any
 
 import fixtures
@@ -16,6 +17,7 @@ from nova_recovery.cli.base import (
     RecoveryLister,
     RecoveryShowOne,
 )
+from nova_recovery.engine import printable
 from nova_recovery.exceptions import Refused
 from tests.base import TestCase
 from tests.unit.cli.keystone import Keystone
@@ -101,6 +103,23 @@ class Patience(RecoveryCommand):
         self.app.stdout.write(f'{cloud.connection.session.timeout}\n')
 
 
+NASTY = '\x1b]0;owned\x07\x1b[2J$(touch pwned) `id` "\\n\nother'
+
+
+class NastyList(RecoveryLister):
+    """A server whose name a tenant chose with care."""
+
+    def take_action(self, parsed_args):
+        return ('name',), [(NASTY,)]
+
+
+class NastyShow(RecoveryShowOne):
+    """The same server."""
+
+    def take_action(self, parsed_args):
+        return ('name',), (NASTY,)
+
+
 class Both:
     """What both programs are asked, with the same words."""
 
@@ -110,6 +129,8 @@ class Both:
         'example refused': RefusedList,
         'example partly': PartlyList,
         'example show': Show,
+        'nasty list': NastyList,
+        'nasty show': NastyShow,
         'whoami': WhoAmI,
         'patience': Patience,
         'places': ShowPlaces,
@@ -169,6 +190,35 @@ class Both:
     def test_a_show_tells_its_exit_code_too(self):
         ended = self.run_program('example show -f value')
         self.assertEqual(Ended(exit_codes.PARTLY, 'at3-ui01\n', ''), ended)
+
+    def test_names_that_tenants_chose_do_nothing_to_a_terminal(self):
+        for words in ('list', 'show'):
+            for formatter in ('table', 'value', 'csv', 'shell'):
+                if (words, formatter) in (('list', 'shell'), ('show', 'csv')):
+                    continue
+                ended = self.run_program(f'nasty {words} -f {formatter}')
+                self.assertNotIn('\x1b', ended.stdout)
+                self.assertNotIn('\x07', ended.stdout)
+                self.assertIn(r'\x1b]0;owned', ended.stdout)
+        # no name makes a row of its own
+        ended = self.run_program('nasty list -f value -c name')
+        self.assertEqual(1, len(ended.stdout.splitlines()))
+
+    def test_json_stays_what_it_is(self):
+        ended = self.run_program('nasty list -f json')
+        self.assertEqual([{'name': NASTY}], json.loads(ended.stdout))
+        ended = self.run_program('nasty show -f json')
+        self.assertEqual({'name': NASTY}, json.loads(ended.stdout))
+
+    def test_a_shell_that_reads_a_name_carries_nothing_out(self):
+        ended = self.run_program('nasty show -f shell')
+        read = subprocess.run(
+            ['sh', '-c', f'{ended.stdout}printf %s "$name"'],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        self.assertEqual(printable.clean(NASTY), read.stdout)
 
     def test_every_command_takes_our_configuration_files(self):
         ended = self.run_program('example list --help')
