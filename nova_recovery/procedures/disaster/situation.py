@@ -249,7 +249,7 @@ class Situation:
     )
     computes: Mapping[str, Service] = dataclasses.field(default_factory=dict)
     services: tuple[Service, ...] = ()
-    volumes: volumes_module.Situation | None = None
+    volumes: volumes_module.BothSides | None = None
     no_volumes: str = ''
     devices: Mapping[str, tuple[Device, ...]] = dataclasses.field(
         default_factory=dict

@@ -13,13 +13,13 @@ from nova_recovery.engine import findings
 from nova_recovery.engine.findings import Assessment, Columns
 from nova_recovery.procedures.volumes import policy, read
 from nova_recovery.procedures.volumes.read import Scope
-from nova_recovery.procedures.volumes.situation import Mismatch, Situation
+from nova_recovery.procedures.volumes.situation import BothSides, Mismatch
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
 
 
-def columns(found: Situation) -> Columns:
+def columns(found: BothSides) -> Columns:
     """The table of ``volume check``."""
 
     def project(one: Mismatch) -> str:
@@ -70,7 +70,7 @@ def assess(cloud: Cloud, scope: Scope) -> Assessment:
     return told(found, confirmed)
 
 
-def told(found: Situation, some: Iterable[Mismatch]) -> Assessment:
+def told(found: BothSides, some: Iterable[Mismatch]) -> Assessment:
     """What the command tells of these."""
     result = Assessment(
         found,
@@ -97,7 +97,7 @@ def _key(one: Mismatch) -> tuple[str, str, str]:
 
 
 def _in_scope(
-    found: Situation, some: Iterable[Mismatch], scope: Scope
+    found: BothSides, some: Iterable[Mismatch], scope: Scope
 ) -> list[Mismatch]:
     """Of a volume that several servers have, only what is asked for."""
     kept = []

@@ -26,7 +26,7 @@ from nova_recovery.procedures.volumes import policy, reset
 from nova_recovery.procedures.volumes import read as read_module
 from nova_recovery.procedures.volumes import situation as situation_module
 from nova_recovery.procedures.volumes.gates import Outside
-from nova_recovery.procedures.volumes.situation import Situation
+from nova_recovery.procedures.volumes.situation import BothSides
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
@@ -63,15 +63,13 @@ class Found:
     :ivar mode: of the attachment that it had, 'rw' or 'ro'
     """
 
-    situation: situation_module.Situation
+    situation: BothSides
     outside: Outside
     connector: dict[str, Any] | None = None
     mode: str = 'rw'
 
 
-def mapping_of(
-    request: Request, found: situation_module.Situation
-) -> nova.Mapping | None:
+def mapping_of(request: Request, found: BothSides) -> nova.Mapping | None:
     for one in found.mapped(request.volume):
         if one.server == request.server:
             return one
@@ -79,7 +77,7 @@ def mapping_of(
 
 
 def findings_of(
-    request: Request, found: situation_module.Situation
+    request: Request, found: BothSides
 ) -> list[situation_module.Mismatch]:
     """What is wrong between these two."""
     return [
@@ -285,7 +283,7 @@ def read(cloud: Cloud, request: Request) -> Found:
 
 
 def _connection(
-    cloud: Cloud, request: Request, found: Situation, server: Server
+    cloud: Cloud, request: Request, found: BothSides, server: Server
 ) -> tuple[dict[str, Any] | None, str]:
     """How to connect, from the operator or from what cinder keeps.
 

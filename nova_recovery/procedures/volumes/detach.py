@@ -18,7 +18,7 @@ from nova_recovery.procedures.volumes import policy, reset
 from nova_recovery.procedures.volumes import situation as situation_module
 from nova_recovery.procedures.volumes.gates import Outside
 from nova_recovery.procedures.volumes.read import both_sides
-from nova_recovery.procedures.volumes.situation import Mismatch, Situation
+from nova_recovery.procedures.volumes.situation import BothSides, Mismatch
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
@@ -44,7 +44,7 @@ class Request:
 class Found:
     """The pair on both sides."""
 
-    situation: Situation
+    situation: BothSides
     outside: Outside
 
 
@@ -100,7 +100,7 @@ def check(
     return tuple(gates(request, read(cloud, request), touched))
 
 
-def _findings(request: Request, found: Situation) -> list[Mismatch]:
+def _findings(request: Request, found: BothSides) -> list[Mismatch]:
     """What is stale between these two."""
     return [
         one
@@ -111,7 +111,7 @@ def _findings(request: Request, found: Situation) -> list[Mismatch]:
     ]
 
 
-def steps(request: Request, found: Situation) -> tuple[Step, ...]:
+def steps(request: Request, found: BothSides) -> tuple[Step, ...]:
     """What takes away that which is stale between these two."""
     wrong = _findings(request, found)
     volume = found.volumes.get(request.volume)
@@ -229,7 +229,7 @@ def gates(
         )
 
 
-def _not_stale(request: Request, found: Situation) -> Iterator[Gate]:
+def _not_stale(request: Request, found: BothSides) -> Iterator[Gate]:
     """What the server really has is no business of this command."""
     mapped = [
         one
@@ -259,7 +259,7 @@ def _not_stale(request: Request, found: Situation) -> Iterator[Gate]:
 def _may_be_connected(
     wrong: list[Mismatch],
     volume: Volume | None,
-    found: Situation,
+    found: BothSides,
     request: Request,
 ) -> bool:
     """Whether the guest could be using what is to be taken away.

@@ -16,7 +16,7 @@ from nova_recovery.engine.plan import Gate, Step
 from nova_recovery.exceptions import RecoveryError
 from nova_recovery.procedures import gates
 from nova_recovery.procedures.volumes import situation
-from nova_recovery.procedures.volumes.situation import Mismatch, Situation
+from nova_recovery.procedures.volumes.situation import BothSides, Mismatch
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
@@ -87,7 +87,7 @@ def off(server: Server, seen: Outside) -> bool | None:
     return None
 
 
-def whole(found: Situation) -> Iterator[Gate]:
+def whole(found: BothSides) -> Iterator[Gate]:
     """Whether all mappings could be read."""
     for cell, why in sorted(found.silent.items()):
         yield Gate(

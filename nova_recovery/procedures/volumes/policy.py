@@ -17,10 +17,10 @@ from nova_recovery.cloud.db.mappings import Mapping, Server
 from nova_recovery.cloud.db.volumes import Attachment, Volume
 from nova_recovery.engine.findings import DANGER, NOTE, STALE
 from nova_recovery.procedures.volumes import situation
-from nova_recovery.procedures.volumes.situation import Mismatch, Situation
+from nova_recovery.procedures.volumes.situation import BothSides, Mismatch
 
 
-def findings(found: Situation) -> list[Mismatch]:
+def findings(found: BothSides) -> list[Mismatch]:
     """Everything that is wrong, by volume."""
     by_volume: dict[str, list[Mapping]] = {}
     for mapping in found.mappings:
@@ -35,7 +35,7 @@ class _Volume:
     """One volume on both sides."""
 
     def __init__(
-        self, found: Situation, volume: str, mappings: list[Mapping]
+        self, found: BothSides, volume: str, mappings: list[Mapping]
     ) -> None:
         self.found = found
         self.id = volume

@@ -16,7 +16,7 @@ from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import Databases, divide
 from nova_recovery.cloud.db.mappings import Mapping, Server
 from nova_recovery.exceptions import ConfigError
-from nova_recovery.procedures.volumes.situation import Situation
+from nova_recovery.procedures.volumes.situation import BothSides
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
@@ -57,7 +57,7 @@ def both_sides(
     cloud: Cloud,
     ids: Collection[str] | None = None,
     servers: Collection[str] = (),
-) -> Situation:
+) -> BothSides:
     """Volumes as cinder and as nova have them.
 
     One snapshot of cinder, then one of each cell; what is in work between
@@ -89,7 +89,7 @@ def both_sides(
         mappings += found.mappings
         gone |= found.gone
     asked = (named | set(servers)) - set(live) - gone
-    return Situation(
+    return BothSides(
         volumes=known,
         mappings=tuple(mappings),
         servers=live,

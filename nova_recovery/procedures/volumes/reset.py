@@ -25,7 +25,7 @@ from nova_recovery.procedures.volumes import policy
 from nova_recovery.procedures.volumes import situation as situation_module
 from nova_recovery.procedures.volumes.gates import Outside
 from nova_recovery.procedures.volumes.read import both_sides
-from nova_recovery.procedures.volumes.situation import Mismatch, Situation
+from nova_recovery.procedures.volumes.situation import BothSides, Mismatch
 from nova_recovery.report import wording
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Found:
         that one of the volumes is of
     """
 
-    situation: Situation
+    situation: BothSides
     servers: dict[str, Outside] = dataclasses.field(default_factory=dict)
     movers: dict[str, str] = dataclasses.field(default_factory=dict)
 
@@ -93,7 +93,7 @@ def read(cloud: Cloud, ids: Sequence[str]) -> Found:
 
 
 def _movers(
-    cloud: Cloud, ids: Sequence[str], found: Situation
+    cloud: Cloud, ids: Sequence[str], found: BothSides
 ) -> dict[str, str]:
     by_cell: dict[str, set[str]] = {}
     for one in ids:
@@ -106,7 +106,7 @@ def _movers(
     return movers
 
 
-def _servers_of(volume: volumes.Volume, found: Situation) -> list[str]:
+def _servers_of(volume: volumes.Volume, found: BothSides) -> list[str]:
     """The live servers that have it, on either side."""
     mapped = {mapping.server for mapping in found.mapped(volume.id)}
     held = {one.server for one in volume.attachments if one.server}
@@ -227,7 +227,7 @@ def _orphan(one: Mismatch, found: Found) -> Iterator[Gate]:
     yield from known(one, found.situation)
 
 
-def known(one: Mismatch, found: Situation) -> Iterator[Gate]:
+def known(one: Mismatch, found: BothSides) -> Iterator[Gate]:
     """Whether nova can tell what became of an orphan's server."""
     if found.fate(one.server) == situation_module.NEVER:
         yield Gate(
@@ -250,7 +250,7 @@ def _ordered(request: Request, found: Found) -> list[volumes.Volume]:
 
 
 def of_volume(
-    volume: volumes.Volume, found: Situation
+    volume: volumes.Volume, found: BothSides
 ) -> tuple[Item | None, str]:
     """The change of a volume, or why there is none."""
     why = situation_module.untouchable(volume)

@@ -19,7 +19,7 @@ LIVE, DELETED, ELSEWHERE, NEVER = 'live', 'deleted', 'elsewhere', 'never'
 
 
 @dataclasses.dataclass(frozen=True)
-class Situation:
+class BothSides:
     """Both sides of the volumes that were looked at.
 
     :ivar volumes: cinder's live volumes, by id
@@ -61,7 +61,7 @@ class Situation:
         """The mappings of a volume, by id."""
         return self._by_volume.get(volume, ())
 
-    def alone(self, volume: str) -> Situation:
+    def alone(self, volume: str) -> BothSides:
         """The same with nothing but this volume.
 
         What judges one volume goes through all that are there: of many it

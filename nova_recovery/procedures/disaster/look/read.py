@@ -382,7 +382,7 @@ def running(cloud: Cloud, servers: Sequence[Server]) -> dict[str, bool | None]:
 
 
 #: Both sides of volumes; None: not known, and why.
-Both = tuple['volumes_module.Situation | None', str]
+Both = tuple['volumes_module.BothSides | None', str]
 
 #: Why volumes may not be known, when everything else is.
 _NO_VOLUMES = (ConfigError, DatabaseUnavailable, SchemaUnknown)

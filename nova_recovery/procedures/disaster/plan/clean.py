@@ -23,7 +23,7 @@ from nova_recovery.procedures.volumes import (
     reset,
     situation,
 )
-from nova_recovery.procedures.volumes.situation import Mismatch, Situation
+from nova_recovery.procedures.volumes.situation import BothSides, Mismatch
 
 #: Gates of single volumes that are asked here for the plan as a whole, or
 #: at the time of sending. A host may still be off when its volumes are
@@ -152,7 +152,7 @@ def _not_asked_for(found: Found, volume: str, wrong: list[Mismatch]) -> str:
 
 
 def _attached(
-    request: Request, found: Found, both: Situation, wrong: list[Mismatch]
+    request: Request, found: Found, both: BothSides, wrong: list[Mismatch]
 ) -> tuple[list[Item], str]:
     """Cinder's attachment is made anew under nova's mapping, or linked."""
     items: list[Item] = []
@@ -184,7 +184,7 @@ def _attached(
     return items, ''
 
 
-def _reset(both: Situation, volume: str) -> tuple[list[Item], str]:
+def _reset(both: BothSides, volume: str) -> tuple[list[Item], str]:
     """Cinder's row says what is so."""
     asked = reset.Request((volume,))
     why = _refused(reset.gates(asked, reset.Found(both), frozenset()))
@@ -207,7 +207,7 @@ def _reset(both: Situation, volume: str) -> tuple[list[Item], str]:
 
 
 def _detached(
-    found: Found, both: Situation, wrong: list[Mismatch]
+    found: Found, both: BothSides, wrong: list[Mismatch]
 ) -> tuple[list[Item], str]:
     """What neither side needs goes, by cinder itself."""
     items: list[Item] = []
@@ -232,7 +232,7 @@ def _detached(
 
 
 def _none_unheld(
-    both: Situation, volume: str, items: list[Item]
+    both: BothSides, volume: str, items: list[Item]
 ) -> tuple[list[Item], str]:
     """These, if nova maps the volume then for nobody who doesn't hold it.
 
@@ -277,7 +277,7 @@ def _refused(gates: Iterable[Gate]) -> str:
     return ''
 
 
-def _free_after(both: Situation, volume: str, planned: list[Item]) -> bool:
+def _free_after(both: BothSides, volume: str, planned: list[Item]) -> bool:
     """Whether nothing holds the volume once it is cleaned."""
     dropped = set()
     for item in planned:

@@ -134,7 +134,7 @@ def backend(host: str | None) -> str:
     return (host or 'unknown').partition('#')[0]
 
 
-def by_server(found: volumes_module.Situation | None) -> dict[str, list[str]]:
+def by_server(found: volumes_module.BothSides | None) -> dict[str, list[str]]:
     """Server -> its volumes, as nova maps them."""
     volumes: dict[str, list[str]] = {}
     for mapping in found.mappings if found else ():

@@ -23,7 +23,7 @@ from nova_recovery.exceptions import (
 from nova_recovery.procedures.disaster import procedure
 from nova_recovery.procedures.disaster.plan import decide
 from nova_recovery.procedures.disaster.run import before
-from nova_recovery.procedures.volumes.situation import mismatch, Situation
+from nova_recovery.procedures.volumes.situation import BothSides, mismatch
 from nova_recovery.readiness import Site
 from tests.base import TestCase
 from tests.unit import plans
@@ -358,7 +358,7 @@ class DangersTest(TestCase):
             'r', 'restart-server', 'server:web', 'web', {'cell': 'cell1'}
         )
         self.servers = {'web': item}
-        self.found: Any = Situation({})
+        self.found: Any = BothSides({})
         self.patch(before, '_mapped', lambda database, servers: {'data'})
         self.patch(before, 'each', self.each)
         self.patch(before.volumes_read, 'both_sides', self.both_sides)
@@ -378,7 +378,7 @@ class DangersTest(TestCase):
         self.assertEqual([], self.dangers())
 
     def test_the_cell_fell_silent(self) -> None:
-        self.found = Situation({}, silent={'cell1': 'refused'})
+        self.found = BothSides({}, silent={'cell1': 'refused'})
         error = self.assertRaises(Paused, self.dangers)
         self.assertIn('cell1: refused', str(error))
 

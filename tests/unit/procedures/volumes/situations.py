@@ -13,7 +13,7 @@ from typing import Any
 
 from nova_recovery.cloud.db import volumes
 from nova_recovery.cloud.db.mappings import Mapping, Server
-from nova_recovery.procedures.volumes.situation import Situation
+from nova_recovery.procedures.volumes.situation import BothSides
 
 JSON = dict[str, Any]
 HOST = 'np-rcc4'
@@ -21,7 +21,7 @@ HOST = 'np-rcc4'
 
 def make(
     volumes: JSON, servers: JSON | None = None, **others: Any
-) -> Situation:
+) -> BothSides:
     """A situation of volumes and servers by name.
 
     :param volumes: name -> fields, with ``attachments`` (name -> fields)
@@ -43,7 +43,7 @@ def make(
         ]
         if not fields.pop('lost', False):
             known[name] = _volume(name, fields)
-    return Situation(
+    return BothSides(
         volumes=known,
         mappings=tuple(mapped),
         servers={
