@@ -24,8 +24,8 @@ from nova_recovery.cloud.settings import BusSettings
 from nova_recovery.exceptions import DatabaseUnavailable
 from tests.base import TestCase
 from tests.cloud.mariadb import MariaDB
-from tests.functional import dbserver
 from tests.functional.base import FunctionalTest
+from tests.integration import dbserver
 
 
 def certificate(folder: pathlib.Path, name: str) -> dict[str, str]:
