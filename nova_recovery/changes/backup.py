@@ -18,7 +18,7 @@ import time
 
 from nova_recovery.changes import volume_rows
 from nova_recovery.changes.base import At, BaseChange
-from nova_recovery.cloud.db import backup_chains, backups
+from nova_recovery.cloud.db import backups
 from nova_recovery.cloud.db.backups import Inventory
 from nova_recovery.engine.change import JSON, Observed, State
 from nova_recovery.engine.plan import Item
@@ -97,7 +97,7 @@ class CreateBackup(BaseChange):
                 raise ChangeFailed(now.detail)
             if waited > at.data['patience']:
                 raise OutcomeUnknown(
-                    f'{now.detail} for {backup_chains.duration(waited)}; look '
+                    f'{now.detail} for {backups.duration(waited)}; look '
                     'whether cinder-backup is up there: when it starts '
                     'anew, it gives up what it was at'
                 )
@@ -132,7 +132,7 @@ class CreateBackup(BaseChange):
         data = at.data
         volume = found.volumes[data['volume']]
         mine = found.backups.get(volume.id, ())
-        newest = backup_chains.judge(mine, found.now, 0).newest
+        newest = backups.judge(mine, found.now, 0).newest
         if newest is not None and newest.id != data['newest']:
             return Observed.after(f'{newest.id} was made since the plan')
         if volume.status != 'available' and not (
@@ -141,7 +141,7 @@ class CreateBackup(BaseChange):
             return Observed.neither(f'the volume is {volume.status} now')
         if data['base'] and (newest is None or data['base'] != newest.id):
             below = {one.id: one for one in mine}.get(data['base'])
-            if below is None or backup_chains.broken(
+            if below is None or backups.broken(
                 below, {one.id: one for one in mine}
             ):
                 return Observed.neither(

@@ -18,8 +18,8 @@ from nova_recovery.engine import files
 from nova_recovery.engine.change import JSON, Observed
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import ChangeFailed
-from nova_recovery.snapshot import checking, mapfile
 from nova_recovery.snapshot import format as format_module
+from nova_recovery.snapshot import mapfile, reading
 from nova_recovery.snapshot.reading import Snapshot
 
 #: Without these a relation could be lost.
@@ -115,7 +115,7 @@ def _require(found: Snapshot, sources: set[str]) -> None:
         if part.section == 'devices' and part.state != format_module.UNKNOWN
     }
     holes += [f'{source} is not in it' for source in sorted(missing)]
-    holes += checking.problems(found)
+    holes += reading.problems(found)
     if holes:
         os.unlink(found.path)
         raise ChangeFailed(f'the record is not whole: {"; ".join(holes[:5])}')

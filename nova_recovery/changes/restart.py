@@ -15,8 +15,8 @@ import time
 from nova_recovery.changes import cell, history, once
 from nova_recovery.changes.base import At
 from nova_recovery.changes.once import RebootServer, SentOnce
-from nova_recovery.cloud.db import held
-from nova_recovery.cloud.db.held import Volumes
+from nova_recovery.cloud.db import mappings
+from nova_recovery.cloud.db.mappings import Unheld
 from nova_recovery.engine.change import JSON, Observed, State
 from nova_recovery.engine.plan import Item
 
@@ -137,8 +137,8 @@ class RestartServer(SentOnce):
         else:
             return _neither(f'the server is {row["vm_state"]}')
         uuid = at.data['uuid']
-        volumes = held.volumes(at.cloud, cell.database(at), [uuid]).get(
-            uuid, Volumes()
+        volumes = mappings.unheld(at.cloud, cell.database(at), [uuid]).get(
+            uuid, Unheld()
         )
         repair = f'see openstack recovery volume attach {uuid} VOLUME'
         if volumes.lost:

@@ -19,7 +19,7 @@ import json
 from nova_recovery.changes import cell, volume_attach
 from nova_recovery.changes import volume_rows as rows
 from nova_recovery.changes.base import At, BaseChange
-from nova_recovery.cloud.db import attachments
+from nova_recovery.cloud.db import volumes
 from nova_recovery.engine.change import JSON, Observed
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import (
@@ -324,9 +324,7 @@ def _connected(at: At, mapping: JSON, host: str, old: str) -> bool:
     attachment = mapping['attachment_id']
     if attachment == old or not mapping['connection_info']:
         return False
-    stored = attachments.connectors(rows.cinder(at), [attachment]).get(
-        attachment
-    )
+    stored = volumes.connectors(rows.cinder(at), [attachment]).get(attachment)
     if stored is None or (stored['connector'] or {}).get('host') != host:
         return False
     found = at.cloud.volume.attachment(attachment)

@@ -121,7 +121,7 @@ def snapshot(
     :raises NotFound: there is no such file
     :raises RecoveryError: it is damaged
     """
-    from nova_recovery.snapshot import checking, store
+    from nova_recovery.snapshot import reading, store
     from nova_recovery.snapshot.reading import Snapshot
 
     if not parsed.snapshot:
@@ -129,7 +129,7 @@ def snapshot(
         return
     path = store.resolve(cloud.conf.snapshot.directory, parsed.snapshot)
     with Snapshot(path) as found:
-        problems = checking.problems(found)
+        problems = reading.problems(found)
         if problems:
             raise RecoveryError(f'snapshot {path}: damaged: {problems[0]}')
         yield found

@@ -416,13 +416,13 @@ class VerifySnapshot(RecoveryShowOne, SnapshotCommand):
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-        from nova_recovery.snapshot import checking
         from nova_recovery.snapshot import format as format_module
+        from nova_recovery.snapshot import reading
         from nova_recovery.snapshot.reading import Snapshot
 
         path = self.find(parsed_args, parsed_args.snapshot)
         with Snapshot(path) as snapshot:
-            found = checking.problems(snapshot)
+            found = reading.problems(snapshot)
             if found:
                 raise RecoveryError(
                     f'snapshot {path}: damaged: {"; ".join(found)}'

@@ -19,8 +19,9 @@ import zlib
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud.db import cas, facts
+from nova_recovery.cloud.db import cas
 from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.exceptions import ClaimLost, Conflict, NotFound
 
 PREFIX = 'nova-recovery run='
@@ -211,13 +212,10 @@ def movers(database: Database, uuids: Iterable[str]) -> dict[str, str]:
         services.c.deleted == 0,
         services.c.disabled_reason.like(f'{PREFIX}%'),
     )
-    with database.reader() as connection:
+    column = migrations.c.instance_uuid
+    with Reader.of(database) as reader:
         return {
-            row[0]: row[1]
-            for batch in facts.batches(sorted(uuids))
-            for row in connection.execute(
-                query.where(migrations.c.instance_uuid.in_(batch))
-            )
+            uuid: marker for uuid, marker in reader.fetch(query, column, uuids)
         }
 
 
@@ -232,22 +230,19 @@ def server_holder(database: Database, uuid: str) -> str | None:
 
 def server_holders(database: Database, uuids: Iterable[str]) -> dict[str, str]:
     """The tag of whoever claimed each server, of those that are claimed."""
-    tags = database.tables['tags']
     found: dict[str, str] = {}
     claimed = set()
-    with database.reader() as connection:
-        for batch in facts.batches(sorted(uuids)):
-            for uuid, tag in connection.execute(
-                sa.select(tags.c.resource_id, tags.c.tag).where(
-                    tags.c.resource_id.in_(batch),
-                    tags.c.tag.like('nova-recovery%'),
-                )
-            ):
-                if tag == TAG:
-                    claimed.add(uuid)
-                    found.setdefault(uuid, TAG)
-                else:
-                    found[uuid] = tag
+    ours = database.tables['tags'].c.tag.like('nova-recovery%')
+    with Reader.of(database) as reader:
+        for row in reader.select(
+            'tags', ('resource_id', 'tag'), 'resource_id', uuids, ours
+        ):
+            uuid, tag = row['resource_id'], row['tag']
+            if tag == TAG:
+                claimed.add(uuid)
+                found.setdefault(uuid, TAG)
+            else:
+                found[uuid] = tag
     return {uuid: found[uuid] for uuid in claimed}
 
 

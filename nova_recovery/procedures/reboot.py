@@ -9,8 +9,8 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from nova_recovery.cloud import claims, clock
-from nova_recovery.cloud.db import held
-from nova_recovery.cloud.db.held import Volumes
+from nova_recovery.cloud.db import mappings
+from nova_recovery.cloud.db.mappings import Unheld
 from nova_recovery.cloud.db.servers import list_servers, newest_actions
 from nova_recovery.cloud.records import Server
 from nova_recovery.engine import claiming
@@ -65,7 +65,7 @@ class Situation:
     versions: dict[str, str]
     unreachable: dict[str, str]
     movers: dict[str, str] = dataclasses.field(default_factory=dict)
-    volumes: dict[str, Volumes] = dataclasses.field(default_factory=dict)
+    volumes: dict[str, Unheld] = dataclasses.field(default_factory=dict)
     marks: dict[str, int] = dataclasses.field(default_factory=dict)
     places: dict[str, Whereabouts] = dataclasses.field(default_factory=dict)
 
@@ -118,13 +118,13 @@ def _situation(
             if holder:
                 holders[server.uuid] = holder
     movers: dict[str, str] = {}
-    volumes: dict[str, Volumes] = {}
+    volumes: dict[str, Unheld] = {}
     marks: dict[str, int] = {}
     for cell in sorted({server.cell for server in found}):
         database = cloud.databases.cell(cell)
         own = [server.uuid for server in found if server.cell == cell]
         movers |= claims.movers(database, own)
-        volumes |= held.volumes(cloud, database, own)
+        volumes |= mappings.unheld(cloud, database, own)
         marks |= newest_actions(database, own)
     return Situation(
         tuple(found),

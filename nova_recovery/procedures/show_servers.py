@@ -10,7 +10,7 @@ import threading
 from typing import Any, TYPE_CHECKING
 
 from nova_recovery.cloud import secrets
-from nova_recovery.cloud.db import facts as facts_module
+from nova_recovery.cloud.db import servers as servers_module
 from nova_recovery.cloud.db import services
 from nova_recovery.cloud.db.servers import list_servers
 from nova_recovery.cloud.records import Server
@@ -52,7 +52,7 @@ def of_host(
     if not found and not unknown:
         # An empty answer must be about a host that exists.
         services.host_mapping(cloud.databases, host)
-    facts = facts_module.facts(cloud.databases, found)
+    facts = servers_module.facts(cloud.databases, found)
     statuses = within(PATIENCE, lambda: _statuses(cloud, host)) or {}
     with_task = within(PATIENCE, lambda: cloud.compute.speaks('2.93'))
     places = within(PATIENCE, lambda: whereabouts.read(cloud, found)) or {}
@@ -82,7 +82,7 @@ def one(
     cloud: Cloud, server: Server
 ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
     """One server: where it is, its states, its volumes, its past."""
-    facts = facts_module.facts(cloud.databases, [server])[server.uuid]
+    facts = servers_module.facts(cloud.databases, [server])[server.uuid]
     plain = read.of_facts(facts, {}, None, None, None)
     status = within(PATIENCE, lambda: cloud.compute.server(server.uuid))
     # Asked only where it matters, for every question may take its time.

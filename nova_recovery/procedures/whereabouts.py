@@ -25,7 +25,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import dataclasses
 from typing import TYPE_CHECKING
 
-from nova_recovery.cloud.db import facts
+from nova_recovery.cloud.db import servers as servers_module
 from nova_recovery.cloud.providers import Provider, Providers
 from nova_recovery.cloud.records import Migration, Server
 from nova_recovery.engine.plan import Gate
@@ -168,7 +168,9 @@ def read(
         by_cell[server.cell].append(server.uuid)
     migrations: dict[str, tuple[Migration, ...]] = {}
     for cell, uuids in by_cell.items():
-        migrations |= facts.migrations(cloud.databases.cell(cell), uuids)
+        migrations |= servers_module.migrations(
+            cloud.databases.cell(cell), uuids
+        )
     return {
         server.uuid: judge(
             server,

@@ -13,18 +13,15 @@ from collections.abc import Iterator, Mapping
 import dataclasses
 from typing import Any
 
-import sqlalchemy as sa
-
 from nova_recovery import readiness
-from nova_recovery.cloud.db import schema
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import each
+from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.engine.findings import Finding
 from nova_recovery.readiness import Site
 from nova_recovery.snapshot import cells, volumes
 from nova_recovery.snapshot import format as format_module
 from nova_recovery.snapshot.reading import Snapshot, Source
-from nova_recovery.snapshot.streams import Stream
 
 LAYER = 'age'
 _EXPECTED = 'not older than the snapshot'
@@ -155,36 +152,32 @@ def _databases(site: Site) -> dict[str, Database]:
 
 
 def _now(database: Database) -> Marks:
-    with database.reader() as connection:
-        stream = Stream('', database, connection)
+    with Reader.of(database) as reader:
         if database.tables.has('instances', 'uuid'):
             numbers = {
-                table: _highest(stream, table) for table in cells.MARKERS
+                table: _highest(reader, table) for table in cells.MARKERS
             }
         else:
-            numbers = volumes.markers(stream)
+            numbers = volumes.markers(reader)
         reports: dict[int, tuple[str, int]] = {}
         if database.tables.has('services', 'report_count'):
-            table = database.tables['services']
-            for row in connection.execute(
-                sa.select(
-                    table.c.id,
-                    table.c.binary,
-                    table.c.host,
-                    table.c.report_count,
-                ).where(schema.live(table))
+            for row in reader.select(
+                'services', ('id', 'binary', 'host', 'report_count')
             ):
-                reports[row[0]] = (f'{row[1]} {row[2]}', row[3] or 0)
+                reports[row['id']] = (
+                    f'{row["binary"]} {row["host"]}',
+                    row['report_count'] or 0,
+                )
     return Marks(numbers, reports)
 
 
-def _highest(stream: Stream, table: str) -> Any:
+def _highest(reader: Reader, table: str) -> Any:
     """The highest id, of what ``archive_deleted_rows`` moved away too."""
     found = [
         number
         for number in (
-            stream.newest(table, 'id'),
-            stream.newest(f'shadow_{table}', 'id'),
+            reader.highest(table),
+            reader.highest(f'shadow_{table}'),
         )
         if number is not None
     ]

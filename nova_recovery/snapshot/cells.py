@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What a cell has: servers, their devices and interfaces, services, nodes."""
+"""What nova has: servers, devices, interfaces, services, nodes, aggregates."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import sqlalchemy as sa
 
 from nova_recovery.cloud import names, secrets
 from nova_recovery.cloud.db import schema
-from nova_recovery.snapshot import aggregates, masking, volumes
+from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.snapshot import format as format_module
+from nova_recovery.snapshot import masking, volumes
 from nova_recovery.snapshot.streams import Stream
 from nova_recovery.snapshot.writing import Writer
 
@@ -34,9 +35,9 @@ SECTIONS = (
 )
 
 
-def markers(stream: Stream) -> dict[str, Any]:
+def markers(reader: Reader) -> dict[str, Any]:
     """The highest id of tables that only grow."""
-    return {name: stream.newest(name, 'id') for name in MARKERS}
+    return {name: reader.highest(name) for name in MARKERS}
 
 
 def write(stream: Stream, writer: Writer, template: str) -> None:
@@ -54,7 +55,7 @@ def write(stream: Stream, writer: Writer, template: str) -> None:
         ('interfaces', _interfaces(stream)),
         ('services', _plain(stream, 'services')),
         ('nodes', _nodes(stream)),
-        ('aggregates', aggregates.rows(stream)),
+        ('aggregates', aggregates(stream)),
         # in Essex volumes are in nova
         ('volumes', volumes.of_nova(stream)),
         ('attachments', volumes.attachments_of_nova(stream)),
@@ -256,3 +257,39 @@ def _nodes(stream: Stream) -> Rows | None:
             else services.c.host
         )
     return stream.section('nodes', table, given=given, source=source)
+
+
+def aggregates(stream: Stream) -> Rows | None:
+    """The aggregates, each with its hosts and metadata; None: no table.
+
+    They are in the API database, before Ocata in the only cell. A cell of
+    a newer release has no more tables for them, or empty ones.
+    """
+    table = stream.table('aggregates')
+    members = stream.table('aggregate_hosts')
+    details = stream.table('aggregate_metadata')
+    if table is None or members is None or details is None:
+        return None
+    hosts: dict[int, list[str]] = {}
+    for aggregate, host in stream.rows(
+        sa.select(members.c.aggregate_id, members.c.host).where(
+            schema.live(members)
+        )
+    ):
+        hosts.setdefault(aggregate, []).append(host)
+    metadata: dict[int, dict[str, Any]] = {}
+    for aggregate, key, value in stream.rows(
+        sa.select(
+            details.c.aggregate_id, details.c.key, details.c.value
+        ).where(schema.live(details))
+    ):
+        metadata.setdefault(aggregate, {})[key] = masking.pair(key, value)
+    uuid = table.c.uuid if 'uuid' in table.c else sa.null()
+    return stream.rows(
+        sa.select(table.c.id, uuid, table.c.name).where(schema.live(table)),
+        lambda row: (
+            *row,
+            masking.compact(sorted(hosts.get(row[0], ()))),
+            masking.compact(dict(sorted(metadata.get(row[0], {}).items()))),
+        ),
+    )

@@ -13,7 +13,7 @@ from oslo_db import exception as db_exception
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from nova_recovery.cloud.db import db_errors, schema
+from nova_recovery.cloud.db import db_errors, rows, schema
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.exceptions import DatabaseUnavailable
 from nova_recovery.snapshot import format as format_module
@@ -25,8 +25,8 @@ Convert = Callable[[list[Any]], Sequence[Any]]
 _SIMPLE = (str, int, float, type(None))
 
 
-class Stream:
-    """One database, in one consistent snapshot.
+class Stream(rows.Reader):
+    """One database, its tables read with no more than some rows in memory.
 
     :param source: the name of the database in the file
     """
@@ -34,9 +34,8 @@ class Stream:
     def __init__(
         self, source: str, database: Database, connection: sa.engine.Connection
     ) -> None:
+        super().__init__(database, connection)
         self.source = source
-        self.database = database
-        self.connection = connection
 
     def table(self, name: str) -> sa.Table | None:
         """A table, None where the release has none of that name."""
@@ -87,19 +86,9 @@ class Stream:
         :param convert: column -> what is done to its value
         :param source: what is selected from, where that is a join
         """
-        renamed, given = renamed or {}, given or {}
         columns = format_module.SECTIONS[name].columns
-        picked = []
-        for column in columns:
-            if column in given:
-                picked.append(given[column].label(column))
-            elif renamed.get(column, column) in table.c:
-                picked.append(
-                    table.c[renamed.get(column, column)].label(column)
-                )
-            else:
-                picked.append(sa.null().label(column))
-        query = sa.select(*picked).where(schema.live(table))
+        query = sa.select(*rows.picked(table, columns, given, renamed))
+        query = query.where(schema.live(table))
         if source is not None:
             query = query.select_from(source)
         if where is not None:
@@ -116,18 +105,9 @@ class Stream:
 
         return self.rows(query, converted if changes else None)
 
-    def newest(self, table: str, column: str) -> Any:
-        """The highest value of a column; None without one."""
-        if not self.database.tables.has(table, column):
-            return None
-        found = self.database.tables[table].c[column]
-        query = sa.select(sa.func.max(found))
-        return plain(self.connection.execute(query).scalar())
-
-    def now(self) -> str:
+    def moment(self) -> str:
         """The moment by the clock of the database."""
-        found = self.connection.exec_driver_sql('SELECT UTC_TIMESTAMP()')
-        return f'{plain(found.scalar())}Z'
+        return f'{plain(self.now())}Z'
 
 
 def plain(value: Any) -> Any:

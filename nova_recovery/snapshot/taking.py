@@ -35,12 +35,10 @@ from nova_recovery.exceptions import (
 )
 from nova_recovery.host import local
 from nova_recovery.snapshot import (
-    aggregates,
     apis,
     cells,
-    checking,
-    mappings,
     masking,
+    reading,
     store,
     volumes,
 )
@@ -162,13 +160,13 @@ class _Reading:
             with contextlib.suppress(
                 exc.SQLAlchemyError, db_exception.DBError
             ):
-                self.stream.now()
+                self.stream.moment()
                 return self.stream
             self.stack.close()
         connection = self.stack.enter_context(self.database.reader())
         self.stream = Stream(self.source, self.database, connection)
         self.began = time.monotonic()
-        self.taken_at = self.stream.now()
+        self.taken_at = self.stream.moment()
         return self.stream
 
 
@@ -233,7 +231,7 @@ class _Cloud:
         if kind == CINDER:
             volumes.write(stream, self._writer)
             return volumes.markers(stream)
-        rows = aggregates.rows(stream)
+        rows = cells.aggregates(stream)
         if rows is None:
             # before Ocata they are in the cell
             self._writer.missing(
@@ -283,7 +281,7 @@ class _Cloud:
                 self._writer.part(
                     'differences',
                     'nova and cinder',
-                    mappings.differences(
+                    volumes.differences(
                         self._writer,
                         [cell.database for cell in found.cells],
                         found.cinder,
@@ -347,7 +345,7 @@ def _masked(
 
 def _opened(path: str) -> Snapshot:
     snapshot = Snapshot(path)
-    problems = checking.problems(snapshot)
+    problems = reading.problems(snapshot)
     if problems:
         raise RecoveryError(f'snapshot {path}: damaged: {problems[0]}')
     return snapshot

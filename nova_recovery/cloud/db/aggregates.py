@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.rows import Reader
 
 
 def zones(api: Database, default: str) -> dict[str, str]:
@@ -21,13 +22,13 @@ def zones(api: Database, default: str) -> dict[str, str]:
     """
     hosts = api.tables['aggregate_hosts']
     metadata = api.tables['aggregate_metadata']
-    with api.reader() as connection:
-        found = connection.execute(
-            sa.select(hosts.c.host, metadata.c.value)
-            .join(metadata, metadata.c.aggregate_id == hosts.c.aggregate_id)
-            .where(metadata.c.key == 'availability_zone')
-        )
-        return {row[0]: row[1] or default for row in found}
+    query = (
+        sa.select(hosts.c.host, metadata.c.value)
+        .join(metadata, metadata.c.aggregate_id == hosts.c.aggregate_id)
+        .where(metadata.c.key == 'availability_zone')
+    )
+    with Reader.of(api) as reader:
+        return {host: zone or default for host, zone in reader.fetch(query)}
 
 
 def groups(api: Database, servers: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -35,35 +36,26 @@ def groups(api: Database, servers: Iterable[str]) -> dict[str, dict[str, Any]]:
 
     :returns: server uuid -> {'policy', 'members': uuids of the others}
     """
-    wanted = list(servers)
-    member = api.tables['instance_group_member']
-    policy = api.tables['instance_group_policy']
-    with api.reader() as connection:
-        mine = connection.execute(
-            sa.select(member.c.instance_uuid, member.c.group_id).where(
-                member.c.instance_uuid.in_(wanted)
-            )
-        ).all()
-        ids = [row[1] for row in mine]
+    member, own, group = 'instance_group_member', 'instance_uuid', 'group_id'
+    with Reader.of(api) as reader:
+        mine = {
+            row[own]: row[group]
+            for row in reader.select(member, (own, group), own, servers)
+        }
+        ids = set(mine.values())
         policies = {
-            row[0]: row[1]
-            for row in connection.execute(
-                sa.select(policy.c.group_id, policy.c.policy).where(
-                    policy.c.group_id.in_(ids)
-                )
+            row[group]: row['policy']
+            for row in reader.select(
+                'instance_group_policy', (group, 'policy'), group, ids
             )
         }
-        members: dict[int, list[str]] = {}
-        for uuid, group in connection.execute(
-            sa.select(member.c.instance_uuid, member.c.group_id).where(
-                member.c.group_id.in_(ids)
-            )
-        ):
-            members.setdefault(group, []).append(uuid)
+        members = reader.grouped(member, group, ids, (own,))
     return {
         uuid: {
-            'policy': policies.get(group, ''),
-            'members': [m for m in members[group] if m != uuid],
+            'policy': policies.get(number, ''),
+            'members': [
+                row[own] for row in members[number] if row[own] != uuid
+            ],
         }
-        for uuid, group in mine
+        for uuid, number in mine.items()
     }

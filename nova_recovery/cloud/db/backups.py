@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Volumes and their backups, as cinder's database has them."""
+"""Volumes and their backups, and whether one is good enough."""
 
 from __future__ import annotations
 
 import collections
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 import dataclasses
 import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud.db import facts, schema
+from nova_recovery.cloud.db import rows, schema
 from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.rows import Reader
 
 #: What can be restored. While one is being restored it is no worse for it
 #: (``_cleanup_one_backup`` in cinder/backup/manager.py).
@@ -98,8 +99,7 @@ def of_cinder(cinder: Database, ids: Collection[str]) -> Inventory:
 
     :raises SchemaUnknown: cinder before Kilo, without attachments
     """
-    with cinder.reader() as connection:
-        reader = _Reader(cinder, connection)
+    with _Reader.of(cinder) as reader:
         volumes = reader.volumes(None, ids)
         return reader.inventory(volumes, reader.backups(ids))
 
@@ -120,10 +120,9 @@ def lacking(
     :param whole: all backups of the volumes; else, where none is in doubt,
         only the newest
     """
-    with cinder.reader() as connection:
-        reader = _Reader(cinder, connection)
+    with _Reader.of(cinder) as reader:
         newest, doubtful = reader.newest()
-        oldest = reader.now - datetime.timedelta(seconds=limit)
+        oldest = reader.moment - datetime.timedelta(seconds=limit)
         counts: collections.Counter[str] = collections.Counter()
         volumes, full = [], set()
         known: dict[str, list[Backup]] = {}
@@ -142,28 +141,24 @@ def lacking(
         )
 
 
-class _Reader:
-    """Reads the tables in one snapshot, as tuples, which is quick."""
+class _Reader(Reader):
+    """Reads volumes and backups as tuples, which is quick."""
 
     def __init__(
-        self, cinder: Database, connection: sa.engine.Connection
+        self, database: Database, connection: sa.engine.Connection
     ) -> None:
-        schema.require(cinder, 'volume-attachment')
-        self._cinder = cinder
-        self._connection = connection
-        self._backups = cinder.tables['backups']
-        self.now = (
-            connection.execute(sa.select(sa.func.utc_timestamp())).scalar()
-            or datetime.datetime.min
-        )
+        super().__init__(database, connection)
+        schema.require(database, 'volume-attachment')
+        self._backups = database.tables['backups']
+        self.moment = self.now()
 
     def volumes(
         self, project: str | None, ids: Collection[str] | None = None
     ) -> list[Any]:
         """Rows of _VOLUME: neither empty volumes nor cinder's own."""
-        table = self._cinder.tables['volumes']
+        table = self.database.tables['volumes']
         copy = _column(self._backups, 'temp_volume_id')
-        query = sa.select(*(table.c[name] for name in _VOLUME)).where(
+        query = sa.select(*rows.picked(table, _VOLUME)).where(
             schema.live(table),
             table.c.status.not_in(sorted(EMPTY)),
             sa.func.coalesce(table.c.migration_status, '').not_like(
@@ -176,7 +171,7 @@ class _Reader:
         if project is not None:
             query = query.where(table.c.project_id == project)
         copies = set(
-            self._connection.execute(
+            self.connection.execute(
                 sa.select(copy).where(
                     schema.live(self._backups), copy.is_not(None)
                 )
@@ -184,7 +179,7 @@ class _Reader:
         )
         return [
             row
-            for row in self._rows(query, table.c.id, ids)
+            for row in self.fetch(query, table.c.id, ids)
             if row[0] not in copies
         ]
 
@@ -216,7 +211,7 @@ class _Reader:
             .prefix_with('SQL_BIG_RESULT')
         )
         newest, doubtful = {}, set()
-        for volume, key, unsound in self._connection.execute(grouped):
+        for volume, key, unsound in self.connection.execute(grouped):
             if unsound:
                 doubtful.add(volume)
             elif key:
@@ -233,7 +228,7 @@ class _Reader:
             )
             .where(schema.live(own), parent.is_not(None), below.c.id.is_(None))
         )
-        doubtful.update(self._connection.execute(broken).scalars())
+        doubtful.update(self.connection.execute(broken).scalars())
         return newest, doubtful
 
     def backups(self, ids: Collection[str]) -> dict[str, list[Backup]]:
@@ -251,7 +246,7 @@ class _Reader:
         ).where(schema.live(table))
         found: dict[str, list[Backup]] = {}
         few = ids if len(ids) <= 8 * _SCANNED else None
-        for row in self._rows(query, table.c.volume_id, few, _SCANNED):
+        for row in self.fetch(query, table.c.volume_id, few, _SCANNED):
             if row[1] in ids:
                 found.setdefault(row[1], []).append(_backup(row))
         return found
@@ -271,38 +266,22 @@ class _Reader:
                 volume: tuple(sorted(found, key=lambda b: (b.taken, b.id)))
                 for volume, found in backups.items()
             },
-            self.now,
+            self.moment,
             dict(counts),
         )
 
     def _servers(self, ids: Collection[str]) -> dict[str, list[str]]:
-        table = self._cinder.tables['volume_attachment']
+        table = self.database.tables['volume_attachment']
         query = sa.select(table.c.volume_id, table.c.instance_uuid).where(
             schema.live(table),
             table.c.instance_uuid.is_not(None),
             table.c.attach_status != 'detached',
         )
-        few = ids if len(ids) <= 20 * facts.BATCH else None
+        few = ids if len(ids) <= 20 * rows.BATCH else None
         found: dict[str, list[str]] = {}
-        for volume, server in self._rows(query, table.c.volume_id, few):
+        for volume, server in self.fetch(query, table.c.volume_id, few):
             found.setdefault(volume, []).append(server)
         return found
-
-    def _rows(
-        self,
-        query: Any,
-        column: Any,
-        values: Collection[str] | None,
-        size: int = facts.BATCH,
-    ) -> Iterator[Any]:
-        """Yield rows as tuples; those with a column in values."""
-        if values is None:
-            yield from self._connection.execute(query)
-            return
-        ordered = sorted(values)
-        for start in range(0, len(ordered), size):
-            batch = ordered[start : start + size]
-            yield from self._connection.execute(query.where(column.in_(batch)))
 
 
 _VOLUME = (
@@ -393,3 +372,117 @@ def _volume(row: Any, servers: Collection[str]) -> Volume:
         encrypted=bool(row[7]),
         servers=tuple(sorted(servers)),
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What there is of backups of one volume.
+
+    :ivar newest: the newest that can be restored
+    :ivar age: of what is in it, seconds
+    :ivar why: why that is not good enough; '' if it is
+    """
+
+    newest: Backup | None
+    age: float | None
+    why: str
+
+    @property
+    def good(self) -> bool:
+        return not self.why
+
+
+def judge(
+    found: Iterable[Backup], now: datetime.datetime, limit: float
+) -> Verdict:
+    """Judge the backups of one volume.
+
+    :param limit: what is older doesn't count, seconds
+    """
+    known = {one.id: one for one in found}
+    ordered = sorted(known.values(), key=lambda b: (b.taken, b.id))
+    newest, last = None, ''
+    for one in reversed(ordered):
+        why = broken(one, known)
+        if not why:
+            newest = one
+            break
+        last = last or why
+    if newest is None:
+        return Verdict(None, None, last or 'no backup')
+    age = (now - newest.taken).total_seconds()
+    if age <= limit:
+        return Verdict(newest, age, '')
+    why = f'older than {duration(limit)}'
+    return Verdict(newest, age, f'{why}; {last}' if last else why)
+
+
+def broken(one: Backup, known: dict[str, Backup]) -> str:
+    """Why a backup can't be restored; '' if it can.
+
+    An incremental one needs all those on which it builds.
+
+    :param known: all backups of the volume, by id
+    """
+    if one.status not in SOUND:
+        reason = f': {one.reason}' if one.reason else ''
+        return f'backup {one.id} is {one.status}{reason}'
+    seen = {one.id}
+    below = one
+    while below.parent:
+        parent = known.get(below.parent)
+        if parent is None or parent.id in seen:
+            return (
+                f'backup {one.id} is incremental, and {below.parent} is gone'
+            )
+        if parent.status not in SOUND:
+            return (
+                f'backup {one.id} is incremental, and {parent.id} is '
+                f'{parent.status}'
+            )
+        seen.add(parent.id)
+        below = parent
+    return ''
+
+
+def base(
+    volume: Volume, found: Iterable[Backup], project: str
+) -> tuple[str | None, str]:
+    """The backup on which cinder would build, or why none is fit for it.
+
+    Cinder takes the newest available one of the caller's project, whatever
+    became of those below it (``create`` in cinder/backup/api.py).
+
+    :param project: of whoever asks for the backup
+    """
+    known = {one.id: one for one in found}
+    own = [
+        one
+        for one in known.values()
+        if one.project == project and one.status == 'available'
+    ]
+    if not own:
+        return None, 'your project has none to build on'
+    newest = max(own, key=lambda b: b.taken)
+    why = broken(newest, known)
+    if why:
+        return None, why
+    if volume.size > newest.size:
+        return None, f'the volume was extended since {newest.id}'
+    return newest.id, ''
+
+
+def duration(seconds: float) -> str:
+    """``7d``, ``2d 3h``, ``5h 10m``, ``0m``: a unit and the next smaller."""
+    minutes = int(seconds) // 60
+    parts = (
+        (minutes // 1440, 'd'),
+        (minutes // 60 % 24, 'h'),
+        (minutes % 60, 'm'),
+    )
+    for place, (count, _) in enumerate(parts):
+        if count:
+            return ' '.join(
+                f'{n}{unit}' for n, unit in parts[place : place + 2] if n
+            )
+    return '0m'

@@ -1,18 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Which servers have which volumes, as the cells of nova have it."""
+"""Which servers have which volumes, as the cells of nova have it.
+
+And whether cinder holds them: from 28.0 on, each reboot makes nova ask
+cinder for the attachment of every volume, and forget those that cinder
+doesn't know, the boot volume too (``_delete_dangling_bdms`` in
+nova/compute/manager.py). It never asks at a start.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 import dataclasses
-from typing import Any
-
-import sqlalchemy as sa
+from typing import Any, TYPE_CHECKING
 
 from nova_recovery.cloud.db import schema, volumes
 from nova_recovery.cloud.db.database import Database
-from nova_recovery.exceptions import SchemaUnknown
+from nova_recovery.cloud.db.rows import Reader
+from nova_recovery.exceptions import NotFound, RecoveryError, SchemaUnknown
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud.cloud import Cloud
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +73,28 @@ class Cell:
     needs_attachments: bool
 
 
+_MAPPING = (
+    'id',
+    'instance_uuid',
+    'volume_id',
+    'device_name',
+    # the device tells before Havana
+    'boot_index',
+    'attachment_id',
+)
+_SERVER = (
+    'uuid',
+    'display_name',
+    'host',
+    'project_id',
+    'vm_state',
+    'power_state',
+    'task_state',
+    'deleted',
+    'hidden',
+)
+
+
 def of_cell(
     cell: Database, ids: Collection[str] | None, servers: Collection[str]
 ) -> Cell:
@@ -81,57 +111,27 @@ def of_cell(
             'block_device_mapping.instance_uuid'
         )
     table = cell.tables['block_device_mapping']
-    instances = cell.tables['instances']
-    named = cell.tables.has('block_device_mapping', 'attachment_id')
     info: Any = table.c.connection_info.like(volumes.CONNECTED)
-    query = sa.select(
-        table.c.id,
-        table.c.instance_uuid,
-        table.c.volume_id,
-        table.c.device_name,
-        # the device tells before Havana
-        (table.c.boot_index if 'boot_index' in table.c else sa.null()).label(
-            'boot_index'
-        ),
-        (table.c.attachment_id if named else sa.null()).label('attachment_id'),
-        info.label('connected'),
-    ).where(schema.live(table), table.c.volume_id.is_not(None))
-    wanted = [
-        instances.c[name]
-        for name in (
-            'uuid',
-            'display_name',
-            'host',
-            'project_id',
-            'vm_state',
-            'power_state',
-            'task_state',
-            'deleted',
-            'hidden',
-        )
-        if name in instances.c
-    ]
-    with cell.reader() as connection:
+    with Reader.of(cell) as reader:
         mappings = tuple(
             _mapping(row, cell.name)
-            for row in volumes.selected(
-                connection, query, table.c.volume_id, ids
+            for row in reader.select(
+                'block_device_mapping',
+                _MAPPING,
+                'volume_id',
+                ids,
+                table.c.volume_id.is_not(None),
+                {'connected': info},
             )
         )
         asked = {mapping.server for mapping in mappings} | set(servers)
-        select = sa.select(*wanted)
         live: dict[str, Server] = {}
         if ids is None:
-            for row in volumes.selected(
-                connection,
-                select.where(schema.live(instances)),
-                instances.c.uuid,
-                None,
-            ):
+            for row in reader.select('instances', _SERVER):
                 live[row['uuid']] = _server(row, cell.name)
         gone: set[str] = set()
-        for row in volumes.selected(
-            connection, select, instances.c.uuid, asked - set(live)
+        for row in reader.select(
+            'instances', _SERVER, 'uuid', asked - set(live), deleted=True
         ):
             if row['deleted']:
                 gone.add(row['uuid'])
@@ -146,6 +146,21 @@ def of_cell(
         gone=frozenset(gone - set(live)),
         needs_attachments=cell.tables.has('instances', 'compute_id'),
     )
+
+
+def mapped(reader: Reader, servers: Iterable[str]) -> set[str]:
+    """Return the volumes that live mappings of servers name."""
+    volume = reader.database.tables['block_device_mapping'].c.volume_id
+    return {
+        row['volume_id']
+        for row in reader.select(
+            'block_device_mapping',
+            ('volume_id',),
+            'instance_uuid',
+            servers,
+            volume.is_not(None),
+        )
+    }
 
 
 def _mapping(row: Any, cell: str) -> Mapping:
@@ -171,5 +186,89 @@ def _server(row: Any, cell: str) -> Server:
         vm_state=row['vm_state'] or '',
         power_state=row['power_state'],
         task_state=row['task_state'],
-        hidden=bool(row.get('hidden')),
+        hidden=bool(row['hidden']),
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Unheld:
+    """The volumes of a server that aren't held as they should be.
+
+    :ivar lost: those whose attachment cinder doesn't have
+    :ivar unnamed: those of which nova names no attachment
+    :ivar unknown: why cinder can't tell, '' if it did
+    """
+
+    lost: tuple[str, ...] = ()
+    unnamed: tuple[str, ...] = ()
+    unknown: str = ''
+
+
+def unheld(
+    cloud: Cloud, cell: Database, servers: Collection[str]
+) -> dict[str, Unheld]:
+    """What a reboot would do to the volumes of these servers of a cell.
+
+    :returns: server uuid -> what is wrong; nothing where all is well, or
+        where nova is too old to forget a volume
+    """
+    if not cell.tables.has('instances', 'compute_id'):
+        return {}
+    of_server: dict[str, list[tuple[str, str | None]]] = {}
+    with Reader.of(cell) as reader:
+        for server, own in reader.grouped(
+            'block_device_mapping',
+            'instance_uuid',
+            servers,
+            ('volume_id', 'attachment_id'),
+        ).items():
+            of_server[server] = [
+                (row['volume_id'], row['attachment_id'])
+                for row in own
+                if row['volume_id'] is not None
+            ]
+    named = {a for own in of_server.values() for _, a in own if a}
+    held: set[str] = set()
+    unknown = ''
+    try:
+        held = _held(cloud, named)
+    except RecoveryError as error:
+        unknown = str(error)
+    found: dict[str, Unheld] = {}
+    for server, pairs in of_server.items():
+        wrong = Unheld(
+            lost=tuple(
+                v for v, a in pairs if a and a not in held and not unknown
+            ),
+            unnamed=tuple(v for v, a in pairs if not a),
+            unknown=unknown if any(a for _, a in pairs) else '',
+        )
+        if wrong != Unheld():
+            found[server] = wrong
+    return found
+
+
+def _held(cloud: Cloud, named: Collection[str]) -> set[str]:
+    """Those of the attachments that cinder has.
+
+    :raises RecoveryError: neither its database nor its API can tell
+    """
+    if not named:
+        return set()
+    cinder = cloud.databases.cinder
+    if cinder is None:
+        # As nova itself asks, one by one.
+        return {one for one in named if _known(cloud, one)}
+    with Reader.of(cinder) as reader:
+        return {
+            row['id']
+            for row in reader.select('volume_attachment', ('id',), 'id', named)
+        }
+
+
+def _known(cloud: Cloud, attachment: str) -> bool:
+    try:
+        cloud.volume.attachment(attachment)
+    except NotFound:
+        return False
+    return True

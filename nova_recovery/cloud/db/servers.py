@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Servers by host, UUID or any of their names, in every cell."""
+"""Servers by host, UUID or any name, and all that the databases know."""
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Collection, Iterable, Mapping, Sequence
+import json
+import logging
 from typing import Any
 
 import sqlalchemy as sa
 
 from nova_recovery.cloud import names
 from nova_recovery.cloud.db import cells as cells_module
-from nova_recovery.cloud.db import facts as facts_module
 from nova_recovery.cloud.db import schema
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import (
@@ -20,11 +22,22 @@ from nova_recovery.cloud.db.databases import (
     divide,
     each,
 )
+from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.cloud.names import Meaning
-from nova_recovery.cloud.records import Server
+from nova_recovery.cloud.records import (
+    Action,
+    BlockDevice,
+    Migration,
+    Server,
+    ServerFacts,
+)
 from nova_recovery.exceptions import Ambiguous, DatabaseUnavailable, NotFound
 
-facts = facts_module.facts
+LOG = logging.getLogger(__name__)
+
+#: How many of a server's actions are told, the newest.
+ACTIONS = 20
+_ACTION = ('action', 'request_id', 'user_id', 'project_id', 'start_time')
 
 
 def list_servers(
@@ -39,28 +52,21 @@ def list_servers(
     :param uuids: only these
     """
 
+    by, values = ('uuid', uuids) if uuids is not None else ('host', None)
+    if values is None and host is not None:
+        values = [host]
+
     def ask(database: Database) -> list[Server]:
-        table = database.tables['instances']
-        queries = [sa.select(table).where(schema.live(table))]
-        if host is not None:
-            queries = [query.where(table.c.host == host) for query in queries]
-        if uuids is not None:
-            queries = [
-                query.where(table.c.uuid.in_(batch))
-                for query in queries
-                for batch in facts_module.batches(uuids)
-            ]
-        with database.reader() as connection:
-            rows = [
+        with Reader.of(database) as reader:
+            live = [
                 dict(row)
-                for query in queries
-                for row in connection.execute(query).mappings()
+                for row in reader.select('instances', by=by, values=values)
+                # MySQL compares without regard to case or trailing blanks
+                if host is None or row['host'] == host
             ]
         return [
             server(row, database.name, databases.instance_name_template)
-            for row in sorted(rows, key=lambda row: row['id'])
-            # MySQL compares without regard to case or trailing blanks
-            if host is None or row['host'] == host
+            for row in sorted(live, key=lambda row: row['id'])
         ]
 
     known, unknown = divide(databases.each_cell(ask))
@@ -75,12 +81,11 @@ def newest_actions(
     query = sa.select(table.c.instance_uuid, sa.func.max(table.c.id)).group_by(
         table.c.instance_uuid
     )
-    with database.reader() as connection:
+    with Reader.of(database) as reader:
         return {
-            row[0]: int(row[1])
-            for batch in facts_module.batches(sorted(uuids))
-            for row in connection.execute(
-                query.where(table.c.instance_uuid.in_(batch))
+            uuid: int(number)
+            for uuid, number in reader.fetch(
+                query, table.c.instance_uuid, uuids
             )
         }
 
@@ -235,3 +240,210 @@ def _not_searched(databases: Databases) -> str:
         return ''
     disabled = ', '.join(cell.name for cell in databases.disabled)
     return f'; not searched, because disabled: {disabled}'
+
+
+def facts(
+    databases: Databases, servers: Sequence[Server]
+) -> dict[str, ServerFacts]:
+    """Return what the databases know of servers, by UUID.
+
+    One query a table for each 500 servers, in one snapshot of each cell;
+    the request specs are of the API database and so of a moment later.
+
+    :raises DatabaseUnavailable: when a cell of theirs, or the API database,
+        doesn't answer: facts with holes would pass for facts
+    """
+    by_cell: dict[str, list[Server]] = collections.defaultdict(list)
+    for server in servers:
+        by_cell[server.cell].append(server)
+    specs = _request_specs(databases.api, [server.uuid for server in servers])
+    found: dict[str, ServerFacts] = {}
+    for answer in each(
+        [databases.cell(name) for name in by_cell],
+        lambda database: _of_cell(database, by_cell[database.name], specs),
+    ).values():
+        if isinstance(answer, Exception):
+            raise answer
+        found |= answer
+    return found
+
+
+def migrations(
+    database: Database, uuids: Sequence[str]
+) -> dict[str, tuple[Migration, ...]]:
+    """Return the rows of ``migrations`` of servers of a cell, by UUID.
+
+    Soft-deleted ones too, oldest first; a server without any is left out.
+
+    :raises DatabaseUnavailable: when the cell doesn't answer
+    """
+    with Reader.of(database) as reader:
+        found = reader.grouped(
+            'migrations', 'instance_uuid', uuids, deleted=True
+        )
+    return {uuid: tuple(map(_migration, some)) for uuid, some in found.items()}
+
+
+def _of_cell(
+    database: Database,
+    servers: Sequence[Server],
+    specs: Mapping[str, Mapping[str, Any]],
+) -> dict[str, ServerFacts]:
+    uuids = [server.uuid for server in servers]
+    with Reader.of(database) as reader:
+        devices = _devices(reader, servers)
+        extra = reader.grouped('instance_extra', 'instance_uuid', uuids)
+        migrations = reader.grouped(
+            'migrations', 'instance_uuid', uuids, deleted=True
+        )
+        actions = _actions(reader, uuids)
+        metadata = reader.grouped(
+            'instance_system_metadata',
+            'instance_uuid',
+            uuids,
+            ('key', 'value'),
+        )
+        caches = _caches(reader, uuids)
+        shares = reader.grouped(
+            'share_mapping', 'instance_uuid', uuids, ('id',)
+        )
+    found = {}
+    for server in servers:
+        uuid = server.uuid
+        extras = (extra.get(uuid) or [{}])[-1]
+        found[uuid] = ServerFacts(
+            server=server,
+            extra=extras,
+            devices=tuple(devices.get(uuid, ())),
+            migrations=tuple(map(_migration, migrations.get(uuid, ()))),
+            actions=tuple(actions.get(uuid, ())),
+            request_spec=specs.get(uuid),
+            system_metadata={
+                row['key']: row['value'] for row in metadata.get(uuid, ())
+            },
+            network_info=caches.get(uuid, ()),
+            shares=len(shares.get(uuid, ())),
+            flavor=_flavor(extras, uuid),
+        )
+    return found
+
+
+def _request_specs(
+    api: Database | None, uuids: Sequence[str]
+) -> dict[str, Mapping[str, Any]]:
+    if api is None or not uuids:
+        return {}
+    with Reader.of(api) as reader:
+        specs = reader.grouped(
+            'request_specs', 'instance_uuid', uuids, ('spec',)
+        )
+    found = {}
+    for uuid, some in specs.items():
+        spec = parsed(some[-1]['spec'], f'request_specs of {uuid}')
+        if isinstance(spec, dict):
+            found[uuid] = spec.get('nova_object.data') or {}
+    return found
+
+
+def _devices(
+    reader: Reader, servers: Sequence[Server]
+) -> dict[str, list[BlockDevice]]:
+    table = 'block_device_mapping'
+    keys: dict[Any, str]
+    if reader.database.tables.has(table, 'instance_uuid'):
+        by, keys = 'instance_uuid', {one.uuid: one.uuid for one in servers}
+    else:
+        # Essex: by the id of the server
+        by, keys = 'instance_id', {one.id: one.uuid for one in servers}
+    return {
+        keys[key]: [_device(row, keys[key]) for row in some]
+        for key, some in reader.grouped(table, by, keys).items()
+        if key in keys
+    }
+
+
+def _device(row: Mapping[str, Any], uuid: str) -> BlockDevice:
+    info = parsed(
+        row.get('connection_info'), f'block_device_mapping {row["id"]}'
+    )
+    volume = row.get('volume_id')
+    return BlockDevice(
+        id=row['id'],
+        uuid=row.get('uuid'),
+        instance_uuid=uuid,
+        # a number in Essex
+        volume_id=None if volume is None else str(volume),
+        device_name=row.get('device_name'),
+        boot_index=row.get('boot_index'),
+        source_type=row.get('source_type'),
+        destination_type=row.get('destination_type'),
+        attachment_id=row.get('attachment_id'),
+        connection_info=info if isinstance(info, dict) else None,
+        delete_on_termination=bool(row.get('delete_on_termination')),
+        tag=row.get('tag'),
+        row=row,
+    )
+
+
+def _migration(row: Mapping[str, Any]) -> Migration:
+    return Migration(
+        id=row['id'],
+        uuid=row.get('uuid'),
+        instance_uuid=row['instance_uuid'],
+        source_compute=row.get('source_compute'),
+        source_node=row.get('source_node'),
+        dest_compute=row.get('dest_compute'),
+        dest_node=row.get('dest_node'),
+        status=row.get('status'),
+        migration_type=row.get('migration_type'),
+        deleted=bool(row.get('deleted')),
+        created_at=row.get('created_at'),
+        row=row,
+    )
+
+
+def _actions(reader: Reader, uuids: Sequence[str]) -> dict[str, list[Action]]:
+    found = reader.grouped('instance_actions', 'instance_uuid', uuids, _ACTION)
+    return {
+        uuid: [
+            Action(**{'instance_uuid': uuid, **row}) for row in some[-ACTIONS:]
+        ]
+        for uuid, some in found.items()
+    }
+
+
+def _caches(
+    reader: Reader, uuids: Sequence[str]
+) -> dict[str, tuple[Mapping[str, Any], ...]]:
+    table = 'instance_info_caches'
+    # Essex calls the column instance_id, and has the UUID in it all the same
+    column = 'instance_uuid'
+    if not reader.database.tables.has(table, column):
+        column = 'instance_id'
+    found = {}
+    for uuid, some in reader.grouped(
+        table, column, uuids, ('network_info',)
+    ).items():
+        ports = parsed(some[-1]['network_info'], f'{table} of {uuid}')
+        found[uuid] = tuple(ports) if isinstance(ports, list) else ()
+    return found
+
+
+def _flavor(extra: Mapping[str, Any], uuid: str) -> Mapping[str, Any] | None:
+    stored = parsed(extra.get('flavor'), f'instance_extra of {uuid}')
+    current = stored.get('cur') if isinstance(stored, dict) else None
+    return current.get('nova_object.data') if current else None
+
+
+def parsed(text: str | None, what: str) -> Any:
+    """Return what a JSON column holds; None where that is nothing.
+
+    A row that is broken must not hide the others: it is told and None.
+    """
+    if not text:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        LOG.warning('%s holds no JSON', what)
+        return None

@@ -9,9 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud.db import schema
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import Databases, divide
+from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.cloud.records import ComputeNode, Service
 from nova_recovery.exceptions import Ambiguous, NotFound
 
@@ -26,21 +26,20 @@ def compute_services(
     :param host: only this host's, to the letter
     :raises DatabaseUnavailable: when the cell doesn't answer
     """
-    table = database.tables['services']
-    query = (
-        sa.select(table)
-        .where(table.c.binary == BINARY, schema.live(table))
-        .order_by(table.c.host, table.c.id)
-    )
-    if host is not None:
-        query = query.where(table.c.host == host)
-    with database.reader() as connection:
-        rows = [dict(row) for row in connection.execute(query).mappings()]
+    binary = database.tables['services'].c.binary
+    with Reader.of(database) as reader:
+        live = reader.select(
+            'services',
+            by='host',
+            values=None if host is None else [host],
+            where=binary == BINARY,
+        )
+        services = [_service(row, database.name) for row in live]
     return [
-        _service(row, database.name)
-        for row in rows
+        one
+        for one in sorted(services, key=lambda one: (one.host or '', one.id))
         # MySQL compares without regard to case or trailing blanks
-        if host is None or row['host'] == host
+        if host is None or one.host == host
     ]
 
 
@@ -52,26 +51,19 @@ def compute_nodes(
     :param host: only this host's, to the letter
     :raises DatabaseUnavailable: when the cell doesn't answer
     """
-    table = database.tables['compute_nodes']
-    services = database.tables['services']
     # up to Juno only the service says the host, and Kilo's rows that were
     # not updated yet still have none
     by_service = {}
-    with database.reader() as connection:
-        rows = [
-            dict(row)
-            for row in connection.execute(
-                sa.select(table).where(schema.live(table))
-            ).mappings()
-        ]
-        if any(row.get('host') is None for row in rows):
+    with Reader.of(database) as reader:
+        live = list(map(dict, reader.select('compute_nodes')))
+        if any(row.get('host') is None for row in live):
             by_service = {
-                row[0]: row[1]
-                for row in connection.execute(
-                    sa.select(services.c.id, services.c.host)
+                row['id']: row['host']
+                for row in reader.select(
+                    'services', ('id', 'host'), deleted=True
                 )
             }
-    nodes = [_node(row, by_service, database.name) for row in rows]
+    nodes = [_node(row, by_service, database.name) for row in live]
     return sorted(
         (node for node in nodes if host is None or node.host == host),
         key=lambda node: (node.host or '', node.hypervisor_hostname or ''),

@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Volumes and their attachments, as cinder's database has them."""
+"""Volumes, their attachments and connectors, as cinder has them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable
 import dataclasses
 import datetime
+import json
 from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud.db import facts, schema
+from nova_recovery.cloud import secrets
+from nova_recovery.cloud.db import schema
 from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.rows import Reader
 
 #: Statuses that are of attachments; all others are cinder's own work
 #: (creating, deleting, error_deleting, backing-up, retyping, maintenance,
@@ -77,6 +80,33 @@ class Volume:
     host: str | None = None
 
 
+#: What belongs to one attachment rather than to the host.
+_OF_THE_ATTACHMENT = ('mountpoint', 'mode', 'instance_uuid')
+
+_VOLUME = (
+    'id',
+    'display_name',
+    'project_id',
+    'status',
+    'attach_status',
+    'migration_status',
+    'multiattach',
+    'host',
+    'created_at',
+    'updated_at',
+)
+_ATTACHMENT = (
+    'id',
+    'volume_id',
+    'instance_uuid',
+    'attach_status',
+    'attached_host',
+    'attach_mode',
+    'created_at',
+    'updated_at',
+)
+
+
 def of_cinder(
     cinder: Database, ids: Collection[str] | None = None
 ) -> dict[str, Volume]:
@@ -86,55 +116,22 @@ def of_cinder(
     :raises SchemaUnknown: cinder before Kilo, without attachments
     """
     schema.require(cinder, 'volume-attachment')
-    volumes = cinder.tables['volumes']
-    attachments = cinder.tables['volume_attachment']
-    stored = 'connection_info' in attachments.c
-    connected: Any = (
-        attachments.c.connection_info.like(CONNECTED) if stored else sa.null()
-    )
-    columns = [
-        volumes.c[name]
-        for name in (
-            'id',
-            'display_name',
-            'project_id',
-            'status',
-            'attach_status',
-            'migration_status',
-            'multiattach',
-            'host',
-            'created_at',
-            'updated_at',
-        )
-    ]
-    with cinder.reader() as connection:
-        now = connection.execute(sa.select(sa.func.utc_timestamp())).scalar()
-        rows = list(
-            selected(
-                connection,
-                sa.select(*columns).where(schema.live(volumes)),
-                volumes.c.id,
-                ids,
-            )
-        )
-        attached = selected(
-            connection,
-            sa.select(
-                attachments.c.id,
-                attachments.c.volume_id,
-                attachments.c.instance_uuid,
-                attachments.c.attach_status,
-                attachments.c.attached_host,
-                attachments.c.attach_mode,
-                attachments.c.created_at,
-                attachments.c.updated_at,
-                connected.label('connected'),
-            ).where(schema.live(attachments)),
-            attachments.c.volume_id,
-            ids,
-        )
+    columns = cinder.tables['volume_attachment'].c
+    stored = 'connection_info' in columns
+    connected: Any = sa.null()
+    if stored:
+        connected = columns.connection_info.like(CONNECTED)
+    with Reader.of(cinder) as reader:
+        now = reader.now()
+        found = list(reader.select('volumes', _VOLUME, 'id', ids))
         by_volume: dict[str, list[tuple[Attachment, Any]]] = {}
-        for row in attached:
+        for row in reader.select(
+            'volume_attachment',
+            _ATTACHMENT,
+            'volume_id',
+            ids,
+            given={'connected': connected},
+        ):
             # as cinder reads them (volume_attachment_get_all_by_volume_id)
             if row['attach_status'] != 'detached':
                 by_volume.setdefault(row['volume_id'], []).append(
@@ -142,25 +139,8 @@ def of_cinder(
                 )
     return {
         row['id']: _volume(row, by_volume.get(row['id'], []), now)
-        for row in rows
+        for row in found
     }
-
-
-def selected(
-    connection: sa.engine.Connection,
-    query: Any,
-    column: Any,
-    values: Collection[str] | None,
-) -> Iterator[Any]:
-    """Yield the rows of a query, those with a column in values."""
-    if values is None:
-        yield from connection.execute(query).mappings()
-        return
-    ordered: Sequence[str] = sorted(values)
-    for batch in facts.batches(ordered):
-        yield from connection.execute(
-            query.where(column.in_(batch))
-        ).mappings()
 
 
 def _changed(row: Any) -> datetime.datetime | None:
@@ -199,3 +179,65 @@ def _attachment(row: Any, stored: bool) -> Attachment:
         mode=row['attach_mode'] or '',
         connected=bool(row['connected']) if stored else None,
     )
+
+
+def connectors(
+    cinder: Database, attachments: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    """How each attachment is connected (Queens and later store it).
+
+    :returns: attachment id -> {'mode', 'connector': the host's, or None};
+        nothing where cinder is too old to store it
+    """
+    if not cinder.tables.has('volume_attachment', 'connector'):
+        return {}
+    with Reader.of(cinder) as reader:
+        return {
+            row['id']: {
+                'mode': row['attach_mode'] or '',
+                'connector': _connector(row['connector']),
+            }
+            for row in reader.select(
+                'volume_attachment',
+                ('id', 'attach_mode', 'connector'),
+                'id',
+                attachments,
+                deleted=True,
+            )
+        }
+
+
+def host_connectors(
+    cinder: Database, hosts: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    """The connector of each host, from any live attachment to it.
+
+    It is the same for all volumes of a host: its initiator, its addresses.
+    Nothing where cinder is too old to store it.
+    """
+    if not cinder.tables.has('volume_attachment', 'connector'):
+        return {}
+    found: dict[str, dict[str, Any]] = {}
+    connector = cinder.tables['volume_attachment'].c.connector
+    with Reader.of(cinder) as reader:
+        for row in sorted(
+            reader.select(
+                'volume_attachment',
+                ('attached_host', 'connector', 'updated_at'),
+                'attached_host',
+                hosts,
+                connector.is_not(None),
+            ),
+            key=lambda row: row['updated_at'] or datetime.datetime.min,
+        ):
+            host, own = row['attached_host'], _connector(row['connector'])
+            if own and own.get('host') == host:
+                found[host] = own
+    return found
+
+
+def _connector(text: str | None) -> dict[str, Any] | None:
+    if not text:
+        return None
+    connector = secrets.mask(json.loads(text))
+    return {k: v for k, v in connector.items() if k not in _OF_THE_ATTACHMENT}

@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from nova_recovery.cloud.db import backup_chains
-from nova_recovery.cloud.db.backup_chains import Verdict
-from nova_recovery.cloud.db.backups import Inventory, Volume
+from nova_recovery.cloud.db import backups
+from nova_recovery.cloud.db.backups import Inventory, Verdict, Volume
 from nova_recovery.engine.findings import (
     Assessment,
     Columns,
@@ -45,9 +44,7 @@ def lacking(found: Inventory, limit: float) -> list[tuple[Volume, Verdict]]:
     judged = (
         (
             volume,
-            backup_chains.judge(
-                found.backups.get(volume.id, ()), found.now, limit
-            ),
+            backups.judge(found.backups.get(volume.id, ()), found.now, limit),
         )
         for volume in found.volumes.values()
     )
@@ -104,7 +101,7 @@ def _finding(
             'Status': volume.status,
             'Servers': ', '.join(names.get(s, s) for s in volume.servers),
             'Newest Good': one.newest.id if one.newest else '',
-            'Age': '' if one.age is None else backup_chains.duration(one.age),
+            'Age': '' if one.age is None else backups.duration(one.age),
         },
     )
 
@@ -118,7 +115,7 @@ def _summary(
 
     :param counts: project -> how many volumes it has
     """
-    age = backup_chains.duration(limit)
+    age = backups.duration(limit)
     told = f'no good backup younger than {age}'
     lack = collections.Counter(volume.project or '' for volume, _ in without)
     for project, count in sorted(lack.items()):

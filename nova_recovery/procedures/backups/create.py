@@ -9,9 +9,8 @@ import dataclasses
 from typing import Any, TYPE_CHECKING
 
 from nova_recovery.cloud import clock
-from nova_recovery.cloud.db import backup_chains, backups
-from nova_recovery.cloud.db.backup_chains import Verdict
-from nova_recovery.cloud.db.backups import Inventory, Volume
+from nova_recovery.cloud.db import backups
+from nova_recovery.cloud.db.backups import Inventory, Verdict, Volume
 from nova_recovery.engine.plan import Gate, Item, LeftOut, Plan, Step
 from nova_recovery.procedures import Procedure
 from nova_recovery.procedures.backups import assess
@@ -169,7 +168,7 @@ def _item(
 ) -> Item:
     base, why = None, ''
     if request.incremental and not isinstance(found.outside, str):
-        base, why = backup_chains.base(
+        base, why = backups.base(
             volume,
             found.inventory.backups.get(volume.id, ()),
             found.outside.project,

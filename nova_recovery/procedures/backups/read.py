@@ -8,12 +8,11 @@ from collections.abc import Collection, Iterable, Mapping
 import dataclasses
 from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
-
-from nova_recovery.cloud.db import backups, facts, schema, services
+from nova_recovery.cloud.db import backups, services
 from nova_recovery.cloud.db.backups import Inventory
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import divide
+from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.exceptions import ApiUnavailable, NotFound
 from nova_recovery.procedures.volumes import read as volumes_read
 
@@ -105,16 +104,13 @@ def names(cloud: Cloud, servers: Iterable[str]) -> dict[str, str]:
         return {}
 
     def ask(cell: Database) -> dict[str, str]:
-        table = cell.tables['instances']
-        query = sa.select(table.c.uuid, table.c.display_name).where(
-            schema.live(table)
-        )
-        found: dict[str, str] = {}
-        with cell.reader() as connection:
-            for batch in facts.batches(wanted):
-                rows = connection.execute(query.where(table.c.uuid.in_(batch)))
-                found |= {uuid: name or uuid for uuid, name in rows}
-        return found
+        with Reader.of(cell) as reader:
+            return {
+                row['uuid']: row['display_name'] or row['uuid']
+                for row in reader.select(
+                    'instances', ('uuid', 'display_name'), 'uuid', wanted
+                )
+            }
 
     answers, _ = divide(cloud.databases.each_cell(ask))
     merged: dict[str, str] = {}

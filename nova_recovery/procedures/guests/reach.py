@@ -10,9 +10,11 @@ from typing import Any, Protocol, TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud.db import facts, schema
+from nova_recovery.cloud.db import schema
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import each
+from nova_recovery.cloud.db.rows import Reader
+from nova_recovery.cloud.db.servers import parsed
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
@@ -90,27 +92,22 @@ def _of_cell(database: Database, uuids: list[str]) -> dict[str, Reach]:
     key = caches.c[
         'instance_uuid' if 'instance_uuid' in caches.c else 'instance_id'
     ]
-    found = {}
-    with database.reader() as connection:
-        for batch in facts.batches(uuids):
-            rows = connection.execute(
-                sa.select(
-                    instances.c.uuid,
-                    instances.c.os_type,
-                    caches.c.network_info,
-                )
-                .select_from(
-                    instances.outerjoin(
-                        caches,
-                        sa.and_(key == instances.c.uuid, schema.live(caches)),
-                    )
-                )
-                .where(instances.c.uuid.in_(batch))
-                .order_by(caches.c.id)
+    query = (
+        sa.select(instances.c.uuid, instances.c.os_type, caches.c.network_info)
+        .select_from(
+            instances.outerjoin(
+                caches, sa.and_(key == instances.c.uuid, schema.live(caches))
             )
-            for uuid, os_type, text in rows:
-                ports = facts.parsed(text, f'instance_info_caches of {uuid}')
-                found[uuid] = Reach(tuple(addresses(ports)), os_type or None)
+        )
+        .order_by(caches.c.id)
+    )
+    found = {}
+    with Reader.of(database) as reader:
+        for uuid, os_type, text in reader.fetch(
+            query, instances.c.uuid, uuids
+        ):
+            ports = parsed(text, f'instance_info_caches of {uuid}')
+            found[uuid] = Reach(tuple(addresses(ports)), os_type or None)
     return found
 
 
@@ -121,16 +118,14 @@ def metadata(
     found: dict[str, dict[str, str]] = {uuid: {} for uuid in uuids}
     if not database.tables.has('instance_metadata', 'instance_uuid'):
         return found
-    table = database.tables['instance_metadata']
-    with database.reader() as connection:
-        for batch in facts.batches(uuids):
-            rows = connection.execute(
-                sa.select(
-                    table.c.instance_uuid, table.c.key, table.c.value
-                ).where(table.c.instance_uuid.in_(batch), schema.live(table))
-            )
-            for uuid, key, value in rows:
-                found[uuid][key] = value or ''
+    with Reader.of(database) as reader:
+        for row in reader.select(
+            'instance_metadata',
+            ('instance_uuid', 'key', 'value'),
+            'instance_uuid',
+            uuids,
+        ):
+            found[row['instance_uuid']][row['key']] = row['value'] or ''
     return found
 
 

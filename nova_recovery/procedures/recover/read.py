@@ -13,11 +13,10 @@ from typing import Any, TYPE_CHECKING
 
 from nova_recovery.cloud import clock, records
 from nova_recovery.cloud.api import network
-from nova_recovery.cloud.db import aggregates, attachments, schema, services
-from nova_recovery.cloud.db import facts as facts_module
+from nova_recovery.cloud.db import aggregates, schema, services, volumes
+from nova_recovery.cloud.db import servers as servers_module
 from nova_recovery.cloud.db.database import Database
-from nova_recovery.cloud.db.facts import parsed
-from nova_recovery.cloud.db.servers import list_servers
+from nova_recovery.cloud.db.servers import list_servers, parsed
 from nova_recovery.cloud.providers import Providers
 from nova_recovery.cloud.records import ServerFacts, Service
 from nova_recovery.exceptions import (
@@ -178,7 +177,7 @@ class _Reader:
         only = self._request.servers
         if only:
             found = [server for server in found if server.uuid in only]
-        facts = facts_module.facts(self._cloud.databases, found)
+        facts = servers_module.facts(self._cloud.databases, found)
         self._facts = facts
         stored = self._stored(facts.values())
         groups = self._groups([server.uuid for server in found])
@@ -246,7 +245,7 @@ class _Reader:
         ]
         if cinder is None or not wanted:
             return {}
-        return attachments.connectors(cinder, wanted)
+        return volumes.connectors(cinder, wanted)
 
     def _groups(self, uuids: list[str]) -> dict[str, dict[str, Any]]:
         api = self._cloud.databases.api
@@ -294,7 +293,7 @@ class _Reader:
         zones = aggregates.zones(api, default) if api else {}
         seen = services.compute_services(database)
         names = [service.host for service in seen]
-        connectors = attachments.of_hosts(cinder, names) if cinder else {}
+        connectors = volumes.host_connectors(cinder, names) if cinder else {}
         nodes: dict[str, list[Node]] = {}
         for node in services.compute_nodes(database):
             nodes.setdefault(node.host or '', []).append(

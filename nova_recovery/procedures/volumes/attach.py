@@ -15,8 +15,8 @@ import dataclasses
 from typing import Any, TYPE_CHECKING
 
 from nova_recovery.cloud import clock
-from nova_recovery.cloud.db import attachments
 from nova_recovery.cloud.db import mappings as nova
+from nova_recovery.cloud.db import volumes
 from nova_recovery.cloud.db.mappings import Server
 from nova_recovery.engine.plan import Gate, Item, LeftOut, Plan, Step
 from nova_recovery.exceptions import NotFound
@@ -293,7 +293,7 @@ def _connection(
     mapping = mapping_of(request, found)
     mode, connector = 'rw', None
     if mapping is not None and mapping.attachment:
-        kept = attachments.connectors(cinder, [mapping.attachment])
+        kept = volumes.connectors(cinder, [mapping.attachment])
         old = kept.get(mapping.attachment)
         if old is not None:
             mode = 'ro' if old['mode'] == 'ro' else 'rw'
@@ -304,7 +304,7 @@ def _connection(
     if connector is not None and connector.get('host') == server.host:
         return connector, mode
     if server.host:
-        return attachments.of_hosts(cinder, [server.host]).get(
+        return volumes.host_connectors(cinder, [server.host]).get(
             server.host
         ), mode
     return None, mode

@@ -10,11 +10,12 @@ from typing import Any, TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud.db import facts, schema, volumes
 from nova_recovery.cloud.db import mappings as nova
+from nova_recovery.cloud.db import schema, volumes
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import Databases, divide
 from nova_recovery.cloud.db.mappings import Mapping, Server
+from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.exceptions import ConfigError
 from nova_recovery.procedures.volumes.situation import BothSides
 
@@ -120,59 +121,40 @@ def of_scope(cloud: Cloud, scope: Scope) -> set[str] | None:
         ids |= some_volumes
     database = cinder(cloud)
     schema.require(database, 'volume-attachment')
-    attachments = database.tables['volume_attachment']
-    queries: list[Any] = [
-        sa.select(attachments.c.volume_id).where(
-            schema.live(attachments), attachments.c.instance_uuid.in_(batch)
-        )
-        for batch in facts.batches(sorted(servers))
+    asked: list[tuple[str, str, str, Collection[str]]] = [
+        ('volume_attachment', 'volume_id', 'instance_uuid', servers)
     ]
     if scope.host:
-        queries.append(
-            sa.select(attachments.c.volume_id).where(
-                schema.live(attachments),
-                attachments.c.attached_host == scope.host,
-            )
+        asked.append(
+            ('volume_attachment', 'volume_id', 'attached_host', [scope.host])
         )
     if scope.project:
-        table = database.tables['volumes']
-        queries.append(
-            sa.select(table.c.id).where(
-                schema.live(table), table.c.project_id == scope.project
-            )
-        )
-    with database.reader() as connection:
-        for query in queries:
-            ids |= set(connection.execute(query).scalars())
+        asked.append(('volumes', 'id', 'project_id', [scope.project]))
+    with Reader.of(database) as reader:
+        for table, column, by, values in asked:
+            some = reader.select(table, (column,), by, values)
+            ids |= {row[column] for row in some}
     return ids
 
 
 def _of_cell(cell: Database, scope: Scope) -> tuple[set[str], set[str]]:
     """The servers of a scope in a cell, and the volumes that they map."""
     instances = cell.tables['instances']
-    table = cell.tables['block_device_mapping']
-    query = sa.select(instances.c.uuid).where(schema.live(instances))
-    # A deleted server may have left a mapping.
-    uuids = {scope.server} if scope.server else set()
+    where: Any = sa.true()
     if scope.host:
-        query = query.where(instances.c.host == scope.host)
+        where = sa.and_(where, instances.c.host == scope.host)
     if scope.project:
-        query = query.where(instances.c.project_id == scope.project)
-    with cell.reader() as connection:
-        if not scope.server:
-            uuids = set(connection.execute(query).scalars())
-        found: set[str] = set()
-        for batch in facts.batches(sorted(uuids)):
-            found |= set(
-                connection.execute(
-                    sa.select(table.c.volume_id).where(
-                        schema.live(table),
-                        table.c.volume_id.is_not(None),
-                        table.c.instance_uuid.in_(batch),
-                    )
-                ).scalars()
-            )
-    return uuids, found
+        where = sa.and_(where, instances.c.project_id == scope.project)
+    with Reader.of(cell) as reader:
+        if scope.server:
+            # A deleted one may have left a mapping.
+            uuids = {scope.server}
+        else:
+            uuids = {
+                row['uuid']
+                for row in reader.select('instances', ('uuid',), where=where)
+            }
+        return uuids, nova.mapped(reader, uuids)
 
 
 def _elsewhere(
@@ -190,14 +172,11 @@ def _elsewhere(
     query = sa.select(mappings.c.instance_uuid, cells.c.uuid).select_from(
         mappings.outerjoin(cells, mappings.c.cell_id == cells.c.id)
     )
-    found: set[str] = set()
-    with databases.api.reader() as connection:
-        for batch in facts.batches(sorted(servers)):
-            found |= {
-                server
-                for server, cell in connection.execute(
-                    query.where(mappings.c.instance_uuid.in_(batch))
-                )
-                if cell not in answered
-            }
-    return frozenset(found)
+    with Reader.of(databases.api) as reader:
+        return frozenset(
+            server
+            for server, cell in reader.fetch(
+                query, mappings.c.instance_uuid, servers
+            )
+            if cell not in answered
+        )

@@ -8,7 +8,7 @@ from typing import Any
 
 import fixtures
 
-from nova_recovery.cloud.db.held import Volumes
+from nova_recovery.cloud.db.mappings import Unheld
 from nova_recovery.cloud.records import Server
 from nova_recovery.procedures import reboot
 from nova_recovery.procedures.reboot import Request, Situation
@@ -195,7 +195,7 @@ class GatesTest(TestCase):
         )
 
     def test_a_volume_that_the_reboot_would_make_nova_forget(self) -> None:
-        volumes = {'uuid-1': Volumes(lost=('v1',), unnamed=('v2',))}
+        volumes = {'uuid-1': Unheld(lost=('v1',), unnamed=('v2',))}
         found = situation(server(1), volumes=volumes)
         gates = [g for g in reboot.gates(found, frozenset()) if g.blocks]
         self.assertEqual(
@@ -213,7 +213,7 @@ class GatesTest(TestCase):
 
     def test_a_cinder_that_does_not_answer(self) -> None:
         found = situation(
-            server(1), volumes={'uuid-1': Volumes(unknown='refused')}
+            server(1), volumes={'uuid-1': Unheld(unknown='refused')}
         )
         ((name, state, _),) = self.blocking(found)
         self.assertEqual(('volumes-held', 'unknown'), (name, state))

@@ -14,7 +14,7 @@ import stat
 import fixtures
 
 from nova_recovery.exceptions import DatabaseUnavailable, RecoveryError
-from nova_recovery.snapshot import checking, writing
+from nova_recovery.snapshot import reading, writing
 from nova_recovery.snapshot.reading import Snapshot
 from nova_recovery.snapshot.writing import Writer
 from tests.base import TestCase
@@ -39,7 +39,7 @@ class TestWriting(FileTestCase):
     def test_read_back_as_it_was_written(self) -> None:
         with Snapshot(self.written()) as snapshot:
             self.assertTrue(snapshot.complete)
-            self.assertEqual([], checking.problems(snapshot))
+            self.assertEqual([], reading.problems(snapshot))
             rows = list(snapshot.rows('servers', host='np-rcc4'))
             self.assertEqual(
                 [('cell:cell1', 0, 'é', None), ('cell:cell1', 1, 'é', None)],
@@ -81,7 +81,7 @@ class TestWriting(FileTestCase):
         with Snapshot(self.path) as snapshot:
             self.assertEqual([], list(snapshot.rows('tags')))
             self.assertFalse(snapshot.complete)
-            self.assertEqual([], checking.problems(snapshot))
+            self.assertEqual([], reading.problems(snapshot))
 
     def test_a_full_disk_is_one_line(self) -> None:
         # a file that may not grow fails as a disk that is full
@@ -113,7 +113,7 @@ class TestDamage(FileTestCase):
 
     def problems(self) -> list[str]:
         with Snapshot(self.path) as snapshot:
-            return checking.problems(snapshot)
+            return reading.problems(snapshot)
 
     def test_a_row_that_was_changed(self) -> None:
         self.written()

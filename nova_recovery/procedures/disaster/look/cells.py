@@ -11,9 +11,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud.db import facts, schema
+from nova_recovery.cloud.db import schema
 from nova_recovery.cloud.db.database import Database
-from nova_recovery.cloud.db.volumes import selected
+from nova_recovery.cloud.db.rows import Reader, Row
 from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures.disaster.judge import wanted
 from nova_recovery.procedures.disaster.situation import (
@@ -58,11 +58,8 @@ def read(cell: Database, asked: Asked) -> Answer:
     :raises SchemaUnknown: it has no servers with UUIDs
     """
     schema.require(cell, 'servers')
-    with cell.reader() as connection:
-        reader = Reader(cell, connection)
-        now: datetime.datetime = connection.execute(
-            sa.select(sa.func.utc_timestamp())
-        ).scalar_one()
+    with CellReader.of(cell) as reader:
+        now = reader.now()
         mark, marked = reader.mark(asked)
         found = {row['uuid']: row for row in reader.servers(asked)}
         missing = asked.expected - set(found)
@@ -73,12 +70,12 @@ def read(cell: Database, asked: Asked) -> Answer:
             mark=mark,
             marked=marked,
             before_outage=reader.before_outage(asked, mark),
-            highest={table: reader.highest(table) for table in COUNTED},
+            highest={table: reader.highest_id(table) for table in COUNTED},
             servers=found,
             elsewhere={
                 row['uuid']: row
                 for row in others
-                if not row['deleted'] and not row.get('hidden')
+                if not row['deleted'] and not row['hidden']
             },
             deleted=frozenset(r['uuid'] for r in others if r['deleted']),
             metadata=reader.metadata(found),
@@ -112,7 +109,7 @@ def server(
         name=row['display_name'] or '',
         cell=cell,
         host=row['host'],
-        node=row.get('node'),
+        node=row['node'],
         vm_state=row['vm_state'] or '',
         power_state=row['power_state'],
         task_state=row['task_state'],
@@ -126,12 +123,10 @@ def server(
         before=before,
         newest=answer.actions.get(uuid, ()),
         earlier=answer.earlier.get(uuid),
-        image=row.get('image_ref') or None,
-        root_device=row.get('root_device_name') or None,
+        image=row['image_ref'] or None,
+        root_device=row['root_device_name'] or None,
     )
 
-
-Row = Mapping[str, Any]
 
 _COLUMNS = (
     'id',
@@ -148,6 +143,24 @@ _COLUMNS = (
     'image_ref',
     'hidden',
     'deleted',
+)
+
+
+_DEVICE = (
+    'volume_id',
+    'device_name',
+    'boot_index',
+    'tag',
+    'delete_on_termination',
+    'attachment_id',
+)
+_ACTION = (
+    'id',
+    'instance_uuid',
+    'action',
+    'user_id',
+    'request_id',
+    'start_time',
 )
 
 
@@ -171,23 +184,18 @@ class Asked:
     uuids: frozenset[str] | None = None
 
 
-class Reader:
+class CellReader(Reader):
     """One cell, in one snapshot."""
-
-    def __init__(
-        self, cell: Database, connection: sa.engine.Connection
-    ) -> None:
-        self._cell, self._connection = cell, connection
 
     def mark(self, asked: Asked) -> tuple[int, str]:
         """The highest id of an action before the outage; how it is known."""
-        given = asked.marks.get(self._cell.name)
+        given = asked.marks.get(self.database.name)
         if given is not None:
             return given, situation.BY_SNAPSHOT
         by_time = self._by_time(asked)
         if by_time is not None:
             return by_time, situation.BY_TIME
-        return self.highest('instance_actions'), situation.BY_NOW
+        return self.highest_id('instance_actions'), situation.BY_NOW
 
     def before_outage(self, asked: Asked, mark: int) -> int:
         """The highest id of what was asked for when the power was there.
@@ -198,12 +206,12 @@ class Reader:
         return max(mark, self._by_time(asked) or 0)
 
     def _by_time(self, asked: Asked) -> int | None:
-        if asked.since is None or not self._cell.tables.has(
+        if asked.since is None or not self.database.tables.has(
             'instance_actions', 'start_time'
         ):
             return None
-        table = self._cell.tables['instance_actions']
-        found = self._connection.execute(
+        table = self.database.tables['instance_actions']
+        found = self.connection.execute(
             # backwards, no further than the outage
             sa.select(table.c.id)
             .where(table.c.start_time < asked.since)
@@ -212,57 +220,38 @@ class Reader:
         ).scalar()
         return int(found or 0)
 
-    def highest(self, name: str) -> int:
-        if not self._cell.tables.has(name, 'id'):
-            return 0
-        table = self._cell.tables[name]
-        found = self._connection.execute(
-            sa.select(sa.func.max(table.c.id))
-        ).scalar()
-        return int(found or 0)
+    def highest_id(self, name: str) -> int:
+        return int(self.highest(name) or 0)
 
     def servers(self, asked: Asked) -> list[Row]:
-        table = self._cell.tables['instances']
-        query = self._instances().where(schema.live(table))
+        where = None
         if asked.projects is not None:
-            query = query.where(table.c.project_id.in_(list(asked.projects)))
-        column, values = table.c.host, asked.hosts
+            project = self.database.tables['instances'].c.project_id
+            where = project.in_(list(asked.projects))
+        by, values = 'host', asked.hosts
         if asked.uuids is not None:
-            column, values = table.c.uuid, asked.uuids
-        rows = selected(self._connection, query, column, values)
+            by, values = 'uuid', asked.uuids
         return [
             row
-            for row in rows
+            for row in self.select('instances', _COLUMNS, by, values, where)
             # MySQL compares without regard to case or trailing blanks
             if (asked.hosts is None or row['host'] in asked.hosts)
-            and not row.get('hidden')
+            and not row['hidden']
         ]
 
     def by_uuid(self, uuids: Collection[str]) -> list[Row]:
         """Live or deleted."""
-        table = self._cell.tables['instances']
         return list(
-            selected(self._connection, self._instances(), table.c.uuid, uuids)
-        )
-
-    def _instances(self) -> Any:
-        table = self._cell.tables['instances']
-        return sa.select(
-            *(table.c[name] for name in _COLUMNS if name in table.c)
+            self.select('instances', _COLUMNS, 'uuid', uuids, deleted=True)
         )
 
     def metadata(self, servers: Collection[str]) -> dict[str, dict[str, str]]:
         found: dict[str, dict[str, str]] = {}
-        if not self._cell.tables.has('instance_metadata', 'instance_uuid'):
+        table, by = 'instance_metadata', 'instance_uuid'
+        if not self.database.tables.has(table, by):
             return found
-        table = self._cell.tables['instance_metadata']
-        query = sa.select(
-            table.c.instance_uuid, table.c.key, table.c.value
-        ).where(schema.live(table))
-        for row in selected(
-            self._connection, query, table.c.instance_uuid, servers
-        ):
-            own = found.setdefault(row['instance_uuid'], {})
+        for row in self.select(table, (by, 'key', 'value'), by, servers):
+            own = found.setdefault(row[by], {})
             own[row['key']] = row['value'] or ''
         return found
 
@@ -270,45 +259,35 @@ class Reader:
         self, servers: Mapping[str, Row]
     ) -> dict[str, tuple[Device, ...]]:
         """The volumes of each server, in the order of devices."""
-        table = self._cell.tables['block_device_mapping']
-        by_uuid = 'instance_uuid' in table.c
+        table = self.database.tables['block_device_mapping']
         # Essex: by the id of the server, of which a volume's is no UUID
-        column = table.c.instance_uuid if by_uuid else table.c.instance_id
+        by = 'instance_uuid' if 'instance_uuid' in table.c else 'instance_id'
         owners: dict[Any, str] = {
-            uuid if by_uuid else row['id']: uuid
+            uuid if by == 'instance_uuid' else row['id']: uuid
             for uuid, row in servers.items()
         }
-        query = sa.select(
-            column.label('owner'),
-            *(
-                table.c[name]
-                for name in (
-                    'volume_id',
-                    'device_name',
-                    'boot_index',
-                    'tag',
-                    'delete_on_termination',
-                    'attachment_id',
-                )
-                if name in table.c
-            ),
-        ).where(schema.live(table), table.c.volume_id.is_not(None))
         found: dict[str, list[Device]] = {}
-        for row in selected(self._connection, query, column, owners):
-            uuid = owners[row['owner']]
-            root = servers[uuid].get('root_device_name')
+        for row in self.select(
+            table.name,
+            (by, *_DEVICE),
+            by,
+            owners,
+            table.c.volume_id.is_not(None),
+        ):
+            uuid = owners[row[by]]
+            root = servers[uuid]['root_device_name']
             found.setdefault(uuid, []).append(
                 Device(
                     server=uuid,
                     volume=str(row['volume_id']),
                     device=row['device_name'],
                     root=row['boot_index'] == 0
-                    if row.get('boot_index') is not None
+                    if row['boot_index'] is not None
                     # up to Havana only the server says it
                     else root is not None and row['device_name'] == root,
-                    tag=row.get('tag'),
+                    tag=row['tag'],
                     delete_on_termination=bool(row['delete_on_termination']),
-                    attachment=row.get('attachment_id'),
+                    attachment=row['attachment_id'],
                 )
             )
         return {
@@ -329,17 +308,16 @@ class Reader:
         self, mark: int, servers: Collection[str]
     ) -> dict[str, tuple[Action, ...]]:
         """What was asked of servers above the mark, oldest first."""
-        if not self._cell.tables.has('instance_actions', 'request_id'):
+        if not self.database.tables.has('instance_actions', 'request_id'):
             return {}
-        table = self._cell.tables['instance_actions']
-        rows = (
-            self._connection.execute(
-                self._select_actions().where(table.c.id > mark)
+        number = self.database.tables['instance_actions'].c.id
+        own = [
+            row
+            for row in self.select(
+                'instance_actions', _ACTION, where=number > mark
             )
-            .mappings()
-            .all()
-        )
-        own = [row for row in rows if row['instance_uuid'] in servers]
+            if row['instance_uuid'] in servers
+        ]
         results = self._results([row['id'] for row in own])
         found: dict[str, list[Action]] = {}
         for row in sorted(own, key=lambda row: int(row['id'])):
@@ -354,49 +332,26 @@ class Reader:
         """The newest up to the mark that has to do with running."""
         if not servers:
             return {}
-        table = self._cell.tables['instance_actions']
+        table = self.database.tables['instance_actions']
+        where = sa.and_(
+            table.c.id <= mark,
+            table.c.action.in_(sorted(wanted.STARTS | wanted.ENDS)),
+        )
         found: dict[str, Action] = {}
         for row in sorted(
-            selected(
-                self._connection,
-                self._select_actions().where(
-                    table.c.id <= mark,
-                    table.c.action.in_(sorted(wanted.STARTS | wanted.ENDS)),
-                ),
-                table.c.instance_uuid,
-                servers,
-            ),
+            self.select(table.name, _ACTION, 'instance_uuid', servers, where),
             key=lambda row: int(row['id']),
         ):
             found[row['instance_uuid']] = _action(row, {})
         return found
 
-    def _select_actions(self) -> Any:
-        table = self._cell.tables['instance_actions']
-        return sa.select(
-            table.c.id,
-            table.c.instance_uuid,
-            table.c.action,
-            table.c.user_id,
-            table.c.request_id,
-            table.c.start_time,
-        ).where(schema.live(table))
-
     def _results(self, actions: Collection[int]) -> dict[int, str | None]:
-        if not self._cell.tables.has('instance_actions_events', 'action_id'):
-            return {}
-        table = self._cell.tables['instance_actions_events']
-        query = sa.select(table.c.id, table.c.action_id, table.c.result).where(
-            schema.live(table)
-        )
-        found: dict[int, tuple[int, str | None]] = {}
-        for batch in facts.batches(sorted(actions)):
-            for number, action, result in self._connection.execute(
-                query.where(table.c.action_id.in_(batch))
-            ):
-                if number > found.get(action, (0, None))[0]:
-                    found[action] = (number, result)
-        return {action: result for action, (_, result) in found.items()}
+        return {
+            action: some[-1]['result']
+            for action, some in self.grouped(
+                'instance_actions_events', 'action_id', actions, ('result',)
+            ).items()
+        }
 
 
 def _action(row: Any, results: Mapping[int, str | None]) -> Action:

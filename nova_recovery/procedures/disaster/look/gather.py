@@ -10,13 +10,12 @@ import dataclasses
 import datetime
 import hashlib
 import os
-from typing import Any, BinaryIO, TYPE_CHECKING
-
-import sqlalchemy as sa
+from typing import BinaryIO, TYPE_CHECKING
 
 from nova_recovery import readiness
 from nova_recovery.cloud import claims
-from nova_recovery.cloud.db import attachments, facts, schema
+from nova_recovery.cloud.db import volumes
+from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.exceptions import DatabaseUnavailable, RecoveryError
 from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures.disaster.before_queens import (
@@ -253,11 +252,9 @@ def _connections(
         for mapping in both.mapped(one.volume):
             if mapping.server == one.server:
                 named[one.server, one.volume] = mapping.attachment
-    kept: dict[str, dict[str, Any]] = {}
-    for batch in facts.batches(sorted({a for a in named.values() if a})):
-        kept |= attachments.connectors(database, batch)
+    kept = volumes.connectors(database, {one for one in named.values() if one})
     hosts = {both.servers[server].host for server, _ in named}
-    known = attachments.of_hosts(database, sorted(h for h in hosts if h))
+    known = volumes.host_connectors(database, sorted(h for h in hosts if h))
     found = {}
     for pair, attachment in named.items():
         host = both.servers[pair[0]].host
@@ -293,24 +290,31 @@ def _of_cells(cloud: Cloud, found: Found) -> Found:
     )
 
 
+_MIGRATION = (
+    'instance_uuid',
+    'migration_type',
+    'status',
+    'source_compute',
+    'dest_compute',
+)
+
+
 def _migrating(database: Database, uuids: Iterable[str]) -> dict[str, str]:
     """Migrations that are not over: their hosts are not what they seem."""
     if not database.tables.has('migrations', 'migration_type'):
         return {}
-    table = database.tables['migrations']
-    query = sa.select(
-        table.c.instance_uuid,
-        table.c.migration_type,
-        table.c.status,
-        table.c.source_compute,
-        table.c.dest_compute,
-    ).where(schema.live(table), table.c.status.not_in(read_module.OVER))
-    with database.reader() as connection:
+    status = database.tables['migrations'].c.status
+    with Reader.of(database) as reader:
         return {
-            row[0]: f'{row[1]} {row[3]} -> {row[4]}, which is {row[2]},'
-            for batch in facts.batches(sorted(uuids))
-            for row in connection.execute(
-                query.where(table.c.instance_uuid.in_(batch))
+            row['instance_uuid']: f'{row["migration_type"]}'
+            f' {row["source_compute"]} -> {row["dest_compute"]},'
+            f' which is {row["status"]},'
+            for row in reader.select(
+                'migrations',
+                _MIGRATION,
+                'instance_uuid',
+                uuids,
+                status.not_in(read_module.OVER),
             )
         }
 

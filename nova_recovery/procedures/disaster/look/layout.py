@@ -9,11 +9,9 @@ import dataclasses
 import datetime
 from typing import Any, TYPE_CHECKING
 
-import sqlalchemy as sa
-
-from nova_recovery.cloud.db import schema
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import divide
+from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.exceptions import (
     Ambiguous,
     DatabaseUnavailable,
@@ -76,27 +74,9 @@ def services_of(database: Database, down_time: int) -> Services:
     Up or down as nova's and cinder's own APIs judge it, by the age of the
     last heartbeat, with the database's clock for that of the API.
     """
-    table = database.tables['services']
-    query = sa.select(
-        *(
-            table.c[name]
-            for name in (
-                'host',
-                'binary',
-                'disabled',
-                'forced_down',
-                'last_seen_up',
-                'updated_at',
-                'created_at',
-            )
-            if name in table.c
-        )
-    ).where(schema.live(table))
-    with database.reader() as connection:
-        now: datetime.datetime = connection.execute(
-            sa.select(sa.func.utc_timestamp())
-        ).scalar_one()
-        rows = connection.execute(query).mappings().all()
+    with Reader.of(database) as reader:
+        now = reader.now()
+        live = list(reader.select('services', _SERVICE))
     return Services(
         tuple(
             Service(
@@ -107,21 +87,32 @@ def services_of(database: Database, down_time: int) -> Services:
                 last_seen=_seen(row),
                 disabled=bool(row['disabled']),
             )
-            for row in rows
+            for row in live
             if row['binary'] not in _SILENT
         ),
         now,
     )
 
 
+_SERVICE = (
+    'host',
+    'binary',
+    'disabled',
+    'forced_down',
+    'last_seen_up',
+    'updated_at',
+    'created_at',
+)
+
+
 def _seen(row: Any) -> datetime.datetime | None:
     # as nova/servicegroup/drivers/db.py and cinder/objects/service.py
-    seen = row.get('last_seen_up') or row['updated_at'] or row['created_at']
+    seen = row['last_seen_up'] or row['updated_at'] or row['created_at']
     return seen if isinstance(seen, datetime.datetime) else None
 
 
 def _state(row: Any, now: datetime.datetime, down_time: int) -> str:
-    if row.get('forced_down'):
+    if row['forced_down']:
         return situation.FORCED_DOWN
     seen = _seen(row)
     if seen is None:
@@ -220,32 +211,24 @@ def _aggregates(
     """Host -> zone, and aggregate -> hosts."""
     if not database.tables.has('aggregate_hosts', 'host'):
         return {}, {}
-    table = database.tables['aggregates']
-    members = database.tables['aggregate_hosts']
-    details = database.tables['aggregate_metadata']
-    with database.reader() as connection:
+    with Reader.of(database) as reader:
         hosts: dict[int, set[str]] = {}
-        for aggregate, host in connection.execute(
-            sa.select(members.c.aggregate_id, members.c.host).where(
-                schema.live(members)
-            )
-        ):
-            hosts.setdefault(aggregate, set()).add(host)
+        for row in reader.select('aggregate_hosts', ('aggregate_id', 'host')):
+            hosts.setdefault(row['aggregate_id'], set()).add(row['host'])
         named: dict[str, frozenset[str]] = {}
-        for number, name in connection.execute(
-            sa.select(table.c.id, table.c.name).where(schema.live(table))
-        ):
-            own = frozenset(hosts.get(number, ()))
-            named[name] = named.get(name, frozenset()) | own
+        for row in reader.select('aggregates', ('id', 'name')):
+            own = frozenset(hosts.get(row['id'], ()))
+            named[row['name']] = named.get(row['name'], frozenset()) | own
         zones = {
-            host: zone
-            for number, zone in connection.execute(
-                sa.select(details.c.aggregate_id, details.c.value).where(
-                    schema.live(details), details.c.key == 'availability_zone'
-                )
+            host: row['value']
+            for row in reader.select(
+                'aggregate_metadata',
+                ('aggregate_id', 'value'),
+                'key',
+                ['availability_zone'],
             )
-            for host in hosts.get(number, ())
-            if zone
+            for host in hosts.get(row['aggregate_id'], ())
+            if row['value']
         }
     return zones, named
 
@@ -253,28 +236,19 @@ def _aggregates(
 def _groups(database: Database) -> Groups:
     if not database.tables.has('instance_group_member', 'group_id'):
         return Groups({}, {})
-    table = database.tables['instance_groups']
-    member = database.tables['instance_group_member']
+    member = 'instance_group_member'
     # in a cell the column that has the UUID is called instance_id
-    server = (
-        member.c.instance_uuid
-        if 'instance_uuid' in member.c
-        else member.c.instance_id
-    )
-    with database.reader() as connection:
+    server = 'instance_uuid'
+    if not database.tables.has(member, server):
+        server = 'instance_id'
+    with Reader.of(database) as reader:
         names = {
-            number: (uuid, name or '')
-            for number, uuid, name in connection.execute(
-                sa.select(table.c.id, table.c.uuid, table.c.name).where(
-                    schema.live(table)
-                )
-            )
+            row['id']: (row['uuid'], row['name'] or '')
+            for row in reader.select('instance_groups', ('id', 'uuid', 'name'))
         }
         members = {
-            uuid: names[number][0]
-            for uuid, number in connection.execute(
-                sa.select(server, member.c.group_id).where(schema.live(member))
-            )
-            if number in names
+            row[server]: names[row['group_id']][0]
+            for row in reader.select(member, (server, 'group_id'))
+            if row['group_id'] in names
         }
     return Groups(dict(names.values()), members)

@@ -15,9 +15,8 @@ import datetime
 from typing import TYPE_CHECKING
 
 from oslo_utils import timeutils
-import sqlalchemy as sa
 
-from nova_recovery.cloud.db import schema
+from nova_recovery.cloud.db import rows, schema
 from nova_recovery.cloud.db.databases import divide, each
 from nova_recovery.exceptions import (
     ConfigError,
@@ -427,14 +426,11 @@ def _attached(cinder: Database, servers: set[str]) -> set[str]:
     Read whole: no index leads from a server to its attachments.
     """
     schema.require(cinder, 'volume-attachment')
-    table = cinder.tables['volume_attachment']
-    with cinder.reader() as connection:
+    with rows.Reader.of(cinder) as reader:
         return {
-            volume
-            for volume, server in connection.execute(
-                sa.select(table.c.volume_id, table.c.instance_uuid).where(
-                    schema.live(table), table.c.instance_uuid.is_not(None)
-                )
+            row['volume_id']
+            for row in reader.select(
+                'volume_attachment', ('volume_id', 'instance_uuid')
             )
-            if server in servers
+            if row['instance_uuid'] in servers
         }

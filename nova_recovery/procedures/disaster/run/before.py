@@ -18,11 +18,10 @@ import threading
 import time
 from typing import Any, TYPE_CHECKING
 
-import sqlalchemy as sa
-
 from nova_recovery import readiness
-from nova_recovery.cloud.db import facts, schema
+from nova_recovery.cloud.db import mappings
 from nova_recovery.cloud.db.databases import each
+from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.engine import printable, states
 from nova_recovery.engine.change import Guard
 from nova_recovery.engine.findings import DANGER, Finding
@@ -233,18 +232,8 @@ def dangers(cloud: Cloud, servers: Mapping[str, Item]) -> list[Mismatch]:
 
 
 def _mapped(database: Database, servers: Iterable[str]) -> set[str]:
-    table = database.tables['block_device_mapping']
-    query = sa.select(table.c.volume_id).where(
-        schema.live(table), table.c.volume_id.is_not(None)
-    )
-    with database.reader() as connection:
-        return {
-            row[0]
-            for batch in facts.batches(sorted(servers))
-            for row in connection.execute(
-                query.where(table.c.instance_uuid.in_(batch))
-            )
-        }
+    with Reader.of(database) as reader:
+        return mappings.mapped(reader, servers)
 
 
 def _several(words: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.procedures.disaster.look.cells import Asked, Reader
+from nova_recovery.procedures.disaster.look.cells import Asked, CellReader
 from nova_recovery.procedures.disaster.plan import decide
 from tests.base import TestCase
 from tests.unit.procedures.disaster import test_scenarios
@@ -50,7 +50,7 @@ class MarkTest(TestCase):
         cell: Any = types.SimpleNamespace(
             name='cell1', tables=Tables({'instance_actions': table})
         )
-        self.reader = Reader(cell, connection)
+        self.reader = CellReader(cell, connection)
 
     def marks(self, **asked: Any) -> tuple[int, str, int]:
         about = Asked(**asked)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from nova_recovery.cloud.db import backup_chains
+from nova_recovery.cloud.db import backups
 from nova_recovery.cloud.db.backups import Backup, Volume
 from tests.base import TestCase
 
@@ -33,7 +33,7 @@ def backup(name: str, days: float, **given: Any) -> Backup:
 
 def judge(*found: Backup) -> tuple[str | None, str]:
     """Id of the newest good one, and why that is not enough."""
-    told = backup_chains.judge(found, NOW, WEEK)
+    told = backups.judge(found, NOW, WEEK)
     return told.newest.id if told.newest else None, told.why
 
 
@@ -86,7 +86,7 @@ class TestBase(TestCase):
 
     def base_of(self, *found: Backup, size: int = 10) -> Any:
         volume = Volume('v', 'data', 'theirs', 'available', size, 'b')
-        return backup_chains.base(volume, found, 'ours')
+        return backups.base(volume, found, 'ours')
 
     def test_the_newest_of_ours(self) -> None:
         found = [
@@ -126,4 +126,4 @@ class TestDuration(TestCase):
             (WEEK + 59 * 60, '7d'),
             (19 * 3600 + 660, '19h 11m'),
         ):
-            self.assertEqual(text, backup_chains.duration(seconds))
+            self.assertEqual(text, backups.duration(seconds))

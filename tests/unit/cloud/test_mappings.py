@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import Any
 from unittest import mock
 
-from nova_recovery.cloud.db import held
-from nova_recovery.cloud.db.held import Volumes
+from nova_recovery.cloud.db import mappings
+from nova_recovery.cloud.db.mappings import Unheld
 from nova_recovery.exceptions import ApiUnavailable, NotFound
 from tests.base import TestCase
 from tests.unit.tables import Memory
@@ -51,12 +51,12 @@ class TestHeld(TestCase):
             raise NotFound(uuid)
         return {'id': uuid}
 
-    def found(self) -> dict[str, Volumes]:
-        return held.volumes(self.cloud, self.cell, ['well', 'bad', 'old'])
+    def found(self) -> dict[str, Unheld]:
+        return mappings.unheld(self.cloud, self.cell, ['well', 'bad', 'old'])
 
     def test_what_cinder_does_not_have_is_lost(self) -> None:
         self.assertEqual(
-            {'bad': Volumes(lost=('v2',)), 'old': Volumes(unnamed=('v3',))},
+            {'bad': Unheld(lost=('v2',)), 'old': Unheld(unnamed=('v3',))},
             self.found(),
         )
 
@@ -66,9 +66,9 @@ class TestHeld(TestCase):
         self.cloud.volume.attachment.side_effect = ApiUnavailable('refused')
         self.assertEqual(
             {
-                'well': Volumes(unknown='refused'),
-                'bad': Volumes(unknown='refused'),
-                'old': Volumes(unnamed=('v3',)),
+                'well': Unheld(unknown='refused'),
+                'bad': Unheld(unknown='refused'),
+                'old': Unheld(unnamed=('v3',)),
             },
             self.found(),
         )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from unittest import mock
 
-from nova_recovery.cloud.db import attachments
+from nova_recovery.cloud.db import volumes
 from tests.base import TestCase
 
 
@@ -19,9 +19,11 @@ class TestOldCinder(TestCase):
         self.cinder.tables.has.return_value = False
 
     def test_no_host_has_a_connector_and_nothing_is_asked(self) -> None:
-        self.assertEqual({}, attachments.of_hosts(self.cinder, ['np-rcc46']))
+        self.assertEqual(
+            {}, volumes.host_connectors(self.cinder, ['np-rcc46'])
+        )
         self.cinder.reader.assert_not_called()
 
     def test_no_attachment_has_a_connector(self) -> None:
-        self.assertEqual({}, attachments.connectors(self.cinder, ['a1']))
+        self.assertEqual({}, volumes.connectors(self.cinder, ['a1']))
         self.cinder.reader.assert_not_called()
