@@ -184,7 +184,7 @@ class TestLiveHost(HostTestCase):
         self.set(forced_down=1)
         self.change = ReleaseHost()
         self.item = claiming.release(self.claim)
-        self.assertIn('forced down by somebody since', self.apply())
+        self.assertIn('; forced down by somebody since', self.apply())
         self.assertEqual((0, None, 1), self.status())
 
     def test_taken_back(self) -> None:
@@ -231,7 +231,7 @@ class TestLiveHostThatIsDisabled(TestLiveHost):
         self.set(forced_down=1)
         self.change = ReleaseHost()
         self.item = claiming.release(self.claim)
-        self.assertIn('forced down by somebody since', self.apply())
+        self.assertIn('; forced down by somebody since', self.apply())
         self.assertEqual((1, 'kernel update', 1), self.status())
 
     def test_taken_back(self) -> None:
