@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--group',
         action='append',
         choices=['nova', 'libvirt'],
-        help='what of (both)',
+        help='whose: by default both are listed, and nova is stopped',
     )
     parser.add_argument(
         '--unit',
@@ -47,8 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace, say: Callable[..., None]) -> int:
     found = layout.detect(parsed.set)
-    groups = parsed.group or ['nova', 'libvirt']
+    # a container of libvirt's may take the guests along: it is named, or left
+    groups = parsed.group or ['nova']
     if parsed.action == 'list':
+        groups = parsed.group or ['nova', 'libvirt']
         say('result', services=look(found, groups, parsed.unit))
         return 0
     if not parsed.state:

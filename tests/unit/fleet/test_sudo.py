@@ -70,13 +70,13 @@ class Sudo(base.TestCase):
             )
         )
 
-    def identify(self, password: str) -> Answer:
+    def identify(self, password: str, become: bool = True) -> Answer:
         path = self.keys.folder / 'password'
         path.write_text(password + '\n')
         path.chmod(0o600)
         conf = reached.options(
             inventory=[str(self.inventory)],
-            become=True,
+            become=become,
             become_password_file=str(path),
             ansible_playbook=os.environ.get('NOVA_RECOVERY_TEST_ANSIBLE'),
         )
@@ -92,6 +92,11 @@ class Sudo(base.TestCase):
         found = self.identify('wrong')
         self.assertEqual(('doubt', 'failed'), (found.state, found.reason))
         self.assertIn('ncorrect sudo password', found.detail)
+
+    def test_who_does_not_become_root_is_told_to(self) -> None:
+        found = self.identify(PASSWORD, become=False)
+        self.assertEqual('refused', found.state)
+        self.assertIn('[fleet] become', found.detail)
 
     def test_password_is_in_no_argument(self) -> None:
         conf = self.place.root / 'etc/nova/nova.conf'

@@ -131,7 +131,15 @@ class Place(fixtures.Fixture):
             capture_output=True,
             text=True,
             timeout=120,
-            env={'PATH': os.environ['PATH'], 'PYTHONPATH': str(ROOT)},
+            env={
+                **{
+                    name: value
+                    for name, value in os.environ.items()
+                    # how much the tests cover is counted here too
+                    if name == 'PATH' or name.startswith('COVERAGE_')
+                },
+                'PYTHONPATH': str(ROOT),
+            },
             **more,
         )
 

@@ -251,10 +251,11 @@ class Services(Host):
             'libvirtd.socket',
             'libvirtd.service',
         ]
-        self.assertEqual(stopped, self.do('stop', *self.STATE)['stopped'])
+        both = ('--group', 'nova', '--group', 'libvirt', *self.STATE)
+        self.assertEqual(stopped, self.do('stop', *both)['stopped'])
         self.assertEqual([f'stop {n}' for n in stopped], self.asked())
         # again: nothing to do, and nothing is forgotten
-        self.assertEqual(stopped, self.do('stop', *self.STATE)['stopped'])
+        self.assertEqual(stopped, self.do('stop', *both)['stopped'])
         self.assertEqual([], self.asked())
         self.do('start', *self.STATE)
         self.assertEqual(
@@ -269,7 +270,7 @@ class Services(Host):
 
     def test_reboot_in_between_started_it_again(self) -> None:
         before = self.units.read_text()
-        self.do('stop', '--group', 'nova', *self.STATE)
+        self.do('stop', *self.STATE)
         self.units.write_text(before)
         self.asked()
         self.do('stop', '--group', 'nova', *self.STATE)
@@ -298,3 +299,66 @@ class Services(Host):
             ),
         )
         self.assertEqual([], self.asked())
+
+
+_DOCKER = """
+case "$1" in
+inspect)
+    state=$(cat /var/container-$6 2> /dev/null) ||
+        { echo "Error: No such container: $6" >&2; exit 1; }
+    case "$5" in
+    *Running*) [ "$state" = running ] && echo true || echo false ;;
+    *) echo "$state" ;;
+    esac ;;
+stop) echo "$@" >> /var/asked; echo exited > /var/container-$2 ;;
+start) echo "$@" >> /var/asked; echo running > /var/container-$2 ;;
+esac
+"""
+
+
+class Containers(Host):
+    """kolla of before 2023.1: no unit looks after a container."""
+
+    STATE = ('--state', '/var/lib/state')
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.place.program('docker', _DOCKER)
+        self.place.write('etc/kolla/nova-compute/nova.conf', '')
+        for name, state in (
+            ('nova_compute', 'running'),
+            ('nova_libvirt', 'running'),
+            ('nova_ssh', 'exited'),
+        ):
+            self.place.write(f'var/container-{name}', state + '\n')
+
+    def asked(self) -> list[str]:
+        return (self.place.root / 'var/asked').read_text().splitlines()
+
+    def test_container_that_runs_is_stopped_and_started(self) -> None:
+        code, line = self.place.agent('services', 'stop', *self.STATE)
+        self.assertEqual((0, ['nova_compute']), (code, line['stopped']))
+        # that of libvirt's is only stopped by name
+        self.assertEqual(['stop nova_compute'], self.asked())
+        code, line = self.place.agent('services', 'start', *self.STATE)
+        self.assertEqual((0, ['nova_compute']), (code, line['started']))
+        self.assertEqual(
+            ['stop nova_compute', 'start nova_compute'], self.asked()
+        )
+
+    def test_all_of_them_are_listed_as_they_are(self) -> None:
+        _code, line = self.place.agent('services', 'list')
+        self.assertEqual(
+            [
+                ('nova', 'nova_compute', True),
+                ('nova', 'nova_ssh', False),
+                ('libvirt', 'nova_libvirt', True),
+            ],
+            [
+                (row['group'], row['name'], row['runs'])
+                for row in line['services']
+            ],
+        )
+        (self.place.root / 'var/container-nova_ssh').unlink()
+        _code, line = self.place.agent('services', 'list')
+        self.assertNotIn('nova_ssh', str(line))
