@@ -10,6 +10,8 @@ import signal
 import fixtures
 from oslotest import base
 
+from nova_recovery import program
+
 
 class TestCase(base.BaseTestCase):
     """A test that sees neither the caller's cloud nor their home."""
@@ -18,6 +20,8 @@ class TestCase(base.BaseTestCase):
         super().setUp()
         self.useFixture(CleanEnvironment())
         _take_signals()
+        # what a command said that it is holds for its process
+        self.addCleanup(program.use, program.UNIFIED)
 
 
 def _take_signals() -> None:

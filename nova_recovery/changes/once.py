@@ -12,10 +12,12 @@ now and was not there when the intent was written. Never by clocks.
 from __future__ import annotations
 
 from collections.abc import Collection
+import shlex
 import time
 
 import sqlalchemy as sa
 
+from nova_recovery import program
 from nova_recovery.changes import cell, history
 from nova_recovery.changes.base import At, OneWay
 from nova_recovery.engine.change import JSON, Observed, State
@@ -272,15 +274,17 @@ def compute_state(at: At, host: str) -> str:
 
 def again(at: At) -> str:
     """How an operator who knows the reason has a request sent again."""
-    return f'once that is mended: run resume … --again {at.item.label}=REASON'
+    return f'once that is mended: {_resume(at)}'
 
 
 def anyway(at: At) -> str:
     """The same for one that others have been at."""
-    return (
-        'if it shall be sent nevertheless: run resume … --again '
-        f'{at.item.label}=REASON'
-    )
+    return f'if it shall be sent nevertheless: {_resume(at)}'
+
+
+def _resume(at: At) -> str:
+    word = shlex.quote(f'{at.item.label}=REASON')
+    return program.call(f'run resume {at.run_id} --again {word}')
 
 
 class StartServer(SentOnce):

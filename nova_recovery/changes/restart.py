@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection
 import time
 
+from nova_recovery import program
 from nova_recovery.changes import cell, history, once
 from nova_recovery.changes.base import At
 from nova_recovery.changes.once import RebootServer, SentOnce
@@ -140,7 +141,7 @@ class RestartServer(SentOnce):
         volumes = mappings.unheld(at.cloud, cell.database(at), [uuid]).get(
             uuid, Unheld()
         )
-        repair = f'see openstack recovery volume attach {uuid} VOLUME'
+        repair = 'see ' + program.call(f'volume attach {uuid} VOLUME')
         if volumes.lost:
             return _neither(
                 f'cinder has no attachment of volume '

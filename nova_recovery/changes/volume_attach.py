@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 
+from nova_recovery import program
 from nova_recovery.changes import cell, history, once
 from nova_recovery.changes import volume_rows as rows
 from nova_recovery.changes.base import At, BaseChange
@@ -202,8 +203,10 @@ class DropAttachment(BaseChange):
     def no_way_back(self, item: Item) -> str:
         return (
             f'attachment {item.data["attachment"]} is deleted; if the server '
-            'should have the volume: openstack recovery volume attach '
-            f'{item.data["uuid"]} {item.data["volume"]}'
+            'should have the volume: '
+            + program.call(
+                f'volume attach {item.data["uuid"]} {item.data["volume"]}'
+            )
         )
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 import json
 
+from nova_recovery import program
 from nova_recovery.changes import cell, volume_attach
 from nova_recovery.changes import volume_rows as rows
 from nova_recovery.changes.base import At, BaseChange
@@ -277,7 +278,7 @@ class ReconnectVolume(BaseChange):
                 f'how {data["source"]} was connected to volume '
                 f'{data["volume"]} is not known',
                 'recover the server on this host instead: '
-                'openstack recovery run resume',
+                + program.call(f'run resume {at.run_id}'),
             )
         cell.expect_parked(at)
         others = _others(at, {named})

@@ -18,7 +18,7 @@ from typing import Any, TYPE_CHECKING
 
 from osc_lib.command import command
 
-from nova_recovery import exit_codes, logs
+from nova_recovery import exit_codes, logs, program
 from nova_recovery.engine import printable
 from nova_recovery.exceptions import ApiUnavailable, RecoveryError
 
@@ -39,10 +39,13 @@ class Help(argparse.HelpFormatter):
     """Help whose paragraphs stay, and whose examples can be copied.
 
     argparse makes one paragraph of a description, and divides a word like
-    ``--target-host`` at its hyphen. Indented paragraphs are left as they are.
+    ``--target-host`` at its hyphen. Indented paragraphs are left as they are,
+    but for the name of the program.
     """
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if self._prog.startswith(program.ALONE):
+            text = text.replace(program.UNIFIED, program.ALONE)
         return '\n\n'.join(
             paragraph
             if paragraph.startswith('    ')
@@ -118,6 +121,8 @@ class RecoveryMixin(command.Command):
         show command (``cliff/app.py: run_subcommand``, ``cliff/display.py:
         run``), while ours tell more: see :mod:`nova_recovery.exit_codes`.
         """
+        unified = str(self.cmd_name or '').startswith('recovery ')
+        program.use(program.UNIFIED if unified else program.ALONE)
         # the unified client made its handlers without us
         logs.mask_handlers()
         try:

@@ -24,7 +24,7 @@ import sys
 import time
 from typing import Any, Protocol, TYPE_CHECKING
 
-from nova_recovery import changes, exit_codes, procedures
+from nova_recovery import changes, exit_codes, procedures, program
 from nova_recovery.changes import claims
 from nova_recovery.cli import approval, show_plan, show_run
 from nova_recovery.cli.approval import Asker
@@ -82,7 +82,6 @@ class Command(Protocol):
     """What is needed of a command; see ``cli.base.RecoveryMixin``."""
 
     app: Any
-    cmd_name: str | None
     exit_code: int
 
     def conf(self, parsed_args: argparse.Namespace) -> cfg.ConfigOpts:
@@ -151,9 +150,7 @@ class Stage:
 
     def call(self, *words: str) -> str:
         """How another command is typed in this program, to be copied."""
-        unified = str(self._command.cmd_name or '').startswith('recovery ')
-        program = ('openstack', 'recovery') if unified else ('nova-recovery',)
-        return shlex.join([*program, *words])
+        return program.call(shlex.join(words))
 
     @contextlib.contextmanager
     def journal(self, make: bool = False) -> Iterator[Journal]:

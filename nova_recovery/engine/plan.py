@@ -211,9 +211,10 @@ class Plan:
         """SHA-256 in hex over what will be done and why it may be.
 
         What only describes a moment (when the plan was made, the wording of
-        what a gate saw) is left out, so that the plan made a minute later
-        from the same state has the same digest and can be approved with it.
-        Overrides are in it: an approval is for them too.
+        what a gate saw, why something is left out) isn't in it, so that
+        the plan made a minute later from the same state has the same digest
+        and can be approved with it. Overrides are in it: an approval is for
+        them too.
         """
         digest = hashlib.sha256()
         head = {
@@ -241,7 +242,7 @@ class Plan:
     def _left_out(self) -> Any:
         if self.format == 1:
             return {one.subject: one.why for one in self.left_out}
-        return sorted([o.subject, o.label, o.why] for o in self.left_out)
+        return sorted([one.subject, one.label] for one in self.left_out)
 
 
 def _faults(items: Sequence[Item], kinds: Mapping[str, str]) -> Iterator[str]:

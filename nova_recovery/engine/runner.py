@@ -8,6 +8,7 @@ from collections.abc import Callable
 import threading
 from typing import Any
 
+from nova_recovery import program
 from nova_recovery.engine import states
 from nova_recovery.engine.attempt import Attempt
 from nova_recovery.engine.journal import ItemRecord, RunRecord
@@ -67,7 +68,8 @@ class Runner(Session):
         if run.state == states.UNDONE or states.UNDO & set(run.counts):
             raise Refused(
                 f'run {run.id} was taken back, at least in part: make a new '
-                f'plan, or take back the rest with: run undo {run.id}'
+                f'plan, or take back the rest with: '
+                + program.call(f'run undo {run.id}')
             )
 
     def _beginning(self, run: RunRecord) -> str:

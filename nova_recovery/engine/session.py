@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import contextlib
 from typing import Any
 
-from nova_recovery import exit_codes
+from nova_recovery import exit_codes, program
 from nova_recovery.engine import attempt, schedule, states
 from nova_recovery.engine.attempt import ClaimGone, Surroundings
 from nova_recovery.engine.change import check_kinds, Guard, Registry
@@ -169,7 +169,7 @@ class Session:
             self._reporter.notice(
                 f'{self._stop.reason}: what is in flight comes to its end '
                 f'first; once more stops waiting for it. Go on later with: '
-                f'{self.command} {run_id}'
+                + program.call(f'{self.command} {run_id}')
                 if told == 1
                 else 'not waiting any longer'
             )
@@ -185,7 +185,7 @@ class Session:
                 )
         self._reporter.notice(
             f'run {run_id} stopped; when this is mended, go on with: '
-            f'{self.command} {run_id}'
+            + program.call(f'{self.command} {run_id}')
         )
         self._reporter.finished(None)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 import dataclasses
 
+from nova_recovery import program
 from nova_recovery.engine.plan import Gate
 
 
@@ -240,7 +241,7 @@ def nobody_else(
             'hard',
             'refused',
             f'claimed: {holders[uuid]}',
-            'go on with that run: run resume',
+            'go on with that run: ' + program.call('run resume RUN'),
         )
     if uuid in movers:
         yield Gate(
@@ -250,7 +251,7 @@ def nobody_else(
             'refused',
             f'its host is claimed: {movers[uuid]}',
             'that run may not have connected its volumes yet, and starts it '
-            'when it has: go on with it (run resume)',
+            f'when it has: go on with it ({program.call("run resume RUN")})',
         )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nova_recovery import program
 from nova_recovery.cloud import claims
 from nova_recovery.engine import claiming
 from nova_recovery.engine.change import Guard
@@ -63,7 +64,7 @@ def _confirm(cloud: Cloud, claim: Item, marker: str, undoing: bool) -> None:
             f'{claim.label} is alive again: its nova-compute reported '
             f'{row["report_count"]} times, {claim.data["report_count"]} when '
             'the plan was made; nothing more is done for it, what was can be '
-            'taken back (run undo)'
+            f'taken back ({program.call("run undo RUN")})'
         )
 
 
@@ -86,5 +87,6 @@ def _confirm_server(label: str, held: str | None, marker: str) -> None:
         f'the claim on server {label} is gone: '
         + (f'it is claimed by {held}' if held else 'its tag was removed')
         + '; nothing more is done to it. Make a new plan for it, and leave '
-        'it out here with run resume --skip'
+        'it out here with '
+        + program.call(f'run resume RUN --skip {label}=REASON')
     )

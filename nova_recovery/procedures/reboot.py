@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import dataclasses
 from typing import TYPE_CHECKING
 
+from nova_recovery import program
 from nova_recovery.cloud import claims, clock
 from nova_recovery.cloud.db import mappings
 from nova_recovery.cloud.db.mappings import Unheld
@@ -249,7 +250,7 @@ def _hosts(found: Situation) -> Iterator[Gate]:
             'refused',
             f'it is {state}' if state else 'nova has no such host',
             'a request would wait in the message bus and be carried out '
-            'when the host returns; see openstack recovery host recover',
+            f'when the host returns; see {program.call("host recover")}',
         )
 
 
@@ -261,7 +262,7 @@ def _server(server: Server, found: Situation) -> Iterator[Gate]:
             'hard',
             'refused',
             f'it is {server.vm_state}, its task is {server.task_state}',
-            'wait for its task to end; openstack recovery server show tells '
+            f'wait for its task to end; {program.call("server show")} tells '
             'of one that never will',
         )
     elif server.vm_state not in REBOOTS | {'stopped'}:
@@ -286,7 +287,7 @@ def _volumes(server: Server, found: Situation) -> Iterator[Gate]:
     volumes = found.volumes.get(server.uuid)
     if volumes is None or server.vm_state == 'stopped':
         return
-    repair = f'openstack recovery volume attach {server.uuid} VOLUME'
+    repair = program.call(f'volume attach {server.uuid} VOLUME')
     if volumes.lost:
         yield Gate(
             'volumes-held',

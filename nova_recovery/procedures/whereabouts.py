@@ -25,6 +25,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import dataclasses
 from typing import TYPE_CHECKING
 
+from nova_recovery import program
 from nova_recovery.cloud.db import servers as servers_module
 from nova_recovery.cloud.providers import Provider, Providers
 from nova_recovery.cloud.records import Migration, Server
@@ -366,9 +367,10 @@ def gates(answer: Whereabouts | None, uuid: str, label: str) -> Iterator[Gate]:
             'hard' if one.sure else 'soft',
             'refused',
             f'its guest may run on {one.host}: {one.because}',
-            'look there (virsh list --all). If it runs: openstack recovery '
-            f'server adopt {uuid} --host {one.host}. If it does not, say how '
-            f'you know: --not-running {uuid}@{one.host}=HOW',
+            'look there (virsh list --all). If it runs: '
+            + program.call(f'server adopt {uuid} --host {one.host}')
+            + '. If it does not, say how you know: --not-running '
+            + f'{uuid}@{one.host}=HOW',
         )
     if answer.unknown:
         yield Gate(
@@ -377,6 +379,7 @@ def gates(answer: Whereabouts | None, uuid: str, label: str) -> Iterator[Gate]:
             'soft',
             'unknown',
             '; '.join(answer.unknown),
-            'find out where its guest runs; openstack recovery server show '
-            f'{uuid} tells what is known',
+            'find out where its guest runs; '
+            + program.call(f'server show {uuid}')
+            + ' tells what is known',
         )

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import dataclasses
 import functools
 
-from nova_recovery import readiness
+from nova_recovery import program, readiness
 from nova_recovery.cloud.bus import (
     Bus,
     bus_of,
@@ -215,7 +215,7 @@ def judge(wanted: Iterable[Wanted], queues: Queues) -> Iterator[Finding]:
                 f'{queue.messages} messages wait, and nobody listens: '
                 f'{one.host} would carry them out when it returns',
                 'empty while the host is down',
-                'openstack recovery disaster assess --ready --purge',
+                program.call('disaster assess --ready --purge'),
             )
             continue
         observed = 'nobody listens to it'

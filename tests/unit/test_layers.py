@@ -18,7 +18,7 @@ from tests.base import TestCase
 
 ROOT = pathlib.Path(nova_recovery.__file__).parent
 #: What everybody may import.
-COMMON = {'exceptions', 'exit_codes', 'version'}
+COMMON = {'exceptions', 'exit_codes', 'program', 'version'}
 #: Package -> the others that it may import besides.
 MAY = {
     'cli': {
@@ -48,6 +48,7 @@ MAY = {
     'plugin': {'cli'},
     'exceptions': set(),
     'exit_codes': set(),
+    'program': set(),
     'version': set(),
 }  # fmt: skip
 #: Modules that need each other: a procedure names what is asked while it is

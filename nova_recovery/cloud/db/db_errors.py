@@ -10,6 +10,8 @@ from oslo_db import exception as db_exception
 import pymysql
 from sqlalchemy import exc
 
+from nova_recovery import program
+
 SYNTAX_ERROR = 1064
 NO_SUCH_TABLE = 1146
 NO_RIGHT = frozenset({1142, 1143})
@@ -35,9 +37,6 @@ _DENIED = {
     1698: 'the user may not log in',
     1044: 'the user may not use this database',
     1049: 'there is no such database on that server',
-    1142: 'the user lacks a right on a table; see "recovery config grants"',
-    1143: 'the user lacks a right on a column; see "recovery config grants"',
-    1227: 'the user lacks a privilege; see "recovery config grants"',
     1290: 'the server is read-only',
     1792: 'the transaction is read-only',
     1836: 'the server is read-only',
@@ -46,6 +45,10 @@ _DENIED = {
     3159: 'the server wants TLS, and its URL has none; add the ssl_ca of its '
     'authority',
 }
+
+#: What the user lacks.
+_LACKS = {1142: 'a right on a table', 1143: 'a right on a column',
+          1227: 'a privilege'}  # fmt: skip
 
 _WORDS = {
     1205: 'waited too long for a lock (1205)',
@@ -92,12 +95,19 @@ def is_lost(error: BaseException) -> bool:
 
 def is_outage(error: BaseException) -> bool:
     """Tell whether the error means that nothing can be known or done."""
-    return is_lost(error) or is_deadlock(error) or code(error) in _DENIED
+    return (
+        is_lost(error)
+        or is_deadlock(error)
+        or code(error) in (_DENIED.keys() | _LACKS)
+    )
 
 
 def describe(error: BaseException) -> str:
     """Return one line without SQL, values, user names or the URL."""
     number = code(error)
+    if number in _LACKS:
+        see = program.call('config grants')
+        return f'the user lacks {_LACKS[number]}; see "{see}" ({number})'
     if number in _DENIED:
         return f'{_DENIED[number]} ({number})'
     if number in _WORDS:

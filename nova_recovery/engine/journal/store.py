@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from oslo_db import api as db_api
 import sqlalchemy as sa
 
+from nova_recovery import program
 from nova_recovery.engine import records, states
 from nova_recovery.engine.images import Images
 from nova_recovery.engine.journal import export, lease, location, models, rows
@@ -104,7 +105,7 @@ class Journal:
             if not found:
                 raise NotFound(
                     f'no run {prefix!r} in the journal {self.name}; see '
-                    f'"recovery run list"'
+                    f'"{program.call("run list")}"'
                 )
             run_id = found[0].id
             counts = rows.counts_of(connection, [run_id])

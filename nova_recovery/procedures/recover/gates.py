@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 import datetime
 
+from nova_recovery import program
 from nova_recovery.cloud import claims, volume_protocols
 from nova_recovery.engine import printable
 from nova_recovery.engine.plan import Gate
@@ -90,9 +91,10 @@ def _source(host: Host, to_fence: bool, found: Situation) -> Iterator[Gate]:
             'soft',
             REFUSED,
             f'claimed: {holder}',
-            'go on with that run (run resume), or take it over where its '
-            'controller is lost (run take over). An override is only for a '
-            'run whose journal is lost as well and that nothing carries out',
+            f'go on with that run ({program.call("run resume RUN")}), or take '
+            'it over where its controller is lost (run take over). An '
+            'override is only for a run whose journal is lost as well and '
+            'that nothing carries out',
         )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 import dataclasses
 from typing import Any, TYPE_CHECKING
 
+from nova_recovery import program
 from nova_recovery.cloud import clock
 from nova_recovery.cloud.db import mappings as nova
 from nova_recovery.cloud.db import volumes
@@ -178,7 +179,7 @@ def gates(
             yield _refused(
                 volume.id,
                 why,
-                'see openstack recovery volume check for what to do first',
+                f'see {program.call("volume check")} for what to do first',
             )
     yield from gates_module.unclaimed(server, found.outside, touched)
     if mapping is None:
@@ -209,8 +210,8 @@ def _host(server: Server, seen: Outside, klass: str) -> Iterator[Gate]:
         klass,
         state,
         told,
-        'if the host does not come back, recover the server first: openstack '
-        f'recovery server recover {server.uuid}'
+        'if the host does not come back, recover the server first: '
+        + program.call(f'server recover {server.uuid}')
         + (
             ''
             if klass == 'soft'

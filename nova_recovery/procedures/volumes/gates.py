@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 import dataclasses
 from typing import TYPE_CHECKING
 
+from nova_recovery import program
 from nova_recovery.cloud import claims
 from nova_recovery.cloud.db.mappings import Server
 from nova_recovery.cloud.db.volumes import Volume
@@ -196,7 +197,7 @@ def no_task(server: Server) -> Iterator[Gate]:
             'soft',
             'refused',
             f'its task is {server.task_state}: nova may be at its volumes',
-            'wait for its end; openstack recovery server show tells of one '
+            f'wait for its end; {program.call("server show")} tells of one '
             'that never will',
         )
 

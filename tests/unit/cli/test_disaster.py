@@ -72,7 +72,7 @@ class AssessTest(DisasterTestCase):
             ('SRV-DOWN', findings.STALE, 'server:web', 'np-rcc4'),
             (row['Code'], row['Severity'], row['Subject'], row['Host']),
         )
-        self.assertEqual('openstack recovery server reboot web', row['Fix'])
+        self.assertEqual('nova-recovery server reboot web', row['Fix'])
         self.assertIn('1 of 1 servers are to run (1 down)', self.stderr)
 
     def test_nothing_but_notes(self) -> None:

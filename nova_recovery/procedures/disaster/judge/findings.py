@@ -11,6 +11,7 @@ import collections
 from collections.abc import Iterable, Iterator
 import dataclasses
 
+from nova_recovery import program
 from nova_recovery.engine.findings import (
     DANGER,
     Finding,
@@ -28,9 +29,6 @@ from nova_recovery.procedures.volumes import policy
 
 #: The code of a server that is to run and does not.
 DOWN = 'SRV-DOWN'
-
-_REBOOT = 'openstack recovery server reboot'
-_ATTACH = 'openstack recovery volume attach'
 
 
 def findings(found: Situation, answer: Answer) -> list[Finding]:
@@ -59,7 +57,7 @@ def _safe(some: list[Finding]) -> list[Finding]:
             dangers.setdefault(one.server, set()).add(one.code)
     return [
         dataclasses.replace(one, fix='')
-        if one.fix.startswith(_REBOOT)
+        if one.fix.startswith(program.call('server reboot'))
         and dangers.get(one.server, set()) - {one.code}
         else one
         for one in some
@@ -82,7 +80,7 @@ def _wanted(found: Situation, answer: Answer) -> Iterator[Finding]:
                 STALE,
                 f'its task is {server.task_state}: nova-compute takes that '
                 'up or clears it when it starts',
-                fix=f'openstack recovery server show {server.uuid}',
+                fix=program.call(f'server show {server.uuid}'),
             )
         if one.moved and server.before:
             yield of_server(
@@ -100,7 +98,7 @@ def _wanted(found: Situation, answer: Answer) -> Iterator[Finding]:
             'the outage proves it',
             label=host,
             host=host,
-            fix=f'openstack recovery disaster status --host {host}',
+            fix=program.call(f'disaster status --host {host}'),
         )
 
 
@@ -115,7 +113,7 @@ def _down(found: Situation, one: Wanted, judged: Judgement) -> Finding:
         # the guide: never a second time
         fix = f'openstack server event show {server.uuid} {sent.request_id}'
     elif found.compute(server.host) == situation.UP and not server.task_state:
-        fix = f'{_REBOOT} {server.uuid}'
+        fix = program.call(f'server reboot {server.uuid}')
     return of_server(server, DOWN, STALE, cause, fix)
 
 
@@ -138,7 +136,7 @@ def _left(found: Situation, answer: Answer) -> Iterator[Finding]:
                 'SRV-SKIPPED',
                 NOTE,
                 why,
-                fix=f'openstack recovery host recover {server.host}',
+                fix=program.call(f'host recover {server.host}'),
             )
         else:
             yield of_server(
@@ -185,7 +183,7 @@ def _volumes(found: Situation) -> Iterator[Finding]:
             DANGER,
             'volumes',
             f'they were not compared: {found.no_volumes}',
-            fix='openstack recovery config check',
+            fix=program.call('config check'),
         )
         return
     for one in policy.findings(found.volumes):
@@ -236,7 +234,7 @@ def _lost_mappings(found: Situation) -> Iterator[Finding]:
                 label=server.name,
                 project=server.project,
                 host=server.host or '',
-                fix=f'{_ATTACH} {uuid} {device.volume}'
+                fix=program.call(f'volume attach {uuid} {device.volume}')
                 if there and not device.root
                 else '',
                 server=uuid,
@@ -299,7 +297,7 @@ def _snapshot(found: Situation) -> Iterator[Finding]:
             f'{late}: after the power went. What nova has stopped before '
             'passes for stopped on purpose',
             label=recorded.path,
-            fix='openstack recovery snapshot list',
+            fix=program.call('snapshot list'),
         )
     for cell in sorted(set(found.marks) - recorded.cells):
         yield Finding(
@@ -321,7 +319,7 @@ def _cells(found: Situation) -> Iterator[Finding]:
             f'its database does not answer ({why}): what ran there is not '
             'known, and not judged',
             label=cell,
-            fix='openstack recovery config check',
+            fix=program.call('config check'),
         )
     for cell in found.disabled:
         yield Finding(
@@ -346,7 +344,7 @@ def _cells(found: Situation) -> Iterator[Finding]:
                 'its database is older than the snapshot: the highest ids '
                 f'are lower than they were ({", ".join(behind)})',
                 label=cell,
-                fix='openstack recovery disaster assess --ready',
+                fix=program.call('disaster assess --ready'),
             )
 
 
@@ -370,7 +368,7 @@ def _services(found: Situation) -> Iterator[Finding]:
                 'nova-compute was forced down by somebody: its servers may '
                 'have been evacuated, and nothing is sent there',
                 label=one.host,
-                fix=f'openstack recovery server list --host {one.host}',
+                fix=program.call(f'server list --host {one.host}'),
             )
         elif one.state == situation.DOWN:
             yield Finding(

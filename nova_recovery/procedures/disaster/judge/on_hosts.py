@@ -13,14 +13,14 @@ import re
 
 from oslo_utils import uuidutils
 
+from nova_recovery import program
 from nova_recovery.engine.findings import DANGER, Finding, NOTE, STALE
 from nova_recovery.procedures.disaster.judge import alive
 from nova_recovery.procedures.disaster.judge.wanted import Answer
 from nova_recovery.procedures.disaster.look.hosts import Domain, Host
 from nova_recovery.procedures.disaster.situation import Server, Situation
 
-_TELL = 'openstack recovery snapshot create --local --no-api'
-_REBOOT = 'openstack recovery server reboot'
+_TELL = 'snapshot create --local --no-api'
 
 #: What differs each time that rules are written out: counters, handles,
 #: the time.
@@ -45,7 +45,13 @@ def findings(found: Situation, answer: Answer) -> Iterator[Finding]:
     for name in sorted(found.computes):
         told = found.hosts_now.get(name)
         if told is None:
-            yield _of(name, 'HOST-UNSEEN', NOTE, 'no file tells of it', _TELL)
+            yield _of(
+                name,
+                'HOST-UNSEEN',
+                NOTE,
+                'no file tells of it',
+                program.call(_TELL),
+            )
         elif alive.older(found, told):
             yield _of(
                 name,
@@ -53,7 +59,7 @@ def findings(found: Situation, answer: Answer) -> Iterator[Finding]:
                 STALE,
                 f'its file was made {told.taken_at}, before the power went: '
                 'it is not used',
-                _TELL,
+                program.call(_TELL),
             )
         else:
             before = found.hosts_before.get(name)
@@ -78,7 +84,7 @@ def _sessions(
             'SES-UNKNOWN',
             STALE,
             'its file does not tell its iSCSI sessions',
-            _TELL,
+            program.call(_TELL),
         )
         return
     there = {session.key for session in now.sessions}
@@ -93,7 +99,7 @@ def _sessions(
             why, severity = f'its server is on {server.host} now', NOTE
         elif server.uuid in up:
             why = 'its server runs without it'
-            fix = f'{_REBOOT} {server.uuid}'
+            fix = program.call(f'server reboot {server.uuid}')
         elif server.uuid in wanted_ones:
             why, severity = 'the start of its server makes it again', NOTE
         else:
@@ -123,7 +129,7 @@ def _rules(found: Situation, before: Host, now: Host) -> Iterator[Finding]:
             'RULES-UNKNOWN',
             STALE,
             'its file does not tell its packet filter',
-            _TELL,
+            program.call(_TELL),
         )
         return
     agent = found.agents.get(now.name)
@@ -164,7 +170,7 @@ def _domains(
             'DOM-UNKNOWN',
             STALE,
             'its file does not tell its guests',
-            _TELL,
+            program.call(_TELL),
         )
         return
     mapped: dict[str, set[str]] = {}
@@ -222,7 +228,7 @@ def _disks(
             'DISK-MISSING',
             DANGER,
             f'nova maps volume {volume}, and its guest runs without it',
-            f'{_REBOOT} {server.uuid}',
+            program.call(f'server reboot {server.uuid}'),
             volume=volume,
         )
     for serial in sorted(domain.disks - mapped):

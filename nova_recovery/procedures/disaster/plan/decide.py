@@ -7,6 +7,7 @@ from __future__ import annotations
 import collections
 from collections.abc import Iterator
 
+from nova_recovery import program
 from nova_recovery.engine.plan import LeftOut, Plan
 from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures.disaster.before_queens.cleaning import Cleaning
@@ -178,7 +179,8 @@ def _warnings(found: Found, decided: Decided) -> Iterator[str]:
             'Each server is rebooted or started once. One that stops while it '
             'boots may be waiting for a volume that comes back in step 4, or '
             'checks its file systems: do not reboot it a second time. Only '
-            'run resume --again SERVER=REASON sends again.'
+            + program.call('run resume RUN --again SERVER=REASON')
+            + ' sends again.'
         )
     if found.legacy is not None:
         yield (
@@ -203,5 +205,5 @@ def _skipped(here: Situation) -> Iterator[str]:
         yield (
             f'{host} is skipped ({reason}), with '
             f'{wording.count(servers[host], "server")}, to be recovered '
-            f'elsewhere: openstack recovery host recover {host}'
+            f'elsewhere: ' + program.call(f'host recover {host}')
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from nova_recovery import readiness
+from nova_recovery import program, readiness
 from nova_recovery.engine.plan import Gate
 from nova_recovery.procedures import gates as common_gates
 from nova_recovery.procedures.disaster import situation
@@ -56,7 +56,7 @@ def _apis(found: Found) -> Gate:
     return common_gates.apis_reachable(
         found.versions,
         found.unreachable,
-        'openstack recovery disaster assess --ready tells what is missing',
+        program.call('disaster assess --ready') + ' tells what is missing',
     )
 
 

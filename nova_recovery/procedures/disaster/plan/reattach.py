@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 import dataclasses
 
+from nova_recovery import program
 from nova_recovery.cloud.db.mappings import Mapping
 from nova_recovery.engine.plan import Item
 from nova_recovery.procedures.disaster.plan.clean import Cleaned
@@ -173,8 +174,9 @@ def _reason_not_to(
     ):
         return (
             'a volume of its server was detached on purpose since the '
-            f'snapshot: openstack recovery volume attach {device.server} '
-            f'{device.volume}, if it was another one'
+            'snapshot: '
+            + program.call(f'volume attach {device.server} {device.volume}')
+            + ', if it was another one'
         )
     if device.server not in running and (
         server.vm_state not in attach.ATTACHES or server.task_state

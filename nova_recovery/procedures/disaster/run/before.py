@@ -18,7 +18,7 @@ import threading
 import time
 from typing import Any, TYPE_CHECKING
 
-from nova_recovery import readiness
+from nova_recovery import program, readiness
 from nova_recovery.cloud.db import mappings
 from nova_recovery.cloud.db.databases import each
 from nova_recovery.cloud.db.rows import Reader
@@ -102,7 +102,8 @@ class Before:
             raise Paused(
                 'step 1 is not complete, and nothing is changed before: '
                 + _several(f'{item.label} ({item.kind})' for item in missing)
-                + '; leave a server out with run resume --skip SERVER=REASON'
+                + '; leave a server out with '
+                + program.call('run resume RUN --skip SERVER=REASON')
             )
 
     def _ready(
@@ -130,8 +131,8 @@ class Before:
             raise Paused(
                 'the site is not ready: '
                 + _several(told(row) for row in red)
-                + '; openstack recovery disaster assess --ready shows it all, '
-                'with what mends it'
+                + f'; {program.call("disaster assess --ready")} shows it '
+                'all, with what mends it'
             )
 
     def _unsure(self, now: Mapping[str, str]) -> frozenset[str]:
@@ -292,8 +293,8 @@ def held(item: Item, cloud: Cloud) -> None:
         raise Conflict(
             f'a reboot would lose volume {one.volume}: {one.code}: {one.cause}'
             + (f'; mend it with {one.fix}' if one.fix else '')
-            + ', and resume; or leave the server out with run resume --skip '
-            'SERVER=REASON'
+            + ', and resume; or leave the server out with '
+            + program.call('run resume RUN --skip SERVER=REASON')
         )
 
 

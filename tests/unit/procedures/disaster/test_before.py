@@ -313,7 +313,7 @@ class VitalTest(TestCase):
         self.wrong = [[DANGER], [DANGER]]
         error = self.assertRaises(Conflict, self.ask, self.item)
         self.assertIn('volume data: VOL-UNLINKED: lost', str(error))
-        self.assertIn('run resume --skip', str(error))
+        self.assertIn('run resume RUN --skip', str(error))
 
     def test_what_is_gone_at_a_second_look_is_no_danger(self) -> None:
         self.wrong = [[], [DANGER]]
