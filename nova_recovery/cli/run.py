@@ -266,13 +266,13 @@ class ReportRun(RecoveryCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         from nova_recovery.engine import files
-        from nova_recovery.report import record, written
+        from nova_recovery.report import run as run_report
 
         here = self.stage(parsed_args)
         with here.journal() as journal:
             run = here.run_of(journal)
-            made = record.of_run(journal, run.id, here.registry)
-        chunks = written.FORMATS[parsed_args.format](made)
+            made = run_report.of_run(journal, run.id, here.registry)
+        chunks = run_report.FORMATS[parsed_args.format](made)
         if not parsed_args.output:
             self.app.stdout.writelines(chunks)
             return

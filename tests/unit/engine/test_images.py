@@ -13,7 +13,7 @@ from nova_recovery.cli import show_run
 from nova_recovery.engine.change import At, Observed
 from nova_recovery.engine.images import Images, KEY
 from nova_recovery.exceptions import ChangeFailed, RecoveryError
-from nova_recovery.report import record, written
+from nova_recovery.report import run as run_report
 from tests.unit.engine import world
 from tests.unit.engine.test_runner import RunnerTestCase
 
@@ -68,8 +68,8 @@ class TestImages(ImagesTestCase):
         for path in self.site.directory.glob('journal*'):
             self.assertNotIn(b'geheim', path.read_bytes())
         with contextlib.closing(self.site.open()) as journal:
-            made = record.of_run(journal, self.run_id, {})
-        for write in written.FORMATS.values():
+            made = run_report.of_run(journal, self.run_id, {})
+        for write in run_report.FORMATS.values():
             text = ''.join(write(made))
             self.assertNotIn('geheim', text)
             self.assertIn(self.kept()['path'], text)

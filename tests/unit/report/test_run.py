@@ -13,7 +13,7 @@ from typing import Any
 
 from nova_recovery import exit_codes
 from nova_recovery.exceptions import RecoveryError
-from nova_recovery.report import written
+from nova_recovery.report import run
 from tests.base import TestCase
 from tests.unit import golden, plans
 from tests.unit.cli.test_run import RunTestCase
@@ -143,7 +143,7 @@ class Reader(parser.HTMLParser):
 
 class WrittenTest(TestCase):
     def made(self, form: str, of: dict[str, Any]) -> str:
-        return ''.join(written.FORMATS[form](of))
+        return ''.join(run.FORMATS[form](of))
 
     def test_text(self) -> None:
         text = self.made('text', record())
