@@ -11,6 +11,7 @@ imports (the databases, the engine, openstacksdk) inside ``take_action``.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import re
 import textwrap
@@ -126,7 +127,8 @@ class RecoveryMixin(command.Command):
         # the unified client made its handlers without us
         logs.mask_handlers()
         try:
-            return super().run(parsed_args) or self.exit_code
+            with contextlib.ExitStack() as self._open:
+                return super().run(parsed_args) or self.exit_code
         except RecoveryError as error:
             if self.app.options.debug:
                 self.log.exception('%s', error)
@@ -157,11 +159,15 @@ class RecoveryMixin(command.Command):
 
         :raises exceptions.ConfigError: a file can't be read
         """
+        from nova_recovery import fleet
         from nova_recovery.cloud import cloud
 
         conf = self.conf(parsed_args)
         return cloud.Cloud(
-            conf, functools.partial(self.connection, conf.timeouts.api)
+            conf,
+            functools.partial(self.connection, conf.timeouts.api),
+            # left when the command ends, however it does
+            lambda: self._open.enter_context(fleet.load(conf)),
         )
 
     def stage(self, parsed_args: argparse.Namespace) -> Stage:

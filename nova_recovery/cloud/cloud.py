@@ -14,6 +14,7 @@ from nova_recovery.cloud.api import compute, network, placement, volume
 from nova_recovery.cloud.db import databases as databases_module
 from nova_recovery.cloud.db.databases import Databases
 from nova_recovery.cloud.settings import NovaSettings, read_cinder, read_nova
+from nova_recovery.exceptions import ConfigError
 
 
 class Cloud:
@@ -23,13 +24,19 @@ class Cloud:
     :param connect: gives an openstacksdk connection; called when an API is
         needed for the first time, so that what only uses the databases
         works while Keystone is down
+    :param reach: gives the fleet of compute hosts (``nova_recovery.fleet``),
+        entered; called when a host is needed for the first time
     """
 
     def __init__(
-        self, conf: cfg.ConfigOpts, connect: Callable[[], Any]
+        self,
+        conf: cfg.ConfigOpts,
+        connect: Callable[[], Any],
+        reach: Callable[[], Any] | None = None,
     ) -> None:
         self.conf = conf
         self._connect = connect
+        self._reach = reach
         self._timeout = conf.timeouts.api
 
     @functools.cached_property
@@ -46,6 +53,13 @@ class Cloud:
     @functools.cached_property
     def connection(self) -> Any:
         return self._connect()
+
+    @functools.cached_property
+    def fleet(self) -> Any:
+        """The hosts from inside: a ``nova_recovery.fleet.fleet.Fleet``."""
+        if self._reach is None:
+            raise ConfigError('no host can be reached from here')
+        return self._reach()
 
     @functools.cached_property
     def compute(self) -> compute.Compute:

@@ -33,6 +33,7 @@ MODULES = {
     'disaster': 'disaster.procedure',
     'guest-reboot': 'guests.reboot',
     'host-recover': 'recover.procedure',
+    'host-uid': 'uid.procedure',
     'server-reboot': 'reboot',
     'server-set': 'set_states',
     'volume-attach': 'volumes.attach',

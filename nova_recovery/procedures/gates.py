@@ -29,6 +29,14 @@ class Known:
 #: answered, and a test compares.
 GATES = (
     Known(
+        'accounts-alone', ('hard',), 'Has each account its number for itself?'
+    ),
+    Known(
+        'accounts-local',
+        ('hard',),
+        'Are the accounts those of the host itself?',
+    ),
+    Known(
         'apis-reachable',
         ('hard',),
         'Do the APIs that are needed answer an administrator?',
@@ -105,7 +113,14 @@ GATES = (
         'guest-only-here', ('hard', 'soft'), 'Can the guest run nowhere else?'
     ),
     Known('guest-runs', ('hard',), 'Is the server active, without a task?'),
+    Known('host-answers', ('hard',), 'Does each host say who it is?'),
+    Known(
+        'host-claimable',
+        ('soft',),
+        'Can the host be kept from getting servers?',
+    ),
     Known('host-down', ('hard',), 'Is the host down whose queue is purged?'),
+    Known('host-unclaimed', ('hard',), 'Does no other run work on the host?'),
     Known(
         'host-up', ('hard', 'soft'), 'Is the nova-compute of the server up?'
     ),
@@ -124,6 +139,11 @@ GATES = (
     ),
     Known('movable', ('hard',), 'Can the server be moved by hand?'),
     Known(
+        'no-guest-runs',
+        ('hard',),
+        'Does no guest run as what gets another number?',
+    ),
+    Known(
         'no-migration',
         ('hard',),
         'Was no migration begun since the plan was made?',
@@ -139,6 +159,22 @@ GATES = (
     Known(
         'nothing-queued', ('soft',), 'Does no request wait for the dead host?'
     ),
+    Known(
+        'nothing-sets-back',
+        ('soft',),
+        'Does no file of the host give files the old number again?',
+    ),
+    Known(
+        'number-lasts',
+        ('advice',),
+        'Is the number out of the range of passing services?',
+    ),
+    Known('numbers-free', ('hard',), 'Is each new number free on each host?'),
+    Known(
+        'numbers-unambiguous',
+        ('hard',),
+        'Does each old number mean one account in what is shared?',
+    ),
     Known('quota', ('soft',), 'Has your project room for the backups?'),
     Known(
         'rebootable',
@@ -149,6 +185,11 @@ GATES = (
         'resettable',
         ('hard',),
         'Is a reset the right command for what is wrong?',
+    ),
+    Known(
+        'root-is-root',
+        ('hard',),
+        'Is root trusted by the server of what is shared?',
     ),
     Known('same-cell', ('hard',), 'Is the target in the cell of the server?'),
     Known(
@@ -168,6 +209,9 @@ GATES = (
         'server-takes-it',
         ('hard',),
         'Does nova attach to a server in its state?',
+    ),
+    Known(
+        'shares-known', ('hard',), 'Is it known which directories hosts share?'
     ),
     Known('snapshot-given', ('advice',), 'Does a snapshot tell what was?'),
     Known(

@@ -15,6 +15,7 @@ from nova_recovery.host.agent import (
     owners,
     runs,
     services,
+    shared,
 )
 from nova_recovery.host.agent.runs import start, status, work
 
@@ -26,6 +27,7 @@ VERBS = {
     'accounts': accounts,
     'owners': owners,
     'services': services,
+    'shared': shared,
     'start': start,
     'status': status,
     'work': work,

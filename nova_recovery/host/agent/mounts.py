@@ -9,7 +9,7 @@ at: a stat of a dead NFS server's directory hangs for ever.
 import heapq
 import os
 import re
-from typing import Dict, Iterator, List, Optional, Set, Tuple
+from typing import Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
 MOUNTINFO = '/proc/self/mountinfo'
 
@@ -46,6 +46,8 @@ class Mount:
         self.root = _unescaped(left[3])
         self.target = _unescaped(left[4])
         self.type = right[0].decode('ascii', 'replace')
+        #: What is mounted, such as ``server:/export``.
+        self.source = _unescaped(right[1])
         self.options = set(left[5].split(b','))
         #: Of the file system itself.
         self.super_options = set(right[2].strip().split(b','))
@@ -157,11 +159,12 @@ class Table:
         return region
 
 
-def plan(root: bytes, table: Table) -> Plan:
+def plan(root: bytes, table: Table, without: Sequence[bytes] = ()) -> Plan:
     """Decide for everything that is mounted below a directory.
 
     :param root: the directory, absolute, without links; what it lies on is
         walked, whatever it is
+    :param without: directories that are left out, with all below them
     :raises ValueError: nobody says what it lies on
     """
     top = table.mount_of(root)
@@ -188,6 +191,8 @@ def plan(root: bytes, table: Table) -> Plan:
     for mount in table.below(root):
         path = relative(mount.target, root)
         result.avoid(path)
+        if any(under(mount.target, other) for other in without):
+            continue
         if mount.type not in PSEUDO:
             put(table.region(path, mount.root, mount))
     while queue:
@@ -199,6 +204,11 @@ def plan(root: bytes, table: Table) -> Plan:
             inside = relative(path, root)
             result.avoid(inside)
             result.leave_out(inside, 'directory', 'layers of images')
+    for path in without:
+        if path != root and under(path, root):
+            inside = relative(path, root)
+            result.avoid(inside)
+            result.leave_out(inside, 'directory', 'as asked')
     return result
 
 

@@ -50,6 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ' verify where an old number is a new one, too',
     )
     parser.add_argument(
+        '--leave-out',
+        action='append',
+        default=[],
+        metavar='DIR',
+        help='all below this is left alone; may be given several times',
+    )
+    parser.add_argument(
         '--lift-immutable',
         action='store_true',
         help='what chattr +i or +a protects is changed, too; the flag is'
@@ -75,12 +82,16 @@ def run(parsed: argparse.Namespace, say: Say) -> int:
             gc.enable()
 
 
+def _tree(parsed: argparse.Namespace, state: Optional[str]) -> walk.Tree:
+    return walk.Tree(parsed.root, state, parsed.leave_out)
+
+
 def _show(parsed: argparse.Namespace, pairs: Pairs, say: Say) -> int:
-    return survey.show(walk.Tree(parsed.root, parsed.state), pairs, say)
+    return survey.show(_tree(parsed, parsed.state), pairs, say)
 
 
 def _verify(parsed: argparse.Namespace, pairs: Pairs, say: Say) -> int:
-    tree = walk.Tree(parsed.root, parsed.state)
+    tree = _tree(parsed, parsed.state)
     journal = None
     if parsed.state is not None:
         journal = journal_module.Journal.read(
@@ -95,7 +106,7 @@ def _verify(parsed: argparse.Namespace, pairs: Pairs, say: Say) -> int:
 
 def _change(parsed: argparse.Namespace, pairs: Pairs, say: Say) -> int:
     state = state_module.State(_needed(parsed))
-    tree = _writable(walk.Tree(parsed.root, state.path))
+    tree = _writable(_tree(parsed, state.path))
     journal = state.journal(tree, pairs)
     return change.Change(
         tree, pairs, journal, state.path, say, parsed.lift_immutable
@@ -104,7 +115,7 @@ def _change(parsed: argparse.Namespace, pairs: Pairs, say: Say) -> int:
 
 def _undo(parsed: argparse.Namespace, pairs: Optional[Pairs], say: Say) -> int:
     state = state_module.State(_needed(parsed))
-    tree = _writable(walk.Tree(parsed.root, state.path))
+    tree = _writable(_tree(parsed, state.path))
     journal = state.opened()
     if journal.head is None:
         say(

@@ -12,7 +12,7 @@ import os
 import stat
 import struct
 import time
-from typing import Any, Dict, IO, List, Optional
+from typing import Any, Dict, IO, List, Optional, Sequence
 
 from nova_recovery.host.agent import kernel, lines, mounts
 from nova_recovery.host.agent.owners import attributes, descent
@@ -33,10 +33,16 @@ _SLACK = 3600 * 10**9
 class Tree:
     """The root of a walk, and what is mounted below it."""
 
-    def __init__(self, root: str, state: Optional[str] = None) -> None:
+    def __init__(
+        self,
+        root: str,
+        state: Optional[str] = None,
+        without: Sequence[str] = (),
+    ) -> None:
         """Open it.
 
         :param state: a directory that is not walked if it lies below
+        :param without: others
         :raises lines.AgentError: it can't be, or may not be walked
         """
         path = os.fsencode(os.path.abspath(root))
@@ -53,7 +59,9 @@ class Tree:
         self.path = path
         self.descriptor = descent.open_root(path)
         try:
-            self.plan = mounts.plan(path, table)
+            self.plan = mounts.plan(
+                path, table, [os.fsencode(os.path.abspath(p)) for p in without]
+            )
         except ValueError as error:
             raise lines.Refused(str(error)) from error
         #: What it lies on.

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""``recovery host uid …``: one number for each account on all hosts."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from nova_recovery.cli import approval
+from nova_recovery.cli.base import RecoveryLister, Table
+from nova_recovery.cli.looking import LookingLister
+from nova_recovery.exceptions import UsageError
+
+if TYPE_CHECKING:
+    from nova_recovery.engine.findings import Assessment
+
+_KINDS = (('uid', 'user'), ('gid', 'group'))
+
+
+def _add_hosts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        'hosts',
+        metavar='<host>',
+        nargs='+',
+        help='A compute host, its exact name as "openstack compute service '
+        'list" shows it; see [fleet] for how it is reached',
+    )
+
+
+class ShowHostUid(LookingLister):
+    """Show the users and groups of nova and libvirt on hosts, side by side.
+
+    A number that differs from that of most hosts is marked, with the one that
+    "host uid set" would give. Ends with 4 if any differs or is not known.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        _add_hosts(parser)
+        return parser
+
+    def assess(self, parsed_args: argparse.Namespace) -> Assessment:
+        from nova_recovery.procedures.uid import show
+
+        return show.assess(self.cloud(parsed_args), parsed_args.hosts)
+
+
+class SetHostUid(RecoveryLister):
+    """Give users and groups one number on all hosts, and their files with it.
+
+    Of nova and libvirt, on hosts that are named: services are stopped,
+    accounts changed on all of them, then the owners of files, each shared
+    file system from one host; services are started as they were. Without
+    numbers those are taken that most hosts have and that are free on all.
+    Look first, try one host, then do it::
+
+        openstack recovery host uid set np-rcc46 np-rcc54 --dry-run
+        openstack recovery host uid set np-rcc54 --uid nova=112
+        openstack recovery host uid set np-rcc46 np-rcc54 --uid nova=112
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        _add_hosts(parser)
+        for kind, word in _KINDS:
+            parser.add_argument(
+                f'--{kind}',
+                metavar='<name>=<number>',
+                action='append',
+                default=[],
+                help=f'The number that this {word} is to have on all of '
+                'them. Repeat it for several',
+            )
+        either = parser.add_mutually_exclusive_group()
+        either.add_argument(
+            '--accounts-only',
+            action='store_true',
+            help='Leave the files alone',
+        )
+        either.add_argument(
+            '--files-only',
+            action='store_true',
+            help='The accounts have their numbers already: --was-uid and '
+            '--was-gid say what their files have',
+        )
+        for kind, word in _KINDS:
+            parser.add_argument(
+                f'--was-{kind}',
+                metavar='<name>=<number>',
+                action='append',
+                default=[],
+                help=f'With --files-only: the number that the files of this '
+                f'{word} have',
+            )
+        parser.add_argument(
+            '--root',
+            metavar='<directory>',
+            action='append',
+            help='Change the owners below this directory of each host '
+            '(default: /). Repeat it for several',
+        )
+        parser.add_argument(
+            '--shared',
+            metavar='<directory>',
+            action='append',
+            default=[],
+            help='Hosts may have this directory in common. Those of servers '
+            'are looked at without it. Repeat it for several',
+        )
+        parser.add_argument(
+            '--lift-immutable',
+            action='store_true',
+            help='Change what chattr protects, too, and protect it again',
+        )
+        approval.add_plan_options(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        from nova_recovery.procedures.uid import procedure
+
+        files_only = parsed_args.files_only
+        was = {
+            kind: numbers(getattr(parsed_args, f'was_{kind}'), kind)
+            for kind, _word in _KINDS
+        }
+        if any(was.values()) != files_only:
+            raise UsageError(
+                '--files-only and --was-uid or --was-gid go together'
+            )
+        request = procedure.Request(
+            tuple(dict.fromkeys(parsed_args.hosts)),
+            uid=numbers(parsed_args.uid, 'uid'),
+            gid=numbers(parsed_args.gid, 'gid'),
+            was_uid=was['uid'],
+            was_gid=was['gid'],
+            accounts=not files_only,
+            files=not parsed_args.accounts_only,
+            roots=tuple(parsed_args.root or ['/']),
+            shared=tuple(parsed_args.shared),
+            lift=parsed_args.lift_immutable,
+        )
+        cloud = self.cloud(parsed_args)
+        plan = procedure.make_plan(cloud, request)
+        return self.stage(parsed_args).settle(plan, cloud).table
+
+
+def numbers(texts: list[str], kind: str) -> dict[str, int]:
+    """Role -> number, of ``NAME=NUMBER``.
+
+    :raises UsageError: one makes no sense
+    """
+    from nova_recovery.procedures.uid import numbers as numbers_module
+
+    found: dict[str, int] = {}
+    for text in texts:
+        name, _equals, number = text.partition('=')
+        if not number.isdecimal() or not 0 < int(number) < 1 << 32:
+            raise UsageError(f'{text}: NAME=NUMBER, such as nova=112')
+        role = numbers_module.role_of(kind, name)
+        if found.setdefault(role, int(number)) != int(number):
+            raise UsageError(f'{text}: {name} has a number already')
+    return found

@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""What the hosts say of their accounts, and which directories they share.
+
+All is asked of all hosts at once. What is left on them is a file of no bytes
+in each directory of servers, for a moment: nova itself finds out by such
+files what is shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent import futures
+import dataclasses
+import secrets
+from typing import Any, TYPE_CHECKING
+
+from nova_recovery.fleet import answer
+from nova_recovery.fleet.answer import Answer
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.fleet.fleet import Fleet
+
+#: As the agent calls them, and where it shows them.
+KINDS = {'uid': 'users', 'gid': 'groups'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Host:
+    """One compute host.
+
+    :ivar problem: why it is not known; '' if it is
+    :ivar refused: the problem is a refusal; else nothing came back
+    :ivar users: name -> what the agent's ``accounts show`` says
+    :ivar groups: the same
+    :ivar uses: kind -> number -> who uses it, ``[{kind, who}]``
+    :ivar unknown: what could not be asked
+    :ivar running: names of the services of nova and libvirt that run
+    """
+
+    name: str
+    machine_id: str = ''
+    problem: str = ''
+    refused: bool = False
+    users: Mapping[str, Mapping[str, Any]] = dataclasses.field(
+        default_factory=dict
+    )
+    groups: Mapping[str, Mapping[str, Any]] = dataclasses.field(
+        default_factory=dict
+    )
+    uses: Mapping[str, Mapping[int, Sequence[Mapping[str, str]]]] = (
+        dataclasses.field(default_factory=dict)
+    )
+    unknown: tuple[str, ...] = ()
+    running: tuple[str, ...] = ()
+
+    def named(self, kind: str) -> Mapping[str, Mapping[str, Any]]:
+        """Its users (uid) or groups (gid)."""
+        return self.users if kind == 'uid' else self.groups
+
+    def users_of(
+        self, kind: str, number: int
+    ) -> Sequence[Mapping[str, str]] | None:
+        """Who uses a number; None: it was not asked for."""
+        return self.uses.get(kind, {}).get(number)
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """A directory of one host that others may have, too.
+
+    :ivar remote: by the type of its file system
+    :ivar disks: nova keeps servers there, or the operator named it
+    :ivar squashed: the server distrusts root
+    """
+
+    host: str
+    path: str
+    type: str
+    source: str
+    remote: bool
+    disks: bool
+    squashed: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """One directory, as several hosts have it, or one has it remotely."""
+
+    places: tuple[Seen, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """All of it.
+
+    :ivar hosts: in the order in which they were named
+    :ivar shares: those with servers on them
+    :ivar remote: remote file systems with nothing of nova on them
+    :ivar unshared: host -> why it is not known what it shares
+    """
+
+    hosts: tuple[Host, ...]
+    shares: tuple[Share, ...] = ()
+    remote: tuple[Seen, ...] = ()
+    unshared: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def known(self) -> tuple[Host, ...]:
+        """The hosts that answered."""
+        return tuple(host for host in self.hosts if not host.problem)
+
+
+def read(
+    cloud: Cloud,
+    names: Sequence[str],
+    numbers: Mapping[str, Collection[int]] | None = None,
+    shares: bool = False,
+    paths: Sequence[str] = (),
+) -> Facts:
+    """Ask the hosts.
+
+    :param names: exact names of nova hosts
+    :param numbers: kind (uid, gid) -> numbers to ask about on each
+    :param shares: find out what they share, too
+    :param paths: more directories that they may share
+    :raises ConfigError: the fleet can't be reached at all
+    """
+    fleet: Fleet = cloud.fleet
+    identified = fleet.identify(names)
+    hosts = {
+        name: _not_known(name, found)
+        for name, found in identified.items()
+        if found.state != answer.DONE
+    }
+    there = [name for name in names if name not in hosts]
+    first = _of_all(fleet, there, 'accounts show', {})
+    wanted = _numbers(first.values(), numbers or {})
+    accounts = _of_all(fleet, there, 'accounts show', wanted)
+    services = _of_all(fleet, there, 'services list', {})
+    for name in there:
+        hosts[name] = _host(
+            name, identified[name], accounts[name], services[name]
+        )
+    ordered = tuple(hosts[name] for name in dict.fromkeys(names))
+    if not shares:
+        return Facts(ordered)
+    found, remote, unshared = _shares(
+        fleet, [host.name for host in ordered if not host.problem], paths
+    )
+    return Facts(ordered, found, remote, unshared)
+
+
+def _not_known(name: str, found: Answer) -> Host:
+    return Host(
+        name, problem=found.detail, refused=found.state == answer.REFUSED
+    )
+
+
+def _host(
+    name: str, identified: Answer, accounts: Answer, services: Answer
+) -> Host:
+    for found in (accounts, services):
+        if found.state != answer.DONE:
+            return _not_known(name, found)
+    said = accounts.result
+    return Host(
+        name,
+        machine_id=identified.result['machine_id'],
+        users=said['users'],
+        groups=said['groups'],
+        uses={
+            kind: {int(number): who for number, who in uses.items()}
+            for kind, uses in said['uses'].items()
+        },
+        unknown=tuple(said['unknown']),
+        running=tuple(
+            row['name'] for row in services.result['services'] if row['runs']
+        ),
+    )
+
+
+def _numbers(
+    answers: Collection[Answer], more: Mapping[str, Collection[int]]
+) -> dict[str, list[int]]:
+    """All numbers that matter on any host, to be looked up on each."""
+    found = {kind: set(more.get(kind, ())) for kind in KINDS}
+    for one in answers:
+        for kind, word in KINDS.items():
+            for account in one.result.get(word, {}).values():
+                found[kind].add(account[kind])
+    return {kind: sorted(numbers) for kind, numbers in found.items()}
+
+
+def _of_all(
+    fleet: Fleet, names: Sequence[str], verb: str, data: Mapping[str, Any]
+) -> dict[str, Answer]:
+    return _each(names, lambda name: fleet.run(name, verb, data))
+
+
+def _each(
+    names: Sequence[str], ask: Callable[[str], Answer]
+) -> dict[str, Answer]:
+    """Side by side, so that the fleet can carry them as one."""
+    if not names:
+        return {}
+    with futures.ThreadPoolExecutor(len(names)) as pool:
+        return dict(zip(names, pool.map(ask, names), strict=True))
+
+
+def _shares(
+    fleet: Fleet, names: Sequence[str], paths: Sequence[str]
+) -> tuple[tuple[Share, ...], tuple[Seen, ...], dict[str, str]]:
+    """As :class:`Facts` has them."""
+    listed = _of_all(fleet, names, 'shared list', {'path': list(paths)})
+    unshared = _refusals(listed)
+    seen = [
+        Seen(name, **row)
+        for name, found in listed.items()
+        for row in found.result.get('paths', ())
+    ]
+    places = [one for one in seen if one.disks]
+    by_host = {
+        name: [n for n, one in enumerate(places) if one.host == name]
+        for name in names
+    }
+    by_host = {name: own for name, own in by_host.items() if own}
+    token = secrets.token_hex(8)
+
+    def ask(verb: str, number: Callable[[str], int]) -> dict[str, Answer]:
+        return _each(
+            list(by_host),
+            lambda name: fleet.run(
+                name,
+                f'shared {verb}',
+                {
+                    'path': [places[n].path for n in by_host[name]],
+                    'token': token,
+                    'number': number(name),
+                },
+            ),
+        )
+
+    def first(name: str) -> int:
+        return by_host[name][0]
+
+    try:
+        marked = ask('mark', first)
+        looked = ask('look', lambda name: len(places))
+    finally:
+        ask('clear', first)
+    unshared |= _refusals(marked) | _refusals(looked)
+    squashed = {
+        n
+        for n, one in enumerate(places)
+        if _said(marked, one).get('uid') not in (0, None)
+    }
+    shares = []
+    for group in _groups(places, looked):
+        found = tuple(
+            dataclasses.replace(places[n], squashed=n in squashed)
+            for n in group
+        )
+        if len({one.host for one in found}) > 1 or found[0].remote:
+            shares.append(Share(found))
+    rest = tuple(one for one in seen if one.remote and not one.disks)
+    return tuple(shares), rest, unshared
+
+
+def _refusals(answers: Mapping[str, Answer]) -> dict[str, str]:
+    return {
+        name: found.detail
+        for name, found in answers.items()
+        if found.state != answer.DONE
+    }
+
+
+def _said(answers: Mapping[str, Answer], place: Seen) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = (
+        answers[place.host].result.get('paths', {}).get(place.path, {})
+    )
+    return found
+
+
+def _groups(
+    places: Sequence[Seen], looked: Mapping[str, Answer]
+) -> list[list[int]]:
+    """The places that see each other's files, and those that are alone."""
+    group = list(range(len(places)))
+
+    def top(number: int) -> int:
+        while group[number] != number:
+            number = group[number]
+        return number
+
+    for number, place in enumerate(places):
+        for other in _said(looked, place):
+            group[top(int(other))] = top(number)
+    found: dict[int, list[int]] = {}
+    for number in range(len(places)):
+        found.setdefault(top(number), []).append(number)
+    return list(found.values())

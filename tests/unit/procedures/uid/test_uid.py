@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Which numbers accounts get, in which order, and what refuses."""
+
+from __future__ import annotations
+
+from nova_recovery import changes
+from nova_recovery.engine import change
+from nova_recovery.engine.plan import Gate, Plan
+from nova_recovery.exceptions import UsageError
+from nova_recovery.procedures.uid import numbers, procedure, show
+from nova_recovery.procedures.uid.facts import Facts, Host
+from nova_recovery.procedures.uid.procedure import Request, Service
+from tests.base import TestCase
+from tests.unit.procedures.uid import hosts
+from tests.unit.procedures.uid.hosts import facts, host, share
+
+
+class Numbers(TestCase):
+    def test_most_hosts_decide(self) -> None:
+        goal = numbers.propose(
+            [host('c1'), host('c2', {'nova': 112}), host('c3')], {}
+        )
+        self.assertEqual(108, goal['uid', 'nova'])
+
+    def test_a_number_that_is_taken_somewhere_is_not_proposed(self) -> None:
+        taken = {('uid', 108): [('passwd', 'sshd')]}
+        goal = numbers.propose(
+            [host('c1'), host('c2', {'nova': 112}, uses=taken), host('c3')], {}
+        )
+        self.assertEqual(112, goal['uid', 'nova'])
+
+    def test_where_none_is_free_none_is_proposed(self) -> None:
+        goal = numbers.propose(
+            [
+                host('c1', uses={('uid', 112): [('process', 'ntpd (3)')]}),
+                host('c2', {'nova': 112}, uses={('uid', 108): [('nss', 'x')]}),
+            ],
+            {},
+        )
+        self.assertNotIn(('uid', 'nova'), goal)
+
+    def test_who_leaves_a_number_in_the_same_run_does_not_take_it(
+        self,
+    ) -> None:
+        swapped = host('c2', {'nova': 112, 'libvirt-qemu': 108})
+        three = [
+            host('c1', {'libvirt-qemu': 112}),
+            swapped,
+            host('c3', {'libvirt-qemu': 112}),
+        ]
+        goal = numbers.propose(three, {})
+        self.assertEqual(
+            (108, 112), (goal['uid', 'nova'], goal['uid', 'qemu'])
+        )
+        found = list(numbers.accounts(swapped, goal, {}))
+        self.assertEqual({112: 108, 108: 112}, numbers.pairs(found)['uid'])
+
+    def test_any_name_of_any_distribution_means_the_account(self) -> None:
+        self.assertEqual('qemu', numbers.role_of('uid', 'libvirt-qemu'))
+        self.assertEqual('qemu', numbers.role_of('uid', 'qemu'))
+        self.assertEqual('libvirt', numbers.role_of('gid', 'libvirtd'))
+        self.assertRaises(UsageError, numbers.role_of, 'uid', 'kvm')
+
+
+class Deciding(TestCase):
+    def decide(
+        self,
+        *found: Host,
+        shares: tuple[object, ...] = (),
+        served: dict[str, Service] | None = None,
+        **request: object,
+    ) -> Plan:
+        names = [one.name for one in found]
+        plan = procedure.decide(
+            Request(tuple(names), **request),  # type: ignore[arg-type]
+            facts(*found, shares=shares),  # type: ignore[arg-type]
+            hosts.claimable(*names) if served is None else served,
+            hosts.HOME,
+        )
+        if not plan.blocked:
+            plan.check(change.kinds(changes.registry()))
+        return plan
+
+    def ids(self, plan: Plan) -> list[str]:
+        return [item.id for item in plan.items()]
+
+    def refused(self, plan: Plan) -> list[tuple[str, str]]:
+        return [(g.name, g.subject) for g in plan.gates if g.blocks]
+
+    def test_what_has_the_numbers_already_is_left_alone(self) -> None:
+        plan = self.decide(host('c1'), host('c2'))
+        self.assertEqual([], self.ids(plan))
+        self.assertFalse(plan.blocked)
+
+    def test_phases_in_their_order_with_a_barrier_before_files(self) -> None:
+        plan = self.decide(host('c1'), host('c2'), host('c3', {'nova': 112}))
+        self.assertEqual(
+            [
+                'claim-host:c3',
+                'stop-services:c3',
+                'set-accounts:c3',
+                'change-owners:c3:/',
+                'verify-owners:c3:/',
+                'start-services:c3',
+                'release-host:c3',
+            ],
+            self.ids(plan),
+        )
+        failures = {step.name: step.failures for step in plan.steps}
+        self.assertEqual((0, 0), (failures['stop'], failures['accounts']))
+
+    def test_accounts_only_and_files_only(self) -> None:
+        two = host('c1'), host('c2', {'nova': 112})
+        plan = self.decide(*two, uid={'nova': 108}, files=False)
+        self.assertNotIn('owners', [step.name for step in plan.steps])
+        plan = self.decide(
+            *two, accounts=False, uid={'nova': 108}, was_uid={'nova': 108}
+        )
+        self.assertEqual([], self.ids(plan))
+        plan = self.decide(host('c1'), accounts=False, was_uid={'nova': 107})
+        self.assertNotIn('accounts', [step.name for step in plan.steps])
+        walk = next(i for i in plan.items() if i.kind == 'change-owners')
+        self.assertEqual(['107:108'], walk.data['uid'])
+
+    def test_a_shared_directory_is_walked_from_one_host_once(self) -> None:
+        plan = self.decide(
+            host('c1', {'nova': 112}),
+            host('c2', {'nova': 113}),
+            shares=(share('c1', 'c2', squashed='c1'),),
+            uid={'nova': 120},
+        )
+        walks = [i for i in plan.items() if i.kind == 'change-owners']
+        self.assertEqual(
+            [('c2', '/srv'), ('c1', '/'), ('c2', '/')],
+            [(i.data['host'], i.data['root']) for i in walks],
+        )
+        self.assertEqual(['112:120', '113:120'], walks[0].data['uid'])
+        self.assertEqual(('host:c1', 'host:c2'), walks[0].follows)
+        self.assertEqual(['/srv'], walks[1].data['leave_out'])
+        # nobody starts before the files are right
+        for item in plan.items():
+            if item.kind == 'start-services':
+                self.assertEqual((walks[0].subject,), item.follows)
+
+    def test_who_walks_for_others_is_stopped_and_started_too(self) -> None:
+        plan = self.decide(
+            host('c1'),
+            host('c2', {'nova': 112}),
+            host('c3'),
+            shares=(share('c1', 'c2', squashed='c2'),),
+        )
+        self.assertIn('stop-services:c1', self.ids(plan))
+        self.assertIn('start-services:c1', self.ids(plan))
+        self.assertNotIn('set-accounts:c1', self.ids(plan))
+
+    def test_a_number_with_two_meanings_on_shared_files_refuses(self) -> None:
+        two = (
+            host('c1', {'nova': 108, 'libvirt-qemu': 112}),
+            host('c2', {'nova': 112, 'libvirt-qemu': 108}),
+        )
+        plan = self.decide(
+            *two, shares=(share('c1', 'c2'),), uid={'nova': 108, 'qemu': 112}
+        )
+        self.assertIn(('numbers-unambiguous', '/srv'), self.refused(plan))
+        apart = self.decide(*two, uid={'nova': 108, 'qemu': 112})
+        self.assertEqual([], self.refused(apart))
+
+    def test_a_stranger_with_the_old_number_refuses_on_shared_files(
+        self,
+    ) -> None:
+        plan = self.decide(
+            host('c1', {'nova': 112}),
+            host('c2', uses={('uid', 112): [('passwd', 'backup')]}),
+            shares=(share('c1', 'c2'),),
+            uid={'nova': 108},
+        )
+        self.assertIn(('numbers-unambiguous', '/srv'), self.refused(plan))
+
+    def test_a_server_that_distrusts_root_refuses(self) -> None:
+        plan = self.decide(
+            host('c1', {'nova': 112}),
+            shares=(share('c1', squashed='c1'),),
+            uid={'nova': 108},
+        )
+        self.assertIn(('root-is-root', '/srv'), self.refused(plan))
+
+    def test_guests_run_on_while_only_nova_changes(self) -> None:
+        guest = {('uid', 64055): [('process', 'qemu-system-x86 (9)')]}
+        running = host('c2', {'nova': 112}, uses=guest)
+        self.assertEqual([], self.refused(self.decide(host('c1'), running)))
+        plan = self.decide(running, gid={'kvm': 109})
+        self.assertIn(('no-guest-runs', 'c2'), self.refused(plan))
+
+    def test_what_is_set_back_at_each_boot_is_told(self) -> None:
+        line = '/etc/tmpfiles.d/nova.conf:1: d /run/nova 0755 112 120'
+        plan = self.decide(
+            host(
+                'c1',
+                {'nova': 112},
+                uses={('uid', 112): [('tmpfiles.d', line)]},
+            ),
+            uid={'nova': 108},
+        )
+        (gate,) = (g for g in plan.gates if g.name == 'nothing-sets-back')
+        self.assertIn(line, gate.observed)
+        self.assertTrue(gate.blocks)
+
+    def test_accounts_of_elsewhere_and_shared_numbers_refuse(self) -> None:
+        odd = host('c1')
+        users = {
+            'nova': {'uid': 108, 'source': 'ldap', 'shared_with': []},
+            'libvirt-qemu': {
+                'uid': 109,
+                'source': 'passwd',
+                'shared_with': ['qemu-old'],
+            },
+        }
+        plan = self.decide(
+            Host(**{**vars(odd), 'users': users}),
+            uid={'nova': 130, 'qemu': 131},
+        )
+        self.assertEqual(
+            {('accounts-local', 'c1'), ('accounts-alone', 'c1')},
+            set(self.refused(plan)),
+        )
+
+    def test_a_host_that_does_not_answer_is_unknown_and_refuses(self) -> None:
+        plan = self.decide(
+            host('c1', {'nova': 112}),
+            Host('c2', problem='in doubt, unreachable'),
+            uid={'nova': 108},
+        )
+        self.assertEqual([('host-answers', 'c2')], self.refused(plan))
+        gate = next(g for g in plan.gates if g.blocks)
+        self.assertEqual('unknown', gate.state)
+
+    def test_a_host_that_can_not_be_claimed_is_taken_by_word_only(
+        self,
+    ) -> None:
+        plan = self.decide(
+            host('c1', {'nova': 112}),
+            uid={'nova': 108},
+            served={'c1': Service('c1', why_not='cell1 does not answer')},
+        )
+        self.assertEqual([('host-claimable', '')], self.refused(plan))
+        self.assertNotIn('claim-host:c1', self.ids(plan))
+
+    def test_a_claim_of_another_run_refuses(self) -> None:
+        held = hosts.claimable('c1')['c1']
+        plan = self.decide(
+            host('c1', {'nova': 112}),
+            uid={'nova': 108},
+            served={'c1': Service(**{**vars(held), 'holder': 'run=1'})},
+        )
+        self.assertEqual([('host-unclaimed', 'c1')], self.refused(plan))
+
+    def gate(self, plan: Plan, name: str) -> Gate:
+        return next(g for g in plan.gates if g.name == name)
+
+    def test_a_number_that_can_be_given_nowhere_asks_for_one(self) -> None:
+        plan = self.decide(
+            host('c1', uses={('uid', 112): [('passwd', 'a')]}),
+            host('c2', {'nova': 112}, uses={('uid', 108): [('passwd', 'b')]}),
+        )
+        gate = self.gate(plan, 'numbers-free')
+        self.assertIn('--uid nova=NUMBER', gate.remedy)
+        self.assertTrue(gate.blocks)
+
+    def test_a_number_that_somebody_has_is_refused_with_who(self) -> None:
+        plan = self.decide(
+            host(
+                'c1', {'nova': 112}, uses={('uid', 99): [('passwd', 'sshd')]}
+            ),
+            uid={'nova': 99},
+        )
+        self.assertIn('passwd sshd', self.gate(plan, 'numbers-free').observed)
+
+
+class Showing(TestCase):
+    def test_what_differs_is_marked(self) -> None:
+        found = show.judge(
+            Facts(
+                (
+                    host('c1'),
+                    host('c2', {'nova': 112}),
+                    host('c3'),
+                    Host('c4', problem='unreachable'),
+                )
+            )
+        )
+        headers, rows = found.table
+        column = headers.index('uid nova')
+        self.assertEqual(
+            ['108', '112 -> 108', '108', '?'], [row[column] for row in rows]
+        )
+        self.assertEqual(4, found.exit_code)
+
+    def test_all_alike_is_good(self) -> None:
+        found = show.judge(Facts((host('c1'), host('c2'))))
+        self.assertEqual(0, found.exit_code)
