@@ -2,8 +2,7 @@
 
 """What was read from the databases, as plain records.
 
-Column names are nova's. What the schema of an old release doesn't have is
-None, never a guess.
+What the schema of an old release doesn't have is None, never a guess.
 """
 
 from __future__ import annotations
@@ -15,35 +14,48 @@ from typing import Any
 
 from nova_recovery.cloud import secrets
 
+#: How nova and cinder call a service; UNKNOWN: it has a heartbeat of the
+#: future.
+UP, DOWN, FORCED_DOWN, UNKNOWN = 'up', 'down', 'forced down', 'unknown'
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Server:
     """One live server as its cell has it.
 
+    Who knows more of a server than its row (what it was before, what stands
+    in the way of a move) derives a record from this one.
+
     :ivar name: what the user calls it (``display_name``)
     :ivar instance_name: what the hypervisor calls it, such as
-        ``instance-000015b9``: from ``instance_name_template``
+        ``instance-000015b9``: from ``instance_name_template``; '' where its
+        row was not read whole
     :ivar cell: the name of its cell
-    :ivar row: every column of its row in ``instances``
+    :ivar vm_state: '' where nova has given it none yet
+    :ivar zone: the availability zone; of its row, where nothing else is said
+    :ivar image: what it was made from; None: a volume
+    :ivar root_device: what it boots from; None: not known
+    :ivar row: every column of its row in ``instances``; {} where it was not
+        read whole
     """
 
     uuid: str
     id: int
     name: str
-    instance_name: str
+    instance_name: str = ''
     cell: str
     host: str | None
     node: str | None
     compute_id: int | None
-    vm_state: str | None
+    vm_state: str
     power_state: int | None
     task_state: str | None
-    project_id: str | None
-    user_id: str | None
-    availability_zone: str | None
-    launched_on: str | None
+    project: str | None
+    zone: str | None
     locked: bool
     hidden: bool | None
+    image: str | None
+    root_device: str | None
     row: Mapping[str, Any] = dataclasses.field(
         default_factory=dict, repr=False, compare=False
     )
@@ -112,23 +124,33 @@ class Migration:
     )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Service:
-    """One live row of ``services``; times are UTC without a zone."""
+    """One live service of nova or cinder; times are UTC without a zone.
 
-    id: int
-    uuid: str | None
-    host: str
+    :ivar host: of cinder-volume ``host@backend``
+    :ivar cell: ``cinder`` for cinder's
+    :ivar id: 0 where its API told of it
+    :ivar last_seen: its last heartbeat, by the clock of its own cloud
+    :ivar zone: its availability zone
+    :ivar state: UP, DOWN, FORCED_DOWN or UNKNOWN; '' where nobody asked
+    """
+
     binary: str
-    topic: str | None
-    report_count: int
-    disabled: bool
-    disabled_reason: str | None
-    forced_down: bool | None
-    last_seen_up: datetime.datetime | None
-    updated_at: datetime.datetime | None
-    version: int | None
+    host: str
     cell: str
+    id: int = 0
+    report_count: int = 0
+    disabled: bool = False
+    disabled_reason: str | None = None
+    forced_down: bool | None = None
+    last_seen: datetime.datetime | None = None
+    zone: str | None = None
+    state: str = ''
+
+    @property
+    def up(self) -> bool:
+        return self.state == UP
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,17 +177,22 @@ class ComputeNode:
     )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Action:
-    """One row of ``instance_actions``: what was asked of a server."""
+    """What was asked of a server, one row of ``instance_actions``.
+
+    :ivar user: None: nova itself, such as its power sync
+    :ivar result: of its newest event, ``Success`` or ``Error``; None: it
+        has none, is not at its end, or nobody looked
+    :ivar at: by the clock of the API's host
+    """
 
     id: int
-    instance_uuid: str
     action: str
+    user: str | None
     request_id: str | None
-    user_id: str | None
-    project_id: str | None
-    start_time: datetime.datetime | None
+    result: str | None = None
+    at: datetime.datetime | None = None
 
 
 @dataclasses.dataclass(frozen=True)

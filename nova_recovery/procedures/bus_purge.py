@@ -74,7 +74,7 @@ def read(cloud: Cloud, hosts: Collection[str] | None = None) -> list[Waiting]:
         for name, queue in place[1].queues(wanted).items():
             if queue is not None and queue.messages:
                 service = wanted[name]
-                seen = service.last_seen_up or service.updated_at
+                seen = service.last_seen
                 found.append(
                     Waiting(
                         service,

@@ -104,8 +104,8 @@ def one(
         'task_state': server.task_state,
         'status_of_api': (status or {}).get('status', 'unknown'),
         'locked': server.locked,
-        'project_id': server.project_id,
-        'availability_zone': server.availability_zone,
+        'project_id': server.project,
+        'availability_zone': server.zone,
         'volumes': '\n'.join(
             f'{v.device or "no device"}  {v.id}'
             f'{"  boots from it" if v.root else ""}'
@@ -113,9 +113,7 @@ def one(
             for v in plain.volumes
         ),
         'last_action': (
-            f'{last.action} at {last.start_time}Z ({last.request_id})'
-            if last
-            else ''
+            f'{last.action} at {last.at}Z ({last.request_id})' if last else ''
         ),
         'guest_may_run': (places[server.uuid].told() if places else 'unknown'),
         'waiting_request': waiting(cloud, server),

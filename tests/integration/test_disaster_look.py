@@ -12,6 +12,7 @@ from unittest import mock
 
 import fixtures
 
+from nova_recovery.cloud import records
 from nova_recovery.cloud.db.cells import Cell
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import CellDatabase, Databases
@@ -222,7 +223,7 @@ class LookTest(LookTestCase):
             self.wanted(found),
         )
         self.assertEqual({'np-rcc4', 'np-rcc46'}, set(found.computes))
-        self.assertEqual(situation.DOWN, found.compute('np-rcc4'))
+        self.assertEqual(records.DOWN, found.compute('np-rcc4'))
         self.assertEqual(found.computes['np-rcc4'].last_seen, found.outage.at)
 
     def test_marks_of_a_cell_that_had_no_actions(self) -> None:
@@ -501,7 +502,7 @@ class OldReleasesTest(TestCase):
         found = self.look(release)
         server = found.servers[uuid('web')]
         self.assertEqual('np-rcc4', server.host)
-        self.assertEqual(situation.DOWN, found.compute('np-rcc4'))
+        self.assertEqual(records.DOWN, found.compute('np-rcc4'))
         (device,) = found.devices[uuid('web')]
         self.assertEqual(
             (volume, '/dev/vdb', False),

@@ -15,8 +15,10 @@ import dataclasses
 from typing import Any, TYPE_CHECKING
 
 from nova_recovery.cloud.db import schema, volumes
+from nova_recovery.cloud.db import servers as servers_module
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.rows import Reader
+from nova_recovery.cloud.records import Server
 from nova_recovery.exceptions import NotFound, RecoveryError, SchemaUnknown
 
 if TYPE_CHECKING:
@@ -40,21 +42,6 @@ class Mapping:
     root: bool
     attachment: str | None
     connected: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class Server:
-    """What matters here of a live row of ``instances``."""
-
-    uuid: str
-    name: str
-    cell: str
-    host: str | None
-    project: str | None
-    vm_state: str
-    power_state: int | None
-    task_state: str | None
-    hidden: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,17 +69,7 @@ _MAPPING = (
     'boot_index',
     'attachment_id',
 )
-_SERVER = (
-    'uuid',
-    'display_name',
-    'host',
-    'project_id',
-    'vm_state',
-    'power_state',
-    'task_state',
-    'deleted',
-    'hidden',
-)
+_SERVER = (*servers_module.COLUMNS, 'deleted')
 
 
 def of_cell(
@@ -128,7 +105,8 @@ def of_cell(
         live: dict[str, Server] = {}
         if ids is None:
             for row in reader.select('instances', _SERVER):
-                live[row['uuid']] = _server(row, cell.name)
+                one = servers_module.server(row, cell.name, Server)
+                live[one.uuid] = one
         gone: set[str] = set()
         for row in reader.select(
             'instances', _SERVER, 'uuid', asked - set(live), deleted=True
@@ -136,7 +114,8 @@ def of_cell(
             if row['deleted']:
                 gone.add(row['uuid'])
             else:
-                live[row['uuid']] = _server(row, cell.name)
+                one = servers_module.server(row, cell.name, Server)
+                live[one.uuid] = one
     # A resize to another cell has a hidden copy of the server there, with
     # mappings of its own (cross_cell_migrate.py in nova/conductor/tasks).
     copies = {uuid for uuid, server in live.items() if server.hidden}
@@ -173,20 +152,6 @@ def _mapping(row: Any, cell: str) -> Mapping:
         root=row['boot_index'] == 0,
         attachment=row['attachment_id'],
         connected=bool(row['connected']),
-    )
-
-
-def _server(row: Any, cell: str) -> Server:
-    return Server(
-        uuid=row['uuid'],
-        name=row['display_name'] or '',
-        cell=cell,
-        host=row['host'],
-        project=row['project_id'],
-        vm_state=row['vm_state'] or '',
-        power_state=row['power_state'],
-        task_state=row['task_state'],
-        hidden=bool(row['hidden']),
     )
 
 

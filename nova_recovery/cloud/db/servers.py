@@ -8,7 +8,7 @@ import collections
 from collections.abc import Collection, Iterable, Mapping, Sequence
 import json
 import logging
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -37,7 +37,9 @@ LOG = logging.getLogger(__name__)
 
 #: How many of a server's actions are told, the newest.
 ACTIONS = 20
-_ACTION = ('action', 'request_id', 'user_id', 'project_id', 'start_time')
+_ACTION = ('action', 'user_id', 'request_id', 'start_time')
+
+S = TypeVar('S', bound=Server)
 
 
 def list_servers(
@@ -65,7 +67,7 @@ def list_servers(
                 if host is None or row['host'] == host
             ]
         return [
-            server(row, database.name, databases.instance_name_template)
+            _whole(row, database.name, databases.instance_name_template)
             for row in sorted(live, key=lambda row: row['id'])
         ]
 
@@ -127,27 +129,63 @@ def find(databases: Databases, text: str) -> Server:
     return found[0]
 
 
-def server(row: Mapping[str, Any], cell: str, template: str) -> Server:
-    """Return the record of a row of ``instances`` of any release."""
+#: What :func:`server` takes of a row.
+COLUMNS = (
+    'uuid',
+    'id',
+    'display_name',
+    'host',
+    'node',
+    'compute_id',
+    'vm_state',
+    'power_state',
+    'task_state',
+    'project_id',
+    'availability_zone',
+    'locked',
+    'hidden',
+    'image_ref',
+    'root_device_name',
+)
+
+
+def server(
+    row: Mapping[str, Any], cell: str, into: type[S], /, **more: Any
+) -> S:
+    """Return the record of a row of ``instances`` of any release.
+
+    :param into: ``Server``, or what derives from it
+    :param more: further fields; they win over the row
+    """
     hidden = row.get('hidden')
-    return Server(
-        uuid=row['uuid'],
-        id=row['id'],
-        name=row.get('display_name') or '',
+    fields = {
+        'uuid': row['uuid'],
+        'id': row['id'],
+        'name': row.get('display_name') or '',
+        'cell': cell,
+        'host': row.get('host'),
+        'node': row.get('node'),
+        'compute_id': row.get('compute_id'),
+        'vm_state': row.get('vm_state') or '',
+        'power_state': row.get('power_state'),
+        'task_state': row.get('task_state'),
+        'project': row.get('project_id'),
+        'zone': row.get('availability_zone'),
+        'locked': bool(row.get('locked')),
+        'hidden': None if hidden is None else bool(hidden),
+        'image': row.get('image_ref') or None,
+        'root_device': row.get('root_device_name') or None,
+    }
+    return into(**{**fields, **more})
+
+
+def _whole(row: Mapping[str, Any], cell: str, template: str) -> Server:
+    """The record of a row with all its columns."""
+    return server(
+        row,
+        cell,
+        Server,
         instance_name=names.instance_name(template, row),
-        cell=cell,
-        host=row.get('host'),
-        node=row.get('node'),
-        compute_id=row.get('compute_id'),
-        vm_state=row.get('vm_state'),
-        power_state=row.get('power_state'),
-        task_state=row.get('task_state'),
-        project_id=row.get('project_id'),
-        user_id=row.get('user_id'),
-        availability_zone=row.get('availability_zone'),
-        launched_on=row.get('launched_on'),
-        locked=bool(row.get('locked')),
-        hidden=None if hidden is None else bool(hidden),
         row=row,
     )
 
@@ -197,7 +235,7 @@ def _find_in(
                     or row[meaning.column] == meaning.value
                 )
                 if exact:
-                    found[row['id']] = server(
+                    found[row['id']] = _whole(
                         dict(row), database.name, template
                     )
     return list(found.values())
@@ -405,11 +443,21 @@ def _migration(row: Mapping[str, Any]) -> Migration:
 def _actions(reader: Reader, uuids: Sequence[str]) -> dict[str, list[Action]]:
     found = reader.grouped('instance_actions', 'instance_uuid', uuids, _ACTION)
     return {
-        uuid: [
-            Action(**{'instance_uuid': uuid, **row}) for row in some[-ACTIONS:]
-        ]
+        uuid: [action(row) for row in some[-ACTIONS:]]
         for uuid, some in found.items()
     }
+
+
+def action(row: Mapping[str, Any], result: str | None = None) -> Action:
+    """Return the record of a row of ``instance_actions``."""
+    return Action(
+        id=row['id'],
+        action=row['action'] or '',
+        user=row['user_id'],
+        request_id=row['request_id'],
+        result=result,
+        at=row['start_time'],
+    )
 
 
 def _caches(

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Compute services and their nodes, as the cells have them."""
+"""Services and compute nodes, as the cells and cinder have them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+import dataclasses
+import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,7 +14,14 @@ import sqlalchemy as sa
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import Databases, divide
 from nova_recovery.cloud.db.rows import Reader
-from nova_recovery.cloud.records import ComputeNode, Service
+from nova_recovery.cloud.records import (
+    ComputeNode,
+    DOWN,
+    FORCED_DOWN,
+    Service,
+    UNKNOWN,
+    UP,
+)
 from nova_recovery.exceptions import Ambiguous, NotFound
 
 BINARY = 'nova-compute'
@@ -28,19 +37,83 @@ def compute_services(
     """
     binary = database.tables['services'].c.binary
     with Reader.of(database) as reader:
-        live = reader.select(
-            'services',
-            by='host',
-            values=None if host is None else [host],
-            where=binary == BINARY,
+        services = read(
+            reader, None if host is None else [host], binary == BINARY
         )
-        services = [_service(row, database.name) for row in live]
     return [
         one
         for one in sorted(services, key=lambda one: (one.host or '', one.id))
         # MySQL compares without regard to case or trailing blanks
         if host is None or one.host == host
     ]
+
+
+def read(
+    reader: Reader, hosts: Collection[str] | None = None, where: Any = None
+) -> list[Service]:
+    """Return the live services of a cell or of cinder, whatever they are.
+
+    :param hosts: only those on these, None: on all
+    :param where: a further condition
+    """
+    return [
+        Service(
+            binary=row['binary'] or '',
+            host=row['host'] or '',
+            cell=reader.database.name,
+            id=row['id'],
+            report_count=row['report_count'] or 0,
+            disabled=bool(row['disabled']),
+            disabled_reason=row['disabled_reason'],
+            forced_down=None
+            if row['forced_down'] is None
+            else bool(row['forced_down']),
+            last_seen=_seen(row),
+            zone=row['availability_zone'],
+        )
+        for row in reader.select('services', _SERVICE, 'host', hosts, where)
+    ]
+
+
+_SERVICE = (
+    'id',
+    'host',
+    'binary',
+    'report_count',
+    'disabled',
+    'disabled_reason',
+    'forced_down',
+    'last_seen_up',
+    'updated_at',
+    'created_at',
+    'availability_zone',
+)
+
+
+def _seen(row: Mapping[str, Any]) -> datetime.datetime | None:
+    # as nova/servicegroup/drivers/db.py and cinder/objects/service.py
+    seen = row['last_seen_up'] or row['updated_at'] or row['created_at']
+    return seen if isinstance(seen, datetime.datetime) else None
+
+
+def judged(one: Service, now: datetime.datetime, down_time: int) -> Service:
+    """Return a service with its state, as the APIs judge it.
+
+    By the age of the last heartbeat, with the database's clock for that of
+    the API.
+
+    :param down_time: seconds without a heartbeat after which it is down
+    """
+    if one.forced_down:
+        state = FORCED_DOWN
+    elif one.last_seen is None:
+        state = DOWN
+    else:
+        age = (now - one.last_seen).total_seconds()
+        state = UP if age <= down_time else DOWN
+        if age < -down_time:
+            state = UNKNOWN
+    return dataclasses.replace(one, state=state)
 
 
 def compute_nodes(
@@ -119,25 +192,6 @@ def _mapped(databases: Databases, api: Database, host: str) -> str:
         if known.cell.uuid == found[0]:
             return known.cell.name
     raise NotFound(f'host {host} is in cell {found[0]}, which is disabled')
-
-
-def _service(row: Mapping[str, Any], cell: str) -> Service:
-    forced_down = row.get('forced_down')
-    return Service(
-        id=row['id'],
-        uuid=row.get('uuid'),
-        host=row['host'],
-        binary=row['binary'],
-        topic=row.get('topic'),
-        report_count=row.get('report_count') or 0,
-        disabled=bool(row.get('disabled')),
-        disabled_reason=row.get('disabled_reason'),
-        forced_down=None if forced_down is None else bool(forced_down),
-        last_seen_up=row.get('last_seen_up'),
-        updated_at=row.get('updated_at'),
-        version=row.get('version'),
-        cell=cell,
-    )
 
 
 def _node(

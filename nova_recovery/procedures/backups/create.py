@@ -301,7 +301,7 @@ def _backup_services(
     volumes: Iterable[Volume], outside: Outside
 ) -> Iterator[Gate]:
     """cinder's scheduler takes one of the volume's zone."""
-    up = [one for one in outside.backup if one.enabled and one.up]
+    up = [one for one in outside.backup if one.up and not one.disabled]
     for zone in sorted({volume.zone or '' for volume in volumes}):
         able = sorted(one.host for one in up if not zone or one.zone == zone)
         if able:
@@ -315,7 +315,7 @@ def _backup_services(
             continue
         all_of_them = ', '.join(
             f'{one.host} is {"up" if one.up else "down"}'
-            + ('' if one.enabled else ' and disabled')
+            + (' and disabled' if one.disabled else '')
             for one in sorted(outside.backup, key=lambda s: s.host)
             if not zone or one.zone == zone
         )

@@ -13,6 +13,7 @@ from nova_recovery.cloud.db.backups import Inventory
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import divide
 from nova_recovery.cloud.db.rows import Reader
+from nova_recovery.cloud.records import Service
 from nova_recovery.exceptions import ApiUnavailable, NotFound
 from nova_recovery.procedures.volumes import read as volumes_read
 
@@ -34,19 +35,6 @@ class Scope:
     host: str | None = None
     server: str | None = None
     volumes: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class Service:
-    """A service of cinder, as its API has it.
-
-    :ivar host: of cinder-volume ``host@backend``
-    """
-
-    host: str
-    zone: str
-    enabled: bool
-    up: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,8 +124,10 @@ def outside(cloud: Cloud) -> Outside | str:
 
 def _service(row: Mapping[str, str]) -> Service:
     return Service(
+        binary=row['binary'],
         host=row['host'],
+        cell='cinder',
         zone=row['zone'],
-        enabled=row['status'] == 'enabled',
-        up=row['state'] == 'up',
+        disabled=row['status'] != 'enabled',
+        state=row['state'],
     )

@@ -13,6 +13,14 @@ import dataclasses
 import datetime
 from typing import Any
 
+from nova_recovery.cloud import records
+from nova_recovery.cloud.records import (
+    Action,
+    DOWN,
+    FORCED_DOWN,
+    Service,
+    UNKNOWN,
+)
 from nova_recovery.engine.findings import Finding
 from nova_recovery.procedures.disaster.before_queens import cleaning
 from nova_recovery.procedures.disaster.look.hosts import Host
@@ -22,7 +30,6 @@ from nova_recovery.procedures.volumes import situation as volumes_module
 from nova_recovery.procedures.volumes.gates import Outside
 from nova_recovery.snapshot.mapfile import Line
 
-UP, DOWN, FORCED_DOWN, UNKNOWN = 'up', 'down', 'forced down', 'unknown'
 #: Nothing that is sent there is carried out.
 NOT_UP = frozenset({DOWN, FORCED_DOWN})
 
@@ -48,47 +55,19 @@ class Before:
         return self.vm_state == 'active' and self.power_state == RUNNING
 
 
-@dataclasses.dataclass(frozen=True)
-class Action:
-    """What was asked of a server, one row of ``instance_actions``.
-
-    :ivar user: None: nova itself, such as its power sync
-    :ivar result: of its newest event, ``Success`` or ``Error``; None: it
-        has none, or is not at its end
-    :ivar at: by the clock of the API's host
-    """
-
-    id: int
-    action: str
-    user: str | None
-    request_id: str | None
-    result: str | None = None
-    at: datetime.datetime | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Server:
-    """A live server, as its cell has it now.
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Server(records.Server):
+    """A live server, and what the snapshot and the requests tell of it.
 
     :ivar zone: the availability zone of its host
     :ivar group: UUID of its server group
     :ivar before: None: the snapshot doesn't have it, or there is none
-    :ivar image: what it was made from; None: a volume
-    :ivar root_device: what it boots from; None: not known
     :ivar newest: actions above the mark of its cell, oldest first
     :ivar earlier: the newest action up to the mark; only read where a
         server was stopped by nova itself and no snapshot tells whether it
         ran before
     """
 
-    uuid: str
-    name: str
-    cell: str
-    host: str | None
-    node: str | None
-    vm_state: str
-    power_state: int | None
-    task_state: str | None
     project: str
     zone: str
     metadata: Mapping[str, str]
@@ -97,8 +76,6 @@ class Server:
     before: Before | None = None
     newest: tuple[Action, ...] = ()
     earlier: Action | None = None
-    image: str | None = None
-    root_device: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,24 +93,6 @@ class Gone:
     before: Before
     deleted: bool = False
     host: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Service:
-    """A service of nova or cinder.
-
-    :ivar cell: ``cinder`` for cinder's
-    :ivar state: UP, DOWN, FORCED_DOWN, or UNKNOWN: it has a heartbeat of
-        the future
-    :ivar last_seen: its last heartbeat, by the clock of its own cloud
-    """
-
-    binary: str
-    host: str
-    cell: str
-    state: str
-    last_seen: datetime.datetime | None
-    disabled: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -309,7 +309,7 @@ def _with_metadata(
             server.name,
             server.cell,
             server.host,
-            server.project_id,
+            server.project,
             metadata[server.uuid],
         )
         for server in servers

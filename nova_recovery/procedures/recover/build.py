@@ -204,7 +204,7 @@ class _Builder:
         seen = {
             'host': server.host,
             'node': server.node,
-            'availability_zone': server.availability_zone,
+            'availability_zone': server.zone,
             'vm_state': server.vm_state,
             'power_state': server.power_state,
             'task_state': server.task_state,
@@ -212,7 +212,7 @@ class _Builder:
         values = {
             'host': target['host'],
             'node': target['node'],
-            'availability_zone': host.zone or server.availability_zone,
+            'availability_zone': host.zone or server.zone,
             **PARKED,
         }
         if server.compute_id is not None:

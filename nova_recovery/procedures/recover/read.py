@@ -119,7 +119,7 @@ def _long_ago(database: Database, hosts: Iterable[str], age: float) -> bool:
     """Whether none of these was heard of for so many seconds."""
     today = clock.database_now(database)
     ages = [
-        _age(service.last_seen_up, today)
+        _age(service.last_seen, today)
         for service in services.compute_services(database)
         if service.host in hosts
     ]
@@ -331,7 +331,7 @@ class _Reader:
                     service.report_count,
                 ),
                 apart=apart,
-                heartbeat_age=_age(service.last_seen_up, today),
+                heartbeat_age=_age(service.last_seen, today),
                 zone=zones.get(service.host, default),
                 api_state=states.get(service.host),
                 free=(
@@ -407,19 +407,10 @@ def of_facts(
     :param connectors: attachment -> {'mode', 'connector'}
     """
     own = facts.server
+    fields = {f.name: getattr(own, f.name) for f in dataclasses.fields(own)}
+    fields |= {'host': own.host or '', 'node': own.node or ''}
     return Server(
-        uuid=own.uuid,
-        name=own.name,
-        cell=own.cell,
-        host=own.host or '',
-        node=own.node or '',
-        vm_state=own.vm_state or '',
-        power_state=own.power_state,
-        task_state=own.task_state,
-        locked=own.locked,
-        availability_zone=own.availability_zone,
-        project_id=own.project_id,
-        compute_id=own.compute_id,
+        **fields,
         volumes=tuple(_volumes(facts, connectors)),
         ports=None if ports is None else tuple(_port(p) for p in ports),
         allocations=allocations,

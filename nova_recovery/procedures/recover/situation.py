@@ -14,6 +14,7 @@ import functools
 import ipaddress
 from typing import Any
 
+from nova_recovery.cloud import records
 from nova_recovery.engine import printable
 from nova_recovery.procedures.whereabouts import Whereabouts
 
@@ -142,9 +143,9 @@ class Port:
     has_resources: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class Server:
-    """A server of a dead host.
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Server(records.Server):
+    """A server of a dead host, and what decides how it is brought back.
 
     :ivar allocations: provider uuid -> resources; None: unknown
     :ivar ports: None: unknown
@@ -161,18 +162,8 @@ class Server:
         -> host (None: unknown) of the others
     """
 
-    uuid: str
-    name: str
-    cell: str
     host: str
     node: str
-    vm_state: str
-    power_state: int | None
-    task_state: str | None
-    locked: bool
-    availability_zone: str | None
-    project_id: str | None
-    compute_id: int | None = None
     volumes: tuple[Volume, ...] = ()
     ports: tuple[Port, ...] | None = None
     allocations: dict[str, dict[str, int]] | None = None

@@ -18,7 +18,7 @@ from nova_recovery import program
 from nova_recovery.cloud import clock
 from nova_recovery.cloud.db import mappings as nova
 from nova_recovery.cloud.db import volumes
-from nova_recovery.cloud.db.mappings import Server
+from nova_recovery.cloud.records import Server
 from nova_recovery.engine.plan import Gate, Item, LeftOut, Plan, Step
 from nova_recovery.exceptions import NotFound
 from nova_recovery.procedures import Procedure

@@ -9,8 +9,8 @@ import dataclasses
 from typing import Any, TYPE_CHECKING
 
 from nova_recovery.cloud import clock
-from nova_recovery.cloud.db.mappings import Server
 from nova_recovery.cloud.db.volumes import Volume
+from nova_recovery.cloud.records import Server
 from nova_recovery.engine.plan import Gate, Item, LeftOut, Plan, Step
 from nova_recovery.procedures import Procedure
 from nova_recovery.procedures.volumes import gates as gates_module

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from nova_recovery import program
 from nova_recovery.cloud import claims
-from nova_recovery.cloud.db.mappings import Server
 from nova_recovery.cloud.db.volumes import Volume
+from nova_recovery.cloud.records import Server
 from nova_recovery.engine import claiming
 from nova_recovery.engine.plan import Gate, Step
 from nova_recovery.exceptions import RecoveryError

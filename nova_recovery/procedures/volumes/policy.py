@@ -13,8 +13,9 @@ from collections.abc import Iterator
 import dataclasses
 from typing import Any
 
-from nova_recovery.cloud.db.mappings import Mapping, Server
+from nova_recovery.cloud.db.mappings import Mapping
 from nova_recovery.cloud.db.volumes import Attachment, Volume
+from nova_recovery.cloud.records import Server
 from nova_recovery.engine.findings import DANGER, NOTE, STALE
 from nova_recovery.procedures.volumes import situation
 from nova_recovery.procedures.volumes.situation import BothSides, Mismatch

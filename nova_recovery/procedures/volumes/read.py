@@ -14,8 +14,9 @@ from nova_recovery.cloud.db import mappings as nova
 from nova_recovery.cloud.db import schema, volumes
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import Databases, divide
-from nova_recovery.cloud.db.mappings import Mapping, Server
+from nova_recovery.cloud.db.mappings import Mapping
 from nova_recovery.cloud.db.rows import Reader
+from nova_recovery.cloud.records import Server
 from nova_recovery.exceptions import ConfigError
 from nova_recovery.procedures.volumes.situation import BothSides
 

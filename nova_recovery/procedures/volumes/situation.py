@@ -10,8 +10,8 @@ import functools
 
 from nova_recovery.cloud.db import mappings as nova
 from nova_recovery.cloud.db import volumes
-from nova_recovery.cloud.db.mappings import Server
 from nova_recovery.cloud.db.volumes import Volume
+from nova_recovery.cloud.records import Server
 from nova_recovery.engine.findings import Finding
 
 #: What became of the server that an attachment names.

@@ -18,28 +18,31 @@ from nova_recovery.cloud.records import (
 UUID = '3f57699a-e773-4650-a443-b4b37eed5a06'
 
 
+#: Of a server that is shut down on np-rcc54.
+SERVER: dict[str, Any] = {
+    'uuid': UUID,
+    'id': 5561,
+    'name': 'at3-ui02',
+    'instance_name': 'instance-000015b9',
+    'cell': 'cell1',
+    'host': 'np-rcc54',
+    'node': 'np-rcc54.example.org',
+    'compute_id': 10,
+    'vm_state': 'stopped',
+    'power_state': 4,
+    'task_state': None,
+    'project': 'demo',
+    'zone': 'nova',
+    'locked': False,
+    'hidden': False,
+    'image': None,
+    'root_device': '/dev/vda',
+}
+
+
 def server(**fields: Any) -> Server:
     """A server that is shut down on np-rcc54."""
-    usual: dict[str, Any] = {
-        'uuid': UUID,
-        'id': 5561,
-        'name': 'at3-ui02',
-        'instance_name': 'instance-000015b9',
-        'cell': 'cell1',
-        'host': 'np-rcc54',
-        'node': 'np-rcc54.example.org',
-        'compute_id': 10,
-        'vm_state': 'stopped',
-        'power_state': 4,
-        'task_state': None,
-        'project_id': 'demo',
-        'user_id': 'anna',
-        'availability_zone': 'nova',
-        'launched_on': 'np-rcc54',
-        'locked': False,
-        'hidden': False,
-    }
-    return Server(**{**usual, **fields})
+    return Server(**{**SERVER, **fields})
 
 
 def device(number: int, **fields: Any) -> BlockDevice:

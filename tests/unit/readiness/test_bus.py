@@ -143,19 +143,12 @@ def waiting(
     host: str = 'h1', consumers: int = 0, age: float | None = 60
 ) -> Waiting:
     service = Service(
-        id=7,
-        uuid=None,
-        host=host,
         binary='nova-compute',
-        topic='compute',
-        report_count=40,
-        disabled=False,
-        disabled_reason=None,
-        forced_down=None,
-        last_seen_up=datetime.datetime(2026, 11, 22),
-        updated_at=None,
-        version=None,
+        host=host,
         cell='cell1',
+        id=7,
+        report_count=40,
+        last_seen=datetime.datetime(2026, 11, 22),
     )
     return Waiting(service, Queue(2, consumers), age)
 

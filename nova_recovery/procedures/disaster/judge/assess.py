@@ -11,6 +11,7 @@ import datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from nova_recovery.cloud import records
 from nova_recovery.engine.findings import (
     Assessment,
     Columns,
@@ -97,7 +98,7 @@ def _summary(found: Situation, answer: Answer, result: Assessment) -> str:
         for state in (alive.DOWN, alive.STARTING, alive.UNPROVEN, alive.UP)
         if states[state]
     )
-    down = sum(one.state != situation.UP for one in found.computes.values())
+    down = sum(one.state != records.UP for one in found.computes.values())
     silent = ', '.join(found.silent)
     return (
         f'{_outage(found.outage)}'

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 import dataclasses
 
 from nova_recovery import program
+from nova_recovery.cloud import records
 from nova_recovery.engine.findings import (
     DANGER,
     Finding,
@@ -19,7 +20,6 @@ from nova_recovery.engine.findings import (
     SEVERITIES,
     STALE,
 )
-from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures.disaster.judge import alive, on_hosts
 from nova_recovery.procedures.disaster.judge.alive import Judgement
 from nova_recovery.procedures.disaster.judge.on_hosts import of_server
@@ -112,7 +112,7 @@ def _down(found: Situation, one: Wanted, judged: Judgement) -> Finding:
     if sent is not None:
         # the guide: never a second time
         fix = f'openstack server event show {server.uuid} {sent.request_id}'
-    elif found.compute(server.host) == situation.UP and not server.task_state:
+    elif found.compute(server.host) == records.UP and not server.task_state:
         fix = program.call(f'server reboot {server.uuid}')
     return of_server(server, DOWN, STALE, cause, fix)
 
@@ -360,7 +360,7 @@ def _services(found: Situation) -> Iterator[Finding]:
         seen = f'{one.last_seen:%Y-%m-%dT%H:%M:%S}Z' if one.last_seen else ''
         disabled = '; it is disabled' if one.disabled else ''
         skipped = found.scope.skip_hosts.get(compute, '')
-        if one.state == situation.FORCED_DOWN:
+        if one.state == records.FORCED_DOWN:
             yield Finding(
                 'HOST-FORCED',
                 NOTE,
@@ -370,7 +370,7 @@ def _services(found: Situation) -> Iterator[Finding]:
                 label=one.host,
                 fix=program.call(f'server list --host {one.host}'),
             )
-        elif one.state == situation.DOWN:
+        elif one.state == records.DOWN:
             yield Finding(
                 f'{code}-DOWN',
                 NOTE if one.disabled or skipped else STALE,
@@ -381,7 +381,7 @@ def _services(found: Situation) -> Iterator[Finding]:
                 fix=f'systemctl start {one.binary}',
                 host=compute,
             )
-        elif one.state == situation.UNKNOWN:
+        elif one.state == records.UNKNOWN:
             yield Finding(
                 f'{code}-CLOCK',
                 STALE,

@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nova_recovery.cloud.db import schema
+from nova_recovery.cloud.db import servers as servers_module
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.rows import Reader, Row
 from nova_recovery.procedures.disaster import situation
@@ -104,15 +105,10 @@ def server(
 ) -> Server:
     """The record of a row."""
     uuid = row['uuid']
-    return Server(
-        uuid=uuid,
-        name=row['display_name'] or '',
-        cell=cell,
-        host=row['host'],
-        node=row['node'],
-        vm_state=row['vm_state'] or '',
-        power_state=row['power_state'],
-        task_state=row['task_state'],
+    return servers_module.server(
+        row,
+        cell,
+        Server,
         project=row['project_id'] or '',
         zone=zone,
         metadata=answer.metadata.get(uuid, {}),
@@ -123,27 +119,10 @@ def server(
         before=before,
         newest=answer.actions.get(uuid, ()),
         earlier=answer.earlier.get(uuid),
-        image=row['image_ref'] or None,
-        root_device=row['root_device_name'] or None,
     )
 
 
-_COLUMNS = (
-    'id',
-    'uuid',
-    'display_name',
-    'host',
-    'node',
-    'vm_state',
-    'power_state',
-    'task_state',
-    'project_id',
-    'availability_zone',
-    'root_device_name',
-    'image_ref',
-    'hidden',
-    'deleted',
-)
+_COLUMNS = (*servers_module.COLUMNS, 'deleted')
 
 
 _DEVICE = (
@@ -322,7 +301,7 @@ class CellReader(Reader):
         found: dict[str, list[Action]] = {}
         for row in sorted(own, key=lambda row: int(row['id'])):
             found.setdefault(row['instance_uuid'], []).append(
-                _action(row, results)
+                servers_module.action(row, results.get(row['id']))
             )
         return {uuid: tuple(some) for uuid, some in found.items()}
 
@@ -342,7 +321,7 @@ class CellReader(Reader):
             self.select(table.name, _ACTION, 'instance_uuid', servers, where),
             key=lambda row: int(row['id']),
         ):
-            found[row['instance_uuid']] = _action(row, {})
+            found[row['instance_uuid']] = servers_module.action(row)
         return found
 
     def _results(self, actions: Collection[int]) -> dict[int, str | None]:
@@ -352,14 +331,3 @@ class CellReader(Reader):
                 'instance_actions_events', 'action_id', actions, ('result',)
             ).items()
         }
-
-
-def _action(row: Any, results: Mapping[int, str | None]) -> Action:
-    return Action(
-        id=row['id'],
-        action=row['action'] or '',
-        user=row['user_id'],
-        request_id=row['request_id'],
-        result=results.get(row['id']),
-        at=row['start_time'],
-    )

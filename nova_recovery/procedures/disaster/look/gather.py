@@ -13,11 +13,10 @@ import os
 from typing import BinaryIO, TYPE_CHECKING
 
 from nova_recovery import readiness
-from nova_recovery.cloud import claims
+from nova_recovery.cloud import claims, records
 from nova_recovery.cloud.db import volumes
 from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.exceptions import DatabaseUnavailable, RecoveryError
-from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures.disaster.before_queens import (
     cleaning as cleaning_module,
 )
@@ -228,7 +227,7 @@ def _runs(
         if one.remedy in ('attach', 'detach-stale')
         and one.server in here.servers
         and here.servers[one.server].vm_state not in gates.OFF
-        and here.compute(here.servers[one.server].host) == situation.UP
+        and here.compute(here.servers[one.server].host) == records.UP
     }
     if 'nova' in unreachable:
         return {}

@@ -7,20 +7,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 import dataclasses
 import datetime
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
+from nova_recovery.cloud.db import services as services_module
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import divide
 from nova_recovery.cloud.db.rows import Reader
+from nova_recovery.cloud.records import Service
 from nova_recovery.exceptions import (
     Ambiguous,
     DatabaseUnavailable,
     NotFound,
     SchemaUnknown,
 )
-from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures.disaster.scope import Layout
-from nova_recovery.procedures.disaster.situation import Service
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
@@ -69,58 +69,18 @@ def of_cinder(cloud: Cloud) -> tuple[Service, ...]:
 
 
 def services_of(database: Database, down_time: int) -> Services:
-    """The services of nova in a cell, or of cinder in its database.
-
-    Up or down as nova's and cinder's own APIs judge it, by the age of the
-    last heartbeat, with the database's clock for that of the API.
-    """
+    """The services of nova in a cell, or of cinder in its database."""
     with Reader.of(database) as reader:
         now = reader.now()
-        live = list(reader.select('services', _SERVICE))
+        live = services_module.read(reader)
     return Services(
         tuple(
-            Service(
-                binary=row['binary'] or '',
-                host=row['host'] or '',
-                cell=database.name,
-                state=_state(row, now, down_time),
-                last_seen=_seen(row),
-                disabled=bool(row['disabled']),
-            )
-            for row in live
-            if row['binary'] not in _SILENT
+            services_module.judged(one, now, down_time)
+            for one in live
+            if one.binary not in _SILENT
         ),
         now,
     )
-
-
-_SERVICE = (
-    'host',
-    'binary',
-    'disabled',
-    'forced_down',
-    'last_seen_up',
-    'updated_at',
-    'created_at',
-)
-
-
-def _seen(row: Any) -> datetime.datetime | None:
-    # as nova/servicegroup/drivers/db.py and cinder/objects/service.py
-    seen = row['last_seen_up'] or row['updated_at'] or row['created_at']
-    return seen if isinstance(seen, datetime.datetime) else None
-
-
-def _state(row: Any, now: datetime.datetime, down_time: int) -> str:
-    if row['forced_down']:
-        return situation.FORCED_DOWN
-    seen = _seen(row)
-    if seen is None:
-        return situation.DOWN
-    age = (now - seen).total_seconds()
-    if age < -down_time:
-        return situation.UNKNOWN
-    return situation.UP if age <= down_time else situation.DOWN
 
 
 @dataclasses.dataclass(frozen=True)

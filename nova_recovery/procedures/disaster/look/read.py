@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from oslo_utils import timeutils
 
+from nova_recovery.cloud import records
 from nova_recovery.cloud.db import rows, schema
 from nova_recovery.cloud.db.databases import divide, each
 from nova_recovery.exceptions import (
@@ -25,7 +26,6 @@ from nova_recovery.exceptions import (
     SchemaUnknown,
 )
 from nova_recovery.procedures.disaster import scope as scope_module
-from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures.disaster.look import cells, layout, record
 from nova_recovery.procedures.disaster.look import layout as layout_module
 from nova_recovery.procedures.disaster.look.cells import Answer, Asked, Row
@@ -303,7 +303,7 @@ def _outage(
         one.last_seen
         for one in services
         if one.binary == layout.COMPUTE
-        and one.state == situation.DOWN
+        and one.state == records.DOWN
         and one.last_seen
         and (about is None or about.dark or _since(about, one, down_time))
     ]

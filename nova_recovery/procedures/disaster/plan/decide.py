@@ -8,8 +8,8 @@ import collections
 from collections.abc import Iterator
 
 from nova_recovery import program
+from nova_recovery.cloud import records
 from nova_recovery.engine.plan import LeftOut, Plan
-from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures.disaster.before_queens.cleaning import Cleaning
 from nova_recovery.procedures.disaster.judge import wanted
 from nova_recovery.procedures.disaster.judge.wanted import Answer, Order
@@ -152,7 +152,7 @@ def _notes(request: Request, found: Found, decided: Decided) -> Iterator[str]:
         )
     down = sorted(
         {one.server.host or '' for one in decided.running}
-        - {h for h, s in here.computes.items() if s.state == situation.UP}
+        - {h for h, s in here.computes.items() if s.state == records.UP}
     )
     if down:
         yield (

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from nova_recovery import program, readiness
+from nova_recovery.cloud import records
 from nova_recovery.engine.plan import Gate
 from nova_recovery.procedures import gates as common_gates
 from nova_recovery.procedures.disaster import situation
@@ -77,7 +78,7 @@ def _hosts_off(here: Situation, servers: Collection[str]) -> Iterator[Gate]:
         state = here.compute(host)
         if state in situation.NOT_UP:
             continue
-        up = state == situation.UP
+        up = state == records.UP
         yield Gate(
             HOSTS_OFF,
             host,
@@ -249,7 +250,7 @@ def _storage(here: Situation) -> Iterator[Gate]:
         for service in here.services
         if service.binary == 'cinder-volume'
         and not service.disabled
-        and service.state != situation.UP
+        and service.state != records.UP
     )
     if down:
         yield Gate(

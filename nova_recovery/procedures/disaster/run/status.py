@@ -14,8 +14,8 @@ import dataclasses
 import datetime
 from typing import Any, TYPE_CHECKING
 
+from nova_recovery.cloud import records
 from nova_recovery.exceptions import RecoveryError
-from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures.disaster.judge import alive
 from nova_recovery.procedures.disaster.judge import wanted as wanted_module
 from nova_recovery.procedures.disaster.judge.wanted import Order, Wanted
@@ -222,7 +222,7 @@ def _minutes(found: Situation, server: Server) -> int | None:
     if (
         found.outage.how != 'given'
         and compute is not None
-        and compute.state == situation.DOWN
+        and compute.state == records.DOWN
         and compute.last_seen
     ):
         at = compute.last_seen

@@ -10,15 +10,22 @@ import json
 from typing import Any
 
 from nova_recovery.cloud.db.backups import Backup, Inventory, Volume
+from nova_recovery.cloud.records import Service
 from nova_recovery.engine.plan import Plan
 from nova_recovery.procedures.backups import create
 from nova_recovery.procedures.backups.create import Found, Request
-from nova_recovery.procedures.backups.read import Outside, Scope, Service
+from nova_recovery.procedures.backups.read import Outside, Scope
 from tests.base import TestCase
 from tests.unit import plans
 
 NOW = datetime.datetime(2026, 5, 4, 12)
-UP = Service('volumes', 'nova', enabled=True, up=True)
+UP = Service(
+    binary='cinder-backup',
+    host='volumes',
+    cell='cinder',
+    zone='nova',
+    state='up',
+)
 OUTSIDE = Outside(
     backup=(UP,),
     volume=(dataclasses.replace(UP, host='volumes@lvm'),),
@@ -128,11 +135,11 @@ class TestCreate(TestCase):
         self.volumes = [volume('a'), volume('b', zone='other')]
         self.assertEqual({'backup-service': 'other'}, self.blocking())
         self.volumes = [volume('a')]
-        for up, enabled in ((False, True), (True, False)):
-            one = dataclasses.replace(UP, up=up, enabled=enabled)
+        for state, disabled in (('down', False), ('up', True)):
+            one = dataclasses.replace(UP, state=state, disabled=disabled)
             self.outside = dataclasses.replace(OUTSIDE, backup=(one,))
             self.assertEqual({'backup-service': 'nova'}, self.blocking())
-        for known in ((), (dataclasses.replace(UP, up=False),)):
+        for known in ((), (dataclasses.replace(UP, state='down'),)):
             self.outside = dataclasses.replace(OUTSIDE, volume=known)
             self.assertEqual({'back-end-up': 'volumes@lvm'}, self.blocking())
         self.outside = 'cinder does not answer'

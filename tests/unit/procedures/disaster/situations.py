@@ -26,6 +26,7 @@ from nova_recovery.procedures.disaster.situation import (
     Service,
     Situation,
 )
+from tests.unit.procedures import rows
 from tests.unit.procedures.volumes import situations as volumes
 
 JSON = dict[str, Any]
@@ -135,15 +136,13 @@ def _server(name: str, fields: JSON, recorded: bool) -> Server:
     )
     earlier = fields.pop('earlier', None)
     usual: JSON = {
+        **rows.SERVER,
+        'uuid': name,
         'name': name,
-        'cell': 'cell1',
         'host': HOST,
         'node': HOST,
         'vm_state': 'active',
         'power_state': 1,
-        'task_state': None,
-        'project': 'demo',
-        'zone': 'nova',
         'metadata': {},
         'group': None,
         'boots_from_volume': False,
@@ -151,7 +150,6 @@ def _server(name: str, fields: JSON, recorded: bool) -> Server:
         'root_device': '/dev/vda',
     }
     return Server(
-        uuid=name,
         **{**usual, **fields},
         before=_before(before) if recorded and before is not None else None,
         newest=newest,

@@ -35,6 +35,7 @@ from nova_recovery.procedures.recover.situation import (
     Volume,
 )
 from nova_recovery.procedures.whereabouts import judge, Whereabouts
+from tests.unit.procedures import rows
 
 FOLDERS = pathlib.Path(__file__).parents[3] / 'scenarios' / 'recover'
 UUID = '3f57699a-e773-4650-a443-{:012}'
@@ -152,29 +153,25 @@ def _server(
     ports = fields.pop('ports', [{}])
     held = fields.pop('allocations', {host.name: {}})
     usual: JSON = {
+        **rows.SERVER,
+        'uuid': uuid,
+        'host': host.name,
         'cell': host.cell,
         'node': host.nodes[0].name,
         'vm_state': 'active',
         'power_state': 1,
         'task_state': None,
         'locked': False,
-        'availability_zone': host.zone,
-        'project_id': 'demo',
+        'zone': host.zone,
         'compute_id': host.nodes[0].id,
         'local_disk': False,
     }
     fields['whereabouts'] = _whereabouts(
-        uuid,
-        {**usual, **fields, 'host': host.name},
-        fields.pop('migrations', []),
-        held,
-        hosts,
+        uuid, {**usual, **fields}, fields.pop('migrations', []), held, hosts
     )
     for words in ('special', 'open_migrations'):
         usual[words] = tuple(fields.pop(words, ()))
     return Server(
-        uuid=uuid,
-        host=host.name,
         volumes=tuple(
             _volume(10 * number + index, **one)
             for index, one in enumerate(volumes)

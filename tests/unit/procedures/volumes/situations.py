@@ -12,8 +12,10 @@ from __future__ import annotations
 from typing import Any
 
 from nova_recovery.cloud.db import volumes
-from nova_recovery.cloud.db.mappings import Mapping, Server
+from nova_recovery.cloud.db.mappings import Mapping
+from nova_recovery.cloud.records import Server
 from nova_recovery.procedures.volumes.situation import BothSides
+from tests.unit.procedures import rows
 
 JSON = dict[str, Any]
 HOST = 'np-rcc4'
@@ -102,11 +104,8 @@ def _mapping(number: int, volume: str, server: str, fields: JSON) -> Mapping:
 def _server(name: str, fields: JSON) -> Server:
     usual: JSON = {
         'name': name,
-        'cell': 'cell1',
         'host': HOST,
-        'project': 'demo',
         'vm_state': 'active',
         'power_state': 1,
-        'task_state': None,
     }
-    return Server(uuid=name, **{**usual, **fields})
+    return rows.server(uuid=name, **{**usual, **fields})
