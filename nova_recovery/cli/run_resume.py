@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from nova_recovery.cli import approval, recovering, run
 from nova_recovery.cli.base import RecoveryLister, Table
-from nova_recovery.engine import claiming
+from nova_recovery.engine import claiming, states
 from nova_recovery.exceptions import Ambiguous, Refused, UsageError
 
 if TYPE_CHECKING:
+    from nova_recovery.cli.stage import Stage
     from nova_recovery.engine.plan import Item, Plan
-    from nova_recovery.engine.records import ItemRecord
+    from nova_recovery.engine.records import ItemRecord, RunRecord
 
 
 class ResumeRun(RecoveryLister):
@@ -72,64 +73,31 @@ class ResumeRun(RecoveryLister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         from nova_recovery import procedures
-        from nova_recovery.engine import states
 
         here = self.stage(parsed_args)
         with here.journal() as journal:
             found = here.run_of(journal)
-            if found.state == states.UNDONE:
-                raise Refused(f'run {found.id} was undone; make a new plan')
-            # Before --again and --skip are written down: an undo that was
-            # interrupted still has to know what was begun.
-            if states.UNDO & set(found.counts):
-                raise Refused(
-                    f'run {found.id} was undone in part: make a new plan, or '
-                    'take back the rest with: '
-                    f'{here.call("run", "undo", found.id)}'
-                )
+            _check_forth(here, found)
             here.check_mine(found)
             plan = journal.plan(found.id)
             here.check_kinds(plan)
             approval.check_through(plan, parsed_args.through)
+            items = list(journal.items(found.id))
             again = chosen(
-                journal.items(found.id, states=states.BAD),
+                [item for item in items if item.state in states.BAD],
                 parsed_args.again,
                 '--again',
                 lambda item: here.registry[item.kind].once,
             )
-            items = list(journal.items(found.id))
-            held = {
-                (i.kind, i.subject) for i in items if i.state == states.DONE
-            }
-            servers = about(plan)
-
-            def kept(item: ItemRecord) -> bool:
-                # Once taken, a claim or a lock must not stay on a server
-                # that was left out: nobody could work on it any more.
-                back = claiming.GIVES_BACK.get(item.kind), item.subject
-                return back not in held
-
-            left_out = list(journal.items(found.id, states=states.SKIPPABLE))
-            skip = chosen(
-                left_out, parsed_args.skip, '--skip', kept, items, servers
+            skip = _left_out(plan, items, parsed_args)
+            rest = plan.remaining(
+                {i.id for i in items if i.state in states.FINAL} | skip.keys()
             )
-            skip += of_hosts(
-                plan,
-                [i.id for i in left_out if kept(i)],
-                recovering.pairs(
-                    parsed_args.skip_host, '--skip-host', form='HOST=REASON'
-                ),
-            )
-            # both may mean the same one
-            skip = list({word[0]: word for word in skip}.values())
-            touched = frozenset(i.subject for i in items if i.begun)
-            finished = [i.id for i in items if i.state in states.FINAL]
-            finished += [item_id for item_id, _reason in skip]
-            rest = plan.remaining(finished)
             if not any(rest.items()) and not skip:
                 here.say(f'Nothing is left of run {found.id}.')
                 return procedures.table(plan, items)
             cloud = self.cloud(parsed_args)
+            touched = frozenset(i.subject for i in items if i.begun)
 
             def gates_now() -> Plan:
                 return only_hard(here.checked_again(rest, cloud, touched))
@@ -139,18 +107,57 @@ class ResumeRun(RecoveryLister):
             here.show(left)
             approval.refuse_if_blocked(left.gates)
             here.say_decided('Sent again', again)
-            here.say_decided('Left out', skip)
+            here.say_decided('Left out', list(skip.items()))
             here.say_through(parsed_args.through)
             here.agree(left, gates_now)
             me = here.who()
             del me['command']
             for item_id, reason in again:
                 journal.again(found.id, item_id, reason=reason, **me)
-            for item_id, reason in skip:
+            for item_id, reason in skip.items():
                 journal.skip(found.id, item_id, reason=reason, **me)
             return here.run(
                 journal, found.id, plan, cloud, parsed_args.through
             ).table
+
+
+def _check_forth(here: Stage, found: RunRecord) -> None:
+    """:raises Refused: it was taken back, at least in part"""
+    if found.state == states.UNDONE:
+        raise Refused(f'run {found.id} was undone; make a new plan')
+    # Before --again and --skip are written down: an undo that was
+    # interrupted still has to know what was begun.
+    if states.UNDO & set(found.counts):
+        raise Refused(
+            f'run {found.id} was undone in part: make a new plan, or take '
+            f'back the rest with: {here.call("run", "undo", found.id)}'
+        )
+
+
+def _left_out(
+    plan: Plan, items: Sequence[ItemRecord], parsed: argparse.Namespace
+) -> dict[str, str]:
+    """What ``--skip`` and ``--skip-host`` mean: item id -> the reason.
+
+    Once taken, a claim or a lock must not stay on a server that is left out:
+    nobody could work on it any more.
+    """
+    held = {(i.kind, i.subject) for i in items if i.state == states.DONE}
+    possible = [
+        item
+        for item in items
+        if item.state in states.SKIPPABLE
+        and (claiming.GIVES_BACK.get(item.kind), item.subject) not in held
+    ]
+    skip = chosen(
+        possible, parsed.skip, '--skip', known=items, about=about(plan)
+    )
+    reasons = recovering.pairs(
+        parsed.skip_host, '--skip-host', form='HOST=REASON'
+    )
+    skip += of_hosts(plan, [item.id for item in possible], reasons)
+    # both may mean the same one: the host's reason is the last
+    return dict(skip)
 
 
 def chosen(
