@@ -164,27 +164,30 @@ def judge(
     )
 
 
-def ahead(database: str, found: Mapping[str, float]) -> Iterator[Finding]:
+def ahead(
+    database: str, found: Mapping[tuple[str, str], float]
+) -> Iterator[Finding]:
     """Services whose heartbeat is of the future, if there are any.
 
-    :param found: service -> seconds
+    :param found: service and its host -> seconds
     """
     # times of a database are rounded to a second
     wrong = {who: by for who, by in found.items() if by > APART + 1}
     if wrong:
         worst = max(wrong, key=lambda who: wrong[who])
+        names = [' '.join(who) for who in wrong]
         yield Finding(
             LAYER,
             readiness.NO_GO,
             f'heartbeats {database}',
-            f'{common.many(wrong)}: up to {wrong[worst]:.0f} s ahead of the '
+            f'{common.many(names)}: up to {wrong[worst]:.0f} s ahead of the '
             'database',
             f'within {APART:g} s of the database',
-            f'chronyc makestep  # on {worst.rpartition(" ")[2]}',
+            f'chronyc makestep  # on {worst[1]}',
         )
 
 
-def _ahead(database: Database) -> dict[str, float]:
+def _ahead(database: Database) -> dict[tuple[str, str], float]:
     table = database.tables['services']
     beats = [
         table.c[name]
@@ -199,7 +202,7 @@ def _ahead(database: Database) -> dict[str, float]:
             sa.select(sa.func.utc_timestamp())
         ).scalar_one()
         return {
-            f'{row[0]} {row[1]}': (max(seen) - now).total_seconds()
+            (row[0], row[1]): (max(seen) - now).total_seconds()
             for row in connection.execute(query)
             if (seen := [beat for beat in row[2:] if beat is not None])
         }

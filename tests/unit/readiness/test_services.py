@@ -284,9 +284,9 @@ class TestClocks(TestCase):
         self.assertEqual(('control/nova-api',), row.behind)
 
     def test_heartbeats_of_the_future(self) -> None:
-        self.assertEqual([], list(clocks.ahead('cell1', {'a h': 1.0})))
+        self.assertEqual([], list(clocks.ahead('cell1', {('a', 'h'): 1.0})))
         (row,) = clocks.ahead(
-            'cell1', {'nova-conductor c1': 3600.0, 'b h': -5.0}
+            'cell1', {('nova-conductor', 'c1'): 3600.0, ('b', 'h'): -5.0}
         )
         self.assertEqual(readiness.NO_GO, row.severity)
         self.assertIn('nova-conductor c1: up to 3600 s', row.cause)
