@@ -86,9 +86,11 @@ def load(path: str) -> list[Line]:
                 (number, line)
                 for number, line in enumerate(file.read().split(b'\n'), 1)
             ]
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        # ValueError: a NUL in its name
+        why = getattr(error, 'strerror', error)
         raise RecoveryError(
-            f"map file {path}: can't be read: {error.strerror}"
+            f"map file {path}: can't be read: {why}"
         ) from error
     read: list[Line] = []
     broken: list[str] = []

@@ -88,6 +88,26 @@ class Snapshot:
             self.parts = [
                 Part(*row) for row in self.file.execute('SELECT * FROM parts')
             ]
+            self._check_types()
+
+    def _check_types(self) -> None:
+        """SQLite keeps anything in any column, and anybody may write one.
+
+        :raises TypeError: it says of itself what no snapshot does
+        """
+        texts = [
+            *(self.meta.get(key) for key in ('taken_at', 'machine')),
+            *(x for s in self.sources for x in (s.name, s.kind, s.state)),
+            *(x for p in self.parts for x in (p.section, p.source, p.state)),
+            *(part.sha256 for part in self.parts),
+            *(one.detail for one in (*self.sources, *self.parts)),
+        ]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError('what it says of itself is no text')
+        if not all(isinstance(part.rows, int) for part in self.parts):
+            raise TypeError('a number of rows is none')
+        if not all(isinstance(one.markers, dict) for one in self.sources):
+            raise TypeError('the markers of a source are none')
 
     def __enter__(self) -> Snapshot:
         return self
@@ -152,7 +172,7 @@ def readable(path: str) -> Iterator[None]:
     """Turn what SQLite says of a bad file into our error."""
     try:
         yield
-    except (sqlite3.Error, ValueError, TypeError) as error:
+    except (sqlite3.Error, ValueError, TypeError, RecursionError) as error:
         raise RecoveryError(f'snapshot {path}: damaged: {error}') from error
 
 
@@ -168,9 +188,11 @@ def _check_header(path: str) -> None:
         with open(path, 'rb') as file:
             head = file.read(100)
             size = os.fstat(file.fileno()).st_size
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        # ValueError: a NUL in its name
+        why = getattr(error, 'strerror', error)
         raise RecoveryError(
-            f"snapshot {path}: can't be read: {error.strerror}"
+            f"snapshot {path}: can't be read: {why}"
         ) from error
     application = int.from_bytes(head[68:72], 'big')
     if head[:16] != _MAGIC or application != format_module.APPLICATION_ID:
