@@ -54,12 +54,13 @@ class ShowPlan(RecoveryShowOne):
             return super().produce_output(parsed_args, column_names, data)
         from nova_recovery import changes
         from nova_recovery.cli import show_plan
+        from nova_recovery.engine import change
         from nova_recovery.report import wording
 
+        registry = changes.registry()
+        change.check_data(self.plan, registry)
         screen = show_plan.console(self.app.stdout)
-        show_plan.show(
-            self.plan, changes.registry(), screen, parsed_args.all_items
-        )
+        show_plan.show(self.plan, registry, screen, parsed_args.all_items)
         screen.print(f'made {wording.ago(self.plan.created_at)}')
         return 0
 

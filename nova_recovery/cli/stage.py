@@ -34,7 +34,12 @@ from nova_recovery.engine import change, planfile, printable, states
 from nova_recovery.engine.change import Guard, Registry
 from nova_recovery.engine.overrides import apply, as_approved
 from nova_recovery.engine.plan import Plan
-from nova_recovery.exceptions import Ambiguous, NotFound, Refused
+from nova_recovery.exceptions import (
+    Ambiguous,
+    NotFound,
+    RecoveryError,
+    Refused,
+)
 from nova_recovery.report import summary, wording
 
 if TYPE_CHECKING:
@@ -250,11 +255,20 @@ class Stage:
         :raises UsageError: no step has the number of ``--through``
         """
         self.check_kinds(plan)
+        change.check_data(plan, self.registry)
         self.check(plan)
         approval.check_through(plan, self._parsed.through)
         cloud = self._command.cloud(self._parsed)
         self.say(f'Made {wording.ago(plan.created_at)}; checking its gates …')
-        plan = self.checked_again(plan, cloud)
+        try:
+            plan = self.checked_again(plan, cloud)
+        except change.MISUNDERSTOOD as error:
+            # the file may be anybody's
+            raise RecoveryError(
+                f'the plan is not one of {plan.procedure}: what it was asked '
+                f'for makes no sense ({type(error).__name__}); make it anew. '
+                'Nothing was changed.'
+            ) from error
         self.show(plan)
         return self._agreed(plan, cloud, self._parsed.through)
 

@@ -24,7 +24,7 @@ import pathlib
 import threading
 from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 
-from nova_recovery.engine import claiming, images
+from nova_recovery.engine import claiming, images, printable
 from nova_recovery.engine.images import Images
 from nova_recovery.engine.plan import Item, Plan
 from nova_recovery.exceptions import RecoveryError
@@ -221,6 +221,30 @@ Guard = Callable[[Item], None]
 def kinds(registry: Registry) -> dict[str, str]:
     """For ``Plan.check``: each kind, and the one that it gives back."""
     return {kind: claiming.GIVES_BACK.get(kind, '') for kind in registry}
+
+
+#: What code that trusts its data ends with, if the data isn't its own.
+MISUNDERSTOOD = (
+    KeyError, TypeError, ValueError, AttributeError, IndexError
+)  # fmt: skip
+
+
+def check_data(plan: Plan, registry: Registry) -> None:
+    """Refuse a plan of a file whose items their changes can't read.
+
+    :raises RecoveryError: naming the first one
+    """
+    for item in plan.items():
+        known = registry.get(item.kind)
+        try:
+            if known is not None:
+                known.describe(item)
+        except MISUNDERSTOOD as error:
+            raise RecoveryError(
+                f'item {printable.clean(item.id)[:80]}: its data is not what '
+                f'{item.kind} takes ({type(error).__name__}); make the plan '
+                'anew. Nothing was changed.'
+            ) from error
 
 
 def check_kinds(plan: Plan, registry: Registry) -> None:

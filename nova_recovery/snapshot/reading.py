@@ -100,7 +100,8 @@ class Snapshot:
             *(x for s in self.sources for x in (s.name, s.kind, s.state)),
             *(x for p in self.parts for x in (p.section, p.source, p.state)),
             *(part.sha256 for part in self.parts),
-            *(one.detail for one in (*self.sources, *self.parts)),
+            *(source.detail for source in self.sources),
+            *(part.detail for part in self.parts),
         ]
         if not all(isinstance(text, str) for text in texts):
             raise TypeError('what it says of itself is no text')

@@ -114,6 +114,26 @@ class PlanTest(RunsTestCase):
         text = self.ended(0, 'plan', 'show', path, '-f', 'yaml').stdout
         self.assertNotIn('!!python', text)
 
+    def test_a_plan_that_makes_no_sense_is_told_in_one_line(self) -> None:
+        """Whoever forges one signs it too."""
+        path = self.save()
+        for number, data in enumerate(({}, {'host': 5, 'target': []})):
+            step = self.plan.steps[1]
+            items = tuple(
+                dataclasses.replace(item, data=data) for item in step.items
+            )
+            forged = dataclasses.replace(
+                self.plan,
+                steps=(dataclasses.replace(step, items=items),),
+                arguments={} if number else self.plan.arguments,
+            )
+            planfile.save(forged, path)
+            for words in (('plan', 'show', path),
+                          ('plan', 'apply', path, '--yes')):  # fmt: skip
+                ended = self.ended(1, *words)
+                self.assertIn('make', ended.stderr)
+                self.assertEqual(1, len(ended.stderr.splitlines()))
+
     def test_a_refused_plan_is_saved_and_says_so(self) -> None:
         self.plan = plans.make(2, (plans.LOCAL_DISK,))
         path = str(self.folder / 'plan.json')
