@@ -14,7 +14,7 @@ import hypothesis
 from hypothesis import strategies
 
 from nova_recovery.exceptions import RecoveryError
-from nova_recovery.snapshot import checking, comparing, mapfile, store
+from nova_recovery.snapshot import comparing, mapfile, reading, store
 from nova_recovery.snapshot import format as format_module
 from nova_recovery.snapshot.reading import Snapshot
 from tests.base import TestCase
@@ -79,7 +79,7 @@ class SnapshotTest(TestCase):
 
     def check(self) -> None:
         with Snapshot(str(self.path)) as snapshot:
-            checking.problems(snapshot)
+            reading.problems(snapshot)
 
     @QUICK
     @hypothesis.given(strategies.data())
