@@ -440,12 +440,12 @@ class VerifySnapshot(RecoveryShowOne, SnapshotCommand):
             ), (
                 path,
                 format_module.VERSION,
-                snapshot.meta['taken_at'],
-                snapshot.meta['machine'],
-                snapshot.meta['program'],
+                snapshot.meta.get('taken_at', ''),
+                snapshot.meta.get('machine', ''),
+                snapshot.meta.get('program', ''),
                 snapshot.complete,
                 sum(part.rows for part in snapshot.parts),
-                snapshot.meta['checksum'],
+                snapshot.meta.get('checksum', ''),
             )
 
 

@@ -96,7 +96,7 @@ class Snapshot:
         :raises TypeError: it says of itself what no snapshot does
         """
         texts = [
-            *(self.meta.get(key) for key in ('taken_at', 'machine')),
+            *(self.meta.get(key, '') for key in ('taken_at', 'machine')),
             *(x for s in self.sources for x in (s.name, s.kind, s.state)),
             *(x for p in self.parts for x in (p.section, p.source, p.state)),
             *(part.sha256 for part in self.parts),
