@@ -49,13 +49,11 @@ class SetAccounts(BaseChange):
         return self._first(at)
 
     def apply(self, at: At) -> str:
-        on_host.quiet(at)
-        return _told(on_host.ask(at, 'accounts set', _wanted(at)))
+        return _told(on_host.stopped_first(at, 'accounts set', _wanted(at)))
 
     def revert(self, at: At) -> str:
-        on_host.quiet(at)
         data = {'state': on_host.state(at, 'accounts')}
-        found = on_host.ask(at, 'accounts undo', data)
+        found = on_host.stopped_first(at, 'accounts undo', data)
         if not found.get('accounts') and self._first(at).state is State.AFTER:
             raise Conflict(
                 f'{at.data["host"]} does not remember how its accounts were; '

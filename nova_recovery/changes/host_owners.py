@@ -13,6 +13,7 @@ from nova_recovery.changes.base import At, BaseChange, Look
 from nova_recovery.engine.change import JSON, Observed
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import ChangeFailed, Conflict
+from nova_recovery.fleet import runs
 
 #: The exit code of the agent where something was left.
 _LEFT = 4
@@ -61,7 +62,7 @@ class ChangeOwners(BaseChange):
             at, f'{_run(at)}-undo', 'owners undo', _words(at, pairs=False)
         )
         if found['code'] == _LEFT:
-            raise Conflict(_left(found))
+            raise Conflict(runs.left(found))
         return _ended(found, 'restored')
 
 
@@ -115,23 +116,5 @@ def _ended(found: Mapping[str, Any], count: str) -> str:
     if found['code'] == 0:
         return f'{end.get(count, 0)} {count}, {end.get("seen", 0)} seen'
     if found['code'] == _LEFT:
-        raise ChangeFailed(_left(found))
+        raise ChangeFailed(runs.left(found))
     raise ChangeFailed(str(end.get('text', f'ended with {found["code"]}')))
-
-
-def _left(found: Mapping[str, Any]) -> str:
-    """What is left, with the first of them by name."""
-    end = found['end'] or {}
-    problems = end.get('problems') or {}
-    told = ', '.join(f'{number} {code}' for code, number in problems.items())
-    named = [
-        f'{line.get("path", "")}: {line.get("text") or _owner(line)}'
-        for line in found['lines']
-        if line['event'] in ('problem', 'left')
-    ]
-    first = f'; first {named[0]}' if named else ''
-    return f'left: {told or end.get("entries", "some")}{first}'
-
-
-def _owner(line: Mapping[str, Any]) -> str:
-    return f'owner {line.get("uid")}:{line.get("gid")}'

@@ -4,18 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nova_recovery.changes.base import At
 from nova_recovery.exceptions import Conflict, OutcomeUnknown
+from nova_recovery.fleet import fleet, runs
 from nova_recovery.fleet.answer import Answer
 
-#: Seconds between two looks at what was started, at first and at most.
-POLL, SELDOM = 1.0, 10.0
-#: Seconds for which a host may say nothing while something works there; a
-#: reboot takes that long.
-SILENCE = 600
 #: How often something is started that its host was rebooted under.
 STARTS = 4
 
@@ -47,16 +43,16 @@ def check_machine(at: At) -> None:
     :raises Conflict: it isn't
     :raises OutcomeUnknown: it doesn't say
     """
-    host, fleet = at.data['host'], at.cloud.fleet
+    host, hosts = at.data['host'], at.cloud.fleet
     if at.cloud.conf.fleet.home != at.data['home']:
         raise Conflict(
             f'the plan was made with [fleet] home = {at.data["home"]}, where '
             f'the hosts remember how they were: set it so'
         )
-    known = fleet.identity(host)
+    known = hosts.identity(host)
     if known is None:
-        fleet.identify([host])[host].need()
-        known = fleet.identity(host)
+        hosts.identify([host])[host].need()
+        known = hosts.identity(host)
     if known.machine_id != at.data['machine_id']:
         raise Conflict(
             f'{host} is another machine than when the plan was made: its '
@@ -65,30 +61,27 @@ def check_machine(at: At) -> None:
         )
 
 
-def quiet(at: At) -> None:
-    """Stop what a reboot of the host has started again meanwhile.
+def stopped_first(
+    at: At, verb: str, data: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """As :func:`ask`; nova and libvirt are stopped before.
 
-    It is remembered with what was stopped first.
+    They should be; a reboot of the host may have started them again. They are
+    remembered with what was stopped first.
     """
-    ask(at, 'services stop', {'state': state(at, 'services')})
-
-
-def status(at: At, run: str) -> Mapping[str, Any]:
-    """How it stands: ``running``, ``done``, ``lost`` or ``unknown``."""
     check_machine(at)
-    found: Mapping[str, Any] = at.cloud.fleet.status(
-        at.data['host'], run
-    ).need()
-    return found
+    found: Answer = at.cloud.fleet.several(
+        at.data['host'],
+        ('services stop', {'state': state(at, 'services')}),
+        (verb, data),
+    )
+    answers: Sequence[Mapping[str, Any]] = found.need()['answers']
+    return answers[-1]
 
 
 def start(at: At, run: str, verb: str, data: Mapping[str, Any]) -> str:
-    """Start what takes long; the same once more goes on with it.
-
-    Nova and libvirt are stopped, should a reboot have started them.
-    """
-    quiet(at)
-    found = at.cloud.fleet.start(at.data['host'], run, verb, data).need()
+    """Start what takes long; the same once more goes on with it."""
+    found = stopped_first(at, fleet.starting(run, verb), data)
     return 'started' if found['started'] else f'it is {found["state"]}'
 
 
@@ -108,36 +101,16 @@ def through(
     raise OutcomeUnknown(f'{at.data["host"]} was interrupted {STARTS} times')
 
 
+def status(at: At, run: str) -> Mapping[str, Any]:
+    """How it stands: ``running``, ``done``, ``lost`` or ``unknown``."""
+    check_machine(at)
+    found: Answer = at.cloud.fleet.status(at.data['host'], run)
+    return found.need()
+
+
 def follow(at: At, run: str) -> Mapping[str, Any]:
-    """Wait for its end.
-
-    :returns: the status: done, lost (the host was rebooted), or unknown
-    :raises OutcomeUnknown: the host says nothing any more
-    """
-    pause, silent = POLL, 0.0
-    while True:
-        try:
-            found = status(at, run)
-        except OutcomeUnknown as error:
-            silent += pause
-            if silent > SILENCE:
-                raise
-            at.progress(f'waiting for an answer: {error}')
-        else:
-            silent = 0.0
-            if found['state'] != 'running':
-                return found
-            at.progress(_told(found['progress']))
-        at.wait(pause)
-        pause = min(pause * 1.5, SELDOM)
-
-
-def _told(line: Mapping[str, Any] | None) -> str:
-    if not line:
-        return 'it works'
-    left = line.get('left_seconds')
-    more = f', about {left} s left' if left is not None else ''
-    return (
-        f'{line.get("seen", 0)} files seen, {line.get("changed", 0)} '
-        f'changed{more}'
+    """Wait for its end, see ``fleet.runs.follow``."""
+    check_machine(at)
+    return runs.follow(
+        at.cloud.fleet, at.data['host'], run, at.wait, at.progress
     )

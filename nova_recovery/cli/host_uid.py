@@ -145,6 +145,77 @@ class SetHostUid(RecoveryLister):
         return self.stage(parsed_args).settle(plan, cloud).table
 
 
+class VerifyHostUid(LookingLister):
+    """Look for files that have an old number still, as "find" would.
+
+    Of a run of "host uid set", or of numbers that are named. Ends with 0 if
+    there is none, 4 if there are, or if a host does not answer::
+
+        openstack recovery host uid verify --run 3fb0
+        openstack recovery host uid verify np-rcc54 --was-uid nova=108
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            'hosts',
+            metavar='<host>',
+            nargs='*',
+            help='A compute host; with --run only these, all without',
+        )
+        parser.add_argument(
+            '--run',
+            metavar='<run>',
+            help='What this run of "host uid set" changed, with its '
+            'before-images, which tell old from new numbers where they were '
+            'exchanged',
+        )
+        for kind, word in _KINDS:
+            parser.add_argument(
+                f'--was-{kind}',
+                metavar='<name>=<number>',
+                action='append',
+                default=[],
+                help=f'A number that files of this {word} had. Repeat it for '
+                'several',
+            )
+        parser.add_argument(
+            '--root',
+            metavar='<directory>',
+            action='append',
+            help='Below this directory of each host (default: /)',
+        )
+        return parser
+
+    def assess(self, parsed_args: argparse.Namespace) -> Assessment:
+        from nova_recovery.procedures.uid import verify
+
+        cloud = self.cloud(parsed_args)
+        was = {
+            (kind, role): number
+            for kind, _word in _KINDS
+            for role, number in numbers(
+                getattr(parsed_args, f'was_{kind}'), kind
+            ).items()
+        }
+        if bool(parsed_args.run) == bool(was):
+            raise UsageError('give either --run, or --was-uid and --was-gid')
+        if parsed_args.run:
+            here = self.stage(parsed_args)
+            with here.journal() as journal:
+                found = here.run_of(journal)
+                checks = verify.of_run(
+                    journal.plan(found.id), found.id, parsed_args.hosts
+                )
+        elif not parsed_args.hosts:
+            raise UsageError('name the hosts')
+        else:
+            checks = verify.of_numbers(
+                cloud, parsed_args.hosts, was, parsed_args.root or ['/']
+            )
+        return verify.assess(cloud, checks)
+
+
 def numbers(texts: list[str], kind: str) -> dict[str, int]:
     """Role -> number, of ``NAME=NUMBER``.
 

@@ -347,7 +347,31 @@ class Stage:
             through=through,
             **self._session(journal, cloud, guard),
         )
-        return self._end(journal, plan, one.carry_out(run_id))
+        outcome = one.carry_out(run_id)
+        if outcome.state == states.PAUSED:
+            step = procedures.goes_back(plan, journal.items(run_id))
+            if step:
+                return self._go_back(journal, outcome, plan, cloud, step)
+        return self._end(journal, plan, outcome)
+
+    def _go_back(
+        self,
+        journal: Journal,
+        outcome: Outcome,
+        plan: Plan,
+        cloud: Cloud,
+        step: str,
+    ) -> Result:
+        """Take back at once what is done on all or on none."""
+        items = list(journal.items(outcome.run_id))
+        self.say(f'\nNot done on all of them: {step}. So all is taken back:')
+        for item in items:
+            if item.state in states.BAD:
+                self.say(f'  {item.label}: {item.detail}')
+        self.undo(journal, outcome.run_id, plan, cloud)
+        self._command.exit_code = exit_codes.PARTLY
+        # what went wrong, not that it was taken back
+        return Result(*procedures.table(plan, items), exit_codes.PARTLY)
 
     def undo(
         self, journal: Journal, run_id: str, plan: Plan, cloud: Cloud

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 import dataclasses
+import shlex
 import threading
 from types import TracebackType
 from typing import Any, Protocol
@@ -66,6 +67,11 @@ class Identity:
     name: str
     machine_id: str
     found: Mapping[str, Any]
+
+
+def starting(run: str, verb: str) -> str:
+    """The verb that starts another one as a run of that name."""
+    return f'start {run} {verb}'
 
 
 class Fleet:
@@ -158,6 +164,16 @@ class Fleet:
         call = self._call(host, words, seconds or self._seconds)
         return self._gatherer.ask([call])[0]
 
+    def several(self, host: str, *calls: script.Words) -> Answer:
+        """Have a host carry out verbs one after the other, in one call.
+
+        :param calls: each a verb and its options
+        :returns: with ``answers``, one each; the first that is not done ends
+            it, and is the answer
+        """
+        typed = [shlex.join(script.verb(*call)) for call in calls]
+        return self.run(host, 'several', {'call': typed})
+
     def start(
         self,
         host: str,
@@ -169,8 +185,7 @@ class Fleet:
 
         :param run: its name on the host, by which :meth:`status` finds it
         """
-        words = ' '.join(script.verb(f'start {run} {verb}'))
-        return self.run(host, words, data)
+        return self.run(host, starting(run, verb), data)
 
     def status(self, host: str, run: str, since: int = 0) -> Answer:
         """How such a run stands, see the agent's ``status``."""

@@ -31,6 +31,10 @@ _UNPACK = (
 )
 
 
+#: A verb and its options, see :func:`verb`.
+Words = tuple[str, Mapping[str, Any]]
+
+
 def mark() -> str:
     """A word that nothing else on a terminal says."""
     return secrets.token_hex(8)

@@ -80,6 +80,7 @@ class Procedure:
     :ivar table: see :func:`table`
     :ivar guard: see :func:`guard`
     :ivar before: see :func:`before`
+    :ivar back: steps that are done on all or on none: see :func:`goes_back`
     """
 
     name: str
@@ -88,6 +89,7 @@ class Procedure:
     table: Callable[[Plan, Iterable[ItemRecord] | None], Table] = _of_subjects
     guard: Callable[[Plan, Cloud, str, bool], Guard | None] = _of_claims
     before: Callable[..., Callable[[Step], None] | None] = _at_once
+    back: frozenset[str] = frozenset()
 
 
 def named(name: str) -> Procedure:
@@ -156,3 +158,16 @@ def before(
     :param states_of: item id -> its state, as the journal has it
     """
     return named(plan.procedure).before(plan, cloud, ours, states_of)
+
+
+def goes_back(plan: Plan, items: Iterable[ItemRecord]) -> str:
+    """Whether a run that paused is to be taken back at once.
+
+    :param items: what the journal has
+    :returns: the title of the step that was done on some only; '' if none was
+    """
+    from nova_recovery.engine import states
+
+    bad = {item.step for item in items if item.state in states.BAD}
+    back = named(plan.procedure).back & bad
+    return next((s.title for s in plan.steps if s.name in back), '')

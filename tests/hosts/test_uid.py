@@ -8,6 +8,7 @@ hosts is looked at on the hosts.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -15,7 +16,10 @@ import sys
 
 import fixtures
 
+from nova_recovery.engine.journal import Journal
+from nova_recovery.exceptions import NotFound
 from tests import base
+from tests.cloud import process
 from tests.hosts.bed import Bed
 from tests.hosts.beds import Beds
 
@@ -35,9 +39,10 @@ class OneNumber(base.TestCase):
         self.addCleanup(self.beds.down)
         self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
         (self.folder / 'nova.conf').write_text('[DEFAULT]\n')
+        self.journal = f'sqlite:///{self.folder}/journal'
         self.conf = self.folder / 'nova-recovery.conf'
         self.conf.write_text(
-            f'[journal]\nconnection = sqlite:///{self.folder}/journal\n'
+            f'[journal]\nconnection = {self.journal}\n'
             f'[fleet]\ninventory = {self.beds.inventory()}\n'
         )
 
@@ -143,13 +148,165 @@ class TwoHosts(OneNumber):
             self.assertNotIn('112:', self.seen(host))
             self.assertNotIn(':124 ', self.seen(host))
         self.assertIn('6755 /var/lib/nova/x/setuid', self.seen(two))
+        self.verify(0)
+        two.run('chown', '112', '/var/lib/nova/x/plain')
+        self.assertIn('var/lib/nova/x/plain', self.verify(4))
+        two.run('chown', 'nova', '/var/lib/nova/x/plain')
         self.run_program('run', 'undo', self.run_id(), '--yes')
         self.assertEqual(before, [self.seen(host) for host in self.beds])
         self.assertEqual('112\n124\n64055\n', self.numbers(two))
         for host in self.beds:
             self.assert_runs(host)
 
+    def verify(self, code: int) -> str:
+        return self.run_program(
+            'host', 'uid', 'verify', '--run', self.run_id(), code=code
+        )
+
     def show(self, code: int) -> str:
         return self.run_program(
             'host', 'uid', 'show', 'compute1', 'compute2', code=code
         )
+
+
+class ThreeHosts(OneNumber):
+    """Numbers that are exchanged, a guest, and whatever can go wrong."""
+
+    count = 3
+
+    def disagree(self) -> None:
+        """nova 108/112/112, libvirt-qemu the other one on the first."""
+        one, two, three = self.beds
+        self.renumber(
+            one,
+            'usermod -u 113 libvirt-qemu; usermod -u 112 nova\n'
+            'usermod -u 108 libvirt-qemu; groupmod -g 124 nova',
+        )
+        for host in (two, three):
+            self.renumber(host, 'usermod -u 112 libvirt-qemu')
+        # where nova of the first shall go
+        three.run('groupadd', '--gid', '124', 'stranger')
+        self.beds.share(INSTANCES, [two, three])
+        for host in self.beds:
+            self.files(host)
+
+    def right(self) -> None:
+        """All hosts have what most had, and so have their files."""
+        for host in self.beds:
+            self.assertEqual('108\n120\n112\n', self.numbers(host))
+            self.assert_runs(host)
+            self.assertIn('108:120 644 /var/lib/nova/x/plain', self.seen(host))
+            self.assertIn(
+                '112:104 644 /var/lib/libvirt/images/disk', self.seen(host)
+            )
+        self.assertIn(
+            'nothing has an old number',
+            self.run_program('host', 'uid', 'verify', '--run', self.run_id()),
+        )
+
+    def test_exchanged_numbers_under_a_guest_killed_in_each_phase(
+        self,
+    ) -> None:
+        self.disagree()
+        guest = self.beds['compute2'].guest()
+        guest.start()
+        before = [self.seen(host) for host in self.beds]
+        # a gid that somebody has on one of them
+        self.assertIn('group stranger', self.set('--gid', 'nova=124', code=3))
+        names = [host.name for host in self.beds]
+        program = self.typed(
+            *('host', 'uid', 'set', *names, '--yes', '--override', UNCLAIMED)
+        )
+        for phase in (
+            'stop-services',
+            'set-accounts',
+            'change-owners',
+            'start-services',
+        ):
+            self.begun(program, phase)
+            program.kill()
+            program.communicate()
+            if phase == 'change-owners':
+                self.beds['compute1'].reboot()
+            program = self.typed('run', 'resume', self.run_id(), '--yes')
+            if phase == 'change-owners':
+                self.begun(program, 'verify-owners')
+                self.cut('compute1')
+        said, _none = program.communicate(timeout=180)
+        self.assertEqual(0, program.returncode, said)
+        self.right()
+        self.assertEqual('running', guest.state())
+        program = self.typed('run', 'undo', self.run_id(), '--yes')
+        self.begun(program, 'change-owners', {'reverting'})
+        program.kill()
+        program.communicate()
+        self.run_program('run', 'undo', self.run_id(), '--yes')
+        self.assertEqual(before, [self.seen(host) for host in self.beds])
+
+    def begun(
+        self,
+        program: subprocess.Popen[str],
+        kind: str,
+        states: set[str] | None = None,
+    ) -> None:
+        """Return as soon as the journal says so of the newest run."""
+
+        def seen() -> bool:
+            if program.poll() is not None:
+                said, _none = program.communicate()
+                raise AssertionError(f'it ended before {kind}: {said}')
+            try:
+                opened = Journal.open_existing(self.journal)
+            except NotFound:
+                return False
+            with contextlib.closing(opened) as journal:
+                return any(
+                    item.state in states if states else item.begun
+                    for run in journal.runs(limit=1)
+                    for item in journal.items(run.id)
+                    if item.kind == kind
+                )
+
+        process.wait_for(seen, 120, kind, 0.1)
+
+    def cut(self, name: str) -> None:
+        """Its network is gone until somebody has noticed."""
+        self.beds[name].cut_network()
+        process.wait_for(
+            lambda: not self.beds[name].answers(), 60, 'the cut', 0.1
+        )
+        self.beds[name].mend_network()
+
+    def test_one_that_can_not_follow_takes_all_back(self) -> None:
+        """Somebody is logged in as nova: usermod would be refused there."""
+        self.disagree()
+        names = self.beds['compute2'], self.beds['compute3']
+        before = [self.numbers(host) for host in self.beds]
+        for host in names:
+            self.assertEqual('108\n120\n112\n', self.numbers(host))
+        with subprocess.Popen(
+            [
+                *('ssh', '-F', str(self.beds.ssh_config), '-tt'),
+                *('nova@compute3', 'cat'),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as login:
+            self.addCleanup(login.kill)
+            process.wait_for(
+                lambda: 'cat' in names[1].run('ps', '-u', 'nova', check=False),
+                20,
+                'the login',
+                0.1,
+            )
+            said = self.set('--uid', 'nova=130', code=4)
+            login.kill()
+        self.assertIn('So all is taken back', said)
+        self.assertIn('in use by', said)
+        self.assertEqual(before, [self.numbers(host) for host in self.beds])
+        for host in self.beds:
+            self.assert_runs(host)
+        self.beds['compute3'].cut_network()
+        said = self.set('--uid', 'nova=130', code=3)
+        self.assertIn('unreachable', said)

@@ -15,6 +15,7 @@ from nova_recovery.host.agent import (
     owners,
     runs,
     services,
+    several,
     shared,
 )
 from nova_recovery.host.agent.runs import start, status, work
@@ -28,6 +29,7 @@ VERBS = {
     'owners': owners,
     'services': services,
     'shared': shared,
+    'several': several,
     'start': start,
     'status': status,
     'work': work,

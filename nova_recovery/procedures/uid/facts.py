@@ -17,6 +17,7 @@ from typing import Any, TYPE_CHECKING
 
 from nova_recovery.fleet import answer
 from nova_recovery.fleet.answer import Answer
+from nova_recovery.fleet.script import Words
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
@@ -129,27 +130,32 @@ def read(
     """
     fleet: Fleet = cloud.fleet
     identified = fleet.identify(names)
-    hosts = {
-        name: _not_known(name, found)
-        for name, found in identified.items()
-        if found.state != answer.DONE
-    }
-    there = [name for name in names if name not in hosts]
-    first = _of_all(fleet, there, 'accounts show', {})
+    there = [n for n in names if identified[n].state == answer.DONE]
+    asked: list[Words] = [('accounts show', {}), ('services list', {})]
+    if shares:
+        asked.append(('shared list', {'path': list(paths)}))
+    first = _of_all(fleet, there, *asked)
     wanted = _numbers(first.values(), numbers or {})
-    accounts = _of_all(fleet, there, 'accounts show', wanted)
-    services = _of_all(fleet, there, 'services list', {})
-    for name in there:
-        hosts[name] = _host(
-            name, identified[name], accounts[name], services[name]
-        )
-    ordered = tuple(hosts[name] for name in dict.fromkeys(names))
-    if not shares:
-        return Facts(ordered)
-    found, remote, unshared = _shares(
-        fleet, [host.name for host in ordered if not host.problem], paths
+    accounts = _of_all(fleet, there, ('accounts show', wanted))
+    hosts = tuple(
+        _host(name, identified[name], first.get(name), accounts.get(name))
+        for name in dict.fromkeys(names)
     )
-    return Facts(ordered, found, remote, unshared)
+    if not shares:
+        return Facts(hosts)
+    listed = {
+        host.name: _part(first[host.name], 2)
+        for host in hosts
+        if not host.problem
+    }
+    return Facts(hosts, *_shares(fleet, listed))
+
+
+def _part(found: Answer, place: int) -> Mapping[str, Any]:
+    """One of several answers."""
+    parts = found.result.get('answers', ())
+    said: Mapping[str, Any] = parts[place] if place < len(parts) else {}
+    return said
 
 
 def _not_known(name: str, found: Answer) -> Host:
@@ -159,12 +165,14 @@ def _not_known(name: str, found: Answer) -> Host:
 
 
 def _host(
-    name: str, identified: Answer, accounts: Answer, services: Answer
+    name: str, identified: Answer, first: Answer | None, second: Answer | None
 ) -> Host:
-    for found in (accounts, services):
-        if found.state != answer.DONE:
+    for found in (identified, first, second):
+        if found is not None and found.state != answer.DONE:
             return _not_known(name, found)
-    said = accounts.result
+    if first is None or second is None:
+        return Host(name, problem='not asked')
+    said, services = _part(second, 0), _part(first, 1)['services']
     return Host(
         name,
         machine_id=identified.result['machine_id'],
@@ -175,9 +183,7 @@ def _host(
             for kind, uses in said['uses'].items()
         },
         unknown=tuple(said['unknown']),
-        running=tuple(
-            row['name'] for row in services.result['services'] if row['runs']
-        ),
+        running=tuple(row['name'] for row in services if row['runs']),
     )
 
 
@@ -188,15 +194,15 @@ def _numbers(
     found = {kind: set(more.get(kind, ())) for kind in KINDS}
     for one in answers:
         for kind, word in KINDS.items():
-            for account in one.result.get(word, {}).values():
+            for account in _part(one, 0).get(word, {}).values():
                 found[kind].add(account[kind])
     return {kind: sorted(numbers) for kind, numbers in found.items()}
 
 
 def _of_all(
-    fleet: Fleet, names: Sequence[str], verb: str, data: Mapping[str, Any]
+    fleet: Fleet, names: Sequence[str], *calls: Words
 ) -> dict[str, Answer]:
-    return _each(names, lambda name: fleet.run(name, verb, data))
+    return _each(names, lambda name: fleet.several(name, *calls))
 
 
 def _each(
@@ -210,20 +216,21 @@ def _each(
 
 
 def _shares(
-    fleet: Fleet, names: Sequence[str], paths: Sequence[str]
+    fleet: Fleet, listed: Mapping[str, Mapping[str, Any]]
 ) -> tuple[tuple[Share, ...], tuple[Seen, ...], dict[str, str]]:
-    """As :class:`Facts` has them."""
-    listed = _of_all(fleet, names, 'shared list', {'path': list(paths)})
-    unshared = _refusals(listed)
+    """As :class:`Facts` has them.
+
+    :param listed: host -> what its ``shared list`` says
+    """
     seen = [
         Seen(name, **row)
         for name, found in listed.items()
-        for row in found.result.get('paths', ())
+        for row in found['paths']
     ]
     places = [one for one in seen if one.disks]
     by_host = {
         name: [n for n, one in enumerate(places) if one.host == name]
-        for name in names
+        for name in listed
     }
     by_host = {name: own for name, own in by_host.items() if own}
     token = secrets.token_hex(8)
@@ -250,7 +257,7 @@ def _shares(
         looked = ask('look', lambda name: len(places))
     finally:
         ask('clear', first)
-    unshared |= _refusals(marked) | _refusals(looked)
+    unshared = _refusals(marked) | _refusals(looked)
     squashed = {
         n
         for n, one in enumerate(places)

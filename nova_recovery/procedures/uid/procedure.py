@@ -409,7 +409,11 @@ def _claimed(made: _Steps, served: Mapping[str, Service]) -> tuple[Step, ...]:
         for one in (served[name] for name in made.concerned)
         if not one.why_not
     ]
-    return claiming.around(items, steps) if items else steps
+    if not items:
+        return steps
+    claim, *others = claiming.around(items, steps)
+    # on all or on none, as what comes next
+    return dataclasses.replace(claim, failures=0), *others
 
 
 def check(
@@ -433,4 +437,6 @@ def check(
     return now.gates
 
 
-PROCEDURE = Procedure(NAME, make_plan, check)
+PROCEDURE = Procedure(
+    NAME, make_plan, check, back=frozenset({'claim', 'stop', 'accounts'})
+)
