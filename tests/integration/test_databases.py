@@ -32,6 +32,7 @@ from nova_recovery.cloud.db import (
 from nova_recovery.cloud.db.cells import Cell
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import CellDatabase, Databases
+from nova_recovery.cloud.records import Server
 from nova_recovery.cloud.settings import CinderSettings
 from nova_recovery.exceptions import (
     Ambiguous,
@@ -589,11 +590,12 @@ class TestCells(DatabaseTestCase):
             self.assertRaises(DatabaseUnavailable, servers.find, found, name)
         # a UUID is mapped to its cell, and that one is up
         self.assertEqual('cell1', servers.find(found, WEB).cell)
+        other = servers.server({'uuid': MAIL, 'id': 1}, 'cell2', Server)
         self.assertRaises(
             DatabaseUnavailable,
             servers.facts,
             found,
-            [*listed, servers.server({'uuid': MAIL, 'id': 1}, 'cell2', '%d')],
+            [*listed, other],
         )
 
     def break_cell2(self) -> None:
