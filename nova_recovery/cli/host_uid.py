@@ -109,6 +109,15 @@ class SetHostUid(RecoveryLister):
             'are looked at without it. Repeat it for several',
         )
         parser.add_argument(
+            '--meant',
+            metavar='<directory>=<host>',
+            action='append',
+            default=[],
+            help='Your word that the files of a shared directory, or of one '
+            'below it, have the numbers of this host, where the hosts that '
+            'share it disagree. Repeat it for several',
+        )
+        parser.add_argument(
             '--lift-immutable',
             action='store_true',
             help='Change what chattr protects, too, and protect it again',
@@ -138,6 +147,7 @@ class SetHostUid(RecoveryLister):
             files=not parsed_args.accounts_only,
             roots=tuple(parsed_args.root or ['/']),
             shared=tuple(parsed_args.shared),
+            meant=_meant(parsed_args.meant),
             lift=parsed_args.lift_immutable,
         )
         cloud = self.cloud(parsed_args)
@@ -214,6 +224,20 @@ class VerifyHostUid(LookingLister):
                 cloud, parsed_args.hosts, was, parsed_args.root or ['/']
             )
         return verify.assess(cloud, checks)
+
+
+def _meant(texts: list[str]) -> dict[str, str]:
+    """Directory -> host.
+
+    :raises UsageError: one makes no sense
+    """
+    found = {}
+    for text in texts:
+        path, equals, host = text.rpartition('=')
+        if not (path.startswith('/') and equals and host):
+            raise UsageError(f'--meant {text}: /DIRECTORY=HOST')
+        found[path.rstrip('/') or '/'] = host
+    return found
 
 
 def numbers(texts: list[str], kind: str) -> dict[str, int]:

@@ -193,9 +193,14 @@ def _no_guest(host: Host, moved: Sequence[tuple[str, str]]) -> Iterator[Gate]:
 
 
 def of_shares(
-    found: Facts, accounts: Mapping[str, Sequence[Account]]
+    found: Facts,
+    accounts: Mapping[str, Sequence[Account]],
+    meant: Mapping[str, str],
 ) -> Iterator[Gate]:
-    """Whether what hosts share can be changed, and means one thing."""
+    """Whether what hosts share can be changed, and means one thing.
+
+    :param meant: directory -> the host whose numbers its files have
+    """
     for name, why in found.unshared.items():
         yield Gate(
             'shares-known',
@@ -211,24 +216,17 @@ def of_shares(
         own = {name: accounts[name] for name in names}
         if not any(any(numbers.pairs(a).values()) for a in own.values()):
             continue
-        for kind, number, shall in numbers.clashes(own):
-            yield Gate(
-                'numbers-unambiguous',
-                place.path,
-                'hard',
-                'refused',
-                f'{kind} {number} means '
-                + ', and '.join(
-                    f'{" and ".join(who)} (to be {new})'
-                    for new, who in sorted(shall.items())
-                ),
-                'give these files away by hand and one of the accounts '
-                'another number, or keep the numbers that the files have',
-            )
-        for one in _strangers(found, own):
-            yield Gate(
-                'numbers-unambiguous', place.path, 'hard', 'refused', *one
-            )
+        if not any(one.path in meant for one in share.places):
+            for seen, remedy in _ambiguous(found, own):
+                yield Gate(
+                    'numbers-unambiguous',
+                    place.path,
+                    'hard',
+                    'refused',
+                    seen,
+                    f'{remedy}; or say as on which host they are: '
+                    f'--meant {place.path}=HOST',
+                )
         if all(one.squashed for one in share.places):
             yield Gate(
                 'root-is-root',
@@ -238,6 +236,23 @@ def of_shares(
                 f'its server makes nobody of root ({place.source})',
                 'name a host that it trusts as well, or do it on the server',
             )
+
+
+def _ambiguous(
+    found: Facts, own: Mapping[str, Sequence[Account]]
+) -> Iterator[tuple[str, str]]:
+    """What was seen, and what to do."""
+    for kind, number, shall in numbers.clashes(own):
+        yield (
+            f'{kind} {number} means '
+            + ', and '.join(
+                f'{" and ".join(who)} (to be {new})'
+                for new, who in sorted(shall.items())
+            ),
+            'give these files away by hand, or keep the numbers that they '
+            'have',
+        )
+    yield from _strangers(found, own)
 
 
 def _strangers(

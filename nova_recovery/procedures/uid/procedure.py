@@ -17,7 +17,7 @@ from nova_recovery.cloud import claims, clock
 from nova_recovery.cloud.db import services
 from nova_recovery.engine import claiming
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
-from nova_recovery.exceptions import RecoveryError
+from nova_recovery.exceptions import RecoveryError, UsageError
 from nova_recovery.procedures import Procedure
 from nova_recovery.procedures.uid import facts as facts_module
 from nova_recovery.procedures.uid import gates as gates_module
@@ -45,6 +45,8 @@ class Request:
     :ivar files: change the owners of files
     :ivar roots: directories below which they are changed on each host
     :ivar shared: more directories that hosts may share
+    :ivar meant: a shared directory, or one below it -> the host as on which
+        its files are numbered, where hosts disagree
     :ivar lift: also what chattr protects
     """
 
@@ -57,6 +59,7 @@ class Request:
     files: bool = True
     roots: tuple[str, ...] = ('/',)
     shared: tuple[str, ...] = ()
+    meant: Mapping[str, str] = dataclasses.field(default_factory=dict)
     lift: bool = False
 
     @property
@@ -142,7 +145,13 @@ def decide(
     home: str,
     now: str = '',
 ) -> Plan:
-    """The plan: what each host needs, in phases."""
+    """The plan: what each host needs, in phases.
+
+    :raises UsageError: files are said to be as on a host that isn't known
+    """
+    unknown = set(request.meant.values()) - {h.name for h in found.known}
+    if unknown:
+        raise UsageError(f'not one of the hosts: {", ".join(sorted(unknown))}')
     goal = numbers.propose(found.known, request.given)
     accounts = {
         host.name: list(numbers.accounts(host, goal, request.was))
@@ -153,7 +162,7 @@ def decide(
     gates = [
         *gates_module.of_hosts(found, request.accounts),
         *gates_module.of_numbers(found.known, goal, request.accounts),
-        *gates_module.of_shares(found, accounts),
+        *gates_module.of_shares(found, accounts, request.meant),
         *gates_module.of_services([served[name] for name in concerned]),
     ]
     return Plan(
@@ -330,14 +339,28 @@ class _Steps:
         """Each from one host only, after all that have it are ready."""
         for share, place in self._walked.items():
             names = _hosts_of(share)
-            yield self._walk(
-                place.host,
-                place.path,
-                self._pairs_of(share),
-                _subject(place),
-                f'{place.path} of {", ".join(names)}',
-                tuple(f'host:{name}' for name in names),
-            )
+            roots = self._roots(share, place)
+            for root, pairs in roots.items():
+                if any(pairs.values()):
+                    yield self._walk(
+                        place.host,
+                        root,
+                        pairs,
+                        _subject(place),
+                        f'{root} of {", ".join(names)}',
+                        tuple(f'host:{name}' for name in names),
+                        sorted(path for path in roots if _below(path, root)),
+                    )
+
+    def _roots(
+        self, share: Share, place: Seen
+    ) -> dict[str, dict[str, dict[int, int]]]:
+        """Directory -> what becomes of the numbers of its files."""
+        found = {place.path: self._pairs_of(share)}
+        for path, host in self._request.meant.items():
+            if path == place.path or _below(path, place.path):
+                found[path] = numbers.pairs(self._accounts[host])
+        return found
 
     def _pairs_of(self, share: Share) -> dict[str, dict[int, int]]:
         found: dict[str, dict[int, int]] = {'uid': {}, 'gid': {}}
@@ -391,6 +414,10 @@ def _from_where(share: Share, changed: Collection[str]) -> Seen:
     return min(
         share.places, key=lambda one: (one.squashed, one.host not in changed)
     )
+
+
+def _below(path: str, root: str) -> bool:
+    return path.startswith(root.rstrip('/') + '/')
 
 
 def _hosts_of(share: Share) -> list[str]:

@@ -168,6 +168,28 @@ class Deciding(TestCase):
         apart = self.decide(*two, uid={'nova': 108, 'qemu': 112})
         self.assertEqual([], self.refused(apart))
 
+    def test_an_operator_says_as_on_which_host_files_are_numbered(
+        self,
+    ) -> None:
+        plan = self.decide(
+            host('c1', {'nova': 108, 'libvirt-qemu': 112}),
+            host('c2', {'nova': 112, 'libvirt-qemu': 108}),
+            shares=(share('c1', 'c2'),),
+            uid={'nova': 108, 'qemu': 112},
+            meant={'/srv': 'c1', '/srv/b': 'c2'},
+        )
+        self.assertEqual([], self.refused(plan))
+        walks = {
+            i.data['root']: i.data['uid']
+            for i in plan.items()
+            if i.kind == 'change-owners' and i.data['root'] != '/'
+        }
+        # as on the first they are right already
+        self.assertEqual({'/srv/b': ['108:112', '112:108']}, walks)
+        self.assertRaises(
+            UsageError, self.decide, host('c1'), meant={'/srv': 'c9'}
+        )
+
     def test_a_stranger_with_the_old_number_refuses_on_shared_files(
         self,
     ) -> None:
