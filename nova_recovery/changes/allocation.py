@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Move what a server holds in placement to another provider."""
+"""What a server holds in placement, exchanged by compare-and-set."""
 
 from __future__ import annotations
 
 from nova_recovery.changes.base import At, BaseChange
-from nova_recovery.engine.change import Observed
+from nova_recovery.engine.change import JSON, Observed
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import Conflict
 
@@ -16,48 +16,63 @@ class MoveAllocation(BaseChange):
     Before the tombstone becomes visible: a returning nova-compute removes
     the allocations against its own provider, which must not be the only
     ones. Data: uuid, source, target (names), source_provider,
-    target_provider, resources, project_id, user_id.
+    target_provider, resources. Where that doesn't tell it all (an evacuation
+    that stopped half-way holds both): seen and wanted, provider ->
+    resources.
     """
 
     kind = 'move-allocation'
 
     def describe(self, item: Item) -> list[str]:
+        seen, wanted = _sides(item.data)
         held = ', '.join(
             f'{name} {amount}'
-            for name, amount in sorted(item.data['resources'].items())
+            for resources in (wanted or seen).values()
+            for name, amount in sorted(resources.items())
         )
-        return [
-            f'~ allocation  {item.data["source"]} -> {item.data["target"]}   '
-            f'{held}'
-        ]
+        source, target = item.data['source'], item.data['target']
+        return [f'~ allocation  {source} -> {target}   {held}']
 
     def observe(self, at: At) -> Observed:
+        seen, wanted = _sides(at.data)
         now = at.cloud.placement.allocations(at.data['uuid'])
         held = now['allocations']
-        if held == {at.data['target_provider']: at.data['resources']}:
+        if held == wanted:
             return Observed.after('already there')
-        if held == {at.data['source_provider']: at.data['resources']}:
+        if held == seen:
             return Observed.before(now)
         return Observed.neither(f'the allocation is now {held}')
 
     def apply(self, at: At) -> str:
-        _exchange(at, 'source_provider', 'target_provider')
+        _exchange(at, *_sides(at.data))
         return f'allocated on {at.data["target"]}'
 
     def revert(self, at: At) -> str:
-        _exchange(at, 'target_provider', 'source_provider')
+        seen, wanted = _sides(at.data)
+        _exchange(at, wanted, seen)
         return f'allocated on {at.data["source"]} again'
 
 
-def _exchange(at: At, origin: str, goal: str) -> None:
+def _sides(data: JSON) -> tuple[JSON, JSON]:
+    """What is held before and afterwards: provider -> resources."""
+    if 'seen' in data:
+        return data['seen'], data['wanted']
+    resources = data['resources']
+    return (
+        {data['source_provider']: resources},
+        {data['target_provider']: resources},
+    )
+
+
+def _exchange(at: At, origin: JSON, goal: JSON) -> None:
     # Read again for the generation: placement itself compares it, which
     # makes this a compare-and-set over the network.
     now = at.cloud.placement.allocations(at.data['uuid'])
-    held, resources = now['allocations'], at.data['resources']
-    if held == {at.data[goal]: resources}:
+    held = now['allocations']
+    if held == goal:
         return
-    if held != {at.data[origin]: resources}:
+    if held != origin:
         raise Conflict(f'allocation of server {at.data["uuid"]} is now {held}')
     at.cloud.placement.put_allocations(
-        at.data['uuid'], {**now, 'allocations': {at.data[goal]: resources}}
+        at.data['uuid'], {**now, 'allocations': goal}
     )

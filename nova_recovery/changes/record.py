@@ -45,6 +45,10 @@ class MoveRecord(BaseChange):
        itself when it returns. Its uuid is chosen and journaled before, so
        that a lost COMMIT can be told from one that came through.
     3. The row itself, by compare-and-set.
+    4. Of a guest that runs on the target already (``server adopt``): what
+       nova would have written at the end of the migration that brought it
+       there. ``close`` in the data: the rows of ``migrations`` that end, id
+       and status as seen; the migration context goes, too.
     """
 
     kind = 'move-record'
@@ -66,6 +70,11 @@ class MoveRecord(BaseChange):
             f'would destroy the guest on {target["host"]}'
             for row in item.data.get('disarm', ())
         )
+        lines.extend(
+            f'~ {row["type"]} {row["id"]}  {row["status"]} -> completed   it '
+            f'brought the guest to {target["host"]}'
+            for row in item.data.get('close', ())
+        )
         return lines
 
     def observe(self, at: At) -> Observed:
@@ -75,6 +84,9 @@ class MoveRecord(BaseChange):
             buried = at.begun and _tombstone(
                 connection, database, at.image['tombstone']
             )
+            context = None
+            if at.data.get('close'):
+                context = _context(connection, database, at.data['uuid'])
         if buried:
             return Observed.after('moved')
         changed = cell.differences(at.data['seen'], row)
@@ -87,6 +99,7 @@ class MoveRecord(BaseChange):
                 'tombstone': str(uuid_module.uuid4()),
                 'instance': {name: row[name] for name in at.data['values']},
                 'disarmed': at.data.get('disarm', []),
+                'context': context,
             }
         )
 
@@ -131,6 +144,7 @@ def _move(
             f'changed since the plan was made: now {sorted(armed)}'
         )
     _set_status(connection, database, armed, 'completed')
+    _close(connection, database, data)
     connection.execute(
         sa.insert(database.tables['migrations']).values(
             tombstone_row(database, data, image['tombstone'], now)
@@ -174,9 +188,61 @@ def _move_back(
     connection.execute(
         sa.delete(migrations).where(migrations.c.uuid == image['tombstone'])
     )
-    for armed in image['disarmed']:
-        _set_status(connection, database, [armed['id']], armed['status'])
+    for changed in (*image['disarmed'], *data.get('close', ())):
+        _set_status(connection, database, [changed['id']], changed['status'])
+    if image.get('context'):
+        _set_context(connection, database, data['uuid'], image['context'])
     return f'back on {data["source"]["host"]}'
+
+
+def _close(
+    connection: sa.engine.Connection, database: Database, data: JSON
+) -> None:
+    """End the migrations that brought the guest to the target.
+
+    :raises Conflict: one of them went on since the plan was made
+    """
+    table = database.tables['migrations']
+    for row in data.get('close', ()):
+        cas.update_one(
+            connection,
+            table,
+            {'id': row['id']},
+            {'status': row['status']},
+            {'status': 'completed', 'updated_at': timeutils.utcnow()},
+        )
+    if data.get('close'):
+        _set_context(connection, database, data['uuid'], None)
+
+
+def _context(
+    connection: sa.engine.Connection, database: Database, uuid: str
+) -> str | None:
+    """What a claim of a migration keeps of both hosts, as it is stored."""
+    if not database.tables.has('instance_extra', 'migration_context'):
+        return None
+    table = database.tables['instance_extra']
+    found: str | None = connection.execute(
+        sa.select(table.c.migration_context).where(
+            table.c.instance_uuid == uuid, table.c.deleted == 0
+        )
+    ).scalar()
+    return found
+
+
+def _set_context(
+    connection: sa.engine.Connection,
+    database: Database,
+    uuid: str,
+    context: str | None,
+) -> None:
+    if database.tables.has('instance_extra', 'migration_context'):
+        table = database.tables['instance_extra']
+        connection.execute(
+            sa.update(table)
+            .where(table.c.instance_uuid == uuid, table.c.deleted == 0)
+            .values(migration_context=context)
+        )
 
 
 def _armed(

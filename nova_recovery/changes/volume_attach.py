@@ -238,14 +238,14 @@ def used(at: At, host: str | None = None) -> Observed | None:
     try:
         if once.compute_state(at, own) != 'up':
             return None
-        runs = compute.runs(at.data['uuid'])
+        off = compute.off(at.data['uuid'])
     except RecoveryError as error:
         return Observed.unknown(
             f'whether the guest runs on {own} is not known: {error}'
         )
-    if not runs:
+    if off:
         return None
     return Observed.neither(
-        f'the guest runs on {own} by now and may use the volume: stop it '
+        f'a guest is on {own} by now and may use the volume: stop it '
         f'first: openstack server stop {at.data["uuid"]}'
     )

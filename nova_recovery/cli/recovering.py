@@ -51,13 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help='Leave this server alone; repeat it for several',
     )
-    parser.add_argument(
-        '--fenced',
-        metavar='<how>',
-        default='',
-        help='Your word that the hosts are off and how you know, such as '
-        '"PDU port 14 is off"; it is kept in the journal',
-    )
+    add_fenced(parser)
     parser.add_argument(
         '--fence',
         action='store_true',
@@ -89,6 +83,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         'cells and placement',
     )
     approval.add_plan_options(parser)
+
+
+def add_fenced(parser: argparse.ArgumentParser) -> None:
+    """The operator's word on the dead hosts."""
+    parser.add_argument(
+        '--fenced',
+        metavar='<how>',
+        default='',
+        help='Your word that the hosts are off and how you know, such as '
+        '"PDU port 14 is off"; it is kept in the journal',
+    )
 
 
 def add_not_running(parser: argparse.ArgumentParser) -> None:

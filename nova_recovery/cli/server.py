@@ -108,6 +108,59 @@ class RecoverServer(RecoveryLister):
         )
 
 
+class AdoptServer(RecoveryLister):
+    """Bring the rows of a server to the host where its guest runs.
+
+    For a guest that the death of its host in the middle of a live migration
+    or an evacuation left running on the target, while nova has it on the
+    source: row, allocation and ports follow it. Nothing is started. In the
+    end the hypervisor is asked, and run undo takes it all back::
+
+        openstack recovery server adopt at3-ui07 --host np-rcc46
+        --seen-running "virsh list on np-rcc46" --fenced "PDU port 14 is off"
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument('server', metavar='<server>', help=ANY_NAME)
+        parser.add_argument(
+            '--host',
+            metavar='<host>',
+            required=True,
+            help='The exact name of the host where its guest runs',
+        )
+        parser.add_argument(
+            '--seen-running',
+            metavar='<how>',
+            default='',
+            help='Your word that its guest runs there and how you know, such '
+            'as "virsh list shows it"; it is kept in the journal',
+        )
+        recovering.add_fenced(parser)
+        recovering.add_not_running(parser)
+        approval.add_plan_options(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        from nova_recovery.procedures import adopt
+
+        cloud = self.cloud(parsed_args)
+        (server,) = recovering.resolve(cloud, [parsed_args.server])
+        if not server.host:
+            raise UsageError(f'server {server.name} is on no host in its row')
+        request = adopt.Request(
+            uuid=server.uuid,
+            source=server.host,
+            target=parsed_args.host,
+            seen_running=parsed_args.seen_running,
+            fenced=parsed_args.fenced,
+            not_running=recovering.not_running(cloud, parsed_args.not_running),
+        )
+        stage = self.stage(parsed_args)
+        plan = adopt.make_plan(cloud, request, stage.say)
+        return stage.settle(plan, cloud).table
+
+
 class RebootServer(RecoveryLister):
     """Reboot servers, each exactly once: hard, or started if stopped.
 
@@ -173,6 +226,7 @@ class SetServer(RecoveryLister):
             choices=('none',),
             help='none clears it; a task can not be set by hand',
         )
+        recovering.add_not_running(parser)
         approval.add_plan_options(parser)
         return parser
 
@@ -195,6 +249,7 @@ class SetServer(RecoveryLister):
             vm_state=state,
             power_state=power,
             clear_task=wanted.task_state is not None,
+            not_running=recovering.not_running(cloud, wanted.not_running),
         )
         plan = set_states.make_plan(cloud, request)
         return self.stage(parsed_args).settle(plan, cloud).table

@@ -34,6 +34,7 @@ MODULES = {
     'guest-reboot': 'guests.reboot',
     'host-recover': 'recover.procedure',
     'host-uid': 'uid.procedure',
+    'server-adopt': 'adopt',
     'server-reboot': 'reboot',
     'server-set': 'set_states',
     'volume-attach': 'volumes.attach',

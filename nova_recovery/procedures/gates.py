@@ -37,6 +37,11 @@ GATES = (
         'Are the accounts those of the host itself?',
     ),
     Known(
+        'adoptable',
+        ('hard',),
+        'Can the rows of the guest be brought to where it runs?',
+    ),
+    Known(
         'apis-reachable',
         ('hard',),
         'Do the APIs that are needed answer an administrator?',
@@ -99,6 +104,7 @@ GATES = (
         ('soft', 'advice'),
         'Is the guest what the row will say?',
     ),
+    Known('guest-gone', ('hard',), 'Does it run no more where its row says?'),
     Known(
         'guest-not-on-target',
         ('hard',),
@@ -112,7 +118,17 @@ GATES = (
     Known(
         'guest-only-here', ('hard', 'soft'), 'Can the guest run nowhere else?'
     ),
+    Known(
+        'guest-only-there',
+        ('hard',),
+        'Can the guest run nowhere but where it is adopted?',
+    ),
     Known('guest-runs', ('hard',), 'Is the server active, without a task?'),
+    Known(
+        'guest-seen',
+        ('soft',),
+        'Did somebody see the guest run where it is adopted?',
+    ),
     Known('host-answers', ('hard',), 'Does each host say who it is?'),
     Known(
         'host-claimable',
@@ -261,6 +277,11 @@ GATES = (
         'volumes-named',
         ('soft',),
         'Does nova name an attachment of each volume?',
+    ),
+    Known(
+        'volumes-there',
+        ('hard',),
+        'Are its volumes connected where it is adopted?',
     ),
     Known(
         'zone-and-group',

@@ -20,7 +20,8 @@ from nova_recovery.cloud.db.servers import list_servers
 from nova_recovery.cloud.records import Server
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.exceptions import NotFound, RecoveryError, UsageError
-from nova_recovery.procedures import Procedure
+from nova_recovery.procedures import Procedure, whereabouts
+from nova_recovery.procedures.whereabouts import Whereabouts
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
@@ -55,6 +56,7 @@ class Request:
     """What to set; None leaves it.
 
     :ivar clear_task: set task_state to NULL
+    :ivar not_running: see ``whereabouts.not_there``
     """
 
     uuid: str
@@ -62,6 +64,7 @@ class Request:
     vm_state: str | None = None
     power_state: int | None = None
     clear_task: bool = False
+    not_running: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,11 +73,13 @@ class Situation:
 
     :ivar runs: whether the hypervisor has the guest running; None: unknown
     :ivar alive: whether nova-compute of the host looks alive; None: unknown
+    :ivar place: where its guest may run; None: nobody asked
     """
 
     server: Server
     runs: bool | None
     alive: bool | None
+    place: Whereabouts | None = None
 
 
 def power_state(word: str) -> int:
@@ -138,7 +143,10 @@ def read(cloud: Cloud, request: Request) -> Situation:
                 runs = cloud.compute.runs(server.uuid) if alive else None
             except RecoveryError:
                 alive = runs = None
-    return Situation(server, runs, alive)
+    places = whereabouts.read(
+        cloud, [server], whereabouts.not_there(request.not_running)
+    )
+    return Situation(server, runs, alive, places[server.uuid])
 
 
 def make_plan(cloud: Cloud, request: Request) -> Plan:
@@ -223,15 +231,26 @@ def _values(request: Request, server: Server) -> dict[str, Any]:
 def gates(found: Situation, values: dict[str, Any]) -> Iterator[Gate]:
     """What must hold before the row is written."""
     name = found.server.name
+    # An error is a mark: nova's sync leaves its guest alone.
+    marked = values['vm_state'] == 'error'
+    if not marked or values['task_state'] != found.server.task_state:
+        yield from whereabouts.gates(found.place, found.server.uuid, name)
     says_running = values['power_state'] == 1
+    # Where only the task is cleared, nova's sync finds what it found before.
+    same = (values['vm_state'], values['power_state']) == (
+        found.server.vm_state,
+        found.server.power_state,
+    )
     if found.runs is None:
         yield Gate(
             'guest-agrees',
             name,
-            'advice',
+            'advice' if same or marked else 'soft',
             'unknown',
             'its hypervisor was not asked',
-            'make sure that the guest is what the row will say',
+            'nova makes the guest what the row says at its next power sync: '
+            'start nova-compute of its host, or make sure that the guest is '
+            'what the row will say',
         )
     elif found.runs != says_running:
         yield Gate(

@@ -11,6 +11,7 @@ for it gets the newest that it has.
 from __future__ import annotations
 
 import functools
+import re
 from typing import Any
 
 from novaclient import api_versions
@@ -22,6 +23,10 @@ from nova_recovery.cloud.api import apis
 from nova_recovery.exceptions import ChangeFailed, NotFound
 
 JSON = dict[str, Any]
+
+
+#: Power states of a guest that is off (nova/compute/power_state.py).
+_OFF = frozenset({'shutdown', 'crashed', 'pending'})
 
 
 class Compute:
@@ -114,19 +119,37 @@ class Compute:
             )
         return [dict(server.to_dict()) for server in found]
 
-    def runs(self, uuid: str) -> bool:
-        """Whether the hypervisor of the server's host has it running.
+    def guest(self, uuid: str) -> str:
+        """What the hypervisor of the server's host says of its guest.
 
-        The compute itself is asked (``get_instance_diagnostics`` in
-        nova/compute/manager.py: 409 unless the domain runs), not the
-        database. Never ask for a server of a dead host.
+        The compute itself is asked, not the database: diagnostics are
+        answered for a running domain alone, and the refusal names the state
+        that was found instead (``get_instance_diagnostics`` in
+        nova/compute/manager.py). Never ask for a server of a dead host.
+
+        :returns: ``running``, or nova's word for another power state:
+            ``paused``, ``shutdown``, ``crashed``, ``suspended``, ``pending``
+            (there is no such domain); ``''``: it didn't say
         """
         with apis.reading(f'diagnostics of server {uuid}'):
             try:
                 self._at_most('2.48').servers.diagnostics(uuid)
-            except nova_exceptions.Conflict:
-                return False
-        return True
+            except nova_exceptions.Conflict as error:
+                found = re.search(r'power state (\w+)', str(error))
+                return found.group(1) if found else ''
+        return 'running'
+
+    def runs(self, uuid: str) -> bool:
+        """Whether the hypervisor has the guest running; see ``guest``."""
+        return self.guest(uuid) == 'running'
+
+    def off(self, uuid: str) -> bool:
+        """Whether the hypervisor has no guest that holds its volumes.
+
+        A paused one does, by its owner or by QEMU after an I/O error; so
+        does one of which nova didn't say. See ``guest``.
+        """
+        return self.guest(uuid) in _OFF
 
     def console(self, uuid: str, lines: int) -> str | None:
         """The end of what the guest wrote to its serial console.

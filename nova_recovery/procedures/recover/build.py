@@ -26,7 +26,7 @@ def steps(
 ) -> tuple[Step, ...]:
     """The steps in their order; those without items are left out."""
     assigned = [one for one in assigned if one.target in found.hosts]
-    builder = _Builder(request, found)
+    builder = Builder(request, found)
     evacuated = [a for a in assigned if a.method == ways.EVACUATE]
     moved = [a for a in assigned if a.method == ways.MOVE]
     hosts = [found.hosts[name] for name in request.hosts]
@@ -84,7 +84,9 @@ def _all(
     return tuple(item for one in subjects for item in build(one))
 
 
-class _Builder:
+class Builder:
+    """The items of a server or host; ``adopt`` uses most of them, too."""
+
     def __init__(self, request: Request, found: Situation) -> None:
         self._request = request
         self._found = found
@@ -131,7 +133,7 @@ class _Builder:
         )
         return [claiming.release(claim, follows) for claim in self.claim(host)]
 
-    def _item(
+    def item(
         self, kind: str, one: Assignment, part: str = '', **data: Any
     ) -> Item:
         server = one.server
@@ -151,7 +153,7 @@ class _Builder:
         )
 
     def _once(self, kind: str, one: Assignment, **data: Any) -> Item:
-        return self._item(
+        return self.item(
             kind,
             one,
             settle=self._request.settle,
@@ -169,12 +171,12 @@ class _Builder:
     def lock(self, one: Assignment) -> list[Item]:
         if one.server.locked:
             return []
-        return [self._item('lock-server', one, why=one.why)]
+        return [self.item('lock-server', one, why=one.why)]
 
     def unlock(self, one: Assignment) -> list[Item]:
         if one.server.locked:
             return []
-        return [self._item('unlock-server', one)]
+        return [self.item('unlock-server', one)]
 
     def allocation(self, one: Assignment) -> list[Item]:
         held = one.server.allocations
@@ -183,11 +185,11 @@ class _Builder:
             return []
         source, resources = next(iter(held.items()))
         return [
-            self._item(
+            self.item(
                 'move-allocation',
                 one,
                 source_provider=source,
-                target_provider=self._provider(one.target),
+                target_provider=self.provider(one.target),
                 resources=resources,
             )
         ]
@@ -219,7 +221,7 @@ class _Builder:
             # From 28.0 on: the id of the compute node's row.
             seen['compute_id'] = server.compute_id
             values['compute_id'] = target['compute_id']
-        item = self._item(
+        item = self.item(
             'move-record',
             one,
             seen=seen,
@@ -233,7 +235,7 @@ class _Builder:
     def ports(self, one: Assignment) -> list[Item]:
         zone = self._found.hosts[one.target or ''].zone or ''
         return [
-            self._item(
+            self.item(
                 'bind-port',
                 one,
                 port.id,
@@ -246,7 +248,7 @@ class _Builder:
 
     def volumes(self, one: Assignment) -> list[Item]:
         return [
-            self._item(
+            self.item(
                 'reconnect-volume',
                 one,
                 volume.id,
@@ -276,17 +278,18 @@ class _Builder:
             runs = server.vm_state != 'stopped'
         host = self._found.hosts[one.target or '']
         return [
-            self._item(
+            self.item(
                 'verify-server',
                 one,
                 running=runs,
                 node=host.nodes[0].name if host.nodes else None,
-                provider=self._provider(one.target),
-                source_provider=self._provider(server.host),
+                provider=self.provider(one.target),
+                source_provider=self.provider(server.host),
                 volumes=[volume.id for volume in server.volumes],
             )
         ]
 
-    def _provider(self, host: str | None) -> str | None:
+    def provider(self, host: str | None) -> str | None:
+        """The resource provider of a host, None where it has no node."""
         nodes = self._found.hosts[host or ''].nodes
         return nodes[0].uuid if nodes else None

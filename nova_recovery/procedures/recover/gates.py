@@ -34,9 +34,9 @@ def check(
     :param to_fence: hosts that will be turned off before anything else
     """
     assigned = list(assigned)
-    gates = [*_cloud(found)]
+    gates = [*of_cloud(found)]
     for name in request.hosts:
-        gates.extend(_source(found.hosts[name], name in to_fence, found))
+        gates.extend(of_source(found.hosts[name], name in to_fence, found))
     gates.extend(_many_dead(request, found))
     for name in sorted({a.target for a in assigned if a.target}):
         gates.extend(_target(name, request, found, assigned))
@@ -44,7 +44,8 @@ def check(
     return tuple(gates)
 
 
-def _cloud(found: Situation) -> Iterator[Gate]:
+def of_cloud(found: Situation) -> Iterator[Gate]:
+    """The APIs and the cells."""
     if found.unreachable:
         why = '; '.join(_once_each(found.unreachable))
         yield Gate(
@@ -79,7 +80,8 @@ def _once_each(unreachable: dict[str, str]) -> Iterator[str]:
         yield f'{", ".join(names)}: {why.removeprefix(f"{names[0]}: ")}'
 
 
-def _source(host: Host, to_fence: bool, found: Situation) -> Iterator[Gate]:
+def of_source(host: Host, to_fence: bool, found: Situation) -> Iterator[Gate]:
+    """The dead host: silent, no other machine, off, nobody else's."""
     yield _silent(host, found)
     yield from _same_machine(host, found)
     yield _fenced(host, to_fence)

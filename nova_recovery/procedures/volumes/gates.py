@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from nova_recovery import program
 from nova_recovery.cloud import claims
+from nova_recovery.cloud.db.servers import list_servers
 from nova_recovery.cloud.db.volumes import Volume
 from nova_recovery.cloud.records import Server
 from nova_recovery.engine import claiming
 from nova_recovery.engine.plan import Gate, Step
 from nova_recovery.exceptions import RecoveryError
-from nova_recovery.procedures import gates
+from nova_recovery.procedures import gates, whereabouts
 from nova_recovery.procedures.volumes import situation
 from nova_recovery.procedures.volumes.situation import BothSides, Mismatch
 
@@ -35,11 +36,14 @@ class Outside:
 
     :ivar compute: 'up', 'down', 'forced down' or 'none' (on no host); None:
         unknown
-    :ivar runs: whether the hypervisor has the guest running; None: unknown
+    :ivar runs: whether the hypervisor has a guest that holds its volumes,
+        running or paused; None: unknown
     :ivar holder: who claimed the server
     :ivar mover: whose run moves it just now
     :ivar claimable: its cell can hold claims
     :ivar unreachable: API -> why
+    :ivar elsewhere: why its guest may run on another host, '' if nothing
+        says so
     """
 
     compute: str | None = None
@@ -48,6 +52,7 @@ class Outside:
     claimable: bool = False
     unreachable: dict[str, str] = dataclasses.field(default_factory=dict)
     mover: str | None = None
+    elsewhere: str = ''
 
 
 def outside(cloud: Cloud, server: Server | None) -> Outside:
@@ -71,14 +76,35 @@ def outside(cloud: Cloud, server: Server | None) -> Outside:
                 else service['state']
             )
             if compute == 'up':
-                runs = cloud.compute.runs(server.uuid)
+                runs = not cloud.compute.off(server.uuid)
     except RecoveryError as error:
         unreachable['nova'] = str(error)
-    return Outside(compute, runs, holder, claimable, unreachable, mover)
+    return Outside(
+        compute,
+        runs,
+        holder,
+        claimable,
+        unreachable,
+        mover,
+        _elsewhere(cloud, server.uuid),
+    )
+
+
+def _elsewhere(cloud: Cloud, uuid: str) -> str:
+    """What stands against its guest being where its row says, if anywhere."""
+    found, _ = list_servers(cloud.databases, uuids=[uuid])
+    return '; '.join(
+        f'perhaps on {one.host}: {one.because}'
+        for answer in whereabouts.read(cloud, found).values()
+        for one in answer.perhaps
+        if one.sure
+    )
 
 
 def off(server: Server, seen: Outside) -> bool | None:
     """Whether the guest of a server is off; None: unknown."""
+    if seen.elsewhere:
+        return None
     if seen.runs is not None:
         return not seen.runs
     if not server.host:
@@ -156,7 +182,13 @@ def guest_off(server: Server, volume: str, seen: Outside, why: str) -> Gate:
         return Gate('guest-off', volume, 'hard', 'ok', 'the guest is off')
     observed = f'the guest of {server.name} runs'
     remedy = f'stop it first: openstack server stop {server.uuid}'
-    if state is None:
+    if seen.elsewhere:
+        observed = f'the guest of {server.name} runs {seen.elsewhere}'
+        remedy = (
+            f'look there first; {program.call(f"server show {server.uuid}")} '
+            'tells all that is known'
+        )
+    elif state is None:
         observed = f'whether the guest of {server.name} runs is not known'
         remedy = (
             f'bring nova-compute of {server.host} back, or recover the '

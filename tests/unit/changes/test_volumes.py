@@ -44,7 +44,7 @@ class VolumeTestCase(ChangeTestCase):
         self.asked: list[str] = []
         self.add_server(host='np-rcc46')
         self.cloud.compute.service.side_effect = lambda host: {'state': 'up'}
-        self.cloud.compute.runs.side_effect = lambda uuid: False
+        self.cloud.compute.off.side_effect = lambda uuid: True
         volume = self.cloud.volume
         volume.create_attachment.side_effect = self.create
         volume.delete_attachment.side_effect = self.delete
@@ -330,12 +330,12 @@ class TestDropAttachment(VolumeTestCase):
 
     def test_a_guest_that_runs_by_now(self) -> None:
         self.begin()
-        self.cloud.compute.runs.side_effect = lambda uuid: True
-        self.assert_seen(State.NEITHER, 'the guest runs on np-rcc46 by now')
+        self.cloud.compute.off.side_effect = lambda uuid: False
+        self.assert_seen(State.NEITHER, 'a guest is on np-rcc46 by now')
         self.assert_seen(State.NEITHER, 'stop it first', again=True)
 
     def test_a_compute_that_does_not_answer(self) -> None:
-        self.cloud.compute.runs.side_effect = ApiUnavailable('nova: 504')
+        self.cloud.compute.off.side_effect = ApiUnavailable('nova: 504')
         self.assert_seen(State.UNKNOWN, 'is not known: nova: 504')
 
     def test_a_host_that_is_down_is_not_asked(self) -> None:
@@ -343,10 +343,10 @@ class TestDropAttachment(VolumeTestCase):
         for service in ({'state': 'down'}, {'state': 'up', 'forced_down': 1}):
             self.cloud.compute.service.side_effect = [service]
             self.assert_seen(State.BEFORE)
-        self.cloud.compute.runs.assert_not_called()
+        self.cloud.compute.off.assert_not_called()
 
     def test_what_no_guest_of_its_host_uses(self) -> None:
-        self.cloud.compute.runs.side_effect = lambda uuid: True
+        self.cloud.compute.off.side_effect = lambda uuid: False
         # a migration that failed left it on another host
         self.set_attachment('old', attached_host='np-rcc54')
         self.assert_seen(State.BEFORE)
@@ -357,7 +357,7 @@ class TestDropAttachment(VolumeTestCase):
         self.assert_seen(State.BEFORE)
 
     def test_a_server_that_is_on_no_host_or_gone(self) -> None:
-        self.cloud.compute.runs.side_effect = lambda uuid: True
+        self.cloud.compute.off.side_effect = lambda uuid: False
         self.set_server(host=None)
         self.assert_seen(State.BEFORE)
         self.set_server(host='np-rcc46', deleted=1)
@@ -671,21 +671,21 @@ class TestRecreate(VolumeTestCase):
         self.assertEqual('it was not carried out', self.revert())
 
     def test_a_guest_that_may_run_but_uses_none_of_it(self) -> None:
-        self.cloud.compute.runs.side_effect = lambda uuid: True
+        self.cloud.compute.off.side_effect = lambda uuid: False
         self.set_attachment('left', attach_status='reserved')
         self.assert_seen(State.BEFORE)
 
     def test_a_compute_that_does_not_answer(self) -> None:
         self.begin()
-        self.cloud.compute.runs.side_effect = ApiUnavailable('nova: 504')
+        self.cloud.compute.off.side_effect = ApiUnavailable('nova: 504')
         self.assert_seen(State.UNKNOWN, 'nova: 504')
         self.assert_seen(State.UNKNOWN, 'nova: 504', again=True)
 
     def test_a_guest_that_runs_by_now_keeps_what_it_has(self) -> None:
         self.begin()
-        self.cloud.compute.runs.side_effect = lambda uuid: True
-        self.assert_seen(State.NEITHER, 'the guest runs on np-rcc46')
-        self.assert_seen(State.NEITHER, 'the guest runs', again=True)
+        self.cloud.compute.off.side_effect = lambda uuid: False
+        self.assert_seen(State.NEITHER, 'a guest is on np-rcc46')
+        self.assert_seen(State.NEITHER, 'a guest is on np-rcc46', again=True)
 
 
 class TestReconnect(VolumeTestCase):

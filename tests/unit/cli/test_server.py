@@ -93,11 +93,12 @@ class SetServerTest(ServerTestCase):
 
     def read(self, cloud: Any, request: Request) -> set_states.Situation:
         self.asked.append(request)
-        return set_states.Situation(self.row, None, None)
+        place = Whereabouts('np-rcc54')
+        return set_states.Situation(self.row, None, None, place)
 
     def test_what_is_set(self) -> None:
         for words, wanted in (
-            (('--vm-state', 'active'), {'vm_state': 'active'}),
+            (('--vm-state', 'error'), {'vm_state': 'error'}),
             (('--power-state', 'shutdown'), {'power_state': 4}),
             (('--power-state', '4'), {'power_state': 4}),
             (('--task-state', 'none'), {'clear_task': True}),

@@ -10,6 +10,7 @@ from nova_recovery.cloud.records import Server
 from nova_recovery.exceptions import UsageError
 from nova_recovery.procedures import set_states, show_servers
 from nova_recovery.procedures.set_states import Request, Situation
+from nova_recovery.procedures.whereabouts import Perhaps, Whereabouts
 from tests.base import TestCase
 from tests.unit import plans
 from tests.unit.procedures import rows
@@ -23,7 +24,8 @@ def decided(
 ) -> Any:
     """The plan to set the states of a server."""
     request = Request(uuid=rows.UUID, cell='cell1', **wanted)
-    plan = set_states.decide(request, Situation(found, runs, alive))
+    place = Whereabouts(found.host or '')
+    plan = set_states.decide(request, Situation(found, runs, alive, place))
     return plans.checked(plan)
 
 
@@ -197,9 +199,23 @@ class GatesTest(TestCase):
             self.assertEqual('ok', self.gate(plan, 'guest-agrees').state)
 
     def test_a_guest_of_a_dead_host_was_not_asked(self) -> None:
-        plan = decided(rows.server(), vm_state='active')
-        self.assertEqual('advice', self.gate(plan, 'guest-agrees').klass)
-        self.assertFalse(plan.blocked)
+        """nova's power sync would make it what a wrong row says."""
+        found = rows.server(vm_state='error', power_state=0)
+        gate = self.gate(decided(found, vm_state='active'), 'guest-agrees')
+        self.assertEqual(('soft', 'unknown'), (gate.klass, gate.state))
+        # A task that is cleared changes nothing for it.
+        found = rows.server(task_state='powering-on')
+        gate = self.gate(decided(found, clear_task=True), 'guest-agrees')
+        self.assertEqual('advice', gate.klass)
+
+    def test_a_guest_that_may_run_elsewhere(self) -> None:
+        place = Whereabouts('np-rcc54', (Perhaps('np-rcc46', 'it does'),))
+        request = Request(uuid=rows.UUID, cell='cell1', vm_state='active')
+        plan = set_states.decide(
+            request, Situation(rows.server(), True, True, place)
+        )
+        self.assertEqual('hard', self.gate(plan, 'guest-only-here').klass)
+        self.assertTrue(plan.blocked)
 
     def test_a_task_may_still_be_carried_out(self) -> None:
         found = rows.server(task_state='rebooting')

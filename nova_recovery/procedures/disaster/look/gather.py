@@ -231,7 +231,7 @@ def _runs(
     }
     if 'nova' in unreachable:
         return {}
-    answers = read.running(cloud, list(asked.values()))
+    answers = read.running(cloud, list(asked.values()), holding=True)
     return {uuid: runs for uuid, runs in answers.items() if runs is not None}
 
 

@@ -352,9 +352,12 @@ def _expected(
     )
 
 
-def running(cloud: Cloud, servers: Sequence[Server]) -> dict[str, bool | None]:
+def running(
+    cloud: Cloud, servers: Sequence[Server], holding: bool = False
+) -> dict[str, bool | None]:
     """Ask the compute of each server whether its guest runs.
 
+    :param holding: or is paused, and holds its volumes
     :returns: UUID -> None where the compute can't tell
     :raises ApiUnavailable: nova doesn't answer at all
     """
@@ -365,6 +368,8 @@ def running(cloud: Cloud, servers: Sequence[Server]) -> dict[str, bool | None]:
 
     def ask(server: Server) -> bool | None:
         try:
+            if holding:
+                return not compute.off(server.uuid)
             return compute.runs(server.uuid)
         except RecoveryError:
             # it was deleted, or its compute doesn't answer

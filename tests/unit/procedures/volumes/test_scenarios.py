@@ -44,6 +44,7 @@ def load(folder: pathlib.Path) -> tuple[Any, Any, Any, Any]:
         compute=given.pop('compute', 'up'),
         runs=given.pop('runs', None),
         claimable=True,
+        elsewhere=given.pop('elsewhere', ''),
     )
     connector = given.pop('connector', None)
     found = situations.make(**given)

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""A guest that runs elsewhere than its row says is never started twice."""
+
+from __future__ import annotations
+
+from tests.cloud import services
+from tests.functional.base import FunctionalTest
+
+SOURCE, TARGET = 'host1', 'host2'
+FENCED = ('--fenced', 'PDU port 14 is off')
+SEEN = ('--seen-running', 'virsh list on host2 shows it')
+
+
+class TestAdopt(FunctionalTest):
+    """The death of a host in the middle of what moved its server away."""
+
+    fresh = True
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.server = self.create_server(host=SOURCE)
+        self.uuid = str(self.server.id)
+
+    def adopt(self, *words: str, code: int = 0) -> str:
+        """What it says."""
+        ended = self.done(
+            'server', 'adopt', self.uuid, '--host', TARGET, *FENCED, *words,
+            code=code,
+        )  # fmt: skip
+        return str(ended.stderr + ended.stdout)
+
+    def cut_evacuation(self) -> None:
+        """A real one that stops when the guest was started on the target."""
+        self.lose_power(SOURCE)
+        self.practice.wait_compute_down(SOURCE)
+        self.practice.next_boot(self.uuid, seconds=4)
+        answer = self.state.server_action(
+            self.uuid, 'evacuate', {'host': TARGET}
+        )
+        self.assertEqual(200, answer.status_code, answer.text)
+        self.wait_for(
+            lambda: (
+                self.state.row(self.uuid)['task_state'] == 'rebuild_spawning'
+            ),
+            'the guest to be started',
+        )
+        # What comes after the spawn goes through the conductor.
+        self.practice.kill('nova-conductor')
+        self.addCleanup(self.practice.start, 'nova-conductor')
+        self.wait_for(
+            lambda: self.state.guests(self.uuid).get(TARGET) == 'running',
+            'the guest on the target',
+        )
+        self.practice.kill(services.compute(TARGET))
+        self.addCleanup(self.practice.start, services.compute(TARGET))
+        self.practice.start('nova-conductor')
+        self.practice.start(services.compute(TARGET))
+        self.practice.wait_compute_up(TARGET)
+        self.assertEqual(SOURCE, self.state.row(self.uuid)['host'])
+        self.assertEqual(['pre-migrating'], self.statuses())
+
+    def statuses(self) -> list[str]:
+        return [row['status'] for row in self.state.migrations(self.uuid)]
+
+    def boots(self) -> int:
+        return int(self.practice.guests(TARGET)[self.uuid]['boots'])
+
+    def test_an_evacuation_that_stopped_half_way(self) -> None:
+        self.cut_evacuation()
+        boots = self.boots()
+
+        # It is not started anywhere.
+        refused = self.plan(
+            'server', 'recover', self.uuid, *FENCED, '--shared-storage',
+            code=3,
+        )  # fmt: skip
+        (gate,) = self.gates(refused, 'guest-only-here')
+        self.assertEqual('hard', gate['klass'])
+        self.assertIn(f'server adopt {self.uuid} --host host2', gate['remedy'])
+        shown = self.answer('server', 'show', self.uuid)
+        self.assertIn('perhaps on host2', shown['guest_may_run'])
+
+        # Nor is it adopted without somebody's word.
+        self.assertIn('--seen-running', self.adopt(code=3))
+        self.adopt(*SEEN, '--yes')
+
+        row = self.state.row(self.uuid)
+        self.assertEqual(
+            (TARGET, 'active', 1, None),
+            (
+                row['host'],
+                row['vm_state'],
+                row['power_state'],
+                row['task_state'],
+            ),
+        )
+        self.assertEqual({TARGET}, set(self.state.allocations(self.uuid)))
+        self.assertEqual(
+            {TARGET},
+            {port['binding:host_id'] for port in self.state.ports(self.uuid)},
+        )
+        self.assertEqual(['completed', 'done'], self.statuses())
+        self.assertEqual(boots, self.boots())
+        self.assertFalse(row['locked'])
+
+        # Its old host cleans up, and nothing happens to the guest.
+        self.revive(SOURCE)
+        self.wait_for(
+            lambda: self.state.guests(self.uuid) == {TARGET: 'running'},
+            'the old host to clean up',
+        )
+        self.assertEqual(boots, self.boots())
+        self.assertIn(
+            'here only',
+            self.answer('server', 'show', self.uuid)['guest_may_run'],
+        )
+
+    def test_it_does_not_run_there(self) -> None:
+        """The hypervisor has the last word, and all can be taken back."""
+        self.cut_evacuation()
+        before = self.state.row(self.uuid)
+        held = self.state.allocations(self.uuid)
+        self.practice.kill(services.compute(TARGET))
+        guests = self.practice.guests(TARGET)
+        guests[self.uuid]['state'] = 'shut off'
+        self.practice.write_guests(TARGET, guests)
+        self.practice.start(services.compute(TARGET))
+        self.practice.wait_compute_up(TARGET)
+
+        said = self.adopt(*SEEN, '--yes', code=4)
+        self.assertIn('does not have it running', said)
+        run = self.newest_run()
+        self.assertIn(f'run undo {run}', said)
+        self.done('run', 'undo', run, '--yes')
+
+        after = self.state.row(self.uuid)
+        for name in ('host', 'node', 'vm_state', 'task_state', 'locked'):
+            self.assertEqual(before[name], after[name], name)
+        self.assertEqual(held, self.state.allocations(self.uuid))
+        self.assertEqual(['pre-migrating'], self.statuses())
+        # The way on: it runs nowhere, and is recovered.
+        self.done(
+            'server', 'recover', self.uuid, '--target-host', 'host3',
+            '--not-running', f'{self.uuid}@{TARGET}=virsh list shows it off',
+            *FENCED, '--shared-storage', '--yes',
+        )  # fmt: skip
+        self.assertEqual('running', self.state.guests(self.uuid)['host3'])
