@@ -275,8 +275,8 @@ def _strangers(
         }
         for kind, number in sorted(old):
             for use in host.users_of(kind, number) or ():
-                account = {'passwd': 'uid', 'group': 'gid'}.get(use['kind'])
-                if account == kind and (kind, use['who']) not in names:
+                mine = use['kind'] in ('passwd', 'group')
+                if mine and (kind, use['who']) not in names:
                     yield (
                         f'{kind} {number} is of {use["who"]} on {host.name}, '
                         'which has the same files',

@@ -17,7 +17,11 @@ from nova_recovery.cloud import claims, clock
 from nova_recovery.cloud.db import services
 from nova_recovery.engine import claiming
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
-from nova_recovery.exceptions import RecoveryError, UsageError
+from nova_recovery.exceptions import (
+    DatabaseUnavailable,
+    RecoveryError,
+    UsageError,
+)
 from nova_recovery.procedures import Procedure
 from nova_recovery.procedures.uid import facts as facts_module
 from nova_recovery.procedures.uid import gates as gates_module
@@ -100,7 +104,7 @@ def make_plan(cloud: Cloud, request: Request) -> Plan:
     :raises ConfigError: no host can be reached
     """
     found = _read(cloud, request)
-    served = {host.name: service(cloud, host.name) for host in found.known}
+    served = services_of(cloud, [host.name for host in found.known])
     return decide(request, found, served, cloud.conf.fleet.home, clock.now())
 
 
@@ -117,17 +121,34 @@ def _read(cloud: Cloud, request: Request) -> Facts:
     )
 
 
-def service(cloud: Cloud, host: str) -> Service:
-    """What is claimed of a host, or why it can't be."""
-    try:
-        cell = services.host_mapping(cloud.databases, host)
-        database = cloud.databases.cell(cell)
-        having = services.compute_services(database, host)
-        if len(having) != 1:
-            return Service(host, why_not=f'{len(having)} services in {cell}')
-        row = claims.service_row(database, having[0].id)
-    except RecoveryError as error:
-        return Service(host, why_not=str(error))
+def services_of(cloud: Cloud, names: Sequence[str]) -> dict[str, Service]:
+    """What is claimed of each host, or why it can't be."""
+    found = {}
+    # a database that is down is waited for once, not once a host
+    down: dict[str, str] = {}
+    for name in names:
+        try:
+            found[name] = _service(cloud, name, down)
+        except RecoveryError as error:
+            found[name] = Service(name, why_not=str(error))
+            if isinstance(error, DatabaseUnavailable):
+                down[error.name] = str(error)
+    return found
+
+
+def _service(cloud: Cloud, host: str, down: Mapping[str, str]) -> Service:
+    databases = cloud.databases
+    api = databases.api
+    if api is not None and api.name in down:
+        return Service(host, why_not=down[api.name])
+    cell = services.host_mapping(databases, host)
+    database = databases.cell(cell)
+    if database.name in down:
+        return Service(host, why_not=down[database.name])
+    having = services.compute_services(database, host)
+    if len(having) != 1:
+        return Service(host, why_not=f'{len(having)} services in {cell}')
+    row = claims.service_row(database, having[0].id)
     names = ('disabled', 'disabled_reason', 'forced_down')
     return Service(
         host,

@@ -4,14 +4,22 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
 from nova_recovery import changes
-from nova_recovery.engine import change
+from nova_recovery.changes.claims import ClaimHost, ReleaseHost
+from nova_recovery.cloud.db import services
+from nova_recovery.engine import change, claiming
 from nova_recovery.engine.plan import Gate, Plan
-from nova_recovery.exceptions import UsageError
+from nova_recovery.exceptions import DatabaseUnavailable, UsageError
 from nova_recovery.procedures.uid import numbers, procedure, show
 from nova_recovery.procedures.uid.facts import Facts, Host
 from nova_recovery.procedures.uid.procedure import Request, Service
 from tests.base import TestCase
+from tests.unit.at import at, MARKER
+from tests.unit.changes.case import Cloud
 from tests.unit.procedures.uid import hosts
 from tests.unit.procedures.uid.hosts import facts, host, share
 
@@ -323,3 +331,67 @@ class Showing(TestCase):
     def test_all_alike_is_good(self) -> None:
         found = show.judge(Facts((host('c1'), host('c2'))))
         self.assertEqual(0, found.exit_code)
+
+
+class Services(TestCase):
+    """What is claimed is what the databases have."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.cloud = Cloud('nova34-nova', 'nova34-cinder')
+        self.addCleanup(self.cloud.close)
+        self.add(7, 'c1')
+
+    def add(self, number: int, name: str, **more: object) -> None:
+        self.cloud.cell.add(
+            'services', id=number, host=name, binary='nova-compute',
+            topic='compute', report_count=1, deleted=0, version=70,
+            **{'disabled': 0, 'disabled_reason': None, 'forced_down': 0}
+            | more,
+        )  # fmt: skip
+
+    def of(self, *names: str) -> dict[str, Service]:
+        cloud: Any = self.cloud
+        return procedure.services_of(cloud, names)
+
+    def test_a_live_host_is_claimed_as_it_is_and_gets_that_back(self) -> None:
+        found = self.of('c1')['c1']
+        self.assertEqual(
+            ('cell1', 7, ''), (found.cell, found.id, found.holder)
+        )
+        plan = procedure.decide(
+            Request(('c1',), uid={'nova': 112}),
+            facts(host('c1')),
+            {'c1': found},
+            hosts.HOME,
+        )
+        claim, release = (i for i in plan.items() if i.kind in claiming.KINDS)
+        change = ClaimHost()
+        where = at(claim, self.cloud)
+        seen = change.observe(where)
+        begun = at(claim, self.cloud, image=seen.image)
+        change.apply(begun)
+        self.assertEqual(MARKER, self.of('c1')['c1'].holder)
+        ReleaseHost().apply(
+            at(release, self.cloud, image={'disabled_reason': MARKER})
+        )
+        self.assertEqual(found, self.of('c1')['c1'])
+
+    def test_a_host_that_nova_has_not_is_told(self) -> None:
+        self.assertIn('no cell has', self.of('c9')['c9'].why_not)
+
+    def test_a_database_that_is_down_is_waited_for_once(self) -> None:
+        asked = []
+
+        def down(database: object, name: str) -> None:
+            asked.append(name)
+            raise DatabaseUnavailable('cell1', 'gone')
+
+        api = SimpleNamespace(name='cell1')
+        with (
+            mock.patch.object(services, 'host_mapping', down),
+            mock.patch.object(self.cloud.databases, 'api', api),
+        ):
+            found = self.of('c1', 'c2', 'c3')
+        self.assertEqual(['c1'], asked)
+        self.assertEqual(1, len({one.why_not for one in found.values()}))
