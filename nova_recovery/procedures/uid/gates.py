@@ -120,17 +120,53 @@ def _of_account(host: Host, kind: str, name: str) -> Iterator[Gate]:
             f'{word} is of {account["source"]}, not of this host',
             'change it there; then --files-only',
         )
-    if account['shared_with']:
+    others = [
+        *account['shared_with'],
+        *(
+            use['who']
+            for use in host.users_of(kind, account[kind]) or ()
+            if use['kind'] == 'nss' and use['who'].split(' ')[0] != name
+        ),
+    ]
+    if others:
         yield Gate(
             'accounts-alone',
             host.name,
             'hard',
             'refused',
-            f'{word} shares {account[kind]} with '
-            + ', '.join(account['shared_with']),
+            f'{word} shares {account[kind]} with {", ".join(others)}',
             'their files can not be told apart: give one of them another '
             'number by hand first',
         )
+
+
+def of_files(
+    hosts: Sequence[Host], accounts: Mapping[str, Sequence[Account]]
+) -> Iterator[Gate]:
+    """Whether nobody else has the number by now that files still have."""
+    for host in hosts:
+        own = accounts[host.name]
+        came = {(one.kind, one.now) for one in own if one.was != one.now}
+        for one in own:
+            # who came there in the same exchange left its files elsewhere
+            if one.was == one.now or (one.kind, one.was) in came:
+                continue
+            others = [
+                f'{use["kind"]} {use["who"]}'
+                for use in host.users_of(one.kind, one.was) or ()
+                if use['kind'] not in numbers.HARMLESS
+            ]
+            if others:
+                yield Gate(
+                    'accounts-alone',
+                    host.name,
+                    'hard',
+                    'refused',
+                    f'{one.kind} {one.was}, which files of {one.name} are '
+                    f'said to have, is of {others[0]}',
+                    'their files can not be told apart: give them away by '
+                    'hand, or walk less: --root DIRECTORY',
+                )
 
 
 def _set_back(host: Host, kind: str, shall: int, name: str) -> Iterator[Gate]:

@@ -153,11 +153,11 @@ def others(host: Host, kind: str, number: int) -> Iterator[str]:
 
 
 def accounts(host: Host, goal: Goal, was: Goal) -> Iterator[Account]:
-    """The accounts of a host for which there is a goal.
+    """The accounts of a host; without a goal they keep what they have.
 
     :param was: what their files have, where that isn't what they have now
     """
-    for (kind, role), shall in goal.items():
+    for kind, role in roles():
         now = number_on(host, kind, role)
         if now is not None:
             yield Account(
@@ -166,7 +166,7 @@ def accounts(host: Host, goal: Goal, was: Goal) -> Iterator[Account]:
                 name_on(host, kind, role),
                 was.get((kind, role), now),
                 now,
-                shall,
+                goal.get((kind, role), now),
             )
 
 

@@ -168,21 +168,27 @@ def decide(
 ) -> Plan:
     """The plan: what each host needs, in phases.
 
-    :raises UsageError: files are said to be as on a host that isn't known
+    :raises UsageError: files are said to be as on a host that isn't known,
+        or accounts that are to stay to have other numbers than they have
     """
     unknown = set(request.meant.values()) - {h.name for h in found.known}
     if unknown:
         raise UsageError(f'not one of the hosts: {", ".join(sorted(unknown))}')
-    goal = numbers.propose(found.known, request.given)
+    goal = request.given
+    if request.accounts:
+        goal = numbers.propose(found.known, goal)
     accounts = {
         host.name: list(numbers.accounts(host, goal, request.was))
         for host in found.known
     }
+    if not request.accounts:
+        _check_unchanged(accounts)
     made = _Steps(request, found, accounts, home)
     concerned = made.concerned
     gates = [
         *gates_module.of_hosts(found, request.accounts),
         *gates_module.of_numbers(found.known, goal, request.accounts),
+        *gates_module.of_files(found.known, accounts),
         *gates_module.of_shares(found, accounts, request.meant),
         *gates_module.of_services([served[name] for name in concerned]),
     ]
@@ -195,6 +201,17 @@ def decide(
         notes=tuple(made.notes()),
         created_at=now,
     )
+
+
+def _check_unchanged(accounts: Mapping[str, Sequence[Account]]) -> None:
+    """:raises UsageError: an account that is to stay is given a number"""
+    for host, found in accounts.items():
+        for one in found:
+            if one.shall != one.now:
+                raise UsageError(
+                    f'{one} of {host} has {one.now}: --files-only takes the '
+                    'accounts as they are'
+                )
 
 
 def _title(

@@ -124,14 +124,62 @@ class Deciding(TestCase):
         two = host('c1'), host('c2', {'nova': 112})
         plan = self.decide(*two, uid={'nova': 108}, files=False)
         self.assertNotIn('owners', [step.name for step in plan.steps])
-        plan = self.decide(
-            *two, accounts=False, uid={'nova': 108}, was_uid={'nova': 108}
-        )
-        self.assertEqual([], self.ids(plan))
-        plan = self.decide(host('c1'), accounts=False, was_uid={'nova': 107})
+        plan = self.decide(*two, accounts=False, was_uid={'nova': 108})
         self.assertNotIn('accounts', [step.name for step in plan.steps])
-        walk = next(i for i in plan.items() if i.kind == 'change-owners')
-        self.assertEqual(['107:108'], walk.data['uid'])
+        (walk,) = (i for i in plan.items() if i.kind == 'change-owners')
+        # its account has 112 and keeps it, whatever most hosts have
+        self.assertEqual(
+            ('c2', ['108:112']), (walk.data['host'], walk.data['uid'])
+        )
+
+    def test_an_old_number_that_is_somebody_elses_by_now_refuses(self) -> None:
+        taken = host('c1', uses={('uid', 107): [('passwd', 'sshd')]})
+        plan = self.decide(taken, accounts=False, was_uid={'nova': 107})
+        self.assertEqual([('accounts-alone', 'c1')], self.refused(plan))
+        swapped = host('c1', {'nova': 112, 'libvirt-qemu': 108})
+        plan = self.decide(
+            swapped, accounts=False, was_uid={'nova': 108, 'qemu': 112}
+        )
+        self.assertEqual([], self.refused(plan))
+        (walk,) = (i for i in plan.items() if i.kind == 'change-owners')
+        self.assertEqual(['108:112', '112:108'], walk.data['uid'])
+
+    def test_a_user_of_ldap_with_the_same_number_refuses(self) -> None:
+        ldap = {('uid', 112): [('nss', 'anna (ldap)'), ('nss', 'nova (sss)')]}
+        plan = self.decide(
+            host('c1', {'nova': 112}, uses=ldap), uid={'nova': 108}
+        )
+        self.assertEqual([('accounts-alone', 'c1')], self.refused(plan))
+        self.assertIn(
+            'anna (ldap)', self.gate(plan, 'accounts-alone').observed
+        )
+
+    def test_a_plan_made_again_of_its_arguments_is_the_same(self) -> None:
+        two = host('c1'), host('c2', {'nova': 112}, {'kvm': 105})
+        for request in (
+            {},
+            {'files': False},
+            {'accounts': False, 'was_uid': {'nova': 108}},
+            {'meant': {'/srv': 'c1'}},
+        ):
+            plan = self.decide(*two, shares=(), **request)
+            again = {k: v for k, v in plan.arguments.items() if k != 'hosts'}
+            again['roots'] = tuple(again['roots'])
+            again['shared'] = tuple(again['shared'])
+            self.assertEqual(plan.digest, self.decide(*two, **again).digest)
+
+    def test_accounts_that_stay_are_not_said_to_have_other_numbers(
+        self,
+    ) -> None:
+        error = self.assertRaises(
+            UsageError,
+            self.decide,
+            host('c1'),
+            accounts=False,
+            uid={'nova': 130},
+            was_uid={'nova': 107},
+        )
+        self.assertIn('user nova of c1 has 108', str(error))
 
     def test_a_shared_directory_is_walked_from_one_host_once(self) -> None:
         plan = self.decide(
