@@ -24,7 +24,7 @@ import fixtures
 
 from nova_recovery.fleet.ansible import programs
 from nova_recovery.fleet.fleet import Fleet
-from tests.unit.fleet import reached
+from tests.integration.fleet import reached
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 
-from tests.unit.host.agent import trees
+from tests.integration.agent import trees
 
 #: nova's and libvirt-qemu's, on a host where they are not those of others.
 PAIRS = {'uid': {108: 112, 119: 64055}, 'gid': {120: 124, 121: 125}}

@@ -592,10 +592,7 @@ class TestCells(DatabaseTestCase):
         self.assertEqual('cell1', servers.find(found, WEB).cell)
         other = servers.server({'uuid': MAIL, 'id': 1}, 'cell2', Server)
         self.assertRaises(
-            DatabaseUnavailable,
-            servers.facts,
-            found,
-            [*listed, other],
+            DatabaseUnavailable, servers.facts, found, [*listed, other]
         )
 
     def break_cell2(self) -> None:

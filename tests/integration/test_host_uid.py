@@ -16,7 +16,7 @@ import sys
 import fixtures
 
 from tests import base
-from tests.unit.host import place
+from tests.integration.agent import place
 
 #: Kills the program before the nth call of a host is carried.
 _PROGRAM = """

@@ -11,8 +11,8 @@ from nova_recovery import fleet
 from nova_recovery.exceptions import ConfigError
 from nova_recovery.fleet.ansible import Transport
 from tests import base
-from tests.unit.fleet import reached
-from tests.unit.host import place
+from tests.integration.agent import place
+from tests.integration.fleet import reached
 
 _SCRIPT = """
 import sys

@@ -12,7 +12,7 @@ import fixtures
 
 from nova_recovery.host.agent import mounts
 from tests import base as tests_base
-from tests.unit.host.agent import base, trees
+from tests.integration.agent import base, trees
 
 
 class MountTest(base.AgentTest):

@@ -24,8 +24,8 @@ from nova_recovery.fleet.ansible import Transport
 from nova_recovery.host import zipapp
 from tests import base
 from tests.cloud import process
-from tests.unit.fleet import reached
-from tests.unit.host import place
+from tests.integration.agent import place
+from tests.integration.fleet import reached
 
 #: What an operator may have, none of which may matter.
 _HOSTILE = """\

@@ -21,7 +21,7 @@ from nova_recovery.fleet.ansible import Transport
 from nova_recovery.fleet.fleet import Fleet
 from nova_recovery.host import zipapp
 from tests.cloud import process
-from tests.unit.host import place
+from tests.integration.agent import place
 
 PORT = 2222
 _CLONE_NEWNET = 0x40000000

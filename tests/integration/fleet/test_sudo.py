@@ -15,8 +15,8 @@ from nova_recovery.fleet.answer import Answer
 from nova_recovery.fleet.fleet import Fleet
 from tests import base
 from tests.cloud import process
-from tests.unit.fleet import reached
-from tests.unit.host import place
+from tests.integration.agent import place
+from tests.integration.fleet import reached
 
 PASSWORD = 'k7-only-in-the-file'
 _SUDOERS = """\

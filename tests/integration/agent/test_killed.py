@@ -11,7 +11,7 @@ import subprocess
 import fixtures
 
 from tests import base
-from tests.unit.host.agent import killed, pythons, trees
+from tests.integration.agent import killed, pythons, trees
 
 
 class Killed(base.TestCase):

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from tests import base
-from tests.unit.host import place
+from tests.integration.agent import place
 
 TOKEN = ('--token', '0123456789abcdef')
 SERVERS = '/var/lib/nova/instances'

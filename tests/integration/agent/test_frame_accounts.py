@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from tests import base
-from tests.unit.host import place
+from tests.integration.agent import place
 
 STATE = ('--state', '/var/lib/state')
 #: A chain of users, a ring of groups.

@@ -16,7 +16,7 @@ import fixtures
 
 from nova_recovery.host import zipapp
 from tests import base
-from tests.unit.host import place
+from tests.integration.agent import place
 
 AGENT = place.ROOT / 'nova_recovery/host/agent'
 

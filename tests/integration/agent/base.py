@@ -15,10 +15,10 @@ from typing import Any
 import fixtures
 
 from tests import base
-from tests.unit.host.agent import trees
+from tests.integration.agent import trees
 
 #: The project, for a process that is to import it.
-PROJECT = pathlib.Path(__file__).parents[4]
+PROJECT = pathlib.Path(__file__).parents[3]
 
 #: In front of a hook, which may change what the agent is made of.
 START = 'import os, sys\n'

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests import base
 from tests.cloud import process
-from tests.unit.host import place
+from tests.integration.agent import place
 
 
 class Runs(base.TestCase):

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from tests.unit.host.agent import base, trees
+from tests.integration.agent import base, trees
 
 
 class Undo(base.AgentTest):

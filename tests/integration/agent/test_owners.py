@@ -15,7 +15,7 @@ import stat
 import subprocess
 import threading
 
-from tests.unit.host.agent import base, trees
+from tests.integration.agent import base, trees
 
 
 class Kinds(base.AgentTest):

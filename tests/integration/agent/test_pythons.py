@@ -10,7 +10,7 @@ import sys
 
 import nova_recovery.host.agent
 from tests import base as tests_base
-from tests.unit.host.agent import base, pythons, trees
+from tests.integration.agent import base, pythons, trees
 
 AGENT = pathlib.Path(nova_recovery.host.agent.__file__).parent
 

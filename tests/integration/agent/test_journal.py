@@ -9,7 +9,7 @@ import os
 import pathlib
 import subprocess
 
-from tests.unit.host.agent import base
+from tests.integration.agent import base
 
 
 class Journals(base.AgentTest):
