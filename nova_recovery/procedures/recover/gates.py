@@ -427,13 +427,17 @@ class _Server:
 
         Where a migration is under way, ``guest-only-here`` says so.
         """
-        server = self.server
-        if server.task_state and server.task_state not in MOVING_TASKS:
+        server, task = self.server, self.server.task_state or ''
+        moving = task in MOVING_TASKS or (
+            # an evacuation is a rebuild elsewhere
+            task.startswith('rebuild') and bool(server.open_migrations)
+        )
+        if task and not moving:
             yield self._gate(
                 'nothing-queued',
                 'soft',
                 REFUSED,
-                f'its task is {server.task_state}: the request waits in the '
+                f'its task is {task}: the request waits in the '
                 f'message bus and is carried out when {server.host} returns',
                 f'{self.leave_out}, or purge the queue '
                 f'compute.{server.host} before the host returns',
