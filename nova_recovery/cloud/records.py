@@ -10,9 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 import dataclasses
 import datetime
+import types
 from typing import Any
 
 from nova_recovery.cloud import secrets
+
+#: One for all servers: there are a hundred thousand of them.
+_NO_ROW: Mapping[str, Any] = types.MappingProxyType({})
 
 #: How nova and cinder call a service; UNKNOWN: it has a heartbeat of the
 #: future.
@@ -57,7 +61,7 @@ class Server:
     image: str | None
     root_device: str | None
     row: Mapping[str, Any] = dataclasses.field(
-        default_factory=dict, repr=False, compare=False
+        default_factory=lambda: _NO_ROW, repr=False, compare=False
     )
 
 
