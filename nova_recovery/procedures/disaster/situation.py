@@ -119,10 +119,13 @@ class Outage:
     :ivar how: ``given``, ``heartbeat`` (the newest among the computes that
         are down, and were up in the snapshot), ``snapshot`` (not before it
         was taken), ``unknown``
+    :ivar within: seconds by which it may have been later: the next heartbeat
+        did not come any more
     """
 
     at: datetime.datetime | None = None
     how: str = 'unknown'
+    within: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -185,7 +185,11 @@ class Reader:
             ),
             recorded=recorded.about if recorded else None,
             outage=_outage(
-                own, self._since, recorded, self._cloud.nova.service_down_time
+                own,
+                self._since,
+                recorded,
+                self._cloud.nova.service_down_time,
+                self._cloud.nova.report_interval,
             ),
             servers=found.servers,
             gone=found.gone,
@@ -295,6 +299,7 @@ def _outage(
     since: datetime.datetime | None,
     recorded: Record | None,
     down_time: int,
+    interval: int,
 ) -> Outage:
     if since is not None:
         return Outage(since, 'given')
@@ -308,7 +313,7 @@ def _outage(
         and (about is None or about.dark or _since(about, one, down_time))
     ]
     if seen:
-        return Outage(max(seen), 'heartbeat')
+        return Outage(max(seen), 'heartbeat', interval)
     if about is not None and about.taken_at:
         return Outage(about.taken_at, 'snapshot')
     return Outage()

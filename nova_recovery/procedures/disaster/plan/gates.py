@@ -9,6 +9,7 @@ while hosts are still off, and is asked before the steps (``before``).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+import datetime
 
 from nova_recovery import program, readiness
 from nova_recovery.cloud import records
@@ -161,7 +162,8 @@ def _snapshot(found: Found) -> Iterator[Gate]:
     # where only the snapshot tells when it was, it can't be too late
     at = here.outage.at if here.outage.how != 'snapshot' else None
     late = recorded.why_dark
-    if not late and at and taken and taken > at:
+    within = datetime.timedelta(seconds=here.outage.within)
+    if not late and at and taken and taken > at + within:
         late = (
             f'it was taken at {wording.stamp(taken)}, and the power was lost '
             f'at {wording.stamp(at)}'
@@ -181,7 +183,9 @@ def _snapshot(found: Found) -> Iterator[Gate]:
             '',
             'soft',
             'ok',
-            f'taken {_span((at - taken).total_seconds())} before the outage',
+            f'taken {_span((at - taken).total_seconds())} before the outage'
+            if taken <= at
+            else 'taken before the next heartbeat was due',
         )
 
 

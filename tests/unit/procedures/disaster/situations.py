@@ -73,7 +73,9 @@ def make(
         if recorded
         else None,
         outage=Outage(
-            OUTAGE if how not in ('unknown', 'snapshot') else None, how
+            OUTAGE if how not in ('unknown', 'snapshot') else None,
+            how,
+            others.pop('within', 0),
         ),
         servers=given,
         gone=tuple(
