@@ -38,6 +38,7 @@ NOVA = types.SimpleNamespace(
     host='control',
     instance_name_template='instance-%08x',
     service_down_time=60,
+    report_interval=10,
 )
 
 

@@ -25,8 +25,8 @@ from nova_recovery.exceptions import ChangeFailed, NotFound
 JSON = dict[str, Any]
 
 
-#: Power states of a guest that is off (nova/compute/power_state.py).
-_OFF = frozenset({'shutdown', 'crashed', 'pending'})
+#: Power states of a guest that is there and does not run.
+_HOLDING = frozenset({'paused', 'suspended'})
 
 
 class Compute:
@@ -119,17 +119,18 @@ class Compute:
             )
         return [dict(server.to_dict()) for server in found]
 
-    def guest(self, uuid: str) -> str:
-        """What the hypervisor of the server's host says of its guest.
+    def _row_of_one_at_rest(self, uuid: str) -> str | None:
+        """None if the hypervisor has the guest running.
 
         The compute itself is asked, not the database: diagnostics are
-        answered for a running domain alone, and the refusal names the state
-        that was found instead (``get_instance_diagnostics`` in
-        nova/compute/manager.py). Never ask for a server of a dead host.
+        answered for a running domain alone (``get_instance_diagnostics`` in
+        nova/compute/manager.py). The refusal doesn't say what was found, but
+        what the *row* has as its power state. Never ask for a server of a
+        dead host.
 
-        :returns: ``running``, or nova's word for another power state:
-            ``paused``, ``shutdown``, ``crashed``, ``suspended``, ``pending``
-            (there is no such domain); ``''``: it didn't say
+        :returns: else nova's word for the power state of its row:
+            ``running`` where nova's power sync didn't see it yet, ``paused``,
+            ``shutdown`` …; ``''``: it didn't say
         """
         with apis.reading(f'diagnostics of server {uuid}'):
             try:
@@ -137,19 +138,20 @@ class Compute:
             except nova_exceptions.Conflict as error:
                 found = re.search(r'power state (\w+)', str(error))
                 return found.group(1) if found else ''
-        return 'running'
+        return None
 
     def runs(self, uuid: str) -> bool:
-        """Whether the hypervisor has the guest running; see ``guest``."""
-        return self.guest(uuid) == 'running'
+        """Whether the hypervisor has the guest running."""
+        return self._row_of_one_at_rest(uuid) is None
 
     def off(self, uuid: str) -> bool:
         """Whether the hypervisor has no guest that holds its volumes.
 
-        A paused one does, by its owner or by QEMU after an I/O error; so
-        does one of which nova didn't say. See ``guest``.
+        A paused one does, by its owner or by QEMU after an I/O error, and
+        its row says so after nova's power sync, ten minutes later at most.
         """
-        return self.guest(uuid) in _OFF
+        state = self._row_of_one_at_rest(uuid)
+        return state is not None and state not in _HOLDING
 
     def console(self, uuid: str, lines: int) -> str | None:
         """The end of what the guest wrote to its serial console.
