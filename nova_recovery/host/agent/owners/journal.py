@@ -274,7 +274,8 @@ class Journal:
         self._write(b'L', _LIFTED.pack(place, flags), True)
 
     def finish(self) -> None:
-        self._write(b'F', _TIME.pack(kernel.ticked()), True)
+        # what is there by now has an earlier time, what comes a later one
+        self._write(b'F', _TIME.pack(kernel.next_tick()), True)
 
     def begin_undo(self) -> None:
         self._write(b'U', b'', True)
