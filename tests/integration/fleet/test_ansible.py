@@ -249,7 +249,7 @@ class Trouble(Fleet):
             'from nova_recovery import fleet\n'
             'from nova_recovery.fleet.ansible import Transport\n'
             'from nova_recovery.fleet.fleet import Fleet\n'
-            'from tests.unit.fleet import reached\n'
+            'from tests.integration.fleet import reached\n'
             'conf = reached.options(inventory=[sys.argv[1]], forks=1,'
             ' ansible_playbook=sys.argv[2] or None)\n'
             'with Fleet(Transport(conf), {}, conf.fleet.home, 60) as fleet:\n'
