@@ -49,9 +49,19 @@ def instance(
 def expect_parked(at: At) -> None:
     """What a moved server has on its new host may be taken from it.
 
+    Of one that was adopted there (``adopted`` in the data) the row says that
+    it runs, and the hypervisor whether it does.
+
     :raises Conflict: somebody started it there, with or without us
     """
     row = server_row(at)
+    if at.data.get('adopted'):
+        if not at.cloud.compute.off(at.data['uuid']):
+            raise Conflict(
+                f'server {at.data["uuid"]} has its guest on {row["host"]}, '
+                'which needs that'
+            )
+        return
     if row['vm_state'] != 'stopped' or row['task_state'] is not None:
         raise Conflict(
             f'server {at.data["uuid"]} is {row["vm_state"]} on '

@@ -211,7 +211,7 @@ def _steps(request: Request, found: Found) -> tuple[Step, ...]:
             tuple(_allocations(builder, one, found)),
         ),
         Step('record', 'its row', tuple(_record(builder, one, found))),
-        Step('ports', 'its ports', tuple(builder.ports(one))),
+        Step('ports', 'its ports', tuple(_ports(builder, one))),
         Step('verify', 'verify', tuple(_verify(builder, one))),
         Step('unlock', 'unlock it', tuple(builder.unlock(one))),
         Step(
@@ -269,6 +269,12 @@ def _record(builder: Builder, one: Assignment, found: Found) -> Iterator[Item]:
             {'id': row.id, 'type': row.migration_type, 'status': row.status}
             for row, _ in found.open
         ]
+        yield item
+
+
+def _ports(builder: Builder, one: Assignment) -> Iterator[Item]:
+    for item in builder.ports(one):
+        item.data['adopted'] = True
         yield item
 
 

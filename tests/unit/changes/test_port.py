@@ -60,6 +60,21 @@ class TestPort(ChangeTestCase):
         self.assertEqual(before, self.port)
         self.assertEqual('already as it was', self.revert())
 
+    def test_of_a_guest_that_was_adopted(self) -> None:
+        """Its row says that it runs; the hypervisor says whether it does."""
+        self.make_item(
+            f'server:{UUID}', cell='cell1', uuid=UUID, port='p1',
+            address='10.20.0.7', source='np-rcc54', target='np-rcc46',
+            zone='west', adopted=True,
+        )  # fmt: skip
+        self.apply()
+        self.cloud.compute.off.side_effect = lambda uuid: False
+        error = self.assertRaises(Conflict, self.revert)
+        self.assertIn('has its guest on np-rcc46', str(error))
+        self.assertEqual('np-rcc46', self.port.host)
+        self.cloud.compute.off.side_effect = lambda uuid: True
+        self.assertEqual('bound to np-rcc54 again', self.revert())
+
     def test_one_that_was_bound_to_no_host(self) -> None:
         self.set(host='', vif_type='unbound')
         self.assert_seen(State.BEFORE)
