@@ -36,9 +36,7 @@ class BindPort(BaseChange):
         if port.host == at.data['target']:
             if port.vif_type in ('unbound', 'binding_failed'):
                 # Bound there by us or by nova, and neutron couldn't.
-                return Observed.before(
-                    _image(port) if not at.begun else at.image
-                )
+                return Observed.before(_image(port))
             return Observed.after('bound there')
         if port.host not in (at.data['source'], ''):
             return Observed.neither(f'bound to {port.host}')

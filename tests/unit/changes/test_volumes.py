@@ -614,6 +614,10 @@ class TestRecreate(VolumeTestCase):
             self.asked,
         )  # fmt: skip
         self.assertEqual({'new1': 'attached'}, self.held())
+        connector = self.cinder.rows('volume_attachment')[-1]['connector']
+        self.assertEqual(
+            {**HERE, 'mountpoint': '/dev/vdb'}, json.loads(connector)
+        )
         row = self.mapping()
         self.assertEqual('new1', row['attachment_id'])
         self.assertEqual(
