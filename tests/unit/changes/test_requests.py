@@ -104,6 +104,12 @@ class Requests:
         self.begin()
         self.assert_seen(State.BEFORE, again=True)
 
+    def test_not_to_a_server_that_changed_since(self: Any) -> None:
+        """It was not carried out, and by now it makes no sense."""
+        self.begin()
+        self.set_server(host='np-rcc47', vm_state='shelved')
+        self.assert_seen(State.NEITHER, 'np-rcc47', again=True)
+
     def test_one_that_nova_accepted_and_has_no_record_of(self: Any) -> None:
         self.begin(notes={'request_id': 'ours'})
         self.assert_seen(State.UNKNOWN, 'has no record of it', again=True)
