@@ -2,7 +2,7 @@
 
 """How many tests ran, in all runs that .stestr remembers.
 
-``tox -e lower,cover`` runs stestr four times, and each tells its own totals
+``tox -e lower,cover`` runs stestr several times, and each tells its own totals
 only. Prints one line, and ends with 1 if a test failed or none ran.
 """
 

@@ -38,16 +38,16 @@ class Provider:
 class Providers:
     """Whose each resource provider is, read once for many servers.
 
+    A provider of a cell that doesn't answer is nobody's.
+
     :param cloud: placement and the cells are asked at once
     :ivar unreachable: why placement could not be asked, '' where it was
-    :ivar silent: cells that did not answer; a provider of theirs is nobody's
     """
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
         self._providers: Mapping[str, tuple[str, str]] = {}
         self._hosts: dict[str, str] = {}
-        self.silent: Mapping[str, Exception] = {}
         self.unreachable = ''
         try:
             self._providers = cloud.placement.providers()
