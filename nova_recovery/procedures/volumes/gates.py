@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from nova_recovery import program
 from nova_recovery.cloud import claims
-from nova_recovery.cloud.db.servers import list_servers
 from nova_recovery.cloud.db.volumes import Volume
 from nova_recovery.cloud.records import Server
 from nova_recovery.engine import claiming
@@ -86,16 +85,15 @@ def outside(cloud: Cloud, server: Server | None) -> Outside:
         claimable,
         unreachable,
         mover,
-        _elsewhere(cloud, server.uuid),
+        _elsewhere(cloud, server),
     )
 
 
-def _elsewhere(cloud: Cloud, uuid: str) -> str:
-    """What stands against its guest being where its row says, if anywhere."""
-    found, _ = list_servers(cloud.databases, uuids=[uuid])
+def _elsewhere(cloud: Cloud, server: Server) -> str:
+    """What stands against its guest being where its row says, if anything."""
     return '; '.join(
         f'perhaps on {one.host}: {one.because}'
-        for answer in whereabouts.read(cloud, found).values()
+        for answer in whereabouts.read(cloud, [server]).values()
         for one in answer.perhaps
         if one.sure
     )
