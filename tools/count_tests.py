@@ -3,7 +3,8 @@
 """How many tests ran, in all runs that .stestr remembers.
 
 ``tox -e lower,cover`` runs stestr several times, and each tells its own totals
-only. Prints one line, and ends with 1 if a test failed or none ran.
+only. Prints what failed, then one line, and ends with 1 if a test failed or
+none ran.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from typing import Any
 from stestr.repository import file as repository
 import testtools
 
+# how tests end well; "exists" is a test that was listed, not run
+PASSED = ('success', 'xfail', 'exists')
+
 
 def main() -> int:
     """Print the sums and return the exit code."""
@@ -22,6 +26,8 @@ def main() -> int:
 
     def count(test: dict[str, Any]) -> None:
         ended[test['status']] += 1
+        if test['status'] not in PASSED:
+            print(f'{test["status"]}: {test["id"]}')
 
     runs = repository.RepositoryFactory().open('.')
     for number in range(runs.count()):
@@ -29,7 +35,7 @@ def main() -> int:
         stream.startTestRun()
         runs.get_test_run(number).get_test().run(stream)
         stream.stopTestRun()
-    passed = ended.pop('success', 0) + ended.pop('xfail', 0)
+    passed = sum(ended.pop(status, 0) for status in PASSED[:2])
     skipped = ended.pop('skip', 0)
     # a test that never ended counts as failed
     failed = sum(ended.values()) - ended.pop('exists', 0)
