@@ -13,6 +13,7 @@ from typing import TextIO
 from rich import console as rich_console
 from rich import text as rich_text
 
+from nova_recovery import program
 from nova_recovery.engine.change import Registry
 from nova_recovery.engine.overrides import address
 from nova_recovery.engine.plan import Gate, Item, LeftOut, Plan, SHORT, Step
@@ -203,7 +204,21 @@ def _gate(gate: Gate, head: str, columns: int, told: bool) -> Iterator[Line]:
     elif gate.state != 'ok' and told:
         further = [*gate.remedy.splitlines(), *_way_past(gate)]
     for line in further:
-        yield from map(Line, wording.wrap(line, ' ' * len(head), columns))
+        yield from _wrapped(line, ' ' * len(head), columns)
+
+
+def _wrapped(text: str, head: str, columns: int) -> Iterator[Line]:
+    """The lines of a text behind a head.
+
+    A line that is a command, or an option of one, is to be copied: it has a
+    line of its own, and is never divided.
+    """
+    for line in text.splitlines():
+        if line.startswith((program.call(''), '--')):
+            yield Line(f'    {wording.clean(line)}')
+        else:
+            yield from map(Line, wording.wrap(line, head, columns))
+        head = ' ' * len(head)
 
 
 def _way_past(gate: Gate) -> list[str]:
@@ -242,8 +257,7 @@ def _left_out(
     shown = [(wording.clean(one.subject), one) for one in left_out[:first]]
     column = min(max(len(name) for name, _ in shown), 36)
     for name, one in shown:
-        head = f'  {name:<{column}}  '
-        yield from map(Line, wording.wrap(one.told, head, columns))
+        yield from _wrapped(one.told, f'  {name:<{column}}  ', columns)
     yield from _more(len(left_out) - first, '  ')
 
 

@@ -120,12 +120,17 @@ class LeftOut:
 
     :ivar subject: as of an item, such as ``server:UUID``
     :ivar label: the subject as people call it, '' if it has no other name
-    :ivar why: one line
+    :ivar why: in words; a command to be copied has a line of its own
     """
 
     subject: str
     label: str
     why: str
+
+    @property
+    def line(self) -> str:
+        """Why, in one line, for tables."""
+        return ' '.join(self.why.split())
 
     @property
     def told(self) -> str:

@@ -105,7 +105,7 @@ def of_plan(plan: Plan) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
             wording.clean(one.label),
             wording.clean(wording.identifier(one.subject, one.label)),
             'left out',
-            wording.clean(one.why),
+            wording.clean(one.line),
         )
         for one in plan.left_out
     ]

@@ -167,5 +167,5 @@ def _left(one: LeftOut) -> tuple[Any, ...]:
         'left out',
         '',
         '',
-        wording.clean(one.why),
+        wording.clean(one.line),
     )
