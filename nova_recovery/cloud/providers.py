@@ -11,6 +11,7 @@ name has another provider, and the old one keeps what it had.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent import futures
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ from nova_recovery.exceptions import RecoveryError
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
+
+#: Questions to placement side by side.
+READERS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,11 +66,31 @@ class Providers:
 
     def of(self, providers: Iterable[str]) -> dict[str, Provider]:
         """Root provider -> whose it is, for these and their trees."""
-        found = {}
-        for provider in providers:
-            root, name = self._providers.get(provider, (provider, provider))
-            found[root] = Provider(name, self._hosts.get(root))
-        return found
+        roots = {
+            self._providers.get(provider, (provider, ''))[0]
+            for provider in providers
+        }
+        return {
+            root: Provider(
+                self._providers.get(root, (root, root))[1],
+                self._hosts.get(root),
+            )
+            for root in roots
+        }
+
+    def devices(
+        self, allocations: Mapping[str, Mapping[str, int]]
+    ) -> tuple[str, ...]:
+        """What is held below a node, in words: ``VGPU 1 on np-rcc4_gpu0``.
+
+        :param allocations: provider -> resource class -> amount
+        """
+        return tuple(
+            f'{resource} {amount} on {self._providers[provider][1]}'
+            for provider, held in sorted(allocations.items())
+            if self._providers.get(provider, (provider, ''))[0] != provider
+            for resource, amount in sorted(held.items())
+        )
 
     def held(self, uuids: Sequence[str]) -> dict[str, dict[str, Provider]]:
         """What placement has allocated to servers, by server.
@@ -78,14 +102,19 @@ class Providers:
         """
         placement = self._cloud.placement
         by_server: dict[str, set[str]] = {uuid: set() for uuid in uuids}
-        if len(uuids) <= len(self._providers):
-            for uuid in uuids:
-                by_server[uuid] |= set(
-                    placement.allocations(uuid)['allocations']
-                )
-        else:
-            for provider in self._providers:
-                for consumer in placement.consumers(provider):
-                    if consumer in by_server:
-                        by_server[consumer].add(provider)
+        with futures.ThreadPoolExecutor(READERS) as pool:
+            if len(uuids) <= len(self._providers):
+                for uuid, held in zip(
+                    uuids, pool.map(placement.allocations, uuids), strict=True
+                ):
+                    by_server[uuid] |= set(held['allocations'])
+            else:
+                for provider, consumers in zip(
+                    self._providers,
+                    pool.map(placement.consumers, self._providers),
+                    strict=True,
+                ):
+                    for consumer in consumers:
+                        if consumer in by_server:
+                            by_server[consumer].add(provider)
         return {uuid: self.of(some) for uuid, some in by_server.items()}

@@ -115,18 +115,18 @@ class Placement:
     def providers(self) -> dict[str, tuple[str, str]]:
         """All resource providers.
 
-        :returns: provider -> (the root of its tree, the name of that root);
-            a provider is its own root where placement has no trees (before
+        :returns: provider -> (the root of its tree, its own name); a
+            provider is its own root where placement has no trees (before
             1.14, so up to Queens' first)
         """
         body = self._get('/resource_providers')
-        listed = body['resource_providers']
-        names = {one['uuid']: one['name'] for one in listed}
-        found = {}
-        for one in listed:
-            root = one.get('root_provider_uuid') or one['uuid']
-            found[one['uuid']] = (root, names.get(root, one['name']))
-        return found
+        return {
+            one['uuid']: (
+                one.get('root_provider_uuid') or one['uuid'],
+                one['name'],
+            )
+            for one in body['resource_providers']
+        }
 
     def consumers(self, provider: str) -> list[str]:
         """Who has something allocated on a provider: servers, migrations."""

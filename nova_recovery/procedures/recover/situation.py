@@ -148,6 +148,7 @@ class Server(records.Server):
     """A server of a dead host, and what decides how it is brought back.
 
     :ivar allocations: provider uuid -> resources; None: unknown
+    :ivar devices: what it holds of providers below the node's, in words
     :ivar ports: None: unknown
     :ivar local_disk: it has files below instances_path that it needs (an
         image disk, a config drive, an ephemeral or swap disk)
@@ -167,6 +168,7 @@ class Server(records.Server):
     volumes: tuple[Volume, ...] = ()
     ports: tuple[Port, ...] | None = None
     allocations: dict[str, dict[str, int]] | None = None
+    devices: tuple[str, ...] = ()
     local_disk: bool = True
     config_drive: bool = False
     vtpm: bool = False

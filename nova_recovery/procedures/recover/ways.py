@@ -216,7 +216,12 @@ def to_move(server: Server) -> list[str]:
     if server.shares:
         why.append('it has shares mounted')
     why.extend(server.open_migrations)
-    if server.allocations is not None and len(server.allocations) != 1:
+    if server.devices:
+        why.append(
+            f'it has {", ".join(server.devices)}, which nova gives it anew '
+            'when it evacuates it'
+        )
+    elif server.allocations is not None and len(server.allocations) != 1:
         why.append(f'placement has it on {len(server.allocations)} providers')
     for port in server.ports or ():
         if port.vnic_type not in PLAIN_VNICS:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from nova_recovery.procedures.recover import ways
@@ -36,6 +37,20 @@ def assigned(
 def several(number: int, **fields: Any) -> dict[str, Any]:
     """So many servers of 4096 MiB each."""
     return {f'web{n:02}': dict(fields) for n in range(1, number + 1)}
+
+
+class NestedTest(TestCase):
+    """Of what is below its node nova makes the server's share anew."""
+
+    def test_devices_of_its_own_are_not_moved_by_hand(self) -> None:
+        found = scenarios.make(['np-rcc54'], {'np-rcc54': {}}, several(1))
+        server = dataclasses.replace(
+            found.servers[0], devices=('VGPU 1 on np-rcc54_gpu0',)
+        )
+        self.assertEqual([], ways.to_move(found.servers[0]))
+        self.assertEqual([], ways.to_evacuate(server, True))
+        (why,) = ways.to_move(server)
+        self.assertIn('it has VGPU 1 on np-rcc54_gpu0', why)
 
 
 class SpreadingTest(TestCase):
