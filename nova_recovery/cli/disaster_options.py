@@ -195,6 +195,7 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
         help='A dump of the databases that was made after the outage; its '
         'checksum is kept with the plan',
     )
+    recovering.add_not_running(parser)
     group = parser.add_argument_group('how fast')
     group.add_argument(
         '--wave-size',
@@ -260,6 +261,7 @@ def request(parsed: argparse.Namespace, cloud: Cloud) -> Request:
         groups_first=tuple(parsed.group_first),
         priority_key=conf.disaster.priority_key,
         since=parsed.since and parsed.since.isoformat(),
+        not_running=recovering.not_running(cloud, parsed.not_running),
         settle=conf.timeouts.settle,
         patience=conf.timeouts.server,
         guests=guest.guest_request(parsed, conf),

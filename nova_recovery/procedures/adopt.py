@@ -21,7 +21,7 @@ from nova_recovery.cloud.records import Migration
 from nova_recovery.engine import claiming
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.exceptions import NotFound, RecoveryError, UsageError
-from nova_recovery.procedures import Procedure
+from nova_recovery.procedures import Procedure, whereabouts
 from nova_recovery.procedures.recover import gates as recover_gates
 from nova_recovery.procedures.recover import read as recover_read
 from nova_recovery.procedures.recover import situation
@@ -128,7 +128,7 @@ def read(
             if row.source_compute == request.source
             and row.dest_compute == request.target
             and not row.deleted
-            and row.status not in recover_read.OVER
+            and row.status not in whereabouts.OVER
         ),
         _runs(cloud, source, request.uuid),
     )

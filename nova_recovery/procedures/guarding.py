@@ -6,18 +6,26 @@ So is the silence of a host that was claimed as a dead one: when it comes back
 in the middle of a run, its guests would be started on two hosts. Not on the
 way back, which is what is left to do then: it starts nothing, and what it
 returns was the host's.
+
+And before a guest is started: has somebody begun to move it since the gates
+were asked where it may run?
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
 
 from nova_recovery import program
 from nova_recovery.cloud import claims
+from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.engine import claiming
 from nova_recovery.engine.change import Guard
 from nova_recovery.engine.plan import Item, Plan
 from nova_recovery.exceptions import ClaimLost, Conflict
+from nova_recovery.procedures import whereabouts
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
@@ -31,6 +39,9 @@ def guard(
     if not claimed:
         return None
 
+    starts = [item for item in plan.items() if item.kind in STARTS]
+    marks = {} if undoing else _marks(cloud, starts)
+
     def confirm(item: Item) -> None:
         if item.kind in claiming.KINDS:
             # they look for themselves
@@ -38,8 +49,54 @@ def guard(
         for subject in (item.subject, *item.follows):
             if subject in claimed:
                 _confirm(cloud, claimed[subject], marker, undoing)
+        if item.kind in STARTS and not undoing:
+            _stays(cloud, item, marks[item.data['cell']])
 
     return confirm
+
+
+#: What starts a guest.
+STARTS = frozenset(
+    {'evacuate-server', 'reboot-server', 'restart-server', 'start-server'}
+)
+
+
+def _marks(cloud: Cloud, items: Iterable[Item]) -> dict[str, int]:
+    """The newest migration of each cell: of those up to it gates ask."""
+    found = {}
+    for cell in {str(item.data['cell']) for item in items}:
+        with Reader.of(cloud.databases.cell(cell)) as reader:
+            found[cell] = int(reader.highest('migrations') or 0)
+    return found
+
+
+def _stays(cloud: Cloud, item: Item, mark: int) -> None:
+    """Return if nobody has begun to move the server since.
+
+    One query by index. Its allocations and a hypervisor are asked by gates
+    only: nova writes a row before it touches either.
+
+    :raises Conflict: somebody has; only this server is kept back
+    """
+    database = cloud.databases.cell(item.data['cell'])
+    if not database.tables.has('migrations', 'migration_type'):
+        return
+    table = database.tables['migrations'].c
+    with Reader.of(database) as reader:
+        for row in reader.select(
+            'migrations',
+            ('migration_type', 'status', 'source_compute', 'dest_compute'),
+            'instance_uuid',
+            [item.data['uuid']],
+            sa.and_(table.id > mark, table.status.not_in(whereabouts.OVER)),
+        ):
+            raise Conflict(
+                f'somebody moves it: its {row["migration_type"]} '
+                f'{row["source_compute"]} -> {row["dest_compute"]} is '
+                f'{row["status"]}. See it through, and resume; or leave the '
+                'server out with '
+                + program.call(f'run resume RUN --skip {item.label}=REASON')
+            )
 
 
 def _confirm(cloud: Cloud, claim: Item, marker: str, undoing: bool) -> None:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -30,12 +31,17 @@ from nova_recovery.cloud.db import servers as servers_module
 from nova_recovery.cloud.providers import Provider, Providers
 from nova_recovery.cloud.records import Migration, Server
 from nova_recovery.engine.plan import Gate
-from nova_recovery.exceptions import RecoveryError
+from nova_recovery.exceptions import ApiUnavailable, RecoveryError
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
 
 GATE = 'guest-only-here'
+
+#: Server UUID -> its rows of ``migrations``, soft-deleted ones too.
+Migrations = Mapping[str, tuple[Migration, ...]]
+#: Server UUID -> root provider -> whose it is, for all that it holds.
+Held = Mapping[str, Mapping[str, Provider]]
 
 EVACUATION = 'evacuation'
 LIVE = 'live-migration'
@@ -82,6 +88,19 @@ _UNDERWAY = {
     ),
     **dict.fromkeys(COLD, frozenset({'migrating', 'post-migrating'})),
 }
+#: A migration that is over (``in_progress`` in nova/db/main/api.py lists
+#: the others); 'finished' is a resize that waits to be confirmed.
+OVER = frozenset(
+    {
+        'confirmed',
+        'reverted',
+        'error',
+        'failed',
+        'completed',
+        'cancelled',
+        'done',
+    }
+)
 #: Tasks that only a migration sets (nova/compute/task_states.py).
 MOVING_TASKS = frozenset(
     {
@@ -156,27 +175,54 @@ def read(
     :param seen: server UUID -> host -> whether its hypervisor has the guest
     :raises DatabaseUnavailable: a cell of theirs does not answer
     """
+    held: Held | None = None
+    with contextlib.suppress(RecoveryError):
+        held = allocated(cloud, servers)
+    return judge_all(servers, migrations(cloud, servers), held, seen)
+
+
+def allocated(cloud: Cloud, servers: Iterable[Server]) -> Held:
+    """What placement has allocated to servers.
+
+    :raises ApiUnavailable: it can't be asked
+    """
     providers = Providers(cloud)
-    held: Mapping[str, Mapping[str, Provider]] = {}
-    asked = not providers.unreachable
-    if asked:
-        try:
-            held = providers.held([server.uuid for server in servers])
-        except RecoveryError:
-            asked = False
+    if providers.unreachable:
+        raise ApiUnavailable(providers.unreachable)
+    return providers.held([server.uuid for server in servers])
+
+
+def migrations(cloud: Cloud, servers: Iterable[Server]) -> Migrations:
+    """All rows of ``migrations`` of servers.
+
+    :raises DatabaseUnavailable: a cell of theirs does not answer
+    """
     by_cell: dict[str, list[str]] = collections.defaultdict(list)
     for server in servers:
         by_cell[server.cell].append(server.uuid)
-    migrations: dict[str, tuple[Migration, ...]] = {}
+    found: dict[str, tuple[Migration, ...]] = {}
     for cell, uuids in by_cell.items():
-        migrations |= servers_module.migrations(
-            cloud.databases.cell(cell), uuids
-        )
+        found |= servers_module.migrations(cloud.databases.cell(cell), uuids)
+    return found
+
+
+def judge_all(
+    servers: Iterable[Server],
+    rows: Migrations,
+    held: Held | None,
+    seen: Mapping[str, Mapping[str, bool]] | None = None,
+) -> dict[str, Whereabouts]:
+    """``judge`` of each of them.
+
+    :param rows: as ``migrations`` tells
+    :param held: as ``allocated`` tells; None: placement was not asked
+    :param seen: server UUID -> host -> whether its hypervisor has the guest
+    """
     return {
         server.uuid: judge(
             server,
-            migrations.get(server.uuid, ()),
-            held.get(server.uuid, {}) if asked else None,
+            rows.get(server.uuid, ()),
+            None if held is None else held.get(server.uuid, {}),
             (seen or {}).get(server.uuid),
         )
         for server in servers
@@ -367,10 +413,7 @@ def gates(answer: Whereabouts | None, uuid: str, label: str) -> Iterator[Gate]:
             'hard' if one.sure else 'soft',
             'refused',
             f'its guest may run on {one.host}: {one.because}',
-            'look there (virsh list --all). If it runs: '
-            + program.call(f'server adopt {uuid} --host {one.host}')
-            + '. If it does not, say how you know: --not-running '
-            + f'{uuid}@{one.host}=HOW',
+            _way_out(uuid, one.host),
         )
     if answer.unknown:
         yield Gate(
@@ -379,7 +422,30 @@ def gates(answer: Whereabouts | None, uuid: str, label: str) -> Iterator[Gate]:
             'soft',
             'unknown',
             '; '.join(answer.unknown),
-            'find out where its guest runs; '
-            + program.call(f'server show {uuid}')
-            + ' tells what is known',
+            'find out where its guest runs; what is known is told by\n'
+            + program.call(f'server show {uuid}'),
         )
+
+
+def _way_out(uuid: str, host: str) -> str:
+    """What to do about a guest that may run on a host, the commands last."""
+    return (
+        f'look on {host} (virsh list --all). Where it does not run, say how '
+        'you know:\n'
+        f'--not-running {uuid}@{host}=HOW\n'
+        'Where it runs, its row is brought there:\n'
+        + program.call(f'server adopt {uuid} --host {host}')
+    )
+
+
+def left_alone(answer: Whereabouts, uuid: str) -> str:
+    """Why a server is left out of what restarts many, and what to do."""
+    if answer.perhaps:
+        one = answer.perhaps[0]
+        return f'its guest may run on {one.host}: {one.because}; ' + _way_out(
+            uuid, one.host
+        )
+    return (
+        f'where its guest runs is not known: {"; ".join(answer.unknown)}; '
+        'when you found out:\n' + program.call(f'server reboot {uuid}')
+    )

@@ -34,6 +34,8 @@ class Request:
         or UUIDs
     :ivar priority_key: of metadata: see wanted.Order
     :ivar since: when the outage was, as given; None: it is found out
+    :ivar not_running: ``SERVER-UUID@HOST`` -> how the operator knows that
+        the guest does not run there
     :ivar max_failures: as ``failures`` reads it
     :ivar per_host: servers brought up side by side on one host
     :ivar everywhere: the same for the whole cloud
@@ -52,6 +54,7 @@ class Request:
     groups_first: tuple[str, ...] = ()
     priority_key: str = wanted.PRIORITY_KEY
     since: str | None = None
+    not_running: Mapping[str, str] = dataclasses.field(default_factory=dict)
     max_failures: str = '5%'
     per_host: int = 4
     everywhere: int = 16

@@ -28,6 +28,7 @@ from nova_recovery.procedures.disaster.scope import Scope
 from nova_recovery.procedures.guests.reach import Reach
 from nova_recovery.procedures.volumes import situation as volumes_module
 from nova_recovery.procedures.volumes.gates import Outside
+from nova_recovery.procedures.whereabouts import Whereabouts
 from nova_recovery.snapshot.mapfile import Line
 
 #: Nothing that is sent there is carried out.
@@ -273,6 +274,7 @@ class Found:
     :ivar holders: server -> who claimed it
     :ivar movers: server -> whose run moves it just now
     :ivar migrating: server -> its migration that has no end
+    :ivar places: server -> where its guest may run
     :ivar claimable: cells whose database can hold claims
     :ivar runs: server -> whether the hypervisor has it running, of those
         whose volumes are wrong and whose nova-compute is up
@@ -292,6 +294,7 @@ class Found:
     holders: Mapping[str, str] = dataclasses.field(default_factory=dict)
     movers: Mapping[str, str] = dataclasses.field(default_factory=dict)
     migrating: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    places: Mapping[str, Whereabouts] = dataclasses.field(default_factory=dict)
     claimable: frozenset[str] = frozenset()
     runs: Mapping[str, bool] = dataclasses.field(default_factory=dict)
     connections: Mapping[Pair, Connection] = dataclasses.field(

@@ -241,7 +241,14 @@ def table(
         for subject, (method, target) in planned.items()
     ]
     rows += [
-        (one.label, one.subject.partition(':')[2], '', '', 'left out', one.why)
+        (
+            one.label,
+            one.subject.partition(':')[2],
+            '',
+            '',
+            'left out',
+            one.line,
+        )
         for one in plan.left_out
     ]
     return COLUMNS, sorted(rows)

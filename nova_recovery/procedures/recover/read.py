@@ -203,12 +203,14 @@ class _Reader:
         """
         facts = self._facts[server.uuid]
         held = None
+        devices: tuple[str, ...] = ()
         if self._providers is not None and server.allocations is not None:
             held = self._providers.of(server.allocations)
+            devices = self._providers.devices(server.allocations)
         said = whereabouts.not_there(self._request.not_running)
         seen = {**dict.fromkeys(off, False), **said.get(server.uuid, {})}
         answer = whereabouts.judge(facts.server, facts.migrations, held, seen)
-        return dataclasses.replace(server, whereabouts=answer)
+        return dataclasses.replace(server, whereabouts=answer, devices=devices)
 
     def _asked(self, api: str, uuid: str) -> Any:
         if api in self.unreachable:
@@ -378,19 +380,6 @@ def _age(
     ).total_seconds()
 
 
-#: A migration that is over (``in_progress`` in nova/db/main/api.py lists
-#: the others); 'finished' is a resize that waits to be confirmed.
-OVER = frozenset(
-    {
-        'confirmed',
-        'reverted',
-        'error',
-        'failed',
-        'completed',
-        'cancelled',
-        'done',
-    }
-)
 #: An evacuation that the source will act on when it returns.
 ARMED = frozenset({'accepted', 'pre-migrating', 'done'})
 
@@ -423,7 +412,7 @@ def of_facts(
             f'its {m.migration_type} {m.source_compute} -> {m.dest_compute} '
             f'is {m.status}'
             for m in facts.migrations
-            if not m.deleted and m.status not in OVER
+            if not m.deleted and m.status not in whereabouts.OVER
         ),
         armed=_armed(facts),
         pinned_zone=(facts.request_spec or {}).get('availability_zone'),

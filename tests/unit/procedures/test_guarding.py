@@ -13,6 +13,7 @@ from nova_recovery import procedures
 from nova_recovery.engine.plan import Item, Plan, Step
 from nova_recovery.exceptions import ClaimLost, Conflict
 from tests.base import TestCase
+from tests.unit.changes.case import Cloud
 
 MARKER = 'nova-recovery run=1a2b3c4d by=anna@ctl1'
 OTHER = 'nova-recovery run=99999999 by=bob@ctl2'
@@ -33,7 +34,13 @@ CLAIM_SERVER = Item(
     'web',
     {'cell': 'cell1', 'uuid': 'u1'},
 )
-REBOOT = Item('reboot-server:u1', 'reboot-server', 'server:u1', '')
+REBOOT = Item(
+    'reboot-server:u1',
+    'reboot-server',
+    'server:u1',
+    'web',
+    {'cell': 'cell1', 'uuid': 'u1'},
+)
 
 
 def plan(*items: Item) -> Plan:
@@ -46,6 +53,7 @@ class GuardTest(TestCase):
 
     :ivar row: the dead host's row of ``services``
     :ivar holder: who claimed the server
+    :ivar cloud: nothing is in its cell
     """
 
     def setUp(self) -> None:
@@ -55,6 +63,8 @@ class GuardTest(TestCase):
             'report_count': 4711,
         }
         self.holder: str | None = MARKER.replace(' ', '-')
+        self.cloud = Cloud('nova34-nova', 'nova34-cinder')
+        self.addCleanup(self.cloud.close)
         for name, answer in (
             ('service_row', lambda database, service: self.row),
             ('server_holder', lambda database, uuid: self.holder),
@@ -66,7 +76,7 @@ class GuardTest(TestCase):
             )
 
     def confirm(self, item: Item, *items: Item) -> None:
-        guard = procedures.guard(plan(*items), mock.Mock(), MARKER)
+        guard = procedures.guard(plan(*items), self.cloud, MARKER)
         assert guard is not None
         guard(item)
 
@@ -87,7 +97,7 @@ class GuardTest(TestCase):
 
     def test_a_server_of_another_host_is_not(self) -> None:
         self.row['disabled_reason'] = OTHER
-        self.confirm(REBOOT, CLAIM, MOVE)
+        self.confirm(REBOOT, CLAIM, MOVE, REBOOT)
 
     def test_a_server_whose_own_claim_is_lost_is_alone_in_that(self) -> None:
         for holder, told in (
@@ -112,6 +122,32 @@ class GuardTest(TestCase):
     def test_a_dead_host_that_reports_again(self) -> None:
         self.row['report_count'] = 4712
         self.assertIn('alive again', self.lost(MOVE, CLAIM, MOVE))
+
+    def migration(self, number: int, status: str) -> None:
+        self.cloud.cell.add(
+            'migrations', id=number, instance_uuid='u1', deleted=0,
+            source_compute='np-rcc54', dest_compute='np-rcc46', status=status,
+            migration_type='live-migration', hidden=0,
+        )  # fmt: skip
+
+    def test_what_somebody_moves_by_now_is_not_started(self) -> None:
+        self.migration(7, 'error')
+        guard = procedures.guard(
+            plan(CLAIM_SERVER, REBOOT), self.cloud, MARKER
+        )
+        assert guard is not None
+        guard(REBOOT)
+        self.migration(8, 'failed')
+        guard(REBOOT)
+        self.migration(9, 'running')
+        error = self.assertRaises(Conflict, guard, REBOOT)
+        self.assertIn('np-rcc54 -> np-rcc46 is running', str(error))
+        self.assertIn('--skip web=REASON', str(error))
+
+    def test_what_gates_were_asked_of_is_theirs(self) -> None:
+        """They may have been overridden."""
+        self.migration(7, 'running')
+        self.confirm(REBOOT, CLAIM_SERVER, REBOOT)
 
     def test_what_was_done_to_it_can_be_taken_back(self) -> None:
         self.row['report_count'] = 4712

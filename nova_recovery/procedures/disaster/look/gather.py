@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent import futures
 import contextlib
 import dataclasses
 import datetime
@@ -12,11 +13,12 @@ import hashlib
 import os
 from typing import BinaryIO, TYPE_CHECKING
 
-from nova_recovery import readiness
+from nova_recovery import fencing, readiness
 from nova_recovery.cloud import claims, records
 from nova_recovery.cloud.db import volumes
 from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.exceptions import DatabaseUnavailable, RecoveryError
+from nova_recovery.procedures import whereabouts
 from nova_recovery.procedures.disaster.before_queens import (
     cleaning as cleaning_module,
 )
@@ -31,10 +33,10 @@ from nova_recovery.procedures.disaster.situation import (
     Situation,
 )
 from nova_recovery.procedures.guests import reach
-from nova_recovery.procedures.recover import read as read_module
 from nova_recovery.procedures.volumes import gates, policy
 from nova_recovery.procedures.volumes import read as volumes_read
 from nova_recovery.procedures.volumes.situation import Mismatch
+from nova_recovery.procedures.whereabouts import Whereabouts
 from nova_recovery.readiness import Site
 from nova_recovery.snapshot import mapfile
 from nova_recovery.snapshot.reading import Snapshot
@@ -94,12 +96,17 @@ def read_all(
     # of an old cloud nothing is mended one by one, and no API is asked
     single = here.volumes if cleaning is None else None
     wrong = [] if single is None else policy.findings(single)
+    places: Mapping[str, Whereabouts] = {}
+    if cleaning is None:
+        progress('asking where guests may run …')
+        places = _places(cloud, request, here, unreachable)
     return _of_cells(
         cloud,
         Found(
             situation=here,
             versions=versions,
             unreachable=unreachable,
+            places=places,
             runs=_runs(cloud, here, wrong, unreachable),
             connections=_connections(cloud, here, wrong),
             age=age,
@@ -202,7 +209,8 @@ def _apis(
     versions: dict[str, str] = {}
     unreachable: dict[str, str] = {}
     asked: dict[str, Callable[[], str]] = {
-        'nova': lambda: cloud.compute.ping()
+        'nova': lambda: cloud.compute.ping(),
+        'placement': lambda: cloud.placement.ping(),
     }
     if here.volumes is not None and here.volumes.volumes:
         asked['cinder'] = lambda: cloud.volume.ping()
@@ -212,6 +220,48 @@ def _apis(
         except RecoveryError as error:
             unreachable[name] = str(error)
     return versions, unreachable
+
+
+def _places(
+    cloud: Cloud,
+    request: Request,
+    here: Situation,
+    unreachable: dict[str, str],
+) -> dict[str, Whereabouts]:
+    """Where the guests may run, of all servers in scope.
+
+    Where placement is silent, its gate refuses, and the plan goes by the
+    migrations alone.
+
+    :param unreachable: placement is added, where it can't be asked
+    """
+    servers = [server for server in here.servers.values() if server.host]
+    held: whereabouts.Held = {}
+    if 'placement' not in unreachable:
+        try:
+            held = whereabouts.allocated(cloud, servers)
+        except RecoveryError as error:
+            unreachable['placement'] = str(error)
+    rows = whereabouts.migrations(cloud, servers)
+    said = whereabouts.not_there(request.not_running)
+    found = whereabouts.judge_all(servers, rows, held, said)
+    off = _off(cloud, {host for one in found.values() for host in one.hosts()})
+    doubtful = [one for one in servers if found[one.uuid].hosts() & off]
+    seen = {
+        one.uuid: {**dict.fromkeys(off, False), **said.get(one.uuid, {})}
+        for one in doubtful
+    }
+    return found | whereabouts.judge_all(doubtful, rows, held, seen)
+
+
+def _off(cloud: Cloud, hosts: Collection[str]) -> frozenset[str]:
+    """Those of the hosts on which no guest runs, since they are off."""
+    if not hosts:
+        return frozenset()
+    driver = fencing.load(cloud.conf, '')
+    with futures.ThreadPoolExecutor(read.SIDE_BY_SIDE) as pool:
+        answers = zip(hosts, pool.map(driver.status, hosts), strict=True)
+        return frozenset(h for h, one in answers if one.state == 'off')
 
 
 def _runs(
@@ -313,7 +363,7 @@ def _migrating(database: Database, uuids: Iterable[str]) -> dict[str, str]:
                 _MIGRATION,
                 'instance_uuid',
                 uuids,
-                status.not_in(read_module.OVER),
+                status.not_in(whereabouts.OVER),
             )
         }
 

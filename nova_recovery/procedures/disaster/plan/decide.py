@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from nova_recovery import program
 from nova_recovery.cloud import records
 from nova_recovery.engine.plan import LeftOut, Plan
+from nova_recovery.procedures import whereabouts
 from nova_recovery.procedures.disaster.before_queens.cleaning import Cleaning
 from nova_recovery.procedures.disaster.judge import wanted
 from nova_recovery.procedures.disaster.judge.wanted import Answer, Order
@@ -69,7 +70,15 @@ def _decided(request: Request, found: Found) -> Decided:
     for uuid, what in found.migrating.items():
         if uuid in here.servers:
             alone.add(uuid)
-            left[uuid] = f'its {what} has no end: see it through first'
+            left[uuid] = (
+                f'its {what} has no end; when nova-compute has started again '
+                'and its task is over:\n'
+                + program.call(f'server reboot {uuid}')
+            )
+    for uuid, place in found.places.items():
+        if not place.here_only:
+            alone.add(uuid)
+            left[uuid] = whereabouts.left_alone(place, uuid)
     if found.legacy is not None:
         return _before_queens(found.legacy, answer, left)
     cleaned = clean.plan(request, found, alone)

@@ -15,6 +15,7 @@ from nova_recovery import program, readiness
 from nova_recovery.cloud import records
 from nova_recovery.engine.plan import Gate
 from nova_recovery.procedures import gates as common_gates
+from nova_recovery.procedures import whereabouts
 from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures.disaster.request import Request
 from nova_recovery.procedures.disaster.situation import Found, Situation
@@ -58,7 +59,8 @@ def _apis(found: Found) -> Gate:
     return common_gates.apis_reachable(
         found.versions,
         found.unreachable,
-        program.call('disaster assess --ready') + ' tells what is missing',
+        'what is missing is told by\n'
+        + program.call('disaster assess --ready'),
     )
 
 
@@ -282,6 +284,8 @@ def _server(found: Found, uuid: str) -> Iterator[Gate]:
             f'its {found.migrating[uuid]} has no end',
             'see it through first, or make a new plan, which leaves it out',
         )
+    if uuid in found.places:
+        yield from whereabouts.gates(found.places[uuid], uuid, name)
 
 
 def _span(seconds: float) -> str:

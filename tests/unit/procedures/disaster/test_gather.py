@@ -14,10 +14,13 @@ from unittest import mock
 
 import fixtures
 
-from nova_recovery.exceptions import DatabaseUnavailable
+from nova_recovery.exceptions import ApiUnavailable, DatabaseUnavailable
+from nova_recovery.fencing import Status
 from nova_recovery.procedures.disaster.look import gather
+from nova_recovery.procedures.disaster.request import Request
 from nova_recovery.snapshot.reading import Snapshot
 from tests.base import TestCase
+from tests.unit.changes.case import Cloud
 from tests.unit.procedures.disaster import situations
 from tests.unit.procedures.volumes import situations as volumes
 from tests.unit.snapshot import files
@@ -103,6 +106,60 @@ class VolumesTest(TestCase):
         self.assertEqual({'a', 'b'}, set(found.volumes))
         self.assertEqual({'web', 'db'}, set(found.servers))
         self.assertEqual('db', found.mapped('b')[0].server)
+
+
+class PlacesTest(TestCase):
+    """Where guests may run, asked in bulk; hosts that are off have none."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.cloud: Any = Cloud('nova34-nova', 'nova34-cinder')
+        self.addCleanup(self.cloud.close)
+        self.cloud.placement.providers.return_value = {}
+        self.cloud.placement.consumers.return_value = []
+        self.cloud.placement.allocations.return_value = {'allocations': {}}
+        self.off: set[str] = set()
+        self.asked: list[str] = []
+        self.patch(gather.fencing, 'load', lambda conf, words: self)
+        self.cloud.cell.add(
+            'migrations', id=1, instance_uuid='web', deleted=0, hidden=0,
+            source_compute='np-rcc4', dest_compute='np-rcc46',
+            status='running', migration_type='live-migration',
+        )  # fmt: skip
+
+    def status(self, host: str) -> Status:
+        self.asked.append(host)
+        return Status('off' if host in self.off else 'on', '')
+
+    def places(
+        self, unreachable: dict[str, str] | None = None, **asked: Any
+    ) -> Any:
+        here = situations.make({'web': None, 'db': None})
+        silent = {} if unreachable is None else unreachable
+        return gather._places(self.cloud, Request(**asked), here, silent)
+
+    def test_what_was_on_its_way_when_the_power_went(self) -> None:
+        found = self.places()
+        self.assertEqual({'np-rcc46'}, found['web'].hosts())
+        self.assertTrue(found['db'].here_only)
+        self.assertEqual(['np-rcc46'], self.asked)
+
+    def test_a_host_that_is_proven_off_runs_nothing(self) -> None:
+        self.off = {'np-rcc46'}
+        self.assertTrue(self.places()['web'].here_only)
+
+    def test_an_operator_who_looked(self) -> None:
+        found = self.places(not_running={'web@np-rcc46': 'virsh list'})
+        self.assertTrue(found['web'].here_only)
+        self.assertEqual([], self.asked)
+
+    def test_without_placement_its_gate_refuses(self) -> None:
+        self.cloud.placement.providers.side_effect = ApiUnavailable('down')
+        silent: dict[str, str] = {}
+        found = self.places(silent)
+        self.assertEqual({'placement': 'down'}, silent)
+        self.assertTrue(found['db'].here_only)
+        self.assertEqual({'np-rcc46'}, found['web'].hosts())
 
 
 class LegacyTest(TestCase):

@@ -31,6 +31,7 @@ from nova_recovery.procedures.disaster.plan import decide
 from nova_recovery.procedures.disaster.situation import Connection, Dump, Found
 from nova_recovery.procedures.guests import reboot
 from nova_recovery.procedures.guests.reach import Address, Reach
+from nova_recovery.procedures.whereabouts import Perhaps, Whereabouts
 from nova_recovery.snapshot.mapfile import Line
 from tests.base import TestCase
 from tests.unit import golden, plans
@@ -86,6 +87,14 @@ def _found(given: JSON, more: JSON) -> Found:
     }
     age = more.pop('age', [])
     old = more.pop('legacy', None)
+    places = {
+        uuid: Whereabouts(
+            situations.HOST,
+            tuple(Perhaps(*one) for one in fields.get('perhaps', ())),
+            tuple(fields.get('unknown', ())),
+        )
+        for uuid, fields in more.pop('places', {}).items()
+    }
     return Found(
         situation=here,
         versions=more.pop('versions', {'nova': '2.104', 'cinder': '3.71'}),
@@ -98,6 +107,7 @@ def _found(given: JSON, more: JSON) -> Found:
         age=tuple(Finding(*row) for row in age) if here.recorded else None,
         dump=dump,
         reach=reach,
+        places=places,
         lines=None if lines is None else tuple(Line(*line) for line in lines),
         legacy=None if old is None else _legacy(old),
         **more,
