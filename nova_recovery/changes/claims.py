@@ -8,11 +8,13 @@ was taken back.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from nova_recovery.changes import cell
 from nova_recovery.changes.base import At, BaseChange
 from nova_recovery.cloud import claims
+from nova_recovery.cloud.db.databases import divide
 from nova_recovery.engine import claiming
 from nova_recovery.engine.change import JSON, Observed
 from nova_recovery.engine.plan import Item, Plan
@@ -115,11 +117,11 @@ class ClaimServer(BaseChange):
     kind = claiming.SERVER
 
     def describe(self, item: Item) -> list[str]:
-        return ['+ tag nova-recovery-claim, while this run works on it']
+        return ['+ claimed, while this run works on it']
 
     def observe(self, at: At) -> Observed:
         held = _holder(at)
-        if held == claims.owner_tag(at.marker):
+        if held == at.marker:
             return Observed.after('claimed by this run')
         if held:
             return Observed.neither(f'claimed by another run: {held}')
@@ -139,10 +141,10 @@ class ReleaseServer(BaseChange):
     kind = 'release-server'
 
     def describe(self, item: Item) -> list[str]:
-        return ['- tag nova-recovery-claim']
+        return ['- claim given back']
 
     def observe(self, at: At) -> Observed:
-        if _holder(at) != claims.owner_tag(at.marker):
+        if _holder(at) != at.marker:
             return Observed.after('not claimed by us')
         return Observed.before()
 
@@ -267,3 +269,83 @@ def give_back(
                 how = f'is {_told(item)}'
             given.append(f'{item.label} {how}; its claim is given back.')
     return given
+
+
+@dataclasses.dataclass(frozen=True)
+class Abandoned:
+    """What became of the claims of a run that nobody goes on with.
+
+    :ivar told: a line for each that was taken off
+    :ivar unknown: a line for each cell that may have more
+    """
+
+    told: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+def abandon(
+    cloud: Cloud, run_id: str, reason: str, whole: Plan | None = None
+) -> Abandoned:
+    """Take all claims of a run off the cloud, whoever made them.
+
+    Found by what they say, so that it works without the run's journal. From
+    then on a process that still carries it out sends nothing more. A host
+    that was alive gets back what it had, where the plan tells; all others
+    stay disabled.
+
+    :param whole: its plan, where a journal has it
+    """
+    told: list[str] = []
+    planned = claiming.claims(whole) if whole else {}
+    found, unknown = divide(
+        cloud.databases.each_cell(lambda cell: list(claims.every(cell)))
+    )
+    for claim in (one for some in found.values() for one in some):
+        if claims.run_of(claim.marker) != run_id:
+            continue
+        database = cloud.databases.cell(claim.cell)
+        if claim.service_id is None:
+            claims.release_server(database, claim.name, claim.marker)
+            told.append(f'server {claim.name}: its claim is taken off')
+            continue
+        item = planned.get(f'host:{claim.name}')
+        known = item is not None and claiming.restores(item)
+        claims.set_service(
+            database,
+            claim.service_id,
+            {'disabled_reason': claim.marker},
+            _given_back(item, run_id)
+            if known and item
+            else _left(run_id, reason),
+        )
+        how = (
+            f'it is {_told(item)}'
+            if known and item
+            else (
+                'it stays disabled; when nothing of the run is left to do '
+                f'there: openstack compute service set --enable {claim.name} '
+                'nova-compute'
+            )
+        )
+        told.append(f'{claim.name}: its claim is taken off, {how}')
+    return Abandoned(tuple(told), tuple(map(str, unknown.values())))
+
+
+def runs(cloud: Cloud) -> dict[str, list[str]]:
+    """The runs that have claims in the cloud, each with their markers.
+
+    Of the cells that answer.
+    """
+    found, _unknown = divide(
+        cloud.databases.each_cell(lambda cell: list(claims.every(cell)))
+    )
+    by_run: dict[str, dict[str, None]] = {}
+    for claim in (one for some in found.values() for one in some):
+        run_id = claims.run_of(claim.marker)
+        by_run.setdefault(run_id, {})[claim.marker] = None
+    return {run_id: list(markers) for run_id, markers in by_run.items()}
+
+
+def _left(run_id: str, reason: str) -> JSON:
+    text = f'abandoned by nova-recovery (run {run_id}): {reason}'
+    return {'disabled_reason': text[: claims.LONGEST]}

@@ -2,20 +2,28 @@
 
 """Who works on a host or a server, written into the cloud itself.
 
-Two controllers have two journals, so a claim lives where both see it. On a
-host it is ``services.disabled_reason`` of its nova-compute, set together
-with ``disabled`` by compare-and-set: the operator of the other controller,
-``openstack compute service list`` and nova's own tools all show it. On a
-server it is a row in ``tags``, whose primary key (resource, tag) lets only
-one of two writers in, on a Galera cluster too.
+Two controllers have two journals, so a claim lives where both see it, and
+where nobody but an administrator can write. On a host it is
+``services.disabled_reason`` of its nova-compute, set together with
+``disabled`` by compare-and-set: the operator of the other controller,
+``openstack compute service list`` and nova's own tools all show it. All that
+is on the host is under it, and so is a server that left the host by a run
+that still has it.
+
+A server alone has a row in ``task_log``, nova's record of who audits which
+host: its unique key (task, host, period) lets only one of two writers in, on
+a Galera cluster too, and nothing of nova reads a task that is not its own
+(nova/db/main/api.py, ``task_log_get``). A tag, which any member of the
+project can set and take off, says nothing here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+import dataclasses
+import datetime
 import re
 from typing import Any
-import zlib
 
 import sqlalchemy as sa
 
@@ -25,16 +33,23 @@ from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.exceptions import ClaimLost, Conflict, NotFound
 
 PREFIX = 'nova-recovery run='
-_RUN = re.compile('nova-recovery[ -]run=([^ -]+)')
-#: A tag that can exist once for each server: the claim itself.
-TAG = 'nova-recovery-claim'
-#: Characters of ``tags.tag``.
-LONGEST = 80
+#: Characters of ``services.disabled_reason``.
+LONGEST = 255
+_RUN = re.compile(f'{PREFIX}([^ ]+)')
+#: Our rows of ``task_log``. All have the same period: the key must be one.
+TASK = 'nova-recovery'
+_PERIOD = datetime.datetime(2000, 1, 1)
 
 
 def holder(reason: str | None) -> str | None:
     """The marker in a ``disabled_reason``, or None if there is no claim."""
     return reason if reason and reason.startswith(PREFIX) else None
+
+
+def run_of(claim: str | None) -> str:
+    """The run that a marker names; '' for none."""
+    found = _RUN.match(claim or '')
+    return found[1] if found else ''
 
 
 def service_row(database: Database, service_id: int) -> dict[str, Any]:
@@ -79,17 +94,30 @@ def set_service(
     database.write(change)
 
 
-def server_tags(
+def possible(database: Database) -> bool:
+    """Whether servers of a cell can be claimed: nova has it since Folsom."""
+    return database.tables.has('task_log', 'message')
+
+
+def _ours(database: Database, uuid: str) -> list[Any]:
+    tasks = database.tables['task_log']
+    return [
+        tasks.c.task_name == TASK,
+        tasks.c.host == uuid,
+        tasks.c.period_beginning == _PERIOD,
+        tasks.c.period_ending == _PERIOD,
+    ]
+
+
+def _held(
     connection: sa.engine.Connection, database: Database, uuid: str
-) -> list[str]:
-    """The tags of a server that are ours: the claim and who has it."""
-    tags = database.tables['tags']
-    found = connection.execute(
-        sa.select(tags.c.tag).where(
-            tags.c.resource_id == uuid, tags.c.tag.like('nova-recovery%')
+) -> str | None:
+    marker: str | None = connection.execute(
+        sa.select(database.tables['task_log'].c.message).where(
+            *_ours(database, uuid)
         )
-    )
-    return sorted(row[0] for row in found)
+    ).scalar()
+    return marker
 
 
 def claim_server(database: Database, uuid: str, marker: str) -> None:
@@ -97,45 +125,54 @@ def claim_server(database: Database, uuid: str, marker: str) -> None:
 
     :raises ClaimLost: somebody else has it; named is who
     """
-    tags = database.tables['tags']
-    owner = owner_tag(marker)
 
     def change(connection: sa.engine.Connection) -> None:
-        mine = server_tags(connection, database, uuid)
-        if owner in mine:
+        held = _held(connection, database, uuid)
+        if held == marker:
             return
-        if TAG in mine:
-            raise ClaimLost(f'server {uuid} is claimed: {", ".join(mine)}')
+        if held is not None:
+            raise ClaimLost(f'server {uuid} is claimed: {held}')
+        now = sa.func.utc_timestamp()
         connection.execute(
-            sa.insert(tags),
-            [{'resource_id': uuid, 'tag': tag} for tag in (TAG, owner)],
+            sa.insert(database.tables['task_log']).values(
+                task_name=TASK,
+                host=uuid,
+                period_beginning=_PERIOD,
+                period_ending=_PERIOD,
+                state='CLAIMED',
+                message=marker,
+                task_items=0,
+                errors=0,
+                deleted=0,
+                created_at=now,
+                updated_at=now,
+            )
         )
 
     try:
         database.write(change)
     except Conflict as error:
-        # Two at once: the other one's rows came between our look and ours.
+        # Two at once: the other one's row came between our look and ours.
         held = server_holder(database, uuid)
-        if held != owner:
+        if held != marker:
             raise ClaimLost(
                 f'server {uuid} is claimed: {held or "not any more"}'
             ) from error
 
 
-def release_server(database: Database, uuid: str, marker: str) -> None:
-    """Give a server's claim back; nothing happens if it isn't ours."""
-    tags = database.tables['tags']
-    owner = owner_tag(marker)
+def release_server(database: Database, uuid: str, marker: str) -> bool:
+    """Give a server's claim back; False, and nothing happens, if not ours."""
+    tasks = database.tables['task_log']
 
-    def change(connection: sa.engine.Connection) -> None:
-        if owner in server_tags(connection, database, uuid):
-            connection.execute(
-                sa.delete(tags).where(
-                    tags.c.resource_id == uuid, tags.c.tag.in_([TAG, owner])
-                )
+    def change(connection: sa.engine.Connection) -> bool:
+        done = connection.execute(
+            sa.delete(tasks).where(
+                *_ours(database, uuid), tasks.c.message == marker
             )
+        )
+        return bool(done.rowcount)
 
-    database.write(change)
+    return database.write(change)
 
 
 def hand_over_service(
@@ -168,98 +205,132 @@ def hand_over_server(
 
     :raises ClaimLost: a third party claimed it
     """
-    tags = database.tables['tags']
+    tasks = database.tables['task_log']
 
     def change(connection: sa.engine.Connection) -> bool:
-        found = server_tags(connection, database, uuid)
-        if TAG not in found or owner_tag(after) in found:
-            return owner_tag(after) in found
-        if owner_tag(before) not in found:
-            raise ClaimLost(f'claimed by a third party: {", ".join(found)}')
+        held = _held(connection, database, uuid)
+        if held in (None, after):
+            return held == after
+        if held != before:
+            raise ClaimLost(f'claimed by a third party: {held}')
         connection.execute(
-            sa.delete(tags).where(
-                tags.c.resource_id == uuid, tags.c.tag == owner_tag(before)
-            )
-        )
-        connection.execute(
-            sa.insert(tags).values(resource_id=uuid, tag=owner_tag(after))
+            sa.update(tasks)
+            .where(*_ours(database, uuid), tasks.c.message == before)
+            .values(message=after)
         )
         return True
 
     return database.write(change)
 
 
-def movers(database: Database, uuids: Iterable[str]) -> dict[str, str]:
-    """Servers that a run moves or has evacuated, while it has its claim.
+def under_hosts(database: Database, uuids: Iterable[str]) -> dict[str, str]:
+    """Servers that are under the claim on a host.
 
-    The claim is on the host that they were on: the tombstone that each
-    leaves there names it until that host has cleaned up.
+    On the one that they are on, or that a run has moved or evacuated them
+    from: the tombstone that each leaves there names it until that host has
+    cleaned up.
 
     :returns: server uuid -> the marker of the run
     """
-    if not database.tables.has('migrations', 'migration_type'):
-        return {}
-    migrations = database.tables['migrations']
+    instances = database.tables['instances']
     services = database.tables['services']
-    query = sa.select(
-        migrations.c.instance_uuid, services.c.disabled_reason
-    ).where(
-        migrations.c.deleted == 0,
-        migrations.c.migration_type == 'evacuation',
-        migrations.c.status.in_(('accepted', 'pre-migrating', 'done')),
-        services.c.host == migrations.c.source_compute,
+    if 'disabled_reason' not in services.c:
+        return {}
+    claimed = (
         services.c.binary == 'nova-compute',
         services.c.deleted == 0,
         services.c.disabled_reason.like(f'{PREFIX}%'),
     )
-    column = migrations.c.instance_uuid
+    queries = [
+        (
+            instances.c.uuid,
+            sa.select(instances.c.uuid, services.c.disabled_reason).where(
+                instances.c.deleted == 0,
+                services.c.host == instances.c.host,
+                *claimed,
+            ),
+        )
+    ]
+    if database.tables.has('migrations', 'migration_type'):
+        migrations = database.tables['migrations']
+        queries.append((
+            migrations.c.instance_uuid,
+            sa.select(
+                migrations.c.instance_uuid, services.c.disabled_reason
+            ).where(
+                migrations.c.deleted == 0,
+                migrations.c.migration_type == 'evacuation',
+                migrations.c.status.in_(('accepted', 'pre-migrating', 'done')),
+                services.c.host == migrations.c.source_compute,
+                *claimed,
+            ),
+        ))  # fmt: skip
+    some = list(uuids)
     with Reader.of(database) as reader:
         return {
-            uuid: marker for uuid, marker in reader.fetch(query, column, uuids)
+            uuid: marker
+            for column, query in queries
+            for uuid, marker in reader.fetch(query, column, some)
         }
 
 
 def server_holder(database: Database, uuid: str) -> str | None:
-    """The tag of whoever claimed a server, None if nobody did."""
-    with database.reader() as connection:
-        found = server_tags(connection, database, uuid)
-    if TAG not in found:
-        return None
-    return next((tag for tag in found if tag != TAG), TAG)
+    """The marker of whoever claimed a server alone, None if nobody did."""
+    return server_holders(database, [uuid]).get(uuid)
 
 
 def server_holders(database: Database, uuids: Iterable[str]) -> dict[str, str]:
-    """The tag of whoever claimed each server, of those that are claimed."""
-    found: dict[str, str] = {}
-    claimed = set()
-    ours = database.tables['tags'].c.tag.like('nova-recovery%')
+    """The marker of whoever claimed each server, of those that are claimed."""
+    if not possible(database):
+        return {}
+    ours = database.tables['task_log'].c.task_name == TASK
     with Reader.of(database) as reader:
-        for row in reader.select(
-            'tags', ('resource_id', 'tag'), 'resource_id', uuids, ours
-        ):
-            uuid, tag = row['resource_id'], row['tag']
-            if tag == TAG:
-                claimed.add(uuid)
-                found.setdefault(uuid, TAG)
-            else:
-                found[uuid] = tag
-    return {uuid: found[uuid] for uuid in claimed}
+        return {
+            row['host']: row['message']
+            for row in reader.select(
+                'task_log', ('host', 'message'), 'host', uuids, ours
+            )
+        }
 
 
-def run_of(claim: str) -> str:
-    """The run that a marker, or the tag made of one, names; '' for none."""
-    found = _RUN.match(claim)
-    return found[1] if found else ''
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """A claim as it is in the cloud, whoever's.
 
-
-def owner_tag(marker: str) -> str:
-    """The tag that says whose claim it is.
-
-    ``tags.tag`` has 80 characters; the run's id comes first in a marker. Of
-    a longer one the end is a checksum: the machine is named last, and two
-    that hand a run over must not have the same tag.
+    :ivar name: the host, or the UUID of the server
+    :ivar service_id: of a host's nova-compute; None: a server's
     """
-    tag = marker.replace(' ', '-')
-    if len(tag) <= LONGEST:
-        return tag
-    return f'{tag[: LONGEST - 9]}-{zlib.crc32(tag.encode()):08x}'
+
+    cell: str
+    name: str
+    marker: str
+    service_id: int | None = None
+
+
+def every(database: Database) -> Iterator[Claim]:
+    """All claims in a cell.
+
+    :raises DatabaseUnavailable: it doesn't answer
+    """
+    services = database.tables['services']
+    with Reader.of(database) as reader:
+        if 'disabled_reason' in services.c:
+            for row in reader.select(
+                'services',
+                ('id', 'host', 'disabled_reason'),
+                where=services.c.disabled_reason.like(f'{PREFIX}%'),
+            ):
+                yield Claim(
+                    database.name,
+                    row['host'],
+                    row['disabled_reason'],
+                    row['id'],
+                )
+        if possible(database):
+            tasks = database.tables['task_log']
+            for row in reader.select(
+                'task_log',
+                ('host', 'message'),
+                where=tasks.c.task_name == TASK,
+            ):
+                yield Claim(database.name, row['host'], row['message'])

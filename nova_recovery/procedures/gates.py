@@ -166,7 +166,11 @@ GATES = (
     ),
     Known('no-task', ('soft',), 'Is nova not at the server?'),
     Known('not-in-use', ('hard',), 'Are the volumes free?'),
-    Known('not-moved-now', ('soft',), 'Does no run move the server just now?'),
+    Known(
+        'not-moved-now',
+        ('soft',),
+        'Does no run have the host of the server, or move it?',
+    ),
     Known(
         'not-under-way',
         ('soft',),
@@ -291,13 +295,22 @@ GATES = (
 )
 
 
+def ways_on(words: str) -> str:
+    """What to do where another run has a claim, after these words."""
+    return (
+        f'{words}:\n{program.call("run resume RUN")}\n'
+        'where its journal is lost with its controller:\n'
+        + program.call('run abandon RUN --reason WHY')
+    )
+
+
 def nobody_else(
     uuid: str, name: str, holders: Mapping[str, str], movers: Mapping[str, str]
 ) -> Iterator[Gate]:
     """Those that refuse, for one server.
 
-    :param holders: server uuid -> the tag of whoever claimed it
-    :param movers: server uuid -> the marker of the run that moves it
+    :param holders: server uuid -> the marker of whoever claimed it
+    :param movers: server uuid -> the marker of the run that has its host
     """
     if uuid in holders:
         yield Gate(
@@ -306,7 +319,7 @@ def nobody_else(
             'hard',
             'refused',
             f'claimed: {holders[uuid]}',
-            'go on with that run: ' + program.call('run resume RUN'),
+            ways_on('go on with that run'),
         )
     if uuid in movers:
         yield Gate(
@@ -316,7 +329,7 @@ def nobody_else(
             'refused',
             f'its host is claimed: {movers[uuid]}',
             'that run may not have connected its volumes yet, and starts it '
-            f'when it has: go on with it ({program.call("run resume RUN")})',
+            + ways_on('when it has; go on with it'),
         )
 
 

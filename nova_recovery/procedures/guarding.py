@@ -13,7 +13,7 @@ were asked where it may run?
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -41,6 +41,11 @@ def guard(
 
     starts = [item for item in plan.items() if item.kind in STARTS]
     marks = {} if undoing else _marks(cloud, starts)
+    overridden = {
+        gate.subject
+        for gate in plan.gates
+        if gate.name == 'not-moved-now' and gate.state == 'overridden'
+    }
 
     def confirm(item: Item) -> None:
         if item.kind in claiming.KINDS:
@@ -51,6 +56,9 @@ def guard(
                 _confirm(cloud, claimed[subject], marker, undoing)
         if item.kind in STARTS and not undoing:
             _stays(cloud, item, marks[item.data['cell']])
+        for claim in _around(item, claimed):
+            if claim.label not in overridden:
+                _alone(cloud, claim, marker)
 
     return confirm
 
@@ -100,19 +108,26 @@ def _stays(cloud: Cloud, item: Item, mark: int) -> None:
 
 
 def _confirm(cloud: Cloud, claim: Item, marker: str, undoing: bool) -> None:
+    """The claim is there, and ours.
+
+    :raises ClaimLost: nobody but an administrator takes one off, so that the
+        run is somebody else's by now, or nobody's
+    """
     database = cloud.databases.cell(claim.data['cell'])
     if claim.kind == claiming.SERVER:
-        _confirm_server(
-            claim.label,
-            claims.server_holder(database, claim.data['uuid']),
-            marker,
-        )
+        held = claims.server_holder(database, claim.data['uuid'])
+        if held != marker:
+            raise ClaimLost(
+                f'the claim on server {claim.label} is gone: '
+                + (f'it is claimed by {held}' if held else 'somebody took it')
+                + _OVER
+            )
         return
     row = claims.service_row(database, claim.data['service_id'])
     if row['disabled_reason'] != marker:
         raise ClaimLost(
             f'the claim on {claim.label} is gone; its nova-compute is now '
-            f'disabled because: {row["disabled_reason"]}'
+            f'disabled because: {row["disabled_reason"]}{_OVER}'
         )
     if undoing or not claiming.silent(claim):
         return
@@ -125,25 +140,49 @@ def _confirm(cloud: Cloud, claim: Item, marker: str, undoing: bool) -> None:
         )
 
 
-def _confirm_server(label: str, held: str | None, marker: str) -> None:
-    """One server that was lost ends nothing but what is done to it.
+#: The way on of a run without its claims.
+_OVER = (
+    '. A run that was taken over goes on there; else end this one '
+    f'({program.call("run abandon RUN")} --reason WHY) and make a new plan'
+)
 
-    Its claim is a tag, which its owner can take off, and which nova deletes
-    with the server.
 
-    :param held: the tag of whoever has claimed it
-    :raises ClaimLost: the run itself is somebody else's by now
-    :raises Conflict: only this server's claim is gone
+def _around(item: Item, claimed: Mapping[str, Item]) -> Iterator[Item]:
+    """The servers of an item, each as the item that would claim it."""
+    found = {}
+    for subject in (item.subject, *item.follows):
+        claim = claimed.get(subject)
+        if claim is not None and claim.kind == claiming.SERVER:
+            found[claim.data['uuid']] = claim
+    uuid = item.data.get('uuid')
+    if uuid and 'cell' in item.data and uuid not in found:
+        found[uuid] = claiming.server(uuid, item.label, item.data['cell'])
+    yield from found.values()
+
+
+def _alone(cloud: Cloud, claim: Item, marker: str) -> None:
+    """Nobody works on the server by the other kind of claim.
+
+    A run that has its host and one that has the server alone write their
+    claims in two places. Each writes, then looks, so that of two at once at
+    least one sees the other.
+
+    :raises Conflict: somebody does; nothing more is done to this server
     """
-    ours = claims.owner_tag(marker)
-    if held == ours:
-        return
-    if held is not None and claims.run_of(held) == claims.run_of(ours):
-        raise ClaimLost(f'the claim on server {label} is gone: {held}')
-    raise Conflict(
-        f'the claim on server {label} is gone: '
-        + (f'it is claimed by {held}' if held else 'its tag was removed')
-        + '; nothing more is done to it. Make a new plan for it, and leave '
-        'it out here with '
-        + program.call(f'run resume RUN --skip {label}=REASON')
-    )
+    uuid = claim.data['uuid']
+    database = cloud.databases.cell(claim.data['cell'])
+    others = {
+        held
+        for held in (
+            claims.server_holder(database, uuid),
+            claims.under_hosts(database, [uuid]).get(uuid),
+        )
+        if held and held != marker
+    }
+    if others:
+        raise Conflict(
+            f'another run works on server {claim.label}: '
+            f'{", ".join(sorted(others))}; nothing more is done to it here. '
+            'When that run is over, go on with '
+            f'{program.call("run resume RUN")}'
+        )

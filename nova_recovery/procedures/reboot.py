@@ -111,20 +111,15 @@ def _situation(
         }
     except RecoveryError as error:
         unreachable['nova'] = str(error)
-    holders = {}
-    for server in found:
-        database = cloud.databases.cell(server.cell)
-        if database.tables.has('tags'):
-            holder = claims.server_holder(database, server.uuid)
-            if holder:
-                holders[server.uuid] = holder
+    holders: dict[str, str] = {}
     movers: dict[str, str] = {}
     volumes: dict[str, Unheld] = {}
     marks: dict[str, int] = {}
     for cell in sorted({server.cell for server in found}):
         database = cloud.databases.cell(cell)
         own = [server.uuid for server in found if server.cell == cell]
-        movers |= claims.movers(database, own)
+        holders |= claims.server_holders(database, own)
+        movers |= claims.under_hosts(database, own)
         volumes |= mappings.unheld(cloud, database, own)
         marks |= newest_actions(database, own)
     return Situation(

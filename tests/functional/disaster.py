@@ -365,7 +365,7 @@ class DisasterTest(FunctionalTest):
                 old.boots + (how is not None), new.boots, old.name
             )
             self._assert_same(old, new, repaired)
-        claims = self.practice.sql('nova', 'SELECT * FROM tags')
+        claims = self.practice.sql('nova', 'SELECT * FROM task_log')
         self.assertEqual([], claims)
 
     def _assert_same(self, old: Whole, new: Whole, repaired: bool) -> None:

@@ -87,10 +87,10 @@ class RecoveredTest(FunctionalTest):
         )
         self.assert_ports(before.uuid, target)
         self.assert_volumes(before, target, moved)
-        tags = self.practice.sql(
-            'nova', 'SELECT * FROM tags WHERE resource_id = %s', [before.uuid]
+        claims = self.practice.sql(
+            'nova', 'SELECT * FROM task_log WHERE host = %s', [before.uuid]
         )
-        self.assertEqual([], tags)
+        self.assertEqual([], claims)
         return target
 
     def _assert_guest(self, before: Before, target: str, moved: bool) -> None:

@@ -180,7 +180,9 @@ class TestServerCommands(FunctionalTest):
                 (row['vm_state'], row['power_state'], row['task_state']),
             )
             self.assertEqual({'host1': 'running'}, self.state.guests(uuid))
-        self.assertEqual([], self.practice.sql('nova', 'SELECT * FROM tags'))
+        self.assertEqual(
+            [], self.practice.sql('nova', 'SELECT * FROM task_log')
+        )
         self.assertEqual(0, self.state.queued('host1'))
 
     def test_a_plain_member_reboots_nothing(self) -> None:

@@ -203,9 +203,10 @@ class TestTwoNodes(TestCase):
             self.assertIsInstance(error, ClaimLost)
             run = winner.marker.split(' ')[1]
             self.assertIn(run, str(error))
-            tags = self.sql('SELECT tag FROM tags WHERE resource_id=%s', uuid)
-            self.assertEqual(2, len(tags))
-            self.assertEqual(1, sum(run in row['tag'] for row in tags))
+            claims = self.sql(
+                'SELECT message FROM task_log WHERE host=%s', uuid
+            )
+            self.assertEqual([{'message': winner.marker}], list(claims))
 
     def test_one_of_two_moves_of_a_server_is_made(self) -> None:
         change = MoveRecord()

@@ -102,7 +102,7 @@ class VolumesTestCase(TestCase):
 
     def empty(self) -> None:
         for side, tables in {
-            'nova': ('block_device_mapping', 'instances', 'tags'),
+            'nova': ('block_device_mapping', 'instances', 'task_log'),
             'nova_api': ('instance_mappings', 'cell_mappings'),
             'cinder': (
                 'volume_attachment',

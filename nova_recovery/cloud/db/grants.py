@@ -27,7 +27,7 @@ CELL: Mapping[str, tuple[str, ...]] = {
     # attachments made anew
     'block_device_mapping': ('UPDATE',),
     # claim a server
-    'tags': ('INSERT', 'DELETE'),
+    'task_log': ('INSERT', 'UPDATE', 'DELETE'),
 }
 
 #: Nothing is written to the API database: mappings never change.

@@ -20,7 +20,7 @@ Reader = Callable[[], contextlib.AbstractContextManager[sa.engine.Connection]]
 
 _CHUNK = 1000
 #: MySQL's TEXT ends at 64 KiB; nobody reads further than this.
-_DETAIL = 4000
+LONGEST = 4000
 
 _items = models.items
 _runs = models.runs
@@ -136,7 +136,7 @@ def run_record(row: Any, counts: dict[str, int]) -> RunRecord:
 
 
 def clip(detail: str) -> str:
-    return detail if len(detail) <= _DETAIL else detail[:_DETAIL] + '…'
+    return detail if len(detail) <= LONGEST else detail[:LONGEST] + '…'
 
 
 def in_chunks(read: Reader, query: sa.sql.Select) -> Iterator[Any]:

@@ -334,6 +334,48 @@ class Journal:
 
         self._write(change)
 
+    def abandon(
+        self, run_id: str, *, who: str, machine: str, reason: str
+    ) -> None:
+        """End a run where it is: whatever is not over is left out.
+
+        What is known of each is in its detail, as of what is left out by
+        hand.
+
+        :raises RunLocked: it is carried out just now
+        """
+        detail = _items.c.detail
+
+        def change(connection: sa.engine.Connection) -> None:
+            lease.claim(connection, run_id, self.name)
+            connection.execute(
+                sa.update(_items)
+                .where(_items.c.run_id == run_id)
+                .where(_items.c.state.not_in(states.FINAL))
+                .values(
+                    detail=sa.func.substr(
+                        sa.literal(f'abandoned by {who}: {reason}; was ')
+                        .concat(_items.c.state)
+                        .concat(sa.case((detail == '', ''), else_=': '))
+                        .concat(detail),
+                        1,
+                        rows.LONGEST,
+                    ),
+                    state=states.SKIPPED,
+                    finished_at=records.now(),
+                )
+            )
+            connection.execute(
+                sa.update(_runs)
+                .where(_runs.c.id == run_id)
+                .where(_runs.c.state != states.UNDONE)
+                .values(state=states.PARTLY, finished_at=records.now())
+            )
+            event = _event('abandoned', who, machine, reason)
+            rows.add_event(connection, run_id, event)
+
+        self._write(change)
+
     def export(self, run_id: str, path: str | pathlib.Path) -> None:
         """Write all of a run to one new file, mode 0600.
 

@@ -288,12 +288,8 @@ def read(cloud: Cloud, found: Iterable[records.Server]) -> Situation:
         database = cloud.databases.cell(cell)
         own = [server.uuid for server in servers if server.cell == cell]
         metadata |= reach_module.metadata(database, own)
-        movers |= claims.movers(database, own)
-        if database.tables.has('tags'):
-            for uuid in own:
-                holder = claims.server_holder(database, uuid)
-                if holder:
-                    holders[uuid] = holder
+        movers |= claims.under_hosts(database, own)
+        holders |= claims.server_holders(database, own)
     named = _with_metadata(servers, metadata)
     return Situation(
         servers, metadata, reach_module.read(cloud, named), holders, movers

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 import datetime
 
-from nova_recovery import program
 from nova_recovery.cloud import claims, volume_protocols
 from nova_recovery.engine import printable
 from nova_recovery.engine.plan import Gate
 from nova_recovery.procedures import whereabouts
+from nova_recovery.procedures.gates import ways_on
 from nova_recovery.procedures.recover import ways
 from nova_recovery.procedures.recover.situation import Host, Request, Situation
 from nova_recovery.procedures.recover.ways import Assignment
@@ -93,10 +93,10 @@ def of_source(host: Host, to_fence: bool, found: Situation) -> Iterator[Gate]:
             'soft',
             REFUSED,
             f'claimed: {holder}',
-            f'go on with that run ({program.call("run resume RUN")}), or take '
-            'it over where its controller is lost (run take over). An '
-            'override is only for a run whose journal is lost as well and '
-            'that nothing carries out',
+            ways_on(
+                'take it over where its controller is lost (run take over), '
+                'and go on with it'
+            ),
         )
 
 

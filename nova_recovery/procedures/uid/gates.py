@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from nova_recovery.engine.plan import Gate
+from nova_recovery.procedures.gates import ways_on
 from nova_recovery.procedures.uid import numbers
 from nova_recovery.procedures.uid.facts import Facts, Host
 from nova_recovery.procedures.uid.numbers import Account, Goal, WORDS
@@ -337,7 +338,7 @@ def of_services(served: Sequence[Served]) -> Iterator[Gate]:
                 'hard',
                 'refused',
                 f'claimed: {one.holder}',
-                'go on with that run: run resume',
+                ways_on('go on with that run'),
             )
 
 

@@ -59,9 +59,9 @@ def outside(cloud: Cloud, server: Server | None) -> Outside:
     if server is None:
         return Outside()
     database = cloud.databases.cell(server.cell)
-    claimable = database.tables.has('tags')
-    holder = claims.server_holder(database, server.uuid) if claimable else None
-    mover = claims.movers(database, [server.uuid]).get(server.uuid)
+    claimable = claims.possible(database)
+    holder = claims.server_holder(database, server.uuid)
+    mover = claims.under_hosts(database, [server.uuid]).get(server.uuid)
     compute, runs = None, None
     unreachable: dict[str, str] = {}
     try:

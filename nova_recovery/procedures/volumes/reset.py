@@ -102,7 +102,7 @@ def _movers(
             by_cell.setdefault(cell, set()).add(uuid)
     movers: dict[str, str] = {}
     for cell, uuids in by_cell.items():
-        movers |= claims.movers(cloud.databases.cell(cell), uuids)
+        movers |= claims.under_hosts(cloud.databases.cell(cell), uuids)
     return movers
 
 

@@ -34,6 +34,7 @@ NOVA = (
     'migrations',
     'services',
     'tags',
+    'task_log',
 )
 CINDER = ('volumes', 'volume_attachment', 'volume_admin_metadata')
 

@@ -13,6 +13,7 @@ from nova_recovery.changes.claims import (
     ReleaseHost,
     ReleaseServer,
 )
+from nova_recovery.cloud import claims as cloud_claims
 from nova_recovery.engine import claiming, records
 from nova_recovery.engine.change import State
 from nova_recovery.engine.plan import Plan
@@ -258,26 +259,27 @@ class TestServer(ChangeTestCase):
         self.change = ClaimServer()
         self.item = claiming.server(UUID, 'web', 'cell1')
 
-    def tags(self) -> set[str]:
-        return {row['tag'] for row in self.cell.rows('tags')}
+    def held(self) -> list[str]:
+        return [row['message'] for row in self.cell.rows('task_log')]
 
     def claimed_by(self, marker: str) -> None:
-        self.cell.clear('tags')
-        self.cell.add('tags', resource_id=UUID, tag='nova-recovery-claim')
-        self.cell.add('tags', resource_id=UUID, tag=marker.replace(' ', '-'))
+        self.cell.clear('task_log')
+        cloud_claims.claim_server(self.cell, UUID, marker)
 
     def test_claimed_and_taken_back(self) -> None:
-        self.cell.add('tags', resource_id=UUID, tag='of its owner')
         self.apply()
-        ours = MARKER.replace(' ', '-')
-        self.assertEqual(
-            {'of its owner', 'nova-recovery-claim', ours}, self.tags()
-        )
+        self.assertEqual([MARKER], self.held())
         self.assert_seen(State.AFTER, again=True)
         self.change.apply(self.begun)
         self.revert()
-        self.assertEqual({'of its owner'}, self.tags())
+        self.assertEqual([], self.held())
         self.revert()
+
+    def test_a_tag_of_its_owner_changes_nothing(self) -> None:
+        self.cell.add('tags', resource_id=UUID, tag='nova-recovery-claim')
+        self.assert_seen(State.BEFORE)
+        self.apply()
+        self.assert_seen(State.AFTER, again=True)
 
     def test_one_that_another_run_claimed(self) -> None:
         self.begin()
@@ -294,20 +296,16 @@ class TestServer(ChangeTestCase):
         self.revert()
         self.assertEqual(before, self.everything())
 
-    def test_a_claim_whose_owner_is_not_told(self) -> None:
-        self.cell.add('tags', resource_id=UUID, tag='nova-recovery-claim')
-        self.assert_seen(State.NEITHER, 'nova-recovery-claim')
-
     def test_given_back_and_taken_again(self) -> None:
         self.apply()
         self.change = ReleaseServer()
         self.item = claiming.release(self.item)
         self.apply()
-        self.assertEqual(set(), self.tags())
+        self.assertEqual([], self.held())
         self.assert_seen(State.AFTER, 'not claimed by us', again=True)
         self.assertEqual('claimed again', self.revert())
         self.assertEqual('claimed again', self.revert())
-        self.assertEqual(2, len(self.tags()))
+        self.assertEqual([MARKER], self.held())
 
     def test_not_taken_again_from_another_run(self) -> None:
         self.apply()
@@ -332,4 +330,60 @@ class TestServer(ChangeTestCase):
         self.claimed_by(OTHER)
         claims.hand_over(plan, self.cloud, OTHER, MARKER)
         claims.give_back(plan, self.cloud, RUN, MARKER)
-        self.assertEqual(set(), self.tags())
+        self.assertEqual([], self.held())
+
+
+class TestAbandoned(HostTestCase):
+    """All claims of a run are taken off, by what they say."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.apply()
+        for uuid, marker in (('u1', MARKER), ('u2', OTHER)):
+            cloud_claims.claim_server(self.cell, uuid, marker)
+        self.cell.add(
+            'services', id=8, host='np-rcc55', binary='nova-compute',
+            topic='compute', report_count=1, deleted=0, version=70,
+            forced_down=0, disabled=1, disabled_reason=OTHER,
+        )  # fmt: skip
+
+    def test_without_its_journal(self) -> None:
+        done = claims.abandon(self.cloud, RUN, 'ctl1 burnt')
+        self.assertEqual((), done.unknown)
+        host, server = done.told
+        self.assertIn('np-rcc54: its claim is taken off, it stays', host)
+        self.assertIn('service set --enable np-rcc54 nova-compute', host)
+        self.assertIn('server u1', server)
+        left = list(cloud_claims.every(self.cell))
+        self.assertEqual(
+            [('np-rcc55', OTHER), ('u2', OTHER)],
+            [(one.name, one.marker) for one in left],
+        )
+        row = self.cell.rows('services')[0]
+        self.assertEqual(1, row['disabled'])
+        self.assertEqual(
+            f'abandoned by nova-recovery (run {RUN}): ctl1 burnt',
+            row['disabled_reason'],
+        )
+        self.assertEqual((), claims.abandon(self.cloud, RUN, 'again').told)
+
+    def test_of_whoever_took_it_over_too(self) -> None:
+        self.cell.rows('services')
+        theirs = records.marker(RUN, 'bob', 'ctl2')
+        claims.hand_over(self.plan(), self.cloud, MARKER, theirs)
+        self.assertEqual(2, len(claims.abandon(self.cloud, RUN, 'x').told))
+
+    def test_who_claims_what(self) -> None:
+        self.assertEqual(
+            {RUN: [MARKER], '99999999': [OTHER]}, claims.runs(self.cloud)
+        )
+
+
+class TestAbandonedLive(HostTestCase):
+    silent = False
+
+    def test_it_gets_back_what_it_had_where_the_plan_tells(self) -> None:
+        self.apply()
+        done = claims.abandon(self.cloud, RUN, 'x', self.plan())
+        self.assertIn('it is enabled, as it was', done.told[0])
+        self.assertEqual((0, None, 0), self.status())

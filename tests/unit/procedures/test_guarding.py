@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 from unittest import mock
 
 import fixtures
 
 from nova_recovery import procedures
-from nova_recovery.engine.plan import Item, Plan, Step
+from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.exceptions import ClaimLost, Conflict
 from tests.base import TestCase
 from tests.unit.changes.case import Cloud
@@ -62,12 +63,14 @@ class GuardTest(TestCase):
             'disabled_reason': MARKER,
             'report_count': 4711,
         }
-        self.holder: str | None = MARKER.replace(' ', '-')
         self.cloud = Cloud('nova34-nova', 'nova34-cinder')
         self.addCleanup(self.cloud.close)
+        self.holder: str | None = MARKER
+        self.hosts: dict[str, str] = {}
         for name, answer in (
             ('service_row', lambda database, service: self.row),
             ('server_holder', lambda database, uuid: self.holder),
+            ('under_hosts', lambda database, uuids: self.hosts),
         ):
             self.useFixture(
                 fixtures.MonkeyPatch(
@@ -99,21 +102,41 @@ class GuardTest(TestCase):
         self.row['disabled_reason'] = OTHER
         self.confirm(REBOOT, CLAIM, MOVE, REBOOT)
 
-    def test_a_server_whose_own_claim_is_lost_is_alone_in_that(self) -> None:
-        for holder, told in (
-            (None, 'its tag was removed'),
-            (OTHER.replace(' ', '-'), 'it is claimed by'),
-        ):
+    def test_a_claim_on_a_server_is_gone(self) -> None:
+        """Only an administrator takes one off, for all of the run."""
+        for holder in (None, OTHER, MARKER.replace('anna', 'bob')):
             self.holder = holder
-            error = self.assertRaises(
-                Conflict, self.confirm, REBOOT, *(CLAIM_SERVER, REBOOT)
-            )
-            self.assertIn('web', str(error))
-            self.assertIn(told, str(error))
+            told = self.lost(REBOOT, CLAIM_SERVER, REBOOT)
+            self.assertIn('web', told)
+            self.assertIn('run abandon', told)
 
-    def test_a_run_that_was_taken_over_ends(self) -> None:
-        self.holder = 'nova-recovery-run=1a2b3c4d-by=bob@ctl2'
-        self.assertIn('web', self.lost(REBOOT, CLAIM_SERVER, REBOOT))
+    def test_two_runs_by_two_kinds_of_claims(self) -> None:
+        """Both were seen by nobody when they were made."""
+        self.hosts = {'u1': OTHER}
+        error = self.assertRaises(
+            Conflict, self.confirm, REBOOT, *(CLAIM_SERVER, REBOOT)
+        )
+        self.assertIn(OTHER, str(error))
+        self.hosts = {'u1': MARKER}
+        self.holder = OTHER
+        move = dataclasses.replace(MOVE, data={'uuid': 'u1', 'cell': 'cell1'})
+        error = self.assertRaises(Conflict, self.confirm, move, CLAIM, move)
+        self.assertIn(OTHER, str(error))
+        self.holder = None
+        self.confirm(move, CLAIM, move)
+
+    def test_a_host_of_another_run_that_was_overridden(self) -> None:
+        self.hosts = {'u1': OTHER}
+        gate = Gate(
+            'not-moved-now', 'web', 'soft', 'overridden', '', reason='stuck'
+        )
+        guard = procedures.guard(
+            dataclasses.replace(plan(CLAIM_SERVER, REBOOT), gates=(gate,)),
+            self.cloud,
+            MARKER,
+        )
+        assert guard is not None
+        guard(REBOOT)
 
     def test_claiming_and_giving_back_look_for_themselves(self) -> None:
         self.row['disabled_reason'] = None

@@ -325,10 +325,10 @@ def _of_cells(cloud: Cloud, found: Found) -> Found:
     claimable = set()
     for cell, uuids in _by_cell(found.situation).items():
         database = cloud.databases.cell(cell)
-        if database.tables.has('tags'):
+        if claims.possible(database):
             claimable.add(cell)
             holders |= claims.server_holders(database, uuids)
-        movers |= claims.movers(database, uuids)
+        movers |= claims.under_hosts(database, uuids)
         migrating |= _migrating(database, uuids)
     return dataclasses.replace(
         found,

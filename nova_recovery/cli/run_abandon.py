@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""``recovery run abandon``: nobody goes on with it, and it holds nothing."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from nova_recovery.cli.base import RecoveryCommand
+from nova_recovery.exceptions import Ambiguous, JournalError, NotFound, Refused
+
+if TYPE_CHECKING:
+    from nova_recovery.cli.stage import Stage
+    from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.engine.plan import Plan
+    from nova_recovery.engine.records import RunRecord
+
+
+class AbandonRun(RecoveryCommand):
+    """Take all claims of a run off the cloud; nobody goes on with it.
+
+    For a run that can't be resumed, taken over or undone, such as one whose
+    journal is lost with its controller: its claims say whose they are, and
+    that is enough. What it has changed stays, a dead host stays disabled and
+    forced down, and locks stay (they name the run, too). A process that
+    still carries it out somewhere sends nothing more::
+
+        openstack recovery run abandon 3fb04a53 --reason "ctl1 burnt down"
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            'run',
+            metavar='<run>',
+            help='ID of the run, of this journal or as a claim names it',
+        )
+        parser.add_argument(
+            '--reason',
+            metavar='<text>',
+            required=True,
+            help='Why; it is kept in the journal, and with a host that stays '
+            'disabled',
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        from nova_recovery import exit_codes
+        from nova_recovery.changes import claims
+
+        here = self.stage(parsed_args)
+        found, plan = self._journaled(here, parsed_args.run)
+        cloud = self.cloud(parsed_args)
+        run_id = found.id if found else self._claimed(cloud, parsed_args.run)
+        # The cloud first: from here on nobody sends anything for it.
+        done = claims.abandon(cloud, run_id, parsed_args.reason, plan)
+        for line in (*done.told, *done.unknown):
+            here.say(line)
+        if done.unknown:
+            here.say(
+                'The claims there may stand. Repeat it when they answer: '
+                + here.call('run', 'abandon', run_id)
+                + ' --reason WHY'
+            )
+            return exit_codes.PARTLY
+        if found:
+            me = here.who()
+            with here.journal() as journal:
+                journal.abandon(
+                    run_id,
+                    who=me['who'],
+                    machine=me['machine'],
+                    reason=parsed_args.reason,
+                )
+        here.say(f'Run {run_id} is abandoned; it claims nothing.')
+        if found:
+            here.say(
+                'What it did: ' + here.call('run', 'show', run_id, '--items')
+            )
+        return exit_codes.DONE
+
+    def _journaled(
+        self, here: Stage, word: str
+    ) -> tuple[RunRecord | None, Plan | None]:
+        """The run as this journal has it, if it does.
+
+        :raises Refused: it is carried out just now
+        """
+        try:
+            with here.journal() as journal:
+                found = journal.run(word)
+                plan = journal.plan(found.id)
+        except NotFound:
+            return None, None
+        except JournalError as error:
+            here.say(str(error))
+            return None, None
+        if found.holder:
+            raise Refused(
+                f'run {found.id} is carried out just now by {found.holder}; '
+                'stop it there'
+            )
+        return found, plan
+
+    def _claimed(self, cloud: Cloud, word: str) -> str:
+        """The run of that name, or beginning, that claims something.
+
+        :raises NotFound: none does
+        :raises Ambiguous: several do
+        """
+        from nova_recovery.changes import claims
+
+        runs = claims.runs(cloud)
+        named = [one for one in runs if one.startswith(word)]
+        if len(named) > 1:
+            raise Ambiguous(f'several runs begin with {word}:', sorted(named))
+        if not named:
+            raise NotFound(
+                f'no run {word} in this journal, and none that claims '
+                'anything in the cells that answer'
+                + '; these do: ' * bool(runs)
+                + ', '.join(
+                    sorted(one for some in runs.values() for one in some)
+                )
+            )
+        return named[0]
