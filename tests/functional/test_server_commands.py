@@ -5,9 +5,14 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 
+from nova_recovery.engine import planfile
 from tests.functional.base import FunctionalTest
+from tests.integration import killing
+from tests.integration.killing import Watch
+from tests.unit.engine import world
 
 #: The others of host1 are active.
 STATES = {
@@ -184,6 +189,49 @@ class TestServerCommands(FunctionalTest):
             [], self.practice.sql('nova', 'SELECT * FROM task_log')
         )
         self.assertEqual(0, self.state.queued('host1'))
+
+    def test_tags_of_a_member_claim_nothing(self) -> None:
+        """What looks like a claim, of nobody and of the run itself."""
+        uuid = self.state.uuid('at3-ui08')
+        owner = self.practice.connection('demo')
+        before = self.state.actions(uuid)
+        for tag in ('nova-recovery-claim', 'nova-recovery-run=3fb04a53-by=a'):
+            put = owner.compute.put(
+                f'servers/{uuid}/tags/{tag}', microversion='2.26'
+            )
+            self.assertIn(put.status_code, (201, 204))
+        self.done('server', 'reboot', uuid, '--yes')
+        self.assertEqual([*before, 'reboot'], self.state.actions(uuid))
+
+    def test_a_claim_whose_journal_is_lost(self) -> None:
+        """The refusal names the command that takes it off."""
+        uuid = self.state.uuid('at3-ui09')
+        before = self.state.actions(uuid)
+        run = self.killed_after_its_claim(uuid)
+        ended = self.done('server', 'reboot', uuid, '--yes', code=3)
+        self.assertIn(f'run={run} ', ended.stderr)
+        self.assertIn('run abandon RUN --reason WHY', ended.stderr)
+        ended = self.done('run', 'abandon', run[:6], '--reason', 'ctl2 burnt')
+        self.assertIn(f'server {uuid}: its claim is taken off', ended.stderr)
+        self.assertEqual(before, self.state.actions(uuid))
+        self.done('server', 'reboot', uuid, '--yes')
+        self.assertEqual([*before, 'reboot'], self.state.actions(uuid))
+
+    def killed_after_its_claim(self, uuid: str) -> str:
+        """A run of a controller that is lost, and its journal with it."""
+        lost = f'sqlite:///{self.home}/lost.sqlite'
+        conf = self.home / 'lost.conf'
+        self.configure(conf, journal__connection=lost)
+        path = self.home / 'plan'
+        self.done('server', 'reboot', uuid, '--plan-file', path)
+        run = killing.create_run(lost, planfile.load(str(path)))
+        watch = Watch(
+            self.home / 'points',
+            {f'server:{uuid}': {'claim-server: journal done'}},
+        )
+        pid = world.start(lambda: killing.carry_out(conf, run, 1, watch))
+        self.assertEqual(-signal.SIGKILL, world.ended(pid, 60))
+        return run
 
     def test_a_plain_member_reboots_nothing(self) -> None:
         uuid = self.state.uuid('at3-ui08')
