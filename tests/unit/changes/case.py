@@ -30,6 +30,7 @@ NOVA = (
     'instance_actions',
     'instance_actions_events',
     'instance_faults',
+    'instance_system_metadata',
     'instances',
     'migrations',
     'services',

@@ -9,8 +9,10 @@ from typing import Any
 from nova_recovery.changes.lock import LockServer, UnlockServer
 from nova_recovery.engine.change import State
 from nova_recovery.exceptions import ChangeFailed, NotFound
-from tests.unit.at import MARKER
+from tests.unit.at import MARKER, RUN
 from tests.unit.changes.case import ChangeTestCase, UUID
+
+REASON = f'nova-recovery run={RUN}'
 
 
 class LockTestCase(ChangeTestCase):
@@ -18,11 +20,19 @@ class LockTestCase(ChangeTestCase):
         super().setUp()
         self.add_server()
         compute = self.cloud.compute
-        compute.lock.side_effect = lambda uuid, reason: self.lock(1)
+        compute.lock.side_effect = lambda uuid, reason: self.lock(1, reason)
         compute.unlock.side_effect = lambda uuid: self.lock(0)
+        compute.speaks.return_value = True
 
-    def lock(self, locked: int) -> None:
+    def lock(self, locked: int, reason: str | None = None) -> None:
+        """As nova keeps it."""
         self.set_server(locked=locked)
+        self.cell.clear('instance_system_metadata')
+        if reason:
+            self.cell.add(
+                'instance_system_metadata', id=1, instance_uuid=UUID,
+                key='locked_reason', value=reason, deleted=0,
+            )  # fmt: skip
 
     def locked(self) -> Any:
         return self.cell.row('instances')['locked']
@@ -36,7 +46,8 @@ class TestLock(LockTestCase):
 
     def test_locked_and_unlocked_again(self) -> None:
         self.assertEqual('locked', self.apply())
-        self.cloud.compute.lock.assert_called_once_with(UUID, MARKER)
+        self.cloud.compute.lock.assert_called_once_with(UUID, REASON)
+        self.assertNotIn('anna', REASON)
         self.assert_seen(State.AFTER, 'locked', again=True)
         self.assertEqual('unlocked', self.revert())
         self.assertEqual(0, self.locked())
@@ -45,6 +56,12 @@ class TestLock(LockTestCase):
     def test_somebody_elses_lock_protects_as_well(self) -> None:
         self.lock(1)
         self.assert_seen(State.AFTER, 'locked')
+
+    def test_somebody_elses_lock_is_not_taken_back(self) -> None:
+        self.apply()
+        self.lock(1, 'the owner is being billed')
+        self.assertIn('the owner is being billed', self.revert())
+        self.assertEqual(1, self.locked())
 
     def test_one_that_was_not_carried_out_may_be_sent_again(self) -> None:
         self.begin()
@@ -65,7 +82,7 @@ class TestLock(LockTestCase):
 class TestUnlock(LockTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.lock(1)
+        self.lock(1, REASON)
         self.change = UnlockServer()
         self.make_item(f'server:{UUID}', cell='cell1', uuid=UUID)
 
@@ -79,3 +96,19 @@ class TestUnlock(LockTestCase):
     def test_somebody_unlocked_it_already(self) -> None:
         self.lock(0)
         self.assert_seen(State.AFTER, 'unlocked')
+
+    def test_somebody_elses_lock_stays(self) -> None:
+        """They unlocked it, and locked it for a reason of their own."""
+        for reason in ('audit', 'nova-recovery run=99999999', None):
+            self.lock(1, reason)
+            self.assert_seen(State.AFTER, f'else: {reason or "no reason"}')
+            self.assertEqual(1, self.locked())
+
+    def test_a_lock_of_a_run_of_an_earlier_version(self) -> None:
+        self.lock(1, MARKER)
+        self.assertEqual('unlocked', self.apply())
+
+    def test_before_train_nova_keeps_no_reason(self) -> None:
+        self.cloud.compute.speaks.return_value = False
+        self.lock(1)
+        self.assertEqual('unlocked', self.apply())
