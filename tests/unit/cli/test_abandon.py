@@ -14,7 +14,6 @@ from nova_recovery.cloud import claims
 from nova_recovery.cloud.db.cells import Cell
 from nova_recovery.cloud.db.databases import CellDatabase, Databases
 from nova_recovery.engine import records
-from tests.unit import plans
 from tests.unit.cli.runs import RunsTestCase
 from tests.unit.tables import Real
 
@@ -26,7 +25,7 @@ class TestAbandon(RunsTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.cell = Real('nova34-nova', ('services', 'task_log'), 'cell1')
+        self.cell: Any = Real('nova34-nova', ('services', 'task_log'), 'cell1')
         self.addCleanup(self.cell.engine.dispose)
         cell: Any = CellDatabase(Cell('', 'cell1', ''), self.cell)
         cloud = mock.Mock(databases=Databases(None, [cell]))
@@ -37,7 +36,7 @@ class TestAbandon(RunsTestCase):
             )
         )
 
-    def claim(self, *_item: Any, run: str = '1a2b3c4d') -> None:
+    def claimed(self, run: str = '1a2b3c4d') -> None:
         claims.claim_server(
             self.cell, UUID, records.marker(run, 'anna', 'ctl1')
         )
@@ -48,7 +47,7 @@ class TestAbandon(RunsTestCase):
         ).stderr
 
     def test_of_a_journal_that_is_lost(self) -> None:
-        self.claim()
+        self.claimed()
         told = self.abandon(0, '1a2b')
         self.assertIn(f'server {UUID}: its claim is taken off', told)
         self.assertIn('Run 1a2b3c4d is abandoned', told)
@@ -57,17 +56,15 @@ class TestAbandon(RunsTestCase):
         self.assertIn('no run 1a2b in this journal', told)
 
     def test_one_that_there_is_not_names_those_that_there_are(self) -> None:
-        self.claim()
+        self.claimed()
         told = self.abandon(1, '77')
         self.assertIn('these do: nova-recovery run=1a2b3c4d by=anna', told)
         self.assertEqual(1, len(list(claims.every(self.cell))))
 
     def test_of_this_journal(self) -> None:
-        self.registry = {**self.registry, **plans.REGISTRY}
-        self.claim = lambda item: None  # type: ignore[method-assign]
         self.ended(0, 'host', 'recover', '--yes')
         run = self.only_run()
-        TestAbandon.claim(self, run=run)
+        self.claimed(run)
         self.abandon(0, run[:4])
         journal = self.journal()
         self.assertEqual('partly', journal.run(run).state)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from oslo_utils import timeutils
 
 from nova_recovery.cloud import claims
@@ -17,7 +19,7 @@ class TestServers(TestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.cell = Real(
+        self.cell: Any = Real(
             'nova34-nova', ('instances', 'services', 'tags', 'task_log')
         )
         self.addCleanup(self.cell.engine.dispose)
@@ -62,7 +64,7 @@ class TestOldCloud(TestCase):
     """Before there was a place for claims, nothing is claimed."""
 
     def test_nobody_has_anything(self) -> None:
-        cell = Memory(
+        cell: Any = Memory(
             services='id host binary deleted', instances='uuid deleted host'
         )
         self.addCleanup(cell.engine.dispose)
