@@ -51,6 +51,29 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help='Leave this server alone; repeat it for several',
     )
+    for noun, metavar, which in (
+        ('project', '<project>', 'of this project, by its ID'),
+        (
+            'metadata',
+            '<key>[=<value>]',
+            'with this in their metadata, such as those that another '
+            'service makes anew by itself',
+        ),
+        ('tag', '<tag>', 'with this tag'),
+    ):
+        parser.add_argument(
+            f'--exclude-{noun}',
+            metavar=metavar,
+            action='append',
+            default=[],
+            help=f'Leave all servers alone {which}; repeat it for several',
+        )
+    parser.add_argument(
+        '--leave-out-refused',
+        action='store_true',
+        help='Leave the servers alone that their gates refuse; the plan '
+        'names them, with why',
+    )
     add_fenced(parser)
     parser.add_argument(
         '--fence',
@@ -233,6 +256,10 @@ def _request(
         target_host=parsed.target_host,
         target_for=target_for,
         exclude=tuple(s.uuid for s in resolve(cloud, parsed.exclude)),
+        exclude_projects=tuple(parsed.exclude_project),
+        exclude_metadata=tuple(parsed.exclude_metadata),
+        exclude_tags=tuple(parsed.exclude_tag),
+        leave_out_refused=parsed.leave_out_refused,
         fenced=parsed.fenced,
         fence=parsed.fence,
         shared_storage=(

@@ -13,7 +13,6 @@ from typing import TextIO
 from rich import console as rich_console
 from rich import text as rich_text
 
-from nova_recovery import program
 from nova_recovery.engine.change import Registry
 from nova_recovery.engine.overrides import address
 from nova_recovery.engine.plan import Gate, Item, LeftOut, Plan, SHORT, Step
@@ -40,6 +39,8 @@ _STYLES = {
     '-': 'red',
     '=': 'dim',
 }
+#: How a line begins that is a command, or an option of one.
+_COPIED = ('openstack ', 'nova-recovery ', '--')
 Line = rich_text.Text
 
 
@@ -214,7 +215,7 @@ def _wrapped(text: str, head: str, columns: int) -> Iterator[Line]:
     line of its own, and is never divided.
     """
     for line in text.splitlines():
-        if line.startswith((program.call(''), '--')):
+        if line.startswith(_COPIED):
             yield Line(f'    {wording.clean(line)}')
         else:
             yield from map(Line, wording.wrap(line, head, columns))

@@ -319,6 +319,16 @@ def _gates(request: Request, found: Found) -> Iterator[Gate]:
             f'recover it with --not-running {server.uuid}@{request.target}='
             'HOW',
         )
+    if whereabouts.deleted(server):
+        yield Gate(
+            'adoptable',
+            server.name,
+            'hard',
+            REFUSED,
+            'its owner deleted it: it is not brought back to life',
+            f'turn its guest off on {request.target} (virsh destroy), and '
+            f'end it:\nopenstack server delete --force {server.uuid}',
+        )
     yield from _volumes(request, server)
 
 

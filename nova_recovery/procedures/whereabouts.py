@@ -113,6 +113,8 @@ MOVING_TASKS = frozenset(
         'resize_confirming',
     }
 )
+#: Tasks of a server that its owner deleted (nova/compute/task_states.py).
+DELETING = frozenset({'deleting', 'soft-deleting'})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -435,6 +437,27 @@ def _way_out(uuid: str, host: str) -> str:
         f'--not-running {uuid}@{host}=HOW\n'
         'Where it runs, its row is brought there:\n'
         + program.call(f'server adopt {uuid} --host {host}')
+    )
+
+
+def deleted(server: Server) -> str:
+    """Why a server must not be brought back: its owner deleted it; or ''.
+
+    nova-compute ends that when it starts (``_init_instance`` in
+    nova/compute/manager.py). While its host is down the API ends it by itself
+    (``_local_delete_cleanup`` in nova/compute/api.py), where it is forced:
+    a second plain request is ignored.
+    """
+    if server.vm_state == 'soft-delete':
+        return (
+            'its owner deleted it, and may have it back until nova reclaims '
+            f'it:\nopenstack server restore {server.uuid}'
+        )
+    if server.task_state not in DELETING:
+        return ''
+    return (
+        'its owner deleted it; nova-compute ends that when its host returns, '
+        f'an administrator now:\nopenstack server delete --force {server.uuid}'
     )
 
 

@@ -8,6 +8,7 @@ Pure functions of the situation and of what is planned. Unknown refuses.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+import dataclasses
 import datetime
 
 from nova_recovery.cloud import claims, volume_protocols
@@ -314,6 +315,23 @@ def _servers(
         yield from _Server(one, request, found, placed).gates()
 
 
+def refused(
+    assigned: Iterable[Assignment], request: Request, found: Situation
+) -> dict[str, list[Gate]]:
+    """The servers that their own gates refuse, with these, by UUID."""
+    assigned = list(assigned)
+    placed = {a.server.uuid: a.target for a in assigned if a.target}
+    asked = {
+        one.server.uuid: [
+            gate
+            for gate in _Server(one, request, found, placed).gates()
+            if gate.blocks
+        ]
+        for one in assigned
+    }
+    return {uuid: some for uuid, some in asked.items() if some}
+
+
 class _Server:
     """A server of the plan, with what is asked about it."""
 
@@ -336,6 +354,16 @@ class _Server:
         )
 
     def gates(self) -> Iterator[Gate]:
+        """Each says how the server is left out, which ends it."""
+        for gate in self._asked():
+            remedy = gate.remedy
+            if remedy and '--exclude' not in remedy:
+                gate = dataclasses.replace(
+                    gate, remedy=f'{self.leave_out}, or {remedy}'
+                )
+            yield gate
+
+    def _asked(self) -> Iterator[Gate]:
         yield from whereabouts.gates(
             self.server.whereabouts, self.server.uuid, self.label
         )
@@ -538,6 +566,6 @@ class _Server:
                 '; '.join(against),
                 self.elsewhere
                 if self.moved
-                else f'the scheduler may refuse it: {self.elsewhere}, or '
-                'take --method move',
+                else f'{self.elsewhere}, or take --method move: the '
+                'scheduler may refuse to evacuate it',
             )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 import dataclasses
 from typing import Any, TYPE_CHECKING
 
-from nova_recovery import fencing
+from nova_recovery import fencing, program
 from nova_recovery.cloud import clock
 from nova_recovery.engine.plan import Gate, LeftOut, Plan
 from nova_recovery.exceptions import UsageError
@@ -96,7 +96,11 @@ def _unplanned(
 
     A plan that is refused for one can be saved, and has no items for it.
     """
-    planned = {item.subject for item in plan.items()} | touched
+    planned = {
+        *(item.subject for item in plan.items()),
+        *(one.subject for one in plan.left_out),
+        *touched,
+    }
     for server in chosen(request, found):
         if server.subject not in planned:
             yield Gate(
@@ -126,11 +130,15 @@ def decide(request: Request, found: Situation, now: str = '') -> Plan:
     _check(request, found)
     servers = chosen(request, found)
     assigned = ways.assign(servers, request, found)
-    left_out = tuple(
-        LeftOut(server.subject, server.name, 'excluded')
+    left_out = [
+        LeftOut(server.subject, server.name, why)
         for server in found.servers
-        if server.uuid in request.exclude
-    )
+        if (why := ways.stays(server, request))
+    ]
+    if request.leave_out_refused:
+        assigned, refused = _without_refused(assigned, request, found)
+        servers = [one.server for one in assigned]
+        left_out += refused
     return Plan(
         procedure=NAME,
         title=(
@@ -142,8 +150,8 @@ def decide(request: Request, found: Situation, now: str = '') -> Plan:
         gates=gates.check(
             request, found, assigned, request.hosts if request.fence else ()
         ),
-        notes=tuple(_notes(request, assigned)),
-        left_out=left_out,
+        notes=tuple(_notes(request, found, assigned)),
+        left_out=tuple(left_out),
         created_at=now,
     )
 
@@ -153,9 +161,43 @@ def chosen(request: Request, found: Situation) -> list[Server]:
     return [
         server
         for server in found.servers
-        if server.uuid not in request.exclude
+        if not ways.stays(server, request)
         and (not request.servers or server.uuid in request.servers)
     ]
+
+
+def _without_refused(
+    assigned: list[Assignment], request: Request, found: Situation
+) -> tuple[list[Assignment], list[LeftOut]]:
+    """Without the servers that their gates refuse, and who they are.
+
+    Where one is left out there is room for others: then they are asked
+    again, and whoever had no room is left out last.
+    """
+    left_out: list[LeftOut] = []
+    while True:
+        refused = gates.refused(assigned, request, found)
+        if not refused:
+            return assigned, left_out
+        placed = {one.server.uuid for one in assigned if one.target}
+        refused = {u: g for u, g in refused.items() if u in placed} or refused
+        left_out += [
+            LeftOut(one.server.subject, one.server.name, _reason(one, why))
+            for one in assigned
+            if (why := refused.get(one.server.uuid))
+        ]
+        assigned = ways.assign(
+            [one.server for one in assigned if one.server.uuid not in refused],
+            request,
+            found,
+        )
+
+
+def _reason(one: Assignment, refused: Iterable[Gate]) -> str:
+    why = '; '.join(f'{gate.name}: {gate.observed}' for gate in refused)
+    return f'refused: {why}; what can be done is told by\n' + program.call(
+        f'server recover {one.server.uuid} --dry-run'
+    )
 
 
 def to_arguments(request: Request) -> dict[str, Any]:
@@ -169,10 +211,12 @@ def to_arguments(request: Request) -> dict[str, Any]:
 
 def from_arguments(arguments: dict[str, Any]) -> Request:
     """The request that a plan was made for."""
-    values = dict(arguments)
-    for name in ('hosts', 'servers', 'exclude'):
-        values[name] = tuple(values[name])
-    return Request(**values)
+    return Request(
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in arguments.items()
+        }
+    )
 
 
 def _check(request: Request, found: Situation) -> None:
@@ -190,8 +234,24 @@ def _check(request: Request, found: Situation) -> None:
             )
 
 
-def _notes(request: Request, assigned: list[Assignment]) -> list[str]:
-    notes = [
+def _without_effect(request: Request, found: Situation) -> Iterator[str]:
+    """Words of the request that exclude nothing, such as a typo."""
+    servers = found.servers
+    for option, words, fits in (
+        ('project', request.exclude_projects, lambda s, w: s.project == w),
+        ('metadata', request.exclude_metadata, ways.noted),
+        ('tag', request.exclude_tags, lambda s, w: w in s.tags),
+    ):
+        for word in words:
+            if not any(fits(server, word) for server in servers):
+                yield f'No server there has {option} {word}: none is excluded.'
+
+
+def _notes(
+    request: Request, found: Situation, assigned: list[Assignment]
+) -> list[str]:
+    notes = list(_without_effect(request, found))
+    notes += [
         f'{one.server.name} is moved by hand: {one.why}'
         for one in assigned
         if one.method == ways.MOVE and request.method == 'auto'

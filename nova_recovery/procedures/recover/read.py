@@ -16,6 +16,7 @@ from nova_recovery.cloud.api import network
 from nova_recovery.cloud.db import aggregates, schema, services, volumes
 from nova_recovery.cloud.db import servers as servers_module
 from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.cloud.db.servers import list_servers, parsed
 from nova_recovery.cloud.providers import Providers
 from nova_recovery.cloud.records import ServerFacts, Service
@@ -181,18 +182,45 @@ class _Reader:
         self._facts = facts
         stored = self._stored(facts.values())
         groups = self._groups([server.uuid for server in found])
+        metadata, tags = self._owners_words(found)
 
         def complete(server: records.Server) -> situation.Server:
-            return of_facts(
-                facts[server.uuid],
-                connectors=stored,
-                group=groups.get(server.uuid),
-                allocations=self._asked('placement', server.uuid),
-                ports=self._asked('neutron', server.uuid),
+            return dataclasses.replace(
+                of_facts(
+                    facts[server.uuid],
+                    connectors=stored,
+                    group=groups.get(server.uuid),
+                    allocations=self._asked('placement', server.uuid),
+                    ports=self._asked('neutron', server.uuid),
+                ),
+                metadata=metadata.get(server.uuid, {}),
+                tags=tags.get(server.uuid, frozenset()),
             )
 
         with futures.ThreadPoolExecutor(READERS) as pool:
             return list(pool.map(complete, found))
+
+    def _owners_words(
+        self, found: Iterable[records.Server]
+    ) -> tuple[dict[str, dict[str, str]], dict[str, frozenset[str]]]:
+        """Metadata and tags of servers, where something asks for them."""
+        metadata: dict[str, dict[str, str]] = {}
+        tags: dict[str, set[str]] = {}
+        by_cell: dict[str, list[str]] = {}
+        for server in found:
+            by_cell.setdefault(server.cell, []).append(server.uuid)
+        for cell, uuids in by_cell.items():
+            with Reader.of(self._cloud.databases.cell(cell)) as reader:
+                if self._request.exclude_metadata:
+                    metadata |= _metadata(reader, uuids)
+                if self._request.exclude_tags:
+                    for row in reader.select(
+                        'tags', ('resource_id', 'tag'), 'resource_id', uuids
+                    ):
+                        tags.setdefault(row['resource_id'], set()).add(
+                            row['tag']
+                        )
+        return metadata, {uuid: frozenset(some) for uuid, some in tags.items()}
 
     def placed(
         self, server: situation.Server, off: Collection[str]
@@ -368,6 +396,17 @@ class _Reader:
             return self._cloud.placement.free(nodes[0].uuid or '')
         except NotFound:
             return {}
+
+
+def _metadata(
+    reader: Reader, uuids: Iterable[str]
+) -> dict[str, dict[str, str]]:
+    return {
+        uuid: {row['key']: row['value'] for row in some}
+        for uuid, some in reader.grouped(
+            'instance_metadata', 'instance_uuid', uuids, ('key', 'value')
+        ).items()
+    }
 
 
 def _age(

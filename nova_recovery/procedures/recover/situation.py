@@ -9,6 +9,7 @@ Whatever could not be had is None: unknown, never empty.
 from __future__ import annotations
 
 import collections
+from collections.abc import Mapping
 import dataclasses
 import functools
 import ipaddress
@@ -31,6 +32,11 @@ class Request:
     :ivar target_host: where all of them go, None: proposed
     :ivar target_for: server uuid -> host
     :ivar exclude: servers to leave alone (uuids)
+    :ivar exclude_projects: and all of these projects (IDs)
+    :ivar exclude_metadata: and those with ``KEY``, or ``KEY=VALUE``, in
+        their metadata
+    :ivar exclude_tags: and those with one of these tags
+    :ivar leave_out_refused: and those that a gate refuses
     :ivar fenced: the operator's sentence that the hosts are off
     :ivar fence: turn hosts off that are still on
     :ivar shared_storage: the disks of the servers can be reached from the
@@ -50,6 +56,10 @@ class Request:
     target_host: str | None = None
     target_for: dict[str, str] = dataclasses.field(default_factory=dict)
     exclude: tuple[str, ...] = ()
+    exclude_projects: tuple[str, ...] = ()
+    exclude_metadata: tuple[str, ...] = ()
+    exclude_tags: tuple[str, ...] = ()
+    leave_out_refused: bool = False
     fenced: str = ''
     fence: bool = False
     shared_storage: bool | None = None
@@ -158,6 +168,8 @@ class Server(records.Server):
     :ivar armed: host -> evacuations away from it that it didn't clean up
         after: ``{'id', 'status'}``
     :ivar whereabouts: where its guest may run; None: nobody asked
+    :ivar metadata: what its owner noted
+    :ivar tags: the same
     :ivar pinned_zone: the zone that it was asked for, if any
     :ivar group: its server group: ``policy`` and ``members``, server uuid
         -> host (None: unknown) of the others
@@ -177,6 +189,8 @@ class Server(records.Server):
     open_migrations: tuple[str, ...] = ()
     armed: dict[str, list[JSON]] = dataclasses.field(default_factory=dict)
     whereabouts: Whereabouts | None = None
+    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    tags: frozenset[str] = frozenset()
     pinned_zone: str | None = None
     group: JSON | None = None
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import dataclasses
 
 from nova_recovery.cloud import volume_protocols
+from nova_recovery.procedures import whereabouts
 from nova_recovery.procedures.recover.situation import (
     Host,
     JSON,
@@ -36,6 +37,32 @@ class Assignment:
     method: str
     why: str
     target: str | None
+
+
+def stays(server: Server, request: Request) -> str:
+    """Why a server is left alone whatever else holds; '' if it is not."""
+    if server.uuid in request.exclude:
+        return 'excluded'
+    if server.project in request.exclude_projects:
+        return f'excluded: of project {server.project}'
+    for word in request.exclude_metadata:
+        if noted(server, word):
+            return f'excluded: its metadata has {word}'
+    for tag in request.exclude_tags:
+        if tag in server.tags:
+            return f'excluded: it has tag {tag}'
+    return whereabouts.deleted(server)
+
+
+def noted(server: Server, word: str) -> bool:
+    """Whether its metadata has that.
+
+    :param word: ``KEY``, or ``KEY=VALUE``
+    """
+    key, equals, value = word.partition('=')
+    return key in server.metadata and (
+        not equals or server.metadata[key] == value
+    )
 
 
 def needs(server: Server) -> dict[str, int]:

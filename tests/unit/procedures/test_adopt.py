@@ -166,6 +166,17 @@ class TestAdopt(TestCase):
         plan = self.decided({'special': [adopt.UNFINISHED]})
         self.assertEqual({}, self.refused(plan))
 
+    def test_what_its_owner_deleted_is_not_brought_back(self) -> None:
+        plan = self.decided(
+            {
+                'task_state': 'deleting',
+                'migrations': [['live-migration', 'running', SOURCE, TARGET]],
+            }
+        )
+        gate = self.refused(plan)['adoptable']
+        self.assertIn('its owner deleted it', gate.observed)
+        self.assertIn('openstack server delete --force', gate.remedy)
+
     def test_a_volume_that_is_connected_elsewhere(self) -> None:
         for connector, refuses in (
             ({'host': TARGET}, False),

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 import dataclasses
 
+from nova_recovery.procedures import whereabouts
 from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures.disaster.situation import (
     Action,
@@ -51,7 +52,6 @@ ENDS = frozenset(
 #: that doesn't run.
 ENDING = frozenset(
     {
-        'deleting',
         'pausing',
         'powering-off',
         'rescuing',
@@ -59,7 +59,6 @@ ENDING = frozenset(
         'shelving_image_pending_upload',
         'shelving_image_uploading',
         'shelving_offloading',
-        'soft-deleting',
         'suspending',
     }
 )
@@ -77,7 +76,6 @@ _STAYS = {
     'resized': 'it is resized, which its owner has to confirm or revert',
     'shelved': 'it is shelved',
     'shelved_offloaded': 'it is shelved',
-    'soft-delete': 'it was deleted',
     'suspended': 'it is suspended',
 }
 
@@ -211,6 +209,9 @@ def _stays(found: Situation, server: Server) -> str:
     if server.host and server.host in found.scope.skip_hosts:
         reason = found.scope.skip_hosts[server.host]
         return f'its host {server.host} is skipped: {reason}'
+    gone = whereabouts.deleted(server)
+    if gone:
+        return gone
     if server.vm_state in _STAYS:
         return _STAYS[server.vm_state]
     if not server.host:

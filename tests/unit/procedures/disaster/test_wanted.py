@@ -33,6 +33,21 @@ class WantedTest(TestCase):
         self.assertEqual((), answer.servers)
         return answer.left['web']
 
+    def test_what_its_owner_deleted_never_comes_back(self) -> None:
+        """nova's power sync may have stopped it since."""
+        for fields in (
+            {'task_state': 'deleting'},
+            {'task_state': 'soft-deleting'},
+            {
+                'task_state': 'deleting',
+                'vm_state': 'stopped',
+                'newest': [SYNC],
+            },
+        ):
+            why = self.left(**fields)
+            self.assertTrue(why.startswith('its owner deleted it'), why)
+            self.assertIn('openstack server delete --force web', why)
+
     # what the snapshot says
 
     def test_it_ran(self) -> None:

@@ -86,7 +86,13 @@ def request(found: Situation, hosts: list[str], **fields: Any) -> Request:
         uuids[name]: host
         for name, host in fields.get('target_for', {}).items()
     }
-    return Request(hosts=tuple(hosts), **fields)
+    return Request(
+        hosts=tuple(hosts),
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in fields.items()
+        },
+    )
 
 
 def fenced(asked: Request, found: Situation) -> Situation:
@@ -169,6 +175,7 @@ def _server(
     fields['whereabouts'] = _whereabouts(
         uuid, {**usual, **fields}, fields.pop('migrations', []), held, hosts
     )
+    usual['tags'] = frozenset(fields.pop('tags', ()))
     for words in ('special', 'open_migrations'):
         usual[words] = tuple(fields.pop(words, ()))
     return Server(
