@@ -211,12 +211,11 @@ def to_arguments(request: Request) -> dict[str, Any]:
 
 def from_arguments(arguments: dict[str, Any]) -> Request:
     """The request that a plan was made for."""
-    return Request(
-        **{
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in arguments.items()
-        }
-    )
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in arguments.items()
+    }
+    return Request(**values)
 
 
 def _check(request: Request, found: Situation) -> None:
