@@ -87,6 +87,20 @@ class Conflict(RecoveryError):
         self.differences = dict(differences or {})
 
 
+class Closed(Conflict):
+    """Nothing is left to be done to a subject: what for is gone.
+
+    Not a fault: the run goes on without it, and what was half done to it is
+    taken back. Such as a dead host that came back: its servers are there.
+
+    :ivar then: what the operator can do when the run is over, one line each
+    """
+
+    def __init__(self, message: str, then: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.then = tuple(then)
+
+
 class OutcomeUnknown(RecoveryError):
     """It was sent, and nobody knows whether it was carried out.
 

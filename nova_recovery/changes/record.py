@@ -21,15 +21,11 @@ from sqlalchemy.dialects import mysql
 
 from nova_recovery.changes import cell
 from nova_recovery.changes.base import At, BaseChange
-from nova_recovery.cloud.db import cas
+from nova_recovery.cloud.db import cas, tombstones
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.engine.change import JSON, Observed
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import Conflict, NotRevertible
-
-#: Statuses of an evacuation that a starting nova-compute acts on
-#: (``_destroy_evacuated_instances`` in nova/compute/manager.py).
-ARMED = ('accepted', 'pre-migrating', 'done')
 
 
 class MoveRecord(BaseChange):
@@ -256,7 +252,7 @@ def _armed(
             migrations.c.instance_uuid == uuid,
             migrations.c.migration_type == 'evacuation',
             migrations.c.source_compute == host,
-            migrations.c.status.in_(ARMED),
+            migrations.c.status.in_(tombstones.ARMED),
         )
         .with_for_update()
     )

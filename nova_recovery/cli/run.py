@@ -19,14 +19,14 @@ from nova_recovery.cli.base import (
     RecoveryShowOne,
     Table,
 )
-from nova_recovery.engine import states
+from nova_recovery.engine import claiming, states
 from nova_recovery.exceptions import NotFound, Refused
 
 if TYPE_CHECKING:
     from nova_recovery.cli.show_plan import Line
     from nova_recovery.cli.stage import Stage
     from nova_recovery.engine.journal import Journal
-    from nova_recovery.engine.plan import Plan
+    from nova_recovery.engine.plan import Item, Plan
     from nova_recovery.engine.records import RunRecord
     from nova_recovery.engine.undo import Foreseen
 
@@ -221,14 +221,15 @@ def _lines(
 
 
 def reason_of(journal: Journal, run: RunRecord) -> str:
-    """Why a run paused or was interrupted, '' if it wasn't."""
-    if run.state not in states.HALTED:
+    """Why a run paused, was interrupted or closed, '' if it wasn't."""
+    if run.state not in states.AT_REST:
         return ''
+    kind = run.state if run.state in states.HALTED else 'finished'
     return next(
         (
             event.detail
             for event in reversed(journal.events(run.id))
-            if event.kind == run.state
+            if event.kind == kind
         ),
         '',
     )
@@ -308,16 +309,16 @@ class UndoRun(RecoveryLister):
             plan = journal.plan(found.id)
             here.check_mine(found)
             here.check_kinds(plan)
-            foreseen = undo.foresee(
-                plan, journal.items(found.id), here.registry
-            )
+            items = list(journal.items(found.id))
+            foreseen = undo.foresee(plan, items, here.registry)
+            held = claiming.held({i.id: i.state for i in items}, plan)
             digest = digest_of(plan, foreseen)
-            self._show(here, found, foreseen, digest)
-            if not foreseen.back or parsed_args.dry_run:
+            self._show(here, found, foreseen, held, digest)
+            total = len(foreseen.back) or len(held)
+            if not total or parsed_args.dry_run:
                 here.say('Nothing was changed.')
                 return self._untouched(foreseen)
             cloud = self.cloud(parsed_args)
-            total = len(foreseen.back)
             approval.confirm(here.asker(), parsed_args, total, digest)
             return here.undo(journal, found.id, plan, cloud).table
 
@@ -340,12 +341,17 @@ class UndoRun(RecoveryLister):
         )
 
     def _show(
-        self, here: Stage, found: RunRecord, foreseen: Foreseen, digest: str
+        self,
+        here: Stage,
+        found: RunRecord,
+        foreseen: Foreseen,
+        held: list[Item],
+        digest: str,
     ) -> None:
         from nova_recovery.cli import show_run
 
         here.say(f'Undo of run {found.id}  {found.title}')
-        for line in show_run.undo_lines(foreseen, here.width, digest):
+        for line in show_run.undo_lines(foreseen, held, here.width, digest):
             here.say(line)
 
 

@@ -252,12 +252,10 @@ def of_hosts(
         return servers.get(item.id) or item.subject.partition(':')[2]
 
     hosts = {
-        uuid(item): item.data['host']
-        for item in plan.items()
-        if item.data.get('host')
+        uuid(item): host for item in plan.items() if (host := host_of(item))
     }
     on = {
-        item.id: item.data.get('host') or hosts.get(uuid(item))
+        item.id: host_of(item) or hosts.get(uuid(item))
         for item in plan.items()
     }
     found = [
@@ -273,6 +271,17 @@ def of_hosts(
             f'of: {", ".join(known) or "none"}'
         )
     return found
+
+
+def host_of(item: Item) -> str:
+    """The host that an item is about, '' where it doesn't say.
+
+    Of a server that leaves its host: the one that it leaves.
+    """
+    source = item.data.get('source') or ''
+    if isinstance(source, dict):
+        source = source['host']
+    return str(item.data.get('host') or source)
 
 
 def only_hard(plan: Plan) -> Plan:

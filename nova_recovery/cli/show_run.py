@@ -11,7 +11,7 @@ from typing import Any, TYPE_CHECKING
 from rich import text as rich_text
 
 from nova_recovery.engine import images, states
-from nova_recovery.engine.plan import Plan
+from nova_recovery.engine.plan import Item, Plan
 from nova_recovery.report import summary, wording
 
 if TYPE_CHECKING:
@@ -87,8 +87,10 @@ def lines(
 
 def ways_on(run: RunRecord, call: Callable[..., str]) -> Iterator[str]:
     """What an operator can type next."""
-    # a run whose undo was begun can't be resumed
-    forth = run.state != states.DONE and not states.UNDO & set(run.counts)
+    # nothing is left, or its undo was begun: then it can't be resumed
+    forth = set(run.counts) - states.FINAL and not states.UNDO & set(
+        run.counts
+    )
     back = run.state != states.READY
     if run.state == states.UNDONE:
         return
@@ -132,9 +134,12 @@ def item_line(item: ItemRecord) -> Line:
 
 
 def undo_lines(
-    foreseen: Foreseen, columns: int, digest: str
+    foreseen: Foreseen, held: list[Item], columns: int, digest: str
 ) -> Iterator[Line]:
-    """What an undo will revert and what stays, with why."""
+    """What an undo will revert and what stays, with why.
+
+    :param held: what claims hosts and servers by now
+    """
     if foreseen.back:
         yield Line()
         yield Line('Will be taken back', style='bold')
@@ -153,12 +158,14 @@ def undo_lines(
         yield from _more(len(foreseen.stays) - FIRST)
     if not foreseen.back and not foreseen.stays:
         yield Line('Nothing of it is in the cloud.')
-    if foreseen.back:
+    elif held and not foreseen.back:
+        names = ', '.join(wording.clean(item.label) for item in held[:FIRST])
         yield Line()
-        yield Line(
-            f'{wording.count(len(foreseen.back), "item")}, digest {digest}',
-            style='dim',
-        )
+        yield Line(f'Nothing can be taken back but the claim on {names}.')
+    if foreseen.back or held:
+        count = wording.count(len(foreseen.back or held), 'item')
+        yield Line()
+        yield Line(f'{count}, digest {digest}', style='dim')
 
 
 def _more(number: int) -> Iterator[Line]:

@@ -418,6 +418,8 @@ class Stage:
         self.say(f'Run {outcome.run_id} {_ENDS[outcome.state]}: {counts}.')
         if outcome.state == states.PAUSED:
             self.say(f'Paused: {outcome.reason}.')
+        for line in outcome.then:
+            self.say(line)
         for line in show_run.ways_on(journal.run(outcome.run_id), self.call):
             self.say(line)
         self._command.exit_code = outcome.exit_code

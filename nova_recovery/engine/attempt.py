@@ -37,6 +37,7 @@ from nova_recovery.exceptions import (
     ApiUnavailable,
     ChangeFailed,
     ClaimLost,
+    Closed,
     Conflict,
     DatabaseUnavailable,
     JournalError,
@@ -74,11 +75,13 @@ class Result:
     """How it ended: the state of the item and one line for people.
 
     :ivar begun: it may have been sent
+    :ivar closed: why nothing more is to be done to its subject
     """
 
     state: str
     detail: str = ''
     begun: bool = True
+    closed: Closed | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -306,10 +309,27 @@ class Attempt:
                 strutils.mask_password(text),
                 self._at.begun,
             )
+        if result.state in (states.FAILED, states.CONFLICT):
+            result = self._closed(result)
+        if result.closed:
+            # for a resume, which has to leave its subject alone as well
+            self._at.note(closed=True)
         self._journal(result)
         self._all.reporter.item_changed(
             self._item, result.state, result.detail
         )
+        return result
+
+    def _closed(self, result: Result) -> Result:
+        """What went wrong no longer matters where nothing is left to do."""
+        try:
+            self._all.guard(self._item)
+        except Closed as error:
+            return Result(
+                states.SKIPPED, str(error), self._at.begun, closed=error
+            )
+        except RecoveryError:
+            pass
         return result
 
     def _after(self, error: Exception) -> str:

@@ -10,7 +10,7 @@ from a plan.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 from typing import Any
 
@@ -99,6 +99,23 @@ def around(
 def claims(plan: Plan) -> dict[str, Item]:
     """What a plan claims: subject -> the item that claims it."""
     return {item.subject: item for item in plan.items() if item.kind in _BACK}
+
+
+def held(states: Mapping[str, str], plan: Plan) -> list[Item]:
+    """What claims the hosts and servers that a run has not given back.
+
+    :param states: item id -> its state
+    """
+    given = {
+        item.subject
+        for item in plan.items()
+        if item.kind in RELEASES and states.get(item.id) in ('done', 'already')
+    }
+    return [
+        item
+        for item in claims(plan).values()
+        if states.get(item.id) == 'done' and item.subject not in given
+    ]
 
 
 def silent(item: Item) -> bool:

@@ -106,6 +106,7 @@ class Outcome:
     :ivar state: of the run: done, partly, paused, interrupted or undone
     :ivar counts: item state -> number of items, of the whole run
     :ivar reason: why it paused, or what interrupted it
+    :ivar then: what else an operator can do now, a line each
     """
 
     run_id: str
@@ -113,6 +114,7 @@ class Outcome:
     counts: dict[str, int]
     exit_code: int
     reason: str = ''
+    then: tuple[str, ...] = ()
 
 
 def now() -> str:

@@ -9,13 +9,14 @@ import threading
 from typing import Any
 
 from nova_recovery import program
-from nova_recovery.engine import states
+from nova_recovery.engine import claiming, states
 from nova_recovery.engine.attempt import Attempt
 from nova_recovery.engine.journal import ItemRecord, RunRecord
 from nova_recovery.engine.plan import Item, Plan, Step
 from nova_recovery.engine.records import Outcome
 from nova_recovery.engine.session import Session
-from nova_recovery.exceptions import Paused, Refused
+from nova_recovery.engine.way_back import Closing
+from nova_recovery.exceptions import Closed, Paused, Refused
 
 _TO_DO = states.ALL - states.FINAL
 
@@ -24,7 +25,9 @@ class Runner(Session):
     """Steps in strict order, the items of a step side by side.
 
     An item that fails keeps back the later items of its own subject, and of
-    those that follow it, and nothing else.
+    those that follow it, and nothing else. One whose subject has no further
+    need of the run (``Closed``) is left out, with the later ones of it, and
+    what was done to it so far is taken back.
 
     :param before: called before each step of which something is left; Paused
         lets the run end there, to be resumed
@@ -45,6 +48,8 @@ class Runner(Session):
         self._through = through
         # subject -> why nothing more is done to it
         self._stuck: dict[str, str] = {}
+        # subject -> why nothing is left to be done to it
+        self._closed: dict[str, str] = {}
         # the step it is at, and how many of it ended badly
         self._step: Step | None = None
         self._bad = 0
@@ -78,6 +83,10 @@ class Runner(Session):
     def _go_through(self, run: RunRecord, plan: Plan) -> None:
         left = sum(run.counts.get(state, 0) for state in _TO_DO)
         self._reporter.run_started(plan, left)
+        self._planned = {item.id: item for item in plan.items()}
+        for record in self._journal.items(run.id, {states.SKIPPED}):
+            if record.notes.get('closed'):
+                self._closed[record.subject] = record.detail
         for place, step in enumerate(plan.steps):
             found = list(self._journal.items(run.id, _TO_DO, place))
             if found and not self._stopped():
@@ -101,12 +110,17 @@ class Runner(Session):
         one = Attempt(
             self._surroundings, item, self._registry[item.kind], record
         )
+        closed = self._closed.get(item.subject)
         reason = self._reason_not_to(item)
-        if reason:
+        if closed and item.kind not in claiming.RELEASES:
+            result = one.refuse(states.SKIPPED, closed)
+        elif reason:
             result = one.refuse(states.BLOCKED, reason)
         else:
             result = one.carry_out()
-        if result.state not in states.GOOD:
+        if result.closed:
+            self._close(item, result.closed)
+        elif result.state not in states.GOOD:
             with self._lock:
                 self._stuck.setdefault(
                     item.subject, reason or f'{item.id} is {result.state}'
@@ -114,6 +128,27 @@ class Runner(Session):
         # one that was bad before this session is nothing new
         if result.state in states.BAD and record.state not in states.BAD:
             self._count_bad()
+
+    def _close(self, item: Item, why: Closed) -> None:
+        """Nothing is left to do to its subject: leave it as it was before.
+
+        Claims are given back by their own items, in the end.
+        """
+        with self._lock:
+            self._closed[item.subject] = str(why)
+            self._then.update(dict.fromkeys(why.then))
+        run_id = self._surroundings.run_id
+        # what was done so far is in the journal by now
+        self._surroundings.writer.flush()
+        done = self._journal.items(
+            run_id, {states.DONE}, subject=item.subject
+        )
+        for record in reversed(list(done)):
+            change = self._registry[record.kind]
+            if not change.looks and record.kind not in claiming.KINDS:
+                Closing(
+                    self._surroundings, self._planned[record.id], change, record
+                ).take_back()
 
     def _count_bad(self) -> None:
         with self._lock:
@@ -136,4 +171,5 @@ class Runner(Session):
     def _state(self, counts: dict[str, int]) -> str:
         if not self._complete or states.OPEN & set(counts):
             return states.INTERRUPTED
-        return states.DONE if set(counts) <= states.GOOD else states.PARTLY
+        good = set(counts) <= states.GOOD and not self._closed
+        return states.DONE if good else states.PARTLY

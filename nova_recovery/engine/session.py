@@ -67,6 +67,8 @@ class Session:
         self._paused = ''
         self._pause_told = False
         self._complete = True
+        # what the operator can do when it is over
+        self._then: dict[str, None] = {}
         self._told = 0
 
     def _hold(self, run_id: str) -> Outcome:
@@ -145,7 +147,8 @@ class Session:
         if self._paused:
             # it was looked at and written down, but not sent: it can wait
             raise Paused(self._paused)
-        self._guard(item)
+        if not self._registry[item.kind].looks:
+            self._guard(item)
 
     def _do_or_pause(self, item: Item, record: ItemRecord) -> None:
         try:
@@ -199,8 +202,13 @@ class Session:
             states.PAUSED: 'paused',
             states.UNDONE: 'undone',
         }.get(state, 'finished')
-        self._journal.set_run_state(run_id, state, event, reason)
-        outcome = Outcome(run_id, state, counts, _EXIT_CODES[state], reason)
+        then = tuple(self._then)
+        self._journal.set_run_state(
+            run_id, state, event, ' '.join(filter(None, (reason, *then)))
+        )
+        outcome = Outcome(
+            run_id, state, counts, _EXIT_CODES[state], reason, then
+        )
         self._reporter.finished(outcome)
         return outcome
 

@@ -10,19 +10,13 @@ import threading
 from typing import Any
 
 from nova_recovery.engine import states
-from nova_recovery.engine.attempt import Attempt, Result, State
 from nova_recovery.engine.change import Registry
 from nova_recovery.engine.journal import ItemRecord, RunRecord
 from nova_recovery.engine.plan import Item, Plan
 from nova_recovery.engine.records import Outcome
 from nova_recovery.engine.session import Session
-from nova_recovery.exceptions import OutcomeUnknown, RecoveryError, Refused
-
-#: Of these it is known that they were carried out; a way back that was begun
-#: is simply repeated.
-_CARRIED_OUT = (states.DONE, states.REVERTING)
-#: The note of an item that stays without anybody knowing that it was done.
-_UNPROVEN = 'unproven'
+from nova_recovery.engine.way_back import UNPROVEN, WayBack
+from nova_recovery.exceptions import Refused
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +70,7 @@ def foresee(
 def _known_to_be_done(record: ItemRecord) -> bool:
     """The others are looked at: they may not have been carried out."""
     if record.state == states.KEPT:
-        return not record.notes.get(_UNPROVEN)
+        return not record.notes.get(UNPROVEN)
     return record.state == states.DONE
 
 
@@ -154,7 +148,7 @@ class Undo(Session):
             self._side_by_side(step, found, reverse=True)
 
     def _do(self, item: Item, record: ItemRecord) -> None:
-        one = _WayBack(
+        one = WayBack(
             self._surroundings, item, self._registry[item.kind], record
         )
         why = self._stays.get(item.id) or self._kept.why(item, record)
@@ -166,52 +160,3 @@ class Undo(Session):
         if not self._complete or states.REVERTING in counts:
             return states.INTERRUPTED
         return states.PARTLY if states.KEPT in counts else states.UNDONE
-
-
-class _WayBack(Attempt):
-    """Takes back one item that was begun."""
-
-    def take_back(self) -> Result:
-        """Bring the before-image back and journal how that went.
-
-        :raises ClaimGone: nothing was sent
-        :raises JournalError: nothing was sent
-        """
-        return self._ended(self._revert)
-
-    def keep(self, why: str) -> Result:
-        """Journal that it stays, and why."""
-        return self._ended(lambda: self._stay(why))
-
-    def _stay(self, why: str) -> Result:
-        if self._record.state not in (*_CARRIED_OUT, states.KEPT):
-            self._at.note(**{_UNPROVEN: True})
-        return Result(states.KEPT, why)
-
-    def _revert(self) -> Result:
-        if self._state not in _CARRIED_OUT:
-            observed = self._look()
-            if observed.state is State.BEFORE and self._change.once:
-                return Result(states.REVERTED, 'it was not carried out')
-            # For the others BEFORE only says that it may be applied (again):
-            # it may have been stopped half-way. Their way back looks itself.
-            if observed.state not in (State.BEFORE, State.AFTER):
-                return self._stay(
-                    f'not known to be done ({observed.state.value}): '
-                    f'{observed.detail}'
-                )
-        self._all.writer.write(self._record.number, state=states.REVERTING)
-        self._ask_guard()
-        self._state = states.REVERTING
-        detail = self._change.revert(self._at)
-        return Result(states.REVERTED, detail)
-
-    def _after(self, error: Exception) -> str:
-        """Kept if the answer was no; else it has to be repeated."""
-        known = isinstance(error, RecoveryError)
-        if known and not isinstance(error, OutcomeUnknown):
-            return states.KEPT
-        # before the revert was sent, an error changed nothing
-        if self._state == states.REVERTING:
-            return states.REVERTING
-        return states.KEPT

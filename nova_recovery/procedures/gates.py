@@ -242,6 +242,11 @@ GATES = (
     Known('snapshot-whole', ('soft',), 'Did the snapshot read everything?'),
     Known('source-fenced', ('soft', 'hard'), 'Is the dead host off?'),
     Known(
+        'source-returned',
+        ('advice',),
+        'Is a host that was dead when the run began still dead?',
+    ),
+    Known(
         'source-same-machine',
         ('hard',),
         'Is the host the machine that is meant?',

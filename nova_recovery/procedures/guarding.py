@@ -3,9 +3,10 @@
 """The claims of a plan, looked at again before each change.
 
 So is the silence of a host that was claimed as a dead one: when it comes back
-in the middle of a run, its guests would be started on two hosts. Not on the
-way back, which is what is left to do then: it starts nothing, and what it
-returns was the host's.
+in the middle of a run, its guests would be started on two hosts. What is
+still there stays there, and the run is closed for it; what was moved off goes
+on, once the host has cleaned up its copy. Not asked on the way back: that
+starts nothing, and what it returns was the host's.
 
 And before a guest is started: has somebody begun to move it since the gates
 were asked where it may run?
@@ -20,15 +21,17 @@ import sqlalchemy as sa
 
 from nova_recovery import program
 from nova_recovery.cloud import claims
+from nova_recovery.cloud.db import tombstones
 from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.engine import claiming
 from nova_recovery.engine.change import Guard
 from nova_recovery.engine.plan import Item, Plan
-from nova_recovery.exceptions import ClaimLost, Conflict
+from nova_recovery.exceptions import ClaimLost, Closed, Conflict
 from nova_recovery.procedures import whereabouts
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.cloud.db.database import Database
 
 
 def guard(
@@ -53,7 +56,7 @@ def guard(
             return
         for subject in (item.subject, *item.follows):
             if subject in claimed:
-                _confirm(cloud, claimed[subject], marker, undoing)
+                _confirm(cloud, claimed[subject], marker, undoing, item)
         if item.kind in STARTS and not undoing:
             _stays(cloud, item, marks[item.data['cell']])
         for claim in _around(item, claimed):
@@ -107,7 +110,9 @@ def _stays(cloud: Cloud, item: Item, mark: int) -> None:
             )
 
 
-def _confirm(cloud: Cloud, claim: Item, marker: str, undoing: bool) -> None:
+def _confirm(
+    cloud: Cloud, claim: Item, marker: str, undoing: bool, item: Item
+) -> None:
     """The claim is there, and ours.
 
     :raises ClaimLost: nobody but an administrator takes one off, so that the
@@ -124,20 +129,64 @@ def _confirm(cloud: Cloud, claim: Item, marker: str, undoing: bool) -> None:
             )
         return
     row = claims.service_row(database, claim.data['service_id'])
-    if row['disabled_reason'] != marker:
+    reason = row['disabled_reason']
+    back = (
+        claiming.silent(claim)
+        and row['report_count'] != claim.data['report_count']
+    )
+    # Whoever puts a host that came back to use takes the claim off with it.
+    if reason != marker and not (back and claims.holder(reason) is None):
         raise ClaimLost(
             f'the claim on {claim.label} is gone; its nova-compute is now '
-            f'disabled because: {row["disabled_reason"]}{_OVER}'
+            f'disabled because: {reason}{_OVER}'
         )
-    if undoing or not claiming.silent(claim):
+    if back and not undoing:
+        _came_back(database, claim, marker, item)
+
+
+def _came_back(
+    database: Database, claim: Item, marker: str, item: Item
+) -> None:
+    """The dead host is alive: what of it may still go on.
+
+    :raises Closed: the server is on it, or there is none
+    :raises Conflict: it was moved off, and the host has not cleaned up
+    """
+    host = claim.label
+    kind, _, uuid = item.subject.partition(':')
+    if item.kind in claiming.GIVES_BACK:
         return
-    if row['report_count'] != claim.data['report_count']:
-        raise ClaimLost(
-            f'{claim.label} is alive again: its nova-compute reported '
-            f'{row["report_count"]} times, {claim.data["report_count"]} when '
-            'the plan was made; nothing more is done for it, what was can be '
-            f'taken back ({program.call("run undo RUN")})'
+    there, status = host, None
+    if kind == 'server':
+        there, status = tombstones.after(database, uuid, host)
+    if there is None:
+        # deleted: whoever looks at it says so
+        return
+    if there == host:
+        raise Closed(
+            f'{host} is alive again, and it is still there: left as it is',
+            then=ways_on(host),
         )
+    if status in tombstones.ARMED:
+        run = claims.run_of(marker)
+        raise Conflict(
+            f'{host} is alive again and has not cleaned up its copy, which '
+            f'may run: restart nova-compute there, then '
+            f'{program.call(f"run resume {run}")}; or take the move back: '
+            + program.call(f'run undo {run}')
+        )
+
+
+def ways_on(host: str) -> tuple[str, ...]:
+    """What to do with a host that came back, one line each."""
+    return (
+        f'{host} is alive again, and what was not moved stays there. Put it '
+        'to use once its nova-compute has started anew and cleaned up:',
+        f'  openstack compute service set --up {host} nova-compute',
+        f'  openstack compute service set --enable {host} nova-compute',
+        'If it dies again, what is still there is a new recovery:',
+        '  ' + program.call(f'host recover {host}'),
+    )
 
 
 #: The way on of a run without its claims.

@@ -129,17 +129,21 @@ class Journal:
         run_id: str,
         states: Collection[str] | None = None,
         step: int | None = None,
+        subject: str | None = None,
     ) -> Iterator[ItemRecord]:
         """The items of a run, in the order of the plan.
 
         :param states: only those in one of these states
         :param step: only those of the step with this place in the plan
+        :param subject: only those of this one
         """
         query = sa.select(_items).where(_items.c.run_id == run_id)
         if states is not None:
             query = query.where(_items.c.state.in_(states))
         if step is not None:
             query = query.where(_items.c.step == step)
+        if subject is not None:
+            query = query.where(_items.c.subject == subject)
         steps = [one['name'] for one in self._head(run_id)['steps']]
         for row in rows.in_chunks(self._read, query):
             yield rows.item_record(row, steps)

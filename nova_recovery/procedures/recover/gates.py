@@ -114,7 +114,9 @@ def _silent(host: Host, found: Situation) -> Gate:
             REFUSED,
             f'its nova-compute is alive: report count {host.reports[0]} -> '
             f'{host.reports[1]} within {host.apart:.0f} s{last}',
-            'stop nova-compute there first, or use openstack server migrate',
+            'a living host is not recovered: openstack server migrate '
+            'empties it. If it is about to die, turn it off and say so with '
+            '--fenced "HOW"',
         )
     doubt = _not_proven(host, found)
     if doubt:
@@ -130,6 +132,32 @@ def _silent(host: Host, found: Situation) -> Gate:
         f'report count stood still at {host.reports[1]} for '
         f'{host.apart:.0f} s{last}',
     )
+
+
+def returned(
+    request: Request, found: Situation, touched: Collection[str]
+) -> dict[str, Gate]:
+    """Of a run that goes on: the dead hosts that came back meanwhile.
+
+    Its own guard closes the run for them, server by server; no gate that is
+    asked of a dead host, or of what is still there, keeps it from that.
+
+    :param touched: subjects that the run has begun to change
+    """
+    return {
+        name: Gate(
+            'source-returned',
+            name,
+            'advice',
+            REFUSED,
+            f'its nova-compute is alive again: report count '
+            f'{found.hosts[name].reports[0]} -> {found.hosts[name].reports[1]}',
+            'what was not moved off it stays there and is left out; what was '
+            'moved is brought to its end',
+        )
+        for name in request.hosts
+        if f'host:{name}' in touched and not found.hosts[name].silent
+    }
 
 
 def _not_proven(host: Host, found: Situation) -> tuple[str, str] | None:

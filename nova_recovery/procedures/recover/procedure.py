@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 import dataclasses
 from typing import Any, TYPE_CHECKING
 
@@ -62,6 +62,10 @@ def check(
     request = from_arguments(plan.arguments)
     driver = fencing.load(cloud.conf, request.fenced)
     found = read.read(cloud, request, driver)
+    returned = gates.returned(request, found, touched)
+    if returned:
+        # nothing more is moved off these: the run is closed for them
+        request, found = _without(set(returned), request, found)
     servers = {server.uuid: server for server in found.servers}
     assigned = []
     for item in plan.items():
@@ -73,9 +77,12 @@ def check(
     # What is left of the plan tells, not what was asked for: the host may
     # have been off when it was made, or its turning off done or left out.
     to_fence = [
-        item.data['host'] for item in plan.items() if item.kind == 'fence-host'
+        item.data['host']
+        for item in plan.items()
+        if item.kind == 'fence-host' and item.data['host'] in request.hosts
     ]
     asked = [
+        *returned.values(),
         *gates.check(request, found, assigned, to_fence),
         *_unplanned(plan, request, found, touched),
     ]
@@ -86,6 +93,18 @@ def check(
             gate.name == 'source-unclaimed'
             and f'host:{gate.subject}' in touched
         )
+    )
+
+
+def _without(
+    hosts: Collection[str], request: Request, found: Situation
+) -> tuple[Request, Situation]:
+    """What is left of both without these dead hosts."""
+    left = tuple(name for name in request.hosts if name not in hosts)
+    servers = tuple(one for one in found.servers if one.host not in hosts)
+    return (
+        dataclasses.replace(request, hosts=left),
+        dataclasses.replace(found, servers=servers),
     )
 
 

@@ -13,7 +13,13 @@ from typing import Any, TYPE_CHECKING
 
 from nova_recovery.cloud import clock, records
 from nova_recovery.cloud.api import network
-from nova_recovery.cloud.db import aggregates, schema, services, volumes
+from nova_recovery.cloud.db import (
+    aggregates,
+    schema,
+    services,
+    tombstones,
+    volumes,
+)
 from nova_recovery.cloud.db import servers as servers_module
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.rows import Reader
@@ -419,10 +425,6 @@ def _age(
     ).total_seconds()
 
 
-#: An evacuation that the source will act on when it returns.
-ARMED = frozenset({'accepted', 'pre-migrating', 'done'})
-
-
 def of_facts(
     facts: ServerFacts,
     connectors: Mapping[str, Mapping[str, Any]],
@@ -505,7 +507,7 @@ def _armed(facts: ServerFacts) -> dict[str, list[JSON]]:
     found: dict[str, list[JSON]] = {}
     for migration in facts.migrations:
         if migration.migration_type == 'evacuation' and (
-            migration.status in ARMED
+            migration.status in tombstones.ARMED
         ):
             found.setdefault(migration.source_compute or '', []).append(
                 {'id': migration.id, 'status': migration.status}
