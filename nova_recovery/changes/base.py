@@ -34,6 +34,9 @@ class BaseChange:
     def no_way_back(self, item: Item) -> str:
         return ''
 
+    def past_undoing(self, at: At) -> str:
+        return ''
+
 
 class OneWay(BaseChange):
     """A change that nothing takes back; ``no_way_back`` says why."""

@@ -106,6 +106,22 @@ class MoveRecord(BaseChange):
         )
         return f'now on {at.data["target"]["host"]}'
 
+    def past_undoing(self, at: At) -> str:
+        database = cell.database(at)
+        with database.reader() as connection:
+            status = _tombstone(connection, database, at.image['tombstone'])
+            if status is None:
+                # never moved, or moved back
+                return ''
+            row = cell.instance(connection, database, at.data['uuid'])
+        source, target = at.data['source']['host'], at.data['target']['host']
+        if status == 'completed':
+            return f'{source} came back and cleaned up its copy'
+        changed = cell.differences(_moved(at.data), row)
+        if changed:
+            return f'it went on, on {target}: {cell.tell(changed)}'
+        return ''
+
     def revert(self, at: At) -> str:
         database = cell.database(at)
         return database.write(
@@ -171,14 +187,11 @@ def _move_back(
             f'of server {data["uuid"]}',
             'move it with openstack server migrate',
         )
-    # nova-compute of the target writes what it finds into power_state every
-    # ten minutes: 0, for the guest isn't there. Nobody moved on by that.
-    moved = {k: v for k, v in data['values'].items() if k != 'power_state'}
     cas.update_one(
         connection,
         database.tables['instances'],
         {'uuid': data['uuid'], 'deleted': 0},
-        moved,
+        _moved(data),
         {**image['instance'], 'updated_at': timeutils.utcnow()},
     )
     connection.execute(
@@ -189,6 +202,15 @@ def _move_back(
     if image.get('context'):
         _set_context(connection, database, data['uuid'], image['context'])
     return f'back on {data["source"]["host"]}'
+
+
+def _moved(data: JSON) -> JSON:
+    """The row as a move leaves it, as long as nobody went on from there.
+
+    nova-compute of the target writes what it finds into power_state every
+    ten minutes: 0, for the guest isn't there. Nobody moved on by that.
+    """
+    return {k: v for k, v in data['values'].items() if k != 'power_state'}
 
 
 def _close(

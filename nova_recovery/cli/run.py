@@ -312,13 +312,22 @@ class UndoRun(RecoveryLister):
             items = list(journal.items(found.id))
             foreseen = undo.foresee(plan, items, here.registry)
             held = claiming.held({i.id: i.state for i in items}, plan)
+            total = len(foreseen.back) or len(held)
+            past: dict[str, str] = {}
+            if total:
+                cloud = self.cloud(parsed_args)
+                past = undo.past_undoing(
+                    plan, foreseen, here.registry, cloud, found
+                )
+            if past:
+                foreseen = undo.foresee(plan, items, here.registry, past)
             digest = digest_of(plan, foreseen)
             self._show(here, found, foreseen, held, digest)
-            total = len(foreseen.back) or len(held)
+            if past and not foreseen.back:
+                raise Refused(undo.only_forward(found.id, items, past))
             if not total or parsed_args.dry_run:
                 here.say('Nothing was changed.')
                 return self._untouched(foreseen)
-            cloud = self.cloud(parsed_args)
             approval.confirm(here.asker(), parsed_args, total, digest)
             return here.undo(journal, found.id, plan, cloud).table
 

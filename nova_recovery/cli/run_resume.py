@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from nova_recovery.cli import approval, recovering, run
 from nova_recovery.cli.base import RecoveryLister, Table
-from nova_recovery.engine import claiming, states
+from nova_recovery.engine import claiming, states, undo
 from nova_recovery.exceptions import Ambiguous, Refused, UsageError
 
 if TYPE_CHECKING:
@@ -77,12 +77,14 @@ class ResumeRun(RecoveryLister):
         here = self.stage(parsed_args)
         with here.journal() as journal:
             found = here.run_of(journal)
-            _check_forth(here, found)
+            items = list(journal.items(found.id))
+            forward = undo.forward(items)
+            if not forward:
+                _check_forth(here, found)
             here.check_mine(found)
             plan = journal.plan(found.id)
             here.check_kinds(plan)
             approval.check_through(plan, parsed_args.through)
-            items = list(journal.items(found.id))
             again = chosen(
                 [item for item in items if item.state in states.BAD],
                 parsed_args.again,
@@ -90,9 +92,13 @@ class ResumeRun(RecoveryLister):
                 lambda item: here.registry[item.kind].once,
             )
             skip = _left_out(plan, items, parsed_args)
-            rest = plan.remaining(
-                {i.id for i in items if i.state in states.FINAL} | skip.keys()
-            )
+            over = {
+                i.id
+                for i in items
+                if i.state in states.FINAL
+                or (forward and i.subject not in forward)
+            }
+            rest = plan.remaining(over | skip.keys())
             if not any(rest.items()) and not skip:
                 here.say(f'Nothing is left of run {found.id}.')
                 return procedures.table(plan, items)

@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, TYPE_CHECKING
 
 from rich import text as rich_text
 
-from nova_recovery.engine import images, states
+from nova_recovery.engine import images, states, undo
 from nova_recovery.engine.plan import Item, Plan
 from nova_recovery.report import summary, wording
 
@@ -76,20 +76,32 @@ def lines(
             )
     yield Line()
     by_step: dict[str, list[ItemRecord]] = {}
-    for item in items:
+    every_item = list(items)
+    for item in every_item:
         by_step.setdefault(item.step, []).append(item)
     for heading, step in zip(plan.headings, plan.steps, strict=True):
         if of_step := by_step.get(step.name):
             title = f'{heading}  {wording.clean(step.title)}'
             yield from _step(title, of_step, every)
-    yield from map(Line, ways_on(run, call))
+    first, _, then = reason.partition('\n')
+    if then:
+        yield Line()
+        yield from (
+            Line(wording.clean(one)) for one in (first, *then.split('\n'))
+        )
+    yield from map(Line, ways_on(run, call, undo.forward(every_item)))
 
 
-def ways_on(run: RunRecord, call: Callable[..., str]) -> Iterator[str]:
-    """What an operator can type next."""
+def ways_on(
+    run: RunRecord, call: Callable[..., str], forward: Collection[str] = ()
+) -> Iterator[str]:
+    """What an operator can type next.
+
+    :param forward: see ``undo.forward``
+    """
     # nothing is left, or its undo was begun: then it can't be resumed
-    forth = set(run.counts) - states.FINAL and not states.UNDO & set(
-        run.counts
+    forth = bool(set(run.counts) - states.FINAL) and (
+        bool(forward) or not states.UNDO & set(run.counts)
     )
     back = run.state != states.READY
     if run.state == states.UNDONE:
@@ -177,7 +189,7 @@ def _facts(run: RunRecord, reason: str) -> list[tuple[str, Any]]:
     took = wording.span(run.started_at, run.finished_at)
     return [
         ('state', f'{state_of(run)}: {summary.counted(run.counts)}'),
-        ('because', reason),
+        ('because', reason.partition('\n')[0]),
         ('held by', run.holder),
         ('procedure', run.procedure),
         ('who', f'{run.who} on {run.machine}'),

@@ -30,7 +30,7 @@ from nova_recovery.cli import approval, show_plan, show_run
 from nova_recovery.cli.approval import Asker
 from nova_recovery.cli.show_plan import Line
 from nova_recovery.cloud import secrets
-from nova_recovery.engine import change, planfile, printable, states
+from nova_recovery.engine import change, planfile, printable, states, undo
 from nova_recovery.engine.change import Guard, Registry
 from nova_recovery.engine.overrides import apply, as_approved
 from nova_recovery.engine.plan import Plan
@@ -380,13 +380,12 @@ class Stage:
 
         Sets the command's exit code.
         """
-        from nova_recovery.engine import undo
-
         marker = journal.run(run_id).marker
         guard = procedures.guard(plan, cloud, marker, undoing=True)
         one = undo.Undo(**self._session(journal, cloud, guard))
         outcome = one.undo(run_id)
-        if outcome.state not in states.HALTED:
+        forward = undo.forward(journal.items(run_id))
+        if outcome.state not in states.HALTED and not forward:
             for line in claims.give_back(plan, cloud, run_id, marker):
                 self.say(line)
         return self._end(journal, plan, outcome)
@@ -420,10 +419,12 @@ class Stage:
             self.say(f'Paused: {outcome.reason}.')
         for line in outcome.then:
             self.say(line)
-        for line in show_run.ways_on(journal.run(outcome.run_id), self.call):
+        items = list(journal.items(outcome.run_id))
+        run, forward = journal.run(outcome.run_id), undo.forward(items)
+        for line in show_run.ways_on(run, self.call, forward):
             self.say(line)
         self._command.exit_code = outcome.exit_code
-        columns, rows = procedures.table(plan, journal.items(outcome.run_id))
+        columns, rows = procedures.table(plan, items)
         return Result(columns, rows, outcome.exit_code)
 
 

@@ -212,6 +212,14 @@ class Change(Protocol[Cloud]):
         it depends on how things stand then.
         """
 
+    def past_undoing(self, at: At[Cloud]) -> str:
+        """Why ``revert`` would refuse as things stand now, in one line.
+
+        Asked before anything of a run is taken back: of a subject of which
+        one thing can't go back nothing goes back, for it would be left half
+        here and half there. Never writes; ``''`` where nothing is against it.
+        """
+
 
 #: kind -> Change; filled by nova_recovery.changes.
 Registry = dict[str, Change[Any]]

@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 from nova_recovery import program
-from nova_recovery.engine import claiming, states
+from nova_recovery.engine import claiming, states, undo
 from nova_recovery.engine.attempt import Attempt
 from nova_recovery.engine.journal import ItemRecord, RunRecord
 from nova_recovery.engine.plan import Item, Plan, Step
@@ -48,6 +48,8 @@ class Runner(Session):
         self._through = through
         # subject -> why nothing more is done to it
         self._stuck: dict[str, str] = {}
+        # the subjects of a run that was taken back which couldn't be
+        self._forward: frozenset[str] = frozenset()
         # subject -> why nothing is left to be done to it
         self._closed: dict[str, str] = {}
         # the step it is at, and how many of it ended badly
@@ -70,7 +72,9 @@ class Runner(Session):
         return self._hold(run_id)
 
     def _check_state(self, run: RunRecord) -> None:
-        if run.state == states.UNDONE or states.UNDO & set(run.counts):
+        self._forward = undo.forward(self._journal.items(run.id))
+        taken_back = bool(states.UNDO & set(run.counts))
+        if run.state == states.UNDONE or taken_back and not self._forward:
             raise Refused(
                 f'run {run.id} was taken back, at least in part: make a new '
                 f'plan, or take back the rest with: '
@@ -89,9 +93,34 @@ class Runner(Session):
                 self._closed[record.subject] = record.detail
         for place, step in enumerate(plan.steps):
             found = list(self._journal.items(run.id, _TO_DO, place))
+            if self._forward:
+                found = self._left_forward(step, found)
             if found and not self._stopped():
                 self._enter(step)
             self._side_by_side(step, found)
+
+    def _left_forward(
+        self, step: Step, found: list[ItemRecord]
+    ) -> list[ItemRecord]:
+        """Of a run that was taken back: what goes forward all the same.
+
+        And the claims, in the end. The rest is over.
+        """
+        left = []
+        for record in found:
+            if (
+                record.subject in self._forward
+                or record.kind in claiming.RELEASES
+            ):
+                left.append(record)
+            else:
+                Attempt(
+                    self._surroundings,
+                    step.items[record.position],
+                    self._registry[record.kind],
+                    record,
+                ).refuse(states.SKIPPED, 'the run was taken back')
+        return left
 
     def _enter(self, step: Step) -> None:
         """Pause, unless the step may begin."""
@@ -140,14 +169,15 @@ class Runner(Session):
         run_id = self._surroundings.run_id
         # what was done so far is in the journal by now
         self._surroundings.writer.flush()
-        done = self._journal.items(
-            run_id, {states.DONE}, subject=item.subject
-        )
+        done = self._journal.items(run_id, {states.DONE}, subject=item.subject)
         for record in reversed(list(done)):
             change = self._registry[record.kind]
             if not change.looks and record.kind not in claiming.KINDS:
                 Closing(
-                    self._surroundings, self._planned[record.id], change, record
+                    self._surroundings,
+                    self._planned[record.id],
+                    change,
+                    record,
                 ).take_back()
 
     def _count_bad(self) -> None:

@@ -204,7 +204,7 @@ class Session:
         }.get(state, 'finished')
         then = tuple(self._then)
         self._journal.set_run_state(
-            run_id, state, event, ' '.join(filter(None, (reason, *then)))
+            run_id, state, event, reason or '\n'.join(then)
         )
         outcome = Outcome(
             run_id, state, counts, _EXIT_CODES[state], reason, then

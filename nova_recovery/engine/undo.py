@@ -4,19 +4,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 import dataclasses
 import threading
+from types import MappingProxyType
 from typing import Any
 
-from nova_recovery.engine import states
-from nova_recovery.engine.change import Registry
+from nova_recovery import program
+from nova_recovery.engine import records, states
+from nova_recovery.engine.change import At, Registry
 from nova_recovery.engine.journal import ItemRecord, RunRecord
 from nova_recovery.engine.plan import Item, Plan
 from nova_recovery.engine.records import Outcome
 from nova_recovery.engine.session import Session
 from nova_recovery.engine.way_back import UNPROVEN, WayBack
 from nova_recovery.exceptions import Refused
+
+#: The note of an item that an undo left to be brought to its end.
+FORWARD = 'forward'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +38,10 @@ class Foreseen:
 
 
 def foresee(
-    plan: Plan, records: Iterable[ItemRecord], registry: Registry
+    plan: Plan,
+    items: Iterable[ItemRecord],
+    registry: Registry,
+    past: Mapping[str, str] = MappingProxyType({}),
 ) -> Foreseen:
     """What an undo of these items does; ``Undo`` keeps to it.
 
@@ -42,13 +50,14 @@ def foresee(
     sent once: a server that nova itself started after its volumes were mended
     runs on them.
 
-    :param records: all items of the run, in the order of the plan
+    :param items: all items of the run, in the order of the plan
+    :param past: of ``past_undoing``; what is in it stays as it is, whole
     """
     planned = {item.id: item for item in plan.items()}
     kept = _Kept()
     back: list[ItemRecord] = []
     stays: list[tuple[ItemRecord, str]] = []
-    for record in reversed(list(records)):
+    for record in reversed(list(items)):
         item = planned[record.id]
         change = registry[item.kind]
         if record.state == states.ALREADY and change.once:
@@ -56,7 +65,7 @@ def foresee(
         # what was never sent needs no way back
         if not record.begun or record.state == states.REVERTED:
             continue
-        why = kept.why(item, record)
+        why = past.get(item.subject) or kept.why(item, record)
         if not why and _known_to_be_done(record):
             why = change.no_way_back(item)
         if why:
@@ -67,11 +76,62 @@ def foresee(
     return Foreseen(tuple(back), tuple(stays))
 
 
+def past_undoing(
+    plan: Plan,
+    foreseen: Foreseen,
+    registry: Registry,
+    cloud: Any,
+    run: RunRecord,
+) -> dict[str, str]:
+    """What must not be taken back by half: subject -> why one thing can't.
+
+    Such a subject goes forward instead, by a resume.
+
+    :raises RecoveryError: it could not be looked at
+    """
+    planned = {item.id: item for item in plan.items()}
+    found: dict[str, str] = {}
+    for record in foreseen.back:
+        at = At(
+            planned[record.id],
+            cloud,
+            run.id,
+            run.marker,
+            begun=True,
+            image=record.image,
+            notes=dict(record.notes),
+        )
+        why = registry[record.kind].past_undoing(at)
+        if why:
+            found[record.subject] = why
+    return found
+
+
+def forward(items: Iterable[ItemRecord]) -> frozenset[str]:
+    """The subjects that an undo left alone, for a resume to go on with."""
+    return frozenset(i.subject for i in items if i.notes.get(FORWARD))
+
+
 def _known_to_be_done(record: ItemRecord) -> bool:
     """The others are looked at: they may not have been carried out."""
     if record.state == states.KEPT:
         return not record.notes.get(UNPROVEN)
     return record.state == states.DONE
+
+
+def only_forward(
+    run_id: str, items: Iterable[ItemRecord], past: Mapping[str, str]
+) -> str:
+    """Why an undo is refused, and what to type instead."""
+    why = '; '.join(dict.fromkeys(past.values()))
+    text = (
+        f'nothing of run {run_id} can be taken back any more: {why}. Nothing '
+        'was changed. '
+    )
+    if any(i.subject in past and i.state not in states.FINAL for i in items):
+        again = program.call(f'run resume {run_id}')
+        return f'{text}Bring it to its end instead: {again}'
+    return text + 'To move it on: openstack server migrate'
 
 
 class _Kept:
@@ -108,6 +168,9 @@ class Undo(Session):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._foreseen = Foreseen((), ())
+        # what goes forward instead, and why
+        self._past: dict[str, str] = {}
         # item -> why it stays; and what turned out to, on the way
         self._stays: dict[str, str] = {}
         self._kept = _Kept()
@@ -117,7 +180,8 @@ class Undo(Session):
 
         What was kept before is tried again.
 
-        :raises Refused: nothing of it was ever carried out
+        :raises Refused: nothing of it was ever carried out, or nothing can
+            go back any more and it has to go forward
         :raises RunLocked: another process carries it out
         :raises ClaimLost: the guard says that somebody else works on it
         :raises JournalError: the journal can't be written; nothing was
@@ -130,13 +194,26 @@ class Undo(Session):
             raise Refused(
                 f'run {run.id} was never started: there is nothing to undo'
             )
+        plan = self._journal.plan(run.id)
+        items = list(self._journal.items(run.id))
+        self._foreseen = foresee(plan, items, self._registry)
+        self._past = past_undoing(
+            plan, self._foreseen, self._registry, self._cloud, run
+        )
+        if self._past:
+            self._foreseen = foresee(plan, items, self._registry, self._past)
+            if not self._foreseen.back:
+                raise Refused(only_forward(run.id, items, self._past))
 
     def _beginning(self, run: RunRecord) -> str:
         return 'undoing'
 
     def _go_through(self, run: RunRecord, plan: Plan) -> None:
-        foreseen = foresee(plan, self._journal.items(run.id), self._registry)
-        self._stays = {record.id: why for record, why in foreseen.stays}
+        foreseen = self._foreseen
+        if self._past:
+            self._mark_forward(foreseen)
+        else:
+            self._stays = {record.id: why for record, why in foreseen.stays}
         wanted = {r.id for r in foreseen.back} | set(self._stays)
         self._reporter.run_started(plan, len(wanted))
         for place, step in reversed(list(enumerate(plan.steps))):
@@ -146,6 +223,15 @@ class Undo(Session):
                 if record.id in wanted
             ]
             self._side_by_side(step, found, reverse=True)
+
+    def _mark_forward(self, foreseen: Foreseen) -> None:
+        """What stays is not kept for good: a resume goes on with it."""
+        for record, _ in foreseen.stays:
+            if record.subject in self._past:
+                self._surroundings.writer.write(
+                    record.number,
+                    notes=records.pack({**record.notes, FORWARD: True}),
+                )
 
     def _do(self, item: Item, record: ItemRecord) -> None:
         one = WayBack(
@@ -159,4 +245,5 @@ class Undo(Session):
     def _state(self, counts: dict[str, int]) -> str:
         if not self._complete or states.REVERTING in counts:
             return states.INTERRUPTED
-        return states.PARTLY if states.KEPT in counts else states.UNDONE
+        partly = states.KEPT in counts or self._past
+        return states.PARTLY if partly else states.UNDONE

@@ -180,8 +180,8 @@ def _came_back(
 def ways_on(host: str) -> tuple[str, ...]:
     """What to do with a host that came back, one line each."""
     return (
-        f'{host} is alive again, and what was not moved stays there. Put it '
-        'to use once its nova-compute has started anew and cleaned up:',
+        f'{host} is alive again, and what was not moved stays there.',
+        'Put it to use once its nova-compute has started anew and cleaned up:',
         f'  openstack compute service set --up {host} nova-compute',
         f'  openstack compute service set --enable {host} nova-compute',
         'If it dies again, what is still there is a new recovery:',

@@ -145,19 +145,23 @@ def returned(
     :param touched: subjects that the run has begun to change
     """
     return {
-        name: Gate(
-            'source-returned',
-            name,
-            'advice',
-            REFUSED,
-            f'its nova-compute is alive again: report count '
-            f'{found.hosts[name].reports[0]} -> {found.hosts[name].reports[1]}',
-            'what was not moved off it stays there and is left out; what was '
-            'moved is brought to its end',
-        )
+        name: _returned(found.hosts[name])
         for name in request.hosts
         if f'host:{name}' in touched and not found.hosts[name].silent
     }
+
+
+def _returned(host: Host) -> Gate:
+    return Gate(
+        'source-returned',
+        host.name,
+        'advice',
+        REFUSED,
+        f'its nova-compute is alive again: report count {host.reports[0]} -> '
+        f'{host.reports[1]}',
+        'what was not moved off it stays there and is left out; what was '
+        'moved is brought to its end',
+    )
 
 
 def _not_proven(host: Host, found: Situation) -> tuple[str, str] | None:

@@ -94,6 +94,23 @@ class TestMove(ChangeTestCase):
         row = self.cell.row('instances')
         return {name: row[name] for name in SEEN}
 
+    def test_past_undoing(self) -> None:
+        """Known before anything that stands on it is taken back."""
+        self.begin()
+        self.assertEqual('', self.change.past_undoing(self.begun))
+        self.apply()
+        self.assertEqual('', self.change.past_undoing(self.begun))
+        self.set_server(vm_state='active')
+        self.assertIn(
+            "vm_state was 'stopped' and is 'active'",
+            self.change.past_undoing(self.begun),
+        )
+        self.set_tombstone(status='completed')
+        self.assertEqual(
+            'np-rcc54 came back and cleaned up its copy',
+            self.change.past_undoing(self.begun),
+        )
+
     def test_there(self) -> None:
         self.assertEqual('now on np-rcc46', self.apply())
         self.assertEqual(VALUES, self.server())

@@ -18,14 +18,17 @@ from nova_recovery import exit_codes
 from nova_recovery.engine import states
 from nova_recovery.engine.change import Observed
 from nova_recovery.engine.journal import ItemRecord, Journal
+from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import (
     ApiUnavailable,
     ChangeFailed,
     ClaimLost,
+    Closed,
     Conflict,
     DatabaseUnavailable,
     JournalError,
     OutcomeUnknown,
+    Paused,
     RecoveryError,
     RunLocked,
 )
@@ -495,3 +498,87 @@ class TestRun(RunnerTestCase):
         self.script.update(observe=lambda *a: Observed.after())
         outcome = self.site.run(run_id)
         self.assertEqual({'already': 3000}, outcome.counts)
+
+
+class TestClosed(RunnerTestCase):
+    """What a run was for is gone, for one subject of several."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.gone = {'s:1'}
+
+    def guard(self, item: Item) -> None:
+        if item.subject in self.gone and item.data['to'] != 'first':
+            raise Closed(f'{item.subject} is alive', then=('Do this next',))
+
+    def create(self) -> str:
+        return self.site.create(
+            world.plan_of(
+                [world.set_item(s, 'first') for s in ('s:1', 's:2')],
+                [world.set_item(s, 'new', 'first') for s in ('s:1', 's:2')],
+                [world.set_item(s, 'last', 'new') for s in ('s:1', 's:2')],
+            )
+        )
+
+    def test_it_is_left_as_it_was_and_the_others_go_on(self) -> None:
+        run_id = self.create()
+        outcome = self.site.run(run_id, guard=self.guard)
+        self.assertEqual(
+            {
+                'set-first:s:1': 'skipped',
+                'set-first:s:2': 'done',
+                'set-new:s:1': 'skipped',
+                'set-new:s:2': 'done',
+                'set-last:s:1': 'skipped',
+                'set-last:s:2': 'done',
+            },
+            self.site.states(run_id),
+        )
+        self.assertEqual('old', self.site.world.value('s:1'))
+        self.assertEqual('last', self.site.world.value('s:2'))
+        self.assertEqual(
+            (states.PARTLY, 4, ('Do this next',)),
+            (outcome.state, outcome.exit_code, outcome.then),
+        )
+        self.assertEqual(
+            's:1 is alive', self.site.items(run_id)['set-last:s:1'].detail
+        )
+
+    def test_what_is_in_conflict_has_no_further_need_of_it_either(
+        self,
+    ) -> None:
+        run_id = self.create()
+        self.site.world.add(set='s:1', to='odd')
+        self.gone.clear()
+        self.site.run(run_id, guard=self.guard)
+        self.assertIn('conflict', self.site.states(run_id).values())
+        self.gone.add('s:1')
+        guard = self.guard
+
+        def all_of_it(item: Item) -> None:
+            if item.subject in self.gone:
+                raise Closed('alive')
+            guard(item)
+
+        self.site.run(run_id, guard=all_of_it)
+        self.assertEqual(
+            {'skipped', 'done'}, set(self.site.states(run_id).values())
+        )
+        self.assertEqual('odd', self.site.world.value('s:1'))
+
+    def test_a_resume_leaves_it_alone(self) -> None:
+        """Stopped after it was closed, and what is left looks different."""
+        run_id = self.create()
+        self.site.run(run_id, guard=self.guard, before=_until('Step 2'))
+        self.site.world.add(set='s:1', to='new')
+        self.site.run(run_id)
+        self.assertEqual('new', self.site.world.value('s:1'))
+        self.assertEqual('skipped', self.site.states(run_id)['set-last:s:1'])
+
+
+def _until(title: str) -> Any:
+    def before(step: Any) -> None:
+        if step.title == title:
+            raise Paused('as asked')
+
+    return before

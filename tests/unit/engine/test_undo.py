@@ -10,10 +10,15 @@ from unittest import mock
 from nova_recovery import exit_codes
 from nova_recovery.engine import states
 from nova_recovery.engine.change import Observed
-from nova_recovery.exceptions import ClaimLost, OutcomeUnknown, Refused
+from nova_recovery.exceptions import (
+    ChangeFailed,
+    ClaimLost,
+    OutcomeUnknown,
+    Refused,
+)
 from tests.unit.engine import test_runner, world
 from tests.unit.engine.test_runner import RunnerTestCase
-from tests.unit.engine.world import Once, Scripted
+from tests.unit.engine.world import Once, Scripted, Set
 
 raiser = test_runner.raiser
 
@@ -201,3 +206,65 @@ class TestUndo(RunnerTestCase):
         )  # fmt: skip
         self.assertEqual('new', self.site.world.value('s:1'))
         self.assertEqual(states.DONE, self.only(run_id).state)
+
+
+class TestPastUndoing(RunnerTestCase):
+    """One thing of a subject can't go back any more: nothing of it does."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.past = {'s:1': 'it was cleaned up'}
+        self.script['past_undoing'] = lambda at: self.past.get(
+            at.item.subject, ''
+        )
+        self.script['apply'] = self.apply
+
+    def apply(self, at: Any) -> str:
+        if at.data['to'] == 'last':
+            raise ChangeFailed('no')
+        return Set.apply(self.site.scripted, at)
+
+    def begun(self, *subjects: str) -> str:
+        """A run whose last step fails for all of them."""
+        run_id = self.site.create(
+            world.plan_of(
+                [world.set_item(s, 'mid', 'old') for s in subjects],
+                [
+                    world.set_item(s, 'new', 'mid', kind='scripted')
+                    for s in subjects
+                ],
+                [
+                    world.set_item(s, 'last', 'new', kind='scripted')
+                    for s in subjects
+                ],
+            )
+        )
+        self.site.run(run_id)
+        return run_id
+
+    def test_nothing_goes_back_and_told_is_how_to_go_on(self) -> None:
+        run_id = self.begun('s:1')
+        before = self.site.states(run_id)
+        error = self.assertRaises(Refused, self.site.undo, run_id)
+        self.assertIn('it was cleaned up', str(error))
+        self.assertIn(f'run resume {run_id}', str(error))
+        self.assertEqual(before, self.site.states(run_id))
+        self.assertEqual('new', self.site.world.value('s:1'))
+        del self.script['apply']
+        self.assertEqual(0, self.site.run(run_id).exit_code)
+
+    def test_the_others_go_back_and_this_one_goes_forward(self) -> None:
+        run_id = self.begun('s:1', 's:2')
+        outcome = self.site.undo(run_id)
+        self.assertEqual((states.PARTLY, 4), (outcome.state, outcome.exit_code))
+        self.assertEqual('new', self.site.world.value('s:1'))
+        self.assertEqual('old', self.site.world.value('s:2'))
+        del self.script['apply']
+        outcome = self.site.run(run_id)
+        self.assertEqual('last', self.site.world.value('s:1'))
+        self.assertEqual('old', self.site.world.value('s:2'))
+        self.assertEqual(
+            {'done', 'skipped', 'reverted'},
+            set(self.site.states(run_id).values()),
+        )
+        self.assertEqual(states.PARTLY, outcome.state)

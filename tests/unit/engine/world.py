@@ -140,6 +140,9 @@ class Scripted(Set):
     def revert(self, at: At[World]) -> str:
         return self.script.get('revert', super().revert)(at)
 
+    def past_undoing(self, at: At[World]) -> str:
+        return self.script.get('past_undoing', super().past_undoing)(at)
+
 
 def set_item(
     subject: str, to: str = 'new', from_: str = 'old', kind: str = 'set',

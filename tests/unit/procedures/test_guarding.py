@@ -12,7 +12,7 @@ import fixtures
 
 from nova_recovery import procedures
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
-from nova_recovery.exceptions import ClaimLost, Conflict
+from nova_recovery.exceptions import ClaimLost, Closed, Conflict
 from tests.base import TestCase
 from tests.unit.changes.case import Cloud
 
@@ -67,6 +67,7 @@ class GuardTest(TestCase):
         self.addCleanup(self.cloud.close)
         self.holder: str | None = MARKER
         self.hosts: dict[str, str] = {}
+        self.after: tuple[str | None, str | None] = ('np-rcc54', None)
         for name, answer in (
             ('service_row', lambda database, service: self.row),
             ('server_holder', lambda database, uuid: self.holder),
@@ -77,6 +78,12 @@ class GuardTest(TestCase):
                     f'nova_recovery.cloud.claims.{name}', answer
                 )
             )
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'nova_recovery.cloud.db.tombstones.after',
+                lambda database, uuid, source: self.after,
+            )
+        )
 
     def confirm(self, item: Item, *items: Item) -> None:
         guard = procedures.guard(plan(*items), self.cloud, MARKER)
@@ -143,8 +150,35 @@ class GuardTest(TestCase):
         self.confirm(CLAIM, CLAIM, MOVE)
 
     def test_a_dead_host_that_reports_again(self) -> None:
+        """Whoever put it to use may have taken the claim off with that."""
         self.row['report_count'] = 4712
-        self.assertIn('alive again', self.lost(MOVE, CLAIM, MOVE))
+        for reason in (MARKER, None, 'kernel update'):
+            self.row['disabled_reason'] = reason
+            error = self.assertRaises(Closed, self.confirm, MOVE, CLAIM, MOVE)
+            self.assertIn('alive again', str(error))
+            self.assertIn('host recover np-rcc54', error.then[-1])
+
+    def test_it_reports_again_and_is_another_run_s(self) -> None:
+        self.row.update(report_count=4712, disabled_reason=OTHER)
+        self.assertIn(OTHER, self.lost(MOVE, CLAIM, MOVE))
+
+    def test_what_was_moved_goes_on_when_it_has_cleaned_up(self) -> None:
+        self.row['report_count'] = 4712
+        self.after = 'np-rcc46', 'completed'
+        self.confirm(MOVE, CLAIM, MOVE)
+        for status in ('accepted', 'pre-migrating', 'done'):
+            self.after = 'np-rcc46', status
+            error = self.assertRaises(
+                Conflict, self.confirm, MOVE, CLAIM, MOVE
+            )
+            self.assertIn('has not cleaned up', str(error))
+            self.assertIn('run resume 1a2b3c4d', str(error))
+            self.assertIn('run undo 1a2b3c4d', str(error))
+
+    def test_giving_back_goes_on(self) -> None:
+        self.row['report_count'] = 4712
+        unlock = Item('unlock', 'unlock-server', 'server:u1', 'web', {})
+        self.confirm(unlock, CLAIM, unlock)
 
     def migration(self, number: int, status: str) -> None:
         self.cloud.cell.add(
