@@ -258,7 +258,7 @@ def of_hosts(
         return servers.get(item.id) or item.subject.partition(':')[2]
 
     hosts = {
-        uuid(item): host for item in plan.items() if (host := host_of(item))
+        uuid(item): name for item in plan.items() if (name := host_of(item))
     }
     on = {
         item.id: host_of(item) or hosts.get(uuid(item))

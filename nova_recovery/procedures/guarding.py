@@ -156,9 +156,11 @@ def _came_back(
     kind, _, uuid = item.subject.partition(':')
     if item.kind in claiming.GIVES_BACK:
         return
-    there, status = host, None
-    if kind == 'server':
-        there, status = tombstones.after(database, uuid, host)
+    there, status = (
+        tombstones.after(database, uuid, host)
+        if kind == 'server'
+        else (host, None)
+    )
     if there is None:
         # deleted: whoever looks at it says so
         return

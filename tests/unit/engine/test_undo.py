@@ -256,7 +256,9 @@ class TestPastUndoing(RunnerTestCase):
     def test_the_others_go_back_and_this_one_goes_forward(self) -> None:
         run_id = self.begun('s:1', 's:2')
         outcome = self.site.undo(run_id)
-        self.assertEqual((states.PARTLY, 4), (outcome.state, outcome.exit_code))
+        self.assertEqual(
+            (states.PARTLY, 4), (outcome.state, outcome.exit_code)
+        )
         self.assertEqual('new', self.site.world.value('s:1'))
         self.assertEqual('old', self.site.world.value('s:2'))
         del self.script['apply']
