@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent import futures
 import dataclasses
 import shlex
 import threading
@@ -173,6 +174,18 @@ class Fleet:
         """
         typed = [shlex.join(script.verb(*call)) for call in calls]
         return self.run(host, 'several', {'call': typed})
+
+    def each(
+        self, names: Sequence[str], ask: Callable[[str], Answer]
+    ) -> dict[str, Answer]:
+        """Ask hosts side by side, so that it can be carried as one.
+
+        :param ask: asks one of them, by any of the other calls
+        """
+        if not names:
+            return {}
+        with futures.ThreadPoolExecutor(len(names)) as pool:
+            return dict(zip(names, pool.map(ask, names), strict=True))
 
     def start(
         self,

@@ -34,6 +34,7 @@ MODULES = {
     'guest-reboot': 'guests.reboot',
     'host-recover': 'recover.procedure',
     'host-uid': 'uid.procedure',
+    'iscsi-session': 'iscsi.procedure',
     'server-adopt': 'adopt',
     'server-reboot': 'reboot',
     'server-set': 'set_states',

@@ -89,6 +89,11 @@ GATES = (
     ),
     Known('detachable', ('hard',), 'Is what ties the two stale?'),
     Known(
+        'disk-nowhere-else',
+        ('soft',),
+        'Has no other host the disk that is connected?',
+    ),
+    Known(
         'disk-reachable',
         ('soft',),
         'Does the target see the disk of the server?',
@@ -231,6 +236,19 @@ GATES = (
         'Does nova attach to a server in its state?',
     ),
     Known(
+        'session-there', ('hard',), 'Has the host a session of that number?'
+    ),
+    Known(
+        'session-unneeded',
+        ('hard', 'soft'),
+        'Has no server a volume through the session?',
+    ),
+    Known(
+        'session-unused',
+        ('hard',),
+        'Does nothing on the host use the disks of the session?',
+    ),
+    Known(
         'shares-known', ('hard',), 'Is it known which directories hosts share?'
     ),
     Known('snapshot-given', ('advice',), 'Does a snapshot tell what was?'),
@@ -262,6 +280,11 @@ GATES = (
         'Does no other run work on the dead host?',
     ),
     Known('storage-up', ('advice',), 'Is cinder-volume up?'),
+    Known(
+        'target-offered',
+        ('soft',),
+        'Does the portal offer the target to the host?',
+    ),
     Known('target-ready', ('hard',), 'Can the target take servers?'),
     Known('unclaimed', ('hard',), 'Does no other run work on the server?'),
     Known(

@@ -9,65 +9,28 @@ hosts is looked at on the hosts.
 from __future__ import annotations
 
 import contextlib
-import os
-import pathlib
 import subprocess
-import sys
-
-import fixtures
 
 from nova_recovery.engine.journal import Journal
 from nova_recovery.exceptions import NotFound
-from tests import base
 from tests.cloud import process
 from tests.hosts.bed import Bed
 from tests.hosts.beds import Beds
+from tests.hosts.program import ProgramTest
 
-ROOT = pathlib.Path(__file__).parents[2]
 INSTANCES = '/var/lib/nova/instances'
 UNCLAIMED = 'host-claimable=no nova here'
 
 
-class OneNumber(base.TestCase):
-    """Hosts, an inventory, a journal, and nova-recovery."""
+class OneNumber(ProgramTest):
+    """``host uid set`` on some hosts."""
 
     count = 2
 
     def setUp(self) -> None:
-        super().setUp()
         self.beds = Beds.up(self.count)
         self.addCleanup(self.beds.down)
-        self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
-        (self.folder / 'nova.conf').write_text('[DEFAULT]\n')
-        self.journal = f'sqlite:///{self.folder}/journal'
-        self.conf = self.folder / 'nova-recovery.conf'
-        self.conf.write_text(
-            f'[journal]\nconnection = {self.journal}\n'
-            f'[fleet]\ninventory = {self.beds.inventory()}\n'
-        )
-
-    def typed(self, *words: str) -> subprocess.Popen[str]:
-        """Begin with a command of nova-recovery."""
-        return subprocess.Popen(
-            [
-                *(sys.executable, '-m', 'nova_recovery.shell', *words),
-                *('--recovery-config-file', str(self.conf)),
-                *('--nova-config-file', str(self.folder / 'nova.conf')),
-            ],
-            cwd=ROOT,
-            env={**os.environ, 'COLUMNS': '120'},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def run_program(self, *words: str, code: int = 0) -> str:
-        """Type a command to its end; what it said."""
-        program = self.typed(*words)
-        said, _none = program.communicate(timeout=180)
-        self.assertEqual(code, program.returncode, said)
-        return said
+        super().setUp()
 
     def set(self, *words: str, code: int = 0) -> str:
         """``host uid set`` on all hosts."""
@@ -77,10 +40,6 @@ class OneNumber(base.TestCase):
             *('--override', UNCLAIMED, *words),
             code=code,
         )
-
-    def run_id(self) -> str:
-        said = self.run_program('run', 'list', '-f', 'value', '-c', 'ID')
-        return said.split()[0]
 
     # what hosts have
 

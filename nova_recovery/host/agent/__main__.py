@@ -11,6 +11,7 @@ from typing import List, Optional
 from nova_recovery.host.agent import (
     accounts,
     identity,
+    iscsi,
     lines,
     owners,
     runs,
@@ -29,6 +30,7 @@ VERBS = {
     'owners': owners,
     'services': services,
     'shared': shared,
+    'iscsi': iscsi,
     'several': several,
     'start': start,
     'status': status,

@@ -10,7 +10,6 @@ files what is shared.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent import futures
 import dataclasses
 import secrets
 from typing import Any, TYPE_CHECKING
@@ -202,17 +201,7 @@ def _numbers(
 def _of_all(
     fleet: Fleet, names: Sequence[str], *calls: Words
 ) -> dict[str, Answer]:
-    return _each(names, lambda name: fleet.several(name, *calls))
-
-
-def _each(
-    names: Sequence[str], ask: Callable[[str], Answer]
-) -> dict[str, Answer]:
-    """Side by side, so that the fleet can carry them as one."""
-    if not names:
-        return {}
-    with futures.ThreadPoolExecutor(len(names)) as pool:
-        return dict(zip(names, pool.map(ask, names), strict=True))
+    return fleet.each(names, lambda name: fleet.several(name, *calls))
 
 
 def _shares(
@@ -236,7 +225,7 @@ def _shares(
     token = secrets.token_hex(8)
 
     def ask(verb: str, number: Callable[[str], int]) -> dict[str, Answer]:
-        return _each(
+        return fleet.each(
             list(by_host),
             lambda name: fleet.run(
                 name,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from nova_recovery.engine.plan import Gate
+from nova_recovery.procedures import reached
 from nova_recovery.procedures.gates import ways_on
 from nova_recovery.procedures.uid import numbers
 from nova_recovery.procedures.uid.facts import Facts, Host
@@ -32,17 +33,8 @@ def of_hosts(found: Facts, accounts: bool) -> Iterator[Gate]:
 
     :param accounts: whether its accounts are to be known, too
     """
-    for host in found.hosts:
-        if host.problem:
-            yield Gate(
-                'host-answers',
-                host.name,
-                'hard',
-                'refused' if host.refused else 'unknown',
-                host.problem,
-                'mend what is named, or leave the host out of the command',
-            )
-            continue
+    yield from reached.gates(found.hosts)
+    for host in found.known:
         if host.unknown and accounts:
             yield Gate(
                 'numbers-free',
@@ -52,15 +44,6 @@ def of_hosts(found: Facts, accounts: bool) -> Iterator[Gate]:
                 '; '.join(host.unknown),
                 'no number counts as free before that answers',
             )
-    answered = len(found.known)
-    if answered:
-        yield Gate(
-            'host-answers',
-            '',
-            'hard',
-            'ok',
-            f'{answered} of {len(found.hosts)} hosts, each another machine',
-        )
 
 
 def of_numbers(

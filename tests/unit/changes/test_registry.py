@@ -40,10 +40,11 @@ class TestRegistry(TestCase):
     def test_the_kinds_stay_as_plans_and_journals_know_them(self) -> None:
         self.assertEqual(
             'attach-volume bind-port change-owners claim-host claim-server '
-            'clean-mappings clean-volumes create-backup drop-attachment '
-            'drop-mapping evacuate-server fence-host force-down link-mapping '
-            'lock-server move-allocation move-record purge-queue reboot-guest '
-            'reboot-server reconnect-volume record-relations '
+            'clean-mappings clean-volumes close-session create-backup '
+            'drop-attachment drop-mapping evacuate-server fence-host '
+            'force-down link-mapping lock-server move-allocation move-record '
+            'open-session purge-queue reboot-guest reboot-server '
+            'reconnect-volume record-relations '
             'recreate-attachment release-host release-server reset-volume '
             'restart-server set-accounts set-states start-server '
             'start-services stop-services unlock-server verify-owners '

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""By which iSCSI targets nova says that hosts have their servers' volumes.
+
+From ``block_device_mapping.connection_info``, by name only what is no
+secret: it holds the passwords of CHAP beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+import dataclasses
+from typing import Any
+
+from nova_recovery.cloud.db import servers as servers_module
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.rows import Reader
+from nova_recovery.cloud.records import Server
+
+#: ``driver_volume_type`` of what goes through sessions of open-iscsi.
+_PROTOCOLS = frozenset({'iscsi', 'iser'})
+
+
+@dataclasses.dataclass(frozen=True)
+class Path:
+    """One way to a volume."""
+
+    target: str
+    portal: str
+    lun: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Connection:
+    """One volume of one server, as nova has stored how to reach it.
+
+    :ivar paths: all that cinder named; nova may use the first one only
+    :ivar wwid: as multipath has it, '' where os-brick found none
+    """
+
+    volume: str
+    server: Server
+    paths: tuple[Path, ...]
+    wwid: str = ''
+
+
+def of_hosts(cell: Database, hosts: Collection[str]) -> list[Connection]:
+    """The iSCSI volumes of the servers of hosts.
+
+    :param hosts: exact names
+    :raises DatabaseUnavailable: the cell doesn't answer
+    """
+    with Reader.of(cell) as reader:
+        live = {
+            row['uuid']: servers_module.server(row, cell.name, Server)
+            for row in reader.select(
+                'instances', servers_module.COLUMNS, 'host', hosts
+            )
+            # MySQL compares without regard to case or trailing blanks
+            if row['host'] in hosts
+        }
+        return [
+            connection
+            for uuid, rows in reader.grouped(
+                'block_device_mapping',
+                'instance_uuid',
+                live,
+                ('volume_id', 'connection_info'),
+            ).items()
+            for row in rows
+            for connection in _connections(row, live[uuid])
+        ]
+
+
+def _connections(
+    row: Mapping[str, Any], server: Server
+) -> Iterator[Connection]:
+    info = servers_module.parsed(
+        row['connection_info'], f'block_device_mapping {row["id"]}'
+    )
+    if row['volume_id'] is None or not isinstance(info, dict):
+        return
+    data = info.get('data')
+    if info.get('driver_volume_type') in _PROTOCOLS and isinstance(data, dict):
+        yield Connection(
+            row['volume_id'],
+            server,
+            tuple(dict.fromkeys(_paths(data))),
+            str(data.get('multipath_id') or ''),
+        )
+
+
+def _paths(data: Mapping[str, Any]) -> Iterator[Path]:
+    """As os-brick reads them (_get_all_targets in initiator/connectors)."""
+    several = [
+        data.get(name) or ()
+        for name in ('target_iqns', 'target_portals', 'target_luns')
+    ]
+    if all(several):
+        yield from (_path(*one) for one in zip(*several, strict=False))
+    elif data.get('target_iqn') and data.get('target_portal'):
+        yield _path(
+            data['target_iqn'], data['target_portal'], data.get('target_lun')
+        )
+
+
+def _path(target: Any, portal: Any, lun: Any) -> Path:
+    number = str(lun)
+    return Path(
+        str(target), str(portal), int(number) if number.isdecimal() else None
+    )

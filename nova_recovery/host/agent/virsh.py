@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""libvirt's guests, asked through the virsh that lies beside libvirt."""
+
+import os
+from typing import Any, Dict, List
+from xml.etree import ElementTree  # nosec B405
+
+from nova_recovery.host.agent import programs
+from nova_recovery.host.agent.lines import AgentError
+
+
+def run(found: Dict[str, Any], *words: str) -> str:
+    """What one call of virsh prints, which must not write.
+
+    :param found: as :func:`layout.detect`
+    :param words: of virsh; each a command with its options
+    :raises AgentError: libvirt is not there, or doesn't answer
+    """
+    uri = ['--readonly', '--quiet', '--connect', found['libvirt_uri']]
+    code, printed, complained = programs.run(
+        list(found['exec_prefix']) + ['virsh'] + uri + ['; '.join(words)]
+    )
+    if code:
+        raise AgentError('virsh: {}'.format(complained))
+    return printed
+
+
+def domains(found: Dict[str, Any]) -> List[Dict[str, Any]]:
+    """The guests that libvirt knows, running or only defined.
+
+    :returns: rows of ``uuid``, ``name`` and ``disks``: the kernel's name of
+        each disk that is a device -> its serial, which nova makes the id of
+        the volume ('' where there is none)
+    :raises AgentError: that can't be known
+    """
+    uuids = run(found, 'list --all --uuid').split()
+    if not uuids:
+        return []
+    text = run(found, *['dumpxml {}'.format(uuid) for uuid in uuids])
+    try:
+        # of libvirt itself, which leaves out what is secret
+        top = ElementTree.fromstring(  # nosec B314
+            '<domains>{}</domains>'.format(text)
+        )
+    except ElementTree.ParseError as error:
+        raise AgentError('virsh dumpxml: {}'.format(error)) from None
+    return [
+        {
+            'uuid': domain.findtext('uuid', ''),
+            'name': domain.findtext('name', ''),
+            'disks': _disks(domain),
+        }
+        for domain in top.findall('domain')
+    ]
+
+
+def _disks(domain: ElementTree.Element) -> Dict[str, str]:
+    return {
+        os.path.basename(os.path.realpath(source.attrib['dev'])): (
+            disk.findtext('serial') or ''
+        ).strip()
+        for disk in domain.iter('disk')
+        for source in disk.findall('source')
+        if source.get('dev')
+    }

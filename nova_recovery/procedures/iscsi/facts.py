@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The sessions of hosts, and the volumes that nova has there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+import dataclasses
+import re
+from typing import Any, TYPE_CHECKING
+
+from nova_recovery.cloud.db import connections as connections_module
+from nova_recovery.cloud.db.connections import Connection
+from nova_recovery.cloud.db.databases import divide
+from nova_recovery.exceptions import RecoveryError
+from nova_recovery.procedures import reached
+from nova_recovery.procedures.reached import Reached
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud.cloud import Cloud
+
+#: What cinder's LVM and many other drivers call the target of a volume:
+#: iqn.2010-10.org.openstack:volume-UUID (cinder/volume/targets/iscsi.py)
+_VOLUME = re.compile(
+    r'volume-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})', re.IGNORECASE
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """A session of a host, with what it is of.
+
+    :ivar disks: as the agent's ``iscsi list`` has them
+    :ivar volumes: UUIDs, in the order of disks; of all that tell
+    :ivar servers: UUIDs of those whose they are, or that use them
+    :ivar wanted: what nova has through it
+    """
+
+    host: str
+    number: int
+    target: str
+    portal: str
+    state: str
+    disks: tuple[Mapping[str, Any], ...]
+    volumes: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
+    wanted: tuple[Connection, ...] = ()
+
+    @property
+    def uses(self) -> list[str]:
+        """Who uses its disks on the host, a line each."""
+        return [
+            f'{disk["device"]}: {use["kind"]} {use["what"]}'
+            for disk in self.disks
+            for use in disk['uses']
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """All of it.
+
+    :ivar hosts: in the order in which they were named
+    :ivar wanted: host -> the volumes of its servers, as nova has them
+    :ivar unknown: why nova's side is not known as a whole, lines
+    :ivar silent: hosts that could not even be named, lines
+    """
+
+    hosts: tuple[Reached, ...]
+    wanted: Mapping[str, tuple[Connection, ...]]
+    unknown: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What people call the servers that nova has."""
+        return {
+            one.server.uuid: one.server.name
+            for some in self.wanted.values()
+            for one in some
+        }
+
+    def sessions(self, host: Reached) -> Iterator[Session]:
+        """The sessions of a host that answered."""
+        said = host.said[0]
+        wanted = self.wanted.get(host.name, ())
+        for row in said['sessions']:
+            yield _session(host.name, row, said['domains'] or (), wanted)
+
+
+def read(cloud: Cloud, names: Collection[str], **words: str | None) -> Facts:
+    """Ask the hosts and the databases.
+
+    :param names: exact names; none: all compute hosts of the cells
+    :param words: options of the agent's ``iscsi list``
+    """
+    silent: tuple[str, ...] = ()
+    if not names:
+        names, silent = reached.hosts_of(cloud)
+    hosts = reached.read(cloud, names, ('iscsi list', words))
+    wanted, unknown = _wanted(cloud, names)
+    return Facts(tuple(hosts), wanted, unknown, silent)
+
+
+def _wanted(
+    cloud: Cloud, names: Collection[str]
+) -> tuple[dict[str, tuple[Connection, ...]], tuple[str, ...]]:
+    try:
+        known, unknown = divide(
+            cloud.databases.each_cell(
+                lambda cell: connections_module.of_hosts(cell, names)
+            )
+        )
+    except RecoveryError as error:
+        return {}, (str(error),)
+    found: dict[str, list[Connection]] = {}
+    for some in known.values():
+        for one in some:
+            found.setdefault(one.server.host or '', []).append(one)
+    return (
+        {host: tuple(some) for host, some in found.items()},
+        tuple(map(str, unknown.values())),
+    )
+
+
+def volume_of(target: str) -> str | None:
+    """The volume that the name of a target tells, None where it tells none."""
+    found = _VOLUME.search(target)
+    return found[1].lower() if found else None
+
+
+def through(one: Connection, target: str, portal: str) -> list[int | None]:
+    """The LUNs by which nova has a volume through such a session."""
+    return [
+        path.lun
+        for path in one.paths
+        if (path.target, path.portal) == (target, portal)
+    ]
+
+
+def _session(
+    host: str,
+    row: Mapping[str, Any],
+    domains: Collection[Mapping[str, Any]],
+    connections: Collection[Connection],
+) -> Session:
+    wanted = [
+        one
+        for one in connections
+        if through(one, row['target'], row['portal'])
+    ]
+    volumes: dict[str, None] = {}
+    servers: dict[str, None] = {}
+    for disk in row['disks']:
+        for one in wanted:
+            luns = through(one, row['target'], row['portal'])
+            if disk['lun'] in luns or (one.wwid and one.wwid == disk['wwid']):
+                volumes[one.volume] = None
+        for domain in domains:
+            for name in disk['names']:
+                if name in domain['disks']:
+                    servers[domain['uuid']] = None
+                    if domain['disks'][name]:
+                        volumes[domain['disks'][name]] = None
+        for use in disk['uses']:
+            if use['server']:
+                servers[use['server']] = None
+    named = volume_of(row['target'])
+    if named:
+        volumes[named] = None
+    for one in wanted:
+        volumes[one.volume] = None
+        servers[one.server.uuid] = None
+    return Session(
+        host,
+        row['session'],
+        row['target'],
+        row['portal'],
+        row['state'],
+        tuple(row['disks']),
+        tuple(volumes),
+        tuple(servers),
+        tuple(wanted),
+    )

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""What hosts answered, whoever asks, and the gate that they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+import dataclasses
+from typing import Any, Protocol, TYPE_CHECKING
+
+from nova_recovery.cloud.db import services
+from nova_recovery.cloud.db.databases import divide
+from nova_recovery.engine.plan import Gate
+from nova_recovery.fleet import answer
+from nova_recovery.fleet.script import Words
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud.cloud import Cloud
+
+
+class Answered(Protocol):
+    """What is known of any host that was asked."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def problem(self) -> str: ...
+
+    @property
+    def refused(self) -> bool: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Reached:
+    """One host, and what it answered.
+
+    :ivar problem: why it is not known; '' if it is
+    :ivar refused: the problem is a refusal; else nothing came back
+    :ivar said: the results of the verbs, in their order
+    """
+
+    name: str
+    machine_id: str = ''
+    problem: str = ''
+    refused: bool = False
+    said: tuple[Mapping[str, Any], ...] = ()
+
+
+def read(cloud: Cloud, names: Collection[str], *calls: Words) -> list[Reached]:
+    """Ask hosts for something that changes nothing, all at once.
+
+    :param names: exact names of nova hosts
+    :param calls: verbs of the agent, each with its options
+    :returns: one each, in their order
+    :raises ConfigError: the fleet can't be reached at all
+    """
+    names = tuple(dict.fromkeys(names))
+    fleet = cloud.fleet
+    identified = fleet.identify(names)
+    there = [n for n in names if identified[n].state == answer.DONE]
+    asked = fleet.each(there, lambda name: fleet.several(name, *calls))
+    made = []
+    for name in names:
+        found = asked.get(name, identified[name])
+        if found.state == answer.DONE:
+            machine = identified[name].result['machine_id']
+            said = tuple(found.result['answers'])
+            made.append(Reached(name, machine, said=said))
+        else:
+            refused = found.state == answer.REFUSED
+            made.append(Reached(name, '', found.detail, refused))
+    return made
+
+
+def hosts_of(cloud: Cloud) -> tuple[list[str], tuple[str, ...]]:
+    """All compute hosts that the cells know, and what could not be asked.
+
+    :returns: exact names, and lines
+    """
+    known, unknown = divide(
+        cloud.databases.each_cell(services.compute_services)
+    )
+    names = sorted({one.host for some in known.values() for one in some})
+    return names, tuple(
+        f'{error}: its hosts were not asked' for error in unknown.values()
+    )
+
+
+def gates(hosts: Sequence[Answered]) -> Iterator[Gate]:
+    """Whether each host answers for itself."""
+    for host in hosts:
+        if host.problem:
+            yield Gate(
+                'host-answers',
+                host.name,
+                'hard',
+                'refused' if host.refused else 'unknown',
+                host.problem,
+                'mend what is named, or leave the host out of the command',
+            )
+    answered = sum(not host.problem for host in hosts)
+    if answered:
+        yield Gate(
+            'host-answers',
+            '',
+            'hard',
+            'ok',
+            f'{answered} of {len(hosts)} hosts, each another machine',
+        )

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""nova-recovery, as an operator of the beds types it."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import fixtures
+
+from tests import base
+from tests.hosts.beds import Beds
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+class ProgramTest(base.TestCase):
+    """Some beds, an inventory of them, a journal; no databases.
+
+    :ivar beds: whoever derives from it makes them before ``setUp``
+    """
+
+    beds: Beds
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        (self.folder / 'nova.conf').write_text('[DEFAULT]\n')
+        self.journal = f'sqlite:///{self.folder}/journal'
+        self.conf = self.folder / 'nova-recovery.conf'
+        self.conf.write_text(
+            f'[journal]\nconnection = {self.journal}\n'
+            f'[fleet]\ninventory = {self.beds.inventory()}\n'
+        )
+
+    def typed(self, *words: str) -> subprocess.Popen[str]:
+        """Begin with a command of nova-recovery."""
+        return subprocess.Popen(
+            [
+                *(sys.executable, '-m', 'nova_recovery.shell', *words),
+                *('--recovery-config-file', str(self.conf)),
+                *('--nova-config-file', str(self.folder / 'nova.conf')),
+            ],
+            cwd=ROOT,
+            env={**os.environ, 'COLUMNS': '120'},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run_program(self, *words: str, code: int = 0) -> str:
+        """Type a command to its end; what it said."""
+        program = self.typed(*words)
+        said, _none = program.communicate(timeout=180)
+        self.assertEqual(code, program.returncode, said)
+        return said
+
+    def run_id(self) -> str:
+        said = self.run_program('run', 'list', '-f', 'value', '-c', 'ID')
+        return said.split()[0]
