@@ -295,7 +295,7 @@ def still_mapped(at: At) -> set[str]:
     if not ids:
         return set()
     among = bulk.among('id', ids)
-    with cell.database(at).connect() as connection:
+    with cell.database(at).reader() as connection:
         if not bulk.count(connection, LIVE, among):
             return set()
         return {bulk.field(r, 1) for r in bulk.rows(connection, LIVE, among)}
@@ -304,7 +304,7 @@ def still_mapped(at: At) -> set[str]:
 def _live(at: At, rows: Sequence[str]) -> list[str]:
     if not rows:
         return []
-    with cell.database(at).connect() as connection:
+    with cell.database(at).reader() as connection:
         return bulk.rows(
             connection, LIVE, bulk.among('id', [bulk.key(r) for r in rows])
         )
@@ -334,7 +334,7 @@ class CleanVolumes(CleanRows):
         if not rows:
             return 0, 0, set()
         keys = [bulk.key(r) for r in rows]
-        with _cinder(at).connect() as connection:
+        with _cinder(at).reader() as connection:
             now = bulk.rows(
                 connection,
                 layout.volumes('deleted = 0'),

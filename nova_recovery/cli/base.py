@@ -76,6 +76,9 @@ class RecoveryMixin(command.Command):
 
     exit_code = exit_codes.DONE
 
+    #: It decides nothing: databases that only answer reads are good enough.
+    looks = False
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser with our configuration files in a group.
 
@@ -168,6 +171,7 @@ class RecoveryMixin(command.Command):
             functools.partial(self.connection, conf.timeouts.api),
             # left when the command ends, however it does
             lambda: self._open.enter_context(fleet.load(conf)),
+            self.looks,
         )
 
     def stage(self, parsed_args: argparse.Namespace) -> Stage:

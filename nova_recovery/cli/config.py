@@ -74,6 +74,8 @@ class GrantConfig(RecoveryCommand):
     the user first; nothing is granted here.
     """
 
+    looks = True
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument(

@@ -117,6 +117,8 @@ class StatusDisaster(RecoveryLister):
     Example: openstack recovery disaster status --run 3f2a -f csv
     """
 
+    looks = True
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         disaster_options.add_options(parser)

@@ -22,6 +22,8 @@ class LookingLister(RecoveryLister):
     and its kin want them.
     """
 
+    looks = True
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument(

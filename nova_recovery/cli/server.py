@@ -27,6 +27,8 @@ class ListServer(RecoveryLister):
         openstack recovery server list --host np-rcc54 -c Name -c "VM state"
     """
 
+    looks = True
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument(
@@ -50,6 +52,8 @@ class ListServer(RecoveryLister):
 
 class ShowServer(RecoveryShowOne):
     """Show the row of a server, found by any of its names."""
+
+    looks = True
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)

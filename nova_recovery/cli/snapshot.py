@@ -70,6 +70,8 @@ class Progress:
 class SnapshotCommand(RecoveryMixin):
     """What the commands have in common."""
 
+    looks = True
+
     def find(self, parsed_args: argparse.Namespace, name: str) -> str:
         """The path of the snapshot that is meant."""
         from nova_recovery.snapshot import store

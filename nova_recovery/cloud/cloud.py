@@ -26,6 +26,7 @@ class Cloud:
         works while Keystone is down
     :param reach: gives the fleet of compute hosts (``nova_recovery.fleet``),
         entered; called when a host is needed for the first time
+    :param looking: nothing is decided by it, so that a replica may answer
     """
 
     def __init__(
@@ -33,10 +34,12 @@ class Cloud:
         conf: cfg.ConfigOpts,
         connect: Callable[[], Any],
         reach: Callable[[], Any] | None = None,
+        looking: bool = False,
     ) -> None:
         self.conf = conf
         self._connect = connect
         self._reach = reach
+        self._looking = looking
         self._timeout = conf.timeouts.api
 
     @functools.cached_property
@@ -47,7 +50,10 @@ class Cloud:
     @functools.cached_property
     def databases(self) -> Databases:
         return databases_module.connect(
-            self.conf, self.nova, read_cinder(self.conf.cinder_config_file)
+            self.conf,
+            self.nova,
+            read_cinder(self.conf.cinder_config_file),
+            self._looking,
         )
 
     @functools.cached_property

@@ -193,7 +193,7 @@ def _subject(one: Waiting) -> str:
 
 
 def _services(database: Database) -> tuple[list[Service], datetime.datetime]:
-    with database.connect() as connection:
+    with database.reader() as connection:
         now = connection.execute(
             sa.select(sa.func.utc_timestamp())
         ).scalar_one()

@@ -30,6 +30,7 @@ from nova_recovery.engine.findings import (
     Finding,
     GOOD,
     NOTE,
+    STALE,
 )
 from nova_recovery.exceptions import (
     ApiUnavailable,
@@ -42,9 +43,17 @@ from nova_recovery.exceptions import (
 #: As it should be; it does not answer; it is configured wrongly; it is not
 #: used: a disabled cell, a cinder.conf that is not there.
 OK, UNKNOWN, WRONG, UNUSED = GOOD, findings.UNKNOWN, DANGER, NOTE
+#: It works, and is not as one might think.
+WARNING = STALE
 
 #: How they are shown.
-WORDS = {OK: 'ok', UNKNOWN: 'unknown', WRONG: 'wrong', UNUSED: 'unused'}
+WORDS = {
+    OK: 'ok',
+    UNKNOWN: 'unknown',
+    WRONG: 'wrong',
+    WARNING: 'warning',
+    UNUSED: 'unused',
+}
 
 COLUMNS: Columns = (
     ('What', attrgetter('subject')),
@@ -141,7 +150,7 @@ def databases(conf: cfg.ConfigOpts) -> list[Finding]:
         some.append(_files('cinder.conf', cinder.files))
         database = databases_module.open_cinder(conf, cinder)
         if database is not None:
-            some.append(_asked('cinder database', database, grants.CINDER))
+            some.append(asked('cinder database', database, grants.CINDER))
     return some
 
 
@@ -243,7 +252,7 @@ def _files(what: str, files: tuple[str, ...]) -> Finding:
 def _of_nova(conf: cfg.ConfigOpts, nova: NovaSettings) -> Iterator[Finding]:
     api = databases_module.open_api(conf, nova)
     if api is not None:
-        yield _asked('API database', api, grants.API)
+        yield asked('API database', api, grants.API)
     try:
         found = databases_module.find_cells(conf, nova, api)
     except DatabaseUnavailable as error:
@@ -261,9 +270,7 @@ def _of_nova(conf: cfg.ConfigOpts, nova: NovaSettings) -> Iterator[Finding]:
     ]
     answers = databases_module.each(
         opened,
-        lambda database: _asked(
-            f'cell {database.name}', database, grants.CELL
-        ),
+        lambda database: asked(f'cell {database.name}', database, grants.CELL),
     )
     for cell in found:
         if cell.disabled:
@@ -277,7 +284,7 @@ def _of_nova(conf: cfg.ConfigOpts, nova: NovaSettings) -> Iterator[Finding]:
         yield answer
 
 
-def _asked(
+def asked(
     what: str, database: Database, writes: Mapping[str, tuple[str, ...]]
 ) -> Finding:
     user = database.user or ''
@@ -285,13 +292,31 @@ def _asked(
         schema.features(database)
         lacking = grants.missing(database, writes)
         ahead = clock.offset(lambda: clock.database_now(database))
+        state, detail = _how(database)
     except DatabaseUnavailable as error:
         return seen(what, UNKNOWN, f'{database.url}: {error.reason}', user)
     except RecoveryError as error:
         return seen(what, WRONG, f'{database.url}: {error}', user)
     finally:
         database.dispose()
-    return seen(what, OK, database.url, user, _rights(lacking), ahead)
+    return seen(what, state, detail, user, _rights(lacking), ahead)
+
+
+def _how(database: Database) -> tuple[str, str]:
+    """Whether decisions can stand on what it answers.
+
+    :raises DatabaseUnavailable: a server answers that takes no writes
+    """
+    with database.reader():
+        pass
+    if not database.splits():
+        return OK, database.url
+    return WARNING, (
+        f'{database.url}: a proxy sends some reads to other servers than '
+        'writes. What is decided by is read in plain transactions, which go '
+        'to the primary with MaxScale and ProxySQL as they come; name the '
+        'primary where yours may send those elsewhere'
+    )
 
 
 def _rights(lacking: list[str]) -> str:

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Proxies that lose an answer: the request was carried out, nobody knows."""
+"""Proxies: some lose an answer, one asks a replica instead."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
 import http.server
+import select
 import socket
 import struct
 import threading
@@ -102,6 +103,99 @@ class _Pair:
         _close(self.client, self.server)
         if self.losing:
             self.lost.set()
+
+
+class SplitProxy:
+    """Sends reads to a replica, as MaxScale's readwritesplit does.
+
+    What is in a READ ONLY transaction, and a SELECT in none. Both servers
+    need the same account, without a password: what a client answers to one
+    challenge is then right for the other, too.
+
+    :ivar read: what went to the replica
+    """
+
+    def __init__(self, primary: int, replica: int) -> None:
+        self._ports = primary, replica
+        self.read: list[str] = []
+        self._listener = socket.create_server(('127.0.0.1', 0))
+        self.port = int(self._listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            servers = [
+                socket.create_connection(('127.0.0.1', port))
+                for port in self._ports
+            ]
+            threading.Thread(
+                target=self._serve, args=(client, *servers), daemon=True
+            ).start()
+
+    def _serve(
+        self,
+        client: socket.socket,
+        primary: socket.socket,
+        replica: socket.socket,
+    ) -> None:
+        with contextlib.suppress(OSError):
+            client.sendall(_packet(primary))
+            _packet(replica)
+            login = _packet(client)
+            for server in (primary, replica):
+                server.sendall(login)
+            client.sendall(_packet(primary))
+            _packet(replica)
+            self._forward(client, primary, replica)
+        _close(client, primary, replica)
+
+    def _forward(
+        self,
+        client: socket.socket,
+        primary: socket.socket,
+        replica: socket.socket,
+    ) -> None:
+        opened: socket.socket | None = None
+        while True:
+            ready, _, _ = select.select([client, primary, replica], [], [])
+            for server in (primary, replica):
+                if server in ready:
+                    data = server.recv(65536)
+                    if not data:
+                        return
+                    client.sendall(data)
+            if client not in ready:
+                continue
+            packet = _packet(client)
+            if not packet:
+                return
+            words = packet[5:].decode(errors='replace').strip().upper()
+            if packet[4] != _COM_QUERY:
+                primary.sendall(packet)
+            elif words.startswith('SET '):
+                replica.sendall(packet)
+                _packet(replica)
+                primary.sendall(packet)
+            else:
+                if words.startswith('START TRANSACTION'):
+                    opened = replica if 'READ ONLY' in words else primary
+                target = opened or primary
+                if opened is None and words.startswith('SELECT'):
+                    target = replica
+                if words in ('COMMIT', 'ROLLBACK'):
+                    opened = None
+                if target is replica:
+                    self.read.append(words)
+                target.sendall(packet)
 
 
 def _is_commit(packet: bytes) -> bool:

@@ -44,8 +44,10 @@ from nova_recovery.exceptions import (
     RecoveryError,
     SchemaUnknown,
 )
+from nova_recovery.procedures import check_config
 from tests.base import TestCase
 from tests.cloud.mariadb import MariaDB
+from tests.cloud.proxy import SplitProxy
 from tests.integration import dbserver
 from tests.integration.dbserver import Rows
 
@@ -123,13 +125,24 @@ class TestReading(DatabaseTestCase):
         with self.cell.reader() as connection:
             self.assertEqual(2, connection.execute(query).scalar())
 
-    def test_the_server_itself_refuses_a_write(self) -> None:
-        def write_in_reader() -> None:
-            with self.cell.reader() as connection:
-                self.set_progress(connection, 1)
+    def write_in_reader(self, cell: Database) -> None:
+        with cell.reader() as connection:
+            self.set_progress(connection, 1)
 
-        refused = self.assertRaises(DatabaseUnavailable, write_in_reader)
+    def test_the_server_itself_refuses_a_write(self) -> None:
+        looking = Database('cell1', self.server.url('nova'), looking=True)
+        self.addCleanup(looking.dispose)
+        refused = self.assertRaises(
+            DatabaseUnavailable, self.write_in_reader, looking
+        )
         self.assertIn('read-only', str(refused))
+
+    def test_what_is_written_by_mistake_does_not_stay(self) -> None:
+        self.write_in_reader(self.cell)
+        with self.cell.reader() as connection:
+            table = self.cell.tables['instances']
+            (row,) = connection.execute(sa.select(table.c.progress))
+        self.assertNotEqual(1, row[0])
 
     def test_a_table_without_the_right_to_read_it_is_not_missing(self) -> None:
         self.server.sql(
@@ -842,3 +855,87 @@ class TestClocksAndGrants(DatabaseTestCase):
             "x' IDENTIFIED",
             '%',
         )
+
+
+class TestReadWhereWritesGo(TestCase):
+    """A primary, a replica that lags, and a proxy that splits reads."""
+
+    primary: MariaDB
+    replica: MariaDB
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        directory = tempfile.mkdtemp(prefix='nova-recovery-replica-')
+        cls.replica = MariaDB(directory)
+        cls.replica.start()
+        cls.addClassCleanup(cls.replica.stop, wipe=True)
+        cls.primary = dbserver.shared()
+        for server in (cls.primary, cls.replica):
+            for statement in (
+                'CREATE OR REPLACE DATABASE split',
+                'CREATE TABLE split.claims (id INT PRIMARY KEY)',
+                'CREATE TABLE split.volumes (attach_status INT)',
+                "CREATE OR REPLACE USER split@'%' IDENTIFIED BY ''",
+                "GRANT ALL ON split.* TO split@'%'",
+            ):
+                server.sql(None, statement)
+        cls.primary.sql('split', 'INSERT INTO claims VALUES (7)')
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.proxy = SplitProxy(self.primary.port, self.replica.port)
+        self.addCleanup(self.proxy.close)
+
+    def at(self, port: int, looking: bool = False) -> Database:
+        made = Database(
+            'cell1',
+            f'mysql+pymysql://split@127.0.0.1:{port}/split',
+            looking=looking,
+        )
+        self.addCleanup(made.dispose)
+        return made
+
+    def claims(self, one: Database) -> list[int]:
+        with one.reader() as connection:
+            return [
+                row[0]
+                for row in connection.exec_driver_sql('SELECT id FROM claims')
+            ]
+
+    def test_who_decides_reads_what_was_written(self) -> None:
+        self.assertEqual([7], self.claims(self.at(self.proxy.port)))
+
+    def test_who_looks_may_read_anywhere(self) -> None:
+        looking = self.at(self.proxy.port, looking=True)
+        self.assertEqual([], self.claims(looking))
+
+    def test_what_a_write_reads_is_of_the_primary(self) -> None:
+        one = self.at(self.proxy.port)
+        self.assertEqual(
+            7,
+            one.write(
+                lambda c: c.exec_driver_sql('SELECT id FROM claims').scalar()
+            ),
+        )
+
+    def test_a_proxy_that_splits_is_told(self) -> None:
+        self.assertTrue(self.at(self.proxy.port).splits())
+        self.assertFalse(self.at(self.primary.port).splits())
+        found = check_config.asked('cell c', self.at(self.proxy.port), {})
+        self.assertEqual(check_config.WARNING, found.severity)
+        self.assertIn('a proxy sends some reads', found.cause)
+
+    def test_a_server_that_takes_no_writes_decides_nothing(self) -> None:
+        self.replica.sql(None, 'SET GLOBAL read_only = 1')
+        self.addCleanup(self.replica.sql, None, 'SET GLOBAL read_only = 0')
+        one = self.at(self.replica.port)
+        for ask in (
+            lambda: self.claims(one),
+            lambda: one.write(lambda c: c.exec_driver_sql('SELECT 1')),
+        ):
+            error = self.assertRaises(DatabaseUnavailable, ask)
+            self.assertIn('read_only = 1', str(error))
+        found = check_config.asked('cell c', one, {})
+        self.assertEqual(check_config.UNKNOWN, found.severity)
+        self.assertEqual([], self.claims(self.at(self.replica.port, True)))

@@ -17,6 +17,7 @@ import uuid as uuid_module
 
 from nova_recovery.changes.claims import ClaimHost, ClaimServer
 from nova_recovery.changes.record import MoveRecord
+from nova_recovery.cloud import claims
 from nova_recovery.cloud.db.cells import Cell
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import CellDatabase, Databases
@@ -207,6 +208,35 @@ class TestTwoNodes(TestCase):
                 'SELECT message FROM task_log WHERE host=%s', uuid
             )
             self.assertEqual([{'message': winner.marker}], list(claims))
+
+    def test_a_node_that_lags_is_waited_for(self) -> None:
+        """It has not applied yet what another node has committed."""
+        client = MariaDB(
+            self.cluster.directory / 'client', self.cluster.port(2)
+        ).connect('nova')
+        self.addCleanup(client.close)
+        with client.cursor() as cursor:
+            cursor.execute('FLUSH TABLES WITH READ LOCK')
+            self.cluster.sql(
+                1, 'nova', 'UPDATE services SET report_count = 4711'
+            )
+            cursor.execute('SELECT report_count FROM services')
+            self.assertNotEqual(
+                4711, (cursor.fetchone() or {})['report_count']
+            )
+            database = self.operators[1].database
+            seen: list[Any] = []
+            asked = threading.Thread(
+                target=lambda: seen.append(
+                    claims.service_row(database, SERVICE)['report_count']
+                )
+            )
+            asked.start()
+            asked.join(1)
+            self.assertEqual([], seen)
+            cursor.execute('UNLOCK TABLES')
+        asked.join(PATIENCE)
+        self.assertEqual([4711], seen)
 
     def test_one_of_two_moves_of_a_server_is_made(self) -> None:
         change = MoveRecord()

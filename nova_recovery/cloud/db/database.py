@@ -2,6 +2,11 @@
 
 """One database: snapshots to read from, short transactions to write in.
 
+What a decision or a compare-and-set stands on is read where writes go: a
+replica lags, and "no row" there is no proof. A proxy that splits reads sends
+``START TRANSACTION READ ONLY`` and lone queries to replicas (MaxScale's
+readwritesplit, ProxySQL's rules), a plain transaction to the primary.
+
 The engine is oslo.db's. What is added: a dead or frozen server is known in
 seconds, a broken connection or a deadlock repeats the whole transaction,
 and a connection lost at COMMIT is told apart from one lost before.
@@ -48,6 +53,10 @@ _ERRORS = (exc.SQLAlchemyError, db_exception.DBError)
 ATTEMPTS = 5
 DOWN_FOR = 5.0
 
+#: Whether a server takes writes, and which one it is; MySQL and MariaDB.
+_READ_ONLY = 'SELECT @@global.read_only, @@global.innodb_read_only'
+_IDENTITY = 'SELECT @@hostname, @@port, @@server_id, @@global.read_only'
+
 #: Seconds that a transaction waits for another one's lock.
 LOCK_WAIT = 10
 
@@ -60,6 +69,7 @@ class Database:
     :param url: a SQLAlchemy URL; it never leaves this object unmasked
     :param connect_timeout: seconds until a server counts as down
     :param read_timeout: seconds that a single answer may take
+    :param looking: nothing is decided by what is read: a replica may answer
 
     A URL that can't be used makes a database that is unavailable, like any
     other: one bad cell mapping must not hide the other cells.
@@ -71,6 +81,7 @@ class Database:
         url: str,
         connect_timeout: int = 3,
         read_timeout: int = 30,
+        looking: bool = False,
     ) -> None:
         self.name = name
         self._url: sqlalchemy.engine.URL | None = None
@@ -81,6 +92,7 @@ class Database:
             self._problem = str(error)
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
+        self._looking = looking
         self._lock = threading.RLock()
         self._lazy_engine: sqlalchemy.engine.Engine | None = None
         self._down: tuple[float, str] | None = None
@@ -93,6 +105,7 @@ class Database:
             '',
             self._connect_timeout,
             self._read_timeout,
+            self._looking,
         )
         if self._url is not None:
             other._url = db_url.at(self._url, host, port)
@@ -152,17 +165,21 @@ class Database:
 
     @contextlib.contextmanager
     def reader(self) -> Iterator[sqlalchemy.engine.Connection]:
-        """Yield a connection inside one consistent, read-only snapshot.
+        """Yield a connection inside one consistent snapshot.
 
-        Everything that is read from it is of one moment, and the server
-        itself refuses a write. It needs no right but SELECT.
+        Everything that is read from it is of one moment, and of the server
+        that takes the writes. Who only looks may be answered by any, and the
+        server itself refuses a write. It needs no right but SELECT.
 
-        :raises DatabaseUnavailable: when it can't be had, or breaks
+        :raises DatabaseUnavailable: when it can't be had, or breaks; so too
+            when a server answers that takes no writes
         """
         with self.connect() as connection:
             transaction = connection.begin()
             try:
-                _begin_snapshot(connection)
+                _begin_snapshot(connection, read_only=self._looking)
+                if not self._looking:
+                    self._refuse_replica(connection)
                 yield connection
             finally:
                 _rollback(transaction)
@@ -203,6 +220,39 @@ class Database:
             f'{reason}, {ATTEMPTS} times in a row; nothing was changed',
         )
 
+    def splits(self) -> bool:
+        """Whether something sends lone reads elsewhere than transactions.
+
+        Where a proxy has several replicas, it is one of them that answers;
+        so several are asked.
+
+        :raises DatabaseUnavailable: it can't be asked
+        """
+        seen = set()
+        for read_only in (False, True, False, True):
+            with self.connect() as connection:
+                transaction = connection.begin()
+                try:
+                    _begin_snapshot(connection, read_only)
+                    row = connection.exec_driver_sql(_IDENTITY).one()
+                    seen.add(tuple(row))
+                finally:
+                    _rollback(transaction)
+        return len(seen) > 1
+
+    def _refuse_replica(
+        self, connection: sqlalchemy.engine.Connection
+    ) -> None:
+        """:raises DatabaseUnavailable: the server takes no writes"""
+        for value in connection.exec_driver_sql(_READ_ONLY).one():
+            if str(value).upper() not in ('0', 'OFF'):
+                raise DatabaseUnavailable(
+                    self.name,
+                    f'the server takes no writes (read_only = {value}), and '
+                    'what a replica says is not what is decided by: name '
+                    'the primary, or end its read_only',
+                )
+
     def dispose(self) -> None:
         """Close all connections."""
         with self._lock:
@@ -215,6 +265,9 @@ class Database:
         with self.connect() as connection:
             transaction = connection.begin()
             try:
+                # what it reads comes from where it writes, too
+                connection.exec_driver_sql('START TRANSACTION')
+                self._refuse_replica(connection)
                 connection.exec_driver_sql(
                     # no longer than an answer may take
                     f'SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT}'
@@ -290,6 +343,9 @@ class Database:
                 # errors would show what was written, connection_info too
                 engine.hide_parameters = True
                 self._be_impatient(engine)
+                if not self._looking:
+                    event.listen(engine, 'connect', _wait_for_writes)
+                    engine.dispose()
                 if db_url.wants_tls(self._url):
                     event.listen(engine, 'connect', db_server.check_tls)
                     # with the one that oslo.db tried it by
@@ -424,23 +480,36 @@ def _worth_again(error: BaseException) -> str | None:
     return None
 
 
-def _begin_snapshot(connection: sqlalchemy.engine.Connection) -> None:
+def _wait_for_writes(dbapi_connection: Any, *unused: Any) -> None:
+    """On a node of a Galera cluster, see what others have written before.
+
+    A node that lags waits until it has caught up. Whatever else answers, if
+    it has the variable at all, has nothing to wait for.
+    """
+    with contextlib.closing(dbapi_connection.cursor()) as cursor:
+        try:
+            cursor.execute('SET SESSION wsrep_sync_wait = 1')
+        except dbapi_connection.Error as error:
+            if error.args[0] != db_errors.NO_SUCH_VARIABLE:
+                raise
+
+
+def _begin_snapshot(
+    connection: sqlalchemy.engine.Connection, read_only: bool
+) -> None:
     # the sign of life may have begun a transaction
     connection.exec_driver_sql('ROLLBACK')
     connection.exec_driver_sql(
         'SET TRANSACTION ISOLATION LEVEL REPEATABLE READ'
     )
+    begin = 'START TRANSACTION WITH CONSISTENT SNAPSHOT'
     try:
-        connection.exec_driver_sql(
-            'START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY'
-        )
+        connection.exec_driver_sql(begin + ', READ ONLY' * read_only)
     except _ERRORS as error:
         # MySQL before 5.6 has no READ ONLY
         if db_errors.code(error) != db_errors.SYNTAX_ERROR:
             raise
-        connection.exec_driver_sql(
-            'START TRANSACTION WITH CONSISTENT SNAPSHOT'
-        )
+        connection.exec_driver_sql(begin)
 
 
 def _rollback(transaction: sqlalchemy.engine.Transaction) -> None:

@@ -121,7 +121,10 @@ def divide(
 
 
 def connect(
-    conf: cfg.ConfigOpts, nova: NovaSettings, cinder: CinderSettings
+    conf: cfg.ConfigOpts,
+    nova: NovaSettings,
+    cinder: CinderSettings,
+    looking: bool = False,
 ) -> Databases:
     """Find the databases of the cloud that the configuration leads to.
 
@@ -129,38 +132,41 @@ def connect(
     when they are needed.
 
     :param conf: ours, for the time-outs and ``[cells]``
+    :param looking: see :class:`Database`
     :raises ConfigError: when it does not lead to any, or to some only
     :raises DatabaseUnavailable: when the API database does not answer
     """
-    api = open_api(conf, nova)
+    api = open_api(conf, nova, looking)
     found = find_cells(conf, nova, api)
     return Databases(
         api=api,
         cells=[
-            CellDatabase(cell, opened(conf, cell.name, cell.url))
+            CellDatabase(cell, opened(conf, cell.name, cell.url, looking))
             for cell in found
             if not cell.disabled
         ],
-        cinder=open_cinder(conf, cinder),
+        cinder=open_cinder(conf, cinder, looking),
         instance_name_template=nova.instance_name_template,
         disabled=[cell for cell in found if cell.disabled],
     )
 
 
-def open_api(conf: cfg.ConfigOpts, nova: NovaSettings) -> Database | None:
+def open_api(
+    conf: cfg.ConfigOpts, nova: NovaSettings, looking: bool = False
+) -> Database | None:
     """Return nova's API database, None where there is none."""
     if not nova.api_database:
         return None
-    return opened(conf, 'API', nova.api_database)
+    return opened(conf, 'API', nova.api_database, looking)
 
 
 def open_cinder(
-    conf: cfg.ConfigOpts, cinder: CinderSettings
+    conf: cfg.ConfigOpts, cinder: CinderSettings, looking: bool = False
 ) -> Database | None:
     """Return cinder's database, None where no cinder.conf names one."""
     if not cinder.database:
         return None
-    return opened(conf, 'cinder', cinder.database)
+    return opened(conf, 'cinder', cinder.database, looking)
 
 
 def find_cells(
@@ -211,8 +217,14 @@ def _cells(
         database.dispose()
 
 
-def opened(conf: cfg.ConfigOpts, name: str, url: str) -> Database:
+def opened(
+    conf: cfg.ConfigOpts, name: str, url: str, looking: bool = False
+) -> Database:
     """Return a database with the configured time-outs."""
     return Database(
-        name, url, conf.timeouts.database_connect, conf.timeouts.database_read
+        name,
+        url,
+        conf.timeouts.database_connect,
+        conf.timeouts.database_read,
+        looking,
     )

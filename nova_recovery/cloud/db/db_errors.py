@@ -13,6 +13,7 @@ from sqlalchemy import exc
 from nova_recovery import program
 
 SYNTAX_ERROR = 1064
+NO_SUCH_VARIABLE = 1193
 NO_SUCH_TABLE = 1146
 NO_RIGHT = frozenset({1142, 1143})
 #: CR_SSL_CONNECTION_ERROR

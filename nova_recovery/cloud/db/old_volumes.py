@@ -166,7 +166,7 @@ def stale(
     """Those of the volumes that cinder still has as stale."""
     selection = Selection('volumes', 'id', (), layout.stale)
     among = bulk.among('id', volumes)
-    with cinder.connect() as connection:
+    with cinder.reader() as connection:
         if bulk.count(connection, selection, among) == len(volumes):
             return set(volumes)
         return set(bulk.rows(connection, selection, among))
@@ -181,7 +181,7 @@ def holders(
     """
     if layout.server is not None:
         selection = Selection('volumes', 'id', (layout.server,), layout.stale)
-        with cinder.connect() as connection:
+        with cinder.reader() as connection:
             return {
                 bulk.key(r): {bulk.field(r, 1)}
                 for r in bulk.rows(
@@ -189,7 +189,7 @@ def holders(
                 )
             }
     found = {one: {bulk.NULL} for one in stale(cinder, layout, volumes)}
-    with cinder.connect() as connection:
+    with cinder.reader() as connection:
         for row in bulk.rows(
             connection, ATTACHMENTS, bulk.among('volume_id', volumes)
         ):
