@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from nova_recovery.cli import approval, recovering, run
 from nova_recovery.cli.base import RecoveryLister, Table
 from nova_recovery.engine import claiming, states, undo
+from nova_recovery.engine.overrides import apply
 from nova_recovery.exceptions import Ambiguous, Refused, UsageError
 
 if TYPE_CHECKING:
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
 class ResumeRun(RecoveryLister):
     """Go on with a run that was interrupted, paused, killed or partly done.
 
-    What is left is shown and asked for first, and the hard gates are checked
-    again. What may have been sent is looked at before anything else: nothing
-    is sent a second time unless it is proven that it wasn't carried out.
-    Where that is in doubt, look at the server, then decide::
+    What is left is shown and asked for first, and the gates are asked again:
+    an override holds for what was seen when it was given, and is given anew
+    with --override where that has changed. What may have been sent is looked
+    at before anything else: nothing is sent a second time unless it is proven
+    that it wasn't carried out. Where that is in doubt, look at the server,
+    then decide::
 
         openstack recovery run resume 3fb0 --again "at3-ui02=it does not run"
         openstack recovery run resume 3fb0 --skip "at3-ui02=it runs already"
@@ -68,11 +71,12 @@ class ResumeRun(RecoveryLister):
             'it. Repeat it for several',
         )
         approval.add_through(parser)
-        approval.add_confirm_options(parser)
+        approval.add_override(approval.add_confirm_options(parser))
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         from nova_recovery import procedures
+        from nova_recovery.procedures.gates import on_resume
 
         here = self.stage(parsed_args)
         with here.journal() as journal:
@@ -105,19 +109,29 @@ class ResumeRun(RecoveryLister):
             cloud = self.cloud(parsed_args)
             touched = frozenset(i.subject for i in items if i.begun)
 
-            def gates_now() -> Plan:
-                return only_hard(here.checked_again(rest, cloud, touched))
+            def gates_now(of: Plan) -> Plan:
+                if all(i.kind in claiming.GIVES_BACK for i in of.items()):
+                    # giving back asks nobody
+                    return dataclasses.replace(of, gates=())
+                asked = here.checked_again(of, cloud, touched)
+                return dataclasses.replace(asked, gates=on_resume(asked.gates))
 
-            left = gates_now()
+            left = gates_now(rest)
+            given = approval.given(parsed_args)
+            left = dataclasses.replace(left, gates=apply(left.gates, given))
             here.say(f'What is left of run {found.id}:')
             here.show(left)
             approval.refuse_if_blocked(left.gates)
             here.say_decided('Sent again', again)
             here.say_decided('Left out', list(skip.items()))
             here.say_through(parsed_args.through)
-            here.agree(left, gates_now)
+            asked = left
+            left = here.agree(left, lambda: gates_now(asked))
             me = here.who()
             del me['command']
+            for one in given:
+                journal.overridden(found.id, f'{one}: {one.reason}', **me)
+            plan = dataclasses.replace(plan, gates=left.gates)
             for item_id, reason in again:
                 journal.again(found.id, item_id, reason=reason, **me)
             for item_id, reason in skip.items():
@@ -288,20 +302,3 @@ def host_of(item: Item) -> str:
     if isinstance(source, dict):
         source = source['host']
     return str(item.data.get('host') or source)
-
-
-def only_hard(plan: Plan) -> Plan:
-    """The plan with its soft gates as advice.
-
-    They were passed or overridden when the run began, and the run itself
-    changes what they look at: a half-moved server needs no more room.
-    """
-    return dataclasses.replace(
-        plan,
-        gates=tuple(
-            dataclasses.replace(gate, klass='advice')
-            if gate.klass == 'soft' and gate.state != 'overridden'
-            else gate
-            for gate in plan.gates
-        ),
-    )

@@ -107,19 +107,45 @@ def as_approved(
     """The gates of a plan that was approved before, as they are now.
 
     What was overridden then stays so, also where the gate is passed or no
-    longer asked: the approval, and with it the digest, was for that. It
+    longer asked: the approval, and with it the digest, was for that. But it
+    was for what was observed then: "3 of 10 are silent" isn't "10 of 10". It
     never covers a gate that is hard, nor one that wasn't overridden then.
     """
-    then = {(g.name, g.subject): g for g in before if g.state == 'overridden'}
-    gates = []
+    then: dict[tuple[str, str], list[Gate]] = {}
+    for gate in before:
+        if gate.state == 'overridden':
+            then.setdefault((gate.name, gate.subject), []).append(gate)
+    gates, asked = [], set()
     for gate in now:
-        old = then.pop((gate.name, gate.subject), None)
-        if old and gate.klass == 'soft':
-            gate = dataclasses.replace(
+        key = gate.name, gate.subject
+        asked.add(key)
+        if key in then and gate.klass == 'soft':
+            gate = _still(gate, then[key])
+        gates.append(gate)
+    gone = (some for key, some in then.items() if key not in asked)
+    return (*gates, *(gate for some in gone for gate in some))
+
+
+def _still(gate: Gate, given: list[Gate]) -> Gate:
+    """A gate as it is now, overridden if one of these was for that."""
+    for old in given:
+        if not gate.blocks or gate.observed == old.observed:
+            return dataclasses.replace(
                 gate, state='overridden', reason=old.reason
             )
-        gates.append(gate)
-    return (*gates, *then.values())
+    return dataclasses.replace(
+        gate,
+        remedy='\n'.join(
+            filter(
+                None,
+                (
+                    'the override was given when it was otherwise: '
+                    + '; '.join(old.observed for old in given),
+                    gate.remedy,
+                ),
+            )
+        ),
+    )
 
 
 def _override(gate: Gate, overrides: Overrides) -> Gate:

@@ -88,8 +88,8 @@ class EventRecord:
     """Something that happened to a run as a whole.
 
     :ivar kind: created, started, resumed, interrupted, paused, finished,
-        undoing, undone, skipped, again, taken-over, abandoned or
-        imported
+        undoing, undone, skipped, again, taken-over, overridden,
+        abandoned or imported
     """
 
     at: str

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 import dataclasses
 
 from nova_recovery import program
@@ -18,11 +18,14 @@ class Known:
     :ivar classes: ``hard``, ``soft``, ``advice``; where there are several it
         depends on what was seen
     :ivar asks: what has to be so, as a question
+    :ivar moved: the run itself changes what it looks at, so that it tells
+        nothing any more when the run goes on
     """
 
     name: str
     classes: tuple[str, ...]
     asks: str
+    moved: bool = False
 
 
 #: All gates of all procedures: the user guide lists each with how it is
@@ -169,7 +172,7 @@ GATES = (
         ('hard',),
         'Was no migration begun since the plan was made?',
     ),
-    Known('no-task', ('soft',), 'Is nova not at the server?'),
+    Known('no-task', ('soft',), 'Is nova not at the server?', moved=True),
     Known('not-in-use', ('hard',), 'Are the volumes free?'),
     Known(
         'not-moved-now',
@@ -180,6 +183,7 @@ GATES = (
         'not-under-way',
         ('soft',),
         'Has cinder left the volume alone for a while?',
+        moved=True,
     ),
     Known(
         'nothing-queued', ('soft',), 'Does no request wait for the dead host?'
@@ -200,7 +204,12 @@ GATES = (
         ('hard',),
         'Does each old number mean one account in what is shared?',
     ),
-    Known('quota', ('soft',), 'Has your project room for the backups?'),
+    Known(
+        'quota',
+        ('soft',),
+        'Has your project room for the backups?',
+        moved=True,
+    ),
     Known(
         'rebootable',
         ('hard',),
@@ -229,6 +238,7 @@ GATES = (
         'server-planned',
         ('soft',),
         'Does the plan do something for each server?',
+        moved=True,
     ),
     Known(
         'server-takes-it',
@@ -319,8 +329,24 @@ GATES = (
         'zone-and-group',
         ('soft',),
         'Do zone and server group allow the target?',
+        moved=True,
     ),
 )
+
+
+def on_resume(gates: Iterable[Gate]) -> tuple[Gate, ...]:
+    """Gates of what is left of a run: asked again as they are.
+
+    Of those that look at what the run itself changes, a soft one is advice:
+    a server that is half moved needs no other host any more.
+    """
+    moved = {one.name for one in GATES if one.moved}
+    return tuple(
+        dataclasses.replace(gate, klass='advice')
+        if gate.name in moved and gate.klass == 'soft' and gate.blocks
+        else gate
+        for gate in gates
+    )
 
 
 def ways_on(words: str) -> str:

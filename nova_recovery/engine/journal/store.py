@@ -282,6 +282,16 @@ class Journal:
             _event('again', who, machine, f'{item_id}: {reason}'),
         )
 
+    def overridden(
+        self, run_id: str, what: str, *, who: str, machine: str
+    ) -> None:
+        """Keep that a gate of what is left was overridden.
+
+        :param what: which one, and why
+        """
+        event = _event('overridden', who, machine, what)
+        self._write(lambda c: rows.add_event(c, run_id, event))
+
     def _decide(
         self,
         run_id: str,

@@ -11,7 +11,7 @@ import fixtures
 
 from nova_recovery import exit_codes
 from nova_recovery.engine.change import At, Observed
-from nova_recovery.engine.plan import Item
+from nova_recovery.engine.plan import Gate, Item
 from nova_recovery.exceptions import ChangeFailed, ClaimLost, Conflict
 from tests.unit import plans
 from tests.unit.cli.runs import RunsTestCase
@@ -208,11 +208,35 @@ class ResumeTest(RunTestCase):
         )
         self.assertIn('Refused by 1 gate.', ended.stderr)
 
-    def test_a_soft_gate_is_only_advice_then(self) -> None:
-        self.gates = (plans.CAPACITY,)
+    def test_a_soft_gate_about_what_the_run_changes_is_advice(self) -> None:
+        self.gates = (
+            Gate('zone-and-group', 'web', 'soft', 'refused', 'it is there'),
+        )
         self.move.refuses = ()
         ended = self.ended(0, 'run', 'resume', self.run_id, '--yes')
-        self.assertIn('advice     capacity', ended.stderr)
+        self.assertIn('advice     zone-and-group', ended.stderr)
+
+    def test_other_soft_gates_are_asked_as_they_are(self) -> None:
+        """Proof that was there when the run began may be gone by now."""
+        self.move.refuses = ()
+        words = ('run', 'resume', self.run_id, '--yes')
+        for name, state in (
+            ('source-fenced', 'unknown'), ('cell-alive', 'refused'),
+            ('dump-named', 'refused'), ('snapshot-older', 'refused'),
+            ('hosts-off', 'refused'),
+        ):  # fmt: skip
+            self.gates = (Gate(name, 'np-rcc54', 'soft', state, 'no answer'),)
+            ended = self.ended(exit_codes.REFUSED, *words)
+            self.assertIn(f'--override {name}:np-rcc54=REASON', ended.stderr)
+        self.ended(
+            0, *words, '--override', 'hosts-off:np-rcc54=I pulled its plug'
+        )
+        event = next(
+            one
+            for one in self.journal().events(self.run_id)
+            if one.kind == 'overridden'
+        )
+        self.assertEqual('hosts-off:np-rcc54: I pulled its plug', event.detail)
 
     def test_nothing_is_left(self) -> None:
         self.move.refuses = ()

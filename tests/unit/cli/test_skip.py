@@ -12,7 +12,7 @@ from typing import Any
 from nova_recovery import exit_codes
 from nova_recovery.cli import run_resume
 from nova_recovery.engine.change import At, Observed
-from nova_recovery.engine.plan import Item, Step
+from nova_recovery.engine.plan import Gate, Item, Step
 from nova_recovery.exceptions import Ambiguous
 from tests.base import TestCase
 from tests.unit import plans
@@ -68,6 +68,14 @@ class TestSkip(RunsTestCase):
     ) -> None:
         self.ended(4, 'host', 'recover', '--yes')
         self.assertEqual(['done', 'conflict', 'blocked'], self.states())
+        self.skip(0)
+        self.assertEqual(['done', 'skipped', 'done'], self.states())
+
+    def test_giving_back_asks_no_gate(self) -> None:
+        self.ended(4, 'host', 'recover', '--yes')
+        self.gates = (
+            Gate('cell-alive', 'cell1', 'soft', 'refused', '10 of 10'),
+        )
         self.skip(0)
         self.assertEqual(['done', 'skipped', 'done'], self.states())
 

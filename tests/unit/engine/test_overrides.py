@@ -8,6 +8,7 @@ import dataclasses
 
 from nova_recovery.engine import overrides
 from nova_recovery.engine.overrides import Override
+from nova_recovery.engine.plan import Gate
 from nova_recovery.exceptions import UsageError
 from tests.base import TestCase
 from tests.unit import plans
@@ -137,6 +138,38 @@ class AgainTest(TestCase):
         self.assertEqual(
             plans.make(gates=before).digest, plans.make(gates=found).digest
         )
+
+    def test_it_is_for_what_was_seen_when_it_was_given(self) -> None:
+        """Three of ten silent computes aren't ten of ten."""
+        gate = Gate('cell-alive', 'cell1', 'soft', 'refused', '3 of 10')
+        (given,) = overrides.apply(
+            [gate], overrides.parse_overrides(['cell-alive:cell1=a switch'])
+        )
+        worse = dataclasses.replace(
+            gate, observed='10 of 10', remedy='look at the bus'
+        )
+        (found,) = overrides.as_approved([worse], [given])
+        self.assertTrue(found.blocks)
+        self.assertEqual(
+            ['the override was given when it was otherwise: 3 of 10',
+             'look at the bus'],
+            found.remedy.splitlines(),
+        )  # fmt: skip
+        (same,) = overrides.as_approved([gate], [given])
+        self.assertEqual('overridden', same.state)
+
+    def test_two_of_one_name(self) -> None:
+        """A guest that may run on two hosts is asked about twice."""
+        gates = [
+            Gate('guest-only-here', 'web', 'soft', 'refused', host)
+            for host in ('host2', 'host3')
+        ]
+        given = overrides.apply(
+            gates, overrides.parse_overrides(['guest-only-here:web=seen'])
+        )
+        third = dataclasses.replace(gates[0], observed='host4')
+        found = overrides.as_approved([*gates, third], given)
+        self.assertEqual([False, False, True], [g.blocks for g in found])
 
     def test_a_gate_that_refuses_only_now_blocks(self) -> None:
         before = overrides.apply(

@@ -72,12 +72,12 @@ def _hosts_off(here: Situation, servers: Collection[str]) -> Iterator[Gate]:
 
     :param servers: UUIDs of the servers whose volumes are reset
     """
-    counted: dict[str, int] = {}
-    for uuid in servers:
-        server = here.servers.get(uuid)
-        if server is not None and server.host:
-            counted[server.host] = counted.get(server.host, 0) + 1
-    for host, count in sorted(counted.items()):
+    hosts = {
+        server.host
+        for uuid in servers
+        if (server := here.servers.get(uuid)) is not None and server.host
+    }
+    for host in sorted(hosts):
         state = here.compute(host)
         if state in situation.NOT_UP:
             continue
@@ -88,9 +88,8 @@ def _hosts_off(here: Situation, servers: Collection[str]) -> Iterator[Gate]:
             'soft',
             'refused' if up else 'unknown',
             ('its nova-compute is up' if up else 'it is not known to be off')
-            + ': guests may run there, and volumes of '
-            f'{wording.count(count, "server")} of it would become available '
-            'to others',
+            + ': guests may run there, and volumes of its servers would '
+            'become available to others',
             'stop nova-compute and all guests there, leave it out with '
             '--skip-host HOST=REASON, or override if no guest runs there',
         )
