@@ -386,20 +386,14 @@ def _hosts(
 
     A database that is down is what this is to show: then all are meant.
     """
-    from nova_recovery.cloud.db.databases import divide
     from nova_recovery.procedures.disaster import scope as scope_module
     from nova_recovery.procedures.disaster.look import layout
 
     scope = disaster_options.scope(parsed)
     if not (scope.by_host or scope.cells or scope.skip_hosts):
         return None
-    down_time = cloud.nova.service_down_time
     try:
-        services, silent = divide(
-            cloud.databases.each_cell(
-                lambda cell: layout.services_of(cell, down_time)
-            )
-        )
+        services, silent = layout.of_cells(cloud)
         places, _groups = layout.read(cloud, services, silent)
     except DatabaseUnavailable as error:
         command.log.warning('%s: all hosts are looked at', error)

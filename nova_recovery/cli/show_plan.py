@@ -40,7 +40,7 @@ _STYLES = {
     '=': 'dim',
 }
 #: How a line begins that is a command, or an option of one.
-_COPIED = ('openstack ', 'nova-recovery ', '--')
+_COPIED = ('openstack ', 'nova-recovery ', 'nova-manage ', 'UPDATE ', '--')
 Line = rich_text.Text
 
 

@@ -201,9 +201,16 @@ def _steps(request: Request, found: Found) -> tuple[Step, ...]:
     asked = situation.Request(hosts=(request.source,))
     builder = Builder(asked, found.situation)
     source = found.situation.hosts[request.source]
-    claim = _claim(source, found)
+    if source.service_id is None:
+        claim, kept = (
+            claiming.server(server.uuid, server.name, server.cell),
+            (),
+        )
+    else:
+        claim = _claim(source, source.service_id, found)
+        kept = (server.subject,)
     every = (
-        Step('claim', f'claim {source.name}', (claim,)),
+        Step('claim', f'claim {claim.label}', (claim,)),
         Step('lock', 'lock it', tuple(builder.lock(one))),
         Step(
             'allocation',
@@ -216,14 +223,14 @@ def _steps(request: Request, found: Found) -> tuple[Step, ...]:
         Step('unlock', 'unlock it', tuple(builder.unlock(one))),
         Step(
             'release',
-            f'give the claim on {source.name} back',
-            (claiming.release(claim, (server.subject,)),),
+            f'give the claim on {claim.label} back',
+            (claiming.release(claim, kept),),
         ),
     )
     return tuple(step for step in every if step.items)
 
 
-def _claim(source: Host, found: Found) -> Item:
+def _claim(source: Host, service: int, found: Found) -> Item:
     """On the host of its row; one that is alive gets back what it had."""
     seen: dict[str, Any] = {
         'disabled': int(source.disabled),
@@ -234,9 +241,7 @@ def _claim(source: Host, found: Found) -> Item:
         reports = source.reports[1]
     else:
         seen['forced_down'] = int(source.forced_down)
-    return claiming.host(
-        source.name, source.cell, source.service_id, seen, reports
-    )
+    return claiming.host(source.name, source.cell, service, seen, reports)
 
 
 def _allocations(

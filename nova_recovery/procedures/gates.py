@@ -154,6 +154,11 @@ GATES = (
         'Is the host off whose volumes become available?',
     ),
     Known(
+        'instance-mapped',
+        ('hard',),
+        "Does nova's API find the server in its cell?",
+    ),
+    Known(
         'keys-readable',
         ('soft', 'advice'),
         'Can the keys of encrypted volumes be read?',
@@ -269,6 +274,11 @@ GATES = (
     ),
     Known('snapshot-whole', ('soft',), 'Did the snapshot read everything?'),
     Known('source-fenced', ('soft', 'hard'), 'Is the dead host off?'),
+    Known(
+        'source-one-machine',
+        ('hard',),
+        'Do the servers of its nova-compute run on that one machine?',
+    ),
     Known(
         'source-returned',
         ('advice',),

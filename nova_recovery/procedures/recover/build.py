@@ -29,12 +29,23 @@ def steps(
     builder = Builder(request, found)
     evacuated = [a for a in assigned if a.method == ways.EVACUATE]
     moved = [a for a in assigned if a.method == ways.MOVE]
-    hosts = [found.hosts[name] for name in request.hosts]
+    dead = [found.hosts[name] for name in request.hosts]
+    hosts = [host for host in dead if host.service_id is not None]
+    # Where there is no service to claim, each server is claimed.
+    single = [
+        claiming.server(
+            one.server.uuid, one.server.name or one.server.uuid, host.cell
+        )
+        for one in assigned
+        if (host := found.hosts[one.server.host]).service_id is None
+    ]
     per_target = {'target': request.per_target}
     names = ', '.join(request.hosts)
     every = [
-        Step('claim', f'claim {names}', _all(builder.claim, hosts)),
-        Step('fence', f'turn off {names}', _all(builder.fence, hosts)),
+        Step(
+            'claim', f'claim {names}', (*_all(builder.claim, hosts), *single)
+        ),
+        Step('fence', f'turn off {names}', _all(builder.fence, dead)),
         Step('force-down', f'force down {names}', _all(builder.down, hosts)),
         Step(
             'evacuate',
@@ -66,10 +77,13 @@ def steps(
         Step(
             'release',
             f'give the claim on {names} back',
-            tuple(
-                item
-                for host in hosts
-                for item in builder.release(host, assigned)
+            (
+                *(
+                    item
+                    for host in hosts
+                    for item in builder.release(host, assigned)
+                ),
+                *map(claiming.release, single),
             ),
         ),
     ]
@@ -106,6 +120,8 @@ class Builder:
         )
 
     def claim(self, host: Host) -> list[Item]:
+        if host.service_id is None:
+            return []
         seen = {
             'disabled': int(host.disabled),
             'disabled_reason': host.disabled_reason,

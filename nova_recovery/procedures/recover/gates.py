@@ -83,6 +83,10 @@ def _once_each(unreachable: dict[str, str]) -> Iterator[str]:
 
 def of_source(host: Host, to_fence: bool, found: Situation) -> Iterator[Gate]:
     """The dead host: silent, no other machine, off, nobody else's."""
+    yield from _one_machine(host)
+    if host.service_id is None:
+        yield from _without_service(host, to_fence)
+        return
     yield _silent(host, found)
     yield from _same_machine(host, found)
     yield _fenced(host, to_fence)
@@ -99,6 +103,37 @@ def of_source(host: Host, to_fence: bool, found: Situation) -> Iterator[Gate]:
                 'and go on with it'
             ),
         )
+
+
+def _one_machine(host: Host) -> Iterator[Gate]:
+    """Where one nova-compute speaks for many machines, they didn't die."""
+    ironic = any(node.hypervisor_type == 'ironic' for node in host.nodes)
+    if len(host.nodes) > 1 or ironic:
+        yield Gate(
+            'source-one-machine',
+            host.name,
+            'hard',
+            REFUSED,
+            f'its nova-compute speaks for {len(host.nodes)} compute nodes'
+            + (' (ironic)' if ironic else '')
+            + ': servers run on other machines than this one',
+            'start nova-compute again, there or on another controller under '
+            f'the same name (host = {host.name} in nova.conf): the servers '
+            'stay where they are',
+        )
+
+
+def _without_service(host: Host, to_fence: bool) -> Iterator[Gate]:
+    """Nothing tells whether it lives but its power."""
+    yield Gate(
+        'source-silent',
+        host.name,
+        'hard',
+        OK,
+        'it has no nova-compute in the databases any more, and no heartbeat: '
+        'that it is off has to be proven',
+    )
+    yield dataclasses.replace(_fenced(host, to_fence), klass='hard')
 
 
 def _silent(host: Host, found: Situation) -> Gate:
@@ -399,6 +434,7 @@ class _Server:
         yield from whereabouts.gates(
             self.server.whereabouts, self.server.uuid, self.label
         )
+        yield from self._mapping()
         yield from self._place()
         yield from self._method()
         yield from self._disks()
@@ -414,6 +450,31 @@ class _Server:
         self, name: str, klass: str, state: str, observed: str, remedy: str
     ) -> Gate:
         return Gate(name, self.label, klass, state, observed, remedy)
+
+    def _mapping(self) -> Iterator[Gate]:
+        """Without it nova's API answers 404 to whatever is asked of it."""
+        mapped, cell = self.server.mapped, self.server.cell
+        if mapped in ('', cell):
+            return
+        uuid = self.server.uuid
+        if mapped is None:
+            observed = "nova's API does not find it: it has no mapping"
+            remedy = (
+                'map the servers of its cell (--cell_uuid: see nova-manage '
+                'cell_v2 list_cells):\n'
+                'nova-manage cell_v2 map_instances --reset --cell_uuid CELL'
+            )
+        else:
+            observed = (
+                f"nova's API looks for it in {mapped}, and it is in {cell}"
+            )
+            remedy = (
+                'set it right in the API database, no command does:\n'
+                'UPDATE instance_mappings SET cell_id = (SELECT id FROM '
+                f"cell_mappings WHERE name = '{cell}') WHERE instance_uuid = "
+                f"'{uuid}';"
+            )
+        yield self._gate('instance-mapped', 'hard', REFUSED, observed, remedy)
 
     def _place(self) -> Iterator[Gate]:
         server, target = self.server, self.target

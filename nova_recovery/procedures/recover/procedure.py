@@ -276,15 +276,24 @@ def _notes(
     ]
     if not any(one.target for one in assigned):
         return notes
-    if len(request.hosts) == 1:
+    bare = [n for n in request.hosts if found.hosts[n].service_id is None]
+    for name in bare:
         notes.append(
-            f'{request.hosts[0]} stays disabled and forced down. When it '
+            f'{name} has no service that could stay disabled. When it '
+            'returns, its nova-compute makes a new one: with enable_new_services = '
+            'False in its nova.conf it gets no server before it has cleaned '
+            'up.'
+        )
+    kept = [name for name in request.hosts if name not in bare]
+    if len(kept) == 1:
+        notes.append(
+            f'{kept[0]} stays disabled and forced down. When it '
             'returns, start its nova-compute and let it clean up before you '
             'enable it.'
         )
-    else:
+    elif kept:
         notes.append(
-            f'{", ".join(request.hosts)} stay disabled and forced down. When '
+            f'{", ".join(kept)} stay disabled and forced down. When '
             'they return, start their nova-compute and let it clean up '
             'before you enable them.'
         )

@@ -15,6 +15,7 @@ from nova_recovery.cloud import clock, records
 from nova_recovery.cloud.api import network
 from nova_recovery.cloud.db import (
     aggregates,
+    compute_hosts,
     schema,
     services,
     tombstones,
@@ -72,12 +73,16 @@ def read(
     :raises DatabaseUnavailable: a cell of theirs doesn't answer
     """
     cells = {
-        services.host_mapping(cloud.databases, name) for name in request.hosts
+        name: compute_hosts.cell_of(cloud.databases, name)
+        for name in request.hosts
     }
-    databases = {name: cloud.databases.cell(name) for name in sorted(cells)}
+    databases = {
+        name: cloud.databases.cell(name)
+        for name in sorted(set(cells.values()))
+    }
     first = {name: _reports(db) for name, db in databases.items()}
     began = time.monotonic()
-    reader = _Reader(cloud, request, driver)
+    reader = _Reader(cloud, request, driver, cells)
     servers = reader.servers()
     targets = reader.targets(servers)
     interval = 2.0 * cloud.nova.report_interval
@@ -103,10 +108,20 @@ def read(
         for host in reader.hosts(database, first[name], apart, targets):
             found[host.name] = host
     for name in request.hosts:
-        if name not in found:
+        if name in found:
+            continue
+        if not any(server.host == name for server in servers):
             raise NotFound(
-                f'{name} is mapped to a cell that has no nova-compute of it'
+                f'{name} is mapped to a cell that has no nova-compute of it, '
+                'and no server is to be recovered there'
             )
+        found[name] = reader.without_service(name, apart)
+    servers = [
+        dataclasses.replace(
+            server, serviceless=found[server.host].service_id is None
+        )
+        for server in servers
+    ]
     off = {name for name in request.hosts if found[name].fence == 'off'}
     return Situation(
         hosts=found,
@@ -141,8 +156,15 @@ def _reports(database: Database) -> dict[str, int]:
 class _Reader:
     """Databases first, then what the APIs add if they answer."""
 
-    def __init__(self, cloud: Cloud, request: Request, driver: Driver) -> None:
+    def __init__(
+        self,
+        cloud: Cloud,
+        request: Request,
+        driver: Driver,
+        cells: Mapping[str, str],
+    ) -> None:
         self._cloud = cloud
+        self._cells = cells
         self._request = request
         self._dead = request.hosts
         self._driver = driver
@@ -176,7 +198,7 @@ class _Reader:
         found: list[records.Server] = []
         for host in self._dead:
             some, unknown = list_servers(self._cloud.databases, host=host)
-            cell = services.host_mapping(self._cloud.databases, host)
+            cell = self._cells[host]
             if cell in unknown:
                 raise unknown[cell]
             self._note(unknown)
@@ -189,6 +211,7 @@ class _Reader:
         stored = self._stored(facts.values())
         groups = self._groups([server.uuid for server in found])
         metadata, tags = self._owners_words(found)
+        mapped = self.mapped([server.uuid for server in found])
 
         def complete(server: records.Server) -> situation.Server:
             return dataclasses.replace(
@@ -201,6 +224,7 @@ class _Reader:
                 ),
                 metadata=metadata.get(server.uuid, {}),
                 tags=tags.get(server.uuid, frozenset()),
+                mapped=mapped.get(server.uuid),
             )
 
         with futures.ThreadPoolExecutor(READERS) as pool:
@@ -386,6 +410,50 @@ class _Reader:
 
         with futures.ThreadPoolExecutor(READERS) as pool:
             return list(pool.map(complete, seen))
+
+    def without_service(self, name: str, apart: float) -> Host:
+        """A host whose nova-compute is in no database any more."""
+        fence = self._driver.status(name)
+        return Host(
+            name=name,
+            cell=self._cells[name],
+            service_id=None,
+            disabled=False,
+            disabled_reason=None,
+            forced_down=False,
+            nodes=(),
+            reports=(0, 0),
+            apart=apart,
+            fence=fence.state,
+            fence_detail=fence.detail,
+        )
+
+    def mapped(self, uuids: list[str]) -> dict[str, str]:
+        """The cells that nova's API looks for servers in, by server.
+
+        What has no mapping is left out: then nova's API has no such server.
+        """
+        api = self._cloud.databases.api
+        if api is None:
+            return dict.fromkeys(uuids, '')
+        names = {
+            known.cell.uuid: known.cell.name
+            for known in self._cloud.databases.cells
+        }
+        with Reader.of(api) as reader:
+            cells = {
+                row['id']: str(names.get(row['uuid'], row['uuid']))
+                for row in reader.select('cell_mappings', ('id', 'uuid'))
+            }
+            return {
+                row['instance_uuid']: cells.get(row['cell_id'], 'no cell')
+                for row in reader.select(
+                    'instance_mappings',
+                    ('instance_uuid', 'cell_id'),
+                    'instance_uuid',
+                    uuids,
+                )
+            }
 
     def _api_states(self) -> dict[str, str]:
         if 'nova' in self.unreachable:

@@ -85,6 +85,7 @@ class Node:
 class Host:
     """A host with nova-compute.
 
+    :ivar service_id: of its row in ``services``; None: somebody deleted it
     :ivar reports: ``services.report_count``, read twice
     :ivar apart: seconds between the two readings
     :ivar heartbeat_age: seconds since the last heartbeat by the database's
@@ -100,7 +101,7 @@ class Host:
 
     name: str
     cell: str
-    service_id: int
+    service_id: int | None
     disabled: bool
     disabled_reason: str | None
     forced_down: bool
@@ -168,6 +169,9 @@ class Server(records.Server):
     :ivar armed: host -> evacuations away from it that it didn't clean up
         after: ``{'id', 'status'}``
     :ivar whereabouts: where its guest may run; None: nobody asked
+    :ivar serviceless: its host has no nova-compute in the databases
+    :ivar mapped: the cell in which nova's API looks for it, '' where there
+        is only one; None: in none
     :ivar metadata: what its owner noted
     :ivar tags: the same
     :ivar pinned_zone: the zone that it was asked for, if any
@@ -189,6 +193,8 @@ class Server(records.Server):
     open_migrations: tuple[str, ...] = ()
     armed: dict[str, list[JSON]] = dataclasses.field(default_factory=dict)
     whereabouts: Whereabouts | None = None
+    serviceless: bool = False
+    mapped: str | None = ''
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
     tags: frozenset[str] = frozenset()
     pinned_zone: str | None = None

@@ -211,6 +211,11 @@ PLAIN_VNICS = frozenset({'normal'})
 def to_evacuate(server: Server, evacuates_with_task: bool) -> list[str]:
     """Why nova won't evacuate this server; empty: it will."""
     why = []
+    if server.serviceless:
+        why.append(
+            f'nova has no nova-compute of {server.host} any more: it '
+            'evacuates nothing from there'
+        )
     if server.vm_state not in EVACUABLE:
         why.append(
             f'it is {server.vm_state}: nova evacuates only active, stopped '

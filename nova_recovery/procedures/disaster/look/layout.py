@@ -9,6 +9,7 @@ import dataclasses
 import datetime
 from typing import TYPE_CHECKING
 
+from nova_recovery.cloud.db import compute_hosts
 from nova_recovery.cloud.db import services as services_module
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import divide
@@ -38,10 +39,15 @@ DOWN_TIME = 60
 
 @dataclasses.dataclass(frozen=True)
 class Services:
-    """The services of a database, by its own clock."""
+    """The services of a database, by its own clock.
+
+    :ivar named: the hosts that live servers of a cell name, with or without
+        a service
+    """
 
     services: tuple[Service, ...]
     now: datetime.datetime
+    named: frozenset[str] = frozenset()
 
 
 def of_cells(
@@ -50,7 +56,11 @@ def of_cells(
     """What each cell has, and the cells that don't answer."""
     down_time = cloud.nova.service_down_time
     return divide(
-        cloud.databases.each_cell(lambda cell: services_of(cell, down_time))
+        cloud.databases.each_cell(
+            lambda cell: dataclasses.replace(
+                services_of(cell, down_time), named=compute_hosts.named(cell)
+            )
+        )
     )
 
 
@@ -130,9 +140,14 @@ def read(
         Layout(
             cells=frozenset(cell.cell.name for cell in databases.cells),
             hosts={
+                host: cell
+                for cell, some in services.items()
+                for host in some.named
+            }
+            | {
                 one.host: cell
-                for cell, some_services in services.items()
-                for one in some_services.services
+                for cell, some in services.items()
+                for one in some.services
                 if one.binary == COMPUTE
             },
             zones=zones,

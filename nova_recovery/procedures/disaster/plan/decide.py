@@ -170,6 +170,14 @@ def _notes(request: Request, found: Found, decided: Decided) -> Iterator[str]:
             'one that will not come back is left out with --skip-host '
             'HOST=REASON.'
         )
+    for host in down:
+        if host not in here.computes:
+            yield (
+                f'{host} has no nova-compute in the databases any more: bring '
+                'its servers back elsewhere ('
+                + program.call(f'host recover {host}')
+                + '), and leave it out here.'
+            )
     yield from _skipped(here)
     if decided.reattached.kept:
         yield (

@@ -145,6 +145,10 @@ def _host(number: int, name: str, dead: bool, **fields: Any) -> Host:
     )
 
 
+def _node(host: Host) -> str:
+    return host.nodes[0].name if host.nodes else f'{host.name}.example.org'
+
+
 def provider(host: str) -> str:
     """The provider of a host, by a name that a person can read."""
     return f'provider-of-{host}'
@@ -163,13 +167,14 @@ def _server(
         'uuid': uuid,
         'host': host.name,
         'cell': host.cell,
-        'node': host.nodes[0].name,
+        'node': _node(host),
         'vm_state': 'active',
         'power_state': 1,
         'task_state': None,
         'locked': False,
         'zone': host.zone,
-        'compute_id': host.nodes[0].id,
+        'compute_id': host.nodes[0].id if host.nodes else 10,
+        'serviceless': host.service_id is None,
         'local_disk': False,
     }
     fields['whereabouts'] = _whereabouts(
@@ -217,7 +222,9 @@ def _whereabouts(
     providers = {}
     for name in held or ():
         of = name if name in hosts else row['host']
-        providers[provider(of)] = Provider(hosts[of].nodes[0].name, of)
+        # of a node that was deleted, placement knows the name
+        host = of if hosts[of].nodes else None
+        providers[provider(of)] = Provider(_node(hosts[of]), host)
     return judge(
         records.Server(**{**own, 'uuid': uuid}),
         [
