@@ -201,11 +201,9 @@ def _steps(request: Request, found: Found) -> tuple[Step, ...]:
     asked = situation.Request(hosts=(request.source,))
     builder = Builder(asked, found.situation)
     source = found.situation.hosts[request.source]
+    kept: tuple[str, ...] = ()
     if source.service_id is None:
-        claim, kept = (
-            claiming.server(server.uuid, server.name, server.cell),
-            (),
-        )
+        claim = claiming.server(server.uuid, server.name, server.cell)
     else:
         claim = _claim(source, source.service_id, found)
         kept = (server.subject,)

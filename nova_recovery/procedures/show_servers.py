@@ -11,7 +11,7 @@ from typing import Any, TYPE_CHECKING
 
 from nova_recovery.cloud import secrets
 from nova_recovery.cloud.db import servers as servers_module
-from nova_recovery.cloud.db import services
+from nova_recovery.cloud.db import compute_hosts
 from nova_recovery.cloud.db.servers import list_servers
 from nova_recovery.cloud.records import Server
 from nova_recovery.exceptions import DatabaseUnavailable, RecoveryError
@@ -51,7 +51,7 @@ def of_host(
     found, unknown = list_servers(cloud.databases, host=host)
     if not found and not unknown:
         # An empty answer must be about a host that exists.
-        services.host_mapping(cloud.databases, host)
+        compute_hosts.cell_of(cloud.databases, host)
     facts = servers_module.facts(cloud.databases, found)
     statuses = within(PATIENCE, lambda: _statuses(cloud, host)) or {}
     with_task = within(PATIENCE, lambda: cloud.compute.speaks('2.93'))

@@ -280,9 +280,9 @@ def _notes(
     for name in bare:
         notes.append(
             f'{name} has no service that could stay disabled. When it '
-            'returns, its nova-compute makes a new one: with enable_new_services = '
-            'False in its nova.conf it gets no server before it has cleaned '
-            'up.'
+            'returns, its nova-compute makes a new one: with '
+            'enable_new_services = False in its nova.conf it gets no server '
+            'before it has cleaned up.'
         )
     kept = [name for name in request.hosts if name not in bare]
     if len(kept) == 1:
