@@ -10,8 +10,8 @@ import threading
 from typing import Any, TYPE_CHECKING
 
 from nova_recovery.cloud import secrets
-from nova_recovery.cloud.db import servers as servers_module
 from nova_recovery.cloud.db import compute_hosts
+from nova_recovery.cloud.db import servers as servers_module
 from nova_recovery.cloud.db.servers import list_servers
 from nova_recovery.cloud.records import Server
 from nova_recovery.exceptions import DatabaseUnavailable, RecoveryError
