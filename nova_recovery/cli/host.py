@@ -5,9 +5,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from nova_recovery.cli import recovering
 from nova_recovery.cli.base import RecoveryLister, Table
+from nova_recovery.cli.looking import LookingLister
+
+if TYPE_CHECKING:
+    from nova_recovery.engine.findings import Assessment
 
 
 class RecoverHost(RecoveryLister):
@@ -39,3 +44,34 @@ class RecoverHost(RecoveryLister):
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         cloud = self.cloud(parsed_args)
         return recovering.recover(self, parsed_args, cloud, parsed_args.hosts)
+
+
+class CheckHost(LookingLister):
+    """Look at compute hosts for what goes wrong at the next outage.
+
+    Lines of fstab that stop a boot without the storage, read-only, full and
+    silent file systems, dead sessions and paths, disks that a power loss left
+    with the wrong owner, clocks, and uids that differ. Nothing is changed.
+    Ends with 0 if there is nothing but notes, 4 if there is or a host does
+    not answer::
+
+        openstack recovery host check np-rcc46 np-rcc54
+        openstack recovery host check --monitoring
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            'hosts',
+            metavar='<host>',
+            nargs='*',
+            help='A compute host, its exact name as "openstack compute '
+            'service list" shows it; see [fleet] for how it is reached. All '
+            'of them without',
+        )
+        return parser
+
+    def assess(self, parsed_args: argparse.Namespace) -> Assessment:
+        from nova_recovery.procedures import check_hosts
+
+        return check_hosts.assess(self.cloud(parsed_args), parsed_args.hosts)

@@ -5,12 +5,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar
+from typing import Any
 import uuid
 
-from tests.hosts.beds import Beds
-from tests.hosts.machine import Machine
-from tests.hosts.program import ProgramTest
+from tests.hosts.storage import StorageTest
 
 UNNEEDED = 'session-unneeded:iscsi1=no nova here'
 ALONE = 'disk-nowhere-else:iscsi1=no cinder here'
@@ -23,45 +21,7 @@ _DOMAIN = """\
 """
 
 
-class Sessions(ProgramTest):
-    """A compute host, and the storage that it has its volumes from."""
-
-    beds: ClassVar[Beds]
-    host: ClassVar[Machine]
-    storage: ClassVar[Machine]
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        super().setUpClass()
-        cls.beds = Beds.up(0)
-        cls.addClassCleanup(cls.beds.down)
-        cls.host = cls.beds.machine()
-        cls.storage = cls.beds.machine()
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.portal = f'{self.storage.address}:3260'
-        self.volume = str(uuid.uuid4())
-        self.iqn = f'iqn.2010-10.org.openstack:volume-{self.volume}'
-        self.storage.export(self.iqn)
-
-    def login(self) -> tuple[int, str]:
-        """As os-brick does it; number and disk of the session."""
-        node = f'iscsiadm -m node -T {self.iqn} -p {self.portal}'
-        self.host.run(f'{node} -o new; {node} --login; udevadm settle')
-        (number,) = self.numbers()
-        place = f'/sys/class/iscsi_session/session{number}/device'
-        return number, self.host.run(f'ls {place}/target*/*/block').strip()
-
-    def numbers(self) -> list[int]:
-        """What iscsiadm says of this test's target."""
-        found = self.host.run('iscsiadm -m session', check=False)
-        return [
-            int(line.split('[')[1].split(']')[0])
-            for line in found.splitlines()
-            if self.iqn in line.split()
-        ]
-
+class Sessions(StorageTest):
     def rows(self) -> list[dict[str, Any]]:
         """What ``iscsi session list`` says of this test's target."""
         program = self.typed(

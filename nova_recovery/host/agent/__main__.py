@@ -10,6 +10,7 @@ from typing import List, Optional
 
 from nova_recovery.host.agent import (
     accounts,
+    check,
     identity,
     iscsi,
     lines,
@@ -31,6 +32,7 @@ VERBS = {
     'services': services,
     'shared': shared,
     'iscsi': iscsi,
+    'check': check,
     'several': several,
     'start': start,
     'status': status,

@@ -34,6 +34,11 @@ LAYERS = (
 _ESCAPED = re.compile(rb'\\([0-7]{3})')
 
 
+def remote(kind: str) -> bool:
+    """Whether file systems of this type come from elsewhere."""
+    return bool(_SHARED.fullmatch(kind))
+
+
 class Mount:
     """One line of mountinfo."""
 
@@ -58,7 +63,7 @@ class Mount:
 
     @property
     def shared(self) -> bool:
-        return bool(_SHARED.fullmatch(self.type))
+        return remote(self.type)
 
 
 class Region:

@@ -131,8 +131,8 @@ def _held(
         if int(pid) == os.getpid():
             continue
         for name in sorted(_opened(place, numbers)):
-            who, server = _who(place)
-            yield 'open', name, '{} ({})'.format(who, pid), server
+            program, server = who(place)
+            yield 'open', name, '{} ({})'.format(program, pid), server
 
 
 def _mounted(
@@ -176,7 +176,7 @@ def _opened(place: str, numbers: Dict[str, str]) -> Set[str]:
     return found
 
 
-def _who(place: str) -> Tuple[str, Optional[str]]:
+def who(place: str) -> Tuple[str, Optional[str]]:
     """The name of a process, and whose guest it is."""
     try:
         with open(place + '/cmdline', 'rb') as file:

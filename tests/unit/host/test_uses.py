@@ -97,7 +97,7 @@ class Uses(Kernel):
         # a character device is none
         self.assertEqual([], self.told('sdb'))
         self.assertEqual(
-            ('qemu-system-x86', WEB), uses._who(str(self.top / 'proc/9'))
+            ('qemu-system-x86', WEB), uses.who(str(self.top / 'proc/9'))
         )
         self.assertEqual(1, os.major(number.st_rdev))
 

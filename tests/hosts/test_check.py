@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""``host check`` on machines that have every fault, and then none."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+from tests.hosts.storage import StorageTest
+
+_LOST = '/dev/disk/by-path/ip-10.0.0.9:3260-iscsi-iqn.2026-01.test:x-lun-1'
+#: A file system of which nobody answers; who looks at it hangs.
+_SILENT = """\
+import ctypes, os, time
+fd = os.open("/dev/fuse", os.O_RDWR)
+words = "fd=%d,rootmode=40000,user_id=0,group_id=0" % fd
+libc = ctypes.CDLL(None, use_errno=True)
+os.makedirs("/srv/silent", exist_ok=True)
+if libc.mount(b"x", b"/srv/silent", b"fuse", 0, words.encode()):
+    raise OSError(ctypes.get_errno(), "mount")
+time.sleep(3600)
+"""
+#: As a time service does it: adjtimex(2) with the status, and the error.
+_KEPT = (
+    "python3 -c 'import ctypes, struct; "
+    'b = ctypes.create_string_buffer(512); '
+    'struct.pack_into("=i4xqqqqi", b, 0, 0x14, 0, 0, 1000, 0, 0); '
+    "ctypes.CDLL(None).adjtimex(b)'"
+)
+
+
+class Check(StorageTest):
+    def codes(self, *names: str, code: int) -> dict[str, set[str]]:
+        """Host -> the codes of what was found."""
+        program = self.typed('host', 'check', *names, '-f', 'json')
+        said, _none = program.communicate(timeout=180)
+        self.assertEqual(code, program.returncode, said)
+        found: dict[str, set[str]] = {}
+        for row in json.loads(said[said.index('[\n') : said.rindex(']') + 1]):
+            found.setdefault(row['Host'], set()).add(row['Code'])
+        return found
+
+    def test_each_fault_is_seen_and_when_mended_is_not(self) -> None:
+        names = self.host.name, self.storage.name
+        disks = [self.login()[1]]
+        self.iqn = f'iqn.2026-01.test:{uuid.uuid4()}'
+        self.storage.export(self.iqn)
+        disks.append(self.login()[1])
+        for machine in (self.host, self.storage):
+            machine.run(_KEPT)
+        self.assertEqual(
+            dict.fromkeys(names, {'HOST-GOOD'}), self.codes(*names, code=0)
+        )
+        self.broken(*disks)
+        found = self.codes(*names, 'nowhere', code=4)
+        self.assertEqual({'HOST-UNKNOWN'}, found['nowhere'])
+        self.assertEqual(
+            {
+                *('CLOCK-APART', 'CLOCK-FREE', 'FS-FULL', 'FSTAB-ERRORS'),
+                *('FSTAB-SAN', 'FSTAB-WRONG', 'HOME-ON-SAN', 'ISCSI-DEAD'),
+                *('MAP-DEAD', 'MOUNT-MISSING', 'MOUNT-READ-ONLY'),
+                *('MOUNT-SILENT', 'OWNER-LEFT', 'UID-DIFFERS'),
+            },
+            found[self.host.name],
+        )
+        self.host.run('dmsetup message m 0 reinstate_path /dev/' + disks[1])
+        again = self.codes(self.host.name, code=4)[self.host.name]
+        self.assertIn('PATH-FAILED', again)
+        # who hung there was ended, where the kernel lets that be
+        hung = 'ps ax -o args | grep -c "[s]tatvfs.*/srv/silent"'
+        self.assertEqual('0', self.host.run(hung, check=False).strip())
+        self.mended(*disks)
+        self.assertEqual(
+            dict.fromkeys(names, {'HOST-GOOD'}), self.codes(*names, code=0)
+        )
+
+    def broken(self, first: str, second: str) -> None:
+        """Every fault that there is."""
+        path = f'/dev/disk/by-path/ip-{self.portal}-iscsi-{self.iqn}-lun-1'
+        script = f"""
+cp /etc/fstab /etc/fstab.old
+modprobe -a dm-multipath loop fuse
+mkdir -p /srv/a /srv/full /var/lib/nova/instances/x
+echo "0 8192 multipath 0 0 1 1 round-robin 0 2 1 \
+/dev/{first} 1000 /dev/{second} 1000" | dmsetup create m -u mpath-m
+dmsetup message m 0 fail_path /dev/{first}
+dmsetup message m 0 fail_path /dev/{second}
+truncate -s 8M /srv/full.img /srv/a.img
+mkfs.ext4 -q -m 0 /srv/full.img; mount -o loop /srv/full.img /srv/full
+dd if=/dev/zero of=/srv/full/x bs=64k 2>/dev/null || true
+mkfs.ext4 -q /srv/a.img; mount -o loop,ro /srv/a.img /srv/a
+echo '{path} /srv/a ext4 defaults 0 0' >>/etc/fstab
+echo '/dev/vdz /srv/b ext4 errors=remount,noauto 0 0' >>/etc/fstab
+echo '{_LOST} /home ext4 _netdev,nofail,errors=remount-ro' >>/etc/fstab
+cat >/tmp/silent.py <<'END'
+{_SILENT}END
+python3 /tmp/silent.py >/dev/null & echo $! >/run/silent
+touch /var/lib/nova/instances/x/disk
+chown libvirt-qemu:kvm /var/lib/nova/instances/x/disk
+setfattr -n trusted.libvirt.security.dac -v +108:+120 \
+    /var/lib/nova/instances/x/disk
+echo offline >/sys/class/block/{first}/device/state
+systemctl stop nova-compute
+usermod -u 130 nova
+date --set @$(($(date +%s) + 3600)) >/dev/null
+until grep -q /srv/silent /proc/mounts; do sleep 0.2; done
+"""
+        self.scripted(script)
+
+    def mended(self, first: str, second: str) -> None:
+        """What each of them wants to have done."""
+        self.scripted(f"""
+kill $(cat /run/silent); umount -l /srv/silent
+echo running >/sys/class/block/{first}/device/state
+dmsetup remove m
+umount /srv/full /srv/a; cp /etc/fstab.old /etc/fstab
+chown 108:120 /var/lib/nova/instances/x/disk
+usermod -u 108 nova; systemctl start nova-compute
+date --set @$(($(date +%s) - 3600)) >/dev/null
+{_KEPT}
+""")
+
+    def scripted(self, script: str) -> None:
+        """Run one that is longer than a line of the terminal may be."""
+        self.host.run(': >/tmp/script')
+        for place in range(0, len(script), 1000):
+            part = script[place : place + 1000]
+            self.host.run(
+                f"cat >>/tmp/script <<'ENDED'\n{part}\nENDED\n"
+                'truncate -s -1 /tmp/script'
+            )
+        self.host.run('sh -eu /tmp/script')

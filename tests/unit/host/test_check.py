@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""What a host reads of itself."""
+
+from __future__ import annotations
+
+import pathlib
+import time
+from unittest import mock
+
+import fixtures
+
+from nova_recovery.host.agent import check
+from tests.base import TestCase
+
+FSTAB = """\
+# <file system> <mount point>
+UUID=0a1b / ext4 errors=remount-ro 0 1
+/dev/disk/by-path/ip-10.0.0.1:3260-iscsi-iqn.x-lun-1 /srv/a\\040b xfs _netdev
+filer:/export /mnt nfs4
+/dev/vda2 none swap sw 0 0
+
+broken
+"""
+
+
+class Fstab(TestCase):
+    def rows(self) -> list[dict]:
+        path = pathlib.Path(self.useFixture(fixtures.TempDir()).path) / 'f'
+        path.write_text(FSTAB)
+        return list(check.fstab(str(path)))
+
+    def test_what_is_mounted_with_its_line(self) -> None:
+        self.assertEqual(
+            [(2, '/'), (3, '/srv/a b'), (4, '/mnt')],
+            [(row['line'], row['target']) for row in self.rows()],
+        )
+
+    def test_how_it_hangs_on_the_host(self) -> None:
+        self.assertEqual(
+            [('', False), ('iscsi', False), ('', True)],
+            [(row['way'], row['remote']) for row in self.rows()],
+        )
+
+    def test_what_a_line_names(self) -> None:
+        for source, device in (
+            ('UUID="0a1b"', '/dev/disk/by-uuid/0a1b'),
+            ('LABEL=x', '/dev/disk/by-label/x'),
+            ('/dev/sdb', '/dev/sdb'),
+            ('filer:/export', ''),
+            ('tmpfs', ''),
+        ):
+            self.assertEqual(device, check.device(source))
+
+
+class Maps(TestCase):
+    def test_paths_of_a_map(self) -> None:
+        # dmsetup status of two path groups, one path failed
+        line = (
+            'mpatha: 0 2097152 multipath 2 0 0 0 2 1 A 0 1 2 251:1 A 0 0 1 '
+            'E 0 1 2 251:2 F 1 0 1'
+        )
+        found = check._map(line)
+        self.assertEqual('mpatha', found['name'])
+        self.assertEqual((1, 1), (len(found['good']), len(found['failed'])))
+
+
+class Silent(TestCase):
+    def test_who_does_not_answer_is_not_asked_a_second_time(self) -> None:
+        slow = 'import time; time.sleep(60)'
+        self.useFixture(fixtures.MockPatchObject(check, '_ASK', slow))
+        self.assertNotIn('/', check._hung())
+        process = check._asked('/')
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        self.assertEqual({'/'}, check._hung())
+        asked = self.useFixture(fixtures.MockPatchObject(check, '_asked'))
+        (root,) = [r for r in check.mounted() if r['target'] == '/']
+        self.assertFalse(root['answers'])
+        self.assertNotIn(mock.call('/'), asked.mock.mock_calls)
+
+    def test_it_is_ended_where_that_can_be(self) -> None:
+        slow = 'import time; time.sleep(60)'
+        self.useFixture(fixtures.MockPatchObject(check, '_ASK', slow))
+        process = check._asked('/')
+        self.assertEqual(
+            {'answers': False}, check._answer(process, time.monotonic())
+        )
+        self.assertEqual(-9, process.wait(10))
