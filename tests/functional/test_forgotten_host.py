@@ -42,7 +42,7 @@ class TestForgottenHost(RecoveredTest):
         )
 
     def test_its_servers_are_found_and_moved(self) -> None:
-        server = self.create_server(host=SOURCE)
+        server = self.create_server(host=SOURCE, boot_from_volume='rbd')
         (before,) = self.before([server.id])
         self.lose_power(SOURCE)
         self.practice.wait_compute_down(SOURCE)
