@@ -13,7 +13,11 @@ from nova_recovery import exit_codes
 from nova_recovery.cli import approval, disaster_options
 from nova_recovery.cli.base import RecoveryLister, RecoveryMixin, Table
 from nova_recovery.cli.looking import LookingLister
-from nova_recovery.exceptions import DatabaseUnavailable, UsageError
+from nova_recovery.exceptions import (
+    DatabaseUnavailable,
+    RecoveryError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from nova_recovery.cli.stage import Result
@@ -81,8 +85,25 @@ class AssessDisaster(LookingLister):
         else:
             hosts = _hosts(self, parsed_args, cloud)
         with disaster_options.snapshot(parsed_args, cloud) as snapshot:
-            site = Site(cloud, snapshot, hosts, local=parsed_args.local)
+            site = Site(
+                cloud,
+                snapshot,
+                hosts,
+                ours=lambda: self._sent(parsed_args),
+                local=parsed_args.local,
+            )
             return readiness.assess(site, _layers(parsed_args, cloud))
+
+    def _sent(self, parsed_args: argparse.Namespace) -> frozenset[str]:
+        """What our own runs asked of nova lately, if there is a journal."""
+        from nova_recovery.cli import stage
+
+        with (
+            contextlib.suppress(RecoveryError),
+            self.stage(parsed_args).journal() as journal,
+        ):
+            return stage.requests_of_others(journal, '')
+        return frozenset()
 
     def _damage(
         self, parsed_args: argparse.Namespace, cloud: Cloud

@@ -127,7 +127,11 @@ def snapshot(
     if not parsed.snapshot:
         yield None
         return
-    path = store.resolve(cloud.conf.snapshot.directory, parsed.snapshot)
+    path = store.resolve(
+        cloud.conf.snapshot.directory,
+        parsed.snapshot,
+        cloud.nova.service_down_time,
+    )
     with Snapshot(path) as found:
         problems = reading.problems(found)
         if problems:

@@ -19,7 +19,7 @@ from nova_recovery.cli.base import (
     RecoveryMixin,
     RecoveryShowOne,
 )
-from nova_recovery.exceptions import RecoveryError, UsageError
+from nova_recovery.exceptions import NotFound, RecoveryError, UsageError
 
 if TYPE_CHECKING:
     from nova_recovery.snapshot.reading import Snapshot
@@ -150,7 +150,6 @@ class CreateSnapshot(RecoveryShowOne, SnapshotCommand):
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-        from nova_recovery.snapshot import taking
         from nova_recovery.snapshot.reading import Snapshot
 
         began = time.monotonic()
@@ -163,7 +162,7 @@ class CreateSnapshot(RecoveryShowOne, SnapshotCommand):
         )
         dropped = []
         if not parsed_args.file:
-            dropped = taking.prune(self.cloud(parsed_args))
+            dropped = self._pruned(parsed_args)
         with Snapshot(path) as snapshot:
             self.warn_unknown(snapshot)
             rows = sum(part.rows for part in snapshot.parts)
@@ -194,6 +193,28 @@ class CreateSnapshot(RecoveryShowOne, SnapshotCommand):
                 snapshot.meta['checksum'],
                 ', '.join(dropped),
             )
+
+    def _pruned(self, parsed_args: argparse.Namespace) -> list[str]:
+        """What was deleted, but for the snapshots of runs.
+
+        Where the journal can't be read it is not known which these are, and
+        nothing is deleted.
+        """
+        from nova_recovery.snapshot import taking
+
+        kept = []
+        try:
+            with self.stage(parsed_args).journal() as journal:
+                for run in journal.runs():
+                    kept.append(journal.plan(run.id).arguments.get('snapshot'))
+        except NotFound:
+            # no journal, no run
+            pass
+        except RecoveryError as error:
+            self.log.warning('no snapshot was deleted: %s', error)
+            return []
+        cloud = self.cloud(parsed_args)
+        return taking.prune(cloud, [path for path in kept if path])
 
 
 class ListSnapshot(RecoveryLister, SnapshotCommand):

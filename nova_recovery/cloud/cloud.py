@@ -13,7 +13,12 @@ from oslo_config import cfg
 from nova_recovery.cloud.api import compute, network, placement, volume
 from nova_recovery.cloud.db import databases as databases_module
 from nova_recovery.cloud.db.databases import Databases
-from nova_recovery.cloud.settings import NovaSettings, read_cinder, read_nova
+from nova_recovery.cloud.settings import (
+    CinderSettings,
+    NovaSettings,
+    read_cinder,
+    read_nova,
+)
 from nova_recovery.exceptions import ConfigError
 
 
@@ -48,12 +53,14 @@ class Cloud:
         return read_nova(self.conf.nova_config_file, self.conf.nova_config_dir)
 
     @functools.cached_property
+    def cinder(self) -> CinderSettings:
+        """The same of cinder.conf."""
+        return read_cinder(self.conf.cinder_config_file)
+
+    @functools.cached_property
     def databases(self) -> Databases:
         return databases_module.connect(
-            self.conf,
-            self.nova,
-            read_cinder(self.conf.cinder_config_file),
-            self._looking,
+            self.conf, self.nova, self.cinder, self._looking
         )
 
     @functools.cached_property

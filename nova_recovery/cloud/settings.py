@@ -72,6 +72,7 @@ _CINDER = [
     cfg.StrOpt('host', default=socket.gethostname()),
     cfg.StrOpt('my_ip', default=netutils.get_my_ipv4()),
     cfg.StrOpt('state_path', default='/var/lib/cinder'),
+    cfg.IntOpt('service_down_time', default=60),
 ]
 
 
@@ -128,6 +129,7 @@ class CinderSettings:
     database: str | None = dataclasses.field(repr=False)
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
     bus: BusSettings = BusSettings()
+    service_down_time: int = 60
 
 
 def read_nova(
@@ -191,6 +193,7 @@ def read_cinder(files: Sequence[str] = ()) -> CinderSettings:
         database=values.with_parameters(values.connection(), 'database'),
         bus=values.bus(),
         origins=values.origins,
+        service_down_time=values.get('service_down_time'),
     )
 
 

@@ -22,7 +22,8 @@ survives what the snapshots are for, or copy it to one.
         help="""
 How many snapshots of the cloud, and of each host, are kept. Older ones are
 deleted after a new one was written. 0 keeps any number. The newest complete
-one is always kept.
+one is always kept, and so are the newest one of a living cloud and those of
+runs.
 """,
     ),
     cfg.IntOpt(

@@ -86,6 +86,8 @@ class Site:
 
     :ivar snapshot: how it was before; None: nothing is compared with
     :ivar hosts: the compute hosts that matter, to the letter; None: all
+    :ivar servers: those of which it matters whether others move them; None:
+        all
     :ivar ours: the ids of the requests that this run sent to nova: what
         they left in nova's records is no movement of others
     :ivar unsure: servers for which the run may have sent something whose id
@@ -97,6 +99,7 @@ class Site:
     cloud: Cloud
     snapshot: Snapshot | None = None
     hosts: frozenset[str] | None = None
+    servers: frozenset[str] | None = None
     ours: Callable[[], frozenset[str]] = frozenset
     unsure: frozenset[str] = frozenset()
     local: bool = False

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 import dataclasses
 from typing import Any
 
+import sqlalchemy as sa
+
 from nova_recovery import readiness
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import each
@@ -172,16 +174,44 @@ def _now(database: Database) -> Marks:
 
 
 def _highest(reader: Reader, table: str) -> Any:
-    """The highest id, of what ``archive_deleted_rows`` moved away too."""
+    """The highest id that was ever given.
+
+    Also of what ``archive_deleted_rows`` moved away, and of what its
+    ``--purge`` deleted: the next one to be given tells of these.
+    """
     found = [
         number
         for number in (
             reader.highest(table),
             reader.highest(f'shadow_{table}'),
+            _given(reader, table),
         )
         if number is not None
     ]
     return max(found, default=None)
+
+
+def _given(reader: Reader, table: str) -> int | None:
+    """The last id that an empty table would have had; None: not known.
+
+    A dump has it too (``AUTO_INCREMENT=`` of CREATE TABLE), so that an older
+    one has a lower. MySQL 8 answers from a cache of a day, which is never
+    ahead: it is asked past that.
+    """
+    connection = reader.connection
+    dialect: Any = connection.dialect
+    if not dialect.is_mariadb and dialect.server_version_info >= (8,):
+        connection.exec_driver_sql(
+            'SET SESSION information_schema_stats_expiry = 0'
+        )
+    row = connection.execute(
+        sa.text(
+            'SELECT AUTO_INCREMENT FROM information_schema.TABLES '
+            'WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = :name'
+        ),
+        {'name': table},
+    ).scalar()
+    return None if row is None else int(row) - 1
 
 
 def _less(now: Any, then: Any) -> bool:

@@ -76,7 +76,7 @@ class Probe:
         found, silent = divide(answers)
         ours = site.ours()
         for cell, moves in found.items():
-            yield judge(cell, moves, ours, window, site.unsure)
+            yield judge(cell, moves, ours, window, site.unsure, site.servers)
         for cell, error in silent.items():
             yield Finding(
                 LAYER,
@@ -95,16 +95,20 @@ def judge(
     ours: Collection[str],
     window: float,
     unsure: Collection[str] = frozenset(),
+    servers: Collection[str] | None = None,
 ) -> Finding:
     """Whether somebody else is at work in a cell.
 
     :param window: seconds; 0: whoever is at work is no hindrance
+    :param servers: whoever is at work on others is none either, so that no
+        member can hold up a whole cloud; None: all matter
     """
     others = [
         move
         for move in moves
         if move.request not in ours
         and move.server not in unsure
+        and (servers is None or move.server in servers)
         and not is_power_sync(move)
         and window
         and move.age <= window

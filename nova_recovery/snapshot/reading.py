@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 import contextlib
 import dataclasses
+import datetime
 import hashlib
 import json
 import os
@@ -210,6 +211,38 @@ def _check_header(path: str) -> None:
         raise RecoveryError(
             f'snapshot {path}: cut off: {size} of {pages * page} bytes'
         )
+
+
+def pulse(snapshot: Snapshot, down_time: int) -> tuple[int, int]:
+    """How many computes it has, and how many of them were dead by then.
+
+    Those that somebody took out of service don't count.
+
+    :param down_time: seconds without a heartbeat that make a compute dead
+    """
+    moments = {
+        source.name: found
+        for source in snapshot.sources
+        if source.kind == 'cell' and (found := moment(source.taken_at))
+    }
+    ages = []
+    for row in snapshot.rows('services', binary='nova-compute'):
+        now = moments.get(str(row['source']))
+        seen = moment(row['last_seen_up'] or row['updated_at'])
+        if now is not None and not row['disabled']:
+            ages.append((now - seen).total_seconds() if seen else None)
+    return len(ages), sum(age is None or age > down_time for age in ages)
+
+
+def moment(text: Any) -> datetime.datetime | None:
+    """A time of a snapshot, in UTC without a zone; None for no time."""
+    try:
+        found = datetime.datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    if found.tzinfo is None:
+        return found
+    return found.astimezone(datetime.UTC).replace(tzinfo=None)
 
 
 def problems(snapshot: Snapshot) -> list[str]:

@@ -4,17 +4,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 import contextlib
 import dataclasses
 import datetime
+import logging
 import os
 import re
 import time
 
 from nova_recovery.exceptions import NotFound, RecoveryError
-from nova_recovery.snapshot import writing
+from nova_recovery.snapshot import reading, writing
 from nova_recovery.snapshot.reading import Snapshot
+
+LOG = logging.getLogger(__name__)
 
 SUFFIX = '.snapshot'
 LATEST = 'latest'
@@ -24,6 +27,9 @@ _NAME = re.compile(
     r'(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ)(?:-([\w.-]+))?\.snapshot'
 )
 _TIME = '%Y-%m-%dT%H-%M-%SZ'
+
+#: nova's default of ``service_down_time``, where nobody asks its nova.conf.
+DOWN_TIME = 60
 
 #: Seconds after which a temporary file belongs to nobody any more.
 _ABANDONED = 86400
@@ -35,6 +41,8 @@ class Entry:
 
     :ivar host: the host whose section alone it has, '' for a cloud
     :ivar problem: why it can't be read
+    :ivar dark: why it tells what was left, not what was: most computes were
+        dead when it was taken; '' if they were not
     """
 
     path: str
@@ -47,6 +55,18 @@ class Entry:
     hosts: int
     complete: bool
     problem: str
+    dark: str = ''
+
+    @property
+    def good(self) -> bool:
+        """Whether it tells all of a cloud that lived."""
+        return self.complete and not self.dark
+
+    @property
+    def doubt(self) -> str:
+        """Why another one may be better, '' if there is no reason."""
+        whole = '' if self.complete else 'something could not be read'
+        return self.problem or self.dark or whole
 
 
 def new_name(now: datetime.datetime, host: str = '') -> str:
@@ -54,9 +74,10 @@ def new_name(now: datetime.datetime, host: str = '') -> str:
     return f'{now.strftime(_TIME)}{f"-{host}" if host else ""}{SUFFIX}'
 
 
-def entries(directory: str) -> list[Entry]:
+def entries(directory: str, down_time: int = DOWN_TIME) -> list[Entry]:
     """The snapshots in a directory that it named itself, newest first.
 
+    :param down_time: nova's ``service_down_time``
     :raises RecoveryError: the directory can't be read
     """
     try:
@@ -72,24 +93,51 @@ def entries(directory: str) -> list[Entry]:
     for name in names:
         match = _NAME.fullmatch(name)
         if match:
-            entry = _entry(directory, name, match)
+            entry = _entry(directory, name, match, down_time)
             if entry is not None:
                 found.append(entry)
     return sorted(found, key=lambda e: (e.taken, e.name), reverse=True)
 
 
-def resolve(directory: str, name: str) -> str:
+def latest(
+    directory: str, down_time: int = DOWN_TIME
+) -> tuple[Entry, list[Entry]]:
+    """The newest snapshot that is whole and of a cloud that lived.
+
+    Where there is none, the newest whole one, else the newest.
+
+    :returns: it, and those that are newer and were passed over
+    :raises NotFound: there is none
+    """
+    some = [
+        entry
+        for entry in entries(directory, down_time)
+        if not entry.problem and not entry.host
+    ]
+    if not some:
+        raise NotFound(f'{directory} has no snapshot of a cloud')
+    for fits in (lambda e: e.good, lambda e: e.complete, lambda e: True):
+        for place, entry in enumerate(some):
+            if fits(entry):
+                return entry, some[:place]
+    raise AssertionError
+
+
+def resolve(directory: str, name: str, down_time: int = DOWN_TIME) -> str:
     """The path of a snapshot that is meant by a word.
 
     :param name: a name in the directory, with or without its suffix, a
-        path, or ``latest``: the newest of the cloud
+        path, or ``latest``: see :func:`latest`
+    :param down_time: nova's ``service_down_time``
     :raises NotFound: there is none
     """
     if name == LATEST:
-        for entry in entries(directory):
-            if not entry.problem and not entry.host:
-                return entry.path
-        raise NotFound(f'{directory} has no snapshot of a cloud')
+        found, passed = latest(directory, down_time)
+        for entry in passed:
+            LOG.warning('latest is not %s: %s', entry.name, entry.doubt)
+        if found.doubt:
+            LOG.warning('latest is %s, though %s', found.name, found.doubt)
+        return found.path
     if os.sep in name:
         if os.path.exists(name):
             return name
@@ -127,7 +175,8 @@ def expired(
 
     Of the cloud and of each host apart. The newest that is complete stays,
     whatever its age: when taking them has failed for a month, the last good
-    one is worth more than ever.
+    one is worth more than ever. So does the newest of a cloud that lived: a
+    timer goes on taking them while the power is gone.
 
     :param count: how many are kept; 0: any number
     :param days: how long; 0: for ever
@@ -137,31 +186,50 @@ def expired(
         groups.setdefault(entry.host, []).append(entry)
     dropped = []
     for group in groups.values():
-        best = next((entry for entry in group if entry.complete), None)
+        best = [
+            next((entry for entry in group if entry.complete), None),
+            next((entry for entry in group if entry.good), None),
+        ]
         for place, entry in enumerate(group):
             old = days and now - entry.taken > datetime.timedelta(days=days)
-            if entry is not best and (old or (count and place >= count)):
+            if entry not in best and (old or (count and place >= count)):
                 dropped.append(entry)
     return dropped
 
 
 def prune(
-    directory: str, count: int, days: int, now: datetime.datetime
+    directory: str,
+    count: int,
+    days: int,
+    now: datetime.datetime,
+    kept: Collection[str] = (),
+    down_time: int = DOWN_TIME,
 ) -> list[str]:
-    """Remove what has expired and what killed writers left; the names."""
+    """Remove what has expired and what killed writers left; the names.
+
+    :param kept: paths of those that a run needs
+    :param down_time: nova's ``service_down_time``
+    """
+    needed = {os.path.realpath(path) for path in kept}
     for name in os.listdir(directory):
         path = os.path.join(directory, name)
         if name.startswith(writing.TEMPORARY):
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - os.stat(path).st_mtime > _ABANDONED:
                     _unlink(path)
-    dropped = expired(entries(directory), count, days, now)
+    dropped = [
+        entry
+        for entry in expired(entries(directory, down_time), count, days, now)
+        if os.path.realpath(entry.path) not in needed
+    ]
     for entry in dropped:
         _unlink(entry.path)
     return [entry.name for entry in dropped]
 
 
-def _entry(directory: str, name: str, match: re.Match[str]) -> Entry | None:
+def _entry(
+    directory: str, name: str, match: re.Match[str], down_time: int
+) -> Entry | None:
     path = os.path.join(directory, name)
     try:
         size = os.stat(path).st_size
@@ -170,13 +238,14 @@ def _entry(directory: str, name: str, match: re.Match[str]) -> Entry | None:
         # removed just now, or the 31st of February
         return None
     servers = volumes = hosts = 0
-    complete, problem = False, ''
+    complete, problem, dark = False, '', ''
     try:
         with Snapshot(path) as snapshot:
             servers = snapshot.count('servers')
             volumes = snapshot.count('volumes')
             hosts = len(snapshot.hosts)
             complete = snapshot.complete
+            dark = _dark(*reading.pulse(snapshot, down_time))
     except RecoveryError as error:
         problem = str(error)
     return Entry(
@@ -190,7 +259,14 @@ def _entry(directory: str, name: str, match: re.Match[str]) -> Entry | None:
         hosts=hosts,
         complete=complete,
         problem=problem,
+        dark=dark,
     )
+
+
+def _dark(computes: int, dead: int) -> str:
+    if dead * 2 <= computes:
+        return ''
+    return f'{dead} of {computes} computes were dead when it was taken'
 
 
 def _is_ours(path: str) -> bool:

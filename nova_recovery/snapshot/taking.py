@@ -9,7 +9,7 @@ does not answer is written down as unknown, and the rest is saved.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 import contextlib
 import dataclasses
 import os
@@ -107,11 +107,19 @@ def take(cloud: Cloud, request: Request, progress: Progress) -> str:
     return path
 
 
-def prune(cloud: Cloud) -> list[str]:
-    """Delete the snapshots that need not be kept; their names."""
+def prune(cloud: Cloud, kept: Collection[str] = ()) -> list[str]:
+    """Delete the snapshots that need not be kept; their names.
+
+    :param kept: paths of those that a run needs
+    """
     conf = cloud.conf.snapshot
     return store.prune(
-        conf.directory, conf.keep_count, conf.keep_days, timeutils.utcnow()
+        conf.directory,
+        conf.keep_count,
+        conf.keep_days,
+        timeutils.utcnow(),
+        kept,
+        cloud.nova.service_down_time,
     )
 
 

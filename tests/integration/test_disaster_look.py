@@ -12,6 +12,7 @@ from unittest import mock
 
 import fixtures
 
+from nova_recovery import readiness
 from nova_recovery.cloud import records
 from nova_recovery.cloud.db.cells import Cell
 from nova_recovery.cloud.db.database import Database
@@ -23,6 +24,7 @@ from nova_recovery.procedures.disaster.judge import assess, findings, wanted
 from nova_recovery.procedures.disaster.look import read
 from nova_recovery.procedures.disaster.scope import Scope
 from nova_recovery.procedures.disaster.situation import Before, Situation
+from nova_recovery.readiness import age
 from nova_recovery.snapshot import taking
 from nova_recovery.snapshot.reading import Snapshot
 from nova_recovery.snapshot.taking import Request
@@ -47,7 +49,11 @@ class LookTestCase(VolumesTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.cloud = types.SimpleNamespace(databases=self.databases, nova=NOVA)
+        self.cloud = types.SimpleNamespace(
+            databases=self.databases,
+            nova=NOVA,
+            cinder=types.SimpleNamespace(service_down_time=60),
+        )
         self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
         for number, host in enumerate(('np-rcc4', 'np-rcc46'), 1):
             self.nova.add(
@@ -235,6 +241,18 @@ class LookTest(LookTestCase):
         found = read.look(self.cloud, before)
         self.assertEqual({'cell1': 0}, found.marks)
         self.assertIn('web', self.wanted(found))
+
+    def test_what_was_purged_had_its_number_all_the_same(self) -> None:
+        """``archive_deleted_rows --purge`` makes no database older."""
+        self.add_server('web')
+        self.action('web', 'stop', None)
+        (cell,) = self.databases.cells
+        before = age._now(cell.database)
+        for table in ('instance_actions_events', 'instance_actions'):
+            self.server.sql('dis_nova', f'DELETE FROM {table}')
+        after = age._now(cell.database)
+        row = age.judge('cell:cell1', before, after, 'then', 'nova')
+        self.assertEqual(readiness.GO, row.severity, row.cause)
 
     def test_the_moment_instead_of_a_snapshot(self) -> None:
         for name in ('web', 'off', 'long-off', 'owner'):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+import json
 from typing import Any
 
 import sqlalchemy as sa
@@ -34,7 +35,9 @@ def zones(api: Database, default: str) -> dict[str, str]:
 def groups(api: Database, servers: Iterable[str]) -> dict[str, dict[str, Any]]:
     """The server groups of servers.
 
-    :returns: server uuid -> {'policy', 'members': uuids of the others}
+    :returns: server uuid -> {'policy', 'most': how many of an anti-affinity
+        group one host may have (``max_server_per_host``), 'members': uuids
+        of the others}
     """
     member, own, group = 'instance_group_member', 'instance_uuid', 'group_id'
     with Reader.of(api) as reader:
@@ -44,18 +47,31 @@ def groups(api: Database, servers: Iterable[str]) -> dict[str, dict[str, Any]]:
         }
         ids = set(mine.values())
         policies = {
-            row[group]: row['policy']
+            row[group]: (row['policy'], _most(row['rules']))
             for row in reader.select(
-                'instance_group_policy', (group, 'policy'), group, ids
+                'instance_group_policy', (group, 'policy', 'rules'), group, ids
             )
         }
         members = reader.grouped(member, group, ids, (own,))
     return {
         uuid: {
-            'policy': policies.get(number, ''),
+            'policy': policies.get(number, ('', 1))[0],
+            'most': policies.get(number, ('', 1))[1],
             'members': [
                 row[own] for row in members[number] if row[own] != uuid
             ],
         }
         for uuid, number in mine.items()
     }
+
+
+def _most(rules: str | None) -> int:
+    """The rule of an anti-affinity group, since Rocky; 1 where there is none.
+
+    As text of JSON, whose number may be a string (InstanceGroup.rules in
+    nova/objects/instance_group.py).
+    """
+    try:
+        return max(1, int(json.loads(rules or '{}')['max_server_per_host']))
+    except (KeyError, TypeError, ValueError):
+        return 1

@@ -634,11 +634,18 @@ class _Server:
         # The scheduler looks at where the members are, not at where they
         # will be: it evacuates no member of an affinity group alone.
         later = self.moved or group['policy'] == 'anti-affinity'
-        others = ways.company(self.server, self.placed if later else {})
-        if group['policy'] == 'anti-affinity' and target.name in others:
+        placed = self.placed if later else {}
+        others = ways.company(self.server, placed)
+        if group['policy'] == 'anti-affinity' and ways.crowded(
+            self.server, target.name, placed
+        ):
+            most = int(group.get('most', 1))
             against.append(
                 f'a member of its anti-affinity group is on {target.name} '
                 'or goes there'
+                if most == 1
+                else f'{most} members of its anti-affinity group are on '
+                f'{target.name} or go there, and no more may be'
             )
         if group['policy'] == 'affinity' and others - {target.name}:
             against.append(

@@ -326,6 +326,7 @@ class _Reader:
         return {
             uuid: {
                 'policy': group['policy'],
+                'most': group['most'],
                 'members': {
                     m: hosts[m] for m in group['members'] if m in hosts
                 },

@@ -175,8 +175,9 @@ class Server(records.Server):
     :ivar metadata: what its owner noted
     :ivar tags: the same
     :ivar pinned_zone: the zone that it was asked for, if any
-    :ivar group: its server group: ``policy`` and ``members``, server uuid
-        -> host (None: unknown) of the others
+    :ivar group: its server group: ``policy``, ``members``, server uuid ->
+        host (None: unknown) of the others, and ``most``, how many members of
+        an anti-affinity group one host may have
     """
 
     host: str

@@ -162,8 +162,22 @@ def _suits(
     policy = (server.group or {}).get('policy')
     others = company(server, placed) - set(request.hosts)
     if policy == 'anti-affinity':
-        return target not in others
+        return not crowded(server, target, placed)
     return policy != 'affinity' or others <= {target}
+
+
+def crowded(server: Server, target: str, placed: Mapping[str, str]) -> bool:
+    """Whether a host has as many of its anti-affinity group as it may.
+
+    :param placed: server uuid -> where the plan puts it
+    """
+    group = server.group or {}
+    there = [
+        uuid
+        for uuid, host in group.get('members', {}).items()
+        if placed.get(uuid, host) == target
+    ]
+    return len(there) >= int(group.get('most', 1))
 
 
 def company(server: Server, placed: Mapping[str, str]) -> set[str]:

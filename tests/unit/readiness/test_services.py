@@ -355,6 +355,16 @@ class TestQuiet(TestCase):
         ):
             self.assertEqual(readiness.GO, self.judge(**changed).severity)
 
+    def test_only_what_the_plan_is_about_holds_it_up(self) -> None:
+        move = Move('migrations', 7, 'u', 'resize', None, 'mallory', 5.0)
+        for servers, state in (
+            ({'u'}, readiness.NO_GO),
+            ({'other'}, readiness.GO),
+            (None, readiness.NO_GO),
+        ):
+            row = quiet.judge('cell1', [move], (), 300, (), servers)
+            self.assertEqual(state, row.severity)
+
     def test_nobody_is_a_hindrance_if_told_so(self) -> None:
         self.assertEqual(readiness.GO, self.judge(0, age=0).severity)
         self.assertEqual(readiness.NO_GO, self.judge(1, age=0).severity)

@@ -23,16 +23,18 @@ def write(
     sections: Rows,
     source: str = 'cell:cell1',
     unknown: Sequence[str] = (),
+    taken_at: str | None = None,
 ) -> str:
     """Write a snapshot of one source; columns that aren't given are None.
 
     :param unknown: sections that could not be read
+    :param taken_at: when the source was read
     """
     with Writer(path) as writer:
         writer.meta(
             taken_at='2026-11-22T14:49:51Z', machine='control', program='1'
         )
-        writer.source(source, source.partition(':')[0])
+        writer.source(source, source.partition(':')[0], taken_at=taken_at)
         for name, rows in sections.items():
             columns = format_module.SECTIONS[name].columns
             assert all(set(row) <= set(columns) for row in rows)

@@ -38,6 +38,58 @@ class TestStore(TestCase):
     def prune(self, count: int, days: int) -> list[str]:
         return store.prune(str(self.folder), count, days, NOW)
 
+    def dark(self, days: int) -> str:
+        """One that a timer took while the power was gone."""
+        taken = NOW - datetime.timedelta(days=days)
+        name = store.new_name(taken)
+        files.write(
+            str(self.folder / name),
+            {
+                'services': [
+                    {
+                        'id': 1,
+                        'binary': 'nova-compute',
+                        'host': 'np-rcc4',
+                        'last_seen_up': '2026-11-21T00:00:00',
+                        'disabled': 0,
+                    }
+                ]
+            },
+            taken_at='2026-11-22T14:49:51',
+        )
+        return name.removesuffix(store.SUFFIX)
+
+    def latest(self) -> tuple[str, list[str]]:
+        found, passed = store.latest(str(self.folder))
+        return found.name, [entry.name for entry in passed]
+
+    def test_latest_is_whole_and_of_a_cloud_that_lived(self) -> None:
+        oldest = self.add(5)
+        good = self.add(4)
+        partly = self.add(3, unknown=True)
+        dark = self.dark(2)
+        self.add(1, host='np-rcc4')
+        self.assertEqual((good, [dark, partly]), self.latest())
+        path = store.resolve(str(self.folder), 'latest')
+        self.assertEqual(f'{good}.snapshot', os.path.basename(path))
+        for name in (good, oldest):
+            os.unlink(self.folder / f'{name}.snapshot')
+        self.assertEqual((dark, []), self.latest())
+
+    def test_a_timer_in_the_dark_pushes_out_no_good_one(self) -> None:
+        good = self.add(9)
+        older = self.add(10)
+        dark = [self.dark(n) for n in range(4)]
+        self.assertEqual({older, *dark[2:]}, set(self.prune(2, 1)))
+        left = [entry.name for entry in store.entries(str(self.folder))]
+        self.assertIn(good, left)
+
+    def test_those_of_runs_stay(self) -> None:
+        names = [self.add(n) for n in range(4)]
+        path = str(self.folder / f'{names[3]}.snapshot')
+        dropped = store.prune(str(self.folder), 1, 0, NOW, [path])
+        self.assertEqual(names[1:3], dropped)
+
     def test_newest_first_and_nothing_else(self) -> None:
         old, new = self.add(2), self.add(1)
         (self.folder / 'notes.snapshot').write_text('')

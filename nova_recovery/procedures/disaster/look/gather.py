@@ -4,19 +4,25 @@
 
 from __future__ import annotations
 
+import bz2
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent import futures
 import contextlib
 import dataclasses
 import datetime
+import gzip
 import hashlib
+import lzma
 import os
-from typing import BinaryIO, TYPE_CHECKING
+import re
+from typing import Any, BinaryIO, TYPE_CHECKING
+import zlib
 
 from nova_recovery import fencing, readiness
 from nova_recovery.cloud import claims, records
 from nova_recovery.cloud.db import volumes
 from nova_recovery.cloud.db.rows import Reader
+from nova_recovery.engine import printable
 from nova_recovery.exceptions import DatabaseUnavailable, RecoveryError
 from nova_recovery.procedures import whereabouts
 from nova_recovery.procedures.disaster.before_queens import (
@@ -49,7 +55,17 @@ if TYPE_CHECKING:
 SECTIONS = frozenset({'servers', 'devices', 'volumes', 'attachments'})
 Progress = Callable[[str], None]
 #: Bytes at the beginning and the end of a dump that are looked at.
-_EDGE = 512
+_EDGE = 4096
+#: How a compressed file begins, and what opens it.
+_COMPRESSED: Mapping[bytes, Callable[[BinaryIO], Any]] = {
+    b'\x1f\x8b': gzip.open,
+    b'BZh': bz2.open,
+    b'\xfd7zXZ': lzma.open,
+}
+#: What a dump without comments begins with.
+_SQL = re.compile(
+    r'^\s*(/\*|--|(SET|USE|CREATE|INSERT|DROP|LOCK)\b)', re.I | re.M
+)
 
 
 def read_all(
@@ -375,13 +391,11 @@ def read_dump(path: str) -> Dump:
         with open(path, 'rb') as file:
             about = os.fstat(file.fileno())
             checksum = hashlib.file_digest(file, 'sha256').hexdigest()
-            cut = _cut_off(file, about.st_size)
+            problem = _no_dump(file)
     except OSError as error:
         return Dump(path, problem=error.strerror or str(error))
-    if cut:
-        return Dump(
-            path, problem='it is cut off: "-- Dump completed" is not its end'
-        )
+    if problem and about.st_size:
+        return Dump(path, problem=problem)
     return Dump(
         path,
         datetime.datetime.fromtimestamp(about.st_mtime, datetime.UTC).replace(
@@ -392,14 +406,44 @@ def read_dump(path: str) -> Dump:
     )
 
 
-def _cut_off(file: BinaryIO, size: int) -> bool:
-    """Whether mariadb-dump began it, as text, and did not end it.
+def _no_dump(file: BinaryIO) -> str:
+    """Why a file can't be a dump, by its head and its last line; or ''.
 
-    Of a dump of another program, or a compressed one, nothing is known.
+    What is compressed is looked into. Of the formats of other programs, such
+    as the stream of mariadb-backup, nothing is known but that they are none
+    of text.
     """
     file.seek(0)
-    head = file.read(_EDGE)
-    if b'-- MariaDB dump ' not in head and b'-- MySQL dump ' not in head:
-        return False
-    file.seek(max(0, size - _EDGE))
-    return b'-- Dump completed' not in file.read(_EDGE)
+    kind = file.read(8)
+    for magic, opened in _COMPRESSED.items():
+        if kind.startswith(magic):
+            file.seek(0)
+            try:
+                with opened(file) as inside:
+                    return _no_text(*_edges(inside))
+            except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
+                return f'it is cut off, or damaged: {error}'
+    file.seek(0)
+    return _no_text(*_edges(file))
+
+
+def _edges(file: Any) -> tuple[bytes, bytes]:
+    """The beginning and the end of a file."""
+    head: bytes = file.read(_EDGE)
+    tail = head
+    while more := file.read(1 << 20):
+        tail = (tail + more)[-_EDGE:]
+    return head, tail
+
+
+def _no_text(head: bytes, tail: bytes) -> str:
+    if b'-- MariaDB dump ' in head or b'-- MySQL dump ' in head:
+        if b'-- Dump completed' not in tail:
+            return 'it is cut off: "-- Dump completed" is not its end'
+        return ''
+    text = head.decode('utf-8', 'ignore')
+    plain = b'\0' not in head and len(text.encode()) > len(head) - 4
+    if plain and not _SQL.search(text):
+        begins = printable.clean(text[:40])
+        return f'it is no dump: there is no SQL where it begins, but {begins}'
+    return ''

@@ -33,9 +33,6 @@ COMPUTE = 'nova-compute'
 #: They have a row for their version and send no heartbeat.
 _SILENT = frozenset({'nova-osapi_compute', 'nova-metadata'})
 
-#: Seconds without a heartbeat after which cinder calls a service down.
-DOWN_TIME = 60
-
 
 @dataclasses.dataclass(frozen=True)
 class Services:
@@ -73,7 +70,8 @@ def of_cinder(cloud: Cloud) -> tuple[Service, ...]:
     if database is None:
         return ()
     try:
-        return services_of(database, DOWN_TIME).services
+        down_time = cloud.cinder.service_down_time
+        return services_of(database, down_time).services
     except (DatabaseUnavailable, SchemaUnknown):
         return ()
 

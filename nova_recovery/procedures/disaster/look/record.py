@@ -4,10 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 import dataclasses
-import datetime
-from typing import Any
 
 from nova_recovery.exceptions import RecoveryError
 from nova_recovery.procedures.disaster.situation import (
@@ -16,6 +14,7 @@ from nova_recovery.procedures.disaster.situation import (
     Recorded,
 )
 from nova_recovery.snapshot import format as format_module
+from nova_recovery.snapshot import reading
 from nova_recovery.snapshot.reading import Snapshot
 
 _PREFIX = 'cell:'
@@ -158,13 +157,14 @@ def read(snapshot: Snapshot, down_time: int) -> Record:
     moments = {
         source.name.removeprefix(_PREFIX): moment
         for source in snapshot.sources
-        if source.kind == 'cell' and (moment := _time(source.taken_at))
+        if source.kind == 'cell'
+        and (moment := reading.moment(source.taken_at))
     }
-    ages = list(_heartbeats(snapshot, moments))
+    computes, dead = reading.pulse(snapshot, down_time)
     return Record(
         Recorded(
             path=snapshot.path,
-            taken_at=_time(snapshot.meta.get('taken_at')),
+            taken_at=reading.moment(snapshot.meta.get('taken_at')),
             cells=cells,
             markers={
                 # a table that was empty has no highest id
@@ -176,30 +176,9 @@ def read(snapshot: Snapshot, down_time: int) -> Record:
                 if source.kind == 'cell' and source.markers
             },
             moments=moments,
-            computes=len(ages),
-            dead=sum(age is None or age > down_time for age in ages),
+            computes=computes,
+            dead=dead,
         ),
         servers,
         snapshot,
     )
-
-
-def _heartbeats(
-    snapshot: Snapshot, moments: Mapping[str, datetime.datetime]
-) -> Iterator[float | None]:
-    """The age of the last heartbeat of each compute, when it was taken."""
-    for row in snapshot.rows('services', binary='nova-compute'):
-        now = moments.get(str(row['source']).removeprefix(_PREFIX))
-        seen = _time(row['last_seen_up'] or row['updated_at'])
-        if now is not None and not row['disabled']:
-            yield (now - seen).total_seconds() if seen else None
-
-
-def _time(text: Any) -> datetime.datetime | None:
-    try:
-        found = datetime.datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    if found.tzinfo is None:
-        return found
-    return found.astimezone(datetime.UTC).replace(tzinfo=None)

@@ -123,8 +123,9 @@ class Before:
                 self._cloud,
                 snapshot,
                 frozenset(self._hosts(now)),
-                self._ours,
-                self._unsure(now),
+                servers=frozenset(steps.touches(self._plan.steps)),
+                ours=self._ours,
+                unsure=self._unsure(now),
             )
             red = readiness.red(readiness.look(site, layers))
         if red:

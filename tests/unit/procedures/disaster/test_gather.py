@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import bz2
 import datetime
+import gzip
 import hashlib
+import lzma
 import os
 import pathlib
 import types
@@ -52,6 +55,30 @@ class DumpTest(TestCase):
         with open(path, 'ab') as file:
             file.write(b'\n-- Dump completed on 2026-11-22 15:00:00\n')
         self.assertEqual('', gather.read_dump(str(path)).problem)
+
+    def test_a_compressed_one_is_looked_into(self) -> None:
+        whole = b'-- MySQL dump 10.13\n' + os.urandom(9000).hex().encode()
+        ended = whole + b'\n-- Dump completed on 2026-11-22\n'
+        for opened in (gzip, bz2, lzma):
+            path = self.folder / opened.__name__
+            path.write_bytes(opened.compress(ended))
+            self.assertEqual('', gather.read_dump(str(path)).problem)
+            path.write_bytes(opened.compress(whole))
+            self.assertIn('cut off', gather.read_dump(str(path)).problem)
+            path.write_bytes(opened.compress(ended)[:-30])
+            self.assertIn('cut off', gather.read_dump(str(path)).problem)
+
+    def test_what_is_no_dump(self) -> None:
+        path = self.folder / 'nova.sql'
+        path.write_bytes(b'mariadb-dump: Got error: 2002: "Can\'t connect"\n')
+        problem = gather.read_dump(str(path)).problem
+        self.assertIn('no SQL where it begins', problem)
+        self.assertIn('mariadb-dump: Got error', problem)
+        for other in (
+            b'SET NAMES utf8;\n', b'/*!999999\\- sandbox */', b'XBSTCK01\0..',
+        ):  # fmt: skip
+            path.write_bytes(other)
+            self.assertEqual('', gather.read_dump(str(path)).problem)
 
     def test_one_that_is_not_there(self) -> None:
         dump = gather.read_dump(str(self.folder / 'none'))

@@ -53,6 +53,25 @@ class NestedTest(TestCase):
         self.assertIn('it has VGPU 1 on np-rcc54_gpu0', why)
 
 
+class CrowdTest(TestCase):
+    """``max_server_per_host`` of an anti-affinity group."""
+
+    def test_as_many_as_the_group_allows(self) -> None:
+        members = {'a': 'np-rcc46', 'b': 'np-rcc47', 'c': 'np-rcc54'}
+        for most, crowded in ((1, True), (2, True), (3, False)):
+            group = {
+                'policy': 'anti-affinity', 'most': most, 'members': members
+            }  # fmt: skip
+            found = scenarios.make(
+                ['np-rcc54'], {'np-rcc54': {}}, {'web': {'group': group}}
+            )
+            (server,) = found.servers
+            self.assertEqual(
+                crowded, ways.crowded(server, 'np-rcc46', {'c': 'np-rcc46'})
+            )
+            self.assertEqual(most == 1, ways.crowded(server, 'np-rcc47', {}))
+
+
 class SpreadingTest(TestCase):
     def count(self, found: dict[str, str | None]) -> dict[str | None, int]:
         return {
