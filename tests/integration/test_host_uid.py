@@ -45,6 +45,10 @@ SET = (
 
 
 class Local(base.TestCase):
+    # numbers that nobody on the machine runs with: its processes are seen,
+    # and with them those of tests that run side by side
+    prefix = '7'
+
     def setUp(self) -> None:
         super().setUp()
         self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
@@ -58,19 +62,19 @@ class Local(base.TestCase):
     def make(self) -> None:
         """A host with files."""
         self.place = self.useFixture(place.Place(processes=False))
-        # numbers that nobody on the machine runs with: its processes are seen
         for name in ('passwd', 'group'):
             path = self.place.root / 'etc' / name
             text = path.read_text()
             for old in ('108', '112', '120', '124'):
-                text = re.sub(rf'\b{old}\b', f'7{old}', text)
+                text = re.sub(rf'\b{old}\b', f'{self.prefix}{old}', text)
             path.write_text(text)
         self.place.shell(
             'mkdir -p /var/lib/nova/instances/a\n'
             'cp /bin/true /var/lib/nova/t\n'
             'touch /var/lib/nova/instances/a/disk /var/other\n'
-            'chown -R 7108:7120 /var/lib/nova; chmod 6755 /var/lib/nova/t\n'
-            'chown 7112:7124 /var/other'
+            f'chown -R {self.prefix}108:{self.prefix}120 /var/lib/nova\n'
+            'chmod 6755 /var/lib/nova/t\n'
+            f'chown {self.prefix}112:{self.prefix}124 /var/other'
         )
         self.before = self.seen()
 
@@ -152,22 +156,26 @@ class ThereAndBack(Local):
         self.assertIn('passwd sshd', self.done(*words, code=3))
         self.assertEqual(self.before, self.seen())
 
-    def test_an_account_that_is_in_use_takes_all_back(self) -> None:
-        login = subprocess.Popen(
-            ['setpriv', '--reuid=7108', '--clear-groups', 'cat'],
-            stdin=subprocess.PIPE,
-        )
-        self.addCleanup(login.communicate)
-        said = self.done(*SET, code=4)
-        self.assertIn('uid 7108 is in use by', said)
-        self.assertIn('So all is taken back', said)
-        self.assertEqual(self.before, self.seen())
-
     def test_another_machine_of_that_name_is_not_touched(self) -> None:
         self.run_program(*SET, kill=8)
         self.place.write('etc/machine-id', '0' * 32 + '\n')
         said = self.done('run', 'resume', self.run_id(), '--yes', code=4)
         self.assertIn('another machine', said)
+
+
+class InUse(Local):
+    prefix = '8'
+
+    def test_an_account_that_is_in_use_takes_all_back(self) -> None:
+        login = subprocess.Popen(
+            ['setpriv', '--reuid=8108', '--clear-groups', 'cat'],
+            stdin=subprocess.PIPE,
+        )
+        self.addCleanup(login.communicate)
+        said = self.done(*SET, code=4)
+        self.assertIn('uid 8108 is in use by', said)
+        self.assertIn('So all is taken back', said)
+        self.assertEqual(self.before, self.seen())
 
 
 class Killed(Local):

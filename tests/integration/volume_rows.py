@@ -41,10 +41,13 @@ def ago(seconds: float) -> datetime.datetime:
 
 
 class _Silent:
-    """A nova whose API does not answer."""
+    """Nova and placement, whose APIs do not answer."""
 
     def service(self, host: str) -> JSON:
         raise ApiUnavailable('nova: no answer')
+
+    def providers(self) -> JSON:
+        raise ApiUnavailable('placement: no answer')
 
 
 class VolumesTestCase(TestCase):
@@ -97,7 +100,7 @@ class VolumesTestCase(TestCase):
         )
         #: As a procedure sees it, without any API.
         self.cloud: Any = types.SimpleNamespace(
-            databases=self.databases, compute=_Silent()
+            databases=self.databases, compute=_Silent(), placement=_Silent()
         )
 
     def empty(self) -> None:
