@@ -31,9 +31,20 @@ class UsageError(RecoveryError):
 
 
 class Refused(RecoveryError):
-    """A gate refused; nothing was changed."""
+    """A gate refused; nothing was changed.
+
+    :ivar table: the same for a program: columns and rows, if there are any
+    """
 
     exit_code = exit_codes.REFUSED
+
+    def __init__(
+        self,
+        message: str,
+        table: tuple[tuple[str, ...], list[tuple[Any, ...]]] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.table = table
 
 
 class NotFound(RecoveryError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 import re
+import termios
 from typing import Any
 
 from nova_recovery.engine import overrides
@@ -16,6 +17,8 @@ from nova_recovery.exceptions import Refused, UsageError
 
 #: ``--yes`` and a typed "yes" are for plans of at most so many items.
 LARGE = 100
+#: Answers that mean to agree without saying so; they are asked again.
+NEARLY = frozenset(('y', 'ye', 'yes', 'ja', 'ok'))
 #: Seconds after which an answer is for gates that may no longer stand so.
 STALE = 120
 
@@ -116,12 +119,42 @@ def given(parsed: argparse.Namespace) -> Overrides:
     return overrides.parse_overrides(parsed.override)
 
 
-def refuse_if_blocked(gates: Iterable[Gate]) -> None:
-    """:raises Refused: a gate doesn't let the plan pass"""
-    blocking = sum(gate.blocks for gate in gates)
-    if blocking:
-        several = 'gate' if blocking == 1 else 'gates'
-        raise Refused(f'Refused by {blocking} {several}. Nothing was changed.')
+def refuse_if_blocked(gates: Iterable[Gate], digest: str) -> None:
+    """With the gates as the result, for who reads JSON and not the screen.
+
+    :param digest: of the plan that they are of
+    :raises Refused: a gate doesn't let the plan pass
+    """
+    blocking = [gate for gate in gates if gate.blocks]
+    if not blocking:
+        return
+    several = 'gate' if len(blocking) == 1 else 'gates'
+    raise Refused(
+        f'Refused by {len(blocking)} {several}. Nothing was changed.',
+        (
+            (
+                'Gate',
+                'Subject',
+                'Class',
+                'State',
+                'Observed',
+                'Remedy',
+                'Plan',
+            ),
+            [
+                (
+                    gate.name,
+                    gate.subject,
+                    gate.klass,
+                    gate.state,
+                    gate.observed,
+                    gate.remedy,
+                    digest,
+                )
+                for gate in blocking
+            ],
+        ),
+    )
 
 
 class Asker:
@@ -137,8 +170,12 @@ class Asker:
     def ask(self, question: str) -> str:
         """The answer; ``''`` at the end of input.
 
+        What was typed before it was asked answers something else: a "yes"
+        while the plan was still being made is thrown away.
+
         :raises KeyboardInterrupt: Ctrl-C
         """
+        termios.tcflush(self._stdin, termios.TCIFLUSH)
         self._stderr.write(question)
         self._stderr.flush()
         try:
@@ -173,7 +210,11 @@ def confirm(
     else:
         wanted = str(total)
         question = 'Type the number of its items to carry it out: '
-    if asker.ask(question) != wanted:
+    answer = asker.ask(question)
+    while answer != wanted and answer.lower() in NEARLY:
+        # neither agreed nor refused
+        answer = asker.ask(question)
+    if answer != wanted:
         raise Refused('Not confirmed. Nothing was changed.')
 
 

@@ -33,6 +33,8 @@ class CheckBackup(LookingLister):
     some have not, 1 if cinder's database does not answer.
     """
 
+    short = ('Volume', 'Name', 'Servers', 'Age', 'Why')
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         _add_scope(parser)

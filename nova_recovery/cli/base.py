@@ -20,8 +20,9 @@ from typing import Any, TYPE_CHECKING
 from osc_lib.command import command
 
 from nova_recovery import exit_codes, logs, program
+from nova_recovery.cli import tables
 from nova_recovery.engine import printable
-from nova_recovery.exceptions import ApiUnavailable, RecoveryError
+from nova_recovery.exceptions import ApiUnavailable, RecoveryError, Refused
 
 if TYPE_CHECKING:
     import openstack.connection
@@ -79,6 +80,12 @@ class RecoveryMixin(command.Command):
     #: It decides nothing: databases that only answer reads are good enough.
     looks = False
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        #: Lines for stderr that stand below the result: how it ended, why,
+        #: and what to type next.
+        self.closing: list[str] = []
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser with our configuration files in a group.
 
@@ -131,13 +138,35 @@ class RecoveryMixin(command.Command):
         logs.mask_handlers()
         try:
             with contextlib.ExitStack() as self._open:
-                return super().run(parsed_args) or self.exit_code
+                code = super().run(parsed_args) or self.exit_code
+                self._close()
+                return code
         except RecoveryError as error:
+            self._close()
             if self.app.options.debug:
                 self.log.exception('%s', error)
             else:
                 self.log.error('%s', error)
+            if isinstance(error, Refused) and error.table:
+                self.refused(parsed_args, *error.table)
             return error.exit_code
+
+    def refused(
+        self, parsed_args: argparse.Namespace, columns: Any, rows: Any
+    ) -> None:
+        """Tell a program why; nothing where nobody reads the result."""
+
+    def _close(self) -> None:
+        if not self.closing:
+            return
+        # below what is on stdout
+        self.app.stdout.flush()
+        try:
+            for line in self.closing:
+                self.app.stderr.write(f'{printable.lines(line)}\n')
+        except OSError:
+            # a terminal that is gone must not hide how it ended
+            self.log.debug('stderr is gone, so nobody reads the end')
 
     def conf(self, parsed_args: argparse.Namespace) -> cfg.ConfigOpts:
         """Return our configuration, where options of the command win.
@@ -227,13 +256,35 @@ class RecoveryCommand(RecoveryMixin):
 
 
 class RecoveryLister(RecoveryMixin, command.Lister):
-    """A command that shows a table: ``take_action`` returns its columns."""
+    """A command that shows a table: ``take_action`` returns its columns.
+
+    :cvar short: the columns that a terminal shows; () is all that have
+        something to say
+    """
+
+    short: tuple[str, ...] = ()
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        tables.add_option(parser)
+        return parser
+
+    def refused(
+        self, parsed_args: argparse.Namespace, columns: Any, rows: Any
+    ) -> None:
+        """The gates, in a form that a program reads; they were shown."""
+        if parsed_args.formatter != 'table':
+            parsed_args.columns = []
+            self.produce_output(parsed_args, columns, rows)
 
     def produce_output(
         self, parsed_args: argparse.Namespace, column_names: Any, data: Any
     ) -> int:
         """Show the rows, whatever tenants named their servers."""
         shown = (_row(row, parsed_args.formatter) for row in data)
+        if tables.wanted(parsed_args, self.app.stdout):
+            tables.show(column_names, shown, self.short, self.app.stdout)
+            return 0
         return super().produce_output(parsed_args, column_names, shown)
 
 

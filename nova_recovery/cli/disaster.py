@@ -41,6 +41,11 @@ class AssessDisaster(LookingLister):
     Example: openstack recovery disaster assess --snapshot latest
     """
 
+    short = (
+        *('Code', 'Severity', 'Subject', 'Name'),
+        *('Cause', 'Layer', 'State', 'Observed'),
+    )
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         disaster_options.add_options(parser)
@@ -164,7 +169,7 @@ class StatusDisaster(RecoveryLister):
             result = self._of_run(parsed_args, cloud)
         else:
             result = self._of_scope(parsed_args, cloud)
-        self.app.stderr.write(f'{result.summary()}\n')
+        self.closing.append(result.summary())
         if result.unasked:
             self.log.warning('computes were not asked: %s', result.unasked)
         if result.rows:

@@ -43,10 +43,8 @@ class LookingLister(RecoveryLister):
         if parsed_args.monitoring:
             return self._monitor(parsed_args)
         result = self.assess(parsed_args)
-        for line in result.summary:
-            self.app.stderr.write(f'{line}\n')
-        for line in result.silent:
-            self.log.error(line)
+        self._silent = result.silent
+        self.closing.extend(result.summary)
         self.exit_code = result.exit_code
         return result.table
 
@@ -66,9 +64,12 @@ class LookingLister(RecoveryLister):
     def produce_output(
         self, parsed_args: argparse.Namespace, column_names: Any, data: Any
     ) -> int:
-        """The line, where it was asked for."""
+        """The line, where it was asked for; else the result, whole or not."""
         if not parsed_args.monitoring:
-            return super().produce_output(parsed_args, column_names, data)
+            code = super().produce_output(parsed_args, column_names, data)
+            for line in self._silent:
+                self.log.error(line)
+            return code
         from nova_recovery.engine import printable
 
         # with names that tenants chose

@@ -49,6 +49,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 class ListRun(RecoveryLister):
     """List the runs, the newest first."""
 
+    short = ('ID', 'Title', 'State', 'Started', 'Done/Total')
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument(

@@ -121,7 +121,7 @@ class ResumeRun(RecoveryLister):
             left = dataclasses.replace(left, gates=apply(left.gates, given))
             here.say(f'What is left of run {found.id}:')
             here.show(left)
-            approval.refuse_if_blocked(left.gates)
+            approval.refuse_if_blocked(left.gates, left.digest)
             here.say_decided('Sent again', again)
             here.say_decided('Left out', list(skip.items()))
             here.say_through(parsed_args.through)

@@ -29,6 +29,11 @@ class ListServer(RecoveryLister):
 
     looks = True
 
+    short = (
+        *('Name', 'ID', 'VM state', 'Task state', 'Volumes'),
+        *('Against evacuation', 'Against a move', 'May run elsewhere'),
+    )
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument(

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import collections
+from collections.abc import Iterable, Iterator, Sequence
 import itertools
 import shlex
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich import console as rich_console
 from rich import text as rich_text
@@ -23,6 +24,8 @@ FIRST = 10
 #: So many items of each step, when the plan is larger than ``LARGE``.
 FIRST_OF_LARGE = 3
 LARGE = 100
+#: Names are aligned up to this length.
+NAME = 24
 #: So many gates of a name tell each what can be done.
 FEW = 3
 #: Of one step of the guide, in a large plan.
@@ -42,6 +45,7 @@ _STYLES = {
 #: How a line begins that is a command, or an option of one.
 _COPIED = ('openstack ', 'nova-recovery ', 'nova-manage ', 'UPDATE ', '--')
 Line = rich_text.Text
+Row = Sequence[Any]
 
 
 def console(stream: TextIO) -> rich_console.Console:
@@ -66,50 +70,91 @@ def show(
     registry: Registry,
     screen: rich_console.Console,
     every: bool = False,
+    comes_to: Sequence[str] = (),
 ) -> None:
     """Print the plan.
 
     :param every: each item, gate and subject, however many there are
+    :param comes_to: what it comes to, lines for its end
     """
-    for line in lines(plan, registry, width(screen), every):
+    for line in lines(plan, registry, width(screen), every, comes_to):
         screen.print(line)
 
 
 def lines(
-    plan: Plan, registry: Registry, columns: int, every: bool = False
+    plan: Plan,
+    registry: Registry,
+    columns: int,
+    every: bool = False,
+    comes_to: Sequence[str] = (),
 ) -> Iterator[Line]:
-    """The plan, line by line."""
+    """The plan, line by line; what refuses it and what it comes to last."""
     first = sys.maxsize if every else FIRST
     yield Line.assemble(
         ('Plan ', 'bold'),
         (plan.digest[:SHORT], 'bold cyan'),
         (f'  {wording.clean(plan.title)}', 'bold'),
     )
-    yield from gate_lines(plan.gates, columns, first)
+    passed = [gate for gate in plan.gates if not gate.blocks]
+    blocking = [gate for gate in plan.gates if gate.blocks]
+    yield from gate_lines(passed, columns, first)
     yield from step_lines(plan, registry, columns, every)
     if plan.left_out:
-        yield from _heading('Left out')
+        yield from _heading(f'Left out ({len(plan.left_out)})')
         yield from _left_out(plan.left_out, columns, first)
     if plan.notes:
         yield from _heading('Notes')
         for note in plan.notes:
             yield from map(Line, wording.wrap(note, '  ', columns))
+    yield from gate_lines(blocking, columns, first, 'What refuses it')
     yield Line()
+    for text in comes_to:
+        yield Line(wording.clean(text), style='bold')
+    if comes_to and plan.left_out:
+        yield Line(f'left out: {len(plan.left_out)}', style='bold')
     total = sum(1 for _ in plan.items())
     several = wording.count(total, 'item')
     yield Line(f'{several}, digest {plan.digest}', style='dim')
 
 
+def comes_to(columns: Sequence[str], rows: Iterable[Row]) -> list[str]:
+    """``evacuate: 4 to host2, 5 to host3``, by method; [] if it has none.
+
+    :param rows: what becomes of each subject, under the columns
+    """
+    if not {'Method', 'Target'} <= set(columns):
+        return []
+    how, where = columns.index('Method'), columns.index('Target')
+    found: dict[str, collections.Counter[str]] = {}
+    for row in rows:
+        found.setdefault(row[how], collections.Counter())[row[where]] += 1
+    return [
+        f'{method}: '
+        + ', '.join(
+            f'{number} to {target}' if target else str(number)
+            for target, number in sorted(targets.items())
+        )
+        for method, targets in found.items()
+        if method
+    ]
+
+
 def gate_lines(
-    gates: Sequence[Gate], columns: int, first: int = FIRST
+    gates: Sequence[Gate],
+    columns: int,
+    first: int = FIRST,
+    heading: str = 'Gates',
 ) -> Iterator[Line]:
-    """The gates under their heading; of many alike the first ones only."""
+    """The gates under their heading; of many alike the first ones only.
+
+    Those that refuse come last, where they are seen.
+    """
     if not gates:
         return
-    yield from _heading('Gates')
+    yield from _heading(heading)
     column = min(max(len(gate.name) for gate in gates), 24)
     alike: dict[tuple[str, str], list[Gate]] = {}
-    for gate in gates:
+    for gate in sorted(gates, key=lambda one: one.blocks):
         alike.setdefault((_word(gate), gate.name), []).append(gate)
     for (word, name), several in alike.items():
         head = f'  {word:<10} {wording.clean(name):<{column}}  '
@@ -162,9 +207,18 @@ def _step(
 ) -> Iterator[Line]:
     subjects = [item.subject for item in step.items]
     several = wording.count(len(subjects), wording.noun_of(subjects))
+    head = f'{heading}  {wording.clean(step.title)}'
+    if len(subjects) == 1:
+        # such as a claim: its title names what it is about
+        only = step.items[0]
+        told = _described(only, registry)
+        if only.label in step.title and _fits(told, f'{head}  ', columns):
+            yield Line.assemble(
+                (f'{head}  ', 'bold'), *map(_styled_change, told)
+            )
+            return
     yield Line.assemble(
-        (f'{heading}  {wording.clean(step.title)}', 'bold'),
-        (f'  ({several})' if len(subjects) > 1 else '', 'dim'),
+        (head, 'bold'), (f'  ({several})' if len(subjects) > 1 else '', 'dim')
     )
     yield from _items(step.items[:first], registry, columns)
     yield from _more(len(subjects) - first, '  ')
@@ -173,27 +227,51 @@ def _step(
 def _items(
     items: Sequence[Item], registry: Registry, columns: int
 ) -> Iterator[Line]:
-    """Each item with what it changes; those that only have names, in a row."""
+    """Each item with what it changes; those that only have names, in a row.
+
+    What changes in one way has one line, with as much of its id as tells it
+    from the others.
+    """
     plain: list[str] = []
-    for item in items:
-        label = wording.clean(item.label)
-        known = registry.get(item.kind)
-        if known is None:
-            described = [f'= {item.kind}: unknown to this version']
-        else:
-            described = known.describe(item)
-        if not described:
+    short = wording.abbreviated(item.subject for item in items)
+    labels = [wording.clean(item.label) for item in items]
+    column = min(max(map(len, labels), default=0), NAME)
+    for item, label in zip(items, labels, strict=True):
+        told = _described(item, registry)
+        if not told:
             plain.append(label)
             continue
         name = wording.clean(wording.identifier(item.subject, item.label))
+        head = f'  {label:<{column}}  '
+        brief = f'{wording.shortened(name, short)}  ' if name else ''
+        if _fits(told, head + brief, columns):
+            yield Line.assemble(
+                head, (brief, 'cyan'), *map(_styled_change, told)
+            )
+            continue
         yield Line.assemble(
             f'  {label}', (f'  {name}' if name else '', 'cyan')
         )
-        for one in described:
-            text = wording.clean(one)
-            yield Line(f'    {text}', style=_STYLES.get(text[:1], ''))
+        for one in told:
+            yield Line.assemble('    ', _styled_change(one))
     if plain:
         yield from map(Line, wording.wrap(', '.join(plain), '  ', columns))
+
+
+def _described(item: Item, registry: Registry) -> list[str]:
+    """What it changes, as its kind tells it."""
+    known = registry.get(item.kind)
+    if known is None:
+        return [f'= {item.kind}: unknown to this version']
+    return [wording.clean(one) for one in known.describe(item)]
+
+
+def _fits(told: Sequence[str], head: str, columns: int) -> bool:
+    return len(told) == 1 and len(head) + len(told[0]) <= columns
+
+
+def _styled_change(text: str) -> tuple[str, str]:
+    return text, _STYLES.get(text[:1], '')
 
 
 def _gate(gate: Gate, head: str, columns: int, told: bool) -> Iterator[Line]:

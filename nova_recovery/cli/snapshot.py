@@ -223,6 +223,8 @@ class ListSnapshot(RecoveryLister, SnapshotCommand):
     Example: openstack recovery snapshot list -f json
     """
 
+    short = ('Name', 'Taken', 'State', 'Servers', 'Volumes', 'Bytes')
+
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         from nova_recovery.snapshot import store
 

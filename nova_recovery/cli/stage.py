@@ -26,7 +26,7 @@ from typing import Any, Protocol, TYPE_CHECKING
 
 from nova_recovery import changes, exit_codes, procedures, program
 from nova_recovery.changes import claims
-from nova_recovery.cli import approval, show_plan, show_run
+from nova_recovery.cli import approval, show_plan, show_run, tables
 from nova_recovery.cli.approval import Asker
 from nova_recovery.cli.show_plan import Line
 from nova_recovery.cloud import secrets
@@ -88,6 +88,7 @@ class Command(Protocol):
 
     app: Any
     exit_code: int
+    closing: list[str]
 
     def conf(self, parsed_args: argparse.Namespace) -> cfg.ConfigOpts:
         """Our configuration, where options of the command win."""
@@ -132,7 +133,12 @@ class Stage:
 
     def show(self, plan: Plan) -> None:
         """The plan on stderr."""
-        show_plan.show(plan, self.registry, self.screen)
+        show_plan.show(
+            plan,
+            self.registry,
+            self.screen,
+            comes_to=show_plan.comes_to(*procedures.table(plan, None)),
+        )
 
     def show_gates(self, plan: Plan) -> None:
         """Its gates alone on stderr."""
@@ -274,9 +280,9 @@ class Stage:
 
     def _agreed(self, plan: Plan, cloud: Cloud, through: int | None) -> Result:
         """Run a plan that was shown, if its gates and the operator agree."""
-        approval.refuse_if_blocked(plan.gates)
+        approval.refuse_if_blocked(plan.gates, plan.digest)
         if self._parsed.dry_run:
-            self.say('\nDry run. Nothing was changed.')
+            self._command.closing.append('Dry run. Nothing was changed.')
             return self.nothing(plan)
         if not any(plan.items()):
             return self.nothing(plan)
@@ -299,22 +305,28 @@ class Stage:
         if time.monotonic() - shown > approval.STALE:
             plan = now()
             self.show_gates(plan)
-            approval.refuse_if_blocked(plan.gates)
+            approval.refuse_if_blocked(plan.gates, plan.digest)
         return plan
 
     def _save(self, plan: Plan, path: str) -> Result:
         """Save the plan and stop."""
         planfile.save(plan, path)
-        self.say(
-            f'\nSaved in {path}. Carry it out with: '
+        self._command.closing.append(
+            f'Saved in {path}. Carry it out with: '
             f'{self.call("plan", "apply", path)}'
         )
-        approval.refuse_if_blocked(plan.gates)
+        approval.refuse_if_blocked(plan.gates, plan.digest)
         return self.nothing(plan)
 
     def nothing(self, plan: Plan) -> Result:
-        """The result of a plan that isn't carried out, or is empty."""
-        return Result(*procedures.table(plan, None))
+        """The result of a plan that isn't carried out, or is empty.
+
+        On a terminal it was just shown.
+        """
+        columns, rows = procedures.table(plan, None)
+        if tables.wanted(self._parsed, self._command.app.stdout):
+            rows = []
+        return Result(columns, rows)
 
     def run(
         self,
@@ -412,17 +424,15 @@ class Stage:
 
     def _end(self, journal: Journal, plan: Plan, outcome: Outcome) -> Result:
         """Say how it ended and how to go on; the result for stdout."""
-        self.say()
         counts = summary.counted(outcome.counts)
-        self.say(f'Run {outcome.run_id} {_ENDS[outcome.state]}: {counts}.')
+        end = [f'Run {outcome.run_id} {_ENDS[outcome.state]}: {counts}.']
         if outcome.state == states.PAUSED:
-            self.say(f'Paused: {outcome.reason}.')
-        for line in outcome.then:
-            self.say(line)
+            end.append(f'Paused: {outcome.reason}.')
+        end.extend(outcome.then)
         items = list(journal.items(outcome.run_id))
         run, forward = journal.run(outcome.run_id), undo.forward(items)
-        for line in show_run.ways_on(run, self.call, forward):
-            self.say(line)
+        end.extend(show_run.ways_on(run, self.call, forward))
+        self._command.closing.extend(end)
         self._command.exit_code = outcome.exit_code
         columns, rows = procedures.table(plan, items)
         return Result(columns, rows, outcome.exit_code)

@@ -29,6 +29,8 @@ class CheckVolume(LookingLister):
     cell does not answer.
     """
 
+    short = ('Code', 'Severity', 'Volume', 'Server', 'Cause')
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         add_whose(

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import collections
+from collections.abc import Iterable, Mapping, Sequence
 import datetime
+import re
 import textwrap
 from typing import Any
 
@@ -13,6 +15,13 @@ from nova_recovery.engine import printable
 
 #: Said here too, since whoever words something has to.
 clean = printable.clean
+
+#: Of servers, volumes and attachments.
+UUID = re.compile(
+    r'\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b'
+)
+#: So many digits of a UUID, if they tell all of an answer apart.
+SHORT = 8
 
 Time = datetime.datetime | str | None
 
@@ -38,6 +47,24 @@ def identifier(subject: str, label: str) -> str:
     """The part of the subject that the label doesn't say already."""
     _, _, name = subject.partition(':')
     return '' if name == label else name or subject
+
+
+def abbreviated(texts: Iterable[str]) -> dict[str, str]:
+    """UUID -> its first digits, or all of it where they aren't enough.
+
+    :param texts: everything in which they are to be told apart
+    """
+    whole = {uuid for text in texts for uuid in UUID.findall(text)}
+    first = collections.Counter(uuid[:SHORT] for uuid in whole)
+    return {
+        uuid: uuid[:SHORT] if first[uuid[:SHORT]] == 1 else uuid
+        for uuid in whole
+    }
+
+
+def shortened(text: str, short: Mapping[str, str]) -> str:
+    """The text with its UUIDs as :func:`abbreviated` has them."""
+    return UUID.sub(lambda found: short.get(found[0], found[0]), text)
 
 
 def kept(file: Mapping[str, Any]) -> str:

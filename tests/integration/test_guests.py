@@ -176,7 +176,7 @@ Host *
         )
 
     def cloud(self) -> Any:
-        """Whoever carries it out has his own configuration; no API is asked."""
+        """No API is asked, but whoever carries it out has his own words."""
         guests = types.SimpleNamespace(config_file=str(self.home / 'config'))
         return types.SimpleNamespace(conf=types.SimpleNamespace(guests=guests))
 

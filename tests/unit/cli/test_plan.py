@@ -36,10 +36,13 @@ class GateTest(RunsTestCase):
             ended = self.ended(
                 exit_codes.REFUSED, 'host', 'recover', word, '-f', 'json'
             )
-            self.assertEqual('', ended.stdout)
-            self.assertIn(
-                'Refused by 1 gate. Nothing was changed.', ended.stderr
-            )
+            # whoever reads JSON is told why
+        (gate,) = json.loads(ended.stdout)
+        self.assertEqual(
+            ('disk-reachable', 'at3-ui04', 'refused'),
+            (gate['Gate'], gate['Subject'], gate['State']),
+        )
+        self.assertIn('Refused by 1 gate. Nothing was changed.', ended.stderr)
         self.assertFalse((self.folder / 'journal.sqlite').exists())
 
     def test_an_override_lets_it_pass(self) -> None:

@@ -21,15 +21,20 @@ from tests.unit.cli.runs import RecoverHost, RunsTestCase
 class Terminal(fixtures.Fixture):
     """A pseudo-terminal as stdin and stderr, at which somebody types.
 
-    :param typed: what is typed when ``question`` is on the screen
+    :param typed: what is typed when ``question`` is on the screen, one after
+        the other for each time that it is asked
+    :param before: what is typed before anything is asked
     """
 
-    def __init__(self, question: str, typed: str) -> None:
-        self._question, self._typed = question.encode(), typed.encode()
+    def __init__(self, question: str, *typed: str, before: str = '') -> None:
+        self._question = question.encode()
+        self._typed = [one.encode() for one in typed]
+        self._before = before.encode()
         self._seen = b''
 
     def _setUp(self) -> None:
         self._ours, theirs = pty.openpty()
+        os.write(self._ours, self._before)
         self._theirs = [open(theirs), open(os.dup(theirs), 'w')]
         for name, stream in zip(
             ('sys.stdin', 'sys.stderr'), self._theirs, strict=True
@@ -40,16 +45,17 @@ class Terminal(fixtures.Fixture):
         self.addCleanup(self.text)
 
     def _read(self) -> None:
-        asked = False
+        answers = iter(self._typed)
+        asked = 0
         with open(self._ours, 'wb', buffering=0, closefd=True) as keyboard:
             while True:
                 try:
                     self._seen += os.read(self._ours, 65536)
                 except OSError:  # EIO: the program has closed it
                     return
-                if not asked and self._question in self._seen:
-                    asked = True
-                    keyboard.write(self._typed)
+                if self._seen.count(self._question) > asked:
+                    asked += 1
+                    keyboard.write(next(answers))
 
     def text(self) -> str:
         """All that was on the screen, once the program is over."""
@@ -60,11 +66,16 @@ class Terminal(fixtures.Fixture):
 
 
 class TerminalTest(RunsTestCase):
-    def at_terminal(self, question: str, typed: str) -> tuple[int, str]:
+    def at_terminal(
+        self, question: str, *typed: str, before: str = ''
+    ) -> tuple[int, str]:
         """Recover a host; the exit code and what was on the screen."""
         for name, value in (('TERM', 'xterm'), ('COLUMNS', '100')):
             self.useFixture(fixtures.EnvironmentVariable(name, value))
-        with OwnLogging(), Terminal(question, typed) as terminal:
+        with (
+            OwnLogging(),
+            Terminal(question, *typed, before=before) as terminal,
+        ):
             app = Shell()
             app.command_manager.add_command('host recover', RecoverHost)
             code = app.run(
@@ -86,6 +97,17 @@ class TerminalTest(RunsTestCase):
         self.assertEqual(0, code, seen)
         self.assertIn('101 items, digest', seen)
 
+    def test_y_is_asked_again(self) -> None:
+        code, seen = self.at_terminal('Type "yes"', 'y\n', 'yes\n')
+        self.assertEqual(0, code, seen)
+        code, _ = self.at_terminal('Type "yes"', 'y\n', '\n')
+        self.assertEqual(exit_codes.REFUSED, code)
+
+    def test_what_is_typed_before_the_question_is_no_answer(self) -> None:
+        code, seen = self.at_terminal('Type "yes"', 'no\n', before='yes\n')
+        self.assertEqual(exit_codes.REFUSED, code, seen)
+        self.assertEqual([], self.journal().runs())
+
     def test_no_is_no(self) -> None:
         code, seen = self.at_terminal('Type "yes"', 'no\n')
         self.assertEqual(exit_codes.REFUSED, code)
@@ -94,6 +116,12 @@ class TerminalTest(RunsTestCase):
 
 class CtrlC:
     """A terminal whose user presses Ctrl-C when asked."""
+
+    def __init__(self, terminal: int) -> None:
+        self._terminal = terminal
+
+    def fileno(self) -> int:
+        return self._terminal
 
     def isatty(self) -> bool:
         return True
@@ -109,7 +137,10 @@ class CtrlCTest(RunsTestCase):
                 'nova_recovery.cli.approval.Asker.there', True
             )
         )
-        ended = self.run_program('host', 'recover', stdin=CtrlC())
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        self.addCleanup(os.close, theirs)
+        ended = self.run_program('host', 'recover', stdin=CtrlC(theirs))
         self.assertEqual(exit_codes.INTERRUPTED, ended.code)
         self.assertIn('Nothing was changed.', ended.stderr)
         self.assertEqual([], self.journal().runs())
