@@ -22,6 +22,7 @@ class MoveAllocation(BaseChange):
     """
 
     kind = 'move-allocation'
+    confirms = True
 
     def describe(self, item: Item) -> list[str]:
         seen, wanted = _sides(item.data)
@@ -73,6 +74,7 @@ def _exchange(at: At, origin: JSON, goal: JSON) -> None:
         return
     if held != origin:
         raise Conflict(f'allocation of server {at.data["uuid"]} is now {held}')
+    at.confirm()
     at.cloud.placement.put_allocations(
         at.data['uuid'], {**now, 'allocations': goal}
     )

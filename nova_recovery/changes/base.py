@@ -24,6 +24,7 @@ class BaseChange:
     kind: str
     once: bool = False
     looks: bool = False
+    confirms: bool = False
 
     def describe(self, item: Item) -> list[str]:
         return []

@@ -50,6 +50,7 @@ class ForceDown(BaseChange):
     """
 
     kind = 'force-down'
+    confirms = True
 
     def describe(self, item: Item) -> list[str]:
         return ['~ forced_down  false -> true']
@@ -62,6 +63,7 @@ class ForceDown(BaseChange):
 
     def apply(self, at: At) -> str:
         service = at.cloud.compute.service(at.data['host'])
+        at.confirm()
         at.cloud.compute.force_down(service, True)
         return 'forced down'
 

@@ -37,7 +37,7 @@ class SentOnce(OneWay):
     newest ``instance_actions.id`` of the server when it was planned.
     """
 
-    once = True
+    once = confirms = True
     #: What nova calls the request in ``instance_actions``.
     action: str
 
@@ -46,7 +46,7 @@ class SentOnce(OneWay):
         raise NotImplementedError
 
     def send(self, at: At) -> str:
-        """Send the request, once; its id."""
+        """Send the request, once, and confirm right before it; its id."""
         raise NotImplementedError
 
     def asked(self, image: JSON) -> str:
@@ -308,6 +308,7 @@ class StartServer(SentOnce):
 
     def send(self, at: At) -> str:
         require_up(at)
+        at.confirm()
         return str(at.cloud.compute.start(at.data['uuid']))
 
 
@@ -328,6 +329,7 @@ class RebootServer(SentOnce):
 
     def send(self, at: At) -> str:
         require_up(at)
+        at.confirm()
         return str(at.cloud.compute.reboot_hard(at.data['uuid']))
 
 
@@ -357,6 +359,7 @@ class EvacuateServer(SentOnce):
         return Observed.before()
 
     def send(self, at: At) -> str:
+        at.confirm()
         return str(
             at.cloud.compute.evacuate(at.data['uuid'], at.data['target'])
         )

@@ -22,6 +22,7 @@ class BindPort(BaseChange):
     """
 
     kind = 'bind-port'
+    confirms = True
 
     def describe(self, item: Item) -> list[str]:
         return [
@@ -50,6 +51,7 @@ class BindPort(BaseChange):
             for key, value in port.profile.items()
             if key != 'migrating_to'
         }
+        at.confirm()
         network.bind(
             port, at.data['target'], f'compute:{at.data["zone"]}', profile
         )

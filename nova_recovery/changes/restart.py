@@ -160,6 +160,7 @@ class RestartServer(SentOnce):
 
     def send(self, at: At) -> str:
         once.require_up(at)
+        at.confirm()
         compute = at.cloud.compute
         if at.image['action'] == 'start':
             return str(compute.start(at.data['uuid']))

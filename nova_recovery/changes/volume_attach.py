@@ -37,7 +37,7 @@ class AttachVolume(BaseChange):
     """
 
     kind = 'attach-volume'
-    once = True
+    once = confirms = True
 
     def describe(self, item: Item) -> list[str]:
         data = item.data
@@ -64,6 +64,7 @@ class AttachVolume(BaseChange):
     def apply(self, at: At) -> str:
         data = at.data
         once.require_up(at)
+        at.confirm()
         try:
             request_id = at.cloud.compute.attach_volume(
                 data['uuid'],

@@ -52,12 +52,14 @@ def exchange(
             f'{data["volume"]} now'
         )
     if named != new:
+        at.confirm()
         _write(at, old, {'attachment_id': new})
     for one in remove:
         try:
             volume.attachment(one)
         except NotFound:
             continue
+        at.confirm()
         volume.delete_attachment(one)
     found = volume.attachment(new)
     info = found.get('connection_info') or {}
@@ -65,6 +67,7 @@ def exchange(
         connector = dict(connector)
         if data['device']:
             connector['mountpoint'] = data['device']
+        at.confirm()
         info = volume.connect_attachment(new, connector)
     stored = _stored(at, info)
     _write(at, new, {'connection_info': stored})
@@ -139,6 +142,7 @@ class RecreateAttachment(BaseChange):
         data = at.data
         new = self._new(at)
         if new is None:
+            at.confirm()
             new = at.cloud.volume.create_attachment(
                 data['volume'], data['uuid'], data['mode']
             )
@@ -244,6 +248,7 @@ class ReconnectVolume(BaseChange):
         data = at.data
         new = self._new(at)
         if new is None:
+            at.confirm()
             new = at.cloud.volume.create_attachment(
                 data['volume'], data['uuid'], data['mode']
             )

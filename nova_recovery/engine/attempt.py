@@ -52,6 +52,9 @@ LOG = logging.getLogger(__name__)
 #: between two looks.
 PATIENCE = 60
 LOOK_AGAIN = 2
+#: Seconds for which an intent is good. A process that was frozen, or whose
+#: machine was, may wake in the middle of a run that others ended meanwhile.
+FRESH = 30.0
 #: How often something is sent that each time proved not to have arrived.
 SENDS = 3
 
@@ -123,6 +126,10 @@ class Attempt:
         self._change = change
         self._record = record
         self._state = record.state
+        # when the intent was written, by the boot clock, and as which state
+        self._intended, self._intent = boot_clock(), states.INTENT
+        # whether the change has asked whether it may, in this attempt
+        self._sending = False
         self._at = At(
             item,
             surroundings.cloud,
@@ -136,6 +143,7 @@ class Attempt:
             stopping=surroundings.stopping,
             keep=self._keep,
             show=lambda text: surroundings.reporter.text(item, text),
+            confirm=self._confirm_in_time,
             images=surroundings.images,
         )
 
@@ -198,6 +206,7 @@ class Attempt:
             values.update(image=records.pack(image), notes=None)
         if not self._record.started_at:
             values['started_at'] = records.now()
+        self._intended = boot_clock()
         self._all.writer.write(self._record.number, **values)
         self._state = states.INTENT
 
@@ -205,8 +214,9 @@ class Attempt:
         # Whether something that was sent before may still come through.
         pending, reason = self._at.begun, ''
         for _ in range(SENDS):
-            self._ask_guard()
-            self._at.begun = True
+            if not self._change.confirms:
+                self._confirm()
+            self._at.begun, self._sending = True, False
             try:
                 detail = self._change.apply(self._at)
             except OutcomeUnknown as error:
@@ -217,6 +227,11 @@ class Attempt:
                 continue
             except _NO as error:
                 return self._answered_no(error, pending)
+            except BaseException:
+                if self._change.confirms and not self._sending:
+                    # it didn't come as far as asking whether it may
+                    self._at.begun = pending
+                raise
             return self._follow(detail)
         return Result(
             states.FAILED, f'sent {SENDS} times without success: {reason}'
@@ -234,6 +249,31 @@ class Attempt:
         if observed.state in (State.BEFORE, State.NEITHER):
             return Result(_refused(error), str(error))
         return self._settle(observed)
+
+    def _confirm(self) -> None:
+        """The last thing before a request: is it ours, and just intended?
+
+        The boot clock goes on while the process, or the machine, stands
+        still. The journal refuses the intent of a process that lost the run.
+
+        :raises ClaimGone: and the other errors of the guard: nothing was sent
+        :raises ChangeFailed: it takes longer each time; nothing was sent
+        """
+        for _ in range(SENDS):
+            self._ask_guard()
+            if boot_clock() - self._intended <= FRESH:
+                return
+            self._intended = boot_clock()
+            self._all.writer.write(self._record.number, state=self._intent)
+        raise ChangeFailed(
+            f'whether it may be sent was answered after more than {FRESH:g} '
+            f's, {SENDS} times in a row: nothing was sent'
+        )
+
+    def _confirm_in_time(self) -> None:
+        """The same for a change that looks at something before it sends."""
+        self._confirm()
+        self._sending = True
 
     def _ask_guard(self) -> None:
         try:
@@ -351,6 +391,11 @@ class Attempt:
             detail=rows.clip(result.detail),
             finished_at=records.now() if over else '',
         )
+
+
+def boot_clock() -> float:
+    """Seconds since the machine was booted, those that it slept, too."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _refused(error: Exception) -> str:

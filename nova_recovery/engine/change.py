@@ -125,6 +125,8 @@ class At(Generic[Cloud]):
     stopping: threading.Event = dataclasses.field(
         default_factory=threading.Event
     )
+    #: asks whether it is still ours to send; see ``confirm``
+    confirm: Callable[[], None] = lambda: None
     #: where notes are kept, and progress is shown
     keep: Callable[[JSON], None] = lambda notes: None
     show: Callable[[str], None] = lambda text: None
@@ -173,6 +175,9 @@ class Change(Protocol[Cloud]):
     once: bool
     #: It changes nothing: any number may look at a time.
     looks: bool
+    #: ``apply`` looks at something first, and calls ``at.confirm()`` itself,
+    #: directly before each request. For the others that was just asked.
+    confirms: bool
 
     def describe(self, item: Item) -> list[str]:
         """The change for people, ``~ host  a -> b``, one line a thing."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 
 from nova_recovery.engine import states
-from nova_recovery.engine.attempt import Attempt, Result, State
+from nova_recovery.engine.attempt import Attempt, boot_clock, Result, State
 from nova_recovery.exceptions import Closed, OutcomeUnknown, RecoveryError
 
 #: Of these it is known that they were carried out; a way back that was begun
@@ -54,8 +54,9 @@ class WayBack(Attempt):
                     f'not known to be done ({observed.state.value}): '
                     f'{observed.detail}'
                 )
+        self._intended, self._intent = boot_clock(), states.REVERTING
         self._all.writer.write(self._record.number, state=states.REVERTING)
-        self._ask_guard()
+        self._confirm()
         self._state = states.REVERTING
         detail = self._change.revert(self._at)
         return Result(self.reverted, detail)

@@ -54,14 +54,15 @@ def guard(
         if item.kind in claiming.KINDS:
             # they look for themselves
             return
-        for subject in (item.subject, *item.follows):
-            if subject in claimed:
-                _confirm(cloud, claimed[subject], marker, undoing, item)
         if item.kind in STARTS and not undoing:
             _stays(cloud, item, marks[item.data['cell']])
         for claim in _around(item, claimed):
             if claim.label not in overridden:
-                _alone(cloud, claim, marker)
+                _alone(cloud, claim, marker, claim.subject in claimed)
+        # the last, so that the least time passes until it is sent
+        for subject in (item.subject, *item.follows):
+            if subject in claimed:
+                _confirm(cloud, claimed[subject], marker, undoing, item)
 
     return confirm
 
@@ -211,13 +212,14 @@ def _around(item: Item, claimed: Mapping[str, Item]) -> Iterator[Item]:
     yield from found.values()
 
 
-def _alone(cloud: Cloud, claim: Item, marker: str) -> None:
+def _alone(cloud: Cloud, claim: Item, marker: str, own: bool) -> None:
     """Nobody works on the server by the other kind of claim.
 
     A run that has its host and one that has the server alone write their
     claims in two places. Each writes, then looks, so that of two at once at
     least one sees the other.
 
+    :param own: the server has a claim of its own, which is looked at next
     :raises Conflict: somebody does; nothing more is done to this server
     """
     uuid = claim.data['uuid']
@@ -225,10 +227,11 @@ def _alone(cloud: Cloud, claim: Item, marker: str) -> None:
     others = {
         held
         for held in (
-            claims.server_holder(database, uuid),
+            None if own else claims.server_holder(database, uuid),
             claims.under_hosts(database, [uuid]).get(uuid),
         )
-        if held and held != marker
+        # one that was taken over is told as that
+        if held and claims.run_of(held) != claims.run_of(marker)
     }
     if others:
         raise Conflict(

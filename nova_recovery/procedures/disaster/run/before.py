@@ -270,12 +270,13 @@ def guard(
     sites = {layers: Vital(cloud, layers) for layers in SENDS.values()}
 
     def ask(item: Item) -> None:
-        if claims is not None:
-            claims(item)
         if item.kind in SENDS:
             sites[SENDS[item.kind]].ask(item)
         if item.kind == 'restart-server':
             held(item, cloud)
+        # the last, so that the least time passes until it is sent
+        if claims is not None:
+            claims(item)
 
     return ask
 
