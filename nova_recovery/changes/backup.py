@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 
-from nova_recovery.changes import volume_rows
+from nova_recovery.changes import once, volume_rows
 from nova_recovery.changes.base import At, BaseChange
 from nova_recovery.cloud.db import backups
 from nova_recovery.cloud.db.backups import Inventory
@@ -47,7 +47,7 @@ class CreateBackup(BaseChange):
     """
 
     kind = 'create-backup'
-    once = True
+    once = confirms = True
 
     def describe(self, item: Item) -> list[str]:
         data = item.data
@@ -66,10 +66,11 @@ class CreateBackup(BaseChange):
         if before is not None:
             return before
         known = [row['id'] for row in _named(at)]
-        return Observed.before({'known': known})
+        return Observed.before({'known': known, **once.STAMPED})
 
     def apply(self, at: At) -> str:
         data = at.data
+        once.about_to_send(at)
         made = at.cloud.volume.create_backup(
             data['volume'],
             name(at.run_id),
@@ -87,7 +88,8 @@ class CreateBackup(BaseChange):
             row = _ours(at)
             # we may read from another node of the cluster, which is a
             # little behind
-            if row is None and waited < at.data['settle']:
+            wait = min(once.RECORDED, at.data['settle'])
+            if row is None and waited < wait:
                 now = Observed.underway('cinder has no record of it yet')
             else:
                 now = _now(at, row)
@@ -152,7 +154,7 @@ class CreateBackup(BaseChange):
 
     def _standing(self, at: At) -> Observed:
         """What became of a request; waits while it may still arrive."""
-        deadline = time.monotonic() + at.data['settle']
+        deadline = time.monotonic() + once.unsettled(at)
         while True:
             row = _ours(at)
             if row is not None:

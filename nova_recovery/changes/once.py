@@ -20,21 +20,24 @@ import sqlalchemy as sa
 from nova_recovery import program
 from nova_recovery.changes import cell, history
 from nova_recovery.changes.base import At, OneWay
+from nova_recovery.engine import clock
 from nova_recovery.engine.change import JSON, Observed, State
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import ChangeFailed, OutcomeUnknown
 
 #: Seconds between two looks at something under way.
 POLL = 0.5
+#: Seconds for what is recorded before nova answers to be read, after that.
+RECORDED = 60.0
 
 
 class SentOnce(OneWay):
     """What start, reboot and evacuation have in common.
 
     Data: cell, uuid, settle (seconds until a request without a row can't
-    come through any more: the longest time that a proxy or a web server
-    holds on to one), patience (seconds for the whole); perhaps mark, the
-    newest ``instance_actions.id`` of the server when it was planned.
+    come through any more: the longest time that nova itself, a proxy or a
+    web server holds on to one), patience (seconds for the whole); perhaps
+    mark, the newest ``instance_actions.id`` of the server when it was planned.
     """
 
     once = confirms = True
@@ -46,7 +49,7 @@ class SentOnce(OneWay):
         raise NotImplementedError
 
     def send(self, at: At) -> str:
-        """Send the request, once, and confirm right before it; its id."""
+        """Send the request, once, ``about_to_send`` right before; its id."""
         raise NotImplementedError
 
     def asked(self, image: JSON) -> str:
@@ -116,6 +119,7 @@ class SentOnce(OneWay):
             return Observed.before(
                 {
                     **seen.image,
+                    **STAMPED,
                     'known': [action['request_id'] for action in asked],
                     'newest_migration': history.newest(at, 'migrations'),
                     'newest_fault': history.newest(at, 'instance_faults'),
@@ -141,7 +145,7 @@ class SentOnce(OneWay):
             ours = self._ours(at)
             if ours is not None:
                 now = self.standing(at, ours)
-            elif time.monotonic() - began < at.data['settle']:
+            elif time.monotonic() - began < min(RECORDED, at.data['settle']):
                 # We may read from another node of the cluster, which is a
                 # little behind.
                 now = Observed.underway('nova has no record of it yet')
@@ -203,7 +207,7 @@ class SentOnce(OneWay):
                 f'nova accepted {at.notes["request_id"]} and has no '
                 'record of it'
             )
-        deadline = time.monotonic() + at.data['settle']
+        deadline = time.monotonic() + unsettled(at)
         while True:
             ours = self._ours(at)
             if ours is not None:
@@ -216,7 +220,10 @@ class SentOnce(OneWay):
                 )
             if time.monotonic() > deadline:
                 break
-            at.progress('making sure that nothing is on its way')
+            at.progress(
+                'making sure that nothing is on its way, for '
+                f'{max(0, deadline - time.monotonic()):.0f} s more'
+            )
             at.wait(POLL)
         seen = self.look(at, at.image['known'])
         if seen.state is not State.BEFORE:
@@ -227,6 +234,33 @@ class SentOnce(OneWay):
                 f'what was to be sent; {again(at)}'
             )
         return Observed.before(at.image)
+
+
+#: In a before-image: ``about_to_send`` is noted, or nothing was sent.
+STAMPED = {'stamped': True}
+
+
+def about_to_send(at: At) -> None:
+    """Note when, durably, and ask whether it may be sent: the last thing.
+
+    :raises Exception: those of ``at.confirm``; nothing was sent
+    """
+    at.note(sending=clock.stamp())
+    at.confirm()
+
+
+def unsettled(at: At) -> float:
+    """Seconds for which a request without an answer may still come through.
+
+    Counted from when it was sent, where this machine was not booted since.
+    """
+    settle = float(at.data['settle'])
+    sending = at.notes.get('sending')
+    if sending is None and at.image.get('stamped'):
+        # killed before it was sent
+        return 0.0
+    gone = clock.since(sending)
+    return settle if gone is None else max(0.0, settle - gone)
 
 
 def moved_on(at: At, row: JSON) -> bool:
@@ -308,7 +342,7 @@ class StartServer(SentOnce):
 
     def send(self, at: At) -> str:
         require_up(at)
-        at.confirm()
+        about_to_send(at)
         return str(at.cloud.compute.start(at.data['uuid']))
 
 
@@ -329,7 +363,7 @@ class RebootServer(SentOnce):
 
     def send(self, at: At) -> str:
         require_up(at)
-        at.confirm()
+        about_to_send(at)
         return str(at.cloud.compute.reboot_hard(at.data['uuid']))
 
 
@@ -359,7 +393,7 @@ class EvacuateServer(SentOnce):
         return Observed.before()
 
     def send(self, at: At) -> str:
-        at.confirm()
+        about_to_send(at)
         return str(
             at.cloud.compute.evacuate(at.data['uuid'], at.data['target'])
         )

@@ -111,7 +111,7 @@ class RestartServer(SentOnce):
 
     def _of_others(self, at: At, newest: JSON) -> tuple[Observed, float]:
         """What became of what was asked for since, with the guest off."""
-        settle = float(at.data['settle'])
+        settle = min(once.RECORDED, float(at.data['settle']))
         what = f'{newest["action"]} ({newest["request_id"]})'
         if newest['action'] in RESTS:
             detail = f'somebody asked for its {what} since'
@@ -160,7 +160,7 @@ class RestartServer(SentOnce):
 
     def send(self, at: At) -> str:
         once.require_up(at)
-        at.confirm()
+        once.about_to_send(at)
         compute = at.cloud.compute
         if at.image['action'] == 'start':
             return str(compute.start(at.data['uuid']))

@@ -52,7 +52,10 @@ class AttachVolume(BaseChange):
         if not at.begun:
             if rows.mapping(at) is not None:
                 return Observed.neither('nova maps it by now')
-            image = {'newest_fault': history.newest(at, 'instance_faults')}
+            image = {
+                **once.STAMPED,
+                'newest_fault': history.newest(at, 'instance_faults'),
+            }
             found = rows.volume(at)
             if found.status == 'available' or (
                 found.multiattach and found.status == 'in-use'
@@ -64,7 +67,7 @@ class AttachVolume(BaseChange):
     def apply(self, at: At) -> str:
         data = at.data
         once.require_up(at)
-        at.confirm()
+        once.about_to_send(at)
         try:
             request_id = at.cloud.compute.attach_volume(
                 data['uuid'],
@@ -110,7 +113,7 @@ class AttachVolume(BaseChange):
 
     def _standing(self, at: At) -> Observed:
         """What became of a request; waits while it may still arrive."""
-        deadline = time.monotonic() + at.data['settle']
+        deadline = time.monotonic() + once.unsettled(at)
         while True:
             now = _mapped(at)
             if now is not None:

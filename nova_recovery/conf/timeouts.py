@@ -45,13 +45,18 @@ it counts as failed. The fetching of images is part of it.
     ),
     cfg.IntOpt(
         'settle',
-        default=60,
+        default=1800,
         min=0,
         help="""
-Seconds until a request that was sent, and of which nova has no record, can't
-arrive any more. It must be at least the longest time that a proxy or a web
-server in front of nova's API holds on to a request. Only then may the same
-request be sent again.
+Seconds until a request that was sent without an answer, and of which nova has
+no record, can't be carried out any more; only then may the same be sent
+again. nova's API itself holds on to one while it waits for others: on a loaded
+cloud 899 seconds were seen (it waited for glance), and it was carried out ten
+minutes after its client had gone. The default is twice that. What it costs: a
+server whose request was not answered waits that long, and the others go on
+without it. Counted from when it was sent; whoever knows better may end the
+run, look at the server, and resume with --again or --skip. Don't set it below
+the time-outs of proxies and web servers before the API.
 """,
     ),
 ]

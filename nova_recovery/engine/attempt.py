@@ -30,6 +30,7 @@ from nova_recovery.engine.change import (
     Observed,
     State,
 )
+from nova_recovery.engine.clock import boot_clock
 from nova_recovery.engine.images import Images
 from nova_recovery.engine.journal import ItemRecord, rows, Writer
 from nova_recovery.engine.plan import Item
@@ -391,11 +392,6 @@ class Attempt:
             detail=rows.clip(result.detail),
             finished_at=records.now() if over else '',
         )
-
-
-def boot_clock() -> float:
-    """Seconds since the machine was booted, those that it slept, too."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _refused(error: Exception) -> str:

@@ -7,7 +7,8 @@ from __future__ import annotations
 import contextlib
 
 from nova_recovery.engine import states
-from nova_recovery.engine.attempt import Attempt, boot_clock, Result, State
+from nova_recovery.engine.attempt import Attempt, Result, State
+from nova_recovery.engine.clock import boot_clock
 from nova_recovery.exceptions import Closed, OutcomeUnknown, RecoveryError
 
 #: Of these it is known that they were carried out; a way back that was begun

@@ -298,6 +298,8 @@ GATES = (
         'source-unclaimed',
         ('soft',),
         'Does no other run work on the dead host?',
+        # by an older copy of the journal it may be the run itself
+        moved=True,
     ),
     Known('storage-up', ('advice',), 'Is cinder-volume up?'),
     Known(

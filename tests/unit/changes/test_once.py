@@ -10,6 +10,7 @@ from unittest import mock
 
 from nova_recovery.changes import history, once
 from nova_recovery.changes.once import RebootServer, SentOnce, StartServer
+from nova_recovery.engine import clock
 from nova_recovery.engine.change import Observed, State
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import OutcomeUnknown
@@ -132,3 +133,37 @@ class TestRow(TestCase):
             RebootServer().follow,
             at(item(settle=0), image={'known': []}),
         )
+
+
+class TestUnsettled(TestCase):
+    """How long a request without an answer may still come through."""
+
+    def left(self, image: Any = None, **notes: Any) -> float:
+        found = {'known': [], **once.STAMPED} if image is None else image
+        return once.unsettled(at(item(settle=1800), image=found, notes=notes))
+
+    def test_one_that_was_never_sent(self) -> None:
+        self.assertEqual(0, self.left())
+
+    def test_counted_from_when_it_was_sent(self) -> None:
+        sent = clock.stamp()
+        sent['at'] -= 1000
+        self.assertAlmostEqual(800, self.left(sending=sent), delta=5)
+        sent['at'] -= 1000
+        self.assertEqual(0, self.left(sending=sent))
+
+    def test_the_clock_of_another_boot_says_nothing(self) -> None:
+        sent = {'boot': 'another', 'at': 0.0}
+        self.assertEqual(1800, self.left(sending=sent))
+
+    def test_what_an_earlier_version_sent_has_no_time(self) -> None:
+        self.assertEqual(1800, self.left(image={'known': []}))
+
+    def test_the_time_is_kept_before_it_is_asked_whether_it_may(self) -> None:
+        order: list[str] = []
+        one = at(
+            item(), image={}, keep=lambda notes: order.append('kept'),
+            confirm=lambda: order.append('asked'),
+        )  # fmt: skip
+        once.about_to_send(one)
+        self.assertEqual(['kept', 'asked'], order)

@@ -12,6 +12,7 @@ from nova_recovery.changes.once import (
     RebootServer,
     StartServer,
 )
+from nova_recovery.engine import clock
 from nova_recovery.engine.change import Interrupted, State
 from nova_recovery.exceptions import (
     ChangeFailed,
@@ -87,7 +88,9 @@ class Requests:
     def test_sent_once_and_found_by_its_row(self: Any) -> None:
         self.assertEqual('sent (ours)', self.apply())
         self.assertEqual(1, len(self.sent))
-        self.assertEqual({'request_id': 'ours'}, self.begun.notes)
+        notes = dict(self.begun.notes)
+        self.assertIsNotNone(clock.since(notes.pop('sending')))
+        self.assertEqual({'request_id': 'ours'}, notes)
         self.assert_seen(State.UNDERWAY, again=True)
 
     def test_an_answer_that_was_lost_is_no_reason_to_send_again(

@@ -16,6 +16,7 @@ from nova_recovery.changes.volume_exchange import (
 )
 from nova_recovery.changes.volume_mapping import DropMapping, LinkMapping
 from nova_recovery.changes.volume_reset import ResetVolume
+from nova_recovery.engine import clock
 from nova_recovery.engine.change import State
 from nova_recovery.exceptions import (
     ApiUnavailable,
@@ -185,9 +186,9 @@ class TestAttach(VolumeTestCase):
 
     def test_sent_once_and_followed(self) -> None:
         self.assertEqual('accepted', self.apply())
-        self.assertEqual(
-            {'accepted': True, 'request_id': 'req'}, self.begun.notes
-        )
+        notes = dict(self.begun.notes)
+        self.assertIsNotNone(clock.since(notes.pop('sending')))
+        self.assertEqual({'accepted': True, 'request_id': 'req'}, notes)
         self.assert_seen(State.UNDERWAY, 'the volume is', again=True)
         self.while_it_waits(self.attached)
         self.assertEqual(
