@@ -40,7 +40,7 @@ class Request:
     """
 
     servers: tuple[str, ...]
-    settle: int = 60
+    settle: int = 1800
     patience: int = 600
     per_host: int = 4
     not_running: dict[str, str] = dataclasses.field(default_factory=dict)

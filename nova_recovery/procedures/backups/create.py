@@ -48,7 +48,7 @@ class Request:
     in_use: str = 'refuse'
     per_backend: int = 2
     everywhere: int = 8
-    settle: int = 60
+    settle: int = 1800
     patience: int = 86400
 
 

@@ -60,7 +60,7 @@ class Request:
     everywhere: int = 16
     wave_size: int = 50
     console_wait: int = 120
-    settle: int = 60
+    settle: int = 1800
     patience: int = 600
     guests: reboot.Request = dataclasses.field(default_factory=reboot.Request)
 

@@ -66,7 +66,7 @@ class Request:
     connectors: dict[str, JSON] = dataclasses.field(default_factory=dict)
     not_running: dict[str, str] = dataclasses.field(default_factory=dict)
     per_target: int = 4
-    settle: int = 60
+    settle: int = 1800
     patience: int = 600
 
 

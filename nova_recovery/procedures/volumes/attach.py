@@ -51,7 +51,7 @@ class Request:
     device: str | None = None
     tag: str | None = None
     connectors: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    settle: int = 60
+    settle: int = 1800
     patience: int = 600
 
 
