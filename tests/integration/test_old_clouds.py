@@ -33,7 +33,7 @@ class OldCloudTest(TestCase):
         for name in ('OS_CLOUD', 'OS_AUTH_URL', 'NOVA_RECOVERY_CONFIG_FILE'):
             self.useFixture(fixtures.EnvironmentVariable(name))
         (home / 'nova.conf').write_text(
-            '[DEFAULT]\nreport_interval = 1\n'
+            '[DEFAULT]\nreport_interval = 1\nservice_down_time = 2\n'
             f'[database]\nconnection = {dbserver.shared().url(ON, "reader")}\n'
         )
         self.conf = home / 'nova-recovery.conf'
