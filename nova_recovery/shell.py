@@ -65,6 +65,9 @@ class CommandManager(commandmanager.CommandManager):
         """Add the commands of an entry point group."""
         self.group_list.append(namespace)
         for point in metadata.entry_points(group=namespace):
+            if point.name == 'recovery':
+                # the unified client's word for all of us, without a verb
+                continue
             name = point.name.replace('_', ' ').removeprefix('recovery ')
             self.commands[name] = point
 

@@ -80,8 +80,11 @@ class RecoveryMixin(command.Command):
     #: It decides nothing: databases that only answer reads are good enough.
     looks = False
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self, app: Any, app_args: Any, cmd_name: str | None = None
+    ) -> None:
+        # cliff gives the name only to a parameter of that name
+        super().__init__(app, app_args, cmd_name)
         #: Lines for stderr that stand below the result: how it ended, why,
         #: and what to type next.
         self.closing: list[str] = []
@@ -132,7 +135,7 @@ class RecoveryMixin(command.Command):
         show command (``cliff/app.py: run_subcommand``, ``cliff/display.py:
         run``), while ours tell more: see :mod:`nova_recovery.exit_codes`.
         """
-        unified = str(self.cmd_name or '').startswith('recovery ')
+        unified = str(self.cmd_name or '').split()[:1] == ['recovery']
         program.use(program.UNIFIED if unified else program.ALONE)
         # the unified client made its handlers without us
         logs.mask_handlers()

@@ -39,8 +39,8 @@ class ListServer(RecoveryLister):
         parser.add_argument(
             '--host',
             metavar='<host>',
-            required=True,
-            help='The exact name of the host: np-rcc4 is not np-rcc46',
+            help='The exact name of the host: np-rcc4 is not np-rcc46; '
+            'without it, the hosts are told whose nova-compute is silent',
         )
         return parser
 
@@ -48,6 +48,15 @@ class ListServer(RecoveryLister):
         from nova_recovery.procedures import show_servers
 
         cloud = self.cloud(parsed_args)
+        if not parsed_args.host:
+            raise UsageError(
+                '\n'.join(
+                    [
+                        'servers are listed by host; name one with --host',
+                        *show_servers.silent_hosts(cloud),
+                    ]
+                )
+            )
         columns, rows, unknown = show_servers.of_host(cloud, parsed_args.host)
         for name, error in unknown.items():
             self.log.error('%s: %s', name, error)

@@ -10,13 +10,17 @@ import threading
 from typing import Any, TYPE_CHECKING
 
 from nova_recovery.cloud import secrets
-from nova_recovery.cloud.db import compute_hosts
+from nova_recovery.cloud.db import compute_hosts, services
 from nova_recovery.cloud.db import servers as servers_module
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.databases import divide
+from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.cloud.db.servers import list_servers
-from nova_recovery.cloud.records import Server
+from nova_recovery.cloud.records import Server, Service
 from nova_recovery.exceptions import DatabaseUnavailable, RecoveryError
 from nova_recovery.procedures import set_states, whereabouts
 from nova_recovery.procedures.recover import read, ways
+from nova_recovery.report.wording import ago
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
@@ -38,6 +42,29 @@ COLUMNS = (
     'May run elsewhere',
 )
 Unknown = dict[str, DatabaseUnavailable]
+
+
+def silent_hosts(cloud: Cloud) -> list[str]:
+    """Whose nova-compute isn't up, a line each: who would be named now."""
+    silent: list[str] = []
+    total = 0
+    found, unknown = divide(cloud.databases.each_cell(_computes))
+    for cell, (some, now) in found.items():
+        for one in some:
+            state = services.judged(one, now, cloud.nova.service_down_time)
+            total += 1
+            if not state.up:
+                seen = one.last_seen
+                when = f', last heartbeat {ago(seen, now)}' if seen else ''
+                silent.append(f'  {one.host}  {state.state}{when}  ({cell})')
+    silent += [f'  {error}' for error in unknown.values()]
+    return silent or [f'  none is silent: all {total} are up']
+
+
+def _computes(database: Database) -> tuple[list[Service], datetime.datetime]:
+    with Reader.of(database) as reader:
+        where = reader.database.tables['services'].c.binary == services.BINARY
+        return services.read(reader, where=where), reader.now()
 
 
 def of_host(

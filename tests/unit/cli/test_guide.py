@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Which command when, and what is answered where there is no such command."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import ClassVar
+
+from nova_recovery.cli import guide
+from tests.base import TestCase
+from tests.unit.cli.programs import Standalone, UnifiedClient
+
+
+class StandaloneTest(Standalone, TestCase):
+    commands: ClassVar[dict[str, type]] = {}
+
+    def test_it_fits_a_terminal_and_names_the_program(self) -> None:
+        ended = self.run_program('guide')
+        self.assertEqual(0, ended.code, ended.stderr)
+        lines = ended.stdout.splitlines()
+        self.assertLessEqual(max(map(len, lines)), 80)
+        self.assertIn('nova-recovery host recover HOST --dry-run', lines[2])
+        self.assertNotIn('openstack', ended.stdout)
+
+    def test_each_line_is_a_command(self) -> None:
+        names = {
+            point.name.replace('_', ' ').removeprefix('recovery ')
+            for point in metadata.entry_points(group='openstack.recovery.v1')
+        }
+        for _, words in guide.WHEN:
+            plain = [word for word in words.split() if word.islower()]
+            name = ' '.join(w for w in plain if not w.startswith('-'))
+            self.assertIn(name, names)
+
+
+class UnifiedClientTest(UnifiedClient, TestCase):
+    commands: ClassVar[dict[str, type]] = {}
+
+    def test_alone(self) -> None:
+        ended = self.run_program('')
+        self.assertEqual(0, ended.code, ended.stderr)
+        self.assertIn('openstack recovery volume check', ended.stdout)
+
+    def test_no_such_command(self) -> None:
+        ended = self.run_program('volume chek')
+        self.assertEqual(2, ended.code, ended.stderr)
+        self.assertIn(
+            'no command "openstack recovery volume chek"', ended.stderr
+        )
+        self.assertIn('  openstack recovery volume check\n', ended.stderr)
