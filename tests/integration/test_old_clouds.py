@@ -89,6 +89,9 @@ class OldCloudTest(TestCase):
     def check(self, schema: str) -> None:
         """The printed SQL moves the one server; we would not run it."""
         self.cloud(schema)
+        ended = self.run_program('server', 'list')
+        self.assertEqual(2, ended.code)
+        self.assertIn('  np-rcc54  down', ended.stderr)
         words = (
             *('host', 'recover', 'np-rcc54', '--method', 'move'),
             *('--target-host', 'np-rcc46', '--fenced', 'switched off'),

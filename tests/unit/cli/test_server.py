@@ -199,8 +199,15 @@ class ListServerTest(ServerTestCase):
         self.assertIn('no route to host', ended.stderr)
         self.assertEqual([{'Name': 'np-rcc54'}], json.loads(ended.stdout))
 
-    def test_a_host_must_be_named(self) -> None:
-        self.ended(exit_codes.USAGE, 'server', 'list')
+    def test_without_a_host_those_are_told_that_are_silent(self) -> None:
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'nova_recovery.procedures.show_servers.silent_hosts',
+                lambda cloud: ['  np-rcc54  down  (cell1)'],
+            )
+        )
+        ended = self.ended(exit_codes.USAGE, 'server', 'list')
+        self.assertIn('--host\n  np-rcc54  down  (cell1)\n', ended.stderr)
 
 
 class ShowServerTest(ServerTestCase):
