@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from nova_recovery.changes import on_host
 from nova_recovery.changes.base import At, BaseChange
@@ -15,7 +16,7 @@ from nova_recovery.engine.plan import Item
 class StopServices(BaseChange):
     """Those of nova and libvirt that run; the host remembers which.
 
-    Data: host, machine_id, running (names).
+    Data: host, machine_id, running (names), groups (nova, libvirt).
     """
 
     kind = 'stop-services'
@@ -26,7 +27,7 @@ class StopServices(BaseChange):
     def observe(self, at: At) -> Observed:
         running = [
             row['name']
-            for row in on_host.ask(at, 'services list')['services']
+            for row in on_host.ask(at, 'services list', _whose(at))['services']
             if row['runs']
         ]
         if at.begun and not running:
@@ -64,9 +65,12 @@ class StartServices(BaseChange):
         return _stop(at)
 
 
+def _whose(at: At) -> dict[str, Any]:
+    return {'group': on_host.stop_words(at)['group']}
+
+
 def _stop(at: At) -> str:
-    data = {'state': on_host.state(at, 'services')}
-    found = on_host.ask(at, 'services stop', data)
+    found = on_host.ask(at, 'services stop', on_host.stop_words(at))
     return f'stopped: {_told(found["stopped"])}'
 
 

@@ -61,19 +61,28 @@ def check_machine(at: At) -> None:
         )
 
 
+def stop_words(at: At) -> dict[str, Any]:
+    """What ``services stop`` is told: whose services, and who remembers.
+
+    A plan of an earlier version does not say whose: of both.
+    """
+    return {
+        'state': state(at, 'services'),
+        'group': at.data.get('groups', ['nova', 'libvirt']),
+    }
+
+
 def stopped_first(
     at: At, verb: str, data: Mapping[str, Any]
 ) -> Mapping[str, Any]:
     """As :func:`ask`; nova and libvirt are stopped before.
 
-    They should be; a reboot of the host may have started them again. They are
-    remembered with what was stopped first.
+    They should be (those that the item names); a reboot of the host may have
+    started them again. They are remembered with what was stopped first.
     """
     check_machine(at)
     found: Answer = at.cloud.fleet.several(
-        at.data['host'],
-        ('services stop', {'state': state(at, 'services')}),
-        (verb, data),
+        at.data['host'], ('services stop', stop_words(at)), (verb, data)
     )
     answers: Sequence[Mapping[str, Any]] = found.need()['answers']
     return answers[-1]

@@ -98,7 +98,12 @@ class TwoHosts(OneNumber):
             )
         before = [self.seen(host) for host in self.beds]
         self.assertIn('112 -> 108', self.show(4))
+        libvirt = two.run('systemctl', 'show', '-P', 'MainPID', 'libvirtd')
         said = self.set('--uid', 'nova=108', '--gid', 'nova=120')
+        # which keeps the numbers that it was started with
+        self.assertNotEqual(
+            libvirt, two.run('systemctl', 'show', '-P', 'MainPID', 'libvirtd')
+        )
         self.assertIn('done: 7 done', said)
         self.assertIn('108', self.show(0))
         for host in self.beds:

@@ -36,7 +36,8 @@ class Host:
     :ivar groups: the same
     :ivar uses: kind -> number -> who uses it, ``[{kind, who}]``
     :ivar unknown: what could not be asked
-    :ivar running: names of the services of nova and libvirt that run
+    :ivar running: group (nova, libvirt) -> names of its services that run
+    :ivar contained: libvirt is in a container, and with it the guests
     """
 
     name: str
@@ -53,7 +54,10 @@ class Host:
         dataclasses.field(default_factory=dict)
     )
     unknown: tuple[str, ...] = ()
-    running: tuple[str, ...] = ()
+    running: Mapping[str, tuple[str, ...]] = dataclasses.field(
+        default_factory=dict
+    )
+    contained: bool = False
 
     def named(self, kind: str) -> Mapping[str, Mapping[str, Any]]:
         """Its users (uid) or groups (gid)."""
@@ -182,7 +186,15 @@ def _host(
             for kind, uses in said['uses'].items()
         },
         unknown=tuple(said['unknown']),
-        running=tuple(row['name'] for row in services if row['runs']),
+        running={
+            group: tuple(
+                row['name']
+                for row in services
+                if row['runs'] and row['group'] == group
+            )
+            for group in ('nova', 'libvirt')
+        },
+        contained=bool(identified.result['layout']['exec_prefix']),
     )
 
 

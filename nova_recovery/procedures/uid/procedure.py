@@ -323,7 +323,24 @@ class _Steps:
             'host': host.name,
             'machine_id': host.machine_id,
             'home': self._home,
+            'groups': self._groups(host),
         }
+
+    def _groups(self, host: Host) -> list[str]:
+        """Whose services are stopped.
+
+        libvirt keeps the numbers that it was started with. But a container
+        of its own takes the guests along: it is only stopped where these may
+        not run, since qemu's user or kvm gets another number.
+        """
+        moved = {
+            one.role
+            for one in self._accounts[host.name]
+            if one.now != one.shall
+        }
+        if host.contained and not moved & {'qemu', 'kvm'}:
+            return ['nova']
+        return ['nova', 'libvirt']
 
     def _each(self, kind: str, follows: Any = None) -> Iterator[Item]:
         for name in self.concerned:
@@ -333,7 +350,14 @@ class _Steps:
                 kind,
                 f'host:{name}',
                 name,
-                {**self._data(host), 'running': list(host.running)},
+                {
+                    **self._data(host),
+                    'running': [
+                        name
+                        for group in self._groups(host)
+                        for name in host.running.get(group, ())
+                    ],
+                },
                 follows(name) if follows else (),
             )
 

@@ -260,3 +260,16 @@ class Services(HostCase):
         off = [{'name': 'a', 'runs': False}]
         where = self.at(item, True, services_list=[{'services': off}])
         self.assertIs(State.AFTER, change.observe(where).state)
+
+    def test_the_host_is_told_whose(self) -> None:
+        """Where it isn't, the agent stops nova alone."""
+        for more, groups in (
+            ({}, ['nova', 'libvirt']),
+            ({'groups': ['nova']}, ['nova']),
+        ):
+            item = self.made('stop-services', running=['a'], **more)
+            where = self.at(item, False, services_stop=[STOPPED])
+            asked = mock.Mock(wraps=self.hosts.run)
+            self.hosts.run = asked  # type: ignore[method-assign]
+            host_services.StopServices().apply(where)
+            self.assertEqual(groups, asked.call_args[0][2]['group'])

@@ -46,7 +46,13 @@ def host(
             for n, number in gids.items()
         },
         uses=said,
-        **{'running': ('nova-compute.service',), **more},
+        **{
+            'running': {
+                'nova': ('nova-compute.service',),
+                'libvirt': ('libvirtd.service',),
+            },
+            **more,
+        },
     )
 
 

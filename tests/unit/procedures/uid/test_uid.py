@@ -101,6 +101,30 @@ class Deciding(TestCase):
         self.assertEqual([], self.ids(plan))
         self.assertFalse(plan.blocked)
 
+    def test_libvirt_is_stopped_too_unless_it_takes_guests_along(self) -> None:
+        both = ['nova-compute.service', 'libvirtd.service']
+        for more, goal, running in (
+            ({}, {}, both),
+            ({'contained': True}, {}, both[:1]),
+            ({'contained': True}, {'uid': {'qemu': 130}}, both),
+            ({'contained': True}, {'gid': {'kvm': 131}}, both),
+        ):
+            plan = self.decide(
+                host('c1'), host('c2', {'nova': 112}, **more), **goal
+            )
+            stop, start = (
+                item
+                for item in plan.items()
+                if item.kind in ('stop-services', 'start-services')
+                and item.label == 'c2'
+            )
+            self.assertEqual(running, stop.data['running'])
+            self.assertEqual(running, start.data['running'])
+            groups = ['nova', 'libvirt'][: len(running)]
+            for item in plan.items():
+                if item.label == 'c2' and 'machine_id' in item.data:
+                    self.assertEqual(groups, item.data['groups'], item.id)
+
     def test_phases_in_their_order_with_a_barrier_before_files(self) -> None:
         plan = self.decide(host('c1'), host('c2'), host('c3', {'nova': 112}))
         self.assertEqual(
