@@ -33,6 +33,7 @@ MODULES = {
     'disaster': 'disaster.procedure',
     'guest-reboot': 'guests.reboot',
     'host-recover': 'recover.procedure',
+    'host-service-restart': 'restart_services',
     'host-uid': 'uid.procedure',
     'iscsi-session': 'iscsi.procedure',
     'server-adopt': 'adopt',

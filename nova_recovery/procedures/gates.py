@@ -178,6 +178,11 @@ GATES = (
         'Was no migration begun since the plan was made?',
     ),
     Known('no-task', ('soft',), 'Is nova not at the server?', moved=True),
+    Known(
+        'no-tombstone',
+        ('hard', 'soft'),
+        'Does a start of nova-compute destroy no guest?',
+    ),
     Known('not-in-use', ('hard',), 'Are the volumes free?'),
     Known(
         'not-moved-now',

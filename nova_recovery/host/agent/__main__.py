@@ -11,6 +11,7 @@ from typing import List, Optional
 from nova_recovery.host.agent import (
     accounts,
     check,
+    guests,
     identity,
     iscsi,
     lines,
@@ -33,6 +34,7 @@ VERBS = {
     'shared': shared,
     'iscsi': iscsi,
     'check': check,
+    'guests': guests,
     'several': several,
     'start': start,
     'status': status,

@@ -3,11 +3,17 @@
 """libvirt's guests, asked through the virsh that lies beside libvirt."""
 
 import os
+import re
 from typing import Any, Dict, List
 from xml.etree import ElementTree  # nosec B405
 
 from nova_recovery.host.agent import programs
 from nova_recovery.host.agent.lines import AgentError
+
+#: Of what nova writes into a domain (LibvirtConfigGuestMetaNovaInstance).
+_NOVA = '{http://openstack.org/xmlns/libvirt/nova/'
+#: instance_name_template; novas before Juno wrote nothing else
+_NAMED = re.compile(r'instance-[0-9a-f]{8}$')
 
 
 def run(found: Dict[str, Any], *words: str) -> str:
@@ -29,7 +35,10 @@ def run(found: Dict[str, Any], *words: str) -> str:
 def domains(found: Dict[str, Any]) -> List[Dict[str, Any]]:
     """The guests that libvirt knows, running or only defined.
 
-    :returns: rows of ``uuid``, ``name`` and ``disks``: the kernel's name of
+    :returns: rows of ``uuid``, ``name``, ``active`` (it has a process),
+        ``state`` (virsh's word), ``nova`` (nova made it), ``vnc`` (the
+        address that its console listens on; '' where there is none),
+        ``dhcp_server`` (of its filters), and ``disks``: the kernel's name of
         each disk that is a device -> its serial, which nova makes the id of
         the volume ('' where there is none)
     :raises AgentError: that can't be known
@@ -38,6 +47,8 @@ def domains(found: Dict[str, Any]) -> List[Dict[str, Any]]:
     if not uuids:
         return []
     text = run(found, *['dumpxml {}'.format(uuid) for uuid in uuids])
+    states = run(found, *['domstate {}'.format(uuid) for uuid in uuids])
+    words = [line.strip() for line in states.splitlines() if line.strip()]
     try:
         # of libvirt itself, which leaves out what is secret
         top = ElementTree.fromstring(  # nosec B314
@@ -45,14 +56,29 @@ def domains(found: Dict[str, Any]) -> List[Dict[str, Any]]:
         )
     except ElementTree.ParseError as error:
         raise AgentError('virsh dumpxml: {}'.format(error)) from None
-    return [
-        {
-            'uuid': domain.findtext('uuid', ''),
-            'name': domain.findtext('name', ''),
-            'disks': _disks(domain),
-        }
-        for domain in top.findall('domain')
-    ]
+    rows = [_row(domain) for domain in top.findall('domain')]
+    if not len(rows) == len(words) == len(uuids):
+        raise AgentError('virsh: guests came or went meanwhile; look again')
+    return [dict(row, state=word) for row, word in zip(rows, words)]
+
+
+def _row(domain: ElementTree.Element) -> Dict[str, Any]:
+    graphics = domain.find("./devices/graphics[@type='vnc']")
+    servers = {
+        parameter.get('value', '')
+        for parameter in domain.iter('parameter')
+        if parameter.get('name') == 'DHCPSERVER'
+    }
+    return {
+        'uuid': domain.findtext('uuid', ''),
+        'name': domain.findtext('name', ''),
+        'active': 'id' in domain.attrib,
+        'nova': bool(_NAMED.match(domain.findtext('name', '')))
+        or any(_NOVA in str(one.tag) for one in domain.iter()),
+        'vnc': '' if graphics is None else graphics.get('listen', ''),
+        'dhcp_server': ', '.join(sorted(servers)),
+        'disks': _disks(domain),
+    }
 
 
 def _disks(domain: ElementTree.Element) -> Dict[str, str]:

@@ -46,7 +46,7 @@ class TestRegistry(TestCase):
             'open-session purge-queue reboot-guest reboot-server '
             'reconnect-volume record-relations '
             'recreate-attachment release-host release-server reset-volume '
-            'restart-server set-accounts set-states start-server '
+            'restart-server see-service set-accounts set-states start-server '
             'start-services stop-services unlock-server verify-owners '
             'verify-server watch-boot',
             ' '.join(sorted(changes.registry())),
