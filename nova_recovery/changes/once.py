@@ -169,8 +169,8 @@ class SentOnce(OneWay):
 
     def no_way_back(self, item: Item) -> str:
         return (
-            f'the {self.action} of server {item.data["uuid"]} was carried '
-            'out; to move it on, use openstack server migrate'
+            f'the {self.action} was carried out; to move it on, use '
+            'openstack server migrate'
         )
 
     def _ours(self, at: At) -> JSON | None:

@@ -11,7 +11,7 @@ import dataclasses
 import threading
 from typing import Any, TYPE_CHECKING
 
-from nova_recovery.cli import approval
+from nova_recovery.cli import approval, tables
 from nova_recovery.cli.base import (
     Fields,
     RecoveryCommand,
@@ -324,12 +324,16 @@ class UndoRun(RecoveryLister):
             if past:
                 foreseen = undo.foresee(plan, items, here.registry, past)
             digest = digest_of(plan, foreseen)
-            self._show(here, found, foreseen, held, digest)
+            self._show(here, found, plan, foreseen, held, digest)
             if past and not foreseen.back:
                 raise Refused(undo.only_forward(found.id, items, past))
             if not total or parsed_args.dry_run:
-                here.say('Nothing was changed.')
-                return self._untouched(foreseen)
+                self.closing.append('Nothing was changed.')
+                columns, rows = self._untouched(foreseen)
+                if tables.wanted(parsed_args, self.app.stdout):
+                    # it was just shown
+                    rows = []
+                return columns, rows
             approval.confirm(here.asker(), parsed_args, total, digest)
             return here.undo(journal, found.id, plan, cloud).table
 
@@ -355,6 +359,7 @@ class UndoRun(RecoveryLister):
         self,
         here: Stage,
         found: RunRecord,
+        plan: Plan,
         foreseen: Foreseen,
         held: list[Item],
         digest: str,
@@ -362,7 +367,9 @@ class UndoRun(RecoveryLister):
         from nova_recovery.cli import show_run
 
         here.say(f'Undo of run {found.id}  {found.title}')
-        for line in show_run.undo_lines(foreseen, held, here.width, digest):
+        for line in show_run.undo_lines(
+            plan, foreseen, held, here.registry, here.width, digest
+        ):
             here.say(line)
 
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, TYPE_CHECKING
 
 from rich import text as rich_text
@@ -15,11 +15,14 @@ from nova_recovery.engine.plan import Item, Plan
 from nova_recovery.report import summary, wording
 
 if TYPE_CHECKING:
+    from nova_recovery.engine.change import Registry
     from nova_recovery.engine.records import ItemRecord, RunRecord
     from nova_recovery.engine.undo import Foreseen
 
 #: So many items are named where a list could be long.
 FIRST = 10
+#: What is known to be done is taken back without a look.
+_SURE = (states.DONE, states.REVERTING)
 Line = rich_text.Text
 
 STYLES = {
@@ -146,28 +149,55 @@ def item_line(item: ItemRecord) -> Line:
 
 
 def undo_lines(
-    foreseen: Foreseen, held: list[Item], columns: int, digest: str
+    plan: Plan,
+    foreseen: Foreseen,
+    held: list[Item],
+    registry: Registry,
+    columns: int,
+    digest: str,
+    every: int = FIRST,
 ) -> Iterator[Line]:
-    """What an undo will revert and what stays, with why.
+    """What an undo will revert and what stays, with why; a line a subject.
+
+    What only looks isn't told: nothing of it goes back.
 
     :param held: what claims hosts and servers by now
+    :param every: so many subjects
     """
-    if foreseen.back:
+    short = wording.abbreviated(
+        record.subject
+        for record in (*foreseen.back, *(one for one, _ in foreseen.stays))
+    )
+    titles = {step.name: step.title for step in plan.steps}
+    if back := _by_subject(
+        (record, '')
+        for record in foreseen.back
+        if not registry[record.kind].looks
+    ):
         yield Line()
-        yield Line('Will be taken back', style='bold')
-        for record in foreseen.back[:FIRST]:
-            line = item_line(record)
-            if record.state not in (states.DONE, states.REVERTING):
-                line.append('  (looked at first)', style='dim')
-            yield line
-        yield from _more(len(foreseen.back) - FIRST)
+        yield Line('Will be taken back, the last first', style='bold')
+        for several in back[:every]:
+            steps = dict.fromkeys(titles[one.step] for one, _ in several)
+            told = ', '.join(steps)
+            if any(one.state not in _SURE for one, _ in several):
+                told += '  (looked at first)'
+            head = f'  {_named(several[0][0], short)}  '
+            yield from map(Line, wording.wrap(told, head, columns))
+        yield from _more(len(back) - every)
     if foreseen.stays:
         yield Line()
         yield Line('Stays', style='bold')
-        for record, why in foreseen.stays[:FIRST]:
-            head = f'  {wording.clean(record.label)}  {record.kind}  '
-            yield from map(Line, wording.wrap(why, head, columns))
-        yield from _more(len(foreseen.stays) - FIRST)
+        alike: dict[str, list[ItemRecord]] = {}
+        # the last one of a subject is why all before it stay
+        for several in _by_subject(foreseen.stays):
+            record, why = several[0]
+            alike.setdefault(why, []).append(record)
+        for why, records in alike.items():
+            names = ', '.join(_named(one, short) for one in records[:every])
+            yield from map(
+                Line, wording.wrap(f'{names}: {why}', '  ', columns)
+            )
+            yield from _more(len(records) - every)
     if not foreseen.back and not foreseen.stays:
         yield Line('Nothing of it is in the cloud.')
     elif held and not foreseen.back:
@@ -178,6 +208,22 @@ def undo_lines(
         count = wording.count(len(foreseen.back or held), 'item')
         yield Line()
         yield Line(f'{count}, digest {digest}', style='dim')
+
+
+def _by_subject(
+    records: Iterable[tuple[ItemRecord, str]],
+) -> list[list[tuple[ItemRecord, str]]]:
+    found: dict[str, list[tuple[ItemRecord, str]]] = {}
+    for record, why in records:
+        found.setdefault(record.subject, []).append((record, why))
+    return list(found.values())
+
+
+def _named(record: ItemRecord, short: Mapping[str, str]) -> str:
+    """``at3-ui02 9620e5d8``."""
+    name = wording.identifier(record.subject, record.label)
+    words = [record.label, wording.shortened(name, short)]
+    return wording.clean(' '.join(filter(None, words)))
 
 
 def _more(number: int) -> Iterator[Line]:

@@ -61,7 +61,7 @@ def foresee(
         item = planned[record.id]
         change = registry[item.kind]
         if record.state == states.ALREADY and change.once:
-            kept.add(item, record, f'{item.id} stands on it: {record.detail}')
+            kept.add(item, record, _stands(item, f': {record.detail}'))
         # what was never sent needs no way back
         if not record.begun or record.state == states.REVERTED:
             continue
@@ -70,7 +70,7 @@ def foresee(
             why = change.no_way_back(item)
         if why:
             stays.append((record, why))
-            kept.add(item, record, f'{item.id} stands on it and stays')
+            kept.add(item, record, _stands(item, ' and stays'))
         else:
             back.append(record)
     return Foreseen(tuple(back), tuple(stays))
@@ -132,6 +132,10 @@ def only_forward(
         again = program.call(f'run resume {run_id}')
         return f'{text}Bring it to its end instead: {again}'
     return text + 'To move it on: openstack server migrate'
+
+
+def _stands(item: Item, how: str) -> str:
+    return f'what was done to {item.label} stands on it{how}'
 
 
 class _Kept:
@@ -240,7 +244,7 @@ class Undo(Session):
         why = self._stays.get(item.id) or self._kept.why(item, record)
         result = one.keep(why) if why else one.take_back()
         if result.state != states.REVERTED:
-            self._kept.add(item, record, f'{item.id} stands on it and stays')
+            self._kept.add(item, record, _stands(item, ' and stays'))
 
     def _state(self, counts: dict[str, int]) -> str:
         if not self._complete or states.REVERTING in counts:

@@ -297,7 +297,9 @@ class UndoTest(RunTestCase):
         run_id = self.recover()
         self.move.stays = ('at3-ui01',)
         ended = self.ended(0, 'run', 'undo', run_id, '--dry-run', '-f', 'json')
-        self.assertIn('at3-ui01  move  it runs there; migrate', ended.stderr)
+        self.assertRegex(
+            ended.stderr, 'at3-ui01 3f57699a[^ ]*: it runs there; migrate'
+        )
         self.assertIn('stands on it and stays', ended.stderr)
         self.assertEqual(
             {'at3-ui02': 'to revert', 'at3-ui01': 'kept', 'np-rcc54': 'kept'},

@@ -73,7 +73,7 @@ class TestUndo(RunnerTestCase):
         self.assertEqual(exit_codes.PARTLY, outcome.exit_code)
         items = self.site.items(run_id)
         self.assertIn('nothing helps', items['once:s:1'].detail)
-        self.assertIn('once:s:1 stands on it', items['set-new:s:1'].detail)
+        self.assertIn('done to s:1 stands on it', items['set-new:s:1'].detail)
 
     def test_what_another_did_stands_on_it_as_well(self) -> None:
         run_id = self.site.create(
