@@ -24,6 +24,7 @@ from nova_recovery.engine.findings import Assessment, Columns, Finding
 from nova_recovery.exceptions import RecoveryError
 from nova_recovery.procedures import reached
 from nova_recovery.procedures.reached import Reached
+from nova_recovery.report import wording
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
@@ -198,7 +199,8 @@ def judge(found: Facts, everything: bool = False) -> Assessment:
         {name: n for name, n in counts.items() if name != findings.GOOD}
     )
     lines.append(
-        f'{len(guests)} guests on {len(found.hosts)} hosts, '
+        f'{wording.count(len(guests), "guest")} on '
+        f'{wording.count(len(found.hosts), "host")}, '
         f'{sum(guest.runs for guest in guests)} of them run: '
         f'{told or "nothing is wrong"}.'
     )

@@ -21,6 +21,7 @@ from nova_recovery.procedures.iscsi.show import LOGGED_IN
 from nova_recovery.procedures.reached import Reached
 from nova_recovery.procedures.uid import facts as uid_facts
 from nova_recovery.procedures.uid import show as uid_show
+from nova_recovery.report import wording
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
@@ -89,7 +90,7 @@ def judge(found: Facts, more: Sequence[Finding] = ()) -> Assessment:
     told = findings.counted(
         {k: n for k, n in result.counts.items() if k != findings.GOOD}
     )
-    line = f'{len(found.hosts)} hosts: {told or "nothing is wrong"}.'
+    line = f'{wording.count(len(found.hosts), "host")}: {told or "nothing is wrong"}.'
     return dataclasses.replace(result, summary=(line,))
 
 
@@ -175,9 +176,13 @@ def _fstab(
             label,
             f'mount {row["target"]}',
         )
-    wants = {'nofail'} if away else set()
-    if row['way'] or (row['remote'] and row['type'] not in _KNOWN_REMOTE):
-        wants.add('_netdev')
+    # without _netdev it counts as local, and the emergency shell is the end
+    # of a boot without local file systems (systemd.special(7))
+    wants: set[str] = set()
+    if row['way']:
+        wants = {'_netdev', 'nofail'}
+    elif row['remote'] and row['type'] not in _KNOWN_REMOTE:
+        wants = {'_netdev'}
     if wants - options:
         lacks = ','.join(sorted(wants - options))
         yield _one(

@@ -198,7 +198,7 @@ def fstab(path: str = _FSTAB) -> Iterator[Dict[str, Any]]:
         words = text.split()
         if len(words) < 3 or words[0].startswith('#') or words[2] == 'swap':
             continue
-        target = _unescaped(words[1])
+        target = os.path.normpath(_unescaped(words[1]))
         yield {
             'line': number,
             'source': words[0],

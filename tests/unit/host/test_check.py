@@ -18,7 +18,7 @@ FSTAB = """\
 # <file system> <mount point>
 UUID=0a1b / ext4 errors=remount-ro 0 1
 /dev/disk/by-path/ip-10.0.0.1:3260-iscsi-iqn.x-lun-1 /srv/a\\040b xfs _netdev
-filer:/export /mnt nfs4
+filer:/export /mnt/ nfs4
 /dev/vda2 none swap sw 0 0
 
 broken

@@ -116,12 +116,16 @@ class Judged(TestCase):
         # what is not mounted at boot stops none
         self.assertNotIn('FSTAB-SAN', dict(self.line('noauto', way='fc')))
 
-    def test_nfs_is_a_network_mount_by_its_type(self) -> None:
-        nfs = {'type': 'nfs4', 'remote': True}
-        self.assertEqual(
-            [('HOST-GOOD', findings.GOOD)], self.line('nofail', **nfs)
-        )
-        self.assertIn('FSTAB-SAN', dict(self.line('defaults', **nfs)))
+    def test_nfs_is_a_network_mount_by_its_type_and_others_are_not(
+        self,
+    ) -> None:
+        for kind, code in (
+            ('nfs4', 'HOST-GOOD'),
+            ('ceph', 'HOST-GOOD'),
+            ('beegfs', 'FSTAB-SAN'),
+        ):
+            found = self.line('defaults', type=kind, remote=True)
+            self.assertEqual([code], [one for one, _severity in found], kind)
 
     def test_the_superblock_may_say_it_too(self) -> None:
         row = {**LINE, 'way': 'iscsi', 'options': ['_netdev', 'nofail']}
