@@ -224,7 +224,7 @@ class SentOnce(OneWay):
                 'making sure that nothing is on its way, for '
                 f'{max(0, deadline - time.monotonic()):.0f} s more'
             )
-            at.wait(POLL)
+            at.pause(POLL)
         seen = self.look(at, at.image['known'])
         if seen.state is not State.BEFORE:
             return seen

@@ -16,6 +16,7 @@ from nova_recovery import program
 from nova_recovery.changes import cell, history, once
 from nova_recovery.changes.base import At
 from nova_recovery.changes.once import RebootServer, SentOnce
+from nova_recovery.cloud import tasks
 from nova_recovery.cloud.db import mappings
 from nova_recovery.cloud.db.mappings import Unheld
 from nova_recovery.engine.change import JSON, Observed, State
@@ -77,10 +78,10 @@ class RestartServer(SentOnce):
                 return seen
             if time.monotonic() - began > seconds:
                 return Observed.unknown(
-                    f'{seen.detail}, for {seconds} s; {once.again(at)}'
+                    f'{seen.detail}, for {seconds:.0f} s; {_way_on(at)}'
                 )
             at.progress(seen.detail)
-            at.wait(once.POLL)
+            at.pause(once.POLL)
 
     def _look(self, at: At, known: Collection[str]) -> tuple[Observed, float]:
         """How it stands, and how long that may go on if it is UNDERWAY."""
@@ -91,7 +92,12 @@ class RestartServer(SentOnce):
         task = row['task_state']
         if task in PASSING:
             detail = f'it is {task}, which is not ours'
-            return Observed.underway(detail), patience
+            if task not in tasks.LEFT:
+                return Observed.underway(detail), patience
+            up = once.compute_state(at, row['host'])
+            if up == 'up':
+                return Observed.underway(detail), min(patience, tasks.TAKEN_UP)
+            return Observed.unknown(f'{detail}: nova-compute is {up}'), 0
         if task is not None:
             detail = f'the server is {row["vm_state"]}, task {task}'
             return _neither(detail), patience
@@ -188,6 +194,20 @@ class RestartServer(SentOnce):
             f'{what} went well, says nova-compute on {row["host"]}, but the '
             f'guest does not run; {once.again(at)}'
         )
+
+
+def _way_on(at: At) -> str:
+    """What ends a wait for others that took too long.
+
+    A nova-compute of some releases leaves certain tasks for ever.
+    """
+    if cell.server_row(at)['task_state'] not in tasks.LEFT:
+        return once.again(at)
+    clear = tasks.unstuck(at.data['uuid'], at.item.label)
+    return (
+        f'nova-compute does not take that up: clear its task ({clear}), and '
+        + once.again(at).removeprefix('once that is mended: ')
+    )
 
 
 def _newest(at: At, known: Collection[str]) -> JSON | None:

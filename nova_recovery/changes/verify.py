@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from nova_recovery.changes import cell
 from nova_recovery.changes.base import At, Look
 from nova_recovery.cloud.providers import Providers
+from nova_recovery.engine.change import JSON
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import ChangeFailed
 
@@ -95,30 +96,41 @@ def _volumes(at: At) -> Iterator[str]:
     """nova's mappings against cinder's attachments."""
     database = cell.database(at)
     table = database.tables['block_device_mapping']
+    mappings: dict[str, list[JSON]] = {}
     with database.reader() as connection:
-        mappings = {
-            row['volume_id']: dict(row)
-            for row in connection.execute(
-                sa.select(table).where(
-                    table.c.instance_uuid == at.data['uuid'],
-                    table.c.deleted == 0,
-                    table.c.volume_id.is_not(None),
-                )
-            ).mappings()
-        }
-    for volume in at.data['volumes']:
-        mapping = mappings.get(volume)
-        if mapping is None:
-            yield f'nova has lost its mapping of volume {volume}'
-            continue
-        attached = {
-            one['id']: one for one in at.cloud.volume.attachments(volume)
-        }
-        if mapping['attachment_id'] not in attached:
-            yield (
-                f'cinder has no attachment {mapping["attachment_id"]} of '
-                f'volume {volume}'
+        for row in connection.execute(
+            sa.select(table).where(
+                table.c.instance_uuid == at.data['uuid'],
+                table.c.deleted == 0,
+                table.c.volume_id.is_not(None),
             )
-        elif at.data['running'] and not mapping['connection_info']:
-            # Such a volume is skipped in silence when the guest starts.
-            yield f'nova has no connection data for volume {volume}'
+        ).mappings():
+            mappings.setdefault(row['volume_id'], []).append(dict(row))
+    for volume in at.data['volumes']:
+        yield from _volume(at, volume, mappings.get(volume, []))
+
+
+def _volume(at: At, volume: str, mappings: list[JSON]) -> Iterator[str]:
+    """One volume, which an attach that was repeated maps several times."""
+    if not mappings:
+        yield f'nova has lost its mapping of volume {volume}'
+        return
+    own = {
+        one['id']: one.get('instance')
+        for one in at.cloud.volume.attachments(volume)
+    }
+    # Attached before Queens: the server is all that joins the two sides, and
+    # nova evacuates it as it was.
+    unnamed = at.data['uuid'] in own.values()
+    held = [
+        mapping
+        for mapping in mappings
+        if mapping['attachment_id'] in own
+        or (mapping['attachment_id'] is None and unnamed)
+    ]
+    if not held:
+        named = mappings[0]['attachment_id']
+        yield f'cinder has no attachment {named} of volume {volume}'
+    elif at.data['running'] and not any(m['connection_info'] for m in held):
+        # Such a volume is skipped in silence when the guest starts.
+        yield f'nova has no connection data for volume {volume}'

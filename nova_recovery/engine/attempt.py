@@ -93,6 +93,7 @@ class Surroundings:
     """What all items of a run share.
 
     :ivar guard: asked before each send
+    :ivar draining: nothing new is started
     :ivar stopping: waits are given up
     :ivar images: where parts of before-images are kept in files
     :ivar patience: seconds to settle an unknown outcome
@@ -105,6 +106,7 @@ class Surroundings:
     reporter: progress.Reporter
     guard: Guard
     stopping: threading.Event
+    draining: threading.Event
     images: Images
     patience: float = PATIENCE
 
@@ -142,6 +144,7 @@ class Attempt:
             notes=dict(record.notes) if record.begun else {},
             again=not record.begun and bool(record.notes.get('again')),
             stopping=surroundings.stopping,
+            draining=surroundings.draining,
             keep=self._keep,
             show=lambda text: surroundings.reporter.text(item, text),
             confirm=self._confirm_in_time,

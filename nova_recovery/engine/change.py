@@ -127,6 +127,10 @@ class At(Generic[Cloud]):
     )
     #: asks whether it is still ours to send; see ``confirm``
     confirm: Callable[[], None] = lambda: None
+    #: set by the first signal: nothing new is started
+    draining: threading.Event = dataclasses.field(
+        default_factory=threading.Event
+    )
     #: where notes are kept, and progress is shown
     keep: Callable[[JSON], None] = lambda notes: None
     show: Callable[[str], None] = lambda text: None
@@ -163,6 +167,16 @@ class At(Generic[Cloud]):
         :raises Interrupted: the operator doesn't want to wait
         """
         if self.stopping.wait(seconds):
+            raise Interrupted
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass before anything is sent: the first signal ends that.
+
+        What others do doesn't have to be waited for.
+
+        :raises Interrupted: the run shall stop
+        """
+        if self.draining.wait(seconds):
             raise Interrupted
 
 

@@ -19,13 +19,13 @@ class Interruption:
     makes waits give up as well. Signals are only taken in the main thread,
     and those that were ignored before (by nohup) still are.
 
-    :ivar draining: nothing new is started
+    :ivar draining: nothing new is started (``At.draining``)
     :ivar stopping: waits are given up (``At.stopping``)
     :ivar reason: the name of the first signal
     """
 
     def __init__(self) -> None:
-        self.draining = False
+        self.draining = threading.Event()
         self.stopping = threading.Event()
         self.reason = ''
         self._before: dict[signal.Signals, Any] = {}
@@ -49,9 +49,10 @@ class Interruption:
             signal.signal(number, handler)
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
-        # no locks and no output in here: the main thread may be at them
-        if self.draining:
+        # no output in here, and no locks but those of the events, which the
+        # main thread never waits for: it may be at them
+        if self.draining.is_set():
             self.stopping.set()
         else:
             self.reason = signal.Signals(number).name
-            self.draining = True
+            self.draining.set()

@@ -18,6 +18,8 @@ from nova_recovery.engine.records import Outcome
 
 #: Seconds between two lines about a long run.
 INTERVAL = 10
+#: So many of those that are waited for are named with it.
+NAMED = 5
 #: A run of so many items is told item by item.
 FEW = 100
 
@@ -113,6 +115,8 @@ class PlainReporter:
         self._pace = Pace(0)
         self._said = time.monotonic()
         self._title = ''
+        # item -> where it is, as a line
+        self._waits: dict[str, str] = {}
 
     def run_started(self, plan: Plan, total: int) -> None:
         self._pace = Pace(total)
@@ -124,13 +128,15 @@ class PlainReporter:
 
     def item_changed(self, item: Item, state: str, detail: str) -> None:
         with self._lock:
+            self._waits.pop(item.id, None)
             self._pace.over += state not in states.OPEN
             if self._pace.total <= FEW or not _went_well(state):
                 self._line(f'  {told(item, state, detail)}')
         self.tick()
 
     def text(self, item: Item, text: str) -> None:
-        """Nothing: a log has no use for it."""
+        with self._lock:
+            self._waits[item.id] = f'{item.label}: {text}'
 
     def notice(self, text: str) -> None:
         self._line(text)
@@ -139,6 +145,10 @@ class PlainReporter:
         with self._lock:
             if time.monotonic() - self._said >= INTERVAL:
                 self._line(f'{self._title}: {self._pace}')
+                for line in list(self._waits.values())[:NAMED]:
+                    self._line(f'  waits     {printable.clean(line)}')
+                if len(self._waits) > NAMED:
+                    self._line(f'  … and {len(self._waits) - NAMED} more')
 
     def finished(self, outcome: Outcome | None) -> None:
         self._line(f'{self._pace} over')

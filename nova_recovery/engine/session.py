@@ -97,6 +97,7 @@ class Session:
                 reporter=self._reporter,
                 guard=self._ask_guard,
                 stopping=self._stop.stopping,
+                draining=self._stop.draining,
                 images=self._journal.images,
                 patience=self._patience,
             )
@@ -137,7 +138,7 @@ class Session:
         self._complete = self._complete and complete
 
     def _stopped(self) -> bool:
-        return self._stop.draining or bool(self._paused)
+        return self._stop.draining.is_set() or bool(self._paused)
 
     def _pause(self, reason: str) -> None:
         """Start nothing more; the first reason is the one that is told."""
@@ -165,7 +166,7 @@ class Session:
                 f'{self._paused}: nothing more is started, what is in flight '
                 f'comes to its end first'
             )
-        told = self._stop.draining + self._stop.stopping.is_set()
+        told = self._stop.draining.is_set() + self._stop.stopping.is_set()
         if told > self._told:
             self._told = told
             run_id = self._surroundings.run_id

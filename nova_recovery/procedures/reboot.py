@@ -9,7 +9,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from nova_recovery import program
-from nova_recovery.cloud import claims, clock
+from nova_recovery.cloud import claims, clock, tasks
 from nova_recovery.cloud.db import mappings
 from nova_recovery.cloud.db.mappings import Unheld
 from nova_recovery.cloud.db.servers import list_servers, newest_actions
@@ -257,8 +257,9 @@ def _server(server: Server, found: Situation) -> Iterator[Gate]:
             'hard',
             'refused',
             f'it is {server.vm_state}, its task is {server.task_state}',
-            f'wait for its task to end; {program.call("server show")} tells '
-            'of one that never will',
+            'wait for its task to end; one that does not, because nobody is '
+            'at it, is cleared by:\n'
+            + tasks.unstuck(server.uuid, server.name),
         )
     elif server.vm_state not in REBOOTS | {'stopped'}:
         yield Gate(

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 import dataclasses
 import datetime
 
-from nova_recovery.cloud import claims, volume_protocols
+from nova_recovery.cloud import claims, tasks, volume_protocols
 from nova_recovery.engine import printable
 from nova_recovery.engine.plan import Gate
 from nova_recovery.procedures import whereabouts
@@ -554,14 +554,13 @@ class _Server:
             task.startswith('rebuild') and bool(server.open_migrations)
         )
         if task and not moving:
+            recipe = tasks.of_dead(task, server.host)
             yield self._gate(
                 'nothing-queued',
                 'soft',
                 REFUSED,
-                f'its task is {task}: the request waits in the '
-                f'message bus and is carried out when {server.host} returns',
-                f'{self.leave_out}, or purge the queue '
-                f'compute.{server.host} before the host returns',
+                recipe.means,
+                f'{recipe.way}; or {self.leave_out}',
             )
 
     def _keys(self) -> Iterator[Gate]:

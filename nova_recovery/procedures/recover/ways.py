@@ -274,16 +274,30 @@ def to_move(server: Server) -> list[str]:
             why.append(f'port {port.id} is {port.vnic_type}')
         if port.has_resources:
             why.append(f'port {port.id} has guaranteed resources')
+    # From 28.0 on, as the column is (``_delete_dangling_bdms`` in
+    # nova/compute/manager.py); a row that was not read may be of such a nova.
+    strict = not server.row or 'compute_id' in server.row
     for volume in server.volumes:
-        why.extend(_volume(volume))
+        why.extend(_volume(volume, strict))
     return why
 
 
-def _volume(volume: Volume) -> list[str]:
-    if volume.attachment is None:
+def _volume(volume: Volume, strict: bool) -> list[str]:
+    """Why a volume can't be moved by hand with its server.
+
+    :param strict: this nova deletes attachments that it doesn't name
+    """
+    if volume.attachment is None and strict:
         return [
             f'volume {volume.id} was attached before Queens: a reboot by '
             'its owner would detach it'
+        ]
+    if volume.attachment is None and volume_protocols.host_bound(
+        volume.protocol or ''
+    ):
+        return [
+            f'volume {volume.id} was attached before Queens by '
+            f'{volume.protocol}: only an evacuation connects it anew'
         ]
     if volume.encrypted:
         return [f'volume {volume.id} is encrypted with a key of its owner']

@@ -11,6 +11,7 @@ import threading
 from typing import Any
 from unittest import mock
 
+import fixtures
 import sqlalchemy as sa
 
 from nova_recovery.changes import history, once
@@ -310,6 +311,19 @@ class TestOthers(RestartTest):
         self.nova.set(task_state='rebooting_hard')
         self.check('failed', 'it is rebooting_hard, which is not ours', [])
         self.assertEqual([], self.nova.requests())
+        (record,) = self.journal.items(self.run_id)
+        self.assertIn('--task-state none --override', record.detail)
+        self.assertIn(f'run resume {self.run_id} --again', record.detail)
+
+    def test_a_task_that_nobody_takes_up_is_not_waited_for_in_full(
+        self,
+    ) -> None:
+        """A nova-compute that is up has taken up what it does by then."""
+        self.useFixture(
+            fixtures.MonkeyPatch('nova_recovery.cloud.tasks.TAKEN_UP', 0)
+        )
+        self.nova.set(task_state='rebooting_hard')
+        self.check('failed', 'nova-compute does not take that up', [])
 
     def test_a_failed_one_is_not_repeated_but_by_the_operator(self) -> None:
         self.nova.badly(self.nova.asked('reboot'))

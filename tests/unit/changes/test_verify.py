@@ -60,7 +60,7 @@ class TestVerify(ChangeTestCase):
         )  # fmt: skip
         self.cloud.network.ports.side_effect = lambda uuid: [self.port]
         self.cloud.volume.attachments.side_effect = lambda volume: [
-            {'id': one} for one in self.attached
+            {'id': one, 'instance': UUID} for one in self.attached
         ]
 
     def set_mapping(self, **values: Any) -> None:
@@ -119,6 +119,13 @@ class TestVerify(ChangeTestCase):
         ):
             self.port = dataclasses.replace(PORT, **values)
             self.assert_wrong(f'port port1 is {told}')
+
+    def test_a_volume_from_before_queens(self) -> None:
+        """Nova names no attachment, and evacuates it as it was."""
+        self.set_mapping(attachment_id=None)
+        self.assertEqual('running on np-rcc46', self.apply())
+        self.attached = []
+        self.assert_wrong(f'cinder has no attachment None of volume {VOLUME}')
 
     def test_its_volumes(self) -> None:
         self.set_mapping(connection_info=None)

@@ -11,9 +11,10 @@ import tempfile
 
 from nova_recovery import exit_codes
 from nova_recovery.engine import states
+from nova_recovery.engine.change import At
 from tests.base import TestCase
 from tests.unit.engine import world
-from tests.unit.engine.world import Site
+from tests.unit.engine.world import Site, World
 
 
 class TestSignals(TestCase):
@@ -87,6 +88,31 @@ class TestSignals(TestCase):
         run = self.site.open().run(self.run_id)
         self.assertEqual({'sent': 2, 'pending': 3}, run.counts)
         self.assert_resumed()
+
+    def test_a_wait_for_others_ends_at_once(self) -> None:
+        """Nothing of ours is in flight: the first signal is enough."""
+
+        def wait(at: At[World]) -> None:
+            at.cloud.add(waits=at.item.id)
+            while True:
+                at.pause(60)
+
+        def act() -> int:
+            with open(self.said, 'w') as output:
+                site = Site(self.directory, output=output)
+                site.scripted.script['observe'] = wait
+                return site.run(run_id).exit_code
+
+        run_id = self.site.create(
+            world.plan_of([world.set_item('s:1', kind='scripted')])
+        )
+        pid = world.start(act)
+        world.poll(lambda: len(self.site.world.happened()) == 1)
+        os.kill(pid, signal.SIGTERM)
+        self.assertEqual(exit_codes.INTERRUPTED, world.ended(pid))
+        self.assertEqual(
+            {'scripted-new:s:1': 'pending'}, self.site.states(run_id)
+        )
 
     def test_under_nohup_a_lost_terminal_is_nothing(self) -> None:
         pid = self.start(ignored=signal.SIGHUP)

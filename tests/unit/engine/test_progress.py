@@ -56,6 +56,21 @@ class TestPlain(TestCase):
             self.output.getvalue().splitlines(),
         )
 
+    def test_what_is_waited_for_is_named(self) -> None:
+        items = [world.set_item(f's:{n}') for n in range(8)]
+        plan = world.plan_of(items)
+        self.reporter.run_started(plan, 8)
+        self.reporter.step_started(plan.steps[0], 8)
+        for item in items:
+            self.reporter.text(item, 'it is rebooting_hard')
+        self.reporter.item_changed(items[0], 'done', '')
+        with mock.patch.object(progress, 'INTERVAL', 0):
+            self.reporter.tick()
+        said = self.output.getvalue()
+        self.assertNotIn('waits     s:0', said)
+        self.assertIn('  waits     s:1: it is rebooting_hard\n', said)
+        self.assertIn('… and 2 more', said)
+
     def test_a_large_run_is_told_by_its_failures(self) -> None:
         self.go(1000)
         self.assertEqual(3, len(self.output.getvalue().splitlines()))

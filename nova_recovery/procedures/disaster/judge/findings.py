@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 import dataclasses
 
 from nova_recovery import program
-from nova_recovery.cloud import records
+from nova_recovery.cloud import records, tasks
 from nova_recovery.engine.findings import (
     DANGER,
     Finding,
@@ -78,9 +78,17 @@ def _wanted(found: Situation, answer: Answer) -> Iterator[Finding]:
                 server,
                 'SRV-TASK',
                 STALE,
-                f'its task is {server.task_state}: nova-compute takes that '
-                'up or clears it when it starts',
-                fix=program.call(f'server show {server.uuid}'),
+                f'its task is {server.task_state}: '
+                + (
+                    'a nova-compute that starts takes that up in newer '
+                    'releases (34), and leaves it for ever in others (27)'
+                    if server.task_state in tasks.LEFT
+                    else 'nova-compute takes that up or clears it when it '
+                    'starts'
+                ),
+                fix=tasks.unstuck(server.uuid, server.name)
+                if server.task_state in tasks.LEFT
+                else program.call(f'server show {server.uuid}'),
             )
         if one.moved and server.before:
             yield of_server(

@@ -8,7 +8,7 @@ import dataclasses
 from typing import Any
 
 from nova_recovery.procedures.recover import ways
-from nova_recovery.procedures.recover.situation import Request
+from nova_recovery.procedures.recover.situation import Request, Volume
 from tests.base import TestCase
 from tests.unit.procedures.recover import scenarios
 
@@ -70,6 +70,26 @@ class CrowdTest(TestCase):
                 crowded, ways.crowded(server, 'np-rcc46', {'c': 'np-rcc46'})
             )
             self.assertEqual(most == 1, ways.crowded(server, 'np-rcc47', {}))
+
+
+class BeforeQueensTest(TestCase):
+    """Nova names no attachment of such a volume."""
+
+    def against(self, row: dict[str, Any], protocol: str) -> list[str]:
+        found = scenarios.make(['np-rcc54'], {'np-rcc54': {}}, several(1))
+        volume = Volume('v1', 1, '/dev/vdb', False, None, protocol)
+        return ways.to_move(
+            dataclasses.replace(found.servers[0], row=row, volumes=(volume,))
+        )
+
+    def test_only_a_nova_from_28_on_deletes_attachments_that_it_does_not_name(
+        self,
+    ) -> None:
+        old, new = {'id': 1}, {'id': 1, 'compute_id': 3}
+        self.assertEqual([], self.against(old, 'rbd'))
+        self.assertIn('only an evacuation', self.against(old, 'iscsi')[0])
+        for row in (new, {}):
+            self.assertIn('would detach it', self.against(row, 'rbd')[0])
 
 
 class SpreadingTest(TestCase):

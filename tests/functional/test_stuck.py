@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Tasks that nobody is at any more, and the printed ways out of them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import fixtures
+
+from nova_recovery.engine import planfile
+from nova_recovery.engine.plan import Item, Plan, Step
+from tests.functional.base import FunctionalTest
+
+HOST = 'host2'
+
+
+class TestStuck(FunctionalTest):
+    """As after a power loss in the middle of a reboot, on nova 27."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        server = self.create_server(host=HOST)
+        self.uuid, self.name = server.id, server.name
+        guests = self.practice.guests(HOST)
+        guests[self.uuid]['state'] = 'shut off'
+        self.practice.write_guests(HOST, guests)
+        self.practice.sql(
+            'nova',
+            "UPDATE instances SET task_state = 'rebooting_hard'"
+            ' WHERE uuid = %s',
+            [self.uuid],
+        )
+
+    def follow(self, text: str, command: str, *more: str) -> str:
+        """Type a command that was printed; what it prints to stderr."""
+        found = re.search(
+            rf'openstack recovery ({command}[^();]*)', ' '.join(text.split())
+        )
+        self.assertIsNotNone(found, text)
+        words = shlex.split(found[1])
+        return self.done(*words, *more).stderr
+
+    def assert_runs(self) -> None:
+        self.assertEqual({HOST: 'running'}, self.state.guests(self.uuid))
+        self.assertIsNone(self.state.row(self.uuid)['task_state'])
+        self.assertEqual(
+            1, self.state.actions(self.uuid).count('reboot'), 'reboots'
+        )
+
+    def test_a_reboot_is_refused_and_names_the_way(self) -> None:
+        ended = self.done('server', 'reboot', self.uuid, '--yes', code=3)
+        line = next(
+            line for line in ended.stderr.splitlines() if 'server set' in line
+        )
+        words = shlex.split(line.strip())
+        self.assertEqual(['openstack', 'recovery'], words[:2])
+        self.done(*words[2:], '--yes')
+        self.done('server', 'reboot', self.uuid, '--yes')
+        self.assert_runs()
+
+    def test_a_run_names_it_and_the_way(self) -> None:
+        self.useFixture(
+            fixtures.MonkeyPatch('nova_recovery.cloud.tasks.TAKEN_UP', 3)
+        )
+        row = self.state.row(self.uuid)
+        item = Item(
+            f'restart-server:{self.uuid}', 'restart-server',
+            f'server:{self.uuid}', self.name,
+            {'uuid': self.uuid, 'host': HOST, 'cell': 'cell1', 'mark': 0,
+             'seen': 0, 'settle': 5, 'patience': 600},
+        )  # fmt: skip
+        path = self.home / 'restart.plan'
+        planfile.save(
+            Plan(
+                'server-reboot', 'restart', {},
+                (Step('restart', 'restart', (item,)),),
+            ),
+            str(path),
+        )  # fmt: skip
+        self.assertEqual('active', row['vm_state'])
+        self.done('plan', 'apply', path, '--yes', code=4)
+        run = self.newest_run()
+        shown = self.done('run', 'show', run).stdout
+        self.assertIn('nova-compute does not take that up', shown)
+        self.follow(shown, 'server set', '--yes')
+        again = f'{self.name}=its task was cleared'
+        self.done('run', 'resume', run, '--again', again, '--yes')
+        self.assert_runs()
