@@ -48,6 +48,8 @@ class Runner(Session):
         self._through = through
         # subject -> why nothing more is done to it
         self._stuck: dict[str, str] = {}
+        # those of them of which only a look ended badly
+        self._looked: set[str] = set()
         # the subjects of a run that was taken back which couldn't be
         self._forward: frozenset[str] = frozenset()
         # subject -> why nothing is left to be done to it
@@ -151,6 +153,10 @@ class Runner(Session):
             self._close(item, result.closed)
         elif result.state not in states.GOOD:
             with self._lock:
+                if self._registry[item.kind].looks and not reason:
+                    self._looked.add(item.subject)
+                else:
+                    self._looked.discard(item.subject)
                 self._stuck.setdefault(
                     item.subject, reason or f'{item.id} is {result.state}'
                 )
@@ -194,6 +200,13 @@ class Runner(Session):
     def _reason_not_to(self, item: Item) -> str:
         with self._lock:
             for subject in (item.subject, *item.follows):
+                # What was done is done: a claim is not kept for what a look
+                # at it found, which can be looked at again without it.
+                if (
+                    item.kind in claiming.RELEASES
+                    and subject in self._looked
+                ):
+                    continue
                 if subject in self._stuck:
                     return self._stuck[subject]
         return ''

@@ -253,10 +253,12 @@ def gates(found: Situation, values: dict[str, Any]) -> Iterator[Gate]:
             'what the row will say',
         )
     elif found.runs != says_running:
+        # Where only a task is cleared, the sync writes down that it is off.
+        harmless = same and not found.runs
         yield Gate(
             'guest-agrees',
             name,
-            'soft',
+            'advice' if harmless else 'soft',
             'refused',
             'the guest ' + ('runs' if found.runs else 'does not run'),
             'nova will make the guest what the row says at its next power '

@@ -11,6 +11,8 @@ import fixtures
 
 from nova_recovery.engine import planfile
 from nova_recovery.engine.plan import Item, Plan, Step
+from tests.cloud import services
+from tests.functional import disaster
 from tests.functional.base import FunctionalTest
 
 HOST = 'host2'
@@ -23,9 +25,14 @@ class TestStuck(FunctionalTest):
         super().setUp()
         server = self.create_server(host=HOST)
         self.uuid, self.name = server.id, server.name
+        self.kill_compute(HOST)
         guests = self.practice.guests(HOST)
         guests[self.uuid]['state'] = 'shut off'
         self.practice.write_guests(HOST, guests)
+        name = services.compute(HOST)
+        self.practice.start(name, options=disaster.NO_SYNC)
+        self.addCleanup(self.practice.kill, name)
+        self.practice.wait_compute_up(HOST)
         self.practice.sql(
             'nova',
             "UPDATE instances SET task_state = 'rebooting_hard'"

@@ -11,11 +11,12 @@ import tempfile
 import threading
 import time
 from typing import Any
+from unittest import mock
 
 import sqlalchemy as sa
 
 from nova_recovery import exit_codes
-from nova_recovery.engine import states
+from nova_recovery.engine import claiming, states
 from nova_recovery.engine.change import Observed
 from nova_recovery.engine.journal import ItemRecord, Journal
 from nova_recovery.engine.plan import Item
@@ -498,6 +499,29 @@ class TestRun(RunnerTestCase):
         self.script.update(observe=lambda *a: Observed.after())
         outcome = self.site.run(run_id)
         self.assertEqual({'already': 3000}, outcome.counts)
+
+
+class TestClaimAndLook(RunnerTestCase):
+    """A claim is given back although a look found something wrong."""
+
+    def plan_of(self, *steps: list[Item]) -> str:
+        return self.site.create(world.plan_of(*steps))
+
+    def test_it_is_not_kept_for_what_a_look_found(self) -> None:
+        look = world.set_item('s:1', kind='scripted', to='seen')
+        give = world.set_item('host:h', follows=('s:1',))
+        for looks, given in ((True, 'done'), (False, 'blocked')):
+            self.site.scripted.looks = looks
+            self.script['apply'] = raiser(ChangeFailed('no port'))
+            run_id = self.plan_of([look], [give])
+            with mock.patch.object(
+                claiming, 'RELEASES', {'set': 'claim-host'}
+            ):
+                outcome = self.site.run(run_id)
+            self.assertEqual(states.PARTLY, outcome.state)
+            self.assertEqual(
+                given, self.site.states(run_id)['set-new:host:h'], looks
+            )
 
 
 class TestClosed(RunnerTestCase):
