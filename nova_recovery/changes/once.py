@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from nova_recovery import program
 from nova_recovery.changes import cell, history
 from nova_recovery.changes.base import At, OneWay
+from nova_recovery.cloud.db import mappings
 from nova_recovery.engine import clock
 from nova_recovery.engine.change import JSON, Observed, State
 from nova_recovery.engine.plan import Item
@@ -306,6 +307,14 @@ def compute_state(at: At, host: str) -> str:
     return 'forced down' if service.get('forced_down') else service['state']
 
 
+def foreign(volumes: Collection[str]) -> str:
+    """Why a server can't be started on volumes of another one."""
+    return (
+        f'what nova names of volume {", ".join(volumes)} is an attachment of '
+        'another server: see ' + program.call('volume check')
+    )
+
+
 def again(at: At) -> str:
     """How an operator who knows the reason has a request sent again."""
     return f'once that is mended: {_resume(at)}'
@@ -338,6 +347,35 @@ class StartServer(SentOnce):
         seen = rests(at, row, {'stopped', 'active'})
         if seen.state is State.BEFORE and row['vm_state'] == 'active':
             return Observed.after('runs already')
+        return seen
+
+    def look(self, at: At, known: Collection[str] = ()) -> Observed:
+        """And whether cinder holds its volumes for it, and for nobody else.
+
+        Long after the gates were asked: the guide's own UPDATE, or whoever
+        gave them to another server, may have come in between.
+        """
+        seen = super().look(at, known)
+        if seen.state is not State.BEFORE:
+            return seen
+        uuid = at.data['uuid']
+        volumes = mappings.unheld(
+            at.cloud, cell.database(at), [uuid], started=True
+        ).get(uuid)
+        if volumes is None:
+            return seen
+        if volumes.foreign:
+            return Observed.neither(foreign(volumes.foreign))
+        if volumes.lost:
+            return Observed.neither(
+                f'cinder holds volume {", ".join(volumes.lost)} for nobody, '
+                'so that another server may have it by now: see '
+                + program.call(f'volume attach {uuid} VOLUME')
+            )
+        if volumes.unknown:
+            return Observed.unknown(
+                f'cinder was not asked for its volumes: {volumes.unknown}'
+            )
         return seen
 
     def send(self, at: At) -> str:

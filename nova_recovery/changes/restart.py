@@ -148,6 +148,8 @@ class RestartServer(SentOnce):
             uuid, Unheld()
         )
         repair = 'see ' + program.call(f'volume attach {uuid} VOLUME')
+        if volumes.foreign:
+            return _neither(once.foreign(volumes.foreign))
         if volumes.lost:
             return _neither(
                 f'cinder has no attachment of volume '

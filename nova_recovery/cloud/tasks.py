@@ -106,7 +106,7 @@ def of_dead(task: str, host: str) -> Recipe:
     known = RECIPES.get(task, Recipe('something was asked for', ''))
     means = (
         f'its task is {task}: {known.means}, and the request may wait in the '
-        f'message bus until {host} returns'
+        f'queue compute.{host} until the host returns'
     )
     purge = (
         f'purge what waits for {host} before it returns:\n'

@@ -202,10 +202,7 @@ class Runner(Session):
             for subject in (item.subject, *item.follows):
                 # What was done is done: a claim is not kept for what a look
                 # at it found, which can be looked at again without it.
-                if (
-                    item.kind in claiming.RELEASES
-                    and subject in self._looked
-                ):
+                if item.kind in claiming.RELEASES and subject in self._looked:
                     continue
                 if subject in self._stuck:
                     return self._stuck[subject]

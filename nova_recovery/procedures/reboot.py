@@ -281,7 +281,19 @@ def _volumes(server: Server, found: Situation) -> Iterator[Gate]:
     ``_delete_dangling_bdms`` in nova/compute/manager.py, 28.0 and later.
     """
     volumes = found.volumes.get(server.uuid)
-    if volumes is None or server.vm_state == 'stopped':
+    if volumes is None:
+        return
+    if volumes.foreign:
+        yield Gate(
+            'volumes-held',
+            server.name,
+            'hard',
+            'refused',
+            f'what nova names of volume {", ".join(volumes.foreign)} is an '
+            'attachment of another server, which would be written to',
+            f'see {program.call("volume check")}',
+        )
+    if server.vm_state == 'stopped':
         return
     repair = program.call(f'volume attach {server.uuid} VOLUME')
     if volumes.lost:

@@ -160,6 +160,8 @@ class Unheld:
     """The volumes of a server that aren't held as they should be.
 
     :ivar lost: those whose attachment cinder doesn't have
+    :ivar foreign: those whose attachment is another server's: whoever uses
+        it writes to what that server has
     :ivar unnamed: those of which nova names no attachment
     :ivar unknown: why cinder can't tell, '' if it did
     """
@@ -167,17 +169,25 @@ class Unheld:
     lost: tuple[str, ...] = ()
     unnamed: tuple[str, ...] = ()
     unknown: str = ''
+    foreign: tuple[str, ...] = ()
 
 
 def unheld(
-    cloud: Cloud, cell: Database, servers: Collection[str]
+    cloud: Cloud,
+    cell: Database,
+    servers: Collection[str],
+    started: bool = False,
 ) -> dict[str, Unheld]:
     """What a reboot would do to the volumes of these servers of a cell.
 
+    :param started: they are to be started on another host: whoever holds
+        their volumes counts for a nova too, that is too old to forget one
     :returns: server uuid -> what is wrong; nothing where all is well, or
         where nova is too old to forget a volume
     """
-    if not cell.tables.has('instances', 'compute_id'):
+    if not started and not cell.tables.has('instances', 'compute_id'):
+        return {}
+    if not cell.tables.has('block_device_mapping', 'attachment_id'):
         return {}
     of_server: dict[str, list[tuple[str, str | None]]] = {}
     with Reader.of(cell) as reader:
@@ -193,7 +203,7 @@ def unheld(
                 if row['volume_id'] is not None
             ]
     named = {a for own in of_server.values() for _, a in own if a}
-    held: set[str] = set()
+    held: dict[str, str | None] = {}
     unknown = ''
     try:
         held = _held(cloud, named)
@@ -207,33 +217,44 @@ def unheld(
             ),
             unnamed=tuple(v for v, a in pairs if not a),
             unknown=unknown if any(a for _, a in pairs) else '',
+            foreign=tuple(
+                v
+                for v, a in pairs
+                if a in held and held[a] not in (None, server)
+            ),
         )
         if wrong != Unheld():
             found[server] = wrong
     return found
 
 
-def _held(cloud: Cloud, named: Collection[str]) -> set[str]:
-    """Those of the attachments that cinder has.
+def _held(cloud: Cloud, named: Collection[str]) -> dict[str, str | None]:
+    """Those of the attachments that cinder has, and the server of each.
 
     :raises RecoveryError: neither its database nor its API can tell
     """
     if not named:
-        return set()
+        return {}
     cinder = cloud.databases.cinder
     if cinder is None:
         # As nova itself asks, one by one.
-        return {one for one in named if _known(cloud, one)}
+        asked = {one: _known(cloud, one) for one in named}
+        return {
+            one: found.get('instance')
+            for one, found in asked.items()
+            if found is not None
+        }
     with Reader.of(cinder) as reader:
         return {
-            row['id']
-            for row in reader.select('volume_attachment', ('id',), 'id', named)
+            row['id']: row['instance_uuid']
+            for row in reader.select(
+                'volume_attachment', ('id', 'instance_uuid'), 'id', named
+            )
         }
 
 
-def _known(cloud: Cloud, attachment: str) -> bool:
+def _known(cloud: Cloud, attachment: str) -> dict[str, Any] | None:
     try:
-        cloud.volume.attachment(attachment)
+        return cloud.volume.attachment(attachment)
     except NotFound:
-        return False
-    return True
+        return None

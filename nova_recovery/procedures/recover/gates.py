@@ -440,6 +440,7 @@ class _Server:
         yield from self._disks()
         yield from self._queue()
         yield from self._keys()
+        yield from self._held()
         yield from self._memory()
         if self.target is not None:
             yield from self._guest_on(self.target)
@@ -575,6 +576,46 @@ class _Server:
                 'the key with the token of whoever evacuates',
                 f'{self.leave_out}, or make sure that your account may read '
                 'its keys',
+            )
+
+    def _held(self) -> Iterator[Gate]:
+        """Who holds its volumes, as both sides have it.
+
+        An evacuation asks cinder for new attachments; a move starts it on
+        what is there.
+        """
+        unheld = self.server.unheld
+        if unheld is None:
+            return
+        if unheld.foreign:
+            yield self._gate(
+                'volumes-held',
+                'hard',
+                REFUSED,
+                'what nova names of volume '
+                f'{", ".join(unheld.foreign)} is an attachment of another '
+                'server, which would lose it or be written to',
+                f'what is wrong is told by\n{program.call("volume check")}\n'
+                f'or {self.leave_out}',
+            )
+        if self.moved and unheld.lost:
+            yield self._gate(
+                'volumes-held',
+                'hard',
+                REFUSED,
+                f'cinder holds volume {", ".join(unheld.lost)} for nobody, as '
+                'after a reset of its state: another server may get it',
+                'take --method evacuate where nova takes it, which attaches '
+                f'it anew; or {self.leave_out}',
+            )
+        if self.moved and unheld.unknown:
+            yield self._gate(
+                'volumes-held',
+                'hard',
+                UNKNOWN,
+                f'cinder was not asked who holds its volumes: '
+                f'{unheld.unknown}',
+                '',
             )
 
     def _memory(self) -> Iterator[Gate]:

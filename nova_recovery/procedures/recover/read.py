@@ -16,6 +16,7 @@ from nova_recovery.cloud.api import network
 from nova_recovery.cloud.db import (
     aggregates,
     compute_hosts,
+    mappings,
     schema,
     services,
     tombstones,
@@ -212,6 +213,7 @@ class _Reader:
         groups = self._groups([server.uuid for server in found])
         metadata, tags = self._owners_words(found)
         mapped = self.mapped([server.uuid for server in found])
+        unheld = self._unheld(found)
 
         def complete(server: records.Server) -> situation.Server:
             return dataclasses.replace(
@@ -225,10 +227,28 @@ class _Reader:
                 metadata=metadata.get(server.uuid, {}),
                 tags=tags.get(server.uuid, frozenset()),
                 mapped=mapped.get(server.uuid),
+                unheld=unheld.get(server.uuid),
             )
 
         with futures.ThreadPoolExecutor(READERS) as pool:
             return list(pool.map(complete, found))
+
+    def _unheld(
+        self, found: Iterable[records.Server]
+    ) -> dict[str, mappings.Unheld]:
+        """What cinder doesn't hold for the servers as nova says."""
+        by_cell: dict[str, list[str]] = {}
+        for server in found:
+            by_cell.setdefault(server.cell, []).append(server.uuid)
+        unheld: dict[str, mappings.Unheld] = {}
+        for cell, uuids in by_cell.items():
+            unheld |= mappings.unheld(
+                self._cloud,
+                self._cloud.databases.cell(cell),
+                uuids,
+                started=True,
+            )
+        return unheld
 
     def _owners_words(
         self, found: Iterable[records.Server]

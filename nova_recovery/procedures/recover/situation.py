@@ -16,6 +16,7 @@ import ipaddress
 from typing import Any
 
 from nova_recovery.cloud import records
+from nova_recovery.cloud.db.mappings import Unheld
 from nova_recovery.engine import printable
 from nova_recovery.procedures.whereabouts import Whereabouts
 
@@ -168,6 +169,7 @@ class Server(records.Server):
     :ivar open_migrations: in words
     :ivar armed: host -> evacuations away from it that it didn't clean up
         after: ``{'id', 'status'}``
+    :ivar unheld: what cinder doesn't hold for it as nova says; None: nothing
     :ivar whereabouts: where its guest may run; None: nobody asked
     :ivar serviceless: its host has no nova-compute in the databases
     :ivar mapped: the cell in which nova's API looks for it, '' where there
@@ -194,6 +196,7 @@ class Server(records.Server):
     open_migrations: tuple[str, ...] = ()
     armed: dict[str, list[JSON]] = dataclasses.field(default_factory=dict)
     whereabouts: Whereabouts | None = None
+    unheld: Unheld | None = None
     serviceless: bool = False
     mapped: str | None = ''
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)

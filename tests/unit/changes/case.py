@@ -126,6 +126,7 @@ class ChangeTestCase(TestCase):
             return False
 
         self.begun.stopping = mock.Mock(wait=wait)
+        self.begun.draining = mock.Mock(wait=wait)
 
     # as the runner calls it
 

@@ -20,7 +20,7 @@ from nova_recovery.exceptions import (
     NotRevertible,
     OutcomeUnknown,
 )
-from tests.unit.changes.case import ChangeTestCase, UUID
+from tests.unit.changes.case import ChangeTestCase, UUID, VOLUME
 
 
 class RequestTestCase(ChangeTestCase):
@@ -206,6 +206,40 @@ class TestStart(RequestTestCase, OnAHost):
         self.ended('Error')
         self.set_server(vm_state='active')
         self.assert_seen(State.AFTER, 'runs by now', again=True)
+
+
+class TestStartOnVolumes(ChangeTestCase):
+    """A server that was moved starts on what cinder holds for it alone."""
+
+    change = StartServer()
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.add_server(vm_state='stopped')
+        self.make_item(
+            f'server:{UUID}', cell='cell1', uuid=UUID, settle=0, patience=1,
+        )  # fmt: skip
+        self.cell.add(
+            'block_device_mapping', id=1, instance_uuid=UUID, deleted=0,
+            volume_id=VOLUME, attachment_id='a1',
+        )  # fmt: skip
+
+    def attach(self, server: str) -> None:
+        self.cinder.add(
+            'volume_attachment', id='a1', deleted=0, volume_id=VOLUME,
+            instance_uuid=server, attach_status='attached',
+        )  # fmt: skip
+
+    def test_held_for_it(self) -> None:
+        self.attach(UUID)
+        self.assert_seen(State.BEFORE)
+
+    def test_held_for_nobody(self) -> None:
+        self.assert_seen(State.NEITHER, f'holds volume {VOLUME} for nobody')
+
+    def test_held_for_another_server(self) -> None:
+        self.attach('another')
+        self.assert_seen(State.NEITHER, 'an attachment of another server')
 
 
 class TestReboot(RequestTestCase, OnAHost):

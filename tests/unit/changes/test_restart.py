@@ -272,7 +272,9 @@ class TestNeed(RestartTest):
         self.check('conflict', 'cinder has no attachment of volume v1', [])
         known.side_effect = ApiUnavailable('refused')
         self.check('failed', 'cinder was not asked', [])
-        known.side_effect = None
+        known.side_effect = lambda uuid: {'id': uuid, 'instance': 'u2'}
+        self.check('conflict', 'is an attachment of another server', [])
+        known.side_effect = lambda uuid: {'id': uuid, 'instance': 'u1'}
         self.check('done', 'runs on np-rcc54', ['reboot'])
 
     def test_a_volume_without_a_name_keeps_it_off(self) -> None:

@@ -25,6 +25,7 @@ class TestHeld(TestCase):
         self.cloud = mock.Mock()
         self.cloud.databases.cinder = None
         self.known = {'a1'}
+        self.of: dict[str, str] = {}
         self.cloud.volume.attachment.side_effect = self.attachment
         for number, server, attachment in (
             (1, 'well', 'a1'),
@@ -49,7 +50,7 @@ class TestHeld(TestCase):
     def attachment(self, uuid: str) -> dict[str, Any]:
         if uuid not in self.known:
             raise NotFound(uuid)
-        return {'id': uuid}
+        return {'id': uuid, 'instance': self.of.get(uuid)}
 
     def found(self) -> dict[str, Unheld]:
         return mappings.unheld(self.cloud, self.cell, ['well', 'bad', 'old'])
@@ -72,6 +73,17 @@ class TestHeld(TestCase):
             },
             self.found(),
         )
+
+    def test_one_of_another_server_is_foreign(self) -> None:
+        self.of['a1'] = 'other'
+        self.assertEqual(Unheld(foreign=('v1',)), self.found()['well'])
+        self.of['a1'] = 'well'
+        self.assertNotIn('well', self.found())
+
+    def test_before_a_start_elsewhere_any_nova_is_asked(self) -> None:
+        uuids = ['well', 'bad', 'old']
+        found = mappings.unheld(self.cloud, self.cell, uuids, started=True)
+        self.assertEqual(Unheld(lost=('v2',)), found['bad'])
 
     def test_before_28_nova_forgets_nothing(self) -> None:
         self.cell = self.memory(instances='id uuid')

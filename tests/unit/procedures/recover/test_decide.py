@@ -11,6 +11,7 @@ from unittest import mock
 import fixtures
 
 from nova_recovery import changes, procedures
+from nova_recovery.cloud.db.mappings import Unheld
 from nova_recovery.engine.overrides import address, apply, parse_overrides
 from nova_recovery.engine.plan import Item, Plan
 from nova_recovery.exceptions import RecoveryError, UsageError
@@ -433,3 +434,31 @@ class OverrideTest(TestCase):
                 self.assertEqual(['overridden'], state, folder.name)
                 count += 1
         self.assertGreater(count, 10)
+
+
+class HeldTest(TestCase):
+    """Both sides of the volumes, before a server is started elsewhere."""
+
+    def refused(self, unheld: Unheld, **fields: Any) -> list[str]:
+        plan, _ = planned({'web': {'unheld': unheld, **fields}})
+        return [
+            f'{gate.klass} {gate.observed}'
+            for gate in plan.gates
+            if gate.name == 'volumes-held'
+        ]
+
+    def test_held_for_nobody(self) -> None:
+        lost = Unheld(lost=('v1',))
+        (told,) = self.refused(lost, **PAUSED)
+        self.assertIn('hard cinder holds volume v1 for nobody', told)
+        # nova asks cinder for another
+        self.assertEqual([], self.refused(lost))
+
+    def test_held_for_another_server(self) -> None:
+        for fields in ({}, PAUSED):
+            (told,) = self.refused(Unheld(foreign=('v1',)), **fields)
+            self.assertIn('hard what nova names of volume v1', told)
+
+    def test_nobody_could_be_asked(self) -> None:
+        (told,) = self.refused(Unheld(unknown='refused'), **PAUSED)
+        self.assertIn('was not asked', told)
