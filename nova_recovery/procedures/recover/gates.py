@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 import dataclasses
 import datetime
 
+from nova_recovery import program
 from nova_recovery.cloud import claims, tasks, volume_protocols
 from nova_recovery.engine import printable
 from nova_recovery.engine.plan import Gate
