@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from nova_recovery.cli import approval, recovering, run
 from nova_recovery.cli.base import RecoveryLister, Table
-from nova_recovery.engine import claiming, states, undo
+from nova_recovery.engine import claiming, states
 from nova_recovery.engine.overrides import apply
 from nova_recovery.exceptions import Ambiguous, Refused, UsageError
 
@@ -76,6 +76,7 @@ class ResumeRun(RecoveryLister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         from nova_recovery import procedures
+        from nova_recovery.engine import undo
         from nova_recovery.procedures.gates import on_resume
 
         here = self.stage(parsed_args)

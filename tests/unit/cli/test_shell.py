@@ -17,6 +17,7 @@ import fixtures
 
 from nova_recovery import plugin, shell
 from nova_recovery.cli.base import RecoveryCommand, RecoveryMixin
+from nova_recovery.cli.guide import Guide
 from nova_recovery.exceptions import Refused
 from tests.base import TestCase
 from tests.unit.cli.programs import Commands, Standalone
@@ -67,6 +68,9 @@ class TestEntryPoints(TestCase):
 
     def test_every_command_is_a_noun_and_a_verb_of_recovery(self):
         for point in self._commands():
+            if point.load() is Guide:
+                # the word alone
+                continue
             with self.subTest(command=point.name):
                 self.assertRegex(point.name, r'^recovery(_[a-z][a-z-]*){1,3}$')
 
