@@ -94,6 +94,9 @@ class AssessDisaster(LookingLister):
                 cloud,
                 snapshot,
                 hosts,
+                without=frozenset(
+                    disaster_options.scope(parsed_args).skip_backends
+                ),
                 ours=lambda: self._sent(parsed_args),
                 local=parsed_args.local,
             )
@@ -222,7 +225,9 @@ class StatusDisaster(RecoveryLister):
             found = read.look(
                 cloud,
                 snapshot,
-                dataclasses.replace(asked.scope, skip_hosts={}),
+                dataclasses.replace(
+                    asked.scope, skip_hosts={}, skip_backends={}
+                ),
                 since=parsed_args.since
                 or (asked.since and disaster_options.time(asked.since))
                 or None,

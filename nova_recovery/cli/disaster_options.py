@@ -56,6 +56,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help='Leave the servers of this host alone, such as one that will '
         'not come back: see host recover',
     )
+    group.add_argument(
+        '--skip-backend',
+        metavar='<host@backend>=<reason>',
+        action='append',
+        default=[],
+        help='Leave the servers alone that have volumes of this '
+        'cinder-volume, such as one whose array is dead',
+    )
     parser.add_argument(
         '--snapshot',
         metavar='<snapshot>',
@@ -108,6 +116,9 @@ def scope(parsed: argparse.Namespace) -> Scope:
         projects=tuple(dict.fromkeys(parsed.project)),
         skip_hosts=recovering.pairs(
             parsed.skip_host, '--skip-host', form='HOST=REASON'
+        ),
+        skip_backends=recovering.pairs(
+            parsed.skip_backend, '--skip-backend', form='HOST@BACKEND=REASON'
         ),
     )
 

@@ -70,6 +70,15 @@ class ResumeRun(RecoveryLister):
             'as one that died meanwhile, so that the others go on without '
             'it. Repeat it for several',
         )
+        parser.add_argument(
+            '--skip-backend',
+            metavar='<host@backend>=<reason>',
+            action='append',
+            default=[],
+            help='Leave out what is left for all servers with volumes of '
+            'this cinder-volume, such as one whose array died meanwhile. '
+            'Repeat it for several',
+        )
         approval.add_through(parser)
         approval.add_override(approval.add_confirm_options(parser))
         return parser
@@ -158,7 +167,7 @@ def _check_forth(here: Stage, found: RunRecord) -> None:
 def _left_out(
     plan: Plan, items: Sequence[ItemRecord], parsed: argparse.Namespace
 ) -> dict[str, str]:
-    """What ``--skip`` and ``--skip-host`` mean: item id -> the reason.
+    """What ``--skip`` and its like mean: item id -> the reason.
 
     Once taken, a claim or a lock must not stay on a server that is left out:
     nobody could work on it any more.
@@ -177,7 +186,11 @@ def _left_out(
         parsed.skip_host, '--skip-host', form='HOST=REASON'
     )
     skip += of_hosts(plan, [item.id for item in possible], reasons)
-    # both may mean the same one: the host's reason is the last
+    reasons = recovering.pairs(
+        parsed.skip_backend, '--skip-backend', form='HOST@BACKEND=REASON'
+    )
+    skip += of_backends(plan, [item.id for item in possible], reasons)
+    # all may mean the same one: the last reason is that of the back end
     return dict(skip)
 
 
@@ -290,6 +303,40 @@ def of_hosts(
         raise UsageError(
             f'--skip-host {sorted(nothing)[0]}: nothing is left of it, but '
             f'of: {", ".join(known) or "none"}'
+        )
+    return found
+
+
+def of_backends(
+    plan: Plan, left: Iterable[str], reasons: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    """What is left of servers that need these back ends, with the reason.
+
+    :param left: ids of items that can be left out
+    :param reasons: ``host@backend`` -> why
+    :raises UsageError: nothing that is left needs it
+    """
+    servers = about(plan)
+
+    def whose(item: Item) -> str:
+        return servers.get(item.id) or item.subject.partition(':')[2]
+
+    needs: dict[str, set[str]] = {}
+    for item in plan.items():
+        needs.setdefault(whose(item), set()).update(
+            item.data.get('backends', ())
+        )
+    of = {item.id: needs[whose(item)] for item in plan.items()}
+    found = [
+        (item_id, reasons[name])
+        for item_id in left
+        for name in sorted(of[item_id] & reasons.keys())
+    ]
+    known = sorted({name for item_id in left for name in of[item_id]})
+    for name in sorted(reasons.keys() - set(known)):
+        raise UsageError(
+            f'--skip-backend {name}: nothing that is left needs it, but: '
+            f'{", ".join(known) or "none"}'
         )
     return found
 

@@ -86,6 +86,9 @@ class Site:
 
     :ivar snapshot: how it was before; None: nothing is compared with
     :ivar hosts: the compute hosts that matter, to the letter; None: all
+    :ivar backends: the cinder-volumes that matter, ``host@backend``; None:
+        all that have volumes
+    :ivar without: those that don't
     :ivar servers: those of which it matters whether others move them; None:
         all
     :ivar ours: the ids of the requests that this run sent to nova: what
@@ -99,6 +102,8 @@ class Site:
     cloud: Cloud
     snapshot: Snapshot | None = None
     hosts: frozenset[str] | None = None
+    backends: frozenset[str] | None = None
+    without: frozenset[str] = frozenset()
     servers: frozenset[str] | None = None
     ours: Callable[[], frozenset[str]] = frozenset
     unsure: frozenset[str] = frozenset()

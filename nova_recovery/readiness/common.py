@@ -63,14 +63,27 @@ def cells_of_hosts(site: Site) -> dict[str, str]:
 
 
 def backends(site: Site) -> list[str]:
-    """The back ends that have volumes, ``host@backend`` without pools.
+    """The back ends that matter and have volumes, ``host@backend``.
 
     A clustered one by the name of its cluster, which answers for it.
 
     :raises DatabaseUnavailable: cinder's database doesn't answer
     """
+    known = _with_volumes(site)
+    return sorted(
+        {
+            name
+            for host, name in known
+            if (site.backends is None or host in site.backends)
+            and not {host, name} & site.without
+        }
+    )
 
-    def ask() -> list[str]:
+
+def _with_volumes(site: Site) -> list[tuple[str, str]]:
+    """The ``host@backend`` of volumes, each with what answers for it."""
+
+    def ask() -> list[tuple[str, str]]:
         known = site.memory.get('backends')
         if site.brief and known is not None:
             return list(known)
@@ -86,7 +99,10 @@ def backends(site: Site) -> list[str]:
             rows = [tuple(row) for row in connection.execute(query)]
         found = sorted(
             {
-                str(row[-1] or row[0]).partition('#')[0]
+                (
+                    str(row[0]).partition('#')[0],
+                    str(row[-1] or row[0]).partition('#')[0],
+                )
                 for row in rows
                 if row[0]
             }

@@ -79,7 +79,8 @@ def judge(
                 name,
                 observed,
                 'up, and answers within 10 s',
-                f'systemctl restart cinder-volume  # on {host}',
+                f'systemctl restart cinder-volume  # on {host}; one that will '
+                f'not come back: --skip-backend {name}=REASON',
             )
         )
     yield from common.on_one_line(

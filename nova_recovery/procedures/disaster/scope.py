@@ -20,6 +20,8 @@ class Scope:
 
     :ivar projects: IDs
     :ivar skip_hosts: host -> why its servers are left alone
+    :ivar skip_backends: ``host@backend`` of cinder-volume -> why the servers
+        with volumes there are left alone
     """
 
     cells: tuple[str, ...] = ()
@@ -28,6 +30,7 @@ class Scope:
     hosts: tuple[str, ...] = ()
     projects: tuple[str, ...] = ()
     skip_hosts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    skip_backends: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def everything(self) -> bool:
@@ -59,8 +62,9 @@ class Scope:
             if names
         ]
         text = ' and '.join(named) or 'the whole cloud'
-        if self.skip_hosts:
-            text += f' without {", ".join(sorted(self.skip_hosts))}'
+        skipped = [*sorted(self.skip_hosts), *sorted(self.skip_backends)]
+        if skipped:
+            text += f' without {", ".join(skipped)}'
         return text
 
     def plain(self) -> dict[str, Any]:
@@ -83,6 +87,7 @@ def of(data: Mapping[str, Any]) -> Scope:
         hosts=tuple(data.get('hosts', ())),
         projects=tuple(data.get('projects', ())),
         skip_hosts=dict(data.get('skip_hosts', {})),
+        skip_backends=dict(data.get('skip_backends', {})),
     )
 
 

@@ -13,7 +13,7 @@ from nova_recovery import exit_codes
 from nova_recovery.cli import run_resume
 from nova_recovery.engine.change import At, Observed
 from nova_recovery.engine.plan import Gate, Item, Step
-from nova_recovery.exceptions import Ambiguous
+from nova_recovery.exceptions import Ambiguous, UsageError
 from tests.base import TestCase
 from tests.unit import plans
 from tests.unit.cli.runs import RunsTestCase
@@ -246,6 +246,40 @@ class TestChosen(TestCase):
         step = Step('clean', 'clean', items)
         plan = dataclasses.replace(plans.make(), steps=(step,))
         self.assertEqual({'reset': 'u1', 'link': 'u2'}, run_resume.about(plan))
+
+    def test_what_needs_a_back_end_that_is_dead(self) -> None:
+        """With the consoles of its servers; the others go on."""
+        ends = {'u1': ['ctl@array'], 'u2': ['ctl@ceph']}
+        items = [
+            Item(f'{kind}:{uuid}', kind, f'{noun}:{uuid}', uuid, data)
+            for uuid, some in ends.items()
+            for kind, noun, data in (
+                ('restart-server', 'server', {'uuid': uuid, 'backends': some}),
+                ('watch-boot', 'boot', {'uuid': uuid}),
+            )
+        ]
+        items.append(
+            Item(
+                'attach',
+                'attach-volume',
+                'volume:v1',
+                'v1',
+                {'uuid': 'u1', 'backends': ['ctl@array']},
+                ('server:u1',),
+            )
+        )
+        plan = dataclasses.replace(
+            plans.make(), steps=(Step('restart', 'restart', tuple(items)),)
+        )
+        left = [item.id for item in items]
+        found = run_resume.of_backends(plan, left, {'ctl@array': 'burnt'})
+        self.assertEqual(
+            {'restart-server:u1', 'watch-boot:u1', 'attach'}, set(dict(found))
+        )
+        error = self.assertRaises(
+            UsageError, run_resume.of_backends, plan, left, {'ctl': 'burnt'}
+        )
+        self.assertIn('ctl@array, ctl@ceph', str(error))
 
     def test_a_volume_alone(self) -> None:
         self.assertEqual(['attach'], self.chosen('data=it is lost'))

@@ -18,6 +18,7 @@ from nova_recovery.engine.findings import Finding
 from nova_recovery.exceptions import ApiUnavailable, NotFound
 from nova_recovery.readiness import (
     clocks,
+    common,
     compute,
     control,
     placement,
@@ -28,6 +29,7 @@ from nova_recovery.readiness import (
 from nova_recovery.readiness import network as network_probe
 from nova_recovery.readiness.quiet import Move
 from tests.base import TestCase
+from tests.unit.changes.case import Cloud
 
 
 class TestControl(TestCase):
@@ -55,6 +57,38 @@ class TestControl(TestCase):
         row = self.judge('up', unheard='conductor')
         self.assertEqual(readiness.NO_GO, row.severity)
         self.assertIn('nobody listens to conductor', row.cause)
+
+
+class TestBackEnds(TestCase):
+    """Those with volumes; a clustered one answers by its cluster."""
+
+    def backends(self, **meant: Any) -> list[str]:
+        cloud: Any = Cloud('nova34-nova', 'nova34-cinder')
+        self.addCleanup(cloud.close)
+        for number, (host, cluster) in enumerate(
+            [
+                ('a@ceph#p1', None),
+                ('a@ceph#p2', None),
+                ('b@array#p', 'c@array'),
+                ('b@old#p', None),
+            ]
+        ):
+            cloud.cinder.add(
+                'volumes', id=str(number), host=host, cluster_name=cluster,
+                deleted=0, volume_type_id='t',
+            )  # fmt: skip
+        return common.backends(Site(cloud, **meant))
+
+    def test_those_that_matter(self) -> None:
+        self.assertEqual(['a@ceph', 'b@old', 'c@array'], self.backends())
+        self.assertEqual(
+            ['c@array'], self.backends(backends=frozenset({'b@array'}))
+        )
+        self.assertEqual([], self.backends(backends=frozenset()))
+        for name in ('b@array', 'c@array'):
+            self.assertEqual(
+                ['a@ceph', 'b@old'], self.backends(without=frozenset({name}))
+            )
 
 
 class TestVolume(TestCase):

@@ -115,6 +115,10 @@ def _of_volume(
         return [], 'left to cinder; look again when it is done'
     if any(one.server in alone for one in wrong):
         return [], 'its server is left alone'
+    known = both.volumes.get(volume)
+    end = (known.host or '').partition('#')[0] if known else ''
+    if end in found.situation.scope.skip_backends:
+        return [], f'its back end {end} is skipped'
     why = _not_asked_for(found, volume, wrong)
     if why:
         return [], why

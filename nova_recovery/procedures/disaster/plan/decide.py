@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from nova_recovery import program
 from nova_recovery.cloud import records
 from nova_recovery.engine.plan import LeftOut, Plan
+from nova_recovery.exceptions import NotFound
 from nova_recovery.procedures import whereabouts
 from nova_recovery.procedures.disaster.before_queens.cleaning import Cleaning
 from nova_recovery.procedures.disaster.judge import wanted
@@ -67,6 +68,9 @@ def _decided(request: Request, found: Found) -> Decided:
         for uuid, server in here.servers.items()
         if server.host in here.scope.skip_hosts
     }
+    for uuid, why in _on_skipped(here).items():
+        alone.add(uuid)
+        left[uuid] = why
     for uuid, what in found.migrating.items():
         if uuid in here.servers:
             alone.add(uuid)
@@ -104,6 +108,31 @@ def _decided(request: Request, found: Found) -> Decided:
         reattached.items,
     )
     return Decided(answer, tuple(running), left, cleaned, reattached, chosen)
+
+
+def _on_skipped(here: Situation) -> dict[str, str]:
+    """The servers with volumes of a back end to skip, and why.
+
+    :raises NotFound: no volume is there
+    """
+    skipped = here.scope.skip_backends
+    if not skipped or here.volumes is None:
+        return {}
+    needed = steps_module.Needed(here)
+    known = sorted(set(needed.ends.values()))
+    for name in skipped:
+        if name not in known:
+            raise NotFound(
+                f'no volume is on a back end named {name}; there are '
+                + (', '.join(known) or 'none')
+            )
+    return {
+        uuid: f'its volume {ends[name]} is on {name}, which is skipped: '
+        + skipped[name]
+        for uuid in here.servers
+        for ends in [needed.of_server(uuid)]
+        for name in sorted(ends.keys() & skipped.keys())
+    }
 
 
 def _before_queens(

@@ -154,7 +154,7 @@ def steps(
 ) -> tuple[Step, ...]:
     """All five, empty ones too: each can be the last one for now."""
     claims = _claims(found, decided)
-    return (
+    every = (
         Step(
             'record',
             'record what belongs together',
@@ -193,6 +193,76 @@ def steps(
             ),
         ),
     )
+    needed = Needed(found.situation)
+    return tuple(
+        dataclasses.replace(step, items=tuple(map(needed.noted, step.items)))
+        for step in every
+    )
+
+
+#: What is sent, and waits for the storage where it is.
+SENT = frozenset(
+    {
+        'attach-volume',
+        'drop-attachment',
+        'recreate-attachment',
+        'restart-server',
+    }
+)
+
+
+class Needed:
+    """The back ends that servers and volumes need."""
+
+    def __init__(self, here: Situation) -> None:
+        both = here.volumes
+        self.ends = {
+            uuid: backend(volume.host)
+            for uuid, volume in (both.volumes if both else {}).items()
+        }
+        self._volumes = {
+            uuid: [device.volume for device in some]
+            for uuid, some in here.devices.items()
+        }
+        for uuid, some in by_server(both).items():
+            self._volumes.setdefault(uuid, []).extend(some)
+
+    def of_server(self, uuid: str) -> dict[str, str]:
+        """Back end -> a volume of the server there, had it or has it."""
+        return {
+            self.ends[volume]: volume
+            for volume in self._volumes.get(uuid, ())
+            if volume in self.ends
+        }
+
+    def noted(self, item: Item) -> Item:
+        """The item, which says what it waits for."""
+        if item.kind not in SENT:
+            return item
+        kind, _, uuid = item.subject.partition(':')
+        names = (
+            sorted(self.of_server(uuid))
+            if kind == 'server'
+            else [self.ends[uuid]]
+            if uuid in self.ends
+            else []
+        )
+        return dataclasses.replace(item, data={**item.data, BACKENDS: names})
+
+
+#: Of an item's data: the back ends that it needs.
+BACKENDS = 'backends'
+
+
+def ends_of(items: Iterable[Item]) -> frozenset[str] | None:
+    """The back ends that items need; None: a plan of before doesn't tell."""
+    found: set[str] = set()
+    for item in items:
+        if item.kind in SENT:
+            if BACKENDS not in item.data:
+                return None
+            found |= set(item.data[BACKENDS])
+    return frozenset(found)
 
 
 def _cleaning(

@@ -123,6 +123,7 @@ class Before:
                 self._cloud,
                 snapshot,
                 frozenset(self._hosts(now)),
+                steps.ends_of(self._left(now)),
                 servers=frozenset(steps.touches(self._plan.steps)),
                 ours=self._ours,
                 unsure=self._unsure(now),
@@ -167,12 +168,20 @@ class Before:
                 'plan without them'
             )
 
+    def _left(self, now: Mapping[str, str]) -> list[Item]:
+        """What is still to be done."""
+        return [
+            item
+            for item in self._plan.items()
+            if now.get(item.id) not in states.FINAL
+        ]
+
     def _hosts(self, now: Mapping[str, str]) -> Iterable[str]:
-        """The hosts of what is still to be done."""
+        """The hosts of that."""
         return {
             item.data['host']
-            for item in self._plan.items()
-            if item.data.get('host') and now.get(item.id) not in states.FINAL
+            for item in self._left(now)
+            if item.data.get('host')
         }
 
     def _held(self, step: Step, now: Mapping[str, str]) -> None:
@@ -313,6 +322,8 @@ class Vital:
         self._memory: dict[str, Any] = {}
         # how many requests were let through since
         self._since = REQUESTS
+        # those of all that asked: what is skipped never does
+        self._ends: frozenset[str] | None = frozenset()
 
     def ask(self, item: Item) -> None:
         """Return if a request may be sent.
@@ -322,6 +333,9 @@ class Vital:
         :raises Paused: something is gone
         """
         with self._lock:
+            ends = steps.ends_of([item])
+            if self._ends is not None:
+                self._ends = None if ends is None else self._ends | ends
             old = time.monotonic() - self._looked > SECONDS
             if old or self._since >= REQUESTS:
                 self._look(item)
@@ -332,7 +346,9 @@ class Vital:
     def _look(self, item: Item) -> None:
         host = item.data.get('host')
         hosts = frozenset({host} if host else ())
-        site = Site(self._cloud, hosts=hosts, memory=self._memory)
+        site = Site(
+            self._cloud, hosts=hosts, backends=self._ends, memory=self._memory
+        )
         red = readiness.red(readiness.vital(site, self._layers))
         if red:
             raise Paused(

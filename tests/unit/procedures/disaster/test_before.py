@@ -125,6 +125,25 @@ class BeforeTest(Steps):
         self.plan = dataclasses.replace(self.plan, gates=gates)
         self.ask('clean')
 
+    def test_only_the_storage_of_what_is_left_is_asked(self) -> None:
+        self.plan = scenario('back_end_is_skipped')
+        self.states = {item.id: 'pending' for item in self.plan.items()}
+        self.end(1)
+        self.ask('canary')
+        self.assertEqual(frozenset({'ctl@ceph'}), self.sites[-1].backends)
+        self.end(3, 'skipped')
+        self.ask('attach')
+        self.assertEqual(frozenset(), self.sites[-1].backends)
+
+    def test_a_plan_of_before_asks_all(self) -> None:
+        self.plan = scenario('back_end_is_skipped')
+        self.states = {item.id: 'pending' for item in self.plan.items()}
+        self.end(1)
+        for item in self.plan.items():
+            item.data.pop('backends', None)
+        self.ask('canary')
+        self.assertIsNone(self.sites[-1].backends)
+
     def test_nothing_is_changed_before_the_first_step_is_whole(self) -> None:
         self.end(1)
         self.states['claim-server:web'] = 'conflict'
