@@ -31,6 +31,8 @@ class CheckBackup(LookingLister):
     read, and the cells for the names of servers; how many volumes of each
     project lack one is told on stderr. Ends with 0 if all have one, 4 if
     some have not, 1 if cinder's database does not answer.
+
+    Example: openstack recovery backup check --older-than 1d
     """
 
     short = ('Volume', 'Name', 'Servers', 'Age', 'Why')
@@ -56,6 +58,8 @@ class CreateBackup(RecoveryLister):
     is the oldest. Each is asked for once, whatever happens, and waited for;
     a run that was stopped goes on with "run resume". The backups belong to
     your project and count for its quota. None is ever deleted.
+
+    Example: openstack recovery backup create --dry-run
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:

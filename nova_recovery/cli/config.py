@@ -25,6 +25,8 @@ class ShowConfig(RecoveryLister):
 
     No database and no API is asked: see "config check" for that. An option
     without an origin has its default.
+
+    Example: openstack recovery config show
     """
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
@@ -42,6 +44,8 @@ class CheckConfig(LookingLister):
     The clock is that of the database or the API, in seconds ahead of this
     machine's. Ends with 1 if something is configured wrongly, 4 if something
     does not answer.
+
+    Example: openstack recovery config check --no-api
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -72,6 +76,8 @@ class GrantConfig(RecoveryCommand):
     Making plans reads only; carrying them out changes a few tables of the
     cells. The databases are asked which of these tables they have. Create
     the user first; nothing is granted here.
+
+    Example: openstack recovery config grants --user recovery
     """
 
     looks = True

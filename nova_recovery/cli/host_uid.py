@@ -33,6 +33,8 @@ class ShowHostUid(LookingLister):
 
     A number that differs from that of most hosts is marked, with the one that
     "host uid set" would give. Ends with 4 if any differs or is not known.
+
+    Example: openstack recovery host uid show np-rcc46 np-rcc54
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:

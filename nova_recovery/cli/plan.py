@@ -21,6 +21,8 @@ class ShowPlan(RecoveryShowOne):
 
     As text it is shown like the command that made it did; with -f json its
     digest, gates and items are there for scripts. Nothing is contacted.
+
+    Example: openstack recovery plan show np-rcc54.plan
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:

@@ -47,7 +47,10 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 
 class ListRun(RecoveryLister):
-    """List the runs, the newest first."""
+    """List the runs, the newest first.
+
+    Example: openstack recovery run list --limit 5
+    """
 
     short = ('ID', 'Title', 'State', 'Started', 'Done/Total')
 
@@ -101,6 +104,8 @@ class ShowRun(RecoveryShowOne):
     """Show how far a run is and what needs attention.
 
     As text for people; with -f json its fields are there for scripts.
+
+    Example: openstack recovery run show 3fb04a53 --watch
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -249,6 +254,8 @@ class ReportRun(RecoveryCommand):
 
     Who did what, when and why: the gates and who overrode them with which
     reason, each item with its times, what it was before and what was done.
+
+    Example: openstack recovery run report 3fb04a53
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -289,6 +296,8 @@ class UndoRun(RecoveryLister):
     What will be reverted is shown and asked for first, and what can't be,
     with why and what to do instead. The exit code is 4 when something of it
     had to stay.
+
+    Example: openstack recovery run undo 3fb04a53 --dry-run
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -385,7 +394,10 @@ def digest_of(plan: Plan, foreseen: Foreseen) -> str:
 
 
 class ExportRun(RecoveryCommand):
-    """Save a run in a file, to go on with it on another controller."""
+    """Save a run in a file, to go on with it on another controller.
+
+    Example: openstack recovery run export 3fb04a53 3fb04a53.run
+    """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
@@ -405,7 +417,10 @@ class ExportRun(RecoveryCommand):
 
 
 class ImportRun(RecoveryCommand):
-    """Take a run that was exported into the journal of this controller."""
+    """Take a run that was exported into the journal of this controller.
+
+    Example: openstack recovery run import 3fb04a53.run
+    """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)

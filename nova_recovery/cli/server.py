@@ -65,7 +65,10 @@ class ListServer(RecoveryLister):
 
 
 class ShowServer(RecoveryShowOne):
-    """Show the row of a server, found by any of its names."""
+    """Show the row of a server, found by any of its names.
+
+    Example: openstack recovery server show at3-ui02
+    """
 
     looks = True
 
@@ -134,8 +137,8 @@ class AdoptServer(RecoveryLister):
     source: row, allocation and ports follow it. Nothing is started. In the
     end the hypervisor is asked, and run undo takes it all back::
 
-        openstack recovery server adopt at3-ui07 --host np-rcc46
-        --seen-running "virsh list on np-rcc46" --fenced "PDU port 14 is off"
+        openstack recovery server adopt at3-ui07 --host np-rcc46 \\
+            --seen-running "virsh list on np-rcc46" --fenced "PDU port 14 is off"
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -186,6 +189,8 @@ class RebootServer(RecoveryLister):
     carried out; a killed run goes on with run resume. Servers of a host
     that is down are refused: the request would wait in the message bus and
     be carried out when the host returns.
+
+    Example: openstack recovery server reboot at3-ui02 --dry-run
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:

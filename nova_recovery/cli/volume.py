@@ -27,6 +27,8 @@ class CheckVolume(LookingLister):
     what differs a second time. What the hosts have connected is not looked
     at. Ends with 0 if there is nothing but notes, 4 if there is, 1 if a
     cell does not answer.
+
+    Example: openstack recovery volume check --host np-rcc54
     """
 
     short = ('Code', 'Severity', 'Volume', 'Server', 'Cause')
@@ -56,7 +58,9 @@ class ResetVolume(RecoveryLister):
     Only volumes that are stale by the table in the user guide, each by
     compare-and-set on its row as it was seen; the others are refused with
     the reason. Statuses that are not of attachments (error_deleting,
-    creating, backing-up …) are never touched.
+    creating, backing-up …) are never touched::
+
+        openstack recovery volume reset 81d7a173-e8b9-44c4-9daa-2c52a063da78
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -85,7 +89,10 @@ class AttachVolume(RecoveryLister):
     server of a dead host. Where nova has it and cinder does not hold it for
     the server, cinder's attachment is made anew under the same mapping, for
     boot volumes too: do this before any reboot. Nothing is done where both
-    sides agree.
+    sides agree::
+
+        openstack recovery volume attach at3-ui02 \\
+            81d7a173-e8b9-44c4-9daa-2c52a063da78
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -135,7 +142,10 @@ class DetachStaleVolume(RecoveryLister):
     A mapping that a failed or replayed attach left, an attachment whose
     server or mapping is gone. Refused while the guest may have the volume
     connected. What the server has on both sides is not touched: that is
-    "openstack server remove volume".
+    "openstack server remove volume"::
+
+        openstack recovery volume detach-stale at3-ui02 \\
+            81d7a173-e8b9-44c4-9daa-2c52a063da78
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
