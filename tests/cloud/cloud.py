@@ -169,16 +169,18 @@ class PracticeCloud:
         console: str = '',
         error: str = '',
         seconds: float = 0,
+        host: str = '',
     ) -> None:
         """Tell how the next start of a server's guest goes, that one only.
 
         :param console: what it prints in place of a login prompt
         :param error: it fails with these words, and the guest is off
         :param seconds: how long it takes; the guest is off meanwhile
+        :param host: where it will be started; '': where it is
         """
         how = {'console': console, 'error': error, 'seconds': seconds}
         outage.next_boot(
-            self.config, server, **{k: v for k, v in how.items() if v}
+            self.config, server, host, **{k: v for k, v in how.items() if v}
         )
 
     def cinder_calls(self) -> list[dict[str, typing.Any]]:

@@ -83,13 +83,16 @@ def site_is_back(
     lifecycle.wait_pools(config)
 
 
-def next_boot(config: Settings, server: str, **how: object) -> None:
+def next_boot(
+    config: Settings, server: str, where: str = '', **how: object
+) -> None:
     """Tell the hypervisor of a server how its next start goes.
 
+    :param where: the host that will start it; '': the one that has it
     :raises CloudError: when no host has the guest
     """
     for host in config.hosts:
-        if server in guests(config, host):
+        if host == where or (not where and server in guests(config, host)):
             path = config.next_boot(host, server)
             path.parent.mkdir(exist_ok=True)
             new = path.with_suffix('.new')

@@ -41,7 +41,7 @@ class TestAdopt(FunctionalTest):
         """A real one that stops when the guest was started on the target."""
         self.lose_power(SOURCE)
         self.practice.wait_compute_down(SOURCE)
-        self.practice.next_boot(self.uuid, seconds=4)
+        self.practice.next_boot(self.uuid, seconds=4, host=TARGET)
         answer = self.state.server_action(
             self.uuid, 'evacuate', {'host': TARGET}
         )
