@@ -16,12 +16,10 @@ from typing import Any, TYPE_CHECKING
 from nova_recovery import program
 from nova_recovery.cloud.db import servers as servers_module
 from nova_recovery.cloud.db.database import Database
-from nova_recovery.cloud.db.databases import divide
 from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.cloud.records import Server
 from nova_recovery.engine import findings
 from nova_recovery.engine.findings import Assessment, Columns, Finding
-from nova_recovery.exceptions import RecoveryError
 from nova_recovery.procedures import reached
 from nova_recovery.procedures.reached import Reached
 from nova_recovery.report import wording
@@ -34,8 +32,7 @@ _MOVING = ('migrating', 'resize_', 'rebuild', 'spawning', 'deleting')
 
 #: Where no command of ours mends it: what is to be done, on the host.
 _ADVICE = {
-    'GUEST-TWICE': 'where nova does not have it: virsh destroy {uuid}',
-    'GUEST-ORPHAN': 'see whose it is; then there: virsh destroy {uuid}',
+    'GUEST-TWICE': 'see where nova has it, and end the other one',
     'GUEST-UNMANAGED': 'there: restart libvirt, which finds it again',
     'GUEST-LEFT': 'if nobody needs it, there: virsh undefine {uuid}',
 }
@@ -110,27 +107,24 @@ def assess(
         names, silent = reached.hosts_of(cloud)
     hosts = tuple(reached.read(cloud, names, ('guests list', {})))
     seen = {guest.uuid for host in hosts for guest in guests_of(host)}
-    servers, deleted, unknown = _nova(cloud, names, seen)
+    servers, deleted, unknown = read_nova(cloud, names, seen)
     found = Facts(hosts, servers, deleted, unknown, silent)
     return judge(found, everything)
 
 
-def _nova(
+def read_nova(
     cloud: Cloud, names: Collection[str], uuids: Collection[str]
 ) -> tuple[dict[str, Server], frozenset[str], tuple[str, ...]]:
-    try:
-        known, unknown = divide(
-            cloud.databases.each_cell(lambda cell: of_cell(cell, names, uuids))
-        )
-    except RecoveryError as error:
-        return {}, frozenset(), (str(error),)
+    """What nova has of the servers of hosts and of these.
+
+    :returns: live servers, UUIDs of deleted ones, why it is not all known
+    """
+    known, unknown = reached.of_cells(
+        cloud, lambda cell: of_cell(cell, names, uuids)
+    )
     servers = {u: s for live, _gone in known.values() for u, s in live.items()}
     gone = {uuid for _live, some in known.values() for uuid in some}
-    return (
-        servers,
-        frozenset(gone - set(servers)),
-        tuple(map(str, unknown.values())),
-    )
+    return servers, frozenset(gone - set(servers)), unknown
 
 
 def of_cell(
@@ -255,12 +249,13 @@ def _verdict(
     going = [one for one in where if one.domain.get('state') != 'paused']
     if guest.runs and len(where) > 1 and not (moving and len(going) < 2):
         told = ' and '.join(sorted(one.host for one in where))
+        at_home = server is not None and server.host == guest.host
         return (
             'GUEST-TWICE',
             findings.DANGER,
             f'it runs on {told}: one disk, two writers; nova has it on '
             f'{(server and server.host) or "no host that is known"}',
-            '',
+            '' if server is None or at_home else _stop(guest),
         )
     if server is None:
         return _unknown_to_nova(found, guest)
@@ -289,6 +284,10 @@ def _verdict(
         'nothing may start it',
         '',
     )
+
+
+def _stop(guest: Guest) -> str:
+    return program.call(f'guest stop {guest.uuid} --host {guest.host}')
 
 
 def _at_home(
@@ -334,7 +333,7 @@ def _unknown_to_nova(found: Facts, guest: Guest) -> tuple[str, str, str, str]:
             'GUEST-ORPHAN',
             findings.DANGER,
             f'it runs, and nova {word}: its volumes may be of others by now',
-            '',
+            _stop(guest),
         )
     return (
         'GUEST-LEFT',

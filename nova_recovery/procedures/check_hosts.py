@@ -90,7 +90,8 @@ def judge(found: Facts, more: Sequence[Finding] = ()) -> Assessment:
     told = findings.counted(
         {k: n for k, n in result.counts.items() if k != findings.GOOD}
     )
-    line = f'{wording.count(len(found.hosts), "host")}: {told or "nothing is wrong"}.'
+    hosts = wording.count(len(found.hosts), 'host')
+    line = f'{hosts}: {told or "nothing is wrong"}.'
     return dataclasses.replace(result, summary=(line,))
 
 

@@ -114,6 +114,11 @@ GATES = (
     ),
     Known('guest-gone', ('hard',), 'Does it run no more where its row says?'),
     Known(
+        'guest-not-at-home',
+        ('hard', 'soft'),
+        'Has nova the guest that is ended on another host?',
+    ),
+    Known(
         'guest-not-on-target',
         ('hard',),
         'Is the server not on the target already?',
@@ -132,6 +137,16 @@ GATES = (
         'Can the guest run nowhere but where it is adopted?',
     ),
     Known('guest-runs', ('hard',), 'Is the server active, without a task?'),
+    Known(
+        'guest-runs-at-home',
+        ('soft',),
+        'Does the guest run where nova has it?',
+    ),
+    Known(
+        'guest-runs-there',
+        ('hard',),
+        'Does the guest run where it is to be ended?',
+    ),
     Known(
         'guest-seen',
         ('soft',),

@@ -9,12 +9,10 @@ from typing import Any, TYPE_CHECKING
 
 from nova_recovery.cloud.db import services
 from nova_recovery.cloud.db.database import Database
-from nova_recovery.cloud.db.databases import divide
 from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.cloud.records import Service
 from nova_recovery.engine import findings
 from nova_recovery.engine.findings import Assessment, Columns, Finding
-from nova_recovery.exceptions import RecoveryError
 from nova_recovery.procedures import reached
 from nova_recovery.procedures.reached import Reached
 
@@ -44,18 +42,15 @@ def _heard(
     cloud: Cloud, names: Collection[str]
 ) -> tuple[dict[str, Service], tuple[str, ...]]:
     """The nova-compute of each host as nova judges it."""
-    try:
+
+    def ask(cell: Database) -> list[Service]:
+        found = services.compute_services(cell)
+        with Reader.of(cell) as reader:
+            now = reader.now()
         down_time = cloud.nova.service_down_time
+        return [services.judged(one, now, down_time) for one in found]
 
-        def ask(cell: Database) -> list[Service]:
-            found = services.compute_services(cell)
-            with Reader.of(cell) as reader:
-                now = reader.now()
-            return [services.judged(one, now, down_time) for one in found]
-
-        known, unknown = divide(cloud.databases.each_cell(ask))
-    except RecoveryError as error:
-        return {}, (str(error),)
+    known, unknown = reached.of_cells(cloud, ask)
     return (
         {
             one.host: one
@@ -63,7 +58,7 @@ def _heard(
             for one in some
             if one.host in names
         },
-        tuple(map(str, unknown.values())),
+        unknown,
     )
 
 

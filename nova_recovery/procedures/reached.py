@@ -4,18 +4,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 import dataclasses
-from typing import Any, Protocol, TYPE_CHECKING
+from typing import Any, Protocol, TYPE_CHECKING, TypeVar
 
 from nova_recovery.cloud.db import services
 from nova_recovery.cloud.db.databases import divide
 from nova_recovery.engine.plan import Gate
+from nova_recovery.exceptions import RecoveryError
 from nova_recovery.fleet import answer
 from nova_recovery.fleet.script import Words
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.cloud.db.database import Database
+
+T = TypeVar('T')
 
 
 class Answered(Protocol):
@@ -71,6 +75,28 @@ def read(cloud: Cloud, names: Collection[str], *calls: Words) -> list[Reached]:
             refused = found.state == answer.REFUSED
             made.append(Reached(name, '', found.detail, refused))
     return made
+
+
+def of_cells(
+    cloud: Cloud, ask: Callable[[Database], T]
+) -> tuple[dict[str, T], tuple[str, ...]]:
+    """What the cells answer, and why that is not all, lines.
+
+    Of a host by itself, which has no databases, it is nothing. A cell that is
+    disabled is not asked, and may have what is looked for.
+    """
+    try:
+        databases = cloud.databases
+        known, unknown = divide(databases.each_cell(ask))
+    except RecoveryError as error:
+        return {}, (str(error),)
+    return known, (
+        *map(str, unknown.values()),
+        *(
+            f'{one.name} is disabled, and not asked'
+            for one in databases.disabled
+        ),
+    )
 
 
 def hosts_of(cloud: Cloud) -> tuple[list[str], tuple[str, ...]]:

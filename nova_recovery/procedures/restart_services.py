@@ -17,12 +17,10 @@ from typing import Any, TYPE_CHECKING
 from nova_recovery.cloud import clock
 from nova_recovery.cloud.db import servers as servers_module
 from nova_recovery.cloud.db.database import Database
-from nova_recovery.cloud.db.databases import divide
 from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.cloud.records import Server
 from nova_recovery.engine import claiming
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
-from nova_recovery.exceptions import RecoveryError
 from nova_recovery.procedures import Procedure, reached
 from nova_recovery.procedures.reached import Reached
 from nova_recovery.procedures.uid import gates as uid_gates
@@ -91,12 +89,7 @@ def make_plan(cloud: Cloud, request: Request) -> Plan:
 
 def read(cloud: Cloud, names: Collection[str]) -> Rows:
     """What the cells say."""
-    try:
-        known, unknown = divide(
-            cloud.databases.each_cell(lambda cell: of_cell(cell, names))
-        )
-    except RecoveryError as error:
-        return Rows({}, {}, (str(error),))
+    known, unknown = reached.of_cells(cloud, lambda cell: of_cell(cell, names))
     servers: dict[str, list[Server]] = {}
     doomed: dict[str, str] = {}
     for own, some in known.values():
@@ -104,9 +97,7 @@ def read(cloud: Cloud, names: Collection[str]) -> Rows:
         for one in own:
             servers.setdefault(one.host or '', []).append(one)
     return Rows(
-        {host: tuple(some) for host, some in servers.items()},
-        doomed,
-        tuple(map(str, unknown.values())),
+        {host: tuple(some) for host, some in servers.items()}, doomed, unknown
     )
 
 

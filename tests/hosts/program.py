@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+import json
 import os
 import pathlib
 import subprocess
 import sys
+from typing import Any
 
 import fixtures
 
@@ -36,7 +39,9 @@ class ProgramTest(base.TestCase):
             f'[fleet]\ninventory = {self.beds.inventory()}\n'
         )
 
-    def typed(self, *words: str) -> subprocess.Popen[str]:
+    def typed(
+        self, *words: str, stderr: int = subprocess.STDOUT
+    ) -> subprocess.Popen[str]:
         """Begin with a command of nova-recovery."""
         return subprocess.Popen(
             [
@@ -48,7 +53,7 @@ class ProgramTest(base.TestCase):
             env={**os.environ, 'COLUMNS': '120'},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=stderr,
             text=True,
         )
 
@@ -58,6 +63,17 @@ class ProgramTest(base.TestCase):
         said, _none = program.communicate(timeout=180)
         self.assertEqual(code, program.returncode, said)
         return said
+
+    def rows(self, *words: str, codes: Iterable[int]) -> list[dict[str, Any]]:
+        """The rows of a command that only looks.
+
+        :param codes: of which it ends with one
+        """
+        program = self.typed(*words, '-f', 'json', stderr=subprocess.PIPE)
+        said, complained = program.communicate(timeout=180)
+        self.assertIn(program.returncode, codes, complained)
+        found: list[dict[str, Any]] = json.loads(said)
+        return found
 
     def run_id(self) -> str:
         said = self.run_program('run', 'list', '-f', 'value', '-c', 'ID')

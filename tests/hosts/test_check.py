@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 
 from tests.hosts.storage import StorageTest
@@ -33,11 +32,8 @@ _KEPT = (
 class Check(StorageTest):
     def codes(self, *names: str, code: int) -> dict[str, set[str]]:
         """Host -> the codes of what was found."""
-        program = self.typed('host', 'check', *names, '-f', 'json')
-        said, _none = program.communicate(timeout=180)
-        self.assertEqual(code, program.returncode, said)
         found: dict[str, set[str]] = {}
-        for row in json.loads(said[said.index('[\n') : said.rindex(']') + 1]):
+        for row in self.rows('host', 'check', *names, codes=[code]):
             found.setdefault(row['Host'], set()).add(row['Code'])
         return found
 

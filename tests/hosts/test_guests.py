@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import json
-
 from tests.cloud import process
 from tests.hosts.beds import Beds
 from tests.hosts.program import ProgramTest
@@ -18,12 +16,9 @@ class Guests(ProgramTest):
         super().setUp()
 
     def found(self, command: str, code: int) -> list[dict[str, str]]:
-        program = self.typed(
-            *('guest', command, 'compute1', 'compute2', '-f', 'json')
+        return self.rows(
+            *('guest', command, 'compute1', 'compute2'), codes=[code]
         )
-        said, _none = program.communicate(timeout=120)
-        self.assertEqual(code, program.returncode, said)
-        return json.loads(said[said.index('[\n') : said.rindex(']') + 1])
 
     def test_one_that_runs_twice_and_one_that_libvirt_lost(self) -> None:
         one, two = self.beds
@@ -70,6 +65,16 @@ class Guests(ProgramTest):
         process.wait_for(
             lambda: other.state() == 'running', 30, 'libvirt to find it', 0.1
         )
-        other.destroy()
+        stop = (
+            *('guest', 'stop', guest.uuid, '--host', 'compute2', '--yes'),
+            *('--override', 'guest-not-at-home:compute2=no nova here'),
+        )
+        said = self.run_program(*stop[:5], '--dry-run', code=3)
+        self.assertIn('where nova has it is not known', said)
+        self.run_program(*stop)
+        self.assertEqual('shut off', other.state())
+        self.assertEqual('running', guest.state())
+        said = self.run_program(*stop, code=3)
+        self.assertIn('does not run there', said)
         rows = self.found('check', 4)
         self.assertEqual({'GUEST-UNKNOWN'}, {row['Code'] for row in rows})

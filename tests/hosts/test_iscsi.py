@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 import uuid
 
@@ -22,13 +21,11 @@ _DOMAIN = """\
 
 
 class Sessions(StorageTest):
-    def rows(self) -> list[dict[str, Any]]:
+    def listed(self) -> list[dict[str, Any]]:
         """What ``iscsi session list`` says of this test's target."""
-        program = self.typed(
-            *('iscsi', 'session', 'list', self.host.name, '-f', 'json')
+        found = self.rows(
+            *('iscsi', 'session', 'list', self.host.name), codes=(0, 4)
         )
-        said, _none = program.communicate(timeout=180)
-        found = json.loads(said[said.index('[\n') : said.rindex(']') + 1])
         return [row for row in found if row['Target'] == self.iqn]
 
     def delete(self, number: int, *words: str, code: int = 0) -> str:
@@ -40,7 +37,7 @@ class Sessions(StorageTest):
 
     def test_it_is_closed_by_its_number_and_opened_again(self) -> None:
         number, disk = self.login()
-        (row,) = self.rows()
+        (row,) = self.listed()
         self.assertEqual(
             (self.portal, 'LOGGED_IN', self.volume),
             (row['Portal'], row['State'], row['Volume']),
@@ -110,7 +107,7 @@ class Sessions(StorageTest):
         self.iqn = f'iqn.2026-01.test:{uuid.uuid4()}'
         self.storage.export(self.iqn)
         _number, disk = self.login()
-        (row,) = self.rows()
+        (row,) = self.listed()
         self.assertEqual(('', ''), (row['Volume'], row['Server']))
         server, volume = str(uuid.uuid4()), str(uuid.uuid4())
         path = f'/dev/disk/by-path/ip-{self.portal}-iscsi-{self.iqn}-lun-1'
@@ -120,7 +117,7 @@ class Sessions(StorageTest):
         self.host.run(
             f"cat >/tmp/d.xml <<'END'\n{text}END\nvirsh -q define /tmp/d.xml"
         )
-        (row,) = self.rows()
+        (row,) = self.listed()
         self.assertEqual((volume, server), (row['Volume'], row['Server']))
         self.host.run(f'virsh -q undefine {server}')
 
@@ -167,7 +164,7 @@ class Sessions(StorageTest):
                 'i=$((i+1)); [ $i -lt 120 ]; done',
                 seconds=90,
             )
-            (row,) = self.rows()
+            (row,) = self.listed()
         finally:
             self.storage.mend_network()
         self.assertEqual(('ISCSI-DEAD', 'FAILED'), (row['Code'], row['State']))

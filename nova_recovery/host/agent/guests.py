@@ -1,25 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The verb ``guests``: what runs here, by libvirt and by its processes."""
+"""The verb ``guests``: what runs here, by libvirt and by its processes.
+
+One is ended by its UUID, as ``virsh destroy`` does it: at once, as by a power
+cut. It stays defined.
+"""
 
 import argparse
 import glob
 import os
+import re
+import time
 from typing import Any, Callable, Dict, List
 
 from nova_recovery.host.agent import layout, uses, virsh
-from nova_recovery.host.agent.lines import AgentError
+from nova_recovery.host.agent.lines import AgentError, Refused
 
-HELP = 'guests of this host: list'
+HELP = 'guests of this host: list, stop one'
+
+#: Seconds until its process is gone: what is in flight to a disk has to end.
+_PATIENCE = 60
+_UUID = re.compile('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = __doc__
-    parser.add_argument('action', choices=['list'])
+    parser.add_argument('action', choices=['list', 'stop'])
+    parser.add_argument(
+        '--server', metavar='UUID', help='for stop: which, to the letter'
+    )
 
 
 def run(parsed: argparse.Namespace, say: Callable[..., None]) -> int:
-    say('result', **look(layout.detect(parsed.set)))
+    found = layout.detect(parsed.set)
+    if parsed.action == 'list':
+        say('result', **look(found))
+        return 0
+    if not _UUID.match(parsed.server or ''):
+        raise Refused('guests stop needs --server UUID')
+    if os.geteuid():
+        raise Refused('only root can stop guests')
+    say('result', **stop(found, parsed.server))
     return 0
 
 
@@ -46,3 +67,31 @@ def processes() -> List[Dict[str, Any]]:
         if uuid is not None and name.startswith('qemu'):
             rows.append({'uuid': uuid, 'pid': int(os.path.basename(place))})
     return rows
+
+
+def stop(found: Dict[str, Any], uuid: str) -> Dict[str, bool]:
+    """End a guest at once.
+
+    :returns: ``stopped``: False where it did not run
+    :raises Refused: libvirt does not have it running, and it has a process
+    :raises AgentError: it runs still
+    """
+    domains = {row['uuid']: row for row in virsh.domains(found)}
+    if not domains.get(uuid, {'active': False})['active']:
+        if _runs(uuid):
+            raise Refused(
+                '{}: libvirt does not have it running, and its process is '
+                'there: restart libvirt, which finds it again'.format(uuid)
+            )
+        return {'stopped': False}
+    virsh.order(found, 'destroy', uuid)
+    deadline = time.monotonic() + _PATIENCE
+    while _runs(uuid):
+        if time.monotonic() > deadline:
+            raise AgentError('{}: its process is there still'.format(uuid))
+        time.sleep(0.1)
+    return {'stopped': True}
+
+
+def _runs(uuid: str) -> bool:
+    return any(row['uuid'] == uuid for row in processes())

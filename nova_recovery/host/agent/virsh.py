@@ -14,6 +14,8 @@ from nova_recovery.host.agent.lines import AgentError
 _NOVA = '{http://openstack.org/xmlns/libvirt/nova/'
 #: instance_name_template; novas before Juno wrote nothing else
 _NAMED = re.compile(r'instance-[0-9a-f]{8}$')
+#: Seconds; a destroy waits for what is in flight.
+_PATIENCE = 60
 
 
 def run(found: Dict[str, Any], *words: str) -> str:
@@ -30,6 +32,21 @@ def run(found: Dict[str, Any], *words: str) -> str:
     if code:
         raise AgentError('virsh: {}'.format(complained))
     return printed
+
+
+def order(found: Dict[str, Any], *words: str) -> None:
+    """Have virsh do something.
+
+    :raises AgentError: it did not
+    """
+    code, _printed, complained = programs.run(
+        list(found['exec_prefix'])
+        + ['virsh', '--quiet', '--connect', found['libvirt_uri']]
+        + list(words),
+        _PATIENCE,
+    )
+    if code:
+        raise AgentError('virsh {}: {}'.format(' '.join(words), complained))
 
 
 def domains(found: Dict[str, Any]) -> List[Dict[str, Any]]:

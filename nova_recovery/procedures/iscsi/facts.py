@@ -11,8 +11,6 @@ from typing import Any, TYPE_CHECKING
 
 from nova_recovery.cloud.db import connections as connections_module
 from nova_recovery.cloud.db.connections import Connection
-from nova_recovery.cloud.db.databases import divide
-from nova_recovery.exceptions import RecoveryError
 from nova_recovery.procedures import reached
 from nova_recovery.procedures.reached import Reached
 
@@ -105,22 +103,14 @@ def read(cloud: Cloud, names: Collection[str], **words: str | None) -> Facts:
 def _wanted(
     cloud: Cloud, names: Collection[str]
 ) -> tuple[dict[str, tuple[Connection, ...]], tuple[str, ...]]:
-    try:
-        known, unknown = divide(
-            cloud.databases.each_cell(
-                lambda cell: connections_module.of_hosts(cell, names)
-            )
-        )
-    except RecoveryError as error:
-        return {}, (str(error),)
+    known, unknown = reached.of_cells(
+        cloud, lambda cell: connections_module.of_hosts(cell, names)
+    )
     found: dict[str, list[Connection]] = {}
     for some in known.values():
         for one in some:
             found.setdefault(one.server.host or '', []).append(one)
-    return (
-        {host: tuple(some) for host, some in found.items()},
-        tuple(map(str, unknown.values())),
-    )
+    return {host: tuple(some) for host, some in found.items()}, unknown
 
 
 def volume_of(target: str) -> str | None:

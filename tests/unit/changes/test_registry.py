@@ -47,7 +47,8 @@ class TestRegistry(TestCase):
             'reconnect-volume record-relations '
             'recreate-attachment release-host release-server reset-volume '
             'restart-server see-service set-accounts set-states start-server '
-            'start-services stop-services unlock-server verify-owners '
+            'start-services stop-guest stop-services unlock-server '
+            'verify-owners '
             'verify-server watch-boot',
             ' '.join(sorted(changes.registry())),
         )

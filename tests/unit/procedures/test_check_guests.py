@@ -98,12 +98,13 @@ class Judged(TestCase):
             found,
         )
 
-    def test_what_is_to_be_done_names_it(self) -> None:
-        found = judged(
-            host('c1', domain()), host('c2', domain()), servers=server()
-        )
-        for row in found.table[1]:
-            self.assertIn(f'virsh destroy {WEB}', row[-1])
+    def test_only_the_one_that_nova_does_not_have_is_to_be_ended(self) -> None:
+        two = host('c1', domain()), host('c2', domain())
+        at_home, other = judged(*two, servers=server()).findings
+        self.assertEqual('', at_home.fix)
+        self.assertIn(f'guest stop {WEB} --host c2', other.fix)
+        for one in judged(*two, unknown=('down',)).findings:
+            self.assertEqual('', one.fix)
 
     def test_a_process_that_libvirt_does_not_tell_of_counts(self) -> None:
         silent = host('c2', processes=True, domains=None, why='no socket')

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""A guest is ended where nova does not have it, and only there."""
+
+from __future__ import annotations
+
+from nova_recovery import changes
+from nova_recovery.cloud.records import Server
+from nova_recovery.engine import change
+from nova_recovery.engine.plan import Plan
+from nova_recovery.procedures import stop_guest
+from nova_recovery.procedures.reached import Reached
+from nova_recovery.procedures.stop_guest import Facts, Request
+from tests.base import TestCase
+from tests.unit.procedures.test_check_guests import domain, host, server, WEB
+
+RUNNING = host('c2', domain())
+
+
+class Stopped(TestCase):
+    def decide(
+        self,
+        there: Reached = RUNNING,
+        home: Reached | None = None,
+        known: Server | None = None,
+        unknown: tuple[str, ...] = (),
+    ) -> Plan:
+        plan = stop_guest.decide(
+            Request(WEB, 'c2'), Facts(there, home, known, unknown), '/home'
+        )
+        plan.check(change.kinds(changes.registry()))
+        return plan
+
+    def refused(self, plan: Plan) -> list[tuple[str, str, str]]:
+        return [(g.name, g.klass, g.state) for g in plan.gates if g.blocks]
+
+    def test_one_that_runs_at_home_too(self) -> None:
+        plan = self.decide(home=host('c1', domain()), known=server()[WEB])
+        self.assertEqual([], self.refused(plan))
+        (item,) = plan.items()
+        self.assertEqual(('c2', WEB), (item.data['host'], item.data['uuid']))
+
+    def test_the_only_one(self) -> None:
+        plan = self.decide(home=host('c1'), known=server()[WEB])
+        self.assertEqual(
+            [('guest-runs-at-home', 'soft', 'refused')], self.refused(plan)
+        )
+        silent = Reached('c1', problem='unreachable')
+        plan = self.decide(home=silent, known=server()[WEB])
+        self.assertEqual(
+            [('guest-runs-at-home', 'soft', 'unknown')], self.refused(plan)
+        )
+
+    def test_where_nova_has_it_nobody_ends_it(self) -> None:
+        plan = self.decide(known=server('c2')[WEB])
+        self.assertEqual(
+            [('guest-not-at-home', 'hard', 'refused')], self.refused(plan)
+        )
+
+    def test_where_nova_has_it_must_be_known(self) -> None:
+        plan = self.decide(unknown=('cell1 is down',))
+        self.assertEqual(
+            [('guest-not-at-home', 'soft', 'unknown')], self.refused(plan)
+        )
+
+    def test_one_that_nova_deleted(self) -> None:
+        self.assertEqual([], self.refused(self.decide()))
+
+    def test_a_migration_may_be_under_way(self) -> None:
+        plan = self.decide(
+            home=host('c1', domain()),
+            known=server(task_state='migrating')[WEB],
+        )
+        self.assertEqual([('no-task', 'soft', 'refused')], self.refused(plan))
+
+    def test_it_does_not_run_there(self) -> None:
+        for there in (host('c2'), host('c2', domain('shut off'))):
+            plan = self.decide(there)
+            self.assertIn(
+                ('guest-runs-there', 'hard', 'refused'), self.refused(plan)
+            )
+
+    def test_a_host_that_does_not_answer(self) -> None:
+        plan = self.decide(Reached('c2', problem='unreachable'))
+        self.assertEqual(
+            [('host-answers', 'hard', 'unknown')], self.refused(plan)
+        )
+        self.assertEqual([], list(plan.items()))
