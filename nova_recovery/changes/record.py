@@ -41,6 +41,9 @@ class MoveRecord(BaseChange):
        itself when it returns. Its uuid is chosen and journaled before, so
        that a lost COMMIT can be told from one that came through.
     3. The row itself, by compare-and-set.
+       With ``later`` it is not armed: nobody but an operator says that the
+       target sees the disk, and the source's copy may be the only one. See
+       ``ArmTombstone``.
     4. Of a guest that runs on the target already (``server adopt``): what
        nova would have written at the end of the migration that brought it
        there. ``close`` in the data: the rows of ``migrations`` that end, id
@@ -58,8 +61,11 @@ class MoveRecord(BaseChange):
             if seen.get(name) != value
         ]
         lines.append(
-            f'+ tombstone  {source["host"]} cleans up after itself when it '
-            'returns'
+            f'+ tombstone  not armed yet: only your word says that '
+            f'{target["host"]} sees its disk'
+            if item.data.get('later')
+            else f'+ tombstone  {source["host"]} cleans up after itself when '
+            'it returns'
         )
         lines.extend(
             f'~ evacuation {row["id"]}  {row["status"]} -> completed   it '
@@ -92,7 +98,9 @@ class MoveRecord(BaseChange):
             return Observed.before(at.image)
         return Observed.before(
             {
-                'tombstone': str(uuid_module.uuid4()),
+                'tombstone': _name(at)
+                if at.data.get('later')
+                else str(uuid_module.uuid4()),
                 'instance': {name: row[name] for name in at.data['values']},
                 'disarmed': at.data.get('disarm', []),
                 'context': context,
@@ -129,6 +137,71 @@ class MoveRecord(BaseChange):
                 connection, database, at.data, at.image
             )
         )
+
+
+class ArmTombstone(BaseChange):
+    """The source cleans up after itself when it returns, from now on.
+
+    After the guest was seen to run on the target, where only somebody's word
+    said before that the target sees the disk: armed with the move, the
+    tombstone would have made the source delete the only copy of it.
+
+    Data: cell, uuid, source, target (hosts).
+    """
+
+    kind = 'arm-tombstone'
+
+    def describe(self, item: Item) -> list[str]:
+        source = item.data['source']
+        return [
+            f'~ tombstone  armed: {source} cleans up after itself when it '
+            'returns'
+        ]
+
+    def observe(self, at: At) -> Observed:
+        database = cell.database(at)
+        with database.reader() as connection:
+            status = _tombstone(connection, database, _name(at))
+        if status == tombstones.UNARMED:
+            return Observed.before({'status': status})
+        if status in ('done', 'completed'):
+            return Observed.after(f'it is {status}')
+        return Observed.neither(f'the tombstone is {status or "gone"}')
+
+    def apply(self, at: At) -> str:
+        self._set(at, tombstones.UNARMED, 'done')
+        return f'{at.data["source"]} cleans up when it returns'
+
+    def revert(self, at: At) -> str:
+        database = cell.database(at)
+        with database.reader() as connection:
+            status = _tombstone(connection, database, _name(at))
+        if status in (None, tombstones.UNARMED):
+            return 'already as it was'
+        if status == 'completed':
+            raise NotRevertible(
+                f'{at.data["source"]} came back and cleaned up its copy'
+            )
+        self._set(at, 'done', tombstones.UNARMED)
+        return 'not armed any more'
+
+    def _set(self, at: At, seen: str, status: str) -> None:
+        database = cell.database(at)
+        database.write(
+            lambda connection: cas.update_one(
+                connection,
+                database.tables['migrations'],
+                {'uuid': _name(at)},
+                {'status': seen},
+                {'status': status, 'updated_at': timeutils.utcnow()},
+            )
+        )
+
+
+def _name(at: At) -> str:
+    """The uuid of a tombstone that two items of a run have to find."""
+    words = f'nova-recovery {at.run_id} {at.data["uuid"]}'
+    return str(uuid_module.uuid5(uuid_module.NAMESPACE_OID, words))
 
 
 def _move(
@@ -325,7 +398,7 @@ def tombstone_row(database: Database, data: JSON, uuid: str, now: Any) -> JSON:
         'dest_node': target['node'],
         'dest_host': target['host_ip'],
         'dest_compute_id': target['compute_id'],
-        'status': 'done',
+        'status': tombstones.UNARMED if data.get('later') else 'done',
         'migration_type': 'evacuation',
         'hidden': 0,
         'cross_cell_move': 0,

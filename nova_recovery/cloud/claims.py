@@ -27,7 +27,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_recovery.cloud.db import cas
+from nova_recovery.cloud.db import cas, tombstones
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.exceptions import ClaimLost, Conflict, NotFound
@@ -260,7 +260,9 @@ def under_hosts(database: Database, uuids: Iterable[str]) -> dict[str, str]:
             ).where(
                 migrations.c.deleted == 0,
                 migrations.c.migration_type == 'evacuation',
-                migrations.c.status.in_(('accepted', 'pre-migrating', 'done')),
+                migrations.c.status.in_(
+                    (*tombstones.ARMED, tombstones.UNARMED)
+                ),
                 services.c.host == migrations.c.source_compute,
                 *claimed,
             ),

@@ -98,7 +98,7 @@ GATES = (
     ),
     Known(
         'disk-reachable',
-        ('soft',),
+        ('soft', 'hard'),
         'Does the target see the disk of the server?',
     ),
     Known(

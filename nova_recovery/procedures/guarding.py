@@ -170,6 +170,11 @@ def _came_back(
             f'{host} is alive again, and it is still there: left as it is',
             then=ways_on(host),
         )
+    if status == tombstones.UNARMED:
+        raise Conflict(
+            f'{host} is alive again and keeps its copy, which may run. Take '
+            f'the move back: {program.call("run undo RUN")}'
+        )
     if status in tombstones.ARMED:
         run = claims.run_of(marker)
         raise Conflict(

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 from nova_recovery import program
 from nova_recovery.cloud.db import servers as servers_module
+from nova_recovery.cloud.db import tombstones
 from nova_recovery.cloud.providers import Provider, Providers
 from nova_recovery.cloud.records import Migration, Server
 from nova_recovery.engine.plan import Gate
@@ -367,7 +368,7 @@ def _of_allocations(
         row.source_compute
         for row in rows
         if row.migration_type == EVACUATION
-        and row.status == 'done'
+        and row.status in ('done', tombstones.UNARMED)
         and row.dest_compute == server.host
     }
     for provider in held.values():

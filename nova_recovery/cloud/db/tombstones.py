@@ -12,6 +12,9 @@ from nova_recovery.cloud.db.database import Database
 #: (``_destroy_evacuated_instances`` in nova/compute/manager.py). Then it is
 #: ``completed``.
 ARMED = frozenset({'accepted', 'pre-migrating', 'done'})
+#: Of one that is there and not armed yet: nova never gives it to an
+#: evacuation, and whoever reads it takes the migration for over.
+UNARMED = 'cancelled'
 
 
 def after(

@@ -59,7 +59,11 @@ def steps(
             'move their allocations',
             _all(builder.allocation, moved),
         ),
-        Step('record', 'move their rows', _all(builder.record, moved)),
+        Step(
+            'record',
+            'move their rows',
+            _all(lambda one: builder.record(one, ways.unproven(one)), moved),
+        ),
         Step('ports', 'bind their ports', _all(builder.ports, moved)),
         Step(
             'volumes',
@@ -73,6 +77,11 @@ def steps(
             per_target,
         ),
         Step('verify', 'verify', _all(builder.verify, assigned)),
+        Step(
+            'tombstones',
+            'arm the tombstones of those whose guests run',
+            _all(builder.arm, moved),
+        ),
         Step('unlock', 'unlock', _all(builder.unlock, moved)),
         Step(
             'release',
@@ -210,7 +219,8 @@ class Builder:
             )
         ]
 
-    def record(self, one: Assignment) -> list[Item]:
+    def record(self, one: Assignment, later: bool = False) -> list[Item]:
+        """:param later: the tombstone is armed later, see ``arm``"""
         server, host = one.server, self._found.hosts[one.target or '']
         node = host.nodes[0] if host.nodes else None
         target = {
@@ -246,7 +256,15 @@ class Builder:
         )
         item.data['source'] = {'host': server.host, 'node': server.node}
         item.data['target'] = target
+        if later:
+            item.data['later'] = True
         return [item]
+
+    def arm(self, one: Assignment) -> list[Item]:
+        """One that was not started was not seen to have its disk, either."""
+        if not ways.unproven(one) or not one.server.runs:
+            return []
+        return [self.item('arm-tombstone', one)]
 
     def ports(self, one: Assignment) -> list[Item]:
         zone = self._found.hosts[one.target or ''].zone or ''

@@ -530,11 +530,21 @@ class _Server:
     def _disks(self) -> Iterator[Gate]:
         lost = ways.disks(self.server, self.one.method)
         shared = self.request.shared_storage
-        if lost and not shared:
+        if lost and shared is False:
+            # The source would delete the only copy when it returns.
+            yield self._gate(
+                'disk-reachable',
+                'hard',
+                REFUSED,
+                f'{lost} of {self.server.host}, which is not shared',
+                f'{self.leave_out}, and bring {self.server.host} back with '
+                'its disks',
+            )
+        elif lost and shared is None:
             yield self._gate(
                 'disk-reachable',
                 'soft',
-                UNKNOWN if shared is None else REFUSED,
+                UNKNOWN,
                 f'{lost} of {self.server.host}',
                 'if the targets see the same directory or Ceph pool, say so '
                 f'with --shared-storage; else {self.leave_out}, or accept '

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 import dataclasses
 from typing import Any, TYPE_CHECKING
 
@@ -265,6 +265,42 @@ def _without_effect(request: Request, found: Situation) -> Iterator[str]:
                 yield f'No server there has {option} {word}: none is excluded.'
 
 
+def _kept_copies(assigned: Iterable[Assignment]) -> Iterator[str]:
+    """What becomes of disks that only a word says are shared."""
+    unproven = [a.server for a in assigned if a.target and ways.unproven(a)]
+    evacuated = {
+        one.server.uuid for one in assigned if one.method == ways.EVACUATE
+    }
+    deleted = [one for one in unproven if one.uuid in evacuated]
+    kept = [
+        one for one in unproven if one.uuid not in evacuated and not one.runs
+    ]
+    if deleted:
+        yield (
+            f'{_names(deleted)}: evacuated, so that nova deletes the disk on '
+            f'{_hosts(deleted)} when that returns. Keep it off until they '
+            'were seen to have their data, if it may be local.'
+        )
+    if kept:
+        yield (
+            f'{_names(kept)}: not started, so that nobody sees whether the '
+            'disk is there: the tombstone is not armed, and the copy stays '
+            f'on {_hosts(kept)}. When they were seen to run, remove it there '
+            'with virsh undefine.'
+        )
+
+
+def _names(some: Sequence[Server]) -> str:
+    """The first ones, and how many more."""
+    names = ', '.join(one.name for one in some[:3])
+    more = len(some) - 3
+    return names + (f' and {more} more' if more > 0 else '')
+
+
+def _hosts(some: Iterable[Server]) -> str:
+    return ', '.join(sorted({one.host for one in some}))
+
+
 def _notes(
     request: Request, found: Situation, assigned: list[Assignment]
 ) -> list[str]:
@@ -274,6 +310,7 @@ def _notes(
         for one in assigned
         if one.method == ways.MOVE and request.method == 'auto'
     ]
+    notes += list(_kept_copies(assigned))
     if not any(one.target for one in assigned):
         return notes
     bare = [n for n in request.hosts if found.hosts[n].service_id is None]

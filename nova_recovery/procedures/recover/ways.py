@@ -314,6 +314,14 @@ def _volume(volume: Volume, strict: bool) -> list[str]:
     return []
 
 
+def unproven(one: Assignment) -> bool:
+    """Whether only somebody's word says that the target sees the disk.
+
+    A server without anything on its host's disks has nothing to lose there.
+    """
+    return disks(one.server, one.method) is not None
+
+
 def disks(server: Server, method: str) -> str | None:
     """What of the server may be lost with its host's disks, None: nothing.
 

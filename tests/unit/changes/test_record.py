@@ -10,7 +10,8 @@ import uuid as uuid_module
 
 import sqlalchemy as sa
 
-from nova_recovery.changes.record import MoveRecord, SetStates
+from nova_recovery.changes.record import ArmTombstone, MoveRecord, SetStates
+from nova_recovery.cloud.db import tombstones
 from nova_recovery.engine.change import State
 from nova_recovery.exceptions import Conflict, NotFound, NotRevertible
 from tests.unit.changes.case import ChangeTestCase, UUID
@@ -134,6 +135,54 @@ class TestMove(ChangeTestCase):
         self.assertIsInstance(tombstone['created_at'], datetime.datetime)
         # they lead to a console on the dead host
         self.assertEqual([], self.cell.rows('console_auth_tokens'))
+
+    def arm(self) -> Any:
+        """The change from now on, once the move was made unarmed."""
+        self.item.data['later'] = True
+        self.apply()
+        self.assertEqual('cancelled', self.tombstone()['status'])
+        self.moved = self.begun
+        self.change = ArmTombstone()
+        self.make_item(
+            f'server:{UUID}', cell='cell1', uuid=UUID, source='np-rcc54',
+            target='np-rcc46',
+        )  # fmt: skip
+        return self
+
+    def status(self) -> str:
+        return self.migrations()['np-rcc54/10']
+
+    def test_a_source_that_returns_before_the_guest_ran_deletes_nothing(
+        self,
+    ) -> None:
+        """nova acts on accepted, pre-migrating and done."""
+        self.arm()
+        self.assertNotIn(self.status(), tombstones.ARMED)
+
+    def test_armed_and_not_armed_any_more(self) -> None:
+        self.arm()
+        self.assertEqual('np-rcc54 cleans up when it returns', self.apply())
+        self.assertEqual('done', self.status())
+        self.assert_seen(State.AFTER, 'it is done', again=True)
+        self.assertEqual('not armed any more', self.revert())
+        self.assertEqual('cancelled', self.status())
+        self.assertEqual('already as it was', self.revert())
+
+    def test_one_that_the_source_has_cleaned_up_after(self) -> None:
+        self.arm().apply()
+        self.cell.write(
+            lambda c: c.execute(
+                sa.update(self.cell['migrations'])
+                .where(self.cell['migrations'].c.id == 10)
+                .values(status='completed')
+            )
+        )
+        self.assert_refused(NotRevertible, self.revert, 'came back')
+
+    def test_one_that_was_moved_back_meanwhile(self) -> None:
+        self.arm()
+        MoveRecord().revert(self.moved)
+        self.assert_seen(State.NEITHER, 'gone')
 
     def test_and_back(self) -> None:
         self.apply()

@@ -39,8 +39,9 @@ class TestRegistry(TestCase):
 
     def test_the_kinds_stay_as_plans_and_journals_know_them(self) -> None:
         self.assertEqual(
-            'attach-volume bind-port change-owners claim-host claim-server '
-            'clean-mappings clean-volumes close-session create-backup '
+            'arm-tombstone attach-volume bind-port change-owners '
+            'claim-host claim-server clean-mappings clean-volumes '
+            'close-session create-backup '
             'drop-attachment drop-mapping evacuate-server fence-host '
             'force-down link-mapping lock-server move-allocation move-record '
             'open-session purge-queue reboot-guest reboot-server '
