@@ -130,9 +130,31 @@ class TestHostReturns(RecoveredTest):
         self.assertEqual({DEAD}, set(self.state.allocations(uuid)))
         self.lead_on(self.newest_run())
 
+    def test_moved_and_its_copy_is_perhaps_the_only_one(self) -> None:
+        """Only a word says that the target sees its disk: nothing is deleted.
+
+        It is not started on the target either, beside a host that is alive.
+        """
+        (uuid,) = self.die(paused={'state': 'paused'})
+        self.after('record.MoveRecord.apply', self.come_back)
+        (row,) = self.answer(*self.words(uuid), '--yes', code=4)
+        self.assertEqual('conflict', row['Outcome'])
+        self.assertEqual(
+            'cancelled', self.state.migrations(uuid)[-1]['status']
+        )
+        self.assertEqual({DEAD}, set(self.state.guests(uuid)))
+        run = self.newest_run()
+        self.assertIn('run undo', row['Detail'])
+        self.done('run', 'undo', run, '--yes')
+        self.assertEqual(DEAD, self.state.row(uuid)['host'])
+        self.assertEqual({DEAD}, set(self.state.allocations(uuid)))
+        self.lead_on(run)
+
     def test_moved_and_cleaned_up(self) -> None:
         """The source has destroyed its copy: the move goes on to its end."""
-        (uuid,) = self.die(paused={'state': 'paused', 'volumes': ['iscsi']})
+        (uuid,) = self.die(
+            paused={'state': 'paused', 'boot_from_volume': 'iscsi'}
+        )
         self.after('record.MoveRecord.apply', self.come_back)
         self.done(*self.words(uuid), '--yes')
         self.assertEqual({TARGET: 'running'}, self.state.guests(uuid))
@@ -140,7 +162,9 @@ class TestHostReturns(RecoveredTest):
 
     def test_undo_after_it_cleaned_up(self) -> None:
         """Undo knows it before it begins, and names the way to the end."""
-        (uuid,) = self.die(paused={'state': 'paused', 'volumes': ['iscsi']})
+        (uuid,) = self.die(
+            paused={'state': 'paused', 'boot_from_volume': 'iscsi'}
+        )
         with fixtures.MonkeyPatch(
             'nova_recovery.changes.once.StartServer.send', _refuse
         ):
