@@ -150,9 +150,10 @@ def other_way(name: str, one: Mismatch) -> Gate:
 def settled(volume: Volume) -> Gate:
     """Whether cinder may still be at it."""
     if situation.young(volume):
+        # without the seconds: an override is for what it says
         age = 'at an unknown time'
         if volume.age is not None:
-            age = f'{volume.age:.0f} s ago'
+            age = f'within the last {situation.SETTLE} s'
         return Gate(
             'not-under-way',
             volume.id,
