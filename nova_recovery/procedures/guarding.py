@@ -170,19 +170,24 @@ def _came_back(
             f'{host} is alive again, and it is still there: left as it is',
             then=ways_on(host),
         )
-    if status == tombstones.UNARMED:
+    run = claims.run_of(marker)
+    if status == tombstones.UNARMED and item.kind not in ENDS:
         raise Conflict(
-            f'{host} is alive again and keeps its copy, which may run. Take '
-            f'the move back: {program.call("run undo RUN")}'
+            f'{host} is alive again and keeps its copy, which may run; take '
+            f'the move back: {program.call(f"run undo {run}")}'
         )
     if status in tombstones.ARMED:
-        run = claims.run_of(marker)
         raise Conflict(
             f'{host} is alive again and has not cleaned up its copy, which '
             f'may run: restart nova-compute there, then '
             f'{program.call(f"run resume {run}")}; or take the move back: '
             + program.call(f'run undo {run}')
         )
+
+
+#: What a move comes to once its guest was started: the host is made to clean
+#: up, alive or not.
+ENDS = frozenset({'verify-server', 'arm-tombstone'})
 
 
 def ways_on(host: str) -> tuple[str, ...]:

@@ -175,6 +175,19 @@ class GuardTest(TestCase):
             self.assertIn('run resume 1a2b3c4d', str(error))
             self.assertIn('run undo 1a2b3c4d', str(error))
 
+    def test_one_whose_source_keeps_its_copy_is_not_started(self) -> None:
+        """Only a word says that the disk is shared: nothing is deleted yet.
+
+        Once it was started, its end is that the source cleans up.
+        """
+        self.row['report_count'] = 4712
+        self.after = 'np-rcc46', 'cancelled'
+        error = self.assertRaises(Conflict, self.confirm, MOVE, CLAIM, MOVE)
+        self.assertIn('run undo 1a2b3c4d', str(error))
+        for kind in ('verify-server', 'arm-tombstone'):
+            end = dataclasses.replace(MOVE, kind=kind)
+            self.confirm(end, CLAIM, end)
+
     def test_giving_back_goes_on(self) -> None:
         self.row['report_count'] = 4712
         unlock = Item('unlock', 'unlock-server', 'server:u1', 'web', {})
