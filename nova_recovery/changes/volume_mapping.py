@@ -17,7 +17,8 @@ class DropMapping(BaseChange):
     """Delete a mapping that no API of nova repairs, as nova deletes one.
 
     Data: cell, uuid, volume, mapping (its id), attachment (that it names),
-    device. The row stays, marked as deleted, so that it can come back.
+    device; beside, where it was one too many. The row stays, marked as
+    deleted, so that it can come back.
     """
 
     kind = 'drop-mapping'
@@ -48,7 +49,9 @@ class DropMapping(BaseChange):
     def revert(self, at: At) -> str:
         if rows.mapping(at) is not None:
             return 'already as it was'
-        if rows.mapping(at, any_one=True) is not None:
+        # one too many was there beside another
+        other = rows.mapping(at, any_one=True)
+        if other is not None and not at.data.get('beside'):
             raise Conflict(
                 f'server {at.data["uuid"]} has volume '
                 f'{at.data["volume"]} again'

@@ -7,6 +7,7 @@ Pure functions; ``server list`` shows the same words as the plans.
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterable, Iterator, Mapping
 import dataclasses
 
@@ -279,6 +280,13 @@ def to_move(server: Server) -> list[str]:
     strict = not server.row or 'compute_id' in server.row
     for volume in server.volumes:
         why.extend(_volume(volume, strict))
+    why.extend(
+        f'volume {volume} is mapped {times} times'
+        for volume, times in collections.Counter(
+            one.id for one in server.volumes
+        ).items()
+        if times > 1
+    )
     return why
 
 

@@ -71,10 +71,10 @@ class Found:
 
 
 def mapping_of(request: Request, found: BothSides) -> nova.Mapping | None:
-    for one in found.mapped(request.volume):
-        if one.server == request.server:
-            return one
-    return None
+    kept, _ = policy.once_each(
+        found.mapped(request.volume), found.volumes.get(request.volume)
+    )
+    return next((one for one in kept if one.server == request.server), None)
 
 
 def findings_of(

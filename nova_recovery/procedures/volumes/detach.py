@@ -123,8 +123,9 @@ def steps(request: Request, found: BothSides) -> tuple[Step, ...]:
         if one.server == request.server
     ]
     named = {one.attachment for one in wrong if one.code in ATTACHMENTS}
+    twice = {one.mapping for one in wrong if one.code == 'VOL-TWICE'}
     several = []
-    if codes & MAPPINGS:
+    if codes & MAPPINGS or twice:
         several.append(
             Step(
                 'mapping',
@@ -139,9 +140,11 @@ def steps(request: Request, found: BothSides) -> tuple[Step, ...]:
                         mapping=one.id,
                         attachment=one.attachment,
                         device=one.device,
+                        beside=one.id in twice,
                     )
                     for one in mappings
-                    if not one.root
+                    # of a boot volume only what is one too many
+                    if one.id in twice or (codes & MAPPINGS and not one.root)
                 ),
             )
         )

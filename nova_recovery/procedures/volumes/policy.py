@@ -9,7 +9,7 @@ ever touched.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 import dataclasses
 from typing import Any
 
@@ -32,6 +32,39 @@ def findings(found: BothSides) -> list[Mismatch]:
     return wrong
 
 
+def once_each(
+    mappings: Iterable[Mapping], volume: Volume | None
+) -> tuple[list[Mapping], list[tuple[Mapping, Mapping]]]:
+    """One mapping for each server, and those that are one too many.
+
+    nova leaves an empty one behind when an attach times out and is repeated.
+    Kept is the one whose attachment cinder has for the server, then one that
+    is connected, then the oldest.
+
+    :param mappings: of the volume, of all servers
+    :returns: those that are kept; and the others, each with the one kept
+    """
+    held = {
+        (one.id, one.server) for one in (volume.attachments if volume else ())
+    }
+    by_server: dict[tuple[str, str], list[Mapping]] = {}
+    for one in sorted(mappings, key=lambda m: (m.cell, m.id)):
+        by_server.setdefault((one.cell, one.server), []).append(one)
+    kept, twice = [], []
+    for some in by_server.values():
+        best = max(
+            some,
+            key=lambda m: (
+                (m.attachment, m.server) in held,
+                m.connected,
+                -m.id,
+            ),
+        )
+        kept.append(best)
+        twice += [(one, best) for one in some if one is not best]
+    return kept, twice
+
+
 class _Volume:
     """One volume on both sides."""
 
@@ -41,7 +74,7 @@ class _Volume:
         self.found = found
         self.id = volume
         self.volume = found.volumes.get(volume)
-        self.mappings = sorted(mappings, key=lambda m: (m.cell, m.id))
+        self.mappings, self.twice = once_each(mappings, self.volume)
 
     def findings(self) -> Iterator[Mismatch]:
         if self.volume is None:
@@ -53,6 +86,9 @@ class _Volume:
             yield self._make(
                 'VOL-BUSY', NOTE, '', f'{why}: not of attachments'
             )
+        for mapping, kept in self.twice:
+            one = self._twice(self.volume, mapping, kept)
+            yield one if not why else _without_fix(one)
         pairs = list(self._pairs(self.volume))
         for mapping, attachment in pairs:
             for one in self._of_mapping(self.volume, mapping, attachment):
@@ -88,6 +124,24 @@ class _Volume:
         )
 
     # nova's side
+
+    def _twice(
+        self, volume: Volume, mapping: Mapping, kept: Mapping
+    ) -> Mismatch:
+        """One too many: each start would connect the volume twice."""
+        severity, more = DANGER, ''
+        if situation.young(volume):
+            severity, more = NOTE, '; perhaps under way'
+        what = 'its boot volume' if kept.root else 'it'
+        return self._make(
+            'VOL-TWICE',
+            severity,
+            mapping.server,
+            f'nova maps {what} twice for the server: mapping {mapping.id} is '
+            f'one too many, {kept.id} is kept{more}',
+            remedy='detach-stale',
+            mapping=mapping.id,
+        )
 
     def _pairs(
         self, volume: Volume

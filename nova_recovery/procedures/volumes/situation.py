@@ -90,11 +90,13 @@ class Mismatch(Finding):
     :ivar remedy: ``reset``, ``attach`` or ``detach-stale``; '' where no
         command is safe
     :ivar attachment: the one that it is about, None if it is about none
+    :ivar mapping: the one of nova's that it is about, where there are several
     """
 
     status: str = ''
     remedy: str = ''
     attachment: str | None = None
+    mapping: int | None = None
 
 
 def mismatch(
@@ -106,6 +108,7 @@ def mismatch(
     cause: str,
     remedy: str = '',
     attachment: str | None = None,
+    mapping: int | None = None,
 ) -> Mismatch:
     """One of a volume, with the one safe fix.
 
@@ -125,6 +128,7 @@ def mismatch(
         status=status,
         remedy=remedy,
         attachment=attachment,
+        mapping=mapping,
     )
 
 

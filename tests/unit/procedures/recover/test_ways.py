@@ -92,6 +92,14 @@ class BeforeQueensTest(TestCase):
             self.assertIn('would detach it', self.against(row, 'rbd')[0])
 
 
+class TwiceTest(TestCase):
+    def test_a_volume_that_is_mapped_twice_is_not_moved(self) -> None:
+        found = scenarios.make(['np-rcc54'], {'np-rcc54': {}}, several(1))
+        one = Volume('v1', 1, '/dev/vdb', False, 'a1', 'rbd')
+        server = dataclasses.replace(found.servers[0], volumes=(one, one))
+        self.assertEqual(['volume v1 is mapped 2 times'], ways.to_move(server))
+
+
 class SpreadingTest(TestCase):
     def count(self, found: dict[str, str | None]) -> dict[str | None, int]:
         return {

@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from nova_recovery.cloud.db import volumes as volumes_module
-from nova_recovery.procedures.volumes import policy, situation
+from nova_recovery.procedures.volumes import attach, detach, policy, situation
 from nova_recovery.procedures.volumes.situation import mismatch
 from tests.base import TestCase
 from tests.unit.procedures.volumes import situations
@@ -388,3 +389,54 @@ class FixTest(TestCase):
                 'VOL-X', 'stale', 'V', 'in-use', 'S', 'cause', remedy
             )
             self.assertEqual(expected, one.fix)
+
+
+class TwiceTest(TestCase):
+    """Two live mappings of one server and volume."""
+
+    def both(self, *mappings: dict[str, Any]) -> situation.BothSides:
+        found = situations.make(
+            volumes={
+                'data': {
+                    'attachments': {'a': {}},
+                    'mappings': {'web': {'attachment': 'a'}},
+                }
+            },
+            servers={'web': {}},
+        )
+        (one,) = found.mappings
+        return dataclasses.replace(
+            found,
+            mappings=tuple(
+                dataclasses.replace(one, id=number, **fields)
+                for number, fields in enumerate(mappings, 1)
+            ),
+        )
+
+    def told(self, found: situation.BothSides) -> list[tuple[str, Any]]:
+        return [(one.code, one.mapping) for one in policy.findings(found)]
+
+    def test_the_empty_one_is_one_too_many(self) -> None:
+        """Whichever is older; nothing else is wrong."""
+        empty = {'attachment': None, 'connected': False, 'device': None}
+        found = self.both(empty, {})
+        self.assertEqual([('VOL-TWICE', 1)], self.told(found))
+        self.assertEqual([('VOL-TWICE', 2)], self.told(self.both({}, empty)))
+        (one,) = policy.findings(found)
+        self.assertEqual('danger', one.severity)
+        self.assertIn('mapping 1 is one too many, 2 is kept', one.cause)
+        request = detach.Request('web', 'data')
+        (step,) = detach.steps(request, found)
+        self.assertEqual([1], [i.data['mapping'] for i in step.items])
+        kept = attach.mapping_of(attach.Request('web', 'data'), found)
+        self.assertEqual(2, kept.id if kept else None)
+
+    def test_a_copy_of_the_boot_volume_s(self) -> None:
+        found = self.both({'root': True}, {'root': True})
+        self.assertEqual([('VOL-TWICE', 2)], self.told(found))
+        (step,) = detach.steps(detach.Request('web', 'data'), found)
+        self.assertEqual([2], [i.data['mapping'] for i in step.items])
+
+    def test_one_that_cinder_does_not_have_gives_way(self) -> None:
+        found = self.both({'attachment': 'gone'}, {})
+        self.assertEqual([('VOL-TWICE', 1)], self.told(found))
