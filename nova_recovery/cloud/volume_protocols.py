@@ -46,3 +46,8 @@ def host_bound(protocol: str) -> bool | None:
     """
     found = _known().get(protocol)
     return found.host_bound if found else None
+
+
+def bound_ones() -> list[str]:
+    """Those that are known to be bound to a host."""
+    return sorted(name for name, one in _known().items() if one.host_bound)

@@ -245,6 +245,30 @@ class TestVolumes(FunctionalTest):
         self.done('volume', 'attach', server.id, volume, '--yes')
         self.assertEqual({}, self.findings(server.id))
 
+    def test_mapped_twice(self) -> None:
+        """As nova leaves it when an attach timed out and was repeated."""
+        server = self.create_server(host=HOST, volumes=('iscsi',))
+        before = self.steady(server.id)
+        self.practice.sql(
+            'nova',
+            'INSERT INTO block_device_mapping (created_at, deleted, uuid,'
+            ' instance_uuid, volume_id, source_type, destination_type,'
+            ' boot_index, delete_on_termination) SELECT created_at, 0, UUID(),'
+            ' instance_uuid, volume_id, source_type, destination_type,'
+            ' boot_index, delete_on_termination FROM block_device_mapping'
+            ' WHERE instance_uuid = %s AND deleted = 0'
+            ' AND volume_id IS NOT NULL',
+            [server.id],
+        )
+        found = self.findings(server.id)
+        self.assertEqual({'VOL-TWICE'}, set(found))
+        self.fix(found['VOL-TWICE'])
+        self.assertEqual({}, self.findings(server.id))
+        self.assertEqual(before, self.steady(server.id))
+        self.done('run', 'undo', self.newest_run(), '--yes')
+        self.assertEqual({'VOL-TWICE'}, set(self.findings(server.id)))
+        self.fix(found['VOL-TWICE'])
+
     def test_an_attachment_whose_mapping_is_gone(self) -> None:
         """Not from under a guest; with the guest off, by cinder."""
         server = self.create_server(host=HOST, volumes=('iscsi',))

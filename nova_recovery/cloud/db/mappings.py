@@ -14,6 +14,9 @@ from collections.abc import Collection, Iterable
 import dataclasses
 from typing import Any, TYPE_CHECKING
 
+import sqlalchemy as sa
+
+from nova_recovery.cloud import volume_protocols
 from nova_recovery.cloud.db import schema, volumes
 from nova_recovery.cloud.db import servers as servers_module
 from nova_recovery.cloud.db.database import Database
@@ -32,6 +35,7 @@ class Mapping:
     :ivar attachment: None where nova attached it before Queens, or failed
         before it had one
     :ivar connected: nova has stored how the hypervisor reaches it
+    :ivar host_bound: what is stored is good for one host only
     """
 
     id: int
@@ -42,6 +46,7 @@ class Mapping:
     root: bool
     attachment: str | None
     connected: bool
+    host_bound: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +94,14 @@ def of_cell(
         )
     table = cell.tables['block_device_mapping']
     info: Any = table.c.connection_info.like(volumes.CONNECTED)
+    # By the database as well: the text itself holds secrets.
+    bound: Any = sa.or_(
+        sa.false(),
+        *(
+            table.c.connection_info.like(f'%"driver_volume_type": "{name}"%')
+            for name in volume_protocols.bound_ones()
+        ),
+    )
     with Reader.of(cell) as reader:
         mappings = tuple(
             _mapping(row, cell.name)
@@ -98,7 +111,7 @@ def of_cell(
                 'volume_id',
                 ids,
                 table.c.volume_id.is_not(None),
-                {'connected': info},
+                {'connected': info, 'host_bound': bound},
             )
         )
         asked = {mapping.server for mapping in mappings} | set(servers)
@@ -152,6 +165,7 @@ def _mapping(row: Any, cell: str) -> Mapping:
         root=row['boot_index'] == 0,
         attachment=row['attachment_id'],
         connected=bool(row['connected']),
+        host_bound=bool(row['host_bound']),
     )
 
 

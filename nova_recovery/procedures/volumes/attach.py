@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 #: Findings of a mapping that an attachment made anew mends.
-LOST = frozenset({'VOL-UNLINKED', 'VOL-NODATA', 'VOL-LEGACY'})
+LOST = frozenset({'VOL-UNLINKED', 'VOL-NODATA', 'VOL-LEGACY', 'VOL-HOST'})
 
 
 @dataclasses.dataclass(frozen=True)

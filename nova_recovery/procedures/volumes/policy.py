@@ -181,6 +181,17 @@ class _Volume:
                 f'{attachment.server or "none"}',
                 attachment=attachment.id,
             )
+        elif _of_other_host(mapping, attachment, server):
+            yield self._make(
+                'VOL-HOST',
+                DANGER,
+                mapping.server,
+                f'attachment {attachment.id} was made for {attachment.host}, '
+                f'and the server is on {server.host}: used there it may be '
+                "another's volume",
+                remedy='attach',
+                attachment=attachment.id,
+            )
         elif mapping.attachment is None and mapping.cell in self.found.strict:
             yield self._make(
                 'VOL-LEGACY',
@@ -393,6 +404,23 @@ class _Volume:
             f'it says {" and ".join(says)}, and nothing holds it{more}',
             remedy='reset',
         )
+
+
+def _of_other_host(
+    mapping: Mapping, attachment: Attachment, server: Server
+) -> bool:
+    """Whether its connection data is good for another host only.
+
+    A migration that was rolled back leaves that. One that is under way, or
+    waits to be confirmed, has one for each host.
+    """
+    return (
+        mapping.host_bound
+        and bool(attachment.host and server.host)
+        and attachment.host != server.host
+        and not server.task_state
+        and server.vm_state != 'resized'
+    )
 
 
 def _without_fix(finding: Mismatch) -> Mismatch:

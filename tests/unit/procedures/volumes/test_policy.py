@@ -391,6 +391,34 @@ class FixTest(TestCase):
             self.assertEqual(expected, one.fix)
 
 
+class OtherHostTest(PolicyTest):
+    """An attachment that was made for another host than the server's."""
+
+    def made_for(
+        self, host: str | None, bound: bool = True, **server: Any
+    ) -> list[tuple[str, str, str, str]]:
+        volume = {
+            'attachments': {'a': {'host': host}},
+            'mappings': {'web': {'attachment': 'a', 'host_bound': bound}},
+        }
+        return self.of(volume, servers={'web': server})
+
+    def test_is_a_danger(self) -> None:
+        self.assertEqual(
+            [('VOL-HOST', 'danger', 'web', 'attach')],
+            self.made_for('np-rcc99'),
+        )
+
+    def test_not_where_the_data_is_good_anywhere_or_nobody_knows(self) -> None:
+        self.assertEqual([], self.made_for('np-rcc99', bound=False))
+        self.assertEqual([], self.made_for(None))
+        self.assertEqual([], self.made_for(situations.HOST))
+
+    def test_not_while_a_migration_is_under_way(self) -> None:
+        for server in ({'task_state': 'migrating'}, {'vm_state': 'resized'}):
+            self.assertEqual([], self.made_for('np-rcc99', **server))
+
+
 class TwiceTest(TestCase):
     """Two live mappings of one server and volume."""
 
