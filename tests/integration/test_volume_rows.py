@@ -79,6 +79,26 @@ class TestCheck(Check):
             self.codes(),
         )
 
+    def test_mapped_twice_and_for_another_host(self) -> None:
+        self.add_server('web')
+        self.add_attached('web', 'twice')
+        self.add_mapping('web', 'twice', None, connection_info=None)
+        for protocol in ('iscsi', 'rbd'):
+            self.add_volume(protocol)
+            self.add_attachment(
+                f'a-{protocol}', protocol, 'web', attached_host='np-rcc99'
+            )
+            self.add_mapping(
+                'web',
+                protocol,
+                f'a-{protocol}',
+                connection_info=json.dumps({'driver_volume_type': protocol}),
+            )
+        self.assertEqual(
+            {('twice', 'web'): 'VOL-TWICE', ('iscsi', 'web'): 'VOL-HOST'},
+            self.codes(),
+        )
+
     def test_servers_that_are_not_in_the_cell(self) -> None:
         """Deleted, in cell0, not scheduled yet, and never nova's."""
         self.add_server('deleted', deleted=77)
