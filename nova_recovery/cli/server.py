@@ -138,7 +138,8 @@ class AdoptServer(RecoveryLister):
     end the hypervisor is asked, and run undo takes it all back::
 
         openstack recovery server adopt at3-ui07 --host np-rcc46 \\
-            --seen-running "virsh list on np-rcc46" --fenced "PDU port 14 is off"
+            --seen-running "virsh list on np-rcc46" \\
+            --fenced "PDU port 14 is off"
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
