@@ -28,6 +28,8 @@ class TestDisaster(DisasterTest):
                 f'DELETE FROM {table} WHERE {column} = %s',
                 [newest['id']],
             )
+            # a restored dump brings its counter, too; a purge keeps it
+            self.practice.sql('nova', f'ALTER TABLE {table} AUTO_INCREMENT=1')
         plan = self.plan_file(code=3)
         (gate,) = self.gates(plan, 'database-not-older')
         self.assertEqual(('hard', 'refused'), (gate['klass'], gate['state']))
