@@ -4,15 +4,8 @@
 
 from __future__ import annotations
 
-import signal
-from typing import Any
-
-from nova_recovery.engine import planfile
 from tests.cloud import services
 from tests.functional.base import FunctionalTest
-from tests.integration import killing
-from tests.integration.killing import Watch
-from tests.unit.engine import world
 
 SOURCE, TARGET = 'host1', 'host2'
 FENCED = ('--fenced', 'PDU port 14 is off')
@@ -123,90 +116,6 @@ class TestAdopt(FunctionalTest):
             'here only',
             self.answer('server', 'show', self.uuid)['guest_may_run'],
         )
-
-    def test_killed_after_each_thing_that_lasts(self) -> None:
-        """Every commit of the journal and each change of the cloud.
-
-        The first run is let through and tells the points; three more share
-        them, so that after each death a part is done at a stretch. Each is
-        taken back but for the last; the guest runs on all the while.
-        """
-        self.cut_evacuation()
-        boots, before = self.boots(), self.state.row(self.uuid)
-        held = self.state.allocations(self.uuid)
-        plan = self.killed_plan()
-        noted = self.home / 'uninterrupted'
-        run = self.carried_out(plan, Watch(noted))
-        passed = list(
-            dict.fromkeys(
-                (point.subject, point.what)
-                for point in killing.points(noted)
-                # once its host is claimed, nobody says so again
-                if not (
-                    point.subject.startswith('host:')
-                    and point.what.endswith('journal sent')
-                )
-            )
-        )
-        self.assertGreater(len(passed), 25)
-        for number in range(3):
-            self.done('run', 'undo', run, '--yes')
-            self.assertEqual(held, self.state.allocations(self.uuid))
-            self.assertEqual(['pre-migrating'], self.statuses())
-            after = self.state.row(self.uuid)
-            for name in ('host', 'node', 'vm_state', 'task_state', 'locked'):
-                self.assertEqual(before[name], after[name], name)
-            self.practice.sql(
-                'nova',
-                'UPDATE services SET disabled = 0, disabled_reason = NULL,'
-                ' forced_down = %s WHERE host = %s',
-                [int(self.down['forced_down']), SOURCE],
-            )
-            deadly: dict[str, set[str]] = {}
-            for subject, what in passed[number::3]:
-                deadly.setdefault(subject, set()).add(what)
-            noted = self.home / f'interrupted{number}'
-            run = self.carried_out(plan, Watch(noted, deadly))
-            died = {
-                (point.subject, point.what)
-                for point in killing.points(noted)
-                if point.died
-            }
-            self.assertEqual(set(), set(passed[number::3]) - died)
-
-        row = self.state.row(self.uuid)
-        self.assertEqual(
-            (TARGET, 'active', 1, None, 0),
-            tuple(
-                row[name]
-                for name in (
-                    'host', 'vm_state', 'power_state', 'task_state', 'locked'
-                )
-            ),
-        )  # fmt: skip
-        self.assertEqual({TARGET}, set(self.state.allocations(self.uuid)))
-        self.assertEqual(['completed', 'done'], self.statuses())
-        self.assertEqual(boots, self.boots())
-        self.assertEqual({TARGET: 'running'}, self.state.guests(self.uuid))
-
-    def killed_plan(self) -> Any:
-        """The plan to adopt it, as the command makes it."""
-        path = self.home / 'adopt.plan'
-        self.adopt(*SEEN, '--plan-file', str(path))
-        self.down = self.state.service(SOURCE)
-        return planfile.load(str(path))
-
-    def carried_out(self, plan: Any, watch: Watch) -> str:
-        """A run of the plan, in as many processes as it takes; its id."""
-        run_id = killing.create_run(f'sqlite:///{self.journal}', plan)
-        while code := world.ended(
-            world.start(
-                lambda: killing.carry_out(self.conf_file, run_id, 1, watch)
-            ),
-            120,
-        ):
-            self.assertEqual(-signal.SIGKILL, code)
-        return run_id
 
     def rows_of_a_cut_evacuation(self) -> None:
         """Only what its rows say of one: the guest runs nowhere."""
