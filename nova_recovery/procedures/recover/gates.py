@@ -470,10 +470,12 @@ class _Server:
             observed = (
                 f"nova's API looks for it in {mapped}, and it is in {cell}"
             )
+            name = cell.replace("'", "''")
+            # printed for a person; nothing here runs it
             remedy = (
-                'set it right in the API database, no command does:\n'
+                'set it right in the API database, no command does:\n'  # nosec B608
                 'UPDATE instance_mappings SET cell_id = (SELECT id FROM '
-                f"cell_mappings WHERE name = '{cell}') WHERE instance_uuid = "
+                f"cell_mappings WHERE name = '{name}') WHERE instance_uuid = "
                 f"'{uuid}';"
             )
         yield self._gate('instance-mapped', 'hard', REFUSED, observed, remedy)
