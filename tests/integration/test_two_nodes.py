@@ -170,7 +170,10 @@ class TestTwoNodes(TestCase):
         seen = {'disabled': 0, 'disabled_reason': None}
         winners = set()
         for number in range(ROUNDS):
-            self.sql('UPDATE services SET disabled=0, disabled_reason=NULL')
+            self.sql(
+                'UPDATE services SET disabled=0, disabled_reason=NULL,'
+                ' report_count=0'
+            )
             self.wait_everywhere(
                 'SELECT disabled, disabled_reason FROM services', seen
             )
