@@ -88,6 +88,9 @@ class ReleaseHost(BaseChange):
             return Observed.before({'disabled_reason': at.marker})
         if not cell.differences(_given_back(at.item, at.run_id), row):
             return Observed.after()
+        if claims.holder(row['disabled_reason']) is None:
+            # as the end of a run advises when the host is back
+            return Observed.after('not claimed any more: it was put to use')
         return Observed.neither(
             f'the claim is gone: {row["disabled_reason"]!r}'
         )
@@ -329,6 +332,20 @@ def abandon(
         )
         told.append(f'{claim.name}: its claim is taken off, {how}')
     return Abandoned(tuple(told), tuple(map(str, unknown.values())))
+
+
+def held_by(cloud: Cloud, run_id: str) -> list[str]:
+    """What a run claims in the cells that answer, a line each."""
+    found, _unknown = divide(
+        cloud.databases.each_cell(lambda cell: list(claims.every(cell)))
+    )
+    return [
+        f'{"server" if claim.service_id is None else "host"} {claim.name}, '
+        f'{claim.marker}'
+        for some in found.values()
+        for claim in some
+        if claims.run_of(claim.marker) == run_id
+    ]
 
 
 def runs(cloud: Cloud) -> dict[str, list[str]]:

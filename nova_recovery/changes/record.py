@@ -25,7 +25,7 @@ from nova_recovery.cloud.db import cas, tombstones
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.engine.change import JSON, Observed
 from nova_recovery.engine.plan import Item
-from nova_recovery.exceptions import Conflict, NotRevertible
+from nova_recovery.exceptions import Conflict, NotFound, NotRevertible
 
 
 class MoveRecord(BaseChange):
@@ -116,15 +116,19 @@ class MoveRecord(BaseChange):
 
     def past_undoing(self, at: At) -> str:
         database = cell.database(at)
+        source, target = at.data['source']['host'], at.data['target']['host']
         with database.reader() as connection:
             status = _tombstone(connection, database, at.image['tombstone'])
             if status is None:
                 # never moved, or moved back
                 return ''
-            row = cell.instance(connection, database, at.data['uuid'])
-        source, target = at.data['source']['host'], at.data['target']['host']
-        if status == 'completed':
-            return f'{source} came back and cleaned up its copy'
+            if status == 'completed':
+                return f'{source} came back and cleaned up its copy'
+            try:
+                row = cell.instance(connection, database, at.data['uuid'])
+            except NotFound:
+                # deleted since: that keeps this one, and no other
+                return ''
         changed = cell.differences(_moved(at.data), row)
         if changed:
             return f'it went on, on {target}: {cell.tell(changed)}'

@@ -154,11 +154,13 @@ class RecreateAttachment(BaseChange):
             # Something was done before this was refused: it goes on from
             # there, it doesn't begin anew.
             raise OutcomeUnknown(str(error)) from error
-        except Conflict:
+        except Conflict as error:
             row = rows.mapping(at)
-            if row is None or row['attachment_id'] != new:
-                # Nobody names it: it would stay behind.
-                at.cloud.volume.delete_attachment(new)
+            if row is not None and row['attachment_id'] == new:
+                # As above: nova names the new one already.
+                raise OutcomeUnknown(str(error)) from error
+            # Nobody names it: it would stay behind.
+            at.cloud.volume.delete_attachment(new)
             raise
         return f'attached on {data["host"]}'
 

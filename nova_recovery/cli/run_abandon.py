@@ -5,10 +5,17 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 from typing import TYPE_CHECKING
 
+from nova_recovery.cli import approval
 from nova_recovery.cli.base import RecoveryCommand
-from nova_recovery.exceptions import Ambiguous, JournalError, NotFound, Refused
+from nova_recovery.exceptions import (
+    JournalError,
+    NotFound,
+    Refused,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from nova_recovery.cli.stage import Stage
@@ -22,9 +29,10 @@ class AbandonRun(RecoveryCommand):
 
     For a run that can't be resumed, taken over or undone, such as one whose
     journal is lost with its controller: its claims say whose they are, and
-    that is enough. What it has changed stays, a dead host stays disabled and
-    forced down, and locks stay (they name the run, too). A process that
-    still carries it out somewhere sends nothing more::
+    that is enough. They are shown and asked for first. What it has changed
+    stays, a dead host stays disabled and forced down, and locks stay (they
+    name the run, too). A process that still carries it out somewhere sends
+    nothing more::
 
         openstack recovery run abandon 3fb04a53 --reason "ctl1 burnt down"
     """
@@ -34,7 +42,8 @@ class AbandonRun(RecoveryCommand):
         parser.add_argument(
             'run',
             metavar='<run>',
-            help='ID of the run, of this journal or as a claim names it',
+            help='ID of the run, whole, of this journal or as a claim names '
+            'it',
         )
         parser.add_argument(
             '--reason',
@@ -42,6 +51,11 @@ class AbandonRun(RecoveryCommand):
             required=True,
             help='Why; it is kept in the journal, and with a host that stays '
             'disabled',
+        )
+        approval.add_confirm_options(parser).add_argument(
+            '--dry-run',
+            action='store_true',
+            help='Show what would be taken off and stop',
         )
         return parser
 
@@ -53,6 +67,17 @@ class AbandonRun(RecoveryCommand):
         found, plan = self._journaled(here, parsed_args.run)
         cloud = self.cloud(parsed_args)
         run_id = found.id if found else self._claimed(cloud, parsed_args.run)
+        held = claims.held_by(cloud, run_id)
+        here.say(f'Run {run_id} claims, and will claim no more:')
+        for line in held or ['nothing']:
+            here.say(f'  {line}')
+        if parsed_args.dry_run:
+            here.say('Nothing was changed.')
+            return exit_codes.DONE
+        digest = hashlib.sha256('\n'.join([run_id, *held]).encode())
+        approval.confirm(
+            here.asker(), parsed_args, len(held), digest.hexdigest()
+        )
         # The cloud first: from here on nobody sends anything for it.
         done = claims.abandon(cloud, run_id, parsed_args.reason, plan)
         for line in (*done.told, *done.unknown):
@@ -90,6 +115,12 @@ class AbandonRun(RecoveryCommand):
         try:
             with here.journal() as journal:
                 found = journal.run(word)
+                if found.id != word:
+                    # too much goes with it for a word that may mean another
+                    raise UsageError(
+                        f'{word!r} is the beginning of run {found.id}: give '
+                        'its ID whole'
+                    )
                 plan = journal.plan(found.id)
         except NotFound:
             return None, None
@@ -104,18 +135,14 @@ class AbandonRun(RecoveryCommand):
         return found, plan
 
     def _claimed(self, cloud: Cloud, word: str) -> str:
-        """The run of that name, or beginning, that claims something.
+        """The run of exactly that name, if it claims something.
 
-        :raises NotFound: none does
-        :raises Ambiguous: several do
+        :raises NotFound: it doesn't
         """
         from nova_recovery.changes import claims
 
         runs = claims.runs(cloud)
-        named = [one for one in runs if one.startswith(word)]
-        if len(named) > 1:
-            raise Ambiguous(f'several runs begin with {word}:', sorted(named))
-        if not named:
+        if word not in runs:
             raise NotFound(
                 f'no run {word} in this journal, and none that claims '
                 'anything in the cells that answer'
@@ -124,4 +151,4 @@ class AbandonRun(RecoveryCommand):
                     sorted(one for some in runs.values() for one in some)
                 )
             )
-        return named[0]
+        return word

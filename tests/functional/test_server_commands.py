@@ -211,7 +211,9 @@ class TestServerCommands(FunctionalTest):
         ended = self.done('server', 'reboot', uuid, '--yes', code=3)
         self.assertIn(f'run={run} ', ended.stderr)
         self.assertIn('run abandon RUN --reason WHY', ended.stderr)
-        ended = self.done('run', 'abandon', run[:6], '--reason', 'ctl2 burnt')
+        ended = self.done(
+            'run', 'abandon', run, '--reason', 'ctl2 burnt', '--yes'
+        )
         self.assertIn(f'server {uuid}: its claim is taken off', ended.stderr)
         self.assertEqual(before, self.state.actions(uuid))
         self.done('server', 'reboot', uuid, '--yes')

@@ -118,6 +118,14 @@ class TestDeadHost(HostTestCase):
         self.item = claiming.release(self.claim)
         self.assert_seen(State.NEITHER, 'the claim is gone')
 
+    def test_one_that_was_put_to_use_needs_no_release(self) -> None:
+        """As the end of a run advises for a host that came back."""
+        self.apply()
+        self.set(disabled=0, disabled_reason=None)
+        self.change = ReleaseHost()
+        self.item = claiming.release(self.claim)
+        self.assert_seen(State.AFTER, 'put to use')
+
     def test_not_claimed_again_where_somebody_enabled_it(self) -> None:
         self.release()
         self.set(disabled=0, disabled_reason=None)

@@ -106,6 +106,8 @@ class TestMove(ChangeTestCase):
             "vm_state was 'stopped' and is 'active'",
             self.change.past_undoing(self.begun),
         )
+        self.set_server(deleted=11)
+        self.assertEqual('', self.change.past_undoing(self.begun))
         self.set_tombstone(status='completed')
         self.assertEqual(
             'np-rcc54 came back and cleaned up its copy',

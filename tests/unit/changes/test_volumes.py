@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -651,6 +652,24 @@ class TestRecreate(VolumeTestCase):
         self.assertEqual(1, self.asked.count('create'))
         self.assertEqual({'new1': 'attached'}, self.held())
         self.assert_seen(State.AFTER, again=True)
+
+    def test_a_claim_that_is_lost_between_two_requests(self) -> None:
+        """Something is done by then: it goes on from there, later."""
+        self.begin()
+        asked: list[str] = []
+
+        def confirm() -> None:
+            asked.append('')
+            # may it be made, named, and what was there deleted?
+            if len(asked) == 3:
+                raise Conflict('claimed by another run')
+
+        begun = dataclasses.replace(self.begun, confirm=confirm)
+        self.assertRaises(OutcomeUnknown, self.change.apply, begun)
+        self.assertEqual('new1', self.mapping()['attachment_id'])
+        self.assert_seen(State.BEFORE, again=True)
+        self.change.apply(self.begun)
+        self.assertEqual({'new1': 'attached'}, self.held())
 
     def test_what_changed_since_the_plan(self) -> None:
         self.add_attachment('more', 'reserved')

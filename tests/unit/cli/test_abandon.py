@@ -41,19 +41,41 @@ class TestAbandon(RunsTestCase):
             self.cell, UUID, records.marker(run, 'anna', 'ctl1')
         )
 
-    def abandon(self, code: int, run: str) -> str:
+    def abandon(self, code: int, run: str, *words: str) -> str:
         return self.ended(
-            code, 'run', 'abandon', run, '--reason', 'ctl1 burnt'
+            code,
+            *('run', 'abandon', run, '--reason', 'ctl1 burnt'),
+            *(words or ('--yes',)),
         ).stderr
 
     def test_of_a_journal_that_is_lost(self) -> None:
         self.claimed()
-        told = self.abandon(0, '1a2b')
+        told = self.abandon(0, '1a2b3c4d')
         self.assertIn(f'server {UUID}: its claim is taken off', told)
         self.assertIn('Run 1a2b3c4d is abandoned', told)
         self.assertEqual([], list(claims.every(self.cell)))
-        told = self.abandon(1, '1a2b')
-        self.assertIn('no run 1a2b in this journal', told)
+        told = self.abandon(1, '1a2b3c4d')
+        self.assertIn('no run 1a2b3c4d in this journal', told)
+
+    def test_nothing_is_taken_off_unasked(self) -> None:
+        self.claimed()
+        told = self.abandon(0, '1a2b3c4d', '--dry-run')
+        self.assertIn(f'  server {UUID}, nova-recovery run=1a2b3c4d', told)
+        self.assertIn('Nothing was changed', told)
+        told = self.abandon(3, '1a2b3c4d', '--approve', '0' * 16)
+        self.assertIn('has the digest', told)
+        self.assertEqual(1, len(list(claims.every(self.cell))))
+
+    def test_a_beginning_is_not_enough(self) -> None:
+        """Nor is nothing at all: a variable that is not set."""
+        self.claimed()
+        for word in ('1a2b', ''):
+            self.abandon(1, word)
+        self.ended(0, 'host', 'recover', '--yes')
+        run = self.only_run()
+        for word in (run[:4], ''):
+            self.assertIn('give its ID whole', self.abandon(2, word))
+        self.assertEqual(1, len(list(claims.every(self.cell))))
 
     def test_one_that_there_is_not_names_those_that_there_are(self) -> None:
         self.claimed()
@@ -65,7 +87,7 @@ class TestAbandon(RunsTestCase):
         self.ended(0, 'host', 'recover', '--yes')
         run = self.only_run()
         self.claimed(run)
-        self.abandon(0, run[:4])
+        self.abandon(0, run)
         journal = self.journal()
         self.assertEqual('partly', journal.run(run).state)
         self.assertEqual([], list(claims.every(self.cell)))
