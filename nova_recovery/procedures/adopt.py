@@ -351,7 +351,10 @@ def _gone_from_source(source: Host, found: Found) -> Iterator[Gate]:
             if found.runs_on_source
             else 'does not have it running'
         ),
-        'it runs where its row says: there is nothing to adopt',
+        'it runs where its row says: there is nothing to adopt. Where it is '
+        'only paused there, which a migration leaves on its source, and the '
+        'migration is over (virsh domjobinfo), have nova end it:\n'
+        f'openstack server stop {found.server.uuid}',
     )
 
 

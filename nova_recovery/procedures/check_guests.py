@@ -32,7 +32,8 @@ _MOVING = ('migrating', 'resize_', 'rebuild', 'spawning', 'deleting')
 
 #: Where no command of ours mends it: what is to be done, on the host.
 _ADVICE = {
-    'GUEST-TWICE': 'see where nova has it, and end the other one',
+    'GUEST-TWICE': 'see which of them writes, and end the other one; if both '
+    'do, the one that nova does not have',
     'GUEST-UNMANAGED': 'there: restart libvirt, which finds it again',
     'GUEST-LEFT': 'if nobody needs it, there: virsh undefine {uuid}',
 }
@@ -93,6 +94,19 @@ class Guest:
     uuid: str
     runs: bool
     domain: Mapping[str, Any]
+
+    @property
+    def state(self) -> str:
+        """What it does: libvirt's word, such as ``running`` or ``paused``.
+
+        '' where it does not run, ``unknown`` where it has a process that
+        libvirt does not tell of.
+        """
+        if not self.runs:
+            return ''
+        if not self.domain.get('active'):
+            return 'unknown'
+        return str(self.domain['state'])
 
 
 def assess(
@@ -248,15 +262,7 @@ def _verdict(
     # what comes to a host in a live migration is paused until it has come
     going = [one for one in where if one.domain.get('state') != 'paused']
     if guest.runs and len(where) > 1 and not (moving and len(going) < 2):
-        told = ' and '.join(sorted(one.host for one in where))
-        at_home = server is not None and server.host == guest.host
-        return (
-            'GUEST-TWICE',
-            findings.DANGER,
-            f'it runs on {told}: one disk, two writers; nova has it on '
-            f'{(server and server.host) or "no host that is known"}',
-            '' if server is None or at_home else _stop(guest),
-        )
+        return _twice(guest, server, where)
     if server is None:
         return _unknown_to_nova(found, guest)
     if server.host == guest.host:
@@ -283,6 +289,30 @@ def _verdict(
         f'only defined here; nova has it on {server.host or "no host"}: '
         'nothing may start it',
         '',
+    )
+
+
+def _twice(
+    guest: Guest, server: Server | None, where: Sequence[Guest]
+) -> tuple[str, str, str, str]:
+    """One that nova does not have here, and that is not the only living one.
+
+    What a live migration left on its source is paused, and the row may name
+    that host still: the one that is ended then is the one that works.
+    """
+    told = ' and '.join(
+        one.host if one.state == 'running' else f'{one.host} ({one.state})'
+        for one in sorted(where, key=lambda one: one.host)
+    )
+    home = server.host if server else None
+    at_home = guest.host == home
+    alive = any(one.host == home and one.state == 'running' for one in where)
+    return (
+        'GUEST-TWICE',
+        findings.DANGER,
+        f'it runs on {told}: one disk, two writers; nova has it on '
+        f'{home or "no host that is known"}',
+        _stop(guest) if alive and not at_home else '',
     )
 
 

@@ -139,7 +139,7 @@ GATES = (
     Known('guest-runs', ('hard',), 'Is the server active, without a task?'),
     Known(
         'guest-runs-at-home',
-        ('soft',),
+        ('hard', 'soft'),
         'Does the guest run where nova has it?',
     ),
     Known(

@@ -70,11 +70,15 @@ def _read(cloud: Cloud, request: Request) -> Facts:
     return Facts(there, home[0] if home else None, server, unknown)
 
 
-def runs(host: Reached, uuid: str) -> bool:
-    """Whether a host that answered has it running."""
-    return any(
-        guest.uuid == uuid and guest.runs
-        for guest in check_guests.guests_of(host)
+def state(host: Reached, uuid: str) -> str:
+    """What it does on a host that answered, see ``Guest.state``."""
+    return next(
+        (
+            guest.state
+            for guest in check_guests.guests_of(host)
+            if guest.uuid == uuid
+        ),
+        '',
     )
 
 
@@ -112,7 +116,7 @@ def decide(request: Request, found: Facts, home: str, now: str = '') -> Plan:
 
 
 def _gates(request: Request, found: Facts) -> Iterator[Gate]:
-    if not runs(found.there, request.uuid):
+    if not state(found.there, request.uuid):
         yield Gate(
             'guest-runs-there',
             request.host,
@@ -160,11 +164,16 @@ def _at_home(request: Request, found: Facts) -> Iterator[Gate]:
 
 
 def _another(request: Request, found: Facts) -> Iterator[Gate]:
-    """What is ended should not be the only one."""
+    """What is ended should not be the only one.
+
+    One that is paused at home is no other one: a live migration leaves it so
+    on its source, and the row names that host where its end was lost.
+    """
     server, home = found.server, found.home
     if server is None or server.host == request.host:
         # nova has none, or it is refused already
         return
+    at_home = '' if home is None else state(home, request.uuid)
     if home is None or home.problem:
         yield Gate(
             'guest-runs-at-home',
@@ -174,13 +183,33 @@ def _another(request: Request, found: Facts) -> Iterator[Gate]:
             home.problem if home else 'nova has it on no host',
             'this may be the only one: see that the other one runs',
         )
-    elif runs(home, request.uuid):
+    elif at_home == 'running':
         yield Gate(
             'guest-runs-at-home',
             home.name,
             'soft',
             'ok',
             f'it runs on {home.name}, too, where nova has it',
+        )
+    elif at_home == 'unknown':
+        yield Gate(
+            'guest-runs-at-home',
+            home.name,
+            'soft',
+            'unknown',
+            f'it has a process on {home.name}, where nova has it, and libvirt '
+            'does not tell whether it is paused: this may be the only one',
+            f'on {home.name}: restart libvirt, which finds it again',
+        )
+    elif at_home:
+        yield Gate(
+            'guest-runs-at-home',
+            home.name,
+            'hard',
+            'refused',
+            f'on {home.name}, where nova has it, it is only {at_home}: what '
+            f'runs on {request.host} may be the only one',
+            _only_paused(request, home.name),
         )
     else:
         yield Gate(
@@ -195,6 +224,23 @@ def _another(request: Request, found: Facts) -> Iterator[Gate]:
                 f'server adopt {request.uuid} --host {request.host}'
             ),
         )
+
+
+def _only_paused(request: Request, home: str) -> str:
+    """What to do about two of which the one at home waits.
+
+    ``server adopt`` is refused while it is there; nova ends it where its row
+    says, which is at home.
+    """
+    return (
+        f'on {home}: see that no migration is under way (virsh domjobinfo), '
+        f'and which of the two writes. If the one on {home} is to stay, end '
+        f'the one on {request.host} by hand (virsh destroy). If the one on '
+        f'{request.host} is, nova ends the one on {home} (virsh destroy there '
+        'where nova refuses to), and the rows are brought to the other:\n'
+        f'openstack server stop {request.uuid}\n'
+        + program.call(f'server adopt {request.uuid} --host {request.host}')
+    )
 
 
 def check(

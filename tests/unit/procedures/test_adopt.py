@@ -139,6 +139,8 @@ class TestAdopt(TestCase):
         alive = {SOURCE: {'reports': [1, 3], 'forced_down': False}}
         gate = self.refused(self.decided(hosts=alive, runs=True))['guest-gone']
         self.assertEqual('hard', gate.klass)
+        # a paused one that a migration left must not refuse for ever
+        self.assertIn('openstack server stop', gate.remedy)
         plan = self.decided(hosts=alive, runs=False, fenced='')
         self.assertEqual({}, self.refused(plan))
         # A host that is alive gets back what it had.

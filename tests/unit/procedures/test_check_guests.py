@@ -106,6 +106,26 @@ class Judged(TestCase):
         for one in judged(*two, unknown=('down',)).findings:
             self.assertEqual('', one.fix)
 
+    def test_the_only_living_one_is_not_to_be_ended(self) -> None:
+        for home in (
+            host('c1', domain('paused')),
+            host('c1', processes=True),
+            host('c1', domain('shut off'), processes=True),
+        ):
+            found = judged(home, host('c2', domain()), servers=server())
+            self.assertEqual(
+                [('GUEST-TWICE', ''), ('GUEST-TWICE', '')],
+                [(one.code, one.fix) for one in found.findings],
+            )
+            self.assertIn('which of them writes', found.findings[1].expected)
+        two = host('c1', domain('paused')), host('c2', domain())
+        one, _other = judged(*two, servers=server()).findings
+        self.assertIn('on c1 (paused) and c2:', one.cause)
+        # and where its home was not asked, nobody knows
+        two = host('c2', domain()), host('c3', domain())
+        for one in judged(*two, servers=server()).findings:
+            self.assertEqual(('GUEST-TWICE', ''), (one.code, one.fix))
+
     def test_a_process_that_libvirt_does_not_tell_of_counts(self) -> None:
         silent = host('c2', processes=True, domains=None, why='no socket')
         found = self.codes(host('c1', domain()), silent, servers=server())

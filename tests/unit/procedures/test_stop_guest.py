@@ -51,6 +51,31 @@ class Stopped(TestCase):
             [('guest-runs-at-home', 'soft', 'unknown')], self.refused(plan)
         )
 
+    def test_what_is_paused_at_home_is_no_other_one(self) -> None:
+        for word in ('paused', 'pmsuspended', 'in shutdown'):
+            plan = self.decide(
+                home=host('c1', domain(word)), known=server()[WEB]
+            )
+            self.assertEqual(
+                [('guest-runs-at-home', 'hard', 'refused')], self.refused(plan)
+            )
+        (gate,) = (g for g in plan.gates if g.blocks)
+        self.assertIn('only in shutdown', gate.observed)
+        *_, stop, adopt = gate.remedy.splitlines()
+        self.assertEqual(f'openstack server stop {WEB}', stop)
+        self.assertIn(f'server adopt {WEB} --host c2', adopt)
+
+    def test_what_libvirt_does_not_tell_of_at_home_may_be_paused(self) -> None:
+        for there in (
+            host('c1', processes=True),
+            host('c1', domain('shut off'), processes=True),
+            host('c1', processes=True, domains=None, why='no socket'),
+        ):
+            plan = self.decide(home=there, known=server()[WEB])
+            self.assertEqual(
+                [('guest-runs-at-home', 'soft', 'unknown')], self.refused(plan)
+            )
+
     def test_where_nova_has_it_nobody_ends_it(self) -> None:
         plan = self.decide(known=server('c2')[WEB])
         self.assertEqual(
