@@ -34,6 +34,8 @@ _MOVING = ('migrating', 'resize_', 'rebuild', 'spawning', 'deleting')
 _ADVICE = {
     'GUEST-TWICE': 'see which of them writes, and end the other one; if both '
     'do, the one that nova does not have',
+    'GUEST-ORPHAN': 'were the databases restored from a dump? Then it may be '
+    'all that is left of its server. If not, its rows were archived',
     'GUEST-UNMANAGED': 'there: restart libvirt, which finds it again',
     'GUEST-LEFT': 'if nobody needs it, there: virsh undefine {uuid}',
 }
@@ -357,13 +359,15 @@ def _unknown_to_nova(found: Facts, guest: Guest) -> tuple[str, str, str, str]:
             'where nova has it is not known',
             '',
         )
-    word = 'deleted it' if guest.uuid in found.deleted else 'does not have it'
+    had = guest.uuid in found.deleted
+    word = 'deleted it' if had else 'does not have it'
     if guest.runs:
         return (
             'GUEST-ORPHAN',
             findings.DANGER,
             f'it runs, and nova {word}: its volumes may be of others by now',
-            _stop(guest),
+            # databases that were restored are older than the newest guests
+            _stop(guest) if had else '',
         )
     return (
         'GUEST-LEFT',

@@ -124,6 +124,11 @@ GATES = (
         'Is the server not on the target already?',
     ),
     Known(
+        'guest-of-nova',
+        ('hard', 'soft'),
+        'Did nova have the guest that is ended?',
+    ),
+    Known(
         'guest-off',
         ('hard',),
         'Is the guest off that may have the volume connected?',

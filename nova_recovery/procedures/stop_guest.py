@@ -17,6 +17,7 @@ from nova_recovery.cloud import clock
 from nova_recovery.cloud.records import Server
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.procedures import check_guests, Procedure, reached
+from nova_recovery.procedures.check_guests import Guest
 from nova_recovery.procedures.reached import Reached
 
 if TYPE_CHECKING:
@@ -40,12 +41,14 @@ class Facts:
     :ivar there: the host on which it is to be ended
     :ivar home: the host on which nova has it, where that is another
     :ivar server: as nova has it, None where it doesn't
+    :ivar deleted: UUIDs that nova had, as far as its databases tell
     :ivar unknown: why nova's side is not known, lines
     """
 
     there: Reached
     home: Reached | None
     server: Server | None
+    deleted: frozenset[str] = frozenset()
     unknown: tuple[str, ...] = ()
 
 
@@ -59,7 +62,7 @@ def make_plan(cloud: Cloud, request: Request) -> Plan:
 
 
 def _read(cloud: Cloud, request: Request) -> Facts:
-    servers, _deleted, unknown = check_guests.read_nova(
+    servers, deleted, unknown = check_guests.read_nova(
         cloud, (), [request.uuid]
     )
     server = servers.get(request.uuid)
@@ -67,19 +70,19 @@ def _read(cloud: Cloud, request: Request) -> Facts:
     if server is not None and server.host and server.host != request.host:
         names.append(server.host)
     there, *home = reached.read(cloud, names, ('guests list', {}))
-    return Facts(there, home[0] if home else None, server, unknown)
+    return Facts(there, home[0] if home else None, server, deleted, unknown)
+
+
+def _guest(host: Reached, uuid: str) -> Guest | None:
+    return next(
+        (g for g in check_guests.guests_of(host) if g.uuid == uuid), None
+    )
 
 
 def state(host: Reached, uuid: str) -> str:
     """What it does on a host that answered, see ``Guest.state``."""
-    return next(
-        (
-            guest.state
-            for guest in check_guests.guests_of(host)
-            if guest.uuid == uuid
-        ),
-        '',
-    )
+    guest = _guest(host, uuid)
+    return guest.state if guest else ''
 
 
 def decide(request: Request, found: Facts, home: str, now: str = '') -> Plan:
@@ -125,8 +128,41 @@ def _gates(request: Request, found: Facts) -> Iterator[Gate]:
             f'{request.uuid} does not run there',
             'look again:\n' + program.call(f'guest check {request.host}'),
         )
+    yield from _of_nova(request, found)
     yield from _at_home(request, found)
     yield from _another(request, found)
+
+
+def _of_nova(request: Request, found: Facts) -> Iterator[Gate]:
+    """One that nova does not have is ended if nova had it, and no other.
+
+    Its rows may be older than the guest, or be archived.
+    """
+    if found.server is not None:
+        return
+    guest = _guest(found.there, request.uuid)
+    if guest and guest.domain and not guest.domain['nova']:
+        yield Gate(
+            'guest-of-nova',
+            request.host,
+            'hard',
+            'refused',
+            'nova did not make it',
+            'what others made is theirs to end',
+        )
+    elif request.uuid not in found.deleted and not found.unknown:
+        yield Gate(
+            'guest-of-nova',
+            request.host,
+            'soft',
+            'refused',
+            'no cell ever had it, as far as the rows tell: they were '
+            'archived, or the databases are older than the guest',
+            'were the databases restored from a dump? Then the guest may be '
+            'all that is left of its server: leave it. If not, it was deleted '
+            'and its rows archived: find it in the log of nova-api, and '
+            'override',
+        )
 
 
 def _at_home(request: Request, found: Facts) -> Iterator[Gate]:

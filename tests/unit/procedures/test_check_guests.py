@@ -209,6 +209,15 @@ class Judged(TestCase):
         found = self.codes(host('c1', domain(nova=False)))
         self.assertEqual([('c1', 'GUEST-FOREIGN', findings.NOTE)], found)
 
+    def test_an_orphan_is_to_be_ended_only_if_nova_deleted_it(self) -> None:
+        there = host('c1', domain())
+        (one,) = judged(there, deleted=frozenset({WEB})).findings
+        self.assertIn(f'guest stop {WEB} --host c1', one.fix)
+        # after a restore the databases are older than the newest guests
+        (one,) = judged(there).findings
+        self.assertEqual(('GUEST-ORPHAN', ''), (one.code, one.fix))
+        self.assertIn('restored from a dump', one.expected)
+
     def test_where_the_databases_do_not_tell_nothing_is_an_orphan(
         self,
     ) -> None:

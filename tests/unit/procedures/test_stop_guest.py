@@ -24,9 +24,12 @@ class Stopped(TestCase):
         home: Reached | None = None,
         known: Server | None = None,
         unknown: tuple[str, ...] = (),
+        deleted: frozenset[str] = frozenset(),
     ) -> Plan:
         plan = stop_guest.decide(
-            Request(WEB, 'c2'), Facts(there, home, known, unknown), '/home'
+            Request(WEB, 'c2'),
+            Facts(there, home, known, deleted, unknown),
+            '/home',
         )
         plan.check(change.kinds(changes.registry()))
         return plan
@@ -89,7 +92,29 @@ class Stopped(TestCase):
         )
 
     def test_one_that_nova_deleted(self) -> None:
-        self.assertEqual([], self.refused(self.decide()))
+        plan = self.decide(deleted=frozenset({WEB}))
+        self.assertEqual([], self.refused(plan))
+
+    def test_one_that_no_cell_ever_had(self) -> None:
+        plan = self.decide(deleted=frozenset({'another'}))
+        self.assertEqual(
+            [('guest-of-nova', 'soft', 'refused')], self.refused(plan)
+        )
+
+    def test_one_that_nova_did_not_make(self) -> None:
+        foreign = host('c2', domain(nova=False))
+        for deleted in (frozenset[str](), frozenset({WEB})):
+            plan = self.decide(foreign, deleted=deleted)
+            self.assertEqual(
+                [('guest-of-nova', 'hard', 'refused')], self.refused(plan)
+            )
+        plan = self.decide(foreign, unknown=('cell1 is down',))
+        self.assertIn(('guest-of-nova', 'hard', 'refused'), self.refused(plan))
+        # novas of old wrote nothing into it: the row tells as well
+        plan = self.decide(
+            foreign, home=host('c1', domain()), known=server()[WEB]
+        )
+        self.assertEqual([], self.refused(plan))
 
     def test_a_migration_may_be_under_way(self) -> None:
         plan = self.decide(
