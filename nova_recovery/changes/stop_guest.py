@@ -4,20 +4,23 @@
 
 from __future__ import annotations
 
-from nova_recovery.changes import on_host
+from nova_recovery.changes import cell, on_host
 from nova_recovery.changes.base import At, OneWay
 from nova_recovery.engine.change import Observed
 from nova_recovery.engine.plan import Item
-from nova_recovery.exceptions import Conflict
+from nova_recovery.exceptions import Conflict, NotFound
 
 
 class StopGuest(OneWay):
     """At once, as a power cut would. It stays defined.
 
-    Data: host, machine_id, home, uuid.
+    Data: host, machine_id, home, uuid; and cell, where the row of its server
+    is, None where nova has none. A plan of an earlier version does not name
+    it: what its gates saw is all that is known then.
     """
 
     kind = 'stop-guest'
+    confirms = True
 
     def describe(self, item: Item) -> list[str]:
         return [f'- {item.data["uuid"]} on {item.data["host"]}, at once']
@@ -36,7 +39,9 @@ class StopGuest(OneWay):
         return Observed.unknown(f'its process is there; {why}')
 
     def apply(self, at: At) -> str:
+        _check_row(at)
         words = {'server': at.data['uuid']}
+        at.confirm()
         if not on_host.ask(at, 'guests stop', words)['stopped']:
             raise Conflict('it has ended meanwhile')
         return 'ended'
@@ -45,4 +50,25 @@ class StopGuest(OneWay):
         return (
             f'guest {item.data["uuid"]} was ended where nova does not have '
             'it; nova starts it where it has it'
+        )
+
+
+def _check_row(at: At) -> None:
+    """That nova does not have it there by now, such as by an adoption.
+
+    :raises Conflict: it does; nothing was sent
+    """
+    if at.data.get('cell') is None:
+        return
+    database = cell.database(at)
+    with database.reader() as connection:
+        try:
+            row = cell.instance(connection, database, at.data['uuid'])
+        except NotFound:
+            # deleted since: it runs where nova has nothing
+            return
+    if row['host'] == at.data['host']:
+        raise Conflict(
+            f'nova has it on {row["host"]} by now: have nova stop it: '
+            f'openstack server stop {at.data["uuid"]}'
         )

@@ -101,6 +101,7 @@ def decide(request: Request, found: Facts, home: str, now: str = '') -> Plan:
                 'machine_id': found.there.machine_id,
                 'home': home,
                 'uuid': request.uuid,
+                'cell': found.server.cell if found.server else None,
             },
         )
         steps = (Step('stop', 'end the guest', (item,)),)
@@ -282,15 +283,16 @@ def _only_paused(request: Request, home: str) -> str:
 def check(
     plan: Plan, cloud: Cloud, touched: frozenset[str]
 ) -> tuple[Gate, ...]:
-    """The gates as they are now; one that was begun may have ended."""
+    """The gates as they are now; one that was begun may have ended.
+
+    One that has not may be nova's own by now: it was adopted there.
+    """
     request = Request(**plan.arguments)
-    if touched:
-        return tuple(
-            reached.gates(
-                reached.read(cloud, [request.host], ('guests list', {}))
-            )
-        )
-    return make_plan(cloud, request).gates
+    found = _read(cloud, request)
+    if touched and not found.there.problem:
+        if not state(found.there, request.uuid):
+            return tuple(reached.gates([found.there]))
+    return decide(request, found, cloud.conf.fleet.home).gates
 
 
 PROCEDURE = Procedure(NAME, make_plan, check)

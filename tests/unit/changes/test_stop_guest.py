@@ -7,10 +7,11 @@ from __future__ import annotations
 from typing import Any
 
 from nova_recovery.changes import stop_guest
-from nova_recovery.engine.change import State
+from nova_recovery.engine.change import At, State
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import Conflict, NotRevertible
 from tests.unit.changes.test_host_uid import HostCase
+from tests.unit.tables import Memory
 
 WEB = '3f57699a-e773-4650-a443-b4b37eed5a06'
 PROCESS = [{'uuid': WEB, 'pid': 7}]
@@ -19,8 +20,13 @@ PROCESS = [{'uuid': WEB, 'pid': 7}]
 class Stop(HostCase):
     change = stop_guest.StopGuest()
 
-    def item(self) -> Item:
-        return self.made('stop-guest', uuid=WEB)
+    def item(self, **more: Any) -> Item:
+        return self.made('stop-guest', uuid=WEB, **more)
+
+    def with_row(self, where: At[Any], host: str, deleted: int = 0) -> None:
+        rows = Memory(instances='id uuid host deleted')
+        rows.add('instances', id=1, uuid=WEB, host=host, deleted=deleted)
+        where.cloud.databases.cell = {'cell1': rows}.__getitem__
 
     def listed(self, active: bool | None, processes: Any) -> Any:
         domains = None if active is None else [{'uuid': WEB, 'active': active}]
@@ -46,6 +52,31 @@ class Stop(HostCase):
         self.assertEqual('ended', self.change.apply(where))
         where = self.at(self.item(), False, guests_stop=[{'stopped': False}])
         self.assertRaises(Conflict, self.change.apply, where)
+
+    def test_one_that_was_adopted_meanwhile_is_nova_s(self) -> None:
+        item = self.item(cell='cell1')
+        where = self.at(item, True, guests_stop=[{'stopped': True}])
+        self.with_row(where, 'c1')
+        error = self.assertRaises(Conflict, self.change.apply, where)
+        self.assertIn('nova has it on c1', str(error))
+        self.assertEqual([], self.hosts.asked)
+
+    def test_where_nova_has_it_is_asked_before_whether_it_may(self) -> None:
+        asked: list[str] = []
+        for host, deleted in (('c2', 0), ('c1', 1)):
+            where = self.at(
+                self.item(cell='cell1'), True, guests_stop=[{'stopped': True}]
+            )
+            self.with_row(where, host, deleted)
+            where.confirm = lambda: asked.extend(self.hosts.asked or ['none'])
+            self.assertEqual('ended', self.change.apply(where))
+            self.assertEqual(['guests stop'], self.hosts.asked)
+        self.assertEqual(['none', 'none'], asked)
+
+    def test_nova_has_none_or_the_plan_does_not_say_where(self) -> None:
+        for item in (self.item(cell=None), self.item()):
+            where = self.at(item, True, guests_stop=[{'stopped': True}])
+            self.assertEqual('ended', self.change.apply(where))
 
     def test_nothing_brings_back_what_it_had(self) -> None:
         where = self.at(self.item(), True)

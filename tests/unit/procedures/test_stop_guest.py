@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 from nova_recovery import changes
 from nova_recovery.cloud.records import Server
 from nova_recovery.engine import change
@@ -42,6 +44,7 @@ class Stopped(TestCase):
         self.assertEqual([], self.refused(plan))
         (item,) = plan.items()
         self.assertEqual(('c2', WEB), (item.data['host'], item.data['uuid']))
+        self.assertEqual('cell1', item.data['cell'])
 
     def test_the_only_one(self) -> None:
         plan = self.decide(home=host('c1'), known=server()[WEB])
@@ -136,3 +139,51 @@ class Stopped(TestCase):
             [('host-answers', 'hard', 'unknown')], self.refused(plan)
         )
         self.assertEqual([], list(plan.items()))
+
+
+class Resumed(TestCase):
+    """What a run asks again before it goes on."""
+
+    def check(
+        self, there: Reached, known: dict[str, Server], touched: bool = True
+    ) -> list[tuple[str, str, str]]:
+        """The gates that refuse it, of a guest whose home is c1."""
+        hosts = {'c1': host('c1', domain()), 'c2': there}
+        plan = Plan('guest-stop', 't', {'uuid': WEB, 'host': 'c2'}, ())
+        subjects = frozenset({f'guest:c2:{WEB}'} if touched else ())
+        with (
+            mock.patch.object(
+                stop_guest.reached,
+                'read',
+                lambda cloud, names, *calls: [hosts[n] for n in names],
+            ),
+            mock.patch.object(
+                stop_guest.check_guests,
+                'read_nova',
+                return_value=(known, frozenset(), ()),
+            ),
+        ):
+            gates = stop_guest.check(plan, mock.Mock(), subjects)
+        return [(g.name, g.klass, g.state) for g in gates if g.blocks]
+
+    def test_one_that_runs_still_is_asked_about_again(self) -> None:
+        self.assertEqual([], self.check(RUNNING, server('c1')))
+        # it was adopted meanwhile
+        self.assertEqual(
+            [('guest-not-at-home', 'hard', 'refused')],
+            self.check(RUNNING, server('c2')),
+        )
+
+    def test_one_that_was_begun_may_have_ended(self) -> None:
+        for ended in (host('c2'), host('c2', domain('shut off'))):
+            self.assertEqual([], self.check(ended, server('c2')))
+            self.assertEqual(
+                [('guest-runs-there', 'hard', 'refused')],
+                self.check(ended, server('c1'), touched=False),
+            )
+
+    def test_a_host_that_does_not_answer(self) -> None:
+        self.assertEqual(
+            [('host-answers', 'hard', 'unknown')],
+            self.check(Reached('c2', problem='unreachable'), server('c1')),
+        )
