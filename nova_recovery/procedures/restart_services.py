@@ -2,27 +2,21 @@
 
 """``host service restart``: nova-compute and libvirt, in their right order.
 
-A starting nova-compute destroys the guests of all evacuations away from its
-host that are not completed; it looks neither at where the server is by now nor
-at whether that row is old (``_destroy_evacuated_instances`` in
-nova/compute/manager.py). So that is asked before.
+What a starting nova-compute would destroy is asked before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
 from typing import Any, TYPE_CHECKING
 
 from nova_recovery.cloud import clock
-from nova_recovery.cloud.db import servers as servers_module
-from nova_recovery.cloud.db.database import Database
-from nova_recovery.cloud.db.rows import Reader
-from nova_recovery.cloud.records import Server
 from nova_recovery.engine import claiming
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
-from nova_recovery.procedures import Procedure, reached
+from nova_recovery.procedures import Procedure, reached, starts
 from nova_recovery.procedures.reached import Reached
+from nova_recovery.procedures.starts import Rows
 from nova_recovery.procedures.uid import gates as uid_gates
 from nova_recovery.procedures.uid import procedure as uid_procedure
 from nova_recovery.procedures.uid.procedure import Service
@@ -31,8 +25,6 @@ if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
 
 NAME = 'host-service-restart'
-#: Of an evacuation that a starting nova-compute acts on.
-_ARMED = ('accepted', 'pre-migrating', 'done')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,20 +40,6 @@ class Request:
     @property
     def groups(self) -> list[str]:
         return ['nova', 'libvirt'] if self.libvirt else ['nova']
-
-
-@dataclasses.dataclass(frozen=True)
-class Rows:
-    """What the cells have of the hosts.
-
-    :ivar servers: of each host
-    :ivar doomed: server -> the host whose nova-compute would destroy it
-    :ivar unknown: why that is not known as a whole, lines
-    """
-
-    servers: Mapping[str, tuple[Server, ...]]
-    doomed: Mapping[str, str]
-    unknown: tuple[str, ...] = ()
 
 
 def make_plan(cloud: Cloud, request: Request) -> Plan:
@@ -82,58 +60,17 @@ def make_plan(cloud: Cloud, request: Request) -> Plan:
     }
     known = [host.name for host in hosts if not host.problem]
     served = uid_procedure.services_of(cloud, known)
-    rows = read(cloud, known)
+    rows = starts.read(cloud, _guests(hosts))
     home = cloud.conf.fleet.home
     return decide(request, hosts, layouts, served, rows, home, clock.now())
 
 
-def read(cloud: Cloud, names: Collection[str]) -> Rows:
-    """What the cells say."""
-    known, unknown = reached.of_cells(cloud, lambda cell: of_cell(cell, names))
-    servers: dict[str, list[Server]] = {}
-    doomed: dict[str, str] = {}
-    for own, some in known.values():
-        doomed |= some
-        for one in own:
-            servers.setdefault(one.host or '', []).append(one)
-    return Rows(
-        {host: tuple(some) for host, some in servers.items()}, doomed, unknown
-    )
-
-
-def of_cell(
-    cell: Database, names: Collection[str]
-) -> tuple[list[Server], dict[str, str]]:
-    """The servers of hosts, and those of them that a start would destroy."""
-    with Reader.of(cell) as reader:
-        live = [
-            servers_module.server(row, cell.name, Server)
-            for row in reader.select(
-                'instances', servers_module.COLUMNS, 'host', names
-            )
-            # MySQL compares without regard to case or trailing blanks
-            if row['host'] in names
-        ]
-        away = {
-            (row['instance_uuid'], row['source_compute'])
-            for row in reader.select(
-                'migrations',
-                (
-                    'instance_uuid',
-                    'source_compute',
-                    'migration_type',
-                    'status',
-                ),
-                'source_compute',
-                names,
-                # nova reads soft-deleted ones, too
-                deleted=True,
-            )
-            if row['migration_type'] == 'evacuation'
-            and row['status'] in _ARMED
-        }
-    return live, {
-        one.uuid: str(one.host) for one in live if (one.uuid, one.host) in away
+def _guests(hosts: Sequence[Reached]) -> dict[str, frozenset[str]]:
+    """Those that run on each host that answered."""
+    return {
+        host.name: starts.running(host.said[-1])
+        for host in hosts
+        if not host.problem
     }
 
 
@@ -148,21 +85,25 @@ def decide(
 ) -> Plan:
     """The plan: stop, start, and wait until nova sees them."""
     known = [host for host in hosts if not host.problem]
-    gates = [
-        *reached.gates(hosts),
-        *_of_guests(request, known, layouts),
-        *_of_rows(rows, known),
-        *uid_gates.of_services([served[host.name] for host in known]),
-    ]
     running = {host.name: _running(host) for host in known}
     busy = [host for host in known if running[host.name]]
     idle = [host.name for host in known if not running[host.name]]
     number = len(busy)
+    steps = _steps(request, busy, running, served, home) if busy else ()
+    guests = _guests(hosts)
+    started = {name: guests[name] for name in starts.hosts(steps)}
+    gates = [
+        *reached.gates(hosts),
+        *_of_guests(request, known, layouts),
+        *starts.gates(rows, started),
+        *_of_tasks(rows, known),
+        *uid_gates.of_services([served[host.name] for host in known]),
+    ]
     return Plan(
         procedure=NAME,
         title=f'restart the services of {number} host{"s" * (number != 1)}',
         arguments={'hosts': list(request.hosts), 'libvirt': request.libvirt},
-        steps=_steps(request, busy, running, served, home) if busy else (),
+        steps=steps,
         gates=tuple(gates),
         notes=tuple(
             f'{name}: nothing of it runs, so nothing is restarted'
@@ -252,31 +193,9 @@ def _of_guests(
             )
 
 
-def _of_rows(rows: Rows, hosts: Sequence[Reached]) -> Iterator[Gate]:
-    if rows.unknown:
-        yield Gate(
-            'no-tombstone',
-            '',
-            'soft',
-            'unknown',
-            'evacuations away from there are not known: '
-            + '; '.join(rows.unknown),
-            'a starting nova-compute destroys the guests of those that are '
-            'not completed: make sure that there is none',
-        )
+def _of_tasks(rows: Rows, hosts: Sequence[Reached]) -> Iterator[Gate]:
     for host in hosts:
-        for one in rows.servers.get(host.name, ()):
-            if one.uuid in rows.doomed:
-                yield Gate(
-                    'no-tombstone',
-                    one.name or one.uuid,
-                    'hard',
-                    'refused',
-                    f'an evacuation away from {host.name} is not completed: '
-                    'its nova-compute would destroy the guest at its start',
-                    'is the guest there? Then complete that row of migrations '
-                    'first',
-                )
+        for one in rows.of(host.name):
             if one.task_state:
                 yield Gate(
                     'no-task',

@@ -13,12 +13,12 @@ from nova_recovery.engine import change, findings
 from nova_recovery.engine.plan import Plan
 from nova_recovery.procedures import list_services, restart_services
 from nova_recovery.procedures.reached import Reached
-from nova_recovery.procedures.restart_services import Request, Rows
+from nova_recovery.procedures.restart_services import Request
+from nova_recovery.procedures.starts import Rows
 from nova_recovery.procedures.uid.procedure import Service
 from tests.base import TestCase
 from tests.unit.procedures.test_check_guests import server, WEB
 from tests.unit.procedures.uid import hosts as uid_hosts
-from tests.unit.tables import Memory
 
 
 def service(name: str, group: str = 'nova', state: str = 'active') -> Any:
@@ -57,7 +57,7 @@ class Restarted(TestCase):
             found,
             dict.fromkeys(names, layout),
             uid_hosts.claimable(*names) if served is None else served,
-            rows or Rows({}, {}),
+            rows or Rows(),
             '/home',
         )
         plan.check(change.kinds(changes.registry()))
@@ -89,17 +89,31 @@ class Restarted(TestCase):
         self.assertIn('c1', plan.notes[0])
 
     def test_a_guest_that_a_start_would_destroy(self) -> None:
-        rows = Rows({'c1': tuple(server().values())}, {WEB: 'c1'})
+        rows = Rows(server(), {(WEB, 'c1')})
         plan = self.decide(host('c1'), rows=rows)
         self.assertEqual([('no-tombstone', 'web', 'hard')], self.refused(plan))
 
+    def test_the_only_guest_that_a_start_would_destroy(self) -> None:
+        rows = Rows(server('c2'), {(WEB, 'c1')})
+        plan = self.decide(host('c1', guests=1), rows=rows)
+        self.assertEqual([('no-tombstone', 'web', 'soft')], self.refused(plan))
+        self.assertEqual([], self.refused(self.decide(host('c1'), rows=rows)))
+
+    def test_what_is_not_started_destroys_nothing(self) -> None:
+        off = service('nova-compute.service', state='inactive')
+        rows = Rows(server(), {(WEB, 'c1')})
+        libvirt = service('libvirtd.service', 'libvirt')
+        for more in ((), (libvirt,)):
+            plan = self.decide(host('c1', off, *more), rows=rows)
+            self.assertEqual([], self.refused(plan))
+
     def test_evacuations_that_are_not_known(self) -> None:
-        plan = self.decide(host('c1'), rows=Rows({}, {}, ('cell1 is down',)))
+        plan = self.decide(host('c1'), rows=Rows(unknown=('cell1 is down',)))
         self.assertEqual([('no-tombstone', '', 'soft')], self.refused(plan))
 
     def test_what_nova_is_at(self) -> None:
-        busy = tuple(server(task_state='spawning').values())
-        plan = self.decide(host('c1'), rows=Rows({'c1': busy}, {}))
+        busy = server(task_state='spawning')
+        plan = self.decide(host('c1'), rows=Rows(busy))
         self.assertEqual([('no-task', 'web', 'soft')], self.refused(plan))
 
     def test_guests_that_end_with_a_container(self) -> None:
@@ -130,46 +144,6 @@ class Restarted(TestCase):
     def test_a_host_that_does_not_answer(self) -> None:
         plan = self.decide(Reached('c1', problem='unreachable'), served={})
         self.assertEqual([('host-answers', 'c1', 'hard')], self.refused(plan))
-
-
-class OfCell(TestCase):
-    """What a starting nova-compute acts on, as nova reads it."""
-
-    def doomed(self, **row: Any) -> dict[str, str]:
-        cell = Memory(
-            instances='id uuid host deleted',
-            migrations='id instance_uuid source_compute migration_type status'
-            ' deleted',
-        )
-        cell.add('instances', id=1, uuid='a', host='c1', deleted=0)
-        cell.add(
-            'migrations',
-            **{
-                'id': 1,
-                'instance_uuid': 'a',
-                'source_compute': 'c1',
-                'migration_type': 'evacuation',
-                'status': 'done',
-                'deleted': 0,
-                **row,
-            },
-        )
-        return restart_services.of_cell(cell, ['c1'])[1]
-
-    def test_an_evacuation_that_is_not_completed(self) -> None:
-        for status in ('accepted', 'pre-migrating', 'done'):
-            self.assertEqual({'a': 'c1'}, self.doomed(status=status))
-        self.assertEqual({'a': 'c1'}, self.doomed(deleted=7))
-
-    def test_what_it_leaves_alone(self) -> None:
-        for row in (
-            {'status': 'completed'},
-            {'status': 'failed'},
-            {'migration_type': 'live-migration'},
-            {'source_compute': 'c2'},
-            {'instance_uuid': 'b'},
-        ):
-            self.assertEqual({}, self.doomed(**row))
 
 
 class Listed(TestCase):

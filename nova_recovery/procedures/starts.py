@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""What a nova-compute would destroy at its start, asked before one is started.
+
+It destroys the guests that its hypervisor has of all evacuations away from
+its host that are not completed; it looks neither at where the server is by now
+nor at whether that row is old (``_destroy_evacuated_instances`` in
+nova/compute/manager.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+import dataclasses
+from typing import Any, TYPE_CHECKING
+
+from nova_recovery import program
+from nova_recovery.cloud.db import servers as servers_module
+from nova_recovery.cloud.db import tombstones
+from nova_recovery.cloud.db.database import Database
+from nova_recovery.cloud.db.rows import Reader
+from nova_recovery.cloud.records import Server
+from nova_recovery.engine.plan import Gate, Step
+from nova_recovery.procedures import reached
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud.cloud import Cloud
+
+#: Host -> UUIDs of the guests that run there.
+Guests = Mapping[str, Collection[str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """What the cells have of hosts, and of the guests that run there.
+
+    :ivar servers: live ones, by UUID
+    :ivar away: (UUID, host) of each evacuation away from a host on which its
+        nova-compute acts at its start
+    :ivar unknown: why that is not known as a whole, lines
+    """
+
+    servers: Mapping[str, Server] = dataclasses.field(default_factory=dict)
+    away: Collection[tuple[str, str]] = frozenset()
+    unknown: tuple[str, ...] = ()
+
+    def of(self, host: str) -> list[Server]:
+        """The servers that nova has on a host."""
+        return [one for one in self.servers.values() if one.host == host]
+
+
+def running(said: Mapping[str, Any]) -> frozenset[str]:
+    """UUIDs of the guests that run, by libvirt and by processes.
+
+    :param said: what the agent's ``guests list`` says
+    """
+    return frozenset(row['uuid'] for row in said.get('processes', ())) | {
+        row['uuid'] for row in said.get('domains') or () if row['active']
+    }
+
+
+def hosts(steps: Iterable[Step]) -> list[str]:
+    """Those whose nova-compute these steps start.
+
+    Of which nothing but libvirt's own units ran, it is left off.
+    """
+    return [
+        item.data['host']
+        for step in steps
+        for item in step.items
+        if item.kind == 'start-services'
+        and not all(
+            name.startswith(('libvirt', 'virt'))
+            for name in item.data['running']
+        )
+    ]
+
+
+def read(cloud: Cloud, guests: Guests) -> Rows:
+    """What the cells say of these hosts and their guests."""
+    known, unknown = reached.of_cells(
+        cloud, lambda cell: of_cell(cell, guests)
+    )
+    servers: dict[str, Server] = {}
+    away: set[tuple[str, str]] = set()
+    for own, some in known.values():
+        for uuid, one in own.items():
+            # a resize to another cell has a hidden copy of the server there
+            if not one.hidden or uuid not in servers:
+                servers[uuid] = one
+        away |= some
+    return Rows(servers, away, unknown)
+
+
+def of_cell(
+    cell: Database, guests: Guests
+) -> tuple[dict[str, Server], set[tuple[str, str]]]:
+    """The servers of hosts and of guests, and what ``Rows.away`` has."""
+    with Reader.of(cell) as reader:
+        away = {
+            (row['instance_uuid'], row['source_compute'])
+            for row in reader.select(
+                'migrations',
+                (
+                    'instance_uuid',
+                    'source_compute',
+                    'migration_type',
+                    'status',
+                ),
+                'source_compute',
+                guests,
+                # nova reads soft-deleted ones, too
+                deleted=True,
+            )
+            # MySQL compares without regard to case or trailing blanks
+            if row['source_compute'] in guests
+            and row['migration_type'] == 'evacuation'
+            and row['status'] in tombstones.ARMED
+        }
+        # nova may have them elsewhere
+        seen = {uuid for uuid, host in away if uuid in guests[host]}
+        servers = {
+            row['uuid']: servers_module.server(row, cell.name, Server)
+            for by, values in (('uuid', seen), ('host', guests))
+            for row in reader.select(
+                'instances', servers_module.COLUMNS, by, values
+            )
+            if row['uuid'] in seen or row['host'] in guests
+        }
+    return servers, away
+
+
+def gates(rows: Rows, guests: Guests) -> Iterator[Gate]:
+    """Whether these hosts' nova-compute may start.
+
+    :param guests: those whose nova-compute is to be started, and no others
+    """
+    if rows.unknown and guests:
+        yield Gate(
+            'no-tombstone',
+            '',
+            'soft',
+            'unknown',
+            'evacuations away from there are not known: '
+            + '; '.join(rows.unknown),
+            'a starting nova-compute destroys the guests of those that are '
+            'not completed: make sure that there is none',
+        )
+    for host, running_there in guests.items():
+        for one in rows.of(host):
+            if (one.uuid, host) in rows.away:
+                yield Gate(
+                    'no-tombstone',
+                    one.name or one.uuid,
+                    'hard',
+                    'refused',
+                    f'an evacuation away from {host} is not completed: '
+                    'its nova-compute would destroy the guest at its start',
+                    'is the guest there? Then complete that row of migrations '
+                    'first',
+                )
+        for uuid in sorted(running_there):
+            server = rows.servers.get(uuid)
+            if (uuid, host) not in rows.away:
+                continue
+            if server is None or server.host != host:
+                yield _elsewhere(uuid, host, server)
+
+
+def _elsewhere(uuid: str, host: str, server: Server | None) -> Gate:
+    """A guest that was left behind, or the only one that there is."""
+    home = (server and server.host) or ''
+    look = program.call(f'guest check {host} {home}'.rstrip())
+    adopt = program.call(f'server adopt {uuid} --host {host}')
+    return Gate(
+        'no-tombstone',
+        (server and server.name) or uuid,
+        'soft',
+        'refused',
+        f'it runs on {host}, nova has it on {home or "no host"}, and the '
+        f'nova-compute of {host} would end it at its start, with its local '
+        'disk',
+        f'see what nova has of it:\n{look}'
+        if server is None
+        else f'see that it runs where nova has it:\n{look}\n'
+        f'if it does not, this is the only one; have it on {host}:\n{adopt}',
+    )

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""What a starting nova-compute would destroy, as nova reads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nova_recovery.engine.plan import Gate
+from nova_recovery.procedures import starts
+from nova_recovery.procedures.starts import Rows
+from tests.base import TestCase
+from tests.unit.procedures.test_check_guests import domain, server, WEB
+from tests.unit.tables import Memory
+
+
+def cell(host: str | None = 'c1', **row: Any) -> Any:
+    """A server on a host, and an evacuation."""
+    made = Memory(
+        instances='id uuid host deleted',
+        migrations='id instance_uuid source_compute migration_type status'
+        ' deleted',
+    )
+    made.add('instances', id=1, uuid=WEB, host=host, deleted=0)
+    made.add(
+        'migrations',
+        **{
+            'id': 1,
+            'instance_uuid': WEB,
+            'source_compute': 'c1',
+            'migration_type': 'evacuation',
+            'status': 'done',
+            'deleted': 0,
+            **row,
+        },
+    )
+    return made
+
+
+def seen(gates: Any) -> list[tuple[str, str, str]]:
+    return [(g.name, g.subject, g.klass) for g in gates if g.blocks]
+
+
+class OfCell(TestCase):
+    def away(self, **row: Any) -> Any:
+        return starts.of_cell(cell(**row), {'c1': ()})[1]
+
+    def test_an_evacuation_that_is_not_completed(self) -> None:
+        for status in ('accepted', 'pre-migrating', 'done'):
+            self.assertEqual({(WEB, 'c1')}, self.away(status=status))
+        self.assertEqual({(WEB, 'c1')}, self.away(deleted=7))
+
+    def test_what_it_leaves_alone(self) -> None:
+        for row in (
+            {'status': 'completed'},
+            {'status': 'failed'},
+            {'migration_type': 'live-migration'},
+            {'source_compute': 'c2'},
+        ):
+            self.assertEqual(set(), self.away(**row))
+
+    def test_where_nova_has_the_guests_that_run_there(self) -> None:
+        for guests, host in (({WEB}, 'c2'), (set(), 'c1')):
+            servers, _ = starts.of_cell(cell(host), {'c1': guests})
+            self.assertEqual(host, servers[WEB].host)
+        self.assertEqual({}, starts.of_cell(cell('c2'), {'c1': ()})[0])
+
+
+class Gates(TestCase):
+    def gates(self, rows: Rows, *running: str) -> list[Gate]:
+        return [g for g in starts.gates(rows, {'c1': running}) if g.blocks]
+
+    def test_a_guest_of_its_own_is_hard(self) -> None:
+        for running in ((), (WEB,)):
+            (gate,) = self.gates(Rows(server(), {(WEB, 'c1')}), *running)
+            self.assertEqual(('web', 'hard'), (gate.subject, gate.klass))
+
+    def test_one_that_runs_here_and_nova_has_elsewhere(self) -> None:
+        (gate,) = self.gates(Rows(server('c2'), {(WEB, 'c1')}), WEB)
+        self.assertEqual(('web', 'soft'), (gate.subject, gate.klass))
+        self.assertIn('nova has it on c2', gate.observed)
+        self.assertIn('guest check c1 c2', gate.remedy)
+        self.assertIn(f'server adopt {WEB} --host c1', gate.remedy)
+
+    def test_one_that_no_cell_has_any_more(self) -> None:
+        (gate,) = self.gates(Rows({}, {(WEB, 'c1')}), WEB)
+        self.assertEqual((WEB, 'soft'), (gate.subject, gate.klass))
+        self.assertIn('nova has it on no host', gate.observed)
+        self.assertNotIn('adopt', gate.remedy)
+
+    def test_what_went_away_for_good_is_cleaned_up(self) -> None:
+        for rows, running in (
+            (Rows(server('c2'), {(WEB, 'c1')}), ()),
+            (Rows(server('c2'), {(WEB, 'c3')}), (WEB,)),
+            (Rows(server('c1')), (WEB,)),
+        ):
+            self.assertEqual([], self.gates(rows, *running))
+
+    def test_who_starts_nothing_asks_nobody(self) -> None:
+        unknown = Rows(unknown=('cell1 is down',))
+        self.assertEqual([], list(starts.gates(unknown, {})))
+        self.assertEqual([('no-tombstone', '', 'soft')], self.told(unknown))
+
+    def told(self, rows: Rows) -> list[tuple[str, str, str]]:
+        return seen(starts.gates(rows, {'c1': ()}))
+
+    def test_guests_by_libvirt_and_by_processes(self) -> None:
+        said = {'processes': [{'uuid': 'a'}], 'domains': [domain()]}
+        self.assertEqual({'a', WEB}, starts.running(said))
+        off = {'processes': [], 'domains': [domain('shut off')]}
+        self.assertEqual(set(), starts.running(off))
+        silent = {'processes': [{'uuid': 'a'}], 'domains': None}
+        self.assertEqual({'a'}, starts.running(silent))
