@@ -19,7 +19,10 @@ from tests.hosts.beds import Beds
 from tests.hosts.program import ProgramTest
 
 INSTANCES = '/var/lib/nova/instances'
-UNCLAIMED = 'host-claimable=no nova here'
+UNKNOWN = (
+    *('--override', 'host-claimable=no nova here'),
+    *('--override', 'no-tombstone=no nova here'),
+)
 
 
 class OneNumber(ProgramTest):
@@ -37,7 +40,7 @@ class OneNumber(ProgramTest):
         names = [host.name for host in self.beds]
         return self.run_program(
             *('host', 'uid', 'set', *names, '--yes'),
-            *('--override', UNCLAIMED, *words),
+            *(*UNKNOWN, *words),
             code=code,
         )
 
@@ -179,7 +182,7 @@ class ThreeHosts(OneNumber):
         self.assertIn('group stranger', self.set('--gid', 'nova=124', code=3))
         names = [host.name for host in self.beds]
         program = self.typed(
-            *('host', 'uid', 'set', *names, '--yes', '--override', UNCLAIMED)
+            *('host', 'uid', 'set', *names, '--yes', *UNKNOWN)
         )
         for phase in (
             'stop-services',

@@ -17,6 +17,7 @@ from typing import Any, TYPE_CHECKING
 from nova_recovery.fleet import answer
 from nova_recovery.fleet.answer import Answer
 from nova_recovery.fleet.script import Words
+from nova_recovery.procedures import starts
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
@@ -38,6 +39,7 @@ class Host:
     :ivar unknown: what could not be asked
     :ivar running: group (nova, libvirt) -> names of its services that run
     :ivar contained: libvirt is in a container, and with it the guests
+    :ivar guests: UUIDs of those that run there, where it was asked for
     """
 
     name: str
@@ -58,6 +60,7 @@ class Host:
         default_factory=dict
     )
     contained: bool = False
+    guests: frozenset[str] = frozenset()
 
     def named(self, kind: str) -> Mapping[str, Mapping[str, Any]]:
         """Its users (uid) or groups (gid)."""
@@ -122,6 +125,7 @@ def read(
     numbers: Mapping[str, Collection[int]] | None = None,
     shares: bool = False,
     paths: Sequence[str] = (),
+    guests: bool = False,
 ) -> Facts:
     """Ask the hosts.
 
@@ -129,6 +133,7 @@ def read(
     :param numbers: kind (uid, gid) -> numbers to ask about on each
     :param shares: find out what they share, too
     :param paths: more directories that they may share
+    :param guests: find out which guests run on them, too
     :raises ConfigError: the fleet can't be reached at all
     """
     fleet: Fleet = cloud.fleet
@@ -139,7 +144,8 @@ def read(
         asked.append(('shared list', {'path': list(paths)}))
     first = _of_all(fleet, there, *asked)
     wanted = _numbers(first.values(), numbers or {})
-    accounts = _of_all(fleet, there, ('accounts show', wanted))
+    more: list[Words] = [('guests list', {})] if guests else []
+    accounts = _of_all(fleet, there, ('accounts show', wanted), *more)
     hosts = tuple(
         _host(name, identified[name], first.get(name), accounts.get(name))
         for name in dict.fromkeys(names)
@@ -195,6 +201,7 @@ def _host(
             for group in ('nova', 'libvirt')
         },
         contained=bool(identified.result['layout']['exec_prefix']),
+        guests=starts.running(_part(second, 1)),
     )
 
 

@@ -22,7 +22,8 @@ from nova_recovery.exceptions import (
     RecoveryError,
     UsageError,
 )
-from nova_recovery.procedures import Procedure
+from nova_recovery.procedures import Procedure, starts
+from nova_recovery.procedures.starts import Rows
 from nova_recovery.procedures.uid import facts as facts_module
 from nova_recovery.procedures.uid import gates as gates_module
 from nova_recovery.procedures.uid import numbers
@@ -105,7 +106,13 @@ def make_plan(cloud: Cloud, request: Request) -> Plan:
     """
     found = _read(cloud, request)
     served = services_of(cloud, [host.name for host in found.known])
-    return decide(request, found, served, cloud.conf.fleet.home, clock.now())
+    rows = starts.read(cloud, _guests(found))
+    home = cloud.conf.fleet.home
+    return decide(request, found, served, rows, home, clock.now())
+
+
+def _guests(found: Facts) -> dict[str, frozenset[str]]:
+    return {host.name: host.guests for host in found.known}
 
 
 def _read(cloud: Cloud, request: Request) -> Facts:
@@ -118,6 +125,7 @@ def _read(cloud: Cloud, request: Request) -> Facts:
         },
         request.files,
         request.shared,
+        guests=True,
     )
 
 
@@ -163,6 +171,7 @@ def decide(
     request: Request,
     found: Facts,
     served: Mapping[str, Service],
+    rows: Rows,
     home: str,
     now: str = '',
 ) -> Plan:
@@ -185,18 +194,22 @@ def decide(
         _check_unchanged(accounts)
     made = _Steps(request, found, accounts, home)
     concerned = made.concerned
+    steps = _claimed(made, served) if concerned else ()
+    guests = _guests(found)
+    started = {name: guests[name] for name in starts.hosts(steps)}
     gates = [
         *gates_module.of_hosts(found, request.accounts),
         *gates_module.of_numbers(found.known, goal, request.accounts),
         *gates_module.of_files(found.known, accounts),
         *gates_module.of_shares(found, accounts, request.meant),
+        *starts.gates(rows, started),
         *gates_module.of_services([served[name] for name in concerned]),
     ]
     return Plan(
         procedure=NAME,
         title=_title(request, concerned, goal),
         arguments=_arguments(request, goal),
-        steps=_claimed(made, served) if concerned else (),
+        steps=steps,
         gates=tuple(gates),
         notes=tuple(made.notes()),
         created_at=now,

@@ -14,12 +14,14 @@ from nova_recovery.cloud.db import services
 from nova_recovery.engine import change, claiming
 from nova_recovery.engine.plan import Gate, Plan
 from nova_recovery.exceptions import DatabaseUnavailable, UsageError
+from nova_recovery.procedures.starts import Rows
 from nova_recovery.procedures.uid import numbers, procedure, show
 from nova_recovery.procedures.uid.facts import Facts, Host
 from nova_recovery.procedures.uid.procedure import Request, Service
 from tests.base import TestCase
 from tests.unit.at import at, MARKER
 from tests.unit.changes.case import Cloud
+from tests.unit.procedures.test_check_guests import server, WEB
 from tests.unit.procedures.uid import hosts
 from tests.unit.procedures.uid.hosts import facts, host, share
 
@@ -77,6 +79,7 @@ class Deciding(TestCase):
         *found: Host,
         shares: tuple[object, ...] = (),
         served: dict[str, Service] | None = None,
+        rows: Rows | None = None,
         **request: object,
     ) -> Plan:
         names = [one.name for one in found]
@@ -84,6 +87,7 @@ class Deciding(TestCase):
             Request(tuple(names), **request),  # type: ignore[arg-type]
             facts(*found, shares=shares),  # type: ignore[arg-type]
             hosts.claimable(*names) if served is None else served,
+            rows or Rows(),
             hosts.HOME,
         )
         if not plan.blocked:
@@ -362,6 +366,33 @@ class Deciding(TestCase):
     def gate(self, plan: Plan, name: str) -> Gate:
         return next(g for g in plan.gates if g.name == name)
 
+    def test_a_guest_that_the_start_would_destroy_refuses(self) -> None:
+        rows = Rows(server('c2'), {(WEB, 'c2')})
+        apart = host('c2', {'nova': 112})
+        plan = self.decide(host('c1'), apart, rows=rows)
+        self.assertEqual([('no-tombstone', 'web')], self.refused(plan))
+        for other in (
+            # that host is left alone
+            self.decide(host('c1', {'nova': 112}), host('c2'), rows=rows),
+            # its nova-compute is off, and stays so
+            self.decide(
+                host('c1'),
+                host('c2', {'nova': 112}, running={'libvirt': ('libvirtd',)}),
+                rows=rows,
+            ),
+        ):
+            self.assertEqual([], self.refused(other))
+
+    def test_evacuations_that_are_not_known_are_taken_by_word_only(
+        self,
+    ) -> None:
+        apart = (host('c1'), host('c2', {'nova': 112}))
+        rows = Rows(unknown=('no database',))
+        (gate,) = (g for g in self.decide(*apart, rows=rows).gates if g.blocks)
+        self.assertEqual(
+            ('no-tombstone', '', 'soft'), (gate.name, gate.subject, gate.klass)
+        )
+
     def test_a_number_that_can_be_given_nowhere_asks_for_one(self) -> None:
         plan = self.decide(
             host('c1', uses={('uid', 112): [('passwd', 'a')]}),
@@ -435,6 +466,7 @@ class Services(TestCase):
             Request(('c1',), uid={'nova': 112}),
             facts(host('c1')),
             {'c1': found},
+            Rows(),
             hosts.HOME,
         )
         claim, release = (i for i in plan.items() if i.kind in claiming.KINDS)
