@@ -211,12 +211,20 @@ def _of_tasks(rows: Rows, hosts: Sequence[Reached]) -> Iterator[Gate]:
 def check(
     plan: Plan, cloud: Cloud, touched: frozenset[str]
 ) -> tuple[Gate, ...]:
-    """The gates as they are now; hosts that were begun have to answer."""
+    """The gates as they are now.
+
+    A host that was begun has to answer, and its nova-compute is started: what
+    that would destroy is asked again, of all that are left, begun or not.
+    """
     request = Request(
         tuple(plan.arguments['hosts']), plan.arguments['libvirt']
     )
     if any(f'host:{name}' in touched for name in request.hosts):
-        return tuple(reached.gates(reached.read(cloud, request.hosts)))
+        hosts = reached.read(cloud, request.hosts, ('guests list', {}))
+        return (
+            *reached.gates(hosts),
+            *starts.left(plan, cloud, _guests(hosts)),
+        )
     return make_plan(cloud, request).gates
 
 

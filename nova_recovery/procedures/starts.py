@@ -20,7 +20,7 @@ from nova_recovery.cloud.db import tombstones
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.cloud.records import Server
-from nova_recovery.engine.plan import Gate, Step
+from nova_recovery.engine.plan import Gate, Plan, Step
 from nova_recovery.procedures import reached
 
 if TYPE_CHECKING:
@@ -185,3 +185,12 @@ def _elsewhere(uuid: str, host: str, server: Server | None) -> Gate:
         else f'see that it runs where nova has it:\n{look}\n'
         f'if it does not, this is the only one; have it on {host}:\n{adopt}',
     )
+
+
+def left(plan: Plan, cloud: Cloud, guests: Guests) -> tuple[Gate, ...]:
+    """The gates of what is left of a run: of all hosts still to be started.
+
+    :param guests: of the hosts that answer; the others have a gate of theirs
+    """
+    started = {n: guests[n] for n in hosts(plan.steps) if n in guests}
+    return tuple(gates(read(cloud, started), started)) if started else ()

@@ -524,7 +524,8 @@ def check(
     """The gates as they are now.
 
     A host that was begun is on its way: what is asked of it is that it
-    answers, and is the machine that it was.
+    answers, and is the machine that it was. What its nova-compute would
+    destroy at its start is asked of all that are left, begun or not.
     """
     said: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
@@ -533,8 +534,11 @@ def check(
     request = Request(**said)
     begun = {name for name in request.hosts if f'host:{name}' in touched}
     if begun:
-        found = facts_module.read(cloud, request.hosts)
-        return tuple(gates_module.of_hosts(found, accounts=False))
+        found = facts_module.read(cloud, request.hosts, guests=True)
+        return (
+            *gates_module.of_hosts(found, accounts=False),
+            *starts.left(plan, cloud, _guests(found)),
+        )
     now = make_plan(cloud, request)
     return now.gates
 

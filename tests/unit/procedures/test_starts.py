@@ -4,13 +4,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
-from nova_recovery.engine.plan import Gate
-from nova_recovery.procedures import starts
+from nova_recovery.engine.plan import Gate, Item, Plan, Step
+from nova_recovery.fleet import answer
+from nova_recovery.fleet.answer import Answer
+from nova_recovery.procedures import reached, restart_services, starts
+from nova_recovery.procedures.reached import Reached
 from nova_recovery.procedures.starts import Rows
+from nova_recovery.procedures.uid import facts as uid_facts
+from nova_recovery.procedures.uid import procedure as uid_procedure
 from tests.base import TestCase
 from tests.unit.procedures.test_check_guests import domain, server, WEB
+from tests.unit.procedures.uid import hosts as uid_hosts
 from tests.unit.tables import Memory
 
 
@@ -111,3 +120,98 @@ class Gates(TestCase):
         self.assertEqual(set(), starts.running(off))
         silent = {'processes': [{'uuid': 'a'}], 'domains': None}
         self.assertEqual({'a'}, starts.running(silent))
+
+
+class Resumed(TestCase):
+    """Whoever was stopped, or is to be, is started without a plan."""
+
+    def plan(self, *left: str, running: str = 'nova-compute.service') -> Plan:
+        items = tuple(
+            Item(
+                f'start-services:{name}',
+                'start-services',
+                f'host:{name}',
+                name,
+                {'host': name, 'running': [running]},
+            )
+            for name in left
+        )
+        return Plan(
+            'x',
+            'x',
+            {'hosts': ['c1', 'c2'], 'libvirt': False},
+            (Step('start', 'start', items),),
+        )
+
+    def check(
+        self, plan: Plan, ask: Callable[..., Any], rows: Any
+    ) -> list[tuple[str, str, str]]:
+        databases = SimpleNamespace(
+            each_cell=lambda read: {'cell1': read(rows)}, disabled=()
+        )
+        cloud: Any = SimpleNamespace(databases=databases)
+        return seen(ask(plan, cloud, frozenset({'host:c2'})))
+
+    def restart(self, plan: Plan, rows: Any) -> list[tuple[str, str, str]]:
+        there = [
+            Reached(name, name, said=({'processes': rows_of(name)},))
+            for name in ('c1', 'c2')
+        ]
+        with mock.patch.object(reached, 'read', lambda *_words: there):
+            return self.check(plan, restart_services.check, rows)
+
+    def uid(self, plan: Plan, rows: Any) -> list[tuple[str, str, str]]:
+        plan = Plan('x', 'x', {'hosts': ['c1', 'c2']}, plan.steps)
+        there = uid_hosts.facts(
+            uid_hosts.host('c1', guests=frozenset({WEB})), uid_hosts.host('c2')
+        )
+        with mock.patch.object(uid_facts, 'read', return_value=there):
+            return self.check(plan, uid_procedure.check, rows)
+
+    def test_evacuated_while_the_run_was_away(self) -> None:
+        for check in (self.restart, self.uid):
+            plan = self.plan('c1', 'c2')
+            self.assertEqual(
+                [('no-tombstone', WEB, 'hard')], check(plan, cell())
+            )
+            self.assertEqual(
+                [('no-tombstone', WEB, 'soft')], check(plan, cell('c2'))
+            )
+            self.assertEqual([], check(plan, cell(status='completed')))
+
+    def test_what_is_started_already_is_not_asked_again(self) -> None:
+        for check in (self.restart, self.uid):
+            self.assertEqual([], check(self.plan('c2'), cell()))
+            off = self.plan('c1', running='libvirtd.service')
+            self.assertEqual([], check(off, cell()))
+
+
+class Read(TestCase):
+    """Which guests run is asked of hosts together with their accounts."""
+
+    def test_of_a_host_with_accounts(self) -> None:
+        found = {'machine_id': 'm', 'layout': {'exec_prefix': []}}
+        says: dict[str, Any] = {
+            'accounts show': {
+                'users': {},
+                'groups': {},
+                'uses': {},
+                'unknown': [],
+            },
+            'services list': {'services': []},
+            'guests list': {'processes': rows_of('c1')},
+        }
+        fleet = mock.Mock()
+        fleet.identify.return_value = {'c1': Answer('c1', answer.DONE, found)}
+        fleet.several = lambda name, *calls: Answer(
+            name, answer.DONE, {'answers': [says[verb] for verb, _ in calls]}
+        )
+        fleet.each = lambda names, ask: {name: ask(name) for name in names}
+        cloud: Any = SimpleNamespace(fleet=fleet)
+        for asked, running in ((True, {WEB}), (False, set())):
+            (host,) = uid_facts.read(cloud, ['c1'], guests=asked).hosts
+            self.assertEqual(running, host.guests)
+
+
+def rows_of(name: str) -> list[dict[str, Any]]:
+    return [{'uuid': WEB, 'pid': 7}] if name == 'c1' else []
