@@ -42,8 +42,8 @@ class MoveRecord(BaseChange):
        that a lost COMMIT can be told from one that came through.
     3. The row itself, by compare-and-set.
        With ``later`` it is not armed: nobody but an operator says that the
-       target sees the disk, and the source's copy may be the only one. See
-       ``ArmTombstone``.
+       target sees the disk, or that the guest runs there, and the source's
+       copy may be the only one. See ``ArmTombstone``.
     4. Of a guest that runs on the target already (``server adopt``): what
        nova would have written at the end of the migration that brought it
        there. ``close`` in the data: the rows of ``migrations`` that end, id
@@ -60,9 +60,11 @@ class MoveRecord(BaseChange):
             for name, value in values.items()
             if seen.get(name) != value
         ]
+        # An adoption closes what brought the guest there.
+        word = 'has it running' if 'close' in item.data else 'sees its disk'
         lines.append(
             f'+ tombstone  not armed yet: only your word says that '
-            f'{target["host"]} sees its disk'
+            f'{target["host"]} {word}'
             if item.data.get('later')
             else f'+ tombstone  {source["host"]} cleans up after itself when '
             'it returns'
@@ -147,8 +149,8 @@ class ArmTombstone(BaseChange):
     """The source cleans up after itself when it returns, from now on.
 
     After the guest was seen to run on the target, where only somebody's word
-    said before that the target sees the disk: armed with the move, the
-    tombstone would have made the source delete the only copy of it.
+    said before that it does, or that the target sees the disk: armed with
+    the move, the tombstone would have made the source delete the only copy.
 
     Data: cell, uuid, source, target (hosts).
     """

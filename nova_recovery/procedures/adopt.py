@@ -218,6 +218,11 @@ def _steps(request: Request, found: Found) -> tuple[Step, ...]:
         Step('record', 'its row', tuple(_record(builder, one, found))),
         Step('ports', 'its ports', tuple(_ports(builder, one))),
         Step('verify', 'verify', tuple(_verify(builder, one))),
+        Step(
+            'tombstones',
+            'arm its tombstone: its guest was seen to run',
+            (builder.item('arm-tombstone', one),),
+        ),
         Step('unlock', 'unlock it', tuple(builder.unlock(one))),
         Step(
             'release',
@@ -266,7 +271,12 @@ def _allocations(
 
 
 def _record(builder: Builder, one: Assignment, found: Found) -> Iterator[Item]:
-    for item in builder.record(one):
+    """That it runs there is a word until it is verified.
+
+    A tombstone that is armed before would make the source, when its
+    nova-compute starts, delete what may be the only copy.
+    """
+    for item in builder.record(one, later=True):
         item.data['values'] |= RUNNING
         item.data['close'] = [
             {'id': row.id, 'type': row.migration_type, 'status': row.status}
@@ -437,8 +447,10 @@ def _volumes(request: Request, server: Server) -> Iterator[Gate]:
 
 def _notes(request: Request, found: Found) -> Iterator[str]:
     yield (
-        f'Nothing is started. {request.source} cleans up its copy of '
-        f'{found.server.name} when its nova-compute returns.'
+        f'Nothing is started. {request.source} keeps its copy of '
+        f'{found.server.name} until the hypervisor of {request.target} was '
+        'seen to have it running; from then on it cleans up when its '
+        'nova-compute starts.'
     )
     yield (
         'Attachments that the migration left behind are shown by '

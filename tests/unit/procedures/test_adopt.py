@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import dataclasses
 from typing import Any
+from unittest import mock
 
 from nova_recovery import changes
+from nova_recovery.changes.record import MoveRecord, tombstone_row
+from nova_recovery.cloud.db import tombstones
 from nova_recovery.cloud.records import Migration
 from nova_recovery.engine.change import kinds
 from nova_recovery.engine.plan import Gate, Plan
@@ -89,6 +92,7 @@ class TestAdopt(TestCase):
                 'move-record',
                 'bind-port',
                 'verify-server',
+                'arm-tombstone',
                 'unlock-server',
                 'release-host',
             ],
@@ -109,6 +113,25 @@ class TestAdopt(TestCase):
             items['move-record']['close'],
         )
         self.assertTrue(items['verify-server']['running'])
+
+    def test_the_only_copy_stays_until_the_guest_was_seen(self) -> None:
+        """Till then only a word says that it runs there.
+
+        The source may be alive, and its nova-compute be started any time.
+        """
+        alive = {SOURCE: {'reports': [1, 3], 'forced_down': False}}
+        for hosts, runs in ((None, None), (alive, False)):
+            plan = self.decided(hosts=hosts, runs=runs)
+            (record,) = (i for i in plan.items() if i.kind == 'move-record')
+            row = tombstone_row(mock.MagicMock(), record.data, 'u', None)
+            self.assertNotIn(row['status'], tombstones.ARMED)
+            kinds_of = [item.kind for item in plan.items()]
+            self.assertLess(
+                kinds_of.index('verify-server'),
+                kinds_of.index('arm-tombstone'),
+            )
+            self.assertIn('only your word', MoveRecord().describe(record)[-2])
+            self.assertIn('until the hypervisor', plan.notes[0])
 
     def test_a_live_migration_has_an_allocation_of_its_own(self) -> None:
         held = {scenarios.provider(SOURCE): {'VCPU': 2}}
