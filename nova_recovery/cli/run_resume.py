@@ -117,7 +117,7 @@ class ResumeRun(RecoveryLister):
                 here.say(f'Nothing is left of run {found.id}.')
                 return procedures.table(plan, items)
             cloud = self.cloud(parsed_args)
-            touched = frozenset(i.subject for i in items if i.begun)
+            touched = claiming.touched(items)
 
             def gates_now(of: Plan) -> Plan:
                 if all(i.kind in claiming.GIVES_BACK for i in of.items()):

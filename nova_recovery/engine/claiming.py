@@ -12,9 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from nova_recovery.engine.plan import Item, Plan, Step
+
+if TYPE_CHECKING:
+    from nova_recovery.engine.records import ItemRecord
 
 HOST, SERVER = 'claim-host', 'claim-server'
 #: What gives back -> what it gives back.
@@ -116,6 +119,30 @@ def held(states: Mapping[str, str], plan: Plan) -> list[Item]:
         for item in claims(plan).values()
         if states.get(item.id) == 'done' and item.subject not in given
     ]
+
+
+def touched(items: Iterable[ItemRecord]) -> frozenset[str]:
+    """The subjects that a run has begun with, for the gates of its rest.
+
+    A claim is the first thing, and changes nothing of what gates look at but
+    who works on it: see ``changed``.
+    """
+    begun = [item for item in items if item.begun]
+    subjects = {item.subject for item in begun}
+    more = {item.subject for item in begun if item.kind not in KINDS}
+    return frozenset(
+        {*subjects, *(f'{_CLAIMED}{subject}' for subject in subjects - more)}
+    )
+
+
+def changed(touched: frozenset[str]) -> frozenset[str]:
+    """Those of ``touched`` that were not claimed alone."""
+    return frozenset(
+        subject for subject in touched if f'{_CLAIMED}{subject}' not in touched
+    )
+
+
+_CLAIMED = 'claimed:'
 
 
 def silent(item: Item) -> bool:

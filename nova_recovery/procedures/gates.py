@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 import dataclasses
+import shlex
 
 from nova_recovery import program
 from nova_recovery.engine.plan import Gate
@@ -375,14 +376,28 @@ def on_resume(gates: Iterable[Gate]) -> tuple[Gate, ...]:
     """Gates of what is left of a run: asked again as they are.
 
     Of those that look at what the run itself changes, a soft one is advice:
-    a server that is half moved needs no other host any more.
+    a server that is half moved needs no other host any more. And whoever has
+    to look where a guest runs leaves it out first: the run has its claim.
     """
     moved = {one.name for one in GATES if one.moved}
     return tuple(
         dataclasses.replace(gate, klass='advice')
         if gate.name in moved and gate.klass == 'soft' and gate.blocks
+        else dataclasses.replace(gate, remedy=_left_out_first(gate))
+        if gate.name == 'guest-only-here' and gate.blocks
         else gate
         for gate in gates
+    )
+
+
+def _left_out_first(gate: Gate) -> str:
+    skip = shlex.quote(f'{gate.subject}=REASON')
+    return (
+        'leave it out of this run:\n'
+        + program.call(f'run resume RUN --skip {skip}')
+        + '\nor, where it may have been sent, end the run:\n'
+        + program.call('run undo RUN')
+        + f'\nThen {gate.remedy}'
     )
 
 

@@ -17,8 +17,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
-
 from nova_recovery import program
 from nova_recovery.cloud import claims
 from nova_recovery.cloud.db import tombstones
@@ -86,7 +84,8 @@ def _stays(cloud: Cloud, item: Item, mark: int) -> None:
     """Return if nobody has begun to move the server since.
 
     One query by index. Its allocations and a hypervisor are asked by gates
-    only: nova writes a row before it touches either.
+    only: nova writes a row before it touches either. One that failed is as
+    bad, where nova also says that of a guest that was started.
 
     :raises Conflict: somebody has; only this server is kept back
     """
@@ -100,8 +99,10 @@ def _stays(cloud: Cloud, item: Item, mark: int) -> None:
             ('migration_type', 'status', 'source_compute', 'dest_compute'),
             'instance_uuid',
             [item.data['uuid']],
-            sa.and_(table.id > mark, table.status.not_in(whereabouts.OVER)),
+            table.id > mark,
         ):
+            if whereabouts.harmless(row['migration_type'], row['status']):
+                continue
             raise Conflict(
                 f'somebody moves it: its {row["migration_type"]} '
                 f'{row["source_compute"]} -> {row["dest_compute"]} is '

@@ -220,10 +220,10 @@ def gates(found: Situation, touched: frozenset[str]) -> Iterator[Gate]:
     for server in found.servers:
         if f'server:{server.uuid}' not in touched:
             yield from _server(server, found)
-            yield from whereabouts.gates(
-                found.places.get(server.uuid), server.uuid, server.name
-            )
         # What is claimed only is touched, and not rebooted yet.
+        yield from whereabouts.gates(
+            found.places.get(server.uuid), server.uuid, server.name
+        )
         yield from _volumes(server, found)
 
 

@@ -244,6 +244,11 @@ def not_there(words: Mapping[str, str]) -> dict[str, dict[str, bool]]:
     return found
 
 
+def harmless(kind: str | None, status: str | None) -> bool:
+    """Whether a migration is over, and its end can be believed."""
+    return status in OVER and status not in _FAILED.get(kind or '', ())
+
+
 def judge(
     server: Server,
     migrations: Iterable[Migration],

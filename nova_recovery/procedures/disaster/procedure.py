@@ -62,7 +62,12 @@ def check(
     planned = (record.get('dump') or {}).get('sha256', '')
     return tuple(
         gates.gates(
-            request, found, steps.touches(plan.steps), touched, planned
+            request,
+            found,
+            steps.touches(plan.steps),
+            touched,
+            planned,
+            steps.starts(plan.steps),
         )
     )
 

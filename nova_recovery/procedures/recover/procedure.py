@@ -14,6 +14,7 @@ from typing import Any, TYPE_CHECKING
 
 from nova_recovery import fencing, program
 from nova_recovery.cloud import clock
+from nova_recovery.engine import claiming
 from nova_recovery.engine.plan import Gate, LeftOut, Plan
 from nova_recovery.exceptions import UsageError
 from nova_recovery.procedures import Procedure
@@ -67,11 +68,13 @@ def check(
         # nothing more is moved off these: the run is closed for them
         request, found = _without(set(returned), request, found)
     servers = {server.uuid: server for server in found.servers}
+    # One that is claimed only may have gone elsewhere since.
+    begun = claiming.changed(touched)
     assigned = []
     for item in plan.items():
         target = _target(item.kind, item.data)
         server = servers.get(item.data.get('uuid', ''))
-        if target and server and item.subject not in touched:
+        if target and server and item.subject not in begun:
             method = ways.MOVE if item.kind == 'move-record' else ways.EVACUATE
             assigned.append(Assignment(server, method, '', target))
     # What is left of the plan tells, not what was asked for: the host may

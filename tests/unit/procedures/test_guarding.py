@@ -193,11 +193,13 @@ class GuardTest(TestCase):
         unlock = Item('unlock', 'unlock-server', 'server:u1', 'web', {})
         self.confirm(unlock, CLAIM, unlock)
 
-    def migration(self, number: int, status: str) -> None:
+    def migration(
+        self, number: int, status: str, kind: str = 'live-migration'
+    ) -> None:
         self.cloud.cell.add(
             'migrations', id=number, instance_uuid='u1', deleted=0,
             source_compute='np-rcc54', dest_compute='np-rcc46', status=status,
-            migration_type='live-migration', hidden=0,
+            migration_type=kind, hidden=0,
         )  # fmt: skip
 
     def test_what_somebody_moves_by_now_is_not_started(self) -> None:
@@ -213,6 +215,31 @@ class GuardTest(TestCase):
         error = self.assertRaises(Conflict, guard, REBOOT)
         self.assertIn('np-rcc54 -> np-rcc46 is running', str(error))
         self.assertIn('--skip web=REASON', str(error))
+
+    def test_one_that_failed_may_have_started_it_there(self) -> None:
+        """nova says that it failed, and is sometimes wrong."""
+        for number, (kind, status, stays) in enumerate(
+            (
+                ('live-migration', 'failed', True),
+                ('live-migration', 'error', False),
+                ('migration', 'error', True),
+                ('evacuation', 'failed', False),
+                ('evacuation', 'error', False),
+                # of a move by this run
+                ('evacuation', 'done', True),
+                ('evacuation', 'cancelled', True),
+            )
+        ):
+            guard = procedures.guard(
+                plan(CLAIM_SERVER, REBOOT), self.cloud, MARKER
+            )
+            assert guard is not None
+            self.migration(number + 1, status, kind)
+            if stays:
+                guard(REBOOT)
+            else:
+                error = self.assertRaises(Conflict, guard, REBOOT)
+                self.assertIn(f'is {status}', str(error))
 
     def test_what_gates_were_asked_of_is_theirs(self) -> None:
         """They may have been overridden."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import fixtures
@@ -11,8 +12,9 @@ import fixtures
 from nova_recovery.cloud.db.mappings import Unheld
 from nova_recovery.cloud.records import Server
 from nova_recovery.procedures import reboot
+from nova_recovery.procedures.gates import on_resume
 from nova_recovery.procedures.reboot import Request, Situation
-from nova_recovery.procedures.whereabouts import Whereabouts
+from nova_recovery.procedures.whereabouts import Perhaps, Whereabouts
 from tests.base import TestCase
 from tests.unit import plans
 from tests.unit.procedures import rows
@@ -210,6 +212,26 @@ class GatesTest(TestCase):
         # a start makes nova forget nothing
         found = situation(server(1, vm_state='stopped'), volumes=volumes)
         self.assertEqual([], self.blocking(found))
+
+    def test_one_that_is_claimed_only_may_have_gone_elsewhere(self) -> None:
+        """Killed after its claim, and resumed hours later."""
+        moved = Whereabouts(
+            'np-rcc54', (Perhaps('np-rcc46', 'its live-migration is running'),)
+        )
+        found = dataclasses.replace(
+            situation(server(1), server(2)),
+            places={'uuid-1': moved, 'uuid-2': Whereabouts('np-rcc54')},
+        )
+        touched = frozenset({'server:uuid-1', 'server:uuid-2'})
+        gates = [g for g in reboot.gates(found, touched) if g.blocks]
+        self.assertEqual(
+            [('guest-only-here', 'hard', 'at3-ui01')],
+            [(gate.name, gate.klass, gate.subject) for gate in gates],
+        )
+        # The run has it: whoever looks leaves it out first.
+        (gate,) = on_resume(gates)
+        self.assertIn('run resume RUN --skip at3-ui01=REASON', gate.remedy)
+        self.assertIn('server adopt uuid-1 --host np-rcc46', gate.remedy)
 
     def test_a_cinder_that_does_not_answer(self) -> None:
         found = situation(

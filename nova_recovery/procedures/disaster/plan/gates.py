@@ -31,6 +31,7 @@ def gates(
     servers: Collection[str],
     touched: frozenset[str],
     dump: str = '',
+    starts: Collection[str] = (),
 ) -> Iterator[Gate]:
     """What must hold.
 
@@ -38,6 +39,8 @@ def gates(
     :param touched: subjects that the run has begun with
     :param dump: the checksum of the dump when the plan was made; '' when it
         is being made
+    :param starts: UUIDs of those that are (still) to be started: what is
+        claimed only is touched, and may have gone elsewhere since
     """
     if found.legacy is None:
         yield _apis(found)
@@ -51,8 +54,13 @@ def gates(
         yield _dump(found, dump)
     yield from _storage(found.situation)
     for uuid in servers:
-        if f'server:{uuid}' not in touched:
+        untouched = f'server:{uuid}' not in touched
+        if untouched:
             yield from _server(found, uuid)
+        if (untouched or uuid in starts) and uuid in found.places:
+            yield from whereabouts.gates(
+                found.places[uuid], uuid, found.situation.name(uuid)
+            )
 
 
 def _apis(found: Found) -> Gate:
@@ -283,8 +291,6 @@ def _server(found: Found, uuid: str) -> Iterator[Gate]:
             f'its {found.migrating[uuid]} has no end',
             'see it through first, or make a new plan, which leaves it out',
         )
-    if uuid in found.places:
-        yield from whereabouts.gates(found.places[uuid], uuid, name)
 
 
 def _span(seconds: float) -> str:

@@ -449,6 +449,16 @@ def _volumes(
     return tuple(f'volume:{volume}' for volume in touched.get(uuid, ()))
 
 
+def starts(steps: Iterable[Step]) -> frozenset[str]:
+    """The servers that the steps start."""
+    return frozenset(
+        item.data['uuid']
+        for step in steps
+        for item in step.items
+        if item.kind == 'restart-server'
+    )
+
+
 def touches(steps: Iterable[Step]) -> list[str]:
     """The servers that the steps do something to, in their order."""
     return list(

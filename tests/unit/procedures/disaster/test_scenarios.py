@@ -206,6 +206,32 @@ class ScenarioTest(TestCase):
         self.assertEqual(claimed, released)
 
 
+class AgainTest(TestCase):
+    """The gates of what is left of a run."""
+
+    def test_one_that_is_claimed_only_may_have_gone_elsewhere(self) -> None:
+        request, found, _ = load(FOLDERS / 'a_cloud_comes_back')
+        plan = decide.decide(request, found, '')
+        restarts = [i for i in plan.items() if i.kind == 'restart-server']
+        uuid = restarts[0].data['uuid']
+        host = found.situation.servers[uuid].host
+        moved = Whereabouts(host, (Perhaps('np-rcc99', 'it was cut off'),))
+        found = dataclasses.replace(found, places={uuid: moved})
+        touched = frozenset(item.subject for item in plan.items())
+
+        def refused(left: Plan) -> list[str]:
+            with fixtures.MonkeyPatch(
+                f'{procedure.__name__}.gather.read_all',
+                lambda *arguments, **options: found,
+            ):
+                gates = procedures.check_gates(left, mock.Mock(), touched)
+            return [g.name for g in gates if g.blocks and g.klass == 'hard']
+
+        self.assertEqual(['guest-only-here'], refused(plan))
+        # what was restarted already is not held back by it
+        self.assertEqual([], refused(plan.remaining([restarts[0].id])))
+
+
 def _add_tests() -> None:
     for folder in sorted(FOLDERS.iterdir()):
 

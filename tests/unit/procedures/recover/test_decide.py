@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 import json
 from typing import Any
 from unittest import mock
@@ -12,6 +13,7 @@ import fixtures
 
 from nova_recovery import changes, procedures
 from nova_recovery.cloud.db.mappings import Unheld
+from nova_recovery.engine import claiming
 from nova_recovery.engine.overrides import address, apply, parse_overrides
 from nova_recovery.engine.plan import Item, Plan
 from nova_recovery.exceptions import RecoveryError, UsageError
@@ -263,7 +265,7 @@ class AgainTest(TestCase):
     """The gates of a plan that was saved, or of a run that goes on."""
 
     def again(
-        self, plan: Plan, found: Situation, touched: tuple[str, ...] = ()
+        self, plan: Plan, found: Situation, touched: Collection[str] = ()
     ) -> list[tuple[str, str]]:
         with (
             fixtures.MonkeyPatch(
@@ -313,6 +315,28 @@ class AgainTest(TestCase):
         subject = found.servers[0].subject
         self.assertEqual([('nothing-queued', 'web')], self.again(plan, found))
         self.assertEqual([], self.again(plan, found, (subject,)))
+
+    def test_one_that_is_claimed_only_is_asked_of(self) -> None:
+        """Of a host without service each server is claimed by itself."""
+        plan, _ = planned({'web': {}})
+        _, found = planned(
+            {'web': {'allocations': {'np-rcc54': None, 'np-rcc46': None}}}
+        )
+        uuid = found.servers[0].uuid
+        claim = mock.Mock(
+            begun=True, kind='claim-server', subject=f'server:{uuid}'
+        )
+        lock = mock.Mock(
+            begun=False, kind='lock-server', subject=f'server:{uuid}'
+        )
+        self.assertIn(
+            ('guest-only-here', 'web'),
+            self.again(plan, found, claiming.touched([claim, lock])),
+        )
+        lock.begun = True
+        self.assertEqual(
+            [], self.again(plan, found, claiming.touched([claim, lock]))
+        )
 
     def test_the_claim_of_the_run_itself(self) -> None:
         plan, _ = planned({'web': {}})
