@@ -50,16 +50,23 @@ def host(
 
 
 def server(
-    uuid: str, label: str, cell: str, follows: tuple[str, ...] = ()
+    uuid: str,
+    label: str,
+    cell: str,
+    follows: tuple[str, ...] = (),
+    source: str = '',
 ) -> Item:
-    """The claim on a server."""
+    """The claim on a server.
+
+    :param source: the dead host that it is moved off, where that has no
+        nova-compute in the database to be claimed: one that appears there
+        means that the host came back
+    """
+    data = {'uuid': uuid, 'cell': cell}
+    if source:
+        data['source'] = source
     return Item(
-        f'{SERVER}:{uuid}',
-        SERVER,
-        f'server:{uuid}',
-        label,
-        {'uuid': uuid, 'cell': cell},
-        follows,
+        f'{SERVER}:{uuid}', SERVER, f'server:{uuid}', label, data, follows
     )
 
 

@@ -203,7 +203,9 @@ def _steps(request: Request, found: Found) -> tuple[Step, ...]:
     source = found.situation.hosts[request.source]
     kept: tuple[str, ...] = ()
     if source.service_id is None:
-        claim = claiming.server(server.uuid, server.name, server.cell)
+        claim = claiming.server(
+            server.uuid, server.name, server.cell, source=source.name
+        )
     else:
         claim = _claim(source, source.service_id, found)
         kept = (server.subject,)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from nova_recovery import program
 from nova_recovery.cloud import claims
-from nova_recovery.cloud.db import tombstones
+from nova_recovery.cloud.db import services, tombstones
 from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.engine import claiming
 from nova_recovery.engine.change import Guard
@@ -129,6 +129,12 @@ def _confirm(
                 + (f'it is claimed by {held}' if held else 'somebody took it')
                 + _OVER
             )
+        source = claim.data.get('source')
+        if source and not undoing:
+            # Nothing told whether it lives; its nova-compute makes itself a
+            # new row as soon as it starts.
+            if services.compute_services(database, source):
+                _came_back(database, source, marker, item)
         return
     row = claims.service_row(database, claim.data['service_id'])
     reason = row['disabled_reason']
@@ -143,18 +149,15 @@ def _confirm(
             f'disabled because: {reason}{_OVER}'
         )
     if back and not undoing:
-        _came_back(database, claim, marker, item)
+        _came_back(database, claim.label, marker, item)
 
 
-def _came_back(
-    database: Database, claim: Item, marker: str, item: Item
-) -> None:
+def _came_back(database: Database, host: str, marker: str, item: Item) -> None:
     """The dead host is alive: what of it may still go on.
 
     :raises Closed: the server is on it, or there is none
     :raises Conflict: it was moved off, and the host has not cleaned up
     """
-    host = claim.label
     kind, _, uuid = item.subject.partition(':')
     if item.kind in claiming.GIVES_BACK:
         return

@@ -34,7 +34,10 @@ def steps(
     # Where there is no service to claim, each server is claimed.
     single = [
         claiming.server(
-            one.server.uuid, one.server.name or one.server.uuid, host.cell
+            one.server.uuid,
+            one.server.name or one.server.uuid,
+            host.cell,
+            source=host.name,
         )
         for one in assigned
         if (host := found.hosts[one.server.host]).service_id is None

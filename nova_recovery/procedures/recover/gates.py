@@ -87,6 +87,7 @@ def of_source(host: Host, to_fence: bool, found: Situation) -> Iterator[Gate]:
     yield from _one_machine(host)
     if host.service_id is None:
         yield from _without_service(host, to_fence)
+        yield from _same_machine(host, found)
         return
     yield _silent(host, found)
     yield from _same_machine(host, found)

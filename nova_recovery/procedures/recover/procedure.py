@@ -63,7 +63,8 @@ def check(
     request = from_arguments(plan.arguments)
     driver = fencing.load(cloud.conf, request.fenced)
     found = read.read(cloud, request, driver)
-    returned = gates.returned(request, found, touched)
+    dead = touched | _by_servers(plan, touched)
+    returned = gates.returned(request, found, dead)
     if returned:
         # nothing more is moved off these: the run is closed for them
         request, found = _without(set(returned), request, found)
@@ -96,6 +97,17 @@ def check(
             gate.name == 'source-unclaimed'
             and f'host:{gate.subject}' in touched
         )
+    )
+
+
+def _by_servers(plan: Plan, touched: frozenset[str]) -> frozenset[str]:
+    """The hosts that could not be claimed: their servers are, each."""
+    return frozenset(
+        f'host:{item.data["source"]}'
+        for item in plan.items()
+        if item.kind in claiming.KINDS
+        and 'source' in item.data
+        and item.subject in touched
     )
 
 

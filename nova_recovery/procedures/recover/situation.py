@@ -255,17 +255,24 @@ class Situation:
 
         :returns: host -> what they have in common, in words
         """
-        own = self.hosts[name]
+        own = self.hosts[name].nodes or self._named(name)
         found: dict[str, str] = {}
         for other in self.hosts.values():
             if other.name == name:
                 continue
-            for mine in own.nodes:
+            for mine in own:
                 for its in other.nodes:
                     what = self._in_common(mine, its)
                     if what:
                         found.setdefault(other.name, what)
         return found
+
+    def _named(self, name: str) -> tuple[Node, ...]:
+        """Those that servers of a host name, where nova has none by now."""
+        names = {one.node for one in self.servers if one.host == name}
+        return tuple(
+            Node(0, None, node, None, None) for node in sorted(names) if node
+        )
 
     def _in_common(self, one: Node, other: Node) -> str:
         if one.uuid and one.uuid == other.uuid:

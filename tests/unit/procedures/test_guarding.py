@@ -188,6 +188,42 @@ class GuardTest(TestCase):
             end = dataclasses.replace(MOVE, kind=kind)
             self.confirm(end, CLAIM, end)
 
+    def service(self, host: str, deleted: int) -> None:
+        self.cloud.cell.add(
+            'services', host=host, binary='nova-compute', deleted=deleted,
+            report_count=1, disabled=0,
+        )  # fmt: skip
+
+    def test_a_host_without_service_has_one_again(self) -> None:
+        """It is what its nova-compute makes as soon as it starts."""
+        source = {'source': 'np-rcc54'}
+        claim = dataclasses.replace(
+            CLAIM_SERVER, data={**CLAIM_SERVER.data, **source}
+        )
+        move, start = (
+            dataclasses.replace(REBOOT, kind=kind)
+            for kind in ('move-record', 'start-server')
+        )
+        self.confirm(move, claim, move)
+        self.service('np-rcc46', deleted=0)
+        self.service('np-rcc54', deleted=5)
+        self.confirm(start, claim, start)
+        self.service('np-rcc54', deleted=0)
+        error = self.assertRaises(Closed, self.confirm, move, claim, move)
+        self.assertIn('np-rcc54 is alive again', str(error))
+        self.after = 'np-rcc46', 'done'
+        self.assertRaises(Conflict, self.confirm, start, claim, start)
+        # it has cleaned up; or another host is the source
+        self.after = 'np-rcc46', 'completed'
+        self.confirm(start, claim, start)
+        self.after = 'np-rcc54', None
+        self.confirm(start, CLAIM_SERVER, start)
+        guard = procedures.guard(
+            plan(claim, move), self.cloud, MARKER, undoing=True
+        )
+        assert guard is not None
+        guard(move)
+
     def test_giving_back_goes_on(self) -> None:
         self.row['report_count'] = 4712
         unlock = Item('unlock', 'unlock-server', 'server:u1', 'web', {})

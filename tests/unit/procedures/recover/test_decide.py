@@ -338,6 +338,21 @@ class AgainTest(TestCase):
             [], self.again(plan, found, claiming.touched([claim, lock]))
         )
 
+    def test_a_host_without_service_that_came_back(self) -> None:
+        """Of a run that goes on its guard closes it; no other goes on."""
+        bare = {'service_id': None, 'nodes': 0, 'reports': [0, 0]}
+        plan, _ = planned({'web': {}}, {**HOSTS, 'np-rcc54': bare})
+        (claim,) = items(plan, 'claim-server')
+        self.assertEqual('np-rcc54', claim.data['source'])
+        back = {**HOSTS, 'np-rcc54': {'reports': [-1, 3]}}
+        _, found = planned({'web': {}}, back)
+        self.assertIn(('source-silent', 'np-rcc54'), self.again(plan, found))
+        left = plan.remaining([claim.id])
+        touched = claiming.touched(
+            [mock.Mock(begun=True, kind=claim.kind, subject=claim.subject)]
+        )
+        self.assertEqual([], self.again(left, found, touched))
+
     def test_the_claim_of_the_run_itself(self) -> None:
         plan, _ = planned({'web': {}})
         mine = {'disabled_reason': 'nova-recovery run=1a by=anna@ctl1'}
