@@ -62,8 +62,9 @@ def check(
     """
     request = from_arguments(plan.arguments)
     driver = fencing.load(cloud.conf, request.fenced)
-    found = read.read(cloud, request, driver)
-    dead = touched | _by_servers(plan, touched)
+    bare = _by_servers(plan, touched)
+    found = read.read(cloud, request, driver, known=bare)
+    dead = touched | {f'host:{name}' for name in bare}
     returned = gates.returned(request, found, dead)
     if returned:
         # nothing more is moved off these: the run is closed for them
@@ -100,15 +101,18 @@ def check(
     )
 
 
-def _by_servers(plan: Plan, touched: frozenset[str]) -> frozenset[str]:
-    """The hosts that could not be claimed: their servers are, each."""
-    return frozenset(
-        f'host:{item.data["source"]}'
+def _by_servers(plan: Plan, touched: frozenset[str]) -> dict[str, str]:
+    """The hosts that could not be claimed, but server by server.
+
+    :returns: host -> its cell
+    """
+    return {
+        item.data['source']: item.data['cell']
         for item in plan.items()
         if item.kind in claiming.KINDS
         and 'source' in item.data
         and item.subject in touched
-    )
+    }
 
 
 def _without(

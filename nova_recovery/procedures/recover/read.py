@@ -62,6 +62,7 @@ def read(
     request: Request,
     driver: Driver,
     progress: Callable[[str], None] = lambda text: None,
+    known: Mapping[str, str] | None = None,
 ) -> Situation:
     """The situation of dead hosts and their servers.
 
@@ -70,11 +71,14 @@ def read(
     or from the future.
 
     :param progress: told what takes its time
+    :param known: host -> its cell, of those that a run has begun to move
+        servers off: nothing may name them any more
     :raises NotFound: nova has no such host
     :raises DatabaseUnavailable: a cell of theirs doesn't answer
     """
+    known = known or {}
     cells = {
-        name: compute_hosts.cell_of(cloud.databases, name)
+        name: known.get(name) or compute_hosts.cell_of(cloud.databases, name)
         for name in request.hosts
     }
     databases = {
@@ -111,7 +115,9 @@ def read(
     for name in request.hosts:
         if name in found:
             continue
-        if not any(server.host == name for server in servers):
+        if name not in known and not any(
+            server.host == name for server in servers
+        ):
             raise NotFound(
                 f'{name} is mapped to a cell that has no nova-compute of it, '
                 'and no server is to be recovered there'

@@ -58,7 +58,9 @@ class RecoverTestCase(RunsTestCase):
                 fixtures.MonkeyPatch(f'nova_recovery.{name}', value)
             )
 
-    def read(self, cloud: Any, request: Request, *others: Any) -> Situation:
+    def read(
+        self, cloud: Any, request: Request, *others: Any, **more: Any
+    ) -> Situation:
         self.asked.append(request)
         return self.found
 

@@ -270,7 +270,7 @@ class AgainTest(TestCase):
         with (
             fixtures.MonkeyPatch(
                 'nova_recovery.procedures.recover.read.read',
-                lambda *arguments: found,
+                lambda *arguments, **more: found,
             ),
             fixtures.MonkeyPatch(
                 'nova_recovery.fencing.load', lambda *arguments: None
@@ -352,6 +352,9 @@ class AgainTest(TestCase):
             [mock.Mock(begun=True, kind=claim.kind, subject=claim.subject)]
         )
         self.assertEqual([], self.again(left, found, touched))
+        asked = procedure._by_servers(left, touched)
+        self.assertEqual({'np-rcc54': 'cell1'}, asked)
+        self.assertEqual({}, procedure._by_servers(plan, frozenset()))
 
     def test_the_claim_of_the_run_itself(self) -> None:
         plan, _ = planned({'web': {}})

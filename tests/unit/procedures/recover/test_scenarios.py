@@ -78,7 +78,7 @@ class ScenarioTest(TestCase):
         with (
             fixtures.MonkeyPatch(
                 'nova_recovery.procedures.recover.read.read',
-                lambda *arguments: found,
+                lambda *arguments, **more: found,
             ),
             fixtures.MonkeyPatch(
                 'nova_recovery.fencing.load', lambda *arguments: None
