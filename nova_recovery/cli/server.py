@@ -135,7 +135,8 @@ class AdoptServer(RecoveryLister):
     For a guest that the death of its host in the middle of a live migration
     or an evacuation left running on the target, while nova has it on the
     source: row, allocation and ports follow it. Nothing is started. In the
-    end the hypervisor is asked, and run undo takes it all back::
+    end the hypervisor is asked; the old host keeps its copy until then, and
+    run undo takes it all back::
 
         openstack recovery server adopt at3-ui07 --host np-rcc46 \\
             --seen-running "virsh list on np-rcc46" \\

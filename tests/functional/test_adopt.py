@@ -147,6 +147,8 @@ class TestAdopt(FunctionalTest):
         self.assertIn('does not have it running', said)
         run = self.newest_run()
         self.assertIn(f'run undo {run}', said)
+        # its old host would delete nothing if it came back now
+        self.assertEqual(['completed', 'cancelled'], self.statuses())
         self.done('run', 'undo', run, '--yes')
 
         after = self.state.row(self.uuid)
