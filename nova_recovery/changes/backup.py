@@ -162,7 +162,7 @@ class CreateBackup(BaseChange):
             if time.monotonic() > deadline:
                 break
             at.progress('making sure that nothing is on its way')
-            at.wait(POLL)
+            at.pause(POLL)
         if at.notes.get('backup'):
             return _now(at, None)
         found = self._look(at)

@@ -123,7 +123,7 @@ class AttachVolume(BaseChange):
             if time.monotonic() > deadline:
                 break
             at.progress('making sure that nothing is on its way')
-            at.wait(once.POLL)
+            at.pause(once.POLL)
         found = rows.volume(at)
         own = [a for a in found.attachments if a.server == at.data['uuid']]
         if own:

@@ -13,7 +13,7 @@ from nova_recovery.changes import backup
 from nova_recovery.changes.backup import CreateBackup
 from nova_recovery.cloud.db import backups
 from nova_recovery.cloud.db.backups import Backup, Inventory, Volume
-from nova_recovery.engine.change import At, Observed, State
+from nova_recovery.engine.change import At, Interrupted, Observed, State
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import (
     ChangeFailed,
@@ -155,6 +155,11 @@ class TestBackup(TestCase):
         late.start()
         self.addCleanup(late.join)
         self.assertIs(State.UNDERWAY, self.look(self.at(settle=5)).state)
+
+    def test_the_first_signal_ends_that_wait(self) -> None:
+        begun = self.at(settle=1)
+        begun.draining.set()
+        self.assertRaises(Interrupted, self.look, begun)
 
     def test_follow_reads_from_a_node_that_is_behind(self) -> None:
         late = threading.Timer(0.1, self.add, ['b', 'available'])

@@ -18,7 +18,7 @@ from nova_recovery.changes.volume_exchange import (
 from nova_recovery.changes.volume_mapping import DropMapping, LinkMapping
 from nova_recovery.changes.volume_reset import ResetVolume
 from nova_recovery.engine import clock
-from nova_recovery.engine.change import State
+from nova_recovery.engine.change import Interrupted, State
 from nova_recovery.exceptions import (
     ApiUnavailable,
     ChangeFailed,
@@ -241,6 +241,13 @@ class TestAttach(VolumeTestCase):
     def test_one_that_never_arrived(self) -> None:
         self.begin()
         self.assert_seen(State.BEFORE, again=True)
+
+    def test_the_first_signal_ends_the_wait_for_what_may_arrive(self) -> None:
+        self.item.data['settle'] = 1
+        self.begin()
+        self.begun.notes['sending'] = clock.stamp()
+        self.begun.draining.set()
+        self.assertRaises(Interrupted, self.look_again)
 
     def test_one_of_which_cinder_has_its_half_only(self) -> None:
         self.begin()
