@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import dataclasses
 import threading
 from typing import Any
 
@@ -93,6 +94,8 @@ class Runner(Session):
         for record in self._journal.items(run.id, {states.SKIPPED}):
             if record.notes.get('closed'):
                 self._closed[record.subject] = record.detail
+        for subject in self._closed:
+            self._take_back_or_pause(subject)
         for place, step in enumerate(plan.steps):
             found = list(self._journal.items(run.id, _TO_DO, place))
             if self._forward:
@@ -172,19 +175,39 @@ class Runner(Session):
         with self._lock:
             self._closed[item.subject] = str(why)
             self._then.update(dict.fromkeys(why.then))
-        run_id = self._surroundings.run_id
         # what was done so far is in the journal by now
         self._surroundings.writer.flush()
-        done = self._journal.items(run_id, {states.DONE}, subject=item.subject)
+        self._take_back(item.subject)
+
+    def _take_back_or_pause(self, subject: str) -> None:
+        """It was closed before, and the run may have ended on the way."""
+        try:
+            self._take_back(subject)
+        except Paused as error:
+            self._complete = False
+            self._pause(str(error))
+
+    def _take_back(self, subject: str) -> None:
+        """Take back what is done to a subject that was closed.
+
+        Also while the run pauses: it begins nothing new.
+        """
+        surroundings = dataclasses.replace(
+            self._surroundings, guard=self._guard
+        )
+        done = self._journal.items(
+            surroundings.run_id, {states.DONE}, subject=subject
+        )
         for record in reversed(list(done)):
             change = self._registry[record.kind]
-            if not change.looks and record.kind not in claiming.KINDS:
-                Closing(
-                    self._surroundings,
-                    self._planned[record.id],
-                    change,
-                    record,
-                ).take_back()
+            if change.looks or record.kind in claiming.KINDS:
+                continue
+            item = self._planned[record.id]
+            result = Closing(surroundings, item, change, record).take_back()
+            if result.state != Closing.reverted:
+                with self._lock:
+                    left = f'{item.label}: {item.kind} {result.detail}'
+                    self._then[left] = None
 
     def _count_bad(self) -> None:
         with self._lock:

@@ -9,7 +9,13 @@ import contextlib
 from nova_recovery.engine import states
 from nova_recovery.engine.attempt import Attempt, Result, State
 from nova_recovery.engine.clock import boot_clock
-from nova_recovery.exceptions import Closed, OutcomeUnknown, RecoveryError
+from nova_recovery.exceptions import (
+    Closed,
+    JournalError,
+    OutcomeUnknown,
+    Paused,
+    RecoveryError,
+)
 
 #: Of these it is known that they were carried out; a way back that was begun
 #: is simply repeated.
@@ -21,9 +27,11 @@ UNPROVEN = 'unproven'
 class WayBack(Attempt):
     """Takes back one item that was begun.
 
+    :cvar reverting: the state while it is under way
     :cvar reverted: the state of what was taken back
     """
 
+    reverting = states.REVERTING
     reverted = states.REVERTED
 
     def take_back(self) -> Result:
@@ -55,10 +63,10 @@ class WayBack(Attempt):
                     f'not known to be done ({observed.state.value}): '
                     f'{observed.detail}'
                 )
-        self._intended, self._intent = boot_clock(), states.REVERTING
-        self._all.writer.write(self._record.number, state=states.REVERTING)
+        self._intended, self._intent = boot_clock(), self.reverting
+        self._all.writer.write(self._record.number, state=self.reverting)
         self._confirm()
-        self._state = states.REVERTING
+        self._state = self.reverting
         detail = self._change.revert(self._at)
         return Result(self.reverted, detail)
 
@@ -76,12 +84,26 @@ class WayBack(Attempt):
 class Closing(WayBack):
     """Takes back what was half done to a subject that has no further need.
 
-    Left out of the run from then on, not undone: the run goes on.
+    Left out of the run from then on, not undone: the run goes on, and can
+    be resumed. What isn't taken back stays done, so that a resume tries it
+    again.
     """
 
+    reverting = states.DONE
     reverted = states.SKIPPED
 
     def _ask_guard(self) -> None:
         # that nothing is left to be done is why it is taken back
         with contextlib.suppress(Closed):
             super()._ask_guard()
+
+    def _revert(self) -> Result:
+        try:
+            return super()._revert()
+        except (JournalError, Paused):
+            raise
+        except RecoveryError as error:
+            return Result(self.reverting, f'was not taken back: {error}')
+
+    def _after(self, error: Exception) -> str:
+        return self.reverting

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import secrets
+import signal
 import tempfile
 import threading
 import time
@@ -35,7 +36,7 @@ from nova_recovery.exceptions import (
 )
 from tests.base import TestCase
 from tests.unit.engine import world
-from tests.unit.engine.world import Set, Site
+from tests.unit.engine.world import Killer, Set, Site
 
 
 def raiser(error: BaseException) -> Any:
@@ -535,10 +536,14 @@ class TestClosed(RunnerTestCase):
         if item.subject in self.gone and item.data['to'] != 'first':
             raise Closed(f'{item.subject} is alive', then=('Do this next',))
 
-    def create(self) -> str:
+    def create(self, kind: str = 'set') -> str:
+        """:param kind: of the first step"""
         return self.site.create(
             world.plan_of(
-                [world.set_item(s, 'first') for s in ('s:1', 's:2')],
+                [
+                    world.set_item(s, 'first', kind=kind)
+                    for s in ('s:1', 's:2')
+                ],
                 [world.set_item(s, 'new', 'first') for s in ('s:1', 's:2')],
                 [world.set_item(s, 'last', 'new') for s in ('s:1', 's:2')],
             )
@@ -598,6 +603,101 @@ class TestClosed(RunnerTestCase):
         self.site.run(run_id)
         self.assertEqual('new', self.site.world.value('s:1'))
         self.assertEqual('skipped', self.site.states(run_id)['set-last:s:1'])
+
+    def assert_closed(self, site: Site, run_id: str, where: Any = '') -> None:
+        """Nothing is left of s:1, and s:2 has come to its end."""
+        for item_id, state in site.states(run_id).items():
+            wanted = 'skipped' if item_id.endswith('s:1') else 'done'
+            self.assertEqual(wanted, state, (where, item_id))
+        self.assertEqual('old', site.world.value('s:1'), where)
+        self.assertEqual('last', site.world.value('s:2'), where)
+
+    def test_killed_on_the_way_it_is_left_as_it_was_by_a_resume(self) -> None:
+        for when in ('before', 'after'):
+            number, code = 0, -signal.SIGKILL
+            while code == -signal.SIGKILL:
+                number += 1
+                code = self._killed(when, number)
+            self.assertGreater(number, 10)
+
+    def _killed(self, when: str, number: int) -> int:
+        directory = self.site.directory / f'{when}{number}'
+        directory.mkdir()
+        self.site = site = Site(directory)
+        run_id = self.create()
+
+        def act() -> int:
+            killed = Site(directory, world.killing(Killer(when, number)))
+            return killed.run(run_id, guard=self.guard).exit_code
+
+        code = world.ended(world.start(act))
+        outcome = site.run(run_id, guard=self.guard)
+        self.assertEqual(states.PARTLY, outcome.state, (when, number))
+        self.assert_closed(site, run_id, (when, number))
+        return code
+
+    def test_a_pause_does_not_keep_it_back(self) -> None:
+        run_id = self.create()
+        asked, paused = threading.Event(), threading.Event()
+        times = []
+
+        def guard(item: Item) -> None:
+            if item.data['to'] == 'new' and item.subject == 's:2':
+                asked.wait(10)
+                # once this one paused the run, the other one goes on
+                threading.Timer(0.3, paused.set).start()
+                raise Paused('too many ended badly')
+            if item.data['to'] == 'new':
+                times.append(item)
+                # the second time is whether it is closed, and it goes back
+                if len(times) == 2:
+                    asked.set()
+                    paused.wait(10)
+            self.guard(item)
+
+        outcome = self.site.run(run_id, guard=guard)
+        self.assertEqual(states.PAUSED, outcome.state)
+        self.assertEqual('old', self.site.world.value('s:1'))
+        self.site.run(run_id, guard=self.guard)
+        self.assert_closed(self.site, run_id)
+
+    def test_what_cannot_be_taken_back_is_told_and_tried_again(self) -> None:
+        errors = (
+            Conflict('it is odd by now'),
+            OutcomeUnknown('no answer'),
+            RuntimeError('a defect'),
+        )
+        for error in errors:
+            self.site.world.add(set='s:1', to='old')
+            self.site.world.add(set='s:2', to='old')
+            run_id = self.create('scripted')
+            self.script['revert'] = raiser(error)
+            outcome = self.site.run(
+                run_id, guard=self.guard, before=_until('Step 2')
+            )
+            self.assertEqual(states.PAUSED, outcome.state)
+            (told,) = [one for one in outcome.then if 's:1: ' in one]
+            self.assertIn(str(error), told)
+            if not isinstance(error, RuntimeError):
+                self.assertIn('was not taken back', told)
+            self.assertEqual({'done', 'skipped', 'pending'},
+                             set(outcome.counts))  # fmt: skip
+            del self.script['revert']
+            outcome = self.site.run(run_id, guard=self.guard)
+            self.assertEqual(states.PARTLY, outcome.state)
+            self.assert_closed(self.site, run_id, error)
+
+    def test_a_pause_on_the_way_back_is_one(self) -> None:
+        run_id = self.create('scripted')
+        self.script['revert'] = raiser(Conflict('it is odd by now'))
+        self.site.run(run_id, guard=self.guard, before=_until('Step 2'))
+        del self.script['revert']
+        outcome = self.site.run(run_id, guard=raiser(Paused('not now')))
+        self.assertEqual(
+            (states.PAUSED, 'not now'), (outcome.state, outcome.reason)
+        )
+        self.site.run(run_id, guard=self.guard)
+        self.assert_closed(self.site, run_id)
 
 
 def _until(title: str) -> Any:
