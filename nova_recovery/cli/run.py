@@ -224,7 +224,11 @@ def _lines(
 
     plan, items = journal.plan(run.id), journal.items(run.id)
     reason = reason_of(journal, run)
-    return list(show_run.lines(run, plan, items, here.call, reason, every))
+    return list(
+        show_run.lines(
+            run, plan, items, here.registry, here.call, reason, every
+        )
+    )
 
 
 def reason_of(journal: Journal, run: RunRecord) -> str:
@@ -334,8 +338,9 @@ class UndoRun(RecoveryLister):
                 foreseen = undo.foresee(plan, items, here.registry, past)
             digest = digest_of(plan, foreseen)
             self._show(here, found, plan, foreseen, held, digest)
-            if past and not foreseen.back:
-                raise Refused(undo.only_forward(found.id, items, past))
+            refused = undo.only_forward(found.id, items, foreseen, past)
+            if refused:
+                raise Refused(refused)
             if not total or parsed_args.dry_run:
                 self.closing.append('Nothing was changed.')
                 columns, rows = self._untouched(foreseen)

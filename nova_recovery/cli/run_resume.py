@@ -92,11 +92,11 @@ class ResumeRun(RecoveryLister):
         with here.journal() as journal:
             found = here.run_of(journal)
             items = list(journal.items(found.id))
-            forward = undo.forward(items)
+            plan = journal.plan(found.id)
+            forward = undo.forward(plan, items, here.registry)
             if not forward:
                 _check_forth(here, found)
             here.check_mine(found)
-            plan = journal.plan(found.id)
             here.check_kinds(plan)
             approval.check_through(plan, parsed_args.through)
             again = chosen(
@@ -109,8 +109,7 @@ class ResumeRun(RecoveryLister):
             over = {
                 i.id
                 for i in items
-                if i.state in states.FINAL
-                or (forward and i.subject not in forward)
+                if i.state in states.FINAL or (forward and i.id not in forward)
             }
             rest = plan.remaining(over | skip.keys())
             if not any(rest.items()) and not skip:

@@ -47,6 +47,7 @@ def lines(
     run: RunRecord,
     plan: Plan,
     items: Iterable[ItemRecord],
+    registry: Registry,
     call: Callable[..., str],
     reason: str = '',
     every: bool = False,
@@ -92,7 +93,8 @@ def lines(
         yield from (
             Line(wording.clean(one)) for one in (first, *then.split('\n'))
         )
-    yield from map(Line, ways_on(run, call, undo.forward(every_item)))
+    forward = undo.forward(plan, every_item, registry)
+    yield from map(Line, ways_on(run, call, forward))
 
 
 def ways_on(

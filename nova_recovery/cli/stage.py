@@ -364,6 +364,9 @@ class Stage:
             step = procedures.goes_back(plan, journal.items(run_id))
             if step:
                 return self._go_back(journal, outcome, plan, cloud, step)
+        if states.UNDO & set(outcome.counts):
+            # it went forward, of a run that was taken back
+            self._give_back(journal, plan, cloud, outcome, marker)
         return self._end(journal, plan, outcome)
 
     def _go_back(
@@ -396,11 +399,25 @@ class Stage:
         guard = procedures.guard(plan, cloud, marker, undoing=True)
         one = undo.Undo(**self._session(journal, cloud, guard))
         outcome = one.undo(run_id)
-        forward = undo.forward(journal.items(run_id))
-        if outcome.state not in states.HALTED and not forward:
-            for line in claims.give_back(plan, cloud, run_id, marker):
-                self.say(line)
+        self._give_back(journal, plan, cloud, outcome, marker)
         return self._end(journal, plan, outcome)
+
+    def _give_back(
+        self,
+        journal: Journal,
+        plan: Plan,
+        cloud: Cloud,
+        outcome: Outcome,
+        marker: str,
+    ) -> None:
+        """What a run that was taken back still claims, once it is over."""
+        items = journal.items(outcome.run_id)
+        if outcome.state in states.HALTED or undo.forward(
+            plan, items, self.registry
+        ):
+            return
+        for line in claims.give_back(plan, cloud, outcome.run_id, marker):
+            self.say(line)
 
     def _session(
         self, journal: Journal, cloud: Cloud, guard: Guard | None
@@ -430,7 +447,8 @@ class Stage:
             end.append(f'Paused: {outcome.reason}.')
         end.extend(outcome.then)
         items = list(journal.items(outcome.run_id))
-        run, forward = journal.run(outcome.run_id), undo.forward(items)
+        run = journal.run(outcome.run_id)
+        forward = undo.forward(plan, items, self.registry)
         end.extend(show_run.ways_on(run, self.call, forward))
         self._command.closing.extend(end)
         self._command.exit_code = outcome.exit_code

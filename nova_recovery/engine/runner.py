@@ -51,7 +51,7 @@ class Runner(Session):
         self._stuck: dict[str, str] = {}
         # those of them of which only a look ended badly
         self._looked: set[str] = set()
-        # the subjects of a run that was taken back which couldn't be
+        # the items of a run that was taken back which go on all the same
         self._forward: frozenset[str] = frozenset()
         # subject -> why nothing is left to be done to it
         self._closed: dict[str, str] = {}
@@ -74,8 +74,10 @@ class Runner(Session):
         """
         return self._hold(run_id)
 
-    def _check_state(self, run: RunRecord) -> None:
-        self._forward = undo.forward(self._journal.items(run.id))
+    def _check_state(self, run: RunRecord, plan: Plan) -> None:
+        self._forward = undo.forward(
+            plan, self._journal.items(run.id), self._registry
+        )
         taken_back = bool(states.UNDO & set(run.counts))
         if run.state == states.UNDONE or taken_back and not self._forward:
             raise Refused(
@@ -107,16 +109,10 @@ class Runner(Session):
     def _left_forward(
         self, step: Step, found: list[ItemRecord]
     ) -> list[ItemRecord]:
-        """Of a run that was taken back: what goes forward all the same.
-
-        And the claims, in the end. The rest is over.
-        """
+        """Of a run that was taken back: what goes forward all the same."""
         left = []
         for record in found:
-            if (
-                record.subject in self._forward
-                or record.kind in claiming.RELEASES
-            ):
+            if record.id in self._forward:
                 left.append(record)
             else:
                 Attempt(

@@ -85,7 +85,7 @@ class Session:
             Interruption() as self._stop,
         ):
             run = self._journal.run(run_id)
-            self._check_state(run)
+            self._check_state(run, plan)
             self._journal.set_run_state(
                 run_id, states.RUNNING, self._beginning(run)
             )
@@ -215,7 +215,7 @@ class Session:
 
     # What tells the two ways apart
 
-    def _check_state(self, run: RunRecord) -> None:
+    def _check_state(self, run: RunRecord, plan: Plan) -> None:
         """Refuse a run that can't go this way."""
         raise NotImplementedError
 

@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 import threading
 from types import MappingProxyType
 from typing import Any
 
 from nova_recovery import program
-from nova_recovery.engine import records, states
+from nova_recovery.engine import claiming, records, states
 from nova_recovery.engine.change import At, Registry
 from nova_recovery.engine.journal import ItemRecord, RunRecord
 from nova_recovery.engine.plan import Item, Plan
@@ -107,9 +107,52 @@ def past_undoing(
     return found
 
 
-def forward(items: Iterable[ItemRecord]) -> frozenset[str]:
-    """The subjects that an undo left alone, for a resume to go on with."""
-    return frozenset(i.subject for i in items if i.notes.get(FORWARD))
+def forward(
+    plan: Plan, items: Iterable[ItemRecord], registry: Registry
+) -> frozenset[str]:
+    """The items that a resume goes on with, of a run that was taken back.
+
+    Those of the subjects that an undo left alone, and what gives back the
+    claims that stay; the rest is over. Empty if nothing of them is left, and
+    as long as the undo itself is: it would leave the others half taken back.
+    """
+    items = list(items)
+    marked = _marked(items)
+    if not marked or any(i.kind not in registry for i in items):
+        return frozenset()
+    kept = {i.subject for i in items if i.state == states.KEPT}
+    stays = dict.fromkeys(marked | kept, 'it stays')
+    # what a resume gave back is nothing that an undo left
+    if any(
+        i.kind not in claiming.RELEASES
+        for i in foresee(plan, items, registry, stays).back
+    ):
+        return frozenset()
+    given = {
+        i.subject
+        for i in items
+        if i.kind in claiming.RELEASES.values() and i.state == states.REVERTED
+    }
+    found = [
+        i
+        for i in items
+        if i.subject in marked
+        or (i.kind in claiming.RELEASES and i.subject not in given)
+    ]
+    if all(i.state in states.FINAL for i in found):
+        return frozenset()
+    return frozenset(i.id for i in found)
+
+
+def _marked(items: Sequence[ItemRecord]) -> set[str]:
+    """The subjects that an undo left alone, and none since took back."""
+    return {i.subject for i in items if i.notes.get(FORWARD)} - _half(items)
+
+
+def _half(items: Iterable[ItemRecord]) -> set[str]:
+    """The subjects of which something was taken back, or may have been."""
+    taken = (states.REVERTING, states.REVERTED)
+    return {i.subject for i in items if i.state in taken}
 
 
 def _known_to_be_done(record: ItemRecord) -> bool:
@@ -120,9 +163,21 @@ def _known_to_be_done(record: ItemRecord) -> bool:
 
 
 def only_forward(
-    run_id: str, items: Iterable[ItemRecord], past: Mapping[str, str]
+    run_id: str,
+    items: Iterable[ItemRecord],
+    foreseen: Foreseen,
+    past: Mapping[str, str],
 ) -> str:
-    """Why an undo is refused, and what to type instead."""
+    """Why an undo is refused, and what to type instead; '' if it isn't.
+
+    One that was begun before has to say first what becomes of all of it.
+
+    :param past: of ``past_undoing``; ``foreseen`` keeps to it
+    """
+    items = list(items)
+    begun = any(i.state in states.UNDO for i in items)
+    if not past or foreseen.back or (begun and past.keys() - _marked(items)):
+        return ''
     why = '; '.join(dict.fromkeys(past.values()))
     text = (
         f'nothing of run {run_id} can be taken back any more: {why}. Nothing '
@@ -173,8 +228,9 @@ class Undo(Session):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._foreseen = Foreseen((), ())
-        # what goes forward instead, and why
+        # what can't go back, and why; that of it which goes forward instead
         self._past: dict[str, str] = {}
+        self._onward: set[str] = set()
         # item -> why it stays; and what turned out to, on the way
         self._stays: dict[str, str] = {}
         self._kept = _Kept()
@@ -193,31 +249,37 @@ class Undo(Session):
         """
         return self._hold(run_id)
 
-    def _check_state(self, run: RunRecord) -> None:
+    def _check_state(self, run: RunRecord, plan: Plan) -> None:
         if run.state == states.READY:
             raise Refused(
                 f'run {run.id} was never started: there is nothing to undo'
             )
-        plan = self._journal.plan(run.id)
         items = list(self._journal.items(run.id))
         self._foreseen = foresee(plan, items, self._registry)
         self._past = past_undoing(
             plan, self._foreseen, self._registry, self._cloud, run
         )
-        if self._past:
-            self._foreseen = foresee(plan, items, self._registry, self._past)
-            if not self._foreseen.back:
-                raise Refused(only_forward(run.id, items, self._past))
+        if not self._past:
+            self._stays = {r.id: why for r, why in self._foreseen.stays}
+            return
+        self._foreseen = foresee(plan, items, self._registry, self._past)
+        refused = only_forward(run.id, items, self._foreseen, self._past)
+        if refused:
+            raise Refused(refused)
+        # what is half taken back has lost its way forward as well
+        self._onward = self._past.keys() - _half(items)
+        self._stays = {
+            r.id: why
+            for r, why in self._foreseen.stays
+            if r.subject in self._past.keys() - self._onward
+        }
 
     def _beginning(self, run: RunRecord) -> str:
         return 'undoing'
 
     def _go_through(self, run: RunRecord, plan: Plan) -> None:
         foreseen = self._foreseen
-        if self._past:
-            self._mark_forward(foreseen)
-        else:
-            self._stays = {record.id: why for record, why in foreseen.stays}
+        self._mark_forward(foreseen)
         wanted = {r.id for r in foreseen.back} | set(self._stays)
         self._reporter.run_started(plan, len(wanted))
         for place, step in reversed(list(enumerate(plan.steps))):
@@ -231,7 +293,7 @@ class Undo(Session):
     def _mark_forward(self, foreseen: Foreseen) -> None:
         """What stays is not kept for good: a resume goes on with it."""
         for record, _ in foreseen.stays:
-            if record.subject in self._past:
+            if record.subject in self._onward:
                 self._surroundings.writer.write(
                     record.number,
                     notes=records.pack({**record.notes, FORWARD: True}),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 from unittest import mock
 
@@ -18,7 +19,7 @@ from nova_recovery.exceptions import (
 )
 from tests.unit.engine import test_runner, world
 from tests.unit.engine.test_runner import RunnerTestCase
-from tests.unit.engine.world import Once, Scripted, Set
+from tests.unit.engine.world import Killer, Once, Scripted, Set, Site
 
 raiser = test_runner.raiser
 
@@ -214,6 +215,11 @@ class TestPastUndoing(RunnerTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.past = {'s:1': 'it was cleaned up'}
+        self.root = self.site.directory
+        self.prepare(self.site)
+
+    def prepare(self, site: Site) -> None:
+        self.site, self.script = site, site.scripted.script
         self.script['past_undoing'] = lambda at: self.past.get(
             at.item.subject, ''
         )
@@ -270,3 +276,49 @@ class TestPastUndoing(RunnerTestCase):
             set(self.site.states(run_id).values()),
         )
         self.assertEqual(states.PARTLY, outcome.state)
+
+    def test_killed_the_others_are_not_left_half_taken_back(self) -> None:
+        """A resume is for what goes forward, once all others are back."""
+        refused = 0
+        for when in ('before', 'after'):
+            number, code = 0, -signal.SIGKILL
+            while code == -signal.SIGKILL:
+                number += 1
+                code = self.killed(when, number)
+                del self.script['apply']
+                (run,) = self.site.open().runs()
+                try:
+                    self.site.run(run.id)
+                except Refused as error:
+                    self.assertIn(f'run undo {run.id}', str(error))
+                    refused += 1
+                    self.site.undo(run.id)
+                    self.site.run(run.id)
+                self.assertEqual('last', self.site.world.value('s:1'))
+                found = {
+                    record.state
+                    for record in self.site.items(run.id).values()
+                    if record.subject == 's:2'
+                }
+                # nothing of it was taken back yet, or all
+                value = self.site.world.value('s:2')
+                self.assertEqual(
+                    {'old': {'reverted', 'skipped'}, 'last': {'done'}}[value],
+                    found,
+                    (when, number),
+                )
+        self.assertGreater(refused, 3)
+
+    def killed(self, when: str, number: int) -> int:
+        """An undo in a process that is killed at a write; its exit code."""
+        directory = self.root / f'{when}{number}'
+        directory.mkdir()
+        self.prepare(Site(directory))
+        run_id = self.begun('s:1', 's:2')
+
+        def act() -> int:
+            killer = world.killing(Killer(when, number))
+            self.prepare(Site(directory, killer))
+            return self.site.undo(run_id).exit_code
+
+        return world.ended(world.start(act))

@@ -78,7 +78,9 @@ class WalkTest(RunnerTestCase):
         """The commands that are printed of a run as it stands."""
         with contextlib.closing(Journal.open(self.site.url)) as journal:
             run = journal.run(run_id)
-            forward = undo.forward(journal.items(run_id))
+            forward = undo.forward(
+                journal.plan(run_id), journal.items(run_id), self.site.registry
+            )
             return '\n'.join(show_run.ways_on(run, call, forward))
 
     def skip(self, run_id: str) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from nova_recovery.changes.base import BaseChange
 from nova_recovery.engine import undo
-from nova_recovery.engine.change import At, Observed
+from nova_recovery.engine.change import At, Observed, Registry
 from nova_recovery.engine.journal import ItemRecord, Journal, Writer
 from nova_recovery.engine.plan import Item, Plan, Step
 from nova_recovery.engine.progress import PlainReporter
@@ -208,12 +208,16 @@ class Site:
     def undo(self, run_id: str, **options: Any) -> Outcome:
         return self._session(undo.Undo, options).undo(run_id)
 
-    def _session(self, kind: Any, options: Any) -> Any:
+    @property
+    def registry(self) -> Registry:
         changes = (Set(), Once(), self.scripted)
+        return {one.kind: one for one in changes}
+
+    def _session(self, kind: Any, options: Any) -> Any:
         options.setdefault('workers', 4)
         return kind(
             self.open(),
-            {one.kind: one for one in changes},
+            self.registry,
             self.world,
             reporter=PlainReporter(self.output),
             patience=0,
