@@ -119,6 +119,8 @@ class TestLostAnswers(DeadHostTest):
                 'instances.availability_zone',
                 'block_device_mapping.attachment_id',
                 'block_device_mapping.connection_info',
+                # the tombstone, armed when the guest ran
+                'migrations.status',
                 'services.disabled_reason',
             ],
             lost,

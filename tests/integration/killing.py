@@ -30,6 +30,7 @@ from nova_recovery.cloud.cloud import Cloud
 from nova_recovery.cloud.db import cas
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.engine import journal as journal_module
+from nova_recovery.engine import records
 from nova_recovery.engine.progress import PlainReporter
 from nova_recovery.engine.runner import Runner
 from nova_recovery.exceptions import RecoveryError
@@ -160,9 +161,11 @@ class Watch:
     ) -> None:
         for number, values in group.items():
             self._now = self._kinds[number]
-            self.reached(
-                f'{when} {values.get("state", ",".join(values))}', self._now
-            )
+            what = values.get('state', ','.join(values))
+            if what == 'notes':
+                # that it is about to be sent, and what was answered
+                what = f'notes {",".join(records.unpack(values["notes"]))}'
+            self.reached(f'{when} {what}', self._now)
 
     def learn(self, journal: journal_module.Journal, run_id: str) -> None:
         """Learn which items the run has."""
