@@ -24,6 +24,10 @@ class LookingLister(RecoveryLister):
 
     looks = True
 
+    # what could not be looked at, lines; where something else came of it
+    # than an assessment, nothing
+    _silent: tuple[str, ...] = ()
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument(
