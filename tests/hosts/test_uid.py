@@ -155,6 +155,8 @@ class ThreeHosts(OneNumber):
         three.run('groupadd', '--gid', '124', 'stranger')
         self.beds.share(INSTANCES, [two, three])
         for host in self.beds:
+            # its own directories get the numbers of its user at each start
+            host.run('systemctl', 'restart', 'libvirtd')
             self.files(host)
 
     def right(self) -> None:
