@@ -155,8 +155,11 @@ class ThreeHosts(OneNumber):
         three.run('groupadd', '--gid', '124', 'stranger')
         self.beds.share(INSTANCES, [two, three])
         for host in self.beds:
-            # its own directories get the numbers of its user at each start
-            host.run('systemctl', 'restart', 'libvirtd')
+            # its own directories get the numbers of its user at each boot
+            host.run(
+                *('chown', '-R', 'libvirt-qemu:libvirt-qemu'),
+                '/var/lib/libvirt/qemu',
+            )
             self.files(host)
 
     def right(self) -> None:
