@@ -155,11 +155,6 @@ class ThreeHosts(OneNumber):
         three.run('groupadd', '--gid', '124', 'stranger')
         self.beds.share(INSTANCES, [two, three])
         for host in self.beds:
-            # its own directories get the numbers of its user at each boot
-            host.run(
-                *('chown', '-R', 'libvirt-qemu:libvirt-qemu'),
-                '/var/lib/libvirt/qemu',
-            )
             self.files(host)
 
     def right(self) -> None:
@@ -171,10 +166,15 @@ class ThreeHosts(OneNumber):
             self.assertIn(
                 '112:104 644 /var/lib/libvirt/images/disk', self.seen(host)
             )
-        self.assertIn(
-            'nothing has an old number',
-            self.run_program('host', 'uid', 'verify', '--run', self.run_id()),
+        # libvirt started by itself when the first was rebooted in the middle,
+        # and gave its own directories the number that nova had there: what
+        # has it since may be of either, so it is told and not decided
+        told = self.run_program(
+            'host', 'uid', 'verify', '--run', self.run_id(), code=4
         )
+        self.assertIn('first var/lib/libvirt/qemu: owner 112:64055', told)
+        self.assertNotIn('compute2', told)
+        self.assertNotIn('compute3', told)
 
     def test_exchanged_numbers_under_a_guest_killed_in_each_phase(
         self,
