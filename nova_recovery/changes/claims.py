@@ -18,7 +18,7 @@ from nova_recovery.cloud.db.databases import divide
 from nova_recovery.engine import claiming
 from nova_recovery.engine.change import JSON, Observed
 from nova_recovery.engine.plan import Item, Plan
-from nova_recovery.exceptions import ClaimLost, Conflict
+from nova_recovery.exceptions import ClaimLost, Conflict, DatabaseUnavailable
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
@@ -300,10 +300,8 @@ def abandon(
     """
     told: list[str] = []
     planned = claiming.claims(whole) if whole else {}
-    found, unknown = divide(
-        cloud.databases.each_cell(lambda cell: list(claims.every(cell)))
-    )
-    for claim in (one for some in found.values() for one in some):
+    found, unknown = _every(cloud)
+    for claim in found:
         if claims.run_of(claim.marker) != run_id:
             continue
         database = cloud.databases.cell(claim.cell)
@@ -331,19 +329,15 @@ def abandon(
             )
         )
         told.append(f'{claim.name}: its claim is taken off, {how}')
-    return Abandoned(tuple(told), tuple(map(str, unknown.values())))
+    return Abandoned(tuple(told), tuple(map(str, unknown)))
 
 
 def held_by(cloud: Cloud, run_id: str) -> list[str]:
     """What a run claims in the cells that answer, a line each."""
-    found, _unknown = divide(
-        cloud.databases.each_cell(lambda cell: list(claims.every(cell)))
-    )
     return [
         f'{"server" if claim.service_id is None else "host"} {claim.name}, '
         f'{claim.marker}'
-        for some in found.values()
-        for claim in some
+        for claim in _every(cloud)[0]
         if claims.run_of(claim.marker) == run_id
     ]
 
@@ -353,14 +347,23 @@ def runs(cloud: Cloud) -> dict[str, list[str]]:
 
     Of the cells that answer.
     """
-    found, _unknown = divide(
-        cloud.databases.each_cell(lambda cell: list(claims.every(cell)))
-    )
     by_run: dict[str, dict[str, None]] = {}
-    for claim in (one for some in found.values() for one in some):
+    for claim in _every(cloud)[0]:
         run_id = claims.run_of(claim.marker)
         by_run.setdefault(run_id, {})[claim.marker] = None
     return {run_id: list(markers) for run_id, markers in by_run.items()}
+
+
+def _every(
+    cloud: Cloud,
+) -> tuple[list[claims.Claim], list[DatabaseUnavailable]]:
+    """All claims of the cells that answer, and why others don't."""
+    found, unknown = divide(
+        cloud.databases.each_cell(lambda cell: list(claims.every(cell)))
+    )
+    return [one for some in found.values() for one in some], [
+        *unknown.values()
+    ]
 
 
 def _left(run_id: str, reason: str) -> JSON:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nova_recovery.cli import approval
 from nova_recovery.cli.base import RecoveryLister, Table
-from nova_recovery.cli.looking import LookingLister
+from nova_recovery.cli.looking import add_hosts, LookingLister
 from nova_recovery.exceptions import UsageError
 
 if TYPE_CHECKING:
@@ -33,14 +33,7 @@ class CheckGuest(LookingLister):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument(
-            'hosts',
-            metavar='<host>',
-            nargs='*',
-            help='A compute host, its exact name as "openstack compute '
-            'service list" shows it; see [fleet] for how it is reached. All '
-            'of them without',
-        )
+        add_hosts(parser)
         return parser
 
     def assess(self, parsed_args: argparse.Namespace) -> Assessment:

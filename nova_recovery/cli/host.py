@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nova_recovery.cli import recovering
 from nova_recovery.cli.base import RecoveryLister, Table
-from nova_recovery.cli.looking import LookingLister
+from nova_recovery.cli.looking import add_hosts, LookingLister
 
 if TYPE_CHECKING:
     from nova_recovery.engine.findings import Assessment
@@ -61,14 +61,7 @@ class CheckHost(LookingLister):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument(
-            'hosts',
-            metavar='<host>',
-            nargs='*',
-            help='A compute host, its exact name as "openstack compute '
-            'service list" shows it; see [fleet] for how it is reached. All '
-            'of them without',
-        )
+        add_hosts(parser)
         return parser
 
     def assess(self, parsed_args: argparse.Namespace) -> Assessment:

@@ -9,15 +9,10 @@ from typing import TYPE_CHECKING
 
 from nova_recovery.cli import approval
 from nova_recovery.cli.base import RecoveryLister, Table
-from nova_recovery.cli.looking import LookingLister
+from nova_recovery.cli.looking import add_hosts, HOST, LookingLister
 
 if TYPE_CHECKING:
     from nova_recovery.engine.findings import Assessment
-
-_HOST = (
-    'A compute host, its exact name as "openstack compute service list" '
-    'shows it; see [fleet] for how it is reached'
-)
 
 
 class ListHostService(LookingLister):
@@ -32,9 +27,7 @@ class ListHostService(LookingLister):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument(
-            'hosts', metavar='<host>', nargs='*', help=f'{_HOST}; all without'
-        )
+        add_hosts(parser)
         return parser
 
     def assess(self, parsed_args: argparse.Namespace) -> Assessment:
@@ -56,7 +49,7 @@ class RestartHostService(RecoveryLister):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument('hosts', metavar='<host>', nargs='+', help=_HOST)
+        parser.add_argument('hosts', metavar='<host>', nargs='+', help=HOST)
         parser.add_argument(
             '--libvirt',
             action='store_true',

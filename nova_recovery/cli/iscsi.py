@@ -10,16 +10,12 @@ from typing import TYPE_CHECKING
 
 from nova_recovery.cli import approval
 from nova_recovery.cli.base import RecoveryLister, Table
-from nova_recovery.cli.looking import LookingLister
+from nova_recovery.cli.looking import add_hosts, HOST, LookingLister
 from nova_recovery.exceptions import UsageError
 
 if TYPE_CHECKING:
     from nova_recovery.engine.findings import Assessment
 
-HOST = (
-    'A compute host, its exact name as "openstack compute service list" '
-    'shows it; see [fleet] for how it is reached'
-)
 _PORT = 3260
 _PORTAL = re.compile(r'(?:[0-9A-Za-z.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?')
 
@@ -51,9 +47,7 @@ class ListIscsiSession(LookingLister):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument(
-            'hosts', metavar='<host>', nargs='*', help=f'{HOST}; all without'
-        )
+        add_hosts(parser)
         return parser
 
     def assess(self, parsed_args: argparse.Namespace) -> Assessment:

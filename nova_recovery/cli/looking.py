@@ -14,6 +14,20 @@ if TYPE_CHECKING:
     from nova_recovery.engine.findings import Assessment
 
 
+#: One that a command reaches over the fleet.
+HOST = (
+    'A compute host, its exact name as "openstack compute service list" '
+    'shows it; see [fleet] for how it is reached'
+)
+
+
+def add_hosts(parser: argparse.ArgumentParser) -> None:
+    """Add the hosts that are looked at, where none is all of them."""
+    parser.add_argument(
+        'hosts', metavar='<host>', nargs='*', help=f'{HOST}; all without'
+    )
+
+
 class LookingLister(RecoveryLister):
     """A command that makes an assessment.
 

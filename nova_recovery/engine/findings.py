@@ -94,6 +94,11 @@ class Finding:
 Columns = tuple[tuple[str, Callable[[Any], Any]], ...]
 
 
+def more(name: str) -> Callable[[Finding], Any]:
+    """For a column: what a finding has under this name besides."""
+    return lambda one: one.more.get(name, '')
+
+
 @dataclasses.dataclass(frozen=True)
 class Assessment:
     """What was found.

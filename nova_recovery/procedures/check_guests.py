@@ -41,28 +41,24 @@ _ADVICE = {
 }
 
 
-def _more(name: str) -> Any:
-    return lambda one: one.more.get(name, '')
-
-
 _CHECK: Columns = (
     ('Code', lambda one: one.code),
     ('Severity', lambda one: one.severity),
     ('Host', lambda one: one.host),
     ('Server ID', lambda one: one.server),
-    ('Server', _more('name')),
+    ('Server', findings.more('name')),
     ('Seen', lambda one: one.cause),
     ('To do', lambda one: one.fix or one.expected),
 )
 _LIST: Columns = (
     ('Host', lambda one: one.host),
     ('Server ID', lambda one: one.server),
-    ('Domain', _more('domain')),
-    ('State', _more('state')),
-    ('Server', _more('name')),
-    ('Nova host', _more('nova_host')),
-    ('VNC', _more('vnc')),
-    ('DHCPSERVER', _more('dhcp_server')),
+    ('Domain', findings.more('domain')),
+    ('State', findings.more('state')),
+    ('Server', findings.more('name')),
+    ('Nova host', findings.more('nova_host')),
+    ('VNC', findings.more('vnc')),
+    ('DHCPSERVER', findings.more('dhcp_server')),
     ('Code', lambda one: one.code),
 )
 

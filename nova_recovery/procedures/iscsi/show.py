@@ -24,20 +24,16 @@ if TYPE_CHECKING:
 LOGGED_IN = 'LOGGED_IN'
 
 
-def _more(name: str) -> Any:
-    return lambda one: one.more.get(name, '')
-
-
 _COLUMNS: Columns = (
     ('Code', lambda one: one.code),
     ('Host', lambda one: one.host),
-    ('Session', _more('session')),
-    ('Target', _more('target')),
-    ('Portal', _more('portal')),
-    ('State', _more('state')),
-    ('Disks', _more('disks')),
+    ('Session', findings.more('session')),
+    ('Target', findings.more('target')),
+    ('Portal', findings.more('portal')),
+    ('State', findings.more('state')),
+    ('Disks', findings.more('disks')),
     ('Volume', lambda one: one.volume),
-    ('Server', _more('server')),
+    ('Server', findings.more('server')),
     ('Seen', lambda one: one.cause),
     ('Fix', lambda one: one.fix),
 )
@@ -200,9 +196,9 @@ def _missing(
 
 _OFFERED: Columns = (
     ('Target', lambda one: one.label),
-    ('Portal', _more('portal')),
+    ('Portal', findings.more('portal')),
     ('Volume', lambda one: one.volume),
-    ('Session', _more('session')),
+    ('Session', findings.more('session')),
 )
 
 
