@@ -383,7 +383,7 @@ Host *
         deadly = {
             f'guest:{self.polite.uuid}': {
                 f'{KIND}: journal {what}'
-                for what in ('intent', 'notes', 'sent', 'done')
+                for what in ('intent', 'notes accepted', 'sent', 'done')
             }
         }
         deaths = 0
