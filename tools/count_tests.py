@@ -3,13 +3,14 @@
 """How many tests ran, in all runs that .stestr remembers.
 
 ``tox -e lower,cover`` runs stestr several times, and each tells its own totals
-only. Prints what failed, then one line, and ends with 1 if a test failed or
-none ran.
+only. Prints what failed and how long each run took, then one line, and ends
+with 1 if a test failed or none ran.
 """
 
 from __future__ import annotations
 
 import collections
+import datetime
 import sys
 from typing import Any
 
@@ -23,18 +24,36 @@ PASSED = ('success', 'xfail', 'exists')
 def main() -> int:
     """Print the sums and return the exit code."""
     ended: collections.Counter[str] = collections.Counter()
+    # of one run: when its tests began and ended, and what they took by class
+    times: list[datetime.datetime] = []
+    classes: collections.Counter[str] = collections.Counter()
 
     def count(test: dict[str, Any]) -> None:
         ended[test['status']] += 1
         if test['status'] not in PASSED:
             print(f'{test["status"]}: {test["id"]}')
+        began, over = test['timestamps']
+        if began and over:
+            times.extend((began, over))
+            name = test['id'].rpartition('.')[0]
+            classes[name] += (over - began).total_seconds()
 
     runs = repository.RepositoryFactory().open('.')
     for number in range(runs.count()):
+        times.clear()
+        classes.clear()
         stream = testtools.StreamToDict(count)
         stream.startTestRun()
         runs.get_test_run(number).get_test().run(stream)
         stream.stopTestRun()
+        if times:
+            slowest = ', '.join(
+                f'{name.rpartition(".")[2]} {seconds:.0f}'
+                for name, seconds in classes.most_common(5)
+            )
+            ring = '.'.join(min(classes).split('.')[:2])
+            seconds = (max(times) - min(times)).total_seconds()
+            print(f'{ring}: {seconds:.0f} s; slowest: {slowest}')
     passed = sum(ended.pop(status, 0) for status in PASSED[:2])
     skipped = ended.pop('skip', 0)
     # a test that never ended counts as failed

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent import futures
+import fcntl
 import functools
+import itertools
 import json
 import os
 import pathlib
@@ -18,13 +20,41 @@ import uuid as uuid_module
 import fixtures
 
 from tests.base import TestCase
-from tests.cloud import services
+from tests.cloud import services, settings
 from tests.cloud.cloud import PracticeCloud
 from tests.functional import state
 from tests.unit.cli import programs
 from tests.unit.cli.programs import Ended
 
 JSON = dict[str, Any]
+
+
+@functools.cache
+def own_cloud() -> PracticeCloud:
+    """The practice cloud that this process has to itself until it ends.
+
+    The one that NOVA_RECOVERY_CLOUD names; else the first of ``.cloud``,
+    ``.cloud-2`` and so on that no other process has: stestr's workers don't
+    tell their numbers. What is missing of it is brought up.
+    """
+    if 'NOVA_RECOVERY_CLOUD' in os.environ:
+        return PracticeCloud()
+    first = settings.default_state()
+    for number in itertools.count(1):
+        state = first if number == 1 else first.with_name(f'.cloud-{number}')
+        state.mkdir(exist_ok=True)
+        held = os.open(state / 'tests.lock', os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            # never closed: the kernel lets go of it with the process
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(held)
+            continue
+        os.environ['NOVA_RECOVERY_CLOUD'] = str(state)
+        practice = PracticeCloud()
+        practice.up()
+        return practice
+    raise AssertionError('unreachable')
 
 
 class FunctionalTest(TestCase):
@@ -47,7 +77,7 @@ class FunctionalTest(TestCase):
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
-        cls.practice = PracticeCloud()
+        cls.practice = own_cloud()
         if cls.fresh:
             cls.practice.reset()
         cls.practice.ensure_up()
