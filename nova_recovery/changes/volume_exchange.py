@@ -67,6 +67,9 @@ def exchange(
         connector = dict(connector)
         if data['device']:
             connector['mountpoint'] = data['device']
+        if data['mode']:
+            # cinder before 3.54 knows it by nothing else
+            connector['mode'] = data['mode']
         at.confirm()
         info = volume.connect_attachment(new, connector)
     stored = _stored(at, info)

@@ -115,6 +115,12 @@ class AttachVolume(RecoveryLister):
             '"nova-manage volume_attachment get_connector --json" prints '
             'there (default: as cinder has it)',
         )
+        parser.add_argument(
+            '--mode',
+            choices=('rw', 'ro'),
+            help='Whether the server may write to it or only read it '
+            '(default: as it was attached; nova itself attaches rw)',
+        )
         approval.add_plan_options(parser)
         return parser
 
@@ -131,6 +137,7 @@ class AttachVolume(RecoveryLister):
             connectors=recovering.connectors(parsed_args.connector),
             settle=cloud.conf.timeouts.settle,
             patience=cloud.conf.timeouts.server,
+            mode=parsed_args.mode,
         )
         plan = attach.make_plan(cloud, request)
         return self.stage(parsed_args).settle(plan, cloud).table

@@ -187,6 +187,11 @@ GATES = (
     Known(
         'memory-kept', ('soft',), 'May the saved memory of the server be lost?'
     ),
+    Known(
+        'mode-known',
+        ('hard',),
+        'Does what a server could only read stay read-only?',
+    ),
     Known('movable', ('hard',), 'Can the server be moved by hand?'),
     Known(
         'no-guest-runs',

@@ -125,6 +125,15 @@ def _ours(
     practice: PracticeCloud, lines: list[Line], home: pathlib.Path
 ) -> float:
     """Step 4 of a plan that was made for these lines; seconds."""
+    for volume, server, _ in lines:
+        # that of a disaster was attached: its row tells that it may write
+        practice.sql(
+            'cinder',
+            'INSERT INTO volume_attachment (id, volume_id, instance_uuid,'
+            ' attach_mode, attach_status, deleted, deleted_at) VALUES'
+            " (UUID(), %s, %s, 'rw', 'detached', 1, UTC_TIMESTAMP())",
+            [volume, server],
+        )
     map_file = home / 'map'
     map_file.write_text(''.join(f'{" ".join(line)}\n' for line in lines))
     conf_file = home / 'nova-recovery.conf'

@@ -198,7 +198,7 @@ class TestCheck(Check):
             self.cloud, attach.Request(uuid('web'), uuid('root'))
         )
         self.assertEqual('np-rcc4', (found.connector or {})['host'])
-        self.assertEqual('ro', found.mode)
+        self.assertEqual('ro', found.access.mode)
 
 
 class TestOfPike(Check):

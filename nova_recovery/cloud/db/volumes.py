@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import collections
+from collections.abc import Collection, Iterable, Mapping
 import dataclasses
 import datetime
 import json
@@ -78,6 +79,26 @@ class Volume:
     age: float | None
     attachments: tuple[Attachment, ...] = ()
     host: str | None = None
+
+
+#: Modes of an attachment: its server may write, or read only.
+MODES = ('rw', 'ro')
+#: Server and volume.
+Pair = tuple[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Access:
+    """What cinder has of how a server may use a volume.
+
+    :ivar mode: of the attachment that it has, or had: one of ``MODES``; '':
+        its row doesn't tell; None: there is no row of one
+    :ivar read_only: cinder makes all attachments of the volume read-only,
+        whatever they are asked to be
+    """
+
+    mode: str | None = None
+    read_only: bool = False
 
 
 #: What belongs to one attachment rather than to the host.
@@ -205,6 +226,73 @@ def connectors(
                 deleted=True,
             )
         }
+
+
+def access(
+    cinder: Database, named: Mapping[Pair, str | None]
+) -> dict[Pair, Access]:
+    """How servers may use volumes, as cinder has it.
+
+    The rows of deleted attachments stay until they are purged: what nova
+    names tells, else the newest one of the pair.
+
+    :param named: (server, volume) -> the attachment that nova names
+    """
+    if not cinder.tables.has('volume_attachment', 'attach_mode'):
+        return dict.fromkeys(named, Access())
+    ids = {volume for _, volume in named}
+    rows: dict[Pair, list[Any]] = collections.defaultdict(list)
+    with Reader.of(cinder) as reader:
+        read_only = _read_only(reader, ids)
+        for row in reader.select(
+            'volume_attachment', _ATTACHMENT, 'volume_id', ids, deleted=True
+        ):
+            rows[row['instance_uuid'], row['volume_id']].append(row)
+    return {
+        pair: Access(_mode(rows[pair], one), pair[1] in read_only)
+        for pair, one in named.items()
+    }
+
+
+def _mode(rows: list[Any], named: str | None) -> str | None:
+    """The mode that the attachments of a pair have, see ``Access``."""
+    if not rows:
+        return None
+    rows = sorted(
+        rows,
+        key=lambda row: (
+            row['id'] == named,
+            _changed(row) or datetime.datetime.min,
+        ),
+    )
+    # 'null' is of one that was made without a mode and never connected:
+    # cinder makes it writable when it connects it (attachment_update in
+    # cinder/volume/manager.py).
+    connected = [row for row in rows if row['attach_mode'] != 'null']
+    if not connected:
+        return 'rw'
+    mode = connected[-1]['attach_mode']
+    return mode if mode in MODES else ''
+
+
+def _read_only(reader: Reader, ids: Collection[str]) -> set[str]:
+    """Those that cinder attaches read-only.
+
+    What ``openstack volume set --read-only`` sets; ``attachment_create`` in
+    cinder/volume/api.py goes by it.
+    """
+    if not reader.database.tables.has('volume_admin_metadata'):
+        return set()
+    return {
+        row['volume_id']
+        for row in reader.select(
+            'volume_admin_metadata',
+            ('volume_id', 'key', 'value'),
+            'volume_id',
+            ids,
+        )
+        if row['key'] == 'readonly' and row['value'] == 'True'
+    }
 
 
 def host_connectors(

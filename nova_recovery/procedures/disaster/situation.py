@@ -14,6 +14,7 @@ import datetime
 from typing import Any
 
 from nova_recovery.cloud import records
+from nova_recovery.cloud.db.volumes import Access, Pair
 from nova_recovery.cloud.records import (
     Action,
     DOWN,
@@ -101,6 +102,7 @@ class Device:
     """A disk of a server that is a volume.
 
     :ivar attachment: id in cinder
+    :ivar mode: of that attachment, as the snapshot has it; '': it doesn't
     """
 
     server: str
@@ -110,6 +112,7 @@ class Device:
     tag: str | None
     delete_on_termination: bool
     attachment: str | None
+    mode: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,10 +237,6 @@ class Situation:
         return found.state if found else UNKNOWN
 
 
-#: Servers and volumes: what an attachment is of.
-Pair = tuple[str, str]
-
-
 @dataclasses.dataclass(frozen=True)
 class Dump:
     """A dump of the databases, as the file is.
@@ -258,11 +257,11 @@ class Connection:
     """How a host connects to a volume, as cinder kept it.
 
     :ivar connector: None: not known
-    :ivar mode: of the attachment that was, ``rw`` or ``ro``
+    :ivar access: of the attachment that was
     """
 
     connector: Mapping[str, Any] | None = None
-    mode: str = 'rw'
+    access: Access = Access()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -279,6 +278,8 @@ class Found:
     :ivar runs: server -> whether the hypervisor has it running, of those
         whose volumes are wrong and whose nova-compute is up
     :ivar connections: (server, volume) -> how it was connected
+    :ivar access: (server, volume) -> how the server could use it, of what
+        was to be attached and nova doesn't map
     :ivar storage: cinder-volume -> its state
     :ivar age: whether the databases are older than the snapshot; None: there
         is no snapshot
@@ -300,6 +301,7 @@ class Found:
     connections: Mapping[Pair, Connection] = dataclasses.field(
         default_factory=dict
     )
+    access: Mapping[Pair, Access] = dataclasses.field(default_factory=dict)
     age: tuple[Finding, ...] | None = None
     holes: tuple[str, ...] = ()
     dump: Dump | None = None

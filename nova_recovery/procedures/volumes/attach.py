@@ -18,6 +18,7 @@ from nova_recovery import program
 from nova_recovery.cloud import clock
 from nova_recovery.cloud.db import mappings as nova
 from nova_recovery.cloud.db import volumes
+from nova_recovery.cloud.db.volumes import Access, MODES
 from nova_recovery.cloud.records import Server
 from nova_recovery.engine.plan import Gate, Item, LeftOut, Plan, Step
 from nova_recovery.exceptions import NotFound
@@ -43,6 +44,7 @@ class Request:
 
     :ivar server: UUID
     :ivar device: only a wish, as for nova
+    :ivar mode: ``rw`` or ``ro``, by the operator's word
     :ivar connectors: host -> how it connects, given by the operator
     """
 
@@ -53,6 +55,7 @@ class Request:
     connectors: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     settle: int = 1800
     patience: int = 600
+    mode: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,13 +64,13 @@ class Found:
 
     :ivar connector: how the server's host connects to volumes; None:
         unknown
-    :ivar mode: of the attachment that it had, 'rw' or 'ro'
+    :ivar access: of the attachment that it had
     """
 
     situation: BothSides
     outside: Outside
     connector: dict[str, Any] | None = None
-    mode: str = 'rw'
+    access: Access = Access()
 
 
 def mapping_of(request: Request, found: BothSides) -> nova.Mapping | None:
@@ -185,6 +188,11 @@ def gates(
     if mapping is None:
         yield from _host(server, found.outside, 'hard')
         yield from _takes(server)
+        yield from _mode_known(
+            request,
+            by_nova(request.mode or found.access.mode, found.access),
+            f'first: openstack volume set --read-only {volume.id}',
+        )
         return
     yield from gates_module.no_task(server)
     if lost is not None and not adoptable(lost, mapping, found):
@@ -233,6 +241,43 @@ def _takes(server: Server) -> Iterator[Gate]:
         )
 
 
+def by_nova(mode: str | None, access: Access) -> str:
+    """Why nova may not attach it, '' if it may.
+
+    It asks cinder for no mode, so that the server may write
+    (``_volume_attach`` in nova/virt/block_device.py).
+
+    :param mode: that it had; None: it never had it
+    """
+    if access.read_only or mode in (None, 'rw'):
+        return ''
+    if mode == 'ro':
+        return 'it was attached read-only, and nova attaches it writable'
+    return _UNKNOWN
+
+
+_UNKNOWN = 'whether it was attached read-only is not known'
+
+
+def _mode_known(request: Request, why: str, otherwise: str) -> Iterator[Gate]:
+    """What a server could only read must not become writable.
+
+    :param otherwise: how it stays read-only
+    """
+    if not why:
+        return
+    way = program.call(f'volume attach {request.server} {request.volume}')
+    yield Gate(
+        'mode-known',
+        request.volume,
+        'hard',
+        'unknown' if why == _UNKNOWN else 'refused',
+        why,
+        f'if the server may write to it:\n{way} --mode rw\nif it must not, '
+        + otherwise,
+    )
+
+
 def _anew(request: Request, found: Found) -> Iterator[Gate]:
     server = found.situation.servers[request.server]
     volume = found.situation.volumes[request.volume]
@@ -250,6 +295,11 @@ def _anew(request: Request, found: Found) -> Iterator[Gate]:
         yield Gate(
             'connector-known', server.host or 'no host', 'hard', 'ok', 'known'
         )
+    yield from _mode_known(
+        request,
+        '' if _mode(request, found) in MODES else _UNKNOWN,
+        'the same with --mode ro',
+    )
     held = [
         one
         for one in volume.attachments
@@ -263,6 +313,13 @@ def _anew(request: Request, found: Found) -> Iterator[Gate]:
             found.outside,
             'cinder takes the volume away for a moment',
         )
+
+
+def _mode(request: Request, found: Found) -> str | None:
+    """The mode of an attachment that is made anew."""
+    if found.access.read_only:
+        return 'ro'
+    return request.mode or found.access.mode
 
 
 NAME = 'volume-attach'
@@ -279,36 +336,38 @@ def read(cloud: Cloud, request: Request) -> Found:
     server = found.servers.get(request.server)
     if server is None:
         raise NotFound(f'server {request.server} is gone')
-    connector, mode = _connection(cloud, request, found, server)
-    return Found(found, gates_module.outside(cloud, server), connector, mode)
+    mapping = mapping_of(request, found)
+    named = mapping.attachment if mapping is not None else None
+    pair = request.server, request.volume
+    return Found(
+        found,
+        gates_module.outside(cloud, server),
+        _connection(cloud, request, named, server),
+        volumes.access(read_module.cinder(cloud), {pair: named})[pair],
+    )
 
 
 def _connection(
-    cloud: Cloud, request: Request, found: BothSides, server: Server
-) -> tuple[dict[str, Any] | None, str]:
+    cloud: Cloud, request: Request, named: str | None, server: Server
+) -> dict[str, Any] | None:
     """How to connect, from the operator or from what cinder keeps.
 
     The row of a deleted attachment stays in cinder's database.
+
+    :param named: the attachment that nova names
     """
     cinder = read_module.cinder(cloud)
-    mapping = mapping_of(request, found)
-    mode, connector = 'rw', None
-    if mapping is not None and mapping.attachment:
-        kept = volumes.connectors(cinder, [mapping.attachment])
-        old = kept.get(mapping.attachment)
-        if old is not None:
-            mode = 'ro' if old['mode'] == 'ro' else 'rw'
-            connector = old['connector']
     given = request.connectors.get(server.host or '')
     if given is not None:
-        return dict(given), mode
-    if connector is not None and connector.get('host') == server.host:
-        return connector, mode
+        return dict(given)
+    if named:
+        old = volumes.connectors(cinder, [named]).get(named, {})
+        connector = old.get('connector')
+        if connector is not None and connector.get('host') == server.host:
+            return dict(connector)
     if server.host:
-        return volumes.host_connectors(cinder, [server.host]).get(
-            server.host
-        ), mode
-    return None, mode
+        return volumes.host_connectors(cinder, [server.host]).get(server.host)
+    return None
 
 
 def make_plan(cloud: Cloud, request: Request) -> Plan:
@@ -403,7 +462,7 @@ def steps(request: Request, found: Found) -> tuple[tuple[Step, ...], str]:
         attachment=mapping.attachment,
         remove=own_attachments(request, found),
         device=mapping.device,
-        mode=found.mode,
+        mode=_mode(request, found),
         connector=found.connector,
     )
     several.append(Step('attach', 'make its attachment anew', (item,)))

@@ -625,7 +625,8 @@ class TestRecreate(VolumeTestCase):
         self.assertEqual({'new1': 'attached'}, self.held())
         connector = self.cinder.rows('volume_attachment')[-1]['connector']
         self.assertEqual(
-            {**HERE, 'mountpoint': '/dev/vdb'}, json.loads(connector)
+            {**HERE, 'mountpoint': '/dev/vdb', 'mode': 'rw'},
+            json.loads(connector),
         )
         row = self.mapping()
         self.assertEqual('new1', row['attachment_id'])

@@ -22,6 +22,7 @@ from nova_recovery import fencing, readiness
 from nova_recovery.cloud import claims, records
 from nova_recovery.cloud.db import volumes
 from nova_recovery.cloud.db.rows import Reader
+from nova_recovery.cloud.db.volumes import Access, Pair
 from nova_recovery.engine import printable
 from nova_recovery.exceptions import DatabaseUnavailable, RecoveryError
 from nova_recovery.procedures import whereabouts
@@ -35,7 +36,6 @@ from nova_recovery.procedures.disaster.situation import (
     Connection,
     Dump,
     Found,
-    Pair,
     Situation,
 )
 from nova_recovery.procedures.guests import reach
@@ -125,6 +125,7 @@ def read_all(
             places=places,
             runs=_runs(cloud, here, wrong, unreachable),
             connections=_connections(cloud, here, wrong),
+            access=_access(cloud, here, lines or (), wrong),
             age=age,
             holes=holes,
             dump=dump,
@@ -320,6 +321,7 @@ def _connections(
     kept = volumes.connectors(database, {one for one in named.values() if one})
     hosts = {both.servers[server].host for server, _ in named}
     known = volumes.host_connectors(database, sorted(h for h in hosts if h))
+    access = volumes.access(database, named)
     found = {}
     for pair, attachment in named.items():
         host = both.servers[pair[0]].host
@@ -327,10 +329,36 @@ def _connections(
         connector = old.get('connector')
         if connector is None or connector.get('host') != host:
             connector = known.get(host or '')
-        found[pair] = Connection(
-            connector, 'ro' if old.get('mode') == 'ro' else 'rw'
-        )
+        found[pair] = Connection(connector, access[pair])
     return found
+
+
+def _access(
+    cloud: Cloud,
+    here: Situation,
+    lines: Iterable[mapfile.Line],
+    wrong: Iterable[Mismatch],
+) -> dict[Pair, Access]:
+    """How servers could use what step 4 may attach to them."""
+    both, database = here.volumes, cloud.databases.cinder
+    if both is None or database is None:
+        return {}
+    # a mapping of these may go in step 2
+    perhaps = {one.volume for one in wrong}
+    named: dict[Pair, str | None] = {
+        (one.server, one.volume): None for one in lines
+    }
+    for some in here.devices.values():
+        named |= {(one.server, one.volume): one.attachment for one in some}
+    return volumes.access(
+        database,
+        {
+            (server, volume): attachment
+            for (server, volume), attachment in named.items()
+            if volume in perhaps
+            or all(one.server != server for one in both.mapped(volume))
+        },
+    )
 
 
 def _of_cells(cloud: Cloud, found: Found) -> Found:

@@ -29,8 +29,11 @@ SELECT d.server, d.volume, d.device_name, d.boot_index,
 d.boot_index IS NULL AND d.device_name IS (
     -- up to Havana only the server says which one is the root
     SELECT s.root_device_name FROM servers AS s WHERE s.uuid = d.server),
-d.tag, d.delete_on_termination, d.attachment
-FROM devices AS d WHERE d.volume IS NOT NULL
+d.tag, d.delete_on_termination, d.attachment, a.mode
+FROM devices AS d
+-- by the volume, of which there is an index
+LEFT JOIN attachments AS a ON a.volume = d.volume AND a.id = d.attachment
+WHERE d.volume IS NOT NULL
 ORDER BY d.server, length(d.device_name), d.device_name, d.volume
 """
 
@@ -110,6 +113,7 @@ class Record:
                 tag,
                 delete,
                 attachment,
+                mode,
             ) in self._snapshot.file.execute(_DEVICES):
                 if server in found:
                     found[server].append(
@@ -121,6 +125,7 @@ class Record:
                             tag=tag,
                             delete_on_termination=bool(delete),
                             attachment=attachment,
+                            mode=mode or '',
                         )
                     )
         return {server: tuple(some) for server, some in found.items()}

@@ -172,7 +172,7 @@ def _attached(
             both,
             found.outside(one.server),
             None if kept.connector is None else dict(kept.connector),
-            kept.mode,
+            kept.access,
         )
         why = _refused(attach.gates(asked, seen, frozenset()))
         if why:

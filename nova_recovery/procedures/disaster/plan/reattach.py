@@ -13,15 +13,11 @@ import dataclasses
 
 from nova_recovery import program
 from nova_recovery.cloud.db.mappings import Mapping
+from nova_recovery.cloud.db.volumes import Access, Pair
 from nova_recovery.engine.plan import Item
 from nova_recovery.procedures.disaster.plan.clean import Cleaned
 from nova_recovery.procedures.disaster.request import Request
-from nova_recovery.procedures.disaster.situation import (
-    Device,
-    Found,
-    Pair,
-    Server,
-)
+from nova_recovery.procedures.disaster.situation import Device, Found, Server
 from nova_recovery.procedures.volumes import attach, situation
 
 #: What a member asks for to take a volume away; nova records no volume.
@@ -185,11 +181,27 @@ def _reason_not_to(
     others = [m.server for m in _mapped(found, cleaned, device.volume)]
     if others and not volume.multiattach:
         return f'nova maps it for server {here.name(others[0])}'
-    if volume.status == 'available' or device.volume in cleaned.free:
-        return ''
-    if volume.multiattach and volume.status == 'in-use':
-        return ''
+    if (
+        volume.status == 'available'
+        or device.volume in cleaned.free
+        or (volume.multiattach and volume.status == 'in-use')
+    ):
+        return _not_writable(found, device)
     return f'it is {volume.status} and {volume.attach_status}'
+
+
+def _not_writable(found: Found, device: Device) -> str:
+    """Why nova must not attach it: the server could perhaps only read it.
+
+    It had it, so that nothing known of its mode is no answer.
+    """
+    access = found.access.get((device.server, device.volume), Access())
+    mode = device.mode if access.mode is None else access.mode
+    why = attach.by_nova(mode, access)
+    if not why:
+        return ''
+    way = program.call(f'volume attach {device.server} {device.volume}')
+    return f'{why}: {way} --mode rw, if the server may write to it'
 
 
 def _perhaps_root(found: Found, device: Device, server: Server) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from nova_recovery.cloud.db.volumes import Access
 from nova_recovery.procedures.disaster.plan import clean, reattach
 from nova_recovery.procedures.disaster.plan.clean import Cleaned
 from nova_recovery.procedures.disaster.plan.reattach import Reattached
@@ -27,7 +28,9 @@ def found(both: JSON, outside: tuple[str, ...] = (), **others: Any) -> Found:
     :param outside: live servers that are not in the scope
     """
     more = {
-        name: others.pop(name) for name in ('runs', 'lines') if name in others
+        name: others.pop(name)
+        for name in ('runs', 'lines', 'access')
+        if name in others
     }
     here = situations.make({'web': others.pop('web', {})}, **others)
     known = volumes.make(both, {'web': {}, **{one: {} for one in outside}})
@@ -35,10 +38,14 @@ def found(both: JSON, outside: tuple[str, ...] = (), **others: Any) -> Found:
         dataclasses.replace(here, volumes=known),
         claimable=frozenset({'cell1'}),
         connections={
-            (one.server, one.volume): Connection(KNOWN)
+            (one.server, one.volume): Connection(KNOWN, Access('rw'))
             for one in known.mappings
         },
-        **{'runs': {'web': False}, **more},
+        **{
+            'runs': {'web': False},
+            'access': {('web', one): Access('rw') for one in known.volumes},
+            **more,
+        },
     )
 
 
@@ -253,3 +260,52 @@ class UnheldTest(TestCase):
         }
         (item,) = cleaned(found(both)).items
         self.assertEqual('y', item.data['attachment'])
+
+
+class ReadOnlyTest(TestCase):
+    """What a server could only read must not become writable."""
+
+    def left(self, access: Access, **device: Any) -> str:
+        """Why step 4 leaves it."""
+        seen = found(
+            {'data': {}},
+            devices={'web': {'data': device}},
+            access={('web', 'data'): access},
+        )
+        result = reattach.plan(Request(), seen, cleaned(seen), {'web'}, ())
+        self.assertEqual(1, len(result.items) + len(result.left))
+        return result.left.get(('data', 'web'), '')
+
+    def test_one_that_was_read_only(self) -> None:
+        why = self.left(Access('ro'), mode='rw')
+        self.assertIn('it was attached read-only', why)
+        self.assertIn('volume attach web data --mode rw', why)
+
+    def test_nothing_tells(self) -> None:
+        for access in (Access(''), Access(None)):
+            self.assertIn('read-only is not known', self.left(access))
+
+    def test_the_snapshot_tells(self) -> None:
+        self.assertEqual('', self.left(Access(None), mode='rw'))
+        self.assertIn('read-only', self.left(Access(None), mode='ro'))
+
+    def test_one_that_cinder_attaches_read_only(self) -> None:
+        self.assertEqual('', self.left(Access('ro', read_only=True)))
+
+    def mended(self, access: Access) -> tuple[list[Any], str]:
+        """The modes that step 2 makes attachments with, or why none."""
+        both: JSON = {'data': {'mappings': {'web': {'attachment': 'gone'}}}}
+        seen = found(both)
+        seen = dataclasses.replace(
+            seen, connections={('web', 'data'): Connection(KNOWN, access)}
+        )
+        result = cleaned(seen)
+        modes = [one.data['mode'] for one in result.items]
+        return modes, result.left.get('data', '')
+
+    def test_a_lost_attachment_is_made_as_it_was(self) -> None:
+        self.assertEqual((['ro'], ''), self.mended(Access('ro')))
+        self.assertEqual((['rw'], ''), self.mended(Access('rw')))
+        made, why = self.mended(Access(None))
+        self.assertEqual([], made)
+        self.assertIn('read-only is not known', why)

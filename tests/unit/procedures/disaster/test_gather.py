@@ -21,6 +21,7 @@ from nova_recovery.exceptions import ApiUnavailable, DatabaseUnavailable
 from nova_recovery.fencing import Status
 from nova_recovery.procedures.disaster.look import gather
 from nova_recovery.procedures.disaster.request import Request
+from nova_recovery.snapshot.mapfile import Line
 from nova_recovery.snapshot.reading import Snapshot
 from tests.base import TestCase
 from tests.unit.changes.case import Cloud
@@ -133,6 +134,38 @@ class VolumesTest(TestCase):
         self.assertEqual({'a', 'b'}, set(found.volumes))
         self.assertEqual({'web', 'db'}, set(found.servers))
         self.assertEqual('db', found.mapped('b')[0].server)
+
+
+class AccessTest(TestCase):
+    """How servers could use what nova may have to attach again."""
+
+    def test_of_what_nova_does_not_map_or_may_lose_in_step_2(self) -> None:
+        cloud: Any = Cloud('nova34-nova', 'nova34-cinder')
+        self.addCleanup(cloud.close)
+        for name in ('lost', 'leftover', 'kept', 'line'):
+            cloud.cinder.add(
+                'volume_attachment', id=f'a-{name}', volume_id=name,
+                instance_uuid='web', attach_mode='ro', deleted=1,
+            )  # fmt: skip
+        mapped: Any = {'mappings': {'web': {}}}
+        here = situations.make(
+            {'web': None},
+            volumes={
+                'lost': {}, 'line': {}, 'new': {}, 'leftover': mapped,
+                'kept': mapped,
+            },
+            devices={'web': {'lost': {}, 'leftover': {}, 'kept': {}}},
+        )  # fmt: skip
+        found = gather._access(
+            cloud,
+            here,
+            [Line(1, 'line', 'web', 'auto'), Line(2, 'new', 'web', 'auto')],
+            [mock.Mock(volume='leftover')],
+        )
+        self.assertEqual(
+            {'lost': 'ro', 'leftover': 'ro', 'line': 'ro', 'new': None},
+            {volume: one.mode for (_, volume), one in found.items()},
+        )
 
 
 class PlacesTest(TestCase):

@@ -180,6 +180,23 @@ class RecordTest(FilesTestCase):
         self.assertEqual((), found['bare'])
         self.assertNotIn('new', found)
 
+    def test_how_a_server_could_use_its_volume(self) -> None:
+        attachments = [
+            {'id': 'a1', 'volume': 'logs', 'server': 'web', 'mode': 'ro'},
+            {'id': 'a2', 'volume': 'data', 'server': 'db', 'mode': 'rw'},
+        ]
+        devices = [
+            {'server': 'web', 'volume': v, 'attachment': a, 'device_name': v}
+            for v, a in (('logs', 'a1'), ('data', 'a3'))
+        ]
+        found = self.cell(
+            servers=[{'uuid': 'web'}], devices=devices, attachments=attachments
+        ).devices({'web'})
+        self.assertEqual(
+            {'logs': 'ro', 'data': ''},
+            {one.volume: one.mode for one in found['web']},
+        )
+
     def test_up_to_havana_the_server_says_which_is_the_root(self) -> None:
         found = self.cell(
             servers=[{'uuid': 'web', 'root_device_name': '/dev/vda'}],

@@ -21,6 +21,7 @@ import yaml
 
 from nova_recovery import changes, procedures
 from nova_recovery.cli import show_plan
+from nova_recovery.cloud.db.volumes import Access, Pair
 from nova_recovery.engine import overrides as overrides_module
 from nova_recovery.engine.findings import Finding
 from nova_recovery.engine.plan import Item, LeftOut, Plan, Step
@@ -28,7 +29,12 @@ from nova_recovery.procedures.disaster import procedure, scope
 from nova_recovery.procedures.disaster import request as request_module
 from nova_recovery.procedures.disaster.before_queens.cleaning import Cleaning
 from nova_recovery.procedures.disaster.plan import decide
-from nova_recovery.procedures.disaster.situation import Connection, Dump, Found
+from nova_recovery.procedures.disaster.situation import (
+    Connection,
+    Dump,
+    Found,
+    Situation,
+)
 from nova_recovery.procedures.guests import reboot
 from nova_recovery.procedures.guests.reach import Address, Reach
 from nova_recovery.procedures.whereabouts import Perhaps, Whereabouts
@@ -100,9 +106,10 @@ def _found(given: JSON, more: JSON) -> Found:
         versions=more.pop('versions', {'nova': '2.104', 'cinder': '3.71'}),
         claimable=frozenset({'cell1'}),
         connections={
-            tuple(pair.split()): Connection(connector)
+            tuple(pair.split()): Connection(connector, Access('rw'))
             for pair, connector in more.pop('connections', {}).items()
         },
+        access=_access(here, more),
         holes=tuple(more.pop('holes', ())),
         age=tuple(Finding(*row) for row in age) if here.recorded else None,
         dump=dump,
@@ -112,6 +119,20 @@ def _found(given: JSON, more: JSON) -> Found:
         legacy=None if old is None else _legacy(old),
         **more,
     )
+
+
+def _access(here: Situation, more: JSON) -> dict[Pair, Access]:
+    """They could write, but for what ``access`` says."""
+    given = more.pop('access', {})
+    pairs = {
+        (server, volume)
+        for server in here.servers
+        for volume in (here.volumes.volumes if here.volumes else ())
+    }
+    return {
+        pair: Access(**given.get(' '.join(pair), {'mode': 'rw'}))
+        for pair in pairs
+    }
 
 
 def _legacy(old: JSON) -> Cleaning:

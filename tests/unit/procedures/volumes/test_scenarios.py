@@ -20,6 +20,7 @@ import yaml
 
 from nova_recovery import changes, procedures
 from nova_recovery.cli import show_plan
+from nova_recovery.cloud.db.volumes import Access
 from nova_recovery.engine import overrides as overrides_module
 from nova_recovery.engine.plan import Plan
 from nova_recovery.procedures.volumes import attach, detach, policy, reset
@@ -47,6 +48,7 @@ def load(folder: pathlib.Path) -> tuple[Any, Any, Any, Any]:
         elsewhere=given.pop('elsewhere', ''),
     )
     connector = given.pop('connector', None)
+    access = Access(**given.pop('access', {'mode': 'rw'}))
     found = situations.make(**given)
     module = MODULES[asked.pop('command')]
     words = asked.pop('override', [])
@@ -59,7 +61,12 @@ def load(folder: pathlib.Path) -> tuple[Any, Any, Any, Any]:
         request = detach.Request(**asked)
         return module, request, detach.Found(found, outside), words
     request = attach.Request(**asked)
-    return module, request, attach.Found(found, outside, connector), words
+    return (
+        module,
+        request,
+        attach.Found(found, outside, connector, access),
+        words,
+    )
 
 
 def shown(found: Any, plan: Plan) -> str:
@@ -127,6 +134,55 @@ class ScenarioTest(TestCase):
             self.assertIn(
                 next(plan.items()).subject, list(plan.items())[-2].follows
             )
+
+
+class ModeTest(TestCase):
+    """What a server could only read must not become writable."""
+
+    def ask(
+        self, scenario: str, access: Access, mode: str | None = None
+    ) -> tuple[set[str], list[Any]]:
+        """The gates that block, and the modes of what is made."""
+        _, request, found, _ = load(FOLDERS / scenario)
+        request = dataclasses.replace(request, mode=mode)
+        found = dataclasses.replace(found, access=access)
+        plan = attach.decide(request, found)
+        return (
+            {
+                f'{gate.name} {gate.state}'
+                for gate in plan.gates
+                if gate.blocks
+            },
+            [one.data['mode'] for one in plan.items() if 'mode' in one.data],
+        )
+
+    def test_through_nova(self) -> None:
+        lost = 'attach_what_nova_lost'
+        for access, asked, blocks in (
+            (Access('ro'), None, {'mode-known refused'}),
+            (Access(''), None, {'mode-known unknown'}),
+            (Access('rw'), None, set()),
+            # a server that never had it
+            (Access(None), None, set()),
+            (Access('ro'), 'rw', set()),
+            (Access('rw'), 'ro', {'mode-known refused'}),
+            (Access('ro', read_only=True), None, set()),
+        ):
+            self.assertEqual((blocks, []), self.ask(lost, access, asked))
+
+    def test_under_a_mapping(self) -> None:
+        lost = 'attach_a_boot_volume_under_its_mapping'
+        for access, asked, wanted in (
+            (Access('ro'), None, (set(), ['ro'])),
+            (Access('rw'), None, (set(), ['rw'])),
+            (Access('rw'), 'ro', (set(), ['ro'])),
+            (Access(None), 'rw', (set(), ['rw'])),
+            (Access('rw', read_only=True), 'rw', (set(), ['ro'])),
+        ):
+            self.assertEqual(wanted, self.ask(lost, access, asked))
+        for access in (Access(''), Access(None)):
+            blocks, _ = self.ask(lost, access)
+            self.assertEqual({'mode-known unknown'}, blocks)
 
 
 class ClaimTest(TestCase):
