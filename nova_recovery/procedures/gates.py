@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 import dataclasses
 import shlex
 
@@ -441,6 +441,48 @@ def nobody_else(
             f'its host is claimed: {movers[uuid]}',
             'that run may not have connected its volumes yet, and starts it '
             + ways_on('when it has; go on with it'),
+        )
+
+
+#: How encrypted volumes are connected by somebody else than their owner.
+KEYS = 'make sure that your account may read its keys'
+
+
+def keys_asked(volumes: Iterable[str], when: str) -> str:
+    """What becomes of encrypted volumes.
+
+    Barbican gives a key to its owner, not to every administrator.
+
+    :param when: who asks for their keys
+    """
+    return (
+        f'volume {", ".join(volumes)} is encrypted: nova asks for the key '
+        f'with the token of whoever {when}'
+    )
+
+
+def keys_readable(
+    uuid: str, name: str, host: str | None, volumes: Collection[str]
+) -> Iterator[Gate]:
+    """Whether a reboot or start connects the encrypted volumes of a server.
+
+    It asks for a key where libvirt has no secret of the volume any more
+    (``_attach_encryptor`` in nova/virt/libvirt/driver.py); up to nova 23 a
+    hard reboot deletes it first.
+    """
+    if volumes:
+        yield Gate(
+            'keys-readable',
+            name,
+            'soft',
+            'unknown',
+            keys_asked(
+                volumes,
+                f'reboots or starts it, where {host or "its host"} no longer '
+                'has it; without the key the guest does not come up',
+            ),
+            f'{KEYS}, or leave it to its owner:\n'
+            f'openstack server reboot --hard {uuid}',
         )
 
 

@@ -56,6 +56,7 @@ class Situation:
     :ivar volumes: server uuid -> what a reboot would do to its volumes
     :ivar marks: server uuid -> the newest of what was asked of it
     :ivar places: server uuid -> where its guest may run
+    :ivar encrypted: server uuid -> its encrypted volumes
     :ivar versions: API -> its version
     :ivar unreachable: API -> why
     """
@@ -69,6 +70,9 @@ class Situation:
     volumes: dict[str, Unheld] = dataclasses.field(default_factory=dict)
     marks: dict[str, int] = dataclasses.field(default_factory=dict)
     places: dict[str, Whereabouts] = dataclasses.field(default_factory=dict)
+    encrypted: dict[str, tuple[str, ...]] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 def read(
@@ -115,6 +119,7 @@ def _situation(
     movers: dict[str, str] = {}
     volumes: dict[str, Unheld] = {}
     marks: dict[str, int] = {}
+    encrypted: dict[str, tuple[str, ...]] = {}
     for cell in sorted({server.cell for server in found}):
         database = cloud.databases.cell(cell)
         own = [server.uuid for server in found if server.cell == cell]
@@ -122,6 +127,7 @@ def _situation(
         movers |= claims.under_hosts(database, own)
         volumes |= mappings.unheld(cloud, database, own)
         marks |= newest_actions(database, own)
+        encrypted |= mappings.encrypted(database, own)
     return Situation(
         tuple(found),
         computes,
@@ -132,6 +138,7 @@ def _situation(
         volumes,
         marks,
         whereabouts.read(cloud, found, whereabouts.not_there(not_running)),
+        encrypted,
     )
 
 
@@ -225,6 +232,12 @@ def gates(found: Situation, touched: frozenset[str]) -> Iterator[Gate]:
             found.places.get(server.uuid), server.uuid, server.name
         )
         yield from _volumes(server, found)
+        yield from common_gates.keys_readable(
+            server.uuid,
+            server.name,
+            server.host,
+            found.encrypted.get(server.uuid, ()),
+        )
 
 
 def _hosts(found: Situation) -> Iterator[Gate]:

@@ -36,6 +36,7 @@ class Mapping:
         before it had one
     :ivar connected: nova has stored how the hypervisor reaches it
     :ivar host_bound: what is stored is good for one host only
+    :ivar encrypted: the volume is, and its key is with the key manager
     """
 
     id: int
@@ -47,6 +48,7 @@ class Mapping:
     attachment: str | None
     connected: bool
     host_bound: bool = False
+    encrypted: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +113,11 @@ def of_cell(
                 'volume_id',
                 ids,
                 table.c.volume_id.is_not(None),
-                {'connected': info, 'host_bound': bound},
+                {
+                    'connected': info,
+                    'host_bound': bound,
+                    'encrypted': table.c.connection_info.like(_ENCRYPTED),
+                },
             )
         )
         asked = {mapping.server for mapping in mappings} | set(servers)
@@ -166,7 +172,36 @@ def _mapping(row: Any, cell: str) -> Mapping:
         attachment=row['attachment_id'],
         connected=bool(row['connected']),
         host_bound=bool(row['host_bound']),
+        encrypted=bool(row['encrypted']),
     )
+
+
+#: In the connection data of a volume with a key
+#: (``_parse_connection_options`` in cinder/volume/manager.py).
+_ENCRYPTED = '%"encrypted": true%'
+
+
+def encrypted(
+    cell: Database, servers: Collection[str]
+) -> dict[str, tuple[str, ...]]:
+    """The encrypted volumes of servers; nothing of those without any."""
+    if not cell.tables.has('block_device_mapping', 'instance_uuid'):
+        return {}
+    table = cell.tables['block_device_mapping']
+    found: dict[str, set[str]] = {}
+    with Reader.of(cell) as reader:
+        for row in reader.select(
+            'block_device_mapping',
+            ('instance_uuid', 'volume_id'),
+            'instance_uuid',
+            servers,
+            sa.and_(
+                table.c.volume_id.is_not(None),
+                table.c.connection_info.like(_ENCRYPTED),
+            ),
+        ):
+            found.setdefault(row['instance_uuid'], set()).add(row['volume_id'])
+    return {server: tuple(sorted(some)) for server, some in found.items()}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ from nova_recovery.cloud import claims, tasks, volume_protocols
 from nova_recovery.engine import printable
 from nova_recovery.engine.plan import Gate
 from nova_recovery.procedures import whereabouts
-from nova_recovery.procedures.gates import ways_on
+from nova_recovery.procedures.gates import KEYS, keys_asked, ways_on
 from nova_recovery.procedures.recover import ways
 from nova_recovery.procedures.recover.situation import Host, Request, Situation
 from nova_recovery.procedures.recover.ways import Assignment
@@ -579,17 +579,14 @@ class _Server:
             )
 
     def _keys(self) -> Iterator[Gate]:
-        """Barbican gives a key to its owner, not to every administrator."""
         encrypted = [v.id for v in self.server.volumes if v.encrypted]
         if encrypted and not self.moved:
             yield self._gate(
                 'keys-readable',
                 'soft',
                 UNKNOWN,
-                f'volume {", ".join(encrypted)} is encrypted: nova asks for '
-                'the key with the token of whoever evacuates',
-                f'{self.leave_out}, or make sure that your account may read '
-                'its keys',
+                keys_asked(encrypted, 'evacuates'),
+                f'{self.leave_out}, or {KEYS}',
             )
 
     def _held(self) -> Iterator[Gate]:

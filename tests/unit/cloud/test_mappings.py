@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from unittest import mock
 
@@ -88,3 +89,48 @@ class TestHeld(TestCase):
     def test_before_28_nova_forgets_nothing(self) -> None:
         self.cell = self.memory(instances='id uuid')
         self.assertEqual({}, self.found())
+
+
+class TestEncrypted(TestCase):
+    """Whose volumes need a key, by their connection data."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.cell: Any = Memory(
+            block_device_mapping='id deleted instance_uuid volume_id '
+            'connection_info'
+        )
+        self.addCleanup(self.cell.engine.dispose)
+        for number, (server, secret, deleted) in enumerate(
+            (
+                ('web', True, 0),
+                ('web', True, 0),
+                ('web', False, 0),
+                ('db', False, 0),
+                ('db', True, 4),
+                ('mail', True, 0),
+                ('bare', None, 0),
+            )
+        ):
+            info = {'driver_volume_type': 'rbd', 'data': {'encrypted': secret}}
+            self.cell.add(
+                'block_device_mapping',
+                id=number,
+                deleted=deleted,
+                instance_uuid=server,
+                volume_id=f'v{number}',
+                connection_info=None
+                if secret is None
+                else json.dumps({**info, 'serial': f'v{number}'}),
+            )
+
+    def test_live_mappings_of_those_that_are_asked_for(self) -> None:
+        self.assertEqual(
+            {'web': ('v0', 'v1')},
+            mappings.encrypted(self.cell, ['web', 'db', 'bare']),
+        )
+
+    def test_of_essex_nothing_is_known(self) -> None:
+        old: Any = Memory(block_device_mapping='id deleted instance_id')
+        self.addCleanup(old.engine.dispose)
+        self.assertEqual({}, mappings.encrypted(old, ['web']))

@@ -233,6 +233,25 @@ class GatesTest(TestCase):
         self.assertIn('run resume RUN --skip at3-ui01=REASON', gate.remedy)
         self.assertIn('server adopt uuid-1 --host np-rcc46', gate.remedy)
 
+    def test_an_administrator_may_not_read_the_keys(self) -> None:
+        for state in ('active', 'stopped'):
+            found = situation(
+                server(1, vm_state=state),
+                server(2),
+                encrypted={'uuid-1': ('v1', 'v2')},
+            )
+            for touched in (frozenset(), frozenset({'server:uuid-1'})):
+                (gate,) = [g for g in reboot.gates(found, touched) if g.blocks]
+                self.assertEqual(
+                    ('keys-readable', 'at3-ui01', 'soft', 'unknown'),
+                    (gate.name, gate.subject, gate.klass, gate.state),
+                )
+                self.assertIn('volume v1, v2 is encrypted', gate.observed)
+                self.assertIn('np-rcc54 no longer has it', gate.observed)
+                self.assertIn(
+                    'openstack server reboot --hard uuid-1', gate.remedy
+                )
+
     def test_a_cinder_that_does_not_answer(self) -> None:
         found = situation(
             server(1), volumes={'uuid-1': Unheld(unknown='refused')}

@@ -50,7 +50,11 @@ def decide(request: Request, found: Found, now: str = '') -> Plan:
         steps=steps,
         gates=tuple(
             gates.gates(
-                request, found, steps_module.touches(steps), frozenset()
+                request,
+                found,
+                steps_module.touches(steps),
+                frozenset(),
+                starts=steps_module.starts(steps),
             )
         ),
         notes=tuple(_notes(request, found, decided)),

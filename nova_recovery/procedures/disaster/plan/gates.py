@@ -53,6 +53,7 @@ def gates(
     if not touched:
         yield _dump(found, dump)
     yield from _storage(found.situation)
+    encrypted = _encrypted(found.situation)
     for uuid in servers:
         untouched = f'server:{uuid}' not in touched
         if untouched:
@@ -60,6 +61,13 @@ def gates(
         if (untouched or uuid in starts) and uuid in found.places:
             yield from whereabouts.gates(
                 found.places[uuid], uuid, found.situation.name(uuid)
+            )
+        if uuid in starts and uuid in encrypted:
+            yield from common_gates.keys_readable(
+                uuid,
+                found.situation.name(uuid),
+                found.situation.servers[uuid].host,
+                encrypted[uuid],
             )
 
 
@@ -291,6 +299,15 @@ def _server(found: Found, uuid: str) -> Iterator[Gate]:
             f'its {found.migrating[uuid]} has no end',
             'see it through first, or make a new plan, which leaves it out',
         )
+
+
+def _encrypted(here: Situation) -> dict[str, list[str]]:
+    """Server -> its encrypted volumes."""
+    found: dict[str, list[str]] = {}
+    for mapping in here.volumes.mappings if here.volumes else ():
+        if mapping.encrypted and mapping.server in here.servers:
+            found.setdefault(mapping.server, []).append(mapping.volume)
+    return {server: sorted(set(some)) for server, some in found.items()}
 
 
 def _span(seconds: float) -> str:
