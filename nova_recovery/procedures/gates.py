@@ -131,7 +131,7 @@ GATES = (
     ),
     Known(
         'guest-off',
-        ('hard',),
+        ('hard', 'soft'),
         'Is the guest off that may have the volume connected?',
     ),
     Known(

@@ -122,6 +122,9 @@ class VolumesTestCase(TestCase):
 
     def add_server(self, name: str, **values: Any) -> str:
         cell = values.pop('cell', 1)
+        if values.get('deleted'):
+            # nova-compute ended the guest
+            values.setdefault('power_state', 0)
         if values.pop('in_cell', True):
             self.nova.add_server(
                 uuid(name), values.pop('host', 'np-rcc4'), name, **values

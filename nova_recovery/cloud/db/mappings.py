@@ -55,7 +55,7 @@ class Mapping:
 class Cell:
     """What one cell has.
 
-    :ivar gone: UUIDs of servers that were asked for and are deleted here
+    :ivar gone: servers that were asked for and are deleted here, by UUID
     :ivar needs_attachments: its nova deletes mappings whose attachment
         cinder doesn't know, at each reboot (28.0 and later; the column
         ``instances.compute_id`` came with the same release)
@@ -63,7 +63,7 @@ class Cell:
 
     servers: dict[str, Server]
     mappings: tuple[Mapping, ...]
-    gone: frozenset[str]
+    gone: dict[str, Server]
     needs_attachments: bool
 
 
@@ -126,22 +126,19 @@ def of_cell(
             for row in reader.select('instances', _SERVER):
                 one = servers_module.server(row, cell.name, Server)
                 live[one.uuid] = one
-        gone: set[str] = set()
+        gone: dict[str, Server] = {}
         for row in reader.select(
             'instances', _SERVER, 'uuid', asked - set(live), deleted=True
         ):
-            if row['deleted']:
-                gone.add(row['uuid'])
-            else:
-                one = servers_module.server(row, cell.name, Server)
-                live[one.uuid] = one
+            one = servers_module.server(row, cell.name, Server)
+            (gone if row['deleted'] else live)[one.uuid] = one
     # A resize to another cell has a hidden copy of the server there, with
     # mappings of its own (cross_cell_migrate.py in nova/conductor/tasks).
     copies = {uuid for uuid, server in live.items() if server.hidden}
     return Cell(
         servers={u: s for u, s in live.items() if u not in copies},
         mappings=tuple(m for m in mappings if m.server not in copies),
-        gone=frozenset(gone - set(live)),
+        gone={u: s for u, s in gone.items() if u not in live},
         needs_attachments=cell.tables.has('instances', 'compute_id'),
     )
 

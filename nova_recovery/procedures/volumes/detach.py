@@ -10,7 +10,6 @@ from typing import Any, TYPE_CHECKING
 
 from nova_recovery.cloud import clock
 from nova_recovery.cloud.db.volumes import Volume
-from nova_recovery.cloud.records import Server
 from nova_recovery.engine.plan import Gate, Item, LeftOut, Plan, Step
 from nova_recovery.procedures import Procedure
 from nova_recovery.procedures.volumes import gates as gates_module
@@ -52,7 +51,8 @@ def read(cloud: Cloud, request: Request) -> Found:
     """The volume and the server on both sides."""
     found = both_sides(cloud, [request.volume], [request.server])
     server = found.servers.get(request.server)
-    return Found(found, gates_module.outside(cloud, server))
+    gone = found.gone.get(request.server)
+    return Found(found, gates_module.outside(cloud, server, gone))
 
 
 def make_plan(cloud: Cloud, request: Request) -> Plan:
@@ -219,11 +219,20 @@ def gates(
         yield gates_module.settled(volume)
     for one in wrong:
         yield from reset.known(one, found.situation)
+    connected = _may_be_connected(wrong, volume, found.situation, request)
     if server is None:
+        fate = found.situation.fate(request.server)
+        if connected and fate == situation_module.DELETED:
+            yield gates_module.guest_of_gone_off(
+                request.server,
+                found.situation.gone.get(request.server),
+                request.volume,
+                found.outside,
+            )
         return
     yield from gates_module.unclaimed(server, found.outside, touched)
     yield from gates_module.no_task(server)
-    if _may_be_connected(wrong, volume, found.situation, request):
+    if connected:
         yield gates_module.guest_off(
             server,
             request.volume,
@@ -270,7 +279,8 @@ def _may_be_connected(
     Not what was never connected, nor what another host has: a migration
     that failed leaves that.
     """
-    server: Server = found.servers[request.server]
+    servers = {**found.gone, **found.servers}
+    host = servers[request.server].host if request.server in servers else None
     codes = {one.code for one in wrong}
     if codes & MAPPINGS and any(
         one.connected
@@ -282,7 +292,7 @@ def _may_be_connected(
     return volume is not None and any(
         one.id in named
         and one.status not in ('reserved',)
-        and one.host in (None, server.host)
+        and (host is None or one.host in (None, host))
         for one in volume.attachments
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import dataclasses
 from typing import TYPE_CHECKING
 
-from nova_recovery import program
+from nova_recovery import fencing, program
 from nova_recovery.cloud import claims
 from nova_recovery.cloud.db.volumes import Volume
 from nova_recovery.cloud.records import Server
@@ -54,10 +54,20 @@ class Outside:
     elsewhere: str = ''
 
 
-def outside(cloud: Cloud, server: Server | None) -> Outside:
-    """Ask for a server; a dead host is never asked."""
+def outside(
+    cloud: Cloud, server: Server | None, gone: Server | None = None
+) -> Outside:
+    """Ask for a server; a dead host is never asked.
+
+    :param server: None: it is gone
+    :param gone: as it was when it was deleted; nova tells no more of it, but
+        on a host that is off no guest runs
+    """
     if server is None:
-        return Outside()
+        if gone is None or ended(gone):
+            return Outside()
+        status = fencing.load(cloud.conf, '').status(gone.host or '')
+        return Outside(runs=False if status.state == 'off' else None)
     database = cloud.databases.cell(server.cell)
     claimable = claims.possible(database)
     holder = claims.server_holder(database, server.uuid)
@@ -200,6 +210,45 @@ def guest_off(server: Server, volume: str, seen: Outside, why: str) -> Gate:
         'refused' if state is False else 'unknown',
         f'{observed}: {why}',
         remedy,
+    )
+
+
+def ended(gone: Server) -> bool:
+    """Whether a server that was deleted left no guest behind.
+
+    nova-compute ends the guest and says so by its power state
+    (``_delete_instance`` in nova/compute/manager.py). Where it was down, the
+    API deleted the server alone and left the power state as it was
+    (``_local_delete`` in nova/compute/api.py).
+    """
+    return not gone.host or gone.power_state in _ENDED
+
+
+#: NOSTATE and SHUTDOWN (nova/compute/power_state.py).
+_ENDED = frozenset({0, 4})
+
+
+def guest_of_gone_off(
+    uuid: str, gone: Server | None, volume: str, seen: Outside
+) -> Gate:
+    """The same of a server that was deleted.
+
+    No command of nova's ends its guest, and none tells of it: soft.
+    """
+    if gone is not None and (ended(gone) or seen.runs is False):
+        return Gate('guest-off', volume, 'soft', 'ok', 'the guest is off')
+    host = (gone.host if gone else None) or ''
+    name = (gone.name if gone else '') or uuid
+    return Gate(
+        'guest-off',
+        volume,
+        'soft',
+        'unknown',
+        f'{name} was deleted while nova-compute of {host or "its host"} was '
+        'down: whether its guest still runs there is not known, it may have '
+        'the volume connected',
+        'see what runs there, and override where it is off:\n'
+        + program.call(f'guest check {host}'.rstrip()),
     )
 
 

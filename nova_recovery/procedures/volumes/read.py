@@ -85,17 +85,17 @@ def both_sides(
     )
     live: dict[str, Server] = {}
     mappings: list[Mapping] = []
-    gone: set[str] = set()
+    gone: dict[str, Server] = {}
     for found in cells.values():
         live |= found.servers
         mappings += found.mappings
         gone |= found.gone
-    asked = (named | set(servers)) - set(live) - gone
+    asked = (named | set(servers)) - set(live) - set(gone)
     return BothSides(
         volumes=known,
         mappings=tuple(mappings),
         servers=live,
-        gone=frozenset(gone - set(live)),
+        gone={u: s for u, s in gone.items() if u not in live},
         elsewhere=_elsewhere(cloud.databases, asked, set(cells)),
         strict=frozenset(n for n, c in cells.items() if c.needs_attachments),
         silent={name: error.reason for name, error in unknown.items()},

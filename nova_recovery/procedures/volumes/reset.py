@@ -87,6 +87,11 @@ def read(cloud: Cloud, ids: Sequence[str]) -> Found:
             uuid: gates_module.outside(cloud, found.servers[uuid])
             for uuid in sorted(orphaned)
             if uuid in found.servers
+        }
+        | {
+            uuid: gates_module.outside(cloud, None, found.gone[uuid])
+            for uuid in sorted(orphaned)
+            if uuid in found.gone
         },
         _movers(cloud, ids, found),
     )
@@ -224,6 +229,13 @@ def _orphan(one: Mismatch, found: Found) -> Iterator[Gate]:
             found.servers[one.server],
             'it may have the volume although nova does not map it',
         )
+    elif found.situation.fate(one.server) == situation_module.DELETED:
+        yield gates_module.guest_of_gone_off(
+            one.server,
+            found.situation.gone.get(one.server),
+            one.volume,
+            found.servers.get(one.server, Outside()),
+        )
     yield from known(one, found.situation)
 
 
@@ -236,8 +248,8 @@ def known(one: Mismatch, found: BothSides) -> Iterator[Gate]:
             'soft',
             'refused',
             f'nova has no record of server {one.server}',
-            'make sure that it is no machine of Ironic nor a container of '
-            'Zun, then override',
+            'make sure that no guest of it runs, and that it is no machine '
+            'of Ironic nor a container of Zun, then override',
         )
 
 

@@ -25,7 +25,7 @@ class BothSides:
     :ivar volumes: cinder's live volumes, by id
     :ivar mappings: nova's live mappings of them, of all cells that answered
     :ivar servers: live servers, by UUID
-    :ivar gone: UUIDs of servers that nova has as deleted
+    :ivar gone: servers that nova has as deleted, by UUID, as they were then
     :ivar elsewhere: UUIDs that nova knows, in no cell that was read: cell0,
         one that is disabled or silent, or not scheduled yet
     :ivar strict: cells whose nova deletes mappings at a reboot if cinder
@@ -37,7 +37,7 @@ class BothSides:
     volumes: Mapping[str, Volume]
     mappings: tuple[nova.Mapping, ...] = ()
     servers: Mapping[str, Server] = dataclasses.field(default_factory=dict)
-    gone: frozenset[str] = frozenset()
+    gone: Mapping[str, Server] = dataclasses.field(default_factory=dict)
     elsewhere: frozenset[str] = frozenset()
     strict: frozenset[str] = frozenset()
     silent: Mapping[str, str] = dataclasses.field(default_factory=dict)

@@ -12,6 +12,7 @@ from nova_recovery.cloud.db import mappings
 from nova_recovery.cloud.db.mappings import Unheld
 from nova_recovery.exceptions import ApiUnavailable, NotFound
 from tests.base import TestCase
+from tests.unit.changes.case import Cloud
 from tests.unit.tables import Memory
 
 
@@ -134,3 +135,25 @@ class TestEncrypted(TestCase):
         old: Any = Memory(block_device_mapping='id deleted instance_id')
         self.addCleanup(old.engine.dispose)
         self.assertEqual({}, mappings.encrypted(old, ['web']))
+
+
+class TestGone(TestCase):
+    """Servers that were deleted, as they were then."""
+
+    def test_where_it_was_and_whether_it_ran(self) -> None:
+        cloud: Any = Cloud('nova34-nova', 'nova34-cinder')
+        self.addCleanup(cloud.close)
+        for number, (uuid, deleted) in enumerate((('web', 1), ('db', 0)), 1):
+            cloud.cell.add(
+                'instances', id=number, uuid=uuid, deleted=deleted,
+                host='np-rcc4', power_state=1, vm_state='deleted', hidden=0,
+            )  # fmt: skip
+        found = mappings.of_cell(cloud.cell, ['v1'], ['web', 'db', 'x'])
+        self.assertEqual({'db'}, set(found.servers))
+        self.assertEqual(
+            {'web': ('np-rcc4', 1)},
+            {
+                uuid: (one.host, one.power_state)
+                for uuid, one in found.gone.items()
+            },
+        )

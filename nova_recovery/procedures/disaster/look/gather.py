@@ -212,9 +212,11 @@ def _with_volumes(cloud: Cloud, here: Situation, ids: set[str]) -> Situation:
             volumes={**both.volumes, **more.volumes},
             mappings=(*both.mappings, *more.mappings),
             servers={**both.servers, **more.servers},
-            gone=(both.gone | more.gone)
-            - set(both.servers)
-            - set(more.servers),
+            gone={
+                uuid: one
+                for uuid, one in {**both.gone, **more.gone}.items()
+                if uuid not in both.servers and uuid not in more.servers
+            },
             elsewhere=both.elsewhere | more.elsewhere,
         ),
     )

@@ -119,7 +119,9 @@ class ScopeTest(TestCase):
         seen = found(both)
         here = seen.situation
         assert here.volumes is not None
-        gone = dataclasses.replace(here.volumes, gone=frozenset({'deleted'}))
+        gone = dataclasses.replace(
+            here.volumes, gone=volumes.gone(['deleted'])
+        )
         here = dataclasses.replace(here, volumes=gone)
         (item,) = cleaned(dataclasses.replace(seen, situation=here)).items
         self.assertEqual('a2', item.data['attachment'])
@@ -173,7 +175,7 @@ class LeftoverTest(TestCase):
         here = dataclasses.replace(
             here,
             volumes=dataclasses.replace(
-                here.volumes, gone=frozenset({'gone'})
+                here.volumes, gone=volumes.gone(['gone'])
             ),
         )
         reattached = self.reattached(dataclasses.replace(seen, situation=here))

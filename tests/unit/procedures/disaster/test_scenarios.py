@@ -42,6 +42,7 @@ from nova_recovery.snapshot.mapfile import Line
 from tests.base import TestCase
 from tests.unit import golden, plans
 from tests.unit.procedures.disaster import situations
+from tests.unit.procedures.volumes import situations as volumes
 
 JSON = dict[str, Any]
 FOLDERS = pathlib.Path(__file__).parents[3] / 'scenarios' / 'disaster'
@@ -71,7 +72,7 @@ def load(
 
 def _found(given: JSON, more: JSON) -> Found:
     here = situations.make(**given)
-    gone = frozenset(more.pop('deleted', ()))
+    gone = volumes.gone(more.pop('deleted', ()))
     if gone and here.volumes:
         here = dataclasses.replace(
             here, volumes=dataclasses.replace(here.volumes, gone=gone)

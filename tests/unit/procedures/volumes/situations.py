@@ -9,6 +9,7 @@ attached and connected there, a mapping has its connection data.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from nova_recovery.cloud.db import volumes
@@ -30,8 +31,8 @@ def make(
         and ``mappings`` (server -> fields)
     """
     strict = others.pop('strict', True)
-    for name in ('gone', 'elsewhere'):
-        others[name] = frozenset(others.get(name, ()))
+    others['elsewhere'] = frozenset(others.get('elsewhere', ()))
+    others['gone'] = gone(others.get('gone', ()))
     others['disabled'] = tuple(others.get('disabled', ()))
     known = {}
     mapped = []
@@ -55,6 +56,16 @@ def make(
         strict=frozenset({'cell1'} if strict else ()),
         **others,
     )
+
+
+def gone(servers: Iterable[str] | JSON) -> dict[str, Server]:
+    """Servers that nova-compute itself deleted, but for what is said."""
+    given = servers if isinstance(servers, dict) else dict.fromkeys(servers)
+    ended = {'vm_state': 'deleted', 'power_state': 0}
+    return {
+        name: _server(name, {**ended, **(fields or {})})
+        for name, fields in given.items()
+    }
 
 
 def _volume(name: str, fields: JSON) -> volumes.Volume:

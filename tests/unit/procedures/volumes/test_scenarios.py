@@ -23,7 +23,14 @@ from nova_recovery.cli import show_plan
 from nova_recovery.cloud.db.volumes import Access
 from nova_recovery.engine import overrides as overrides_module
 from nova_recovery.engine.plan import Plan
-from nova_recovery.procedures.volumes import attach, detach, policy, reset
+from nova_recovery.fencing import Status
+from nova_recovery.procedures.volumes import (
+    attach,
+    detach,
+    gates,
+    policy,
+    reset,
+)
 from nova_recovery.procedures.volumes.gates import Outside
 from tests.base import TestCase
 from tests.unit import golden, plans
@@ -185,6 +192,62 @@ class ModeTest(TestCase):
             self.assertEqual({'mode-known unknown'}, blocks)
 
 
+class GoneTest(TestCase):
+    """The guest of a server that was deleted without its host."""
+
+    def gate(self, runs: bool | None, **attachment: Any) -> list[str]:
+        found = situations.make(
+            {'data': {'attachments': {'a1': attachment}}},
+            gone={'web': {'power_state': 1}},
+        )
+        return [
+            gate.state
+            for gate in detach.gates(
+                detach.Request('web', 'data'),
+                detach.Found(found, Outside(runs=runs)),
+                frozenset(),
+            )
+            if gate.name == 'guest-off'
+        ]
+
+    def test_its_host_is_off(self) -> None:
+        self.assertEqual(['unknown'], self.gate(None))
+        self.assertEqual(['ok'], self.gate(False))
+
+    def test_what_it_never_had_connected(self) -> None:
+        self.assertEqual([], self.gate(None, status='reserved'))
+        self.assertEqual([], self.gate(None, host='np-rcc46'))
+        self.assertEqual(['unknown'], self.gate(None, host=None))
+
+    def outside(self, state: str, **fields: Any) -> tuple[Any, list[str]]:
+        """What is known of it, and the hosts that were asked about."""
+        asked: list[str] = []
+
+        def status(host: str) -> Status:
+            asked.append(host)
+            return Status(state, '')
+
+        driver = mock.Mock(status=status)
+        self.patch(gates.fencing, 'load', lambda conf, words: driver)
+        (gone,) = situations.gone({'web': fields}).values()
+        return gates.outside(mock.Mock(), None, gone).runs, asked
+
+    def test_fencing_is_asked_where_it_may_run(self) -> None:
+        runs = {'power_state': 1}
+        self.assertEqual((False, ['np-rcc4']), self.outside('off', **runs))
+        self.assertEqual((None, ['np-rcc4']), self.outside('on', **runs))
+        self.assertEqual((None, ['np-rcc4']), self.outside('unknown', **runs))
+
+    def test_nobody_is_asked_where_it_can_not(self) -> None:
+        for fields in ({'power_state': 0}, {'power_state': 4}, {'host': None}):
+            self.assertEqual((None, []), self.outside('on', **fields))
+            (gone,) = situations.gone({'web': fields}).values()
+            self.assertTrue(gates.ended(gone))
+        for state in (1, 3, 7, None):
+            (gone,) = situations.gone({'web': {'power_state': state}}).values()
+            self.assertFalse(gates.ended(gone))
+
+
 class ClaimTest(TestCase):
     def gates(
         self,
@@ -201,9 +264,10 @@ class ClaimTest(TestCase):
             found = dataclasses.replace(
                 found, outside=dataclasses.replace(found.outside, **outside)
             )
-        gates = attach.gates if module is attach else module.gates
         return {
-            gate.name for gate in gates(request, found, touched) if gate.blocks
+            gate.name
+            for gate in module.gates(request, found, touched)
+            if gate.blocks
         }
 
     def test_somebody_else_works_on_the_server(self) -> None:
