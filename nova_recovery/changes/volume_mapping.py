@@ -35,18 +35,20 @@ class DropMapping(BaseChange):
             return Observed.neither(
                 f'it names attachment {row["attachment_id"]} now'
             )
-        return Observed.before()
+        return Observed.before(at.image if at.begun else dict(rows.STAMPS))
 
     def apply(self, at: At) -> str:
         rows.update_mapping(
             at,
             {'deleted': 0, 'attachment_id': at.data['attachment']},
             # nova marks a deleted row with its own id
-            {'deleted': at.data['mapping'], 'deleted_at': timeutils.utcnow()},
+            {'deleted': at.data['mapping'], 'deleted_at': rows.stamp(at)},
         )
         return 'deleted'
 
     def revert(self, at: At) -> str:
+        if not rows.written(at):
+            return 'it was not carried out'
         if rows.mapping(at) is not None:
             return 'already as it was'
         # one too many was there beside another
@@ -61,6 +63,7 @@ class DropMapping(BaseChange):
             {
                 'deleted': at.data['mapping'],
                 'attachment_id': at.data['attachment'],
+                **rows.ours(at, 'deleted_at'),
             },
             {'deleted': 0, 'deleted_at': None},
         )
@@ -91,23 +94,32 @@ class LinkMapping(BaseChange):
                 f'nova names {named or "none"}, cinder has '
                 f'{", ".join(sorted(known)) or "none"}'
             )
-        return Observed.before()
+        return Observed.before(at.image if at.begun else dict(rows.STAMPS))
 
     def apply(self, at: At) -> str:
         rows.update_mapping(
             at,
             {'deleted': 0, 'attachment_id': None},
-            {'attachment_id': at.data['attachment']},
+            {
+                'attachment_id': at.data['attachment'],
+                'updated_at': rows.stamp(at),
+            },
         )
         return 'nova names the attachment'
 
     def revert(self, at: At) -> str:
+        if not rows.written(at):
+            return 'it was not carried out'
         row = rows.mapping(at)
         if row is not None and row['attachment_id'] is None:
             return 'already as it was'
         rows.update_mapping(
             at,
-            {'deleted': 0, 'attachment_id': at.data['attachment']},
-            {'attachment_id': None},
+            {
+                'deleted': 0,
+                'attachment_id': at.data['attachment'],
+                **rows.ours(at),
+            },
+            {'attachment_id': None, 'updated_at': timeutils.utcnow()},
         )
         return 'names none again'

@@ -60,7 +60,10 @@ class ResetVolume(BaseChange):
         if not changed and held == at.data['attachments']:
             if _nothing_to_do(at):
                 return Observed.after('already so')
-            image = {'metadata': metadata if _detached(at) else []}
+            image = {
+                'metadata': metadata if _detached(at) else [],
+                **rows.STAMPS,
+            }
             return Observed.before(at.image if at.begun else image)
         if not _differences(row, at.data['values']) and held == _after(at):
             return Observed.after('already so')
@@ -83,7 +86,7 @@ class ResetVolume(BaseChange):
                 'is never overwritten'
             )
         database = rows.cinder(at)
-        now = timeutils.utcnow()
+        now = rows.stamp(at)
 
         def write(connection: sa.engine.Connection) -> None:
             # The volume first: cinder changes it with each attachment, so
@@ -124,6 +127,8 @@ class ResetVolume(BaseChange):
         return f'{values["status"]}, {values["attach_status"]}'
 
     def revert(self, at: At) -> str:
+        if not rows.written(at):
+            return 'it was not carried out'
         data = at.data
         database = rows.cinder(at)
         now = timeutils.utcnow()
@@ -140,7 +145,7 @@ class ResetVolume(BaseChange):
                 connection,
                 database,
                 data['volume'],
-                data['values'],
+                {**data['values'], **rows.ours(at)},
                 {
                     **{name: data['seen'][name] for name in data['values']},
                     'updated_at': now,
@@ -152,7 +157,10 @@ class ResetVolume(BaseChange):
                     connection,
                     database,
                     one,
-                    {'attach_status': 'detached'},
+                    {
+                        'attach_status': 'detached',
+                        **rows.ours(at, 'deleted_at'),
+                    },
                     {
                         'deleted': 0,
                         'deleted_at': None,
@@ -165,7 +173,7 @@ class ResetVolume(BaseChange):
                     connection,
                     database,
                     one,
-                    {'attach_status': 'attached'},
+                    {'attach_status': 'attached', **rows.ours(at)},
                     {'attach_status': data['attachments'][one]},
                 )
             rows.set_metadata(connection, database, at.image['metadata'], None)

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
 
+from oslo_utils import timeutils
 import sqlalchemy as sa
 
 from nova_recovery.changes import cell
@@ -86,6 +88,40 @@ def update_mapping(at: At, seen: JSON, values: JSON) -> None:
         )
 
     database.write(write)
+
+
+#: Of a before-image: what is written is stamped, and the stamp is a note.
+#: Journals of before have no such image.
+STAMPS = {'stamps': True}
+
+
+def stamp(at: At) -> datetime.datetime:
+    """The moment of a write, noted before it, so that an undo knows it.
+
+    Whole seconds: of parts of one MariaDB keeps none, and MySQL rounds.
+    """
+    now = timeutils.utcnow().replace(microsecond=0)
+    at.note(written=now.isoformat())
+    return now
+
+
+def written(at: At) -> bool:
+    """Whether the change may have written anything.
+
+    Where it hasn't, what is there as it wanted it is others' work.
+    """
+    return not at.image.get('stamps') or 'written' in at.notes
+
+
+def ours(at: At, column: str = 'updated_at') -> JSON:
+    """What a row must have besides its values to be as the change left it.
+
+    Values may have gone and come back since, by others' work.
+    """
+    noted = at.notes.get('written')
+    if not at.image.get('stamps') or noted is None:
+        return {}
+    return {column: datetime.datetime.fromisoformat(noted)}
 
 
 def volume_row(

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 from typing import Any
 
@@ -32,6 +33,7 @@ from tests.unit.changes.case import ChangeTestCase, UUID, VOLUME
 
 HERE = {'host': 'np-rcc46', 'initiator': 'iqn.46'}
 THERE = {'host': 'np-rcc54', 'initiator': 'iqn.54'}
+LONG_AGO = datetime.datetime(2026, 11, 22)
 CONNECTED = json.dumps({'driver_volume_type': 'iscsi', 'target_lun': 1})
 
 
@@ -403,6 +405,26 @@ class TestDropMapping(VolumeTestCase):
         self.assertEqual(before, self.everything())
         self.assertEqual('already as it was', self.revert())
 
+    def test_one_that_somebody_else_deleted_stays_deleted(self) -> None:
+        self.begin()
+        self.set_mapping(deleted=5, deleted_at=LONG_AGO)
+        self.assert_seen(State.AFTER, 'gone', again=True)
+        self.assertEqual('it was not carried out', self.revert())
+        self.assertEqual(5, self.mapping()['deleted'])
+
+    def test_brought_back_and_deleted_again_by_others(self) -> None:
+        self.apply()
+        self.set_mapping(deleted_at=LONG_AGO)
+        self.assert_refused(Conflict, self.revert, 'deleted_at')
+
+    def test_of_a_journal_of_before(self) -> None:
+        """It has no stamp: the values alone tell."""
+        self.apply()
+        self.begun.image.clear()
+        self.begun.notes.clear()
+        self.set_mapping(deleted_at=LONG_AGO)
+        self.assertEqual('brought back', self.revert())
+
     def test_one_that_names_another_attachment_by_now(self) -> None:
         self.begin()
         self.set_mapping(attachment_id='another')
@@ -447,6 +469,18 @@ class TestLinkMapping(VolumeTestCase):
         self.assertEqual('names none again', self.revert())
         self.assertEqual(before, self.everything())
         self.assertEqual('already as it was', self.revert())
+
+    def test_named_by_somebody_else(self) -> None:
+        self.begin()
+        self.set_mapping(attachment_id='a1')
+        self.assert_seen(State.AFTER, 'named already', again=True)
+        self.assertEqual('it was not carried out', self.revert())
+        self.assertEqual('a1', self.mapping()['attachment_id'])
+
+    def test_named_again_by_somebody_else(self) -> None:
+        self.apply()
+        self.set_mapping(updated_at=LONG_AGO)
+        self.assert_refused(Conflict, self.revert, 'updated_at')
 
     def test_one_that_cinder_no_longer_has(self) -> None:
         self.set_attachment('a1', deleted=1)
@@ -583,6 +617,9 @@ class TestReset(VolumeTestCase):
     def test_one_that_was_not_carried_out(self) -> None:
         self.begin()
         self.assert_seen(State.BEFORE, again=True)
+        self.assertEqual('it was not carried out', self.revert())
+        # killed between the note and the write
+        self.begun.note(written='2026-11-22T00:00:00')
         self.assertEqual('already as it was', self.revert())
 
     def test_not_set_back_after_somebody_elses_change(self) -> None:
@@ -592,6 +629,48 @@ class TestReset(VolumeTestCase):
         self.cinder.set('volumes', status='in-use')
         self.add_attachment('new', 'reserved')
         self.assert_refused(Conflict, self.revert, 'no longer')
+
+    def test_values_that_came_back_by_others_work(self) -> None:
+        """It went, and is in use again: by whoever has it now."""
+        self.apply()
+        self.cinder.set('volumes', updated_at=LONG_AGO)
+        self.assert_refused(Conflict, self.revert, 'updated_at')
+
+    def test_an_attachment_that_somebody_else_touched(self) -> None:
+        for uuid, column in (('gone', 'deleted_at'), ('stays', 'updated_at')):
+            self.apply()
+            (row,) = [
+                row
+                for row in self.cinder.rows('volume_attachment')
+                if row['id'] == uuid
+            ]
+            self.set_attachment(uuid, **{column: LONG_AGO})
+            self.assert_refused(Conflict, self.revert, column)
+            self.set_attachment(uuid, **{column: row[column]})
+            self.assertEqual('as it was', self.revert())
+
+    def test_somebody_else_was_there_before_it_was_written(self) -> None:
+        self.begin()
+        self.cinder.set('volumes', status='in-use')
+        self.set_attachment('gone', deleted=1, attach_status='detached')
+        self.set_attachment('stays', attach_status='attached')
+        self.assert_seen(State.AFTER, 'already so', again=True)
+        self.assertEqual('it was not carried out', self.revert())
+        self.assertEqual(('in-use', 'attached'), self.volume())
+
+    def test_undone_and_done_again(self) -> None:
+        self.apply()
+        self.revert()
+        self.apply()
+        self.assertEqual('as it was', self.revert())
+
+    def test_of_a_journal_of_before(self) -> None:
+        """It has no stamp: the values alone tell."""
+        self.apply()
+        del self.begun.image['stamps']
+        self.begun.notes.clear()
+        self.cinder.set('volumes', updated_at=LONG_AGO)
+        self.assertEqual('as it was', self.revert())
 
     def test_a_volume_that_was_deleted(self) -> None:
         self.begin()
