@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 import functools
-from importlib import metadata
 import logging
 import sys
 from typing import Any, TYPE_CHECKING
@@ -20,6 +19,7 @@ from typing import Any, TYPE_CHECKING
 from cliff import app, commandmanager
 
 from nova_recovery import exit_codes, logs, version
+from nova_recovery.compat import entry_points
 from nova_recovery.engine import files
 from nova_recovery.exceptions import RecoveryError
 
@@ -64,7 +64,7 @@ class CommandManager(commandmanager.CommandManager):
     def load_commands(self, namespace: str) -> None:
         """Add the commands of an entry point group."""
         self.group_list.append(namespace)
-        for point in metadata.entry_points(group=namespace):
+        for point in entry_points(namespace):
             if point.name == 'recovery':
                 # the unified client's word for all of us, without a verb
                 continue

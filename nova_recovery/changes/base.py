@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from nova_recovery.engine import change
 from nova_recovery.engine.change import Observed
@@ -12,6 +12,8 @@ from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import NotRevertible
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeAlias
+
     from nova_recovery.cloud.cloud import Cloud
 
 #: What each call of a change is given, with the cloud that it writes to.

@@ -22,6 +22,7 @@ from nova_recovery.cloud.db import bulk, old_volumes
 from nova_recovery.cloud.db.bulk import Selection
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.old_volumes import Layout
+from nova_recovery.compat import pairs
 from nova_recovery.engine.change import Observed
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import ChangeFailed, Conflict
@@ -525,7 +526,7 @@ def _restore_volumes(
         sa.update(table)
         .where(table.c.id == sa.bindparam('_id'))
         .values({name: sa.bindparam(f'_{name}') for name in layout.columns}),
-        [dict(zip(names, bulk.fields(row), strict=True)) for row in rows],
+        [dict(pairs(names, bulk.fields(row))) for row in rows],
     )
 
 

@@ -9,11 +9,11 @@ by the run and are none of the snapshots that expire.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import Any
 
 from nova_recovery.changes.base import At, BaseChange
+from nova_recovery.compat import sha256
 from nova_recovery.engine import files
 from nova_recovery.engine.change import JSON, Observed
 from nova_recovery.engine.plan import Item
@@ -130,4 +130,4 @@ def _told(notes: JSON) -> str:
 
 def _checksum(path: str) -> Any:
     with open(path, 'rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()
+        return sha256(file)

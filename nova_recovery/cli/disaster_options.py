@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from nova_recovery.cli import recovering
+from nova_recovery.compat import utc
 from nova_recovery.exceptions import RecoveryError
 
 if TYPE_CHECKING:
@@ -173,14 +174,11 @@ def order(
 def time(text: str) -> datetime.datetime:
     """A time in UTC, without a zone as the databases have them."""
     try:
-        found = datetime.datetime.fromisoformat(text)
+        return utc(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(
             f'{text!r} is no time such as 2026-11-22T14:49'
         ) from error
-    if found.tzinfo is not None:
-        found = found.astimezone(datetime.UTC).replace(tzinfo=None)
-    return found
 
 
 def given(parsed: argparse.Namespace) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from rich import console as rich_console
 from rich import text as rich_text
 
+from nova_recovery.compat import pairs
 from nova_recovery.engine.change import Registry
 from nova_recovery.engine.overrides import address
 from nova_recovery.engine.plan import Gate, Item, LeftOut, Plan, SHORT, Step
@@ -185,7 +186,7 @@ def step_lines(
     yield Line()
     named = [
         (heading, step)
-        for heading, step in zip(plan.headings, plan.steps, strict=True)
+        for heading, step in pairs(plan.headings, plan.steps)
         if step.items
     ]
     for number, group in itertools.groupby(named, lambda one: one[1].number):
@@ -236,7 +237,7 @@ def _items(
     short = wording.abbreviated(item.subject for item in items)
     labels = [wording.clean(item.label) for item in items]
     column = min(max(map(len, labels), default=0), NAME)
-    for item, label in zip(items, labels, strict=True):
+    for item, label in pairs(items, labels):
         told = _described(item, registry)
         if not told:
             plain.append(label)

@@ -10,6 +10,7 @@ from typing import Any, TYPE_CHECKING
 
 from rich import text as rich_text
 
+from nova_recovery.compat import pairs
 from nova_recovery.engine import images, states, undo
 from nova_recovery.engine.plan import Item, Plan
 from nova_recovery.report import summary, wording
@@ -83,7 +84,7 @@ def lines(
     every_item = list(items)
     for item in every_item:
         by_step.setdefault(item.step, []).append(item)
-    for heading, step in zip(plan.headings, plan.steps, strict=True):
+    for heading, step in pairs(plan.headings, plan.steps):
         if of_step := by_step.get(step.name):
             title = f'{heading}  {wording.clean(step.title)}'
             yield from _step(title, of_step, every)

@@ -461,7 +461,7 @@ def requests_of_others(journal: Journal, run_id: str) -> frozenset[str]:
 
     What we did ourselves a minute ago is nobody else at work.
     """
-    now = datetime.datetime.now(datetime.UTC)
+    now = datetime.datetime.now(datetime.timezone.utc)
     found: set[str] = set()
     for run in journal.runs(limit=RECENT_RUNS):
         ended = wording.moment(run.finished_at)

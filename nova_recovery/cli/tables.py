@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import os
 from typing import Any, TYPE_CHECKING
 
+from nova_recovery.compat import pairs
 from nova_recovery.report import wording
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def commands(
 
 def _named(columns: Sequence[str], row: Sequence[str]) -> str:
     """``SRV-UNPROVEN host2``: the first cell, and what the row is about."""
-    label = dict(zip(columns, row, strict=True)).get('Name', '')
+    label = dict(pairs(columns, row)).get('Name', '')
     about = label or (row[2] if len(row) > 2 else '')
     return f'{row[0]} {about}'.rstrip()
 
@@ -138,7 +139,7 @@ def _drawn(
         table = Table(box=None, pad_edge=False, padding=(0, len(GAP), 0, 0))
         for name in widths:
             table.add_column(Text(name), no_wrap=name in beside)
-        for row in zip(*(shown[name] for name in widths), strict=True):
+        for row in zip(*(shown[name] for name in widths)):
             table.add_row(*map(Text, row))
         yield table
         return
@@ -147,7 +148,7 @@ def _drawn(
         yield Text(
             GAP.join(
                 cell + ' ' * (widths[name] - cell_len(cell))
-                for name, cell in zip(beside, cells, strict=True)
+                for name, cell in pairs(beside, cells)
             ).rstrip(),
             style='bold' if number < 0 else '',
         )

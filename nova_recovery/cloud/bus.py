@@ -26,6 +26,7 @@ import sqlalchemy as sa
 from nova_recovery.cloud import settings
 from nova_recovery.cloud.db import cells
 from nova_recovery.cloud.settings import BusSettings, NovaSettings
+from nova_recovery.compat import pairs
 from nova_recovery.conf import files as conf_files
 from nova_recovery.exceptions import Conflict, NotFound, RecoveryError
 
@@ -152,7 +153,7 @@ class Bus:
             answers = pool.map(ask, self.servers)
             return {
                 server.address: answer
-                for server, answer in zip(self.servers, answers, strict=True)
+                for server, answer in pairs(self.servers, answers)
             }
 
     def queues(self, names: Iterable[str]) -> dict[str, Queue | None]:
@@ -432,7 +433,7 @@ def _words(error: BaseException) -> str:
     """What went wrong, without what the server was told."""
     if isinstance(error, amqp.exceptions.AccessRefused):
         return 'access refused: user, password or virtual host are wrong'
-    if isinstance(error, amqp.exceptions.NotFound | amqp.NotAllowed):
+    if isinstance(error, (amqp.exceptions.NotFound, amqp.NotAllowed)):
         return 'the virtual host is not there, or not for this user'
     if isinstance(error, ssl.SSLCertVerificationError):
         return 'its certificate is not of the authority in ssl_ca_file (TLS)'

@@ -26,7 +26,7 @@ def database_now(database: Database) -> datetime.datetime:
     with database.connect() as connection:
         # UNIX_TIMESTAMP would go through the server's time zone tables
         now = connection.exec_driver_sql('SELECT UTC_TIMESTAMP()').scalar_one()
-    return now.replace(tzinfo=datetime.UTC)
+    return now.replace(tzinfo=datetime.timezone.utc)
 
 
 def offset(clock: Callable[[], datetime.datetime]) -> float:
@@ -38,7 +38,7 @@ def offset(clock: Callable[[], datetime.datetime]) -> float:
     :param clock: asks the other clock; its answer is aware of its zone
     """
     started = time.monotonic()
-    asked = datetime.datetime.now(datetime.UTC)
+    asked = datetime.datetime.now(datetime.timezone.utc)
     theirs = clock()
     middle = asked + datetime.timedelta(
         seconds=(time.monotonic() - started) / 2

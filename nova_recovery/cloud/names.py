@@ -11,6 +11,8 @@ from typing import Any
 
 from oslo_utils import uuidutils
 
+from nova_recovery.compat import pairs
+
 # One conversion of a template: %(uuid)s, %08x, %d …; %% is a percent sign
 _CONVERSION = re.compile(r'%%|%(?:\((\w+)\))?[#0\- +]*\d*(?:\.\d+)?([diosxX])')
 
@@ -110,9 +112,7 @@ def _from_template(text: str, template: str) -> Meaning | None:
     if match_text is None:
         return None
     values: dict[str, str | int] = {}
-    for (column, kind, plain), part in zip(
-        conversions, match_text.groups(), strict=True
-    ):
+    for (column, kind, plain), part in pairs(conversions, match_text.groups()):
         value: str | int = part
         if kind != 's':
             value = int(part, _BASES[kind])

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from nova_recovery.cloud.db import services
 from nova_recovery.cloud.db.databases import divide
+from nova_recovery.compat import pairs
 from nova_recovery.exceptions import RecoveryError
 
 if TYPE_CHECKING:
@@ -104,15 +105,14 @@ class Providers:
         by_server: dict[str, set[str]] = {uuid: set() for uuid in uuids}
         with futures.ThreadPoolExecutor(READERS) as pool:
             if len(uuids) <= len(self._providers):
-                for uuid, held in zip(
-                    uuids, pool.map(placement.allocations, uuids), strict=True
+                for uuid, held in pairs(
+                    uuids, pool.map(placement.allocations, uuids)
                 ):
                     by_server[uuid] |= set(held['allocations'])
             else:
-                for provider, consumers in zip(
+                for provider, consumers in pairs(
                     self._providers,
                     pool.map(placement.consumers, self._providers),
-                    strict=True,
                 ):
                     for consumer in consumers:
                         if consumer in by_server:

@@ -10,20 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 import dataclasses
 import datetime
-import types
 from typing import Any
 
 from nova_recovery.cloud import secrets
-
-#: One for all servers: there are a hundred thousand of them.
-_NO_ROW: Mapping[str, Any] = types.MappingProxyType({})
 
 #: How nova and cinder call a service; UNKNOWN: it has a heartbeat of the
 #: future.
 UP, DOWN, FORCED_DOWN, UNKNOWN = 'up', 'down', 'forced down', 'unknown'
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Server:
     """One live server as its cell has it.
 
@@ -46,7 +42,7 @@ class Server:
     uuid: str
     id: int
     name: str
-    instance_name: str = ''
+    instance_name: str
     cell: str
     host: str | None
     node: str | None
@@ -60,9 +56,7 @@ class Server:
     hidden: bool | None
     image: str | None
     root_device: str | None
-    row: Mapping[str, Any] = dataclasses.field(
-        default_factory=lambda: _NO_ROW, repr=False, compare=False
-    )
+    row: Mapping[str, Any] = dataclasses.field(repr=False, compare=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +122,7 @@ class Migration:
     )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Service:
     """One live service of nova or cinder; times are UTC without a zone.
 
@@ -181,7 +175,7 @@ class ComputeNode:
     )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Action:
     """What was asked of a server, one row of ``instance_actions``.
 

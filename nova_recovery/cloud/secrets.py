@@ -142,7 +142,7 @@ def mask(value: Any) -> Any:
             else mask(inner)
             for key, inner in value.items()
         }
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return type(value)(mask(inner) for inner in value)
     if isinstance(value, str):
         return _mask_string(value)

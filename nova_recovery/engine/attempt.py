@@ -398,6 +398,6 @@ class Attempt:
 
 
 def _refused(error: Exception) -> str:
-    if isinstance(error, Conflict | ClaimLost):
+    if isinstance(error, (Conflict, ClaimLost)):
         return states.CONFLICT
     return states.FAILED

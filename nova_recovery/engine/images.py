@@ -19,6 +19,7 @@ import secrets
 import socket
 from typing import Any, BinaryIO
 
+from nova_recovery.compat import sha256
 from nova_recovery.engine import files
 from nova_recovery.exceptions import RecoveryError
 
@@ -96,7 +97,7 @@ class Images:
                 'export" and "run import" bring it here'
             ) from error
         with file:
-            found = hashlib.file_digest(file, 'sha256').hexdigest()
+            found = sha256(file)
             if found != kept['sha256']:
                 raise ImageLost(
                     f'the before-image {place} is not what was written: its '

@@ -19,6 +19,7 @@ import json
 import os
 from typing import Any
 
+from nova_recovery.compat import pairs
 from nova_recovery.engine import files
 from nova_recovery.engine import plan as plan_module
 from nova_recovery.engine.plan import Gate, Item, LeftOut, Plan, Step
@@ -36,7 +37,7 @@ _LATER = ('number', 'failures', 'at_a_time')
 def to_dict(plan: Plan) -> dict[str, Any]:
     """The plan in JSON types; what it holds isn't copied."""
     head = head_of(plan)
-    for body, step in zip(head['steps'], plan.steps, strict=True):
+    for body, step in pairs(head['steps'], plan.steps):
         body['items'] = [_item_dict(item) for item in step.items]
     return head
 
@@ -81,7 +82,7 @@ def from_head(
     """
     steps = tuple(
         Step(**_fields(Step, step, items=tuple(of_step)))
-        for step, of_step in zip(_list(body['steps']), items, strict=True)
+        for step, of_step in pairs(_list(body['steps']), items)
     )
     gates = tuple(Gate(**_fields(Gate, gate)) for gate in _list(body['gates']))
     notes = _texts(body['notes'])

@@ -119,7 +119,7 @@ class Outcome:
 
 def now() -> str:
     """The time in UTC, ISO 8601 with Z, to the millisecond."""
-    moment = datetime.datetime.now(datetime.UTC)
+    moment = datetime.datetime.now(datetime.timezone.utc)
     text = moment.isoformat(timespec='milliseconds')
     return text.replace('+00:00', 'Z')
 

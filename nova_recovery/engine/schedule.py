@@ -9,6 +9,7 @@ import heapq
 import threading
 from types import MappingProxyType
 
+from nova_recovery.compat import pairs
 from nova_recovery.engine.plan import Item
 
 _TICK = 0.2
@@ -70,7 +71,7 @@ class Schedule:
         ]
         if at_a_time is not None:
             self._limits[_ALL] = at_a_time
-            for item, lanes in zip(items, self._lanes, strict=True):
+            for item, lanes in pairs(items, self._lanes):
                 if not looks(item):
                     lanes.append((_ALL, None))
         self._busy: dict[tuple[str, object], int] = {}

@@ -212,7 +212,7 @@ def _run(option: str, command: str | None, host: str) -> _Ended:
 
 def _said(output: str, command: list[str]) -> str:
     # Fence agents have been seen to print their own command line.
-    for option, value in zip(command, command[1:], strict=False):
+    for option, value in zip(command, command[1:]):
         if value and _SECRET_OPTION.fullmatch(option):
             output = output.replace(value, secrets.MASK)
     return secrets.mask_text(' '.join(output.split()))[:200]

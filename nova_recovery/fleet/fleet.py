@@ -12,6 +12,7 @@ import threading
 from types import TracebackType
 from typing import Any, Protocol
 
+from nova_recovery.compat import pairs
 from nova_recovery.exceptions import Refused
 from nova_recovery.fleet import answer, hosts, script
 from nova_recovery.fleet.answer import Answer, Said
@@ -127,7 +128,7 @@ class Fleet:
                 calls.append(self._call(host, ['identity'], self._seconds))
             except Refused as error:
                 answers[host] = answer.refused(host, str(error))
-        for call, found in zip(calls, self._gatherer.ask(calls), strict=True):
+        for call, found in pairs(calls, self._gatherer.ask(calls)):
             answers[call.host] = self._identified(call, found)
         # two names of one machine: neither is known to be the right one
         return {
@@ -185,7 +186,7 @@ class Fleet:
         if not names:
             return {}
         with futures.ThreadPoolExecutor(len(names)) as pool:
-            return dict(zip(names, pool.map(ask, names), strict=True))
+            return dict(pairs(names, pool.map(ask, names)))
 
     def start(
         self,

@@ -75,7 +75,7 @@ def words(error: BaseException) -> str:
     text = secrets.mask_text(' '.join(str(error).split()))
     # requests writes a line around each of the reasons of the one below
     text = _INSIDE.sub(_inside, text)
-    if isinstance(error, RecoveryError | TimeoutError) and text:
+    if isinstance(error, (RecoveryError, TimeoutError)) and text:
         return text
     return f'{type(error).__name__}: {text}' if text else type(error).__name__
 

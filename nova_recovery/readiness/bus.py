@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 import dataclasses
 import functools
+from typing import Optional
 
 from nova_recovery import program, readiness
 from nova_recovery.cloud.bus import (
@@ -31,7 +32,7 @@ _PATIENCE = 8.0
 
 _row = functools.partial(Finding, LAYER)
 
-Queues = Mapping[str, Queue | None]
+Queues = Mapping[str, Optional[Queue]]
 
 
 class Unheard(RecoveryError):

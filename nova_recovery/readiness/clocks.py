@@ -14,7 +14,7 @@ import datetime
 from email import utils as email_utils
 import functools
 import time
-from typing import Any
+from typing import Any, Optional
 
 from keystoneauth1 import adapter
 import sqlalchemy as sa
@@ -48,7 +48,7 @@ _APIS = {
 }
 
 Range = tuple[float, float]
-Clock = Callable[[], datetime.datetime | None]
+Clock = Callable[[], Optional[datetime.datetime]]
 
 
 class Probe:

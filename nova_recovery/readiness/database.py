@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import dataclasses
 import functools
 import re
+from typing import Union
 
 from nova_recovery import readiness
 from nova_recovery.cloud import settings
@@ -43,7 +44,7 @@ _MEMBER = {
 }
 
 #: address -> what it said: variables and status, or why it said nothing
-Answers = Mapping[str, Mapping[str, str] | str]
+Answers = Mapping[str, Union[Mapping[str, str], str]]
 
 
 @dataclasses.dataclass(frozen=True)

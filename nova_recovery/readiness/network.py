@@ -10,6 +10,7 @@ from typing import Any
 
 from nova_recovery import readiness
 from nova_recovery.cloud.api.network import Port
+from nova_recovery.compat import pairs
 from nova_recovery.engine.findings import Finding
 from nova_recovery.exceptions import RecoveryError
 from nova_recovery.readiness import bounded, common, Site
@@ -43,7 +44,7 @@ class Probe:
         columns = format_module.SECTIONS['agents'].columns
         try:
             now = [
-                dict(zip(columns, row, strict=True))
+                dict(pairs(columns, row))
                 for row in snapshot_apis.agents(connection, _PATIENCE)
             ]
         except RecoveryError as error:

@@ -13,6 +13,7 @@ import dataclasses
 import json
 from typing import Any, TYPE_CHECKING
 
+from nova_recovery.compat import pairs
 from nova_recovery.engine import images, states
 from nova_recovery.engine.change import Registry
 from nova_recovery.engine.plan import Item
@@ -74,7 +75,7 @@ def of_run(
                     for planned in step.items
                 ],
             }
-            for heading, step in zip(plan.headings, plan.steps, strict=True)
+            for heading, step in pairs(plan.headings, plan.steps)
         ],
     }
 

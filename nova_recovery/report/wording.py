@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import datetime
 import re
 import textwrap
-from typing import Any
+from typing import Any, Union
 
 from nova_recovery.engine import printable
 
@@ -23,7 +23,7 @@ UUID = re.compile(
 #: So many digits of a UUID, if they tell all of an answer apart.
 SHORT = 8
 
-Time = datetime.datetime | str | None
+Time = Union[datetime.datetime, str, None]
 
 
 def count(number: int, noun: str) -> str:
@@ -85,8 +85,8 @@ def moment(time: Time) -> datetime.datetime | None:
     if time is None:
         return None
     if time.tzinfo is None:
-        return time.replace(tzinfo=datetime.UTC)
-    return time.astimezone(datetime.UTC)
+        return time.replace(tzinfo=datetime.timezone.utc)
+    return time.astimezone(datetime.timezone.utc)
 
 
 def stamp(time: Time) -> str:
@@ -108,7 +108,7 @@ def ago(time: Time, now: Time = None) -> str:
     at = moment(time)
     if at is None:
         return ''
-    present = moment(now) or datetime.datetime.now(datetime.UTC)
+    present = moment(now) or datetime.datetime.now(datetime.timezone.utc)
     shape = (
         '%H:%M:%SZ' if at.date() == present.date() else '%Y-%m-%d %H:%M:%SZ'
     )

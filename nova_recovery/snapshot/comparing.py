@@ -15,6 +15,7 @@ import difflib
 import sqlite3
 from typing import Any
 
+from nova_recovery.compat import pairs
 from nova_recovery.snapshot import format as format_module
 from nova_recovery.snapshot import reading
 from nova_recovery.snapshot.format import Section
@@ -164,11 +165,7 @@ def _changed(
     ):
         source, subject, name = _who(section, row)
         values = dict(
-            zip(
-                compared,
-                zip(row[start::2], row[start + 1 :: 2], strict=True),
-                strict=True,
-            )
+            pairs(compared, pairs(row[start::2], row[start + 1 :: 2]))
         )
         for code, columns in section.compared.items():
             changed = [c for c in columns if values[c][0] != values[c][1]]
@@ -195,7 +192,7 @@ def _who(section: Section, row: Any) -> tuple[str, str, str]:
 def _words(names: list[str], values: Any) -> str:
     return ', '.join(
         f'{name} {"-" if value is None else value}'
-        for name, value in zip(names, values, strict=True)
+        for name, value in pairs(names, values)
     )
 
 

@@ -16,6 +16,7 @@ import types
 from typing import Any
 import urllib.parse
 
+from nova_recovery.compat import pairs, utc
 from nova_recovery.exceptions import RecoveryError
 from nova_recovery.snapshot import format as format_module
 from nova_recovery.snapshot import writing
@@ -160,7 +161,7 @@ class Snapshot:
                 f' WHERE {where} ORDER BY rowid',
                 tuple(equal.values()),
             ):
-                yield dict(zip(columns, row, strict=True))
+                yield dict(pairs(columns, row))
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -237,12 +238,9 @@ def pulse(snapshot: Snapshot, down_time: int) -> tuple[int, int]:
 def moment(text: Any) -> datetime.datetime | None:
     """A time of a snapshot, in UTC without a zone; None for no time."""
     try:
-        found = datetime.datetime.fromisoformat(str(text))
+        return utc(str(text))
     except ValueError:
         return None
-    if found.tzinfo is None:
-        return found
-    return found.astimezone(datetime.UTC).replace(tzinfo=None)
 
 
 def problems(snapshot: Snapshot) -> list[str]:

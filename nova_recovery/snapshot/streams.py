@@ -120,6 +120,6 @@ def plain(value: Any) -> Any:
         return int(value) if value == int(value) else float(value)
     if isinstance(value, bytes):
         return value.decode('utf-8', 'replace')
-    if value is None or isinstance(value, str | int | float):
+    if value is None or isinstance(value, (str, int, float)):
         return value
     return str(value)

@@ -21,6 +21,7 @@ import uuid
 
 import pymysql
 
+from nova_recovery.compat import pairs
 from tests.cloud import process
 from tests.cloud.mariadb import MariaDB
 from tests.cloud.process import CloudError
@@ -145,7 +146,7 @@ class Galera:
         cluster = uuid.uuid1()
         ids = sorted(str(uuid.uuid1()) for _ in NODES)
         members = '\n'.join(f'member: {one} 0' for one in ids)
-        for own, node in zip(ids, self._nodes.values(), strict=True):
+        for own, node in pairs(ids, self._nodes.values()):
             (node.data / 'grastate.dat').write_text(
                 _DATA.format(cluster=cluster)
             )

@@ -9,6 +9,7 @@ from concurrent import futures
 from typing import Any, ClassVar
 import uuid as uuid_module
 
+from nova_recovery.compat import pairs
 from tests.cloud import services
 from tests.functional.recovered import Before, RecoveredTest
 
@@ -43,7 +44,7 @@ class DeadHostTest(RecoveredTest):
             )
         uuids = [server.id for server in made]
         cls.addClassCleanup(cls._clean_up, uuids)
-        for name, uuid in zip(cls.wanted, uuids, strict=True):
+        for name, uuid in pairs(cls.wanted, uuids):
             cls._made[name] = Before(
                 cls.state.row(uuid),
                 cls.state.devices(uuid),

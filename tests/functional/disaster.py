@@ -11,6 +11,7 @@ from typing import Any
 
 import fixtures
 
+from nova_recovery.compat import pairs
 from tests.cloud import servers
 from tests.cloud.cloud import PracticeCloud
 from tests.functional.base import Ended, FunctionalTest
@@ -357,7 +358,7 @@ class DisasterTest(FunctionalTest):
         """
         before = list(before)
         now = look(self.practice, [one.uuid for one in before])
-        for old, new in zip(before, now, strict=True):
+        for old, new in pairs(before, now):
             how = (by or {}).get(old.name, 'reboot') if old.ran else None
             wanted = [how] if how else []
             self.assertEqual(wanted, self.asked(old, new), old.name)

@@ -9,6 +9,7 @@ import dataclasses
 import json
 from typing import Any
 
+from nova_recovery.compat import pairs
 from tests.functional.base import FunctionalTest
 
 JSON = dict[str, Any]
@@ -156,7 +157,7 @@ class RecoveredTest(FunctionalTest):
         now = self.state.devices(before.uuid)
         self.assertEqual(_kept(before.devices), _kept(now), before.name)
         volumes = {}
-        for old, new in zip(before.devices, now, strict=True):
+        for old, new in pairs(before.devices, now):
             volume = new['volume_id']
             if not volume:
                 continue

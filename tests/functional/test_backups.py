@@ -10,6 +10,7 @@ import uuid
 
 import fixtures
 
+from nova_recovery.compat import pairs
 from nova_recovery.engine import planfile
 from tests.cloud import servers
 from tests.cloud.proxy import GatewayTimeoutProxy
@@ -186,10 +187,9 @@ class TestBackups(FunctionalTest):
         noted, held = self.home / 'points', self.held
         deadly = {
             f'volume:{volume}': {f'create-backup: {point}'}
-            for volume, point in zip(
+            for volume, point in pairs(
                 volumes,
                 ('sent backup of volume ', 'journal sent', 'journal sent'),
-                strict=True,
             )
         }
         for volume in volumes:

@@ -14,6 +14,7 @@ import signal
 import threading
 from typing import Any, ClassVar
 
+from nova_recovery.compat import pairs
 from nova_recovery.engine import planfile
 from tests.functional import disaster
 from tests.functional.disaster import DisasterTest
@@ -92,8 +93,7 @@ class Many(DisasterTest):
         """How many were sent since."""
         now = disaster.look(self.practice, self.servers)
         return sum(
-            len(self.asked(old, new))
-            for old, new in zip(self.before, now, strict=True)
+            len(self.asked(old, new)) for old, new in pairs(self.before, now)
         )
 
 

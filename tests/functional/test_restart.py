@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import dataclasses
 from typing import Any
 
+from nova_recovery.compat import pairs
 from nova_recovery.engine import planfile
 from nova_recovery.engine.plan import Item, Plan, Step
 from nova_recovery.procedures import reboot
@@ -57,7 +58,7 @@ class TestRestart(FunctionalTest):
         )
         self.servers = {
             one.name: dataclasses.replace(one, uuid=server.id)
-            for one, server in zip(wanted, made, strict=True)
+            for one, server in pairs(wanted, made)
         }
 
     def mark(self) -> int:

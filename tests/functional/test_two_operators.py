@@ -12,6 +12,7 @@ import os
 import pathlib
 import signal
 
+from nova_recovery.compat import pairs
 from nova_recovery.engine import planfile
 from nova_recovery.engine.journal import Journal, RunRecord
 from tests.functional.base import Ended
@@ -58,9 +59,7 @@ class TestCommands(TwoOperatorsTest):
             )  # fmt: skip
 
         with futures.ThreadPoolExecutor(2) as pool:
-            ends = dict(
-                zip(OPERATORS, pool.map(recover, OPERATORS), strict=True)
-            )
+            ends = dict(pairs(OPERATORS, pool.map(recover, OPERATORS)))
         winner, loser = sorted(OPERATORS, key=lambda who: ends[who].code)
         self.assertEqual(0, ends[winner].code, ends)
         # refused by the gate, or later by the claim

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from nova_recovery.compat import pairs
 from tests.hosts.beds import Beds
 from tests.hosts.program import ProgramTest
 
@@ -47,7 +48,7 @@ class Services(ProgramTest):
         self.assertEqual(first[1], second[1])
         self.restart('--libvirt', '--yes', *UNKNOWN)
         third = self.pids()
-        for old, new in zip(second, third, strict=True):
+        for old, new in pairs(second, third):
             self.assertNotEqual(old, new)
             self.assertNotEqual('0', new)
         self.assertEqual(boots, guest.boots())

@@ -18,7 +18,7 @@ def make(folder: pathlib.Path, name: str) -> dict[str, str]:
     """Make a certificate of 127.0.0.1 that is its own authority."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
+    now = datetime.datetime.now(datetime.timezone.utc)
     made = (
         x509.CertificateBuilder()
         .subject_name(subject)

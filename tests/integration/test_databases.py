@@ -821,7 +821,7 @@ class TestSize(DatabaseTestCase):
 class TestClocksAndGrants(DatabaseTestCase):
     def test_the_clock_of_a_database(self) -> None:
         now = clock.database_now(self.cell)
-        self.assertEqual(datetime.UTC, now.tzinfo)
+        self.assertEqual(datetime.timezone.utc, now.tzinfo)
         offset = clock.offset(lambda: clock.database_now(self.cell))
         self.assertLess(abs(offset), 2)
 

@@ -34,7 +34,7 @@ def uuid(name: str) -> str:
 
 
 def ago(seconds: float) -> datetime.datetime:
-    now = datetime.datetime.now(datetime.UTC)
+    now = datetime.datetime.now(datetime.timezone.utc)
     return (now - datetime.timedelta(seconds=seconds)).replace(
         tzinfo=None, microsecond=0
     )

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import functools
 import pathlib
 import re
+import sqlite3
 from typing import Any
 
 from oslo_utils import timeutils
@@ -126,18 +127,18 @@ class Real(Memory):
         self, dump: str, names: Iterable[str], name: str = 'memory'
     ) -> None:
         self.name = name
-        self._tables, image = _made(dump, tuple(names))
+        self._tables, made = _made(dump, tuple(names))
         self.tables = self
         self._open()
         with self.connect() as connection:
             # making them takes a hundred times as long
-            connection.connection.deserialize(image)
+            made.backup(connection.connection.driver_connection)
 
 
 @functools.cache
 def _made(
     dump: str, names: tuple[str, ...]
-) -> tuple[dict[str, sa.Table], bytes]:
+) -> tuple[dict[str, sa.Table], sqlite3.Connection]:
     """Tables, and a database that has them."""
     metadata = sa.MetaData()
     known = _dumped(dump)
@@ -148,10 +149,11 @@ def _made(
     }
     engine = sa.create_engine('sqlite://', poolclass=sa.pool.StaticPool)
     metadata.create_all(engine)
+    made = sqlite3.connect(':memory:', check_same_thread=False)
     with engine.connect() as connection:
-        image = connection.connection.serialize()
+        connection.connection.driver_connection.backup(made)
     engine.dispose()
-    return tables, image
+    return tables, made
 
 
 @functools.cache

@@ -18,7 +18,7 @@ from tests.base import TestCase
 
 ROOT = pathlib.Path(nova_recovery.__file__).parent
 #: What everybody may import.
-COMMON = {'exceptions', 'exit_codes', 'program', 'version'}
+COMMON = {'compat', 'exceptions', 'exit_codes', 'program', 'version'}
 #: Package -> the others that it may import besides.
 MAY = {
     'cli': {
@@ -46,6 +46,7 @@ MAY = {
     'shell': {'cli', 'engine', 'logs'},
     'logs': {'cloud', 'engine'},
     'plugin': {'cli'},
+    'compat': set(),
     'exceptions': set(),
     'exit_codes': set(),
     'program': set(),

@@ -36,7 +36,7 @@ EMPTY = frozenset(
 _SCANNED = 5000
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Backup:
     """A live row of ``backups``.
 
@@ -56,7 +56,7 @@ class Backup:
     reason: str = ''
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Volume:
     """A live row of ``volumes`` that is somebody's.
 

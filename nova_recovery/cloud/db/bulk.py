@@ -21,6 +21,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from nova_recovery.compat import pairs
+
 SEPARATOR = '|'
 NULL = '~'
 #: Rows a page. Larger ones are not faster.
@@ -249,7 +251,7 @@ def _rendered(found: Sequence[Any]) -> tuple[list[str], set[str]]:
         values = [NULL if value is None else str(value) for value in row]
         told = [
             value if given is None else _ODD.sub('?', value)
-            for value, given in zip(values, row, strict=True)
+            for value, given in pairs(values, row)
         ]
         if told != values:
             odd.add(told[0])

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.settings import NovaSettings
+from nova_recovery.compat import pairs
 from nova_recovery.exceptions import ConfigError, SchemaUnknown
 
 LOG = logging.getLogger(__name__)
@@ -211,5 +212,5 @@ def _unique_names(rows: Sequence[dict[str, object]]) -> dict[object, str]:
         row['uuid']: name
         if plain.count(name) == 1
         else f'{name}-{str(row["uuid"])[:8]}'
-        for row, name in zip(rows, plain, strict=True)
+        for row, name in pairs(rows, plain)
     }

@@ -97,7 +97,7 @@ def _paths(data: Mapping[str, Any]) -> Iterator[Path]:
         for name in ('target_iqns', 'target_portals', 'target_luns')
     ]
     if all(several):
-        yield from (_path(*one) for one in zip(*several, strict=False))
+        yield from (_path(*one) for one in zip(*several))
     elif data.get('target_iqn') and data.get('target_portal'):
         yield _path(
             data['target_iqn'], data['target_portal'], data.get('target_lun')

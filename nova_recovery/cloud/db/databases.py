@@ -16,6 +16,7 @@ from nova_recovery.cloud.db import db_url
 from nova_recovery.cloud.db.cells import Cell
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.settings import CinderSettings, NovaSettings
+from nova_recovery.compat import pairs
 from nova_recovery.exceptions import ConfigError, DatabaseUnavailable, NotFound
 
 T = TypeVar('T')
@@ -102,7 +103,7 @@ def each(
         answers = pool.map(answer, databases)
         return {
             database.name: found
-            for database, found in zip(databases, answers, strict=True)
+            for database, found in pairs(databases, answers)
         }
 
 

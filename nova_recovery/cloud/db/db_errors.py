@@ -65,7 +65,7 @@ _WORDS = {
 def code(error: BaseException) -> int | None:
     """Return MySQL's number of an error, None when it has none."""
     seen = error
-    while isinstance(seen, exc.DBAPIError | db_exception.DBError):
+    while isinstance(seen, (exc.DBAPIError, db_exception.DBError)):
         inner = (
             seen.orig
             if isinstance(seen, exc.DBAPIError)
@@ -138,7 +138,7 @@ def unusable(error: BaseException) -> str:
     if isinstance(error, pymysql.err.Error):
         # as oslo.db would have it
         error = db_exception.DBError(error)
-    if isinstance(error, exc.DBAPIError | db_exception.DBError | OSError):
+    if isinstance(error, (exc.DBAPIError, db_exception.DBError, OSError)):
         return describe(error)
     # such as a password that MySQL's charset can't write
     return f'its URL can not be used ({type(error).__name__})'
@@ -162,7 +162,7 @@ def _tls(text: str) -> str:
 def _cause(error: BaseException) -> BaseException:
     """The innermost error, which the driver or the system raised."""
     seen = error
-    while isinstance(seen, exc.DBAPIError | db_exception.DBError):
+    while isinstance(seen, (exc.DBAPIError, db_exception.DBError)):
         inner = getattr(seen, 'inner_exception', None)
         inner = inner or getattr(seen, 'orig', None)
         if not isinstance(inner, BaseException) or inner is seen:
@@ -172,4 +172,4 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _is_database_error(error: BaseException) -> bool:
-    return isinstance(error, exc.DBAPIError | db_exception.DBError)
+    return isinstance(error, (exc.DBAPIError, db_exception.DBError))

@@ -8,7 +8,7 @@ import collections
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 import contextlib
 import datetime
-from typing import Any, Self
+from typing import Any, TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -17,6 +17,9 @@ from nova_recovery.cloud.db.database import Database
 
 #: How many values an IN gets at a time.
 BATCH = 500
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Row = Mapping[str, Any]
 

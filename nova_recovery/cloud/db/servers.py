@@ -8,6 +8,7 @@ import collections
 from collections.abc import Collection, Iterable, Mapping, Sequence
 import json
 import logging
+import types
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -34,6 +35,9 @@ from nova_recovery.cloud.records import (
 from nova_recovery.exceptions import Ambiguous, DatabaseUnavailable, NotFound
 
 LOG = logging.getLogger(__name__)
+
+#: Of all servers whose rows are not read whole: a hundred thousand of them.
+_NO_ROW: Mapping[str, Any] = types.MappingProxyType({})
 
 #: How many of a server's actions are told, the newest.
 ACTIONS = 20
@@ -175,6 +179,8 @@ def server(
         'hidden': None if hidden is None else bool(hidden),
         'image': row.get('image_ref') or None,
         'root_device': row.get('root_device_name') or None,
+        'instance_name': '',
+        'row': _NO_ROW,
     }
     return into(**{**fields, **more})
 

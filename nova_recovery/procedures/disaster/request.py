@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 import dataclasses
-import hashlib
 import re
 from typing import Any
 
+from nova_recovery.compat import sha256
 from nova_recovery.exceptions import RecoveryError, Refused, UsageError
 from nova_recovery.procedures.disaster import scope as scope_module
 from nova_recovery.procedures.disaster.judge import wanted
@@ -124,7 +124,7 @@ def checksum(path: str) -> str:
     """
     try:
         with open(path, 'rb') as file:
-            return hashlib.file_digest(file, 'sha256').hexdigest()
+            return sha256(file)
     except OSError as error:
         raise RecoveryError(
             f"snapshot {path}: can't be read: {error.strerror or error}"

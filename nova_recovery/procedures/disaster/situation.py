@@ -57,7 +57,7 @@ class Before:
         return self.vm_state == 'active' and self.power_state == RUNNING
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Server(records.Server):
     """A live server, and what the snapshot and the requests tell of it.
 

@@ -155,7 +155,7 @@ class Port:
     has_resources: bool = False
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Server(records.Server):
     """A server of a dead host, and what decides how it is brought back.
 

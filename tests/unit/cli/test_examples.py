@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-from importlib import metadata
 import inspect
 import re
 import shlex
 
 from nova_recovery import shell
+from nova_recovery.compat import entry_points
 from tests.base import TestCase
 
 #: A command; a line that goes on ends with a backslash, as in a shell.
@@ -22,7 +22,7 @@ class ExamplesTest(TestCase):
     def test_each_command_has_one_and_its_parser_takes_it(self) -> None:
         app = shell.Shell()
         wrong: list[str] = []
-        for point in metadata.entry_points(group='openstack.recovery.v1'):
+        for point in entry_points('openstack.recovery.v1'):
             name = point.name.replace('_', ' ')
             command = point.load()
             found = re.findall(

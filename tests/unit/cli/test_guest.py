@@ -11,6 +11,7 @@ import fixtures
 
 from nova_recovery import conf
 from nova_recovery.cli import guest
+from nova_recovery.compat import pairs
 from nova_recovery.exceptions import UsageError
 from nova_recovery.procedures.guests.reboot import Request
 from tests.base import TestCase
@@ -60,9 +61,8 @@ class TestGuestOptions(TestCase):
         ):
             error = self.assertRaises(
                 UsageError, self.request,
-                *[f'{a}={b}' for a, b in zip(
-                    given[::2], given[1::2], strict=True,
-                )],
+                *[f'{a}={b}' for a, b in pairs(
+                    given[::2], given[1::2])],
             )  # fmt: skip
             self.assertIn(words, str(error))
 

@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-from importlib import metadata
 from typing import ClassVar
 
 from nova_recovery.cli import guide
+from nova_recovery.compat import entry_points
 from tests.base import TestCase
 from tests.unit.cli.programs import Standalone, UnifiedClient
 
@@ -26,7 +26,7 @@ class StandaloneTest(Standalone, TestCase):
     def test_each_line_is_a_command(self) -> None:
         names = {
             point.name.replace('_', ' ').removeprefix('recovery ')
-            for point in metadata.entry_points(group='openstack.recovery.v1')
+            for point in entry_points('openstack.recovery.v1')
         }
         for _, words in guide.WHEN:
             plain = [word for word in words.split() if word.islower()]

@@ -10,6 +10,7 @@ import json
 import fixtures
 
 from nova_recovery import exit_codes
+from nova_recovery.compat import pairs
 from nova_recovery.engine.plan import Item, Plan, Step
 from nova_recovery.exceptions import Paused
 from tests.unit import plans
@@ -25,7 +26,7 @@ class PauseTest(RunsTestCase):
         """The plan with the guide's numbers for its steps."""
         steps = tuple(
             dataclasses.replace(step, number=number)
-            for step, number in zip(plan.steps, numbers, strict=True)
+            for step, number in pairs(plan.steps, numbers)
         )
         return dataclasses.replace(plan, steps=steps)
 

@@ -18,6 +18,7 @@ import fixtures
 from nova_recovery import plugin, shell
 from nova_recovery.cli.base import RecoveryCommand, RecoveryMixin
 from nova_recovery.cli.guide import Guide
+from nova_recovery.compat import entry_points
 from nova_recovery.exceptions import Refused
 from tests.base import TestCase
 from tests.unit.cli.programs import Commands, Standalone
@@ -38,11 +39,11 @@ HEAVY = {
 
 IMPORTED = """
 import json, sys
-from importlib import metadata
+from nova_recovery.compat import entry_points
 import osc_lib.command.command
 before = set(sys.modules)
 for group in ('openstack.cli.extension', 'openstack.recovery.v1'):
-    for point in metadata.entry_points(group=group):
+    for point in entry_points(group):
         if point.module.startswith('nova_recovery.'):
             point.load()
 new = {name.partition('.')[0] for name in set(sys.modules) - before}
@@ -54,7 +55,7 @@ class TestEntryPoints(TestCase):
     def _commands(self) -> list[metadata.EntryPoint]:
         return [
             point
-            for point in metadata.entry_points(group=shell.COMMAND_GROUP)
+            for point in entry_points(shell.COMMAND_GROUP)
             if point.module.startswith('nova_recovery.')
         ]
 

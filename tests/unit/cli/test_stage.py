@@ -27,7 +27,7 @@ def item(
 
 def ago(**span: int) -> str:
     """A moment as the journal writes it."""
-    now = datetime.datetime.now(datetime.UTC)
+    now = datetime.datetime.now(datetime.timezone.utc)
     return (now - datetime.timedelta(**span)).strftime('%Y-%m-%dT%H:%M:%SZ')
 
 

@@ -12,6 +12,7 @@ import threading
 import fixtures
 
 from nova_recovery import exit_codes
+from nova_recovery.compat import pairs
 from nova_recovery.shell import Shell
 from tests.unit import plans
 from tests.unit.cli.programs import OwnLogging
@@ -36,9 +37,7 @@ class Terminal(fixtures.Fixture):
         self._ours, theirs = pty.openpty()
         os.write(self._ours, self._before)
         self._theirs = [open(theirs), open(os.dup(theirs), 'w')]
-        for name, stream in zip(
-            ('sys.stdin', 'sys.stderr'), self._theirs, strict=True
-        ):
+        for name, stream in pairs(('sys.stdin', 'sys.stderr'), self._theirs):
             self.useFixture(fixtures.MonkeyPatch(name, stream))
         self._reader = threading.Thread(target=self._read)
         self._reader.start()

@@ -62,7 +62,7 @@ class FilesTest(TestCase):
         self.refused('it is a link')
 
     def test_another_name_of_a_file_stays_as_it_was(self) -> None:
-        self.path.hardlink_to(self.victim)
+        os.link(self.victim, self.path)
         files.write(str(self.path), ['x'])
         self.assertEqual('root:x:0:0', self.victim.read_text())
 
@@ -107,8 +107,8 @@ class FilesTest(TestCase):
         self.assertEqual('one\ntwo\n', self.path.read_text())
 
     def test_a_log_is_no_other_name_of_a_file(self) -> None:
-        for make in (self.path.symlink_to, self.path.hardlink_to):
-            make(self.victim)
+        for make in (os.symlink, os.link):
+            make(self.victim, self.path)
             self.assertRaises(RecoveryError, files.append, str(self.path))
             self.path.unlink()
         self.assertEqual(0o644, self.victim.stat().st_mode & 0o777)

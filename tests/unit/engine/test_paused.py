@@ -10,6 +10,7 @@ import threading
 from typing import Any
 
 from nova_recovery import exit_codes
+from nova_recovery.compat import pairs
 from nova_recovery.engine import states
 from nova_recovery.engine.plan import Item, Plan, Step
 from nova_recovery.exceptions import ChangeFailed, Paused
@@ -25,7 +26,7 @@ def numbered(*steps: tuple[int, list[Any]], **fields: Any) -> Plan:
         made,
         steps=tuple(
             dataclasses.replace(step, number=number, **fields)
-            for step, (number, _) in zip(made.steps, steps, strict=True)
+            for step, (number, _) in pairs(made.steps, steps)
         ),
     )
 

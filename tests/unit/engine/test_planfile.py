@@ -227,7 +227,7 @@ class FuzzTest(TestCase):
             key = data.draw(strategies.sampled_from(keys))
             inner = place[key]
             if (
-                not isinstance(inner, dict | list)
+                not isinstance(inner, (dict, list))
                 or not inner
                 or (data.draw(strategies.integers(0, 3)) == 0)
             ):

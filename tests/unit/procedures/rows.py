@@ -37,6 +37,7 @@ SERVER: dict[str, Any] = {
     'hidden': False,
     'image': None,
     'root_device': '/dev/vda',
+    'row': {},
 }
 
 

@@ -26,9 +26,9 @@ def connection(headers: dict[str, str]) -> Any:
 
 class TestComputeApi(TestCase):
     def test_its_clock_is_in_its_answer(self) -> None:
-        ahead = datetime.datetime.now(datetime.UTC) + datetime.timedelta(
-            hours=1
-        )
+        ahead = datetime.datetime.now(
+            datetime.timezone.utc
+        ) + datetime.timedelta(hours=1)
         found = check.compute_api(
             lambda: connection({'Date': utils.format_datetime(ahead, True)}),
             10,

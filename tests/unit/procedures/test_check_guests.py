@@ -58,6 +58,8 @@ def server(at: str | None = 'c1', **more: Any) -> dict[str, Server]:
         'hidden': False,
         'image': None,
         'root_device': None,
+        'instance_name': '',
+        'row': {},
         **more,
     }
     return {WEB: Server(**fields)}

@@ -85,6 +85,8 @@ def wanted(
         hidden=False,
         image=None,
         root_device=None,
+        instance_name='',
+        row={},
     )
     return Connection(volume, server, (Path(target, PORTAL, lun),), wwid)
 

@@ -331,7 +331,7 @@ class TestClocks(TestCase):
             with urllib.request.urlopen(address) as answer:
                 return datetime.datetime.strptime(
                     answer.headers['Date'], '%a, %d %b %Y %H:%M:%S GMT'
-                ).replace(tzinfo=datetime.UTC)
+                ).replace(tzinfo=datetime.timezone.utc)
 
         found = clocks.measured(ask)
         assert found is not None

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import resource
 import signal
 import sqlite3
 import stat
+import tempfile
 
 import fixtures
 
@@ -181,8 +183,9 @@ def _same_contents(torn: bytes, whole: bytes) -> bool:
     """Whether only bytes that hold nothing were changed."""
     rows = []
     for contents in (torn, whole):
-        file = sqlite3.connect(':memory:')
-        file.deserialize(contents)
-        rows.append(list(file.iterdump()))
-        file.close()
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(contents)
+            file.flush()
+            with contextlib.closing(sqlite3.connect(file.name)) as opened:
+                rows.append(list(opened.iterdump()))
     return rows[0] == rows[1]

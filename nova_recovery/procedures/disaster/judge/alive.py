@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import dataclasses
 import datetime
 
+from nova_recovery.compat import utc
 from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures.disaster.look.hosts import Host
 from nova_recovery.procedures.disaster.situation import (
@@ -139,9 +140,6 @@ def _word(vm_state: str) -> str:
 
 def _time(text: str) -> datetime.datetime | None:
     try:
-        found = datetime.datetime.fromisoformat(text)
+        return utc(text)
     except ValueError:
         return None
-    if found.tzinfo is None:
-        return found
-    return found.astimezone(datetime.UTC).replace(tzinfo=None)

@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import datetime
 import gzip
-import hashlib
 import lzma
 import os
 import re
@@ -23,6 +22,7 @@ from nova_recovery.cloud import claims, records
 from nova_recovery.cloud.db import volumes
 from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.cloud.db.volumes import Access, Pair
+from nova_recovery.compat import pairs, sha256
 from nova_recovery.engine import printable
 from nova_recovery.exceptions import DatabaseUnavailable, RecoveryError
 from nova_recovery.procedures import whereabouts
@@ -279,7 +279,7 @@ def _off(cloud: Cloud, hosts: Collection[str]) -> frozenset[str]:
         return frozenset()
     driver = fencing.load(cloud.conf, '')
     with futures.ThreadPoolExecutor(read.SIDE_BY_SIDE) as pool:
-        answers = zip(hosts, pool.map(driver.status, hosts), strict=True)
+        answers = pairs(hosts, pool.map(driver.status, hosts))
         return frozenset(h for h, one in answers if one.state == 'off')
 
 
@@ -420,7 +420,7 @@ def read_dump(path: str) -> Dump:
     try:
         with open(path, 'rb') as file:
             about = os.fstat(file.fileno())
-            checksum = hashlib.file_digest(file, 'sha256').hexdigest()
+            checksum = sha256(file)
             problem = _no_dump(file)
     except OSError as error:
         return Dump(path, problem=error.strerror or str(error))
@@ -428,9 +428,9 @@ def read_dump(path: str) -> Dump:
         return Dump(path, problem=problem)
     return Dump(
         path,
-        datetime.datetime.fromtimestamp(about.st_mtime, datetime.UTC).replace(
-            tzinfo=None, microsecond=0
-        ),
+        datetime.datetime.fromtimestamp(
+            about.st_mtime, datetime.timezone.utc
+        ).replace(tzinfo=None, microsecond=0),
         about.st_size,
         checksum,
     )

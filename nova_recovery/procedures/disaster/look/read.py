@@ -19,6 +19,7 @@ from oslo_utils import timeutils
 from nova_recovery.cloud import records
 from nova_recovery.cloud.db import rows, schema
 from nova_recovery.cloud.db.databases import divide, each
+from nova_recovery.compat import pairs
 from nova_recovery.exceptions import (
     ConfigError,
     DatabaseUnavailable,
@@ -382,11 +383,7 @@ def running(
 
     with futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         return dict(
-            zip(
-                (server.uuid for server in servers),
-                pool.map(ask, servers),
-                strict=True,
-            )
+            pairs((server.uuid for server in servers), pool.map(ask, servers))
         )
 
 

@@ -150,6 +150,8 @@ def _server(name: str, fields: JSON, recorded: bool) -> Server:
         'boots_from_volume': False,
         'image': 'cirros',
         'root_device': '/dev/vda',
+        'instance_name': '',
+        'row': {},
     }
     return Server(
         **{**usual, **fields},

@@ -40,7 +40,9 @@ class DumpTest(TestCase):
     def test_its_checksum_and_when_it_was_written(self) -> None:
         path = self.folder / 'nova.sql'
         path.write_bytes(b'CREATE TABLE x;')
-        at = datetime.datetime(2026, 11, 22, 15, 0, tzinfo=datetime.UTC)
+        at = datetime.datetime(
+            2026, 11, 22, 15, 0, tzinfo=datetime.timezone.utc
+        )
         os.utime(path, (at.timestamp(), at.timestamp()))
         dump = gather.read_dump(str(path))
         self.assertEqual(

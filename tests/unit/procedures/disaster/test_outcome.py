@@ -7,6 +7,7 @@ import dataclasses
 import types
 from typing import Any
 
+from nova_recovery.compat import pairs
 from nova_recovery.procedures import table
 from nova_recovery.procedures.disaster.plan import decide
 from tests.base import TestCase
@@ -31,7 +32,7 @@ class OutcomeTest(TestCase):
         if not planned:
             records = [self.record(item) for item in plan.items()]
         columns, rows = table(plan, records)
-        return {row[1]: dict(zip(columns, row, strict=True)) for row in rows}
+        return {row[1]: dict(pairs(columns, row)) for row in rows}
 
     def record(self, item: Any) -> types.SimpleNamespace:
         end = self.ends.get(item.id, ('done', '', {}))

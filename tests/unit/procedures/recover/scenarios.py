@@ -176,6 +176,7 @@ def _server(
         'compute_id': host.nodes[0].id if host.nodes else 10,
         'serviceless': host.service_id is None,
         'local_disk': False,
+        'row': {},
     }
     fields['whereabouts'] = _whereabouts(
         uuid, {**usual, **fields}, fields.pop('migrations', []), held, hosts
