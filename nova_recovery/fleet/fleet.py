@@ -32,7 +32,8 @@ _LACKS = {
 class Transport(Protocol):
     """How scripts reach hosts: the extension point ``nova_recovery.fleet``.
 
-    Its class is called with the options of ``nova-recovery.conf``.
+    Its class is called with the options of ``nova-recovery.conf``. One that
+    keeps connections has ``carry_anew`` as well: as ``carry``, by new ones.
     """
 
     def inventory(self) -> Inventory:
@@ -142,6 +143,7 @@ class Fleet:
         verb: str,
         data: Mapping[str, Any] | None = None,
         seconds: float | None = None,
+        anew: bool = False,
     ) -> Answer:
         """Have a host carry out a verb of the agent, in any thread.
 
@@ -151,6 +153,7 @@ class Fleet:
         :param verb: such as ``accounts show``
         :param data: its options, see :func:`script.verb`
         :param seconds: that it may take there
+        :param anew: by a new connection, where the transport keeps some
         """
         known = self._identities.get(host)
         if known is None:
@@ -163,7 +166,7 @@ class Fleet:
             if found.state != answer.DONE:
                 return found
         words = ['--expect', known.machine_id, *script.verb(verb, data)]
-        call = self._call(host, words, seconds or self._seconds)
+        call = self._call(host, words, seconds or self._seconds, anew)
         return self._gatherer.ask([call])[0]
 
     def several(self, host: str, *calls: script.Words) -> Answer:
@@ -209,7 +212,9 @@ class Fleet:
         """Who a host said that it is; None before it was asked."""
         return self._identities.get(host)
 
-    def _call(self, host: str, words: list[str], seconds: float) -> Call:
+    def _call(
+        self, host: str, words: list[str], seconds: float, anew: bool = False
+    ) -> Call:
         with self._lock:
             if self._inventory is None:
                 self._inventory = self._transport.inventory()
@@ -217,7 +222,7 @@ class Fleet:
         name = hosts.name_of(host, self._mapped, known)
         overrides = known.hosts[name].overrides
         sets = [word for text in overrides for word in ('--set', text)]
-        return Call(name, host, [*sets, *words], seconds)
+        return Call(name, host, [*sets, *words], seconds, anew)
 
     def _identified(self, call: Call, found: Answer) -> Answer:
         """Keep who answered, where it is who was asked."""
@@ -294,7 +299,10 @@ class Fleet:
         self, calls: list[Call], send: bool
     ) -> tuple[dict[str, Answer], dict[str, str]]:
         marks = {call.name: script.mark() for call in calls}
-        said = self._transport.carry(
+        carry = self._transport.carry
+        if any(call.anew for call in calls):
+            carry = getattr(self._transport, 'carry_anew', carry)
+        said = carry(
             {
                 call.name: script.call(
                     zipapp.agent(),

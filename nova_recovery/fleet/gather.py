@@ -25,13 +25,21 @@ QUIET, AT_MOST = 0.1, 2.0
 
 
 class Call:
-    """One call that waits, and then its answer."""
+    """One call that waits, and then its answer.
+
+    :param anew: by a connection that was not there before
+    """
 
     def __init__(
-        self, name: str, host: str, words: list[str], seconds: float
+        self,
+        name: str,
+        host: str,
+        words: list[str],
+        seconds: float,
+        anew: bool = False,
     ) -> None:
         self.name, self.host = name, host
-        self.words, self.seconds = words, seconds
+        self.words, self.seconds, self.anew = words, seconds, anew
         self.answer: Answer | None = None
         self._settled = threading.Event()
 

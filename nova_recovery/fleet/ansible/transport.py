@@ -31,7 +31,9 @@ _POLITE = 3
 #: How often is looked whether it should end.
 _BEAT = 0.2
 #: Nothing is sent twice; variables count before any ansible.cfg.
-_EXTRA = json.dumps({'ansible_ssh_retries': 0})
+_EXTRA = {'ansible_ssh_retries': 0}
+#: No connection that is there already, unless ssh's own arguments name one.
+_ANEW = {**_EXTRA, 'ansible_control_path': 'none'}
 #: What Ansible said is kept this far, for the hosts of which nothing came.
 _KEPT = 20_000
 
@@ -58,6 +60,19 @@ class Transport:
     def carry(
         self, scripts: Mapping[str, str], seconds: float
     ) -> Mapping[str, Said]:
+        return self._carried(scripts, seconds, _EXTRA)
+
+    def carry_anew(
+        self, scripts: Mapping[str, str], seconds: float
+    ) -> Mapping[str, Said]:
+        return self._carried(scripts, seconds, _ANEW)
+
+    def _carried(
+        self,
+        scripts: Mapping[str, str],
+        seconds: float,
+        extra: Mapping[str, Any],
+    ) -> Mapping[str, Said]:
         if self._cancelled.is_set():
             return {n: Said(reason=answer.CANCELLED) for n in scripts}
         # the directory is ours alone: Ansible reads what lies beside a play
@@ -66,7 +81,7 @@ class Transport:
             with open(path, 'w', encoding='utf-8') as file:
                 json.dump(play(scripts, seconds, self._conf.become), file)
             said, ended, words = self._run(
-                path, self._patience(len(scripts), seconds)
+                path, self._patience(len(scripts), seconds), extra
             )
         left = Said(reason=ended or answer.NO_RESULT, words=words)
         return {name: said.get(name, left) for name in scripts}
@@ -79,7 +94,7 @@ class Transport:
         return turns * (seconds + self._conf.connect_timeout) + _ASIDE
 
     def _run(
-        self, path: str, seconds: float
+        self, path: str, seconds: float, extra: Mapping[str, Any]
     ) -> tuple[dict[str, Said], str, str]:
         """(what hosts said, why it was ended before its end, its words)."""
         reading, writing = os.pipe()
@@ -89,7 +104,7 @@ class Transport:
             *self._secrets,
             f'--forks={self._conf.forks}',
             f'--timeout={self._conf.connect_timeout}',
-            f'--extra-vars={_EXTRA}',
+            f'--extra-vars={json.dumps(extra)}',
             path,
         ]
         environment = programs.environment(
