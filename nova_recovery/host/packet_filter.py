@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+import difflib
 import re
 
 from nova_recovery.host import commands
@@ -33,3 +35,24 @@ def rules(tool: str) -> str:
         for line in text.splitlines()
         if line.strip() and not line.startswith('#')
     )
+
+
+def difference(
+    before: Sequence[str] | None, after: Sequence[str] | None
+) -> list[str]:
+    """What is another in a chain, ``- rule`` and ``+ rule``, in its order.
+
+    :param before: its head and its rules; None: there is no such chain
+    """
+    told = difflib.unified_diff(_told(before), _told(after), n=0, lineterm='')
+    # behind the two names, without the places
+    lines = (line for line in list(told)[2:] if line[0] != '@')
+    return [f'{line[0]} {line[1:]}' for line in lines]
+
+
+def _told(chain: Sequence[str] | None) -> list[str]:
+    if chain is None:
+        return []
+    head, *rules = chain
+    policy = f'policy {head}' if head.isalpha() else head
+    return [policy.strip('-') or 'the chain', *rules]

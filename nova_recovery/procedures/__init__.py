@@ -34,6 +34,7 @@ MODULES = {
     'guest-reboot': 'guests.reboot',
     'guest-stop': 'stop_guest',
     'host-recover': 'recover.procedure',
+    'host-rules': 'rules.procedure',
     'host-service-restart': 'restart_services',
     'host-uid': 'uid.procedure',
     'iscsi-session': 'iscsi.procedure',

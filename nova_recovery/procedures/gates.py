@@ -261,6 +261,15 @@ GATES = (
         ('hard',),
         'Is root trusted by the server of what is shared?',
     ),
+    Known(
+        'rules-own', ('hard',), "Is the chain that is restored nobody else's?"
+    ),
+    Known('rules-saved', ('hard',), 'Is it known how the chain was and is?'),
+    Known(
+        'rules-whole',
+        ('hard',),
+        'Is all there that the restored chain leads to?',
+    ),
     Known('same-cell', ('hard',), 'Is the target in the cell of the server?'),
     Known(
         'schema-modern',

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TYPE_CHECKING, TypeVar
 
 from nova_recovery.cloud.db import services
 from nova_recovery.cloud.db.databases import divide
+from nova_recovery.engine.findings import Finding
 from nova_recovery.engine.plan import Gate
 from nova_recovery.exceptions import RecoveryError
 from nova_recovery.fleet import answer
@@ -110,6 +111,31 @@ def hosts_of(cloud: Cloud) -> tuple[list[str], tuple[str, ...]]:
     names = sorted({one.host for some in known.values() for one in some})
     return names, tuple(
         f'{error}: its hosts were not asked' for error in unknown.values()
+    )
+
+
+def finding(
+    host: Answered,
+    code: str,
+    severity: str,
+    cause: str,
+    label: str = '',
+    **more: Any,
+) -> Finding:
+    """What was seen of a host, or of something on it.
+
+    :param label: what on it is meant; '' is the host itself
+    :param more: other fields of a finding
+    """
+    subject = f'host:{host.name}'
+    return Finding(
+        code,
+        severity,
+        f'{subject}:{label}' if label else subject,
+        cause,
+        label=label or host.name,
+        host=host.name,
+        **more,
     )
 
 

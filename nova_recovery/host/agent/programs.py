@@ -29,10 +29,11 @@ def find(name: str) -> Optional[str]:
 
 
 def run(
-    words: Sequence[str], seconds: float = PATIENCE
+    words: Sequence[str], seconds: float = PATIENCE, given: str = ''
 ) -> Tuple[int, str, str]:
     """Run a program to its end.
 
+    :param given: what it reads
     :returns: (exit code, what it wrote, what it complained of)
     :raises Missing: there is no such program
     :raises TookTooLong: it had not ended after so many seconds
@@ -43,7 +44,7 @@ def run(
     try:
         done = subprocess.run(  # nosec B603
             [path] + list(words[1:]),
-            stdin=subprocess.DEVNULL,
+            input=given.encode('utf-8', 'surrogateescape'),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=dict(os.environ, LC_ALL='C', PATH=PATH),

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The verb ``rules``: chains of packet filters, listed, or set for a trial.
+
+``apply`` is to be started: it sets the chains back by itself unless somebody
+says, within its seconds, that the host can be reached as before. Whoever
+says so has come by a connection that is younger than the rules.
+"""
+
+import argparse
+import base64
+import json
+import os
+import re
+import signal
+import time
+from typing import Any, Callable, Dict, Optional, Tuple
+import zlib
+
+from nova_recovery.host.agent import files, programs
+from nova_recovery.host.agent.lines import AgentError, Refused
+from nova_recovery.host.agent.rules import chains
+from nova_recovery.host.agent.rules.chains import Chain
+
+HELP = 'rules of packet filters: list, apply chains, confirm that'
+
+_LIST = {
+    'iptables': ['iptables-save'],
+    'ip6tables': ['ip6tables-save'],
+    'ebtables': ['ebtables-save'],
+    'nft': ['nft', '--stateless', 'list', 'ruleset'],
+}
+_SET = {tool: [tool + '-restore', '--noflush'] for tool in _LIST}
+_SET['nft'] = ['nft', '-f', '-']
+#: Somebody else may be at the same rules: how often it is tried, with a
+#: second in between; to take back what nobody confirmed, longer.
+_TRIES, _UNDO_TRIES = 5, 60
+#: Until the answer of who has started it is out.
+_BREATH = 2
+_TOKEN = re.compile(r'\d{1,20}$')
+
+#: Of each chain, by its name: what was seen, and what is wanted.
+Wanted = Dict[str, Tuple[Optional[Chain], Optional[Chain]]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = __doc__
+    parser.add_argument('action', choices=['list', 'apply', 'confirm'])
+    parser.add_argument(
+        '--chain',
+        action='append',
+        metavar='NAME',
+        help='for list: such as iptables:filter:INPUT; else all',
+    )
+    parser.add_argument('--wanted', help='for apply: see pack()')
+    parser.add_argument('--state', help='where it is remembered what was')
+    parser.add_argument('--seconds', type=int, default=60)
+    parser.add_argument('--token', help='for confirm: as apply said')
+
+
+def run(parsed: argparse.Namespace, say: Callable[..., None]) -> int:
+    if parsed.action == 'list':
+        there, why = read()
+        found = dict(there)  # type: Dict[str, Optional[Chain]]
+        if parsed.chain is not None:
+            found = {n: chains.of(there, n) for n in parsed.chain}
+        say('result', chains=found, why=why)
+        return 0
+    if not parsed.state or os.geteuid():
+        raise Refused('rules {}: as root, with --state'.format(parsed.action))
+    if parsed.action == 'confirm':
+        say('result', **confirm(parsed.state, parsed.token or ''))
+        return 0
+    with files.locked(os.path.join(parsed.home, 'rules.lock')):
+        kept = apply(unpack(parsed.wanted), parsed.state, parsed.seconds, say)
+    say('result', kept=kept)
+    return 0 if kept else 4
+
+
+def read() -> Tuple[Dict[str, Chain], Dict[str, str]]:
+    """All chains of this host, and (tool -> why) which it doesn't show."""
+    texts, why = {}, {}
+    for tool, words in _LIST.items():
+        try:
+            code, text, complained = programs.run(words)
+        except programs.Missing:
+            continue
+        except AgentError as error:
+            code, text, complained = 1, '', str(error)
+        if code:
+            why[tool] = complained
+        else:
+            texts[tool] = text
+    return chains.parse(texts), why
+
+
+def pack(wanted: Wanted) -> str:
+    """For ``--wanted``, which stands in the list of processes."""
+    text = json.dumps(wanted, sort_keys=True)
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+
+
+def unpack(text: str) -> Wanted:
+    """:raises Refused: a chain is somebody else's, or a line is none"""
+    wanted = json.loads(zlib.decompress(base64.b64decode(text)).decode())
+    for name, some in wanted.items():
+        tool, _colon, rest = name.partition(':')
+        lines = [name] + [line for one in some for line in one or ()]
+        if tool not in _SET or any(re.search('[\0-\x1f]', ln) for ln in lines):
+            raise Refused('{!r}: no such chain'.format(name))
+        if chains.others(rest):
+            raise Refused('{}: others make and change it'.format(name))
+    return dict(wanted)
+
+
+def apply(
+    wanted: Wanted, state: str, seconds: int, say: Callable[..., None]
+) -> bool:
+    """Set chains; back again unless somebody confirms in time.
+
+    :returns: whether they are kept
+    :raises Refused: one is neither as it was seen nor as it is wanted
+    :raises AgentError: a tool refused; they are as they were
+    """
+    there, why = read()
+    for name, (seen, new) in wanted.items():
+        now = chains.own(chains.of(there, name))
+        if now not in (chains.own(seen), chains.own(new)):
+            reason = why.get(name.partition(':')[0], 'it was changed since')
+            raise Refused('{}: {}'.format(name, reason))
+    if any(name[:9] == 'ebtables:' for name in wanted):
+        # the old one's restore throws away whatever it is not given
+        if 'nf_tables' not in programs.run(['ebtables', '--version'])[1]:
+            raise Refused('ebtables here can only be restored as a whole')
+    path = os.path.join(state, 'before.json')
+    before = files.load(path)
+    if before is None:
+        # of one that was killed in the middle it is there already
+        before = {name: chains.of(there, name) for name in wanted}
+        files.save(path, before)
+    signal.signal(signal.SIGTERM, _told_to_end)
+    time.sleep(_BREATH)
+    kept = False
+    try:
+        _put({name: new for name, (_seen, new) in wanted.items()}, _TRIES)
+        token = str(int(time.clock_gettime(7) * 1000) + 1)  # CLOCK_BOOTTIME
+        say('progress', token=token)
+        kept = _confirmed(os.path.join(state, token), seconds)
+    finally:
+        if not kept:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            _put(before, _UNDO_TRIES)
+    return kept
+
+
+def _told_to_end(*_signal: Any) -> None:
+    raise AgentError('it was told to end, and has set the rules back')
+
+
+def _put(wanted: Dict[str, Optional[Chain]], tries: int) -> None:
+    """Have all tools set these, with the rules of others as they are.
+
+    :raises AgentError: one of them refused
+    """
+    for attempt in range(tries):
+        there, _why = read()
+        some = {}  # type: Dict[str, Dict[str, Optional[Chain]]]
+        for name, chain in wanted.items():
+            now = chains.of(there, name)
+            if now is not None or chain is not None:
+                tool = name.partition(':')[0]
+                some.setdefault(tool, {})[name] = chains.merged(now, chain)
+        failed = [
+            told
+            for tool, given in sorted(some.items())
+            for told in [_restored(tool, chains.script(tool, given))]
+            if told
+        ]
+        if not failed:
+            return
+        time.sleep(1 if attempt + 1 < tries else 0)
+    raise AgentError('; '.join(failed))
+
+
+def _restored(tool: str, text: str) -> str:
+    """Why not; '' if it is."""
+    code, _said, complained = programs.run(_SET[tool], given=text)
+    return code and '{}: {}'.format(_SET[tool][0], complained) or ''
+
+
+def _confirmed(mark: str, seconds: int) -> bool:
+    """Whether somebody else makes this file in time; else we do."""
+    deadline = time.monotonic() + seconds
+    while not os.path.exists(mark) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return not _first(mark)
+
+
+def _first(mark: str) -> bool:
+    try:
+        os.close(os.open(mark, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        return False
+    return True
+
+
+def confirm(state: str, token: str) -> Dict[str, bool]:
+    """Say that the host can be reached.
+
+    :returns: ``first``: False where it came too late, or was said before
+    :raises Refused: by a connection that is older than the rules
+    """
+    if not _TOKEN.match(token) or not os.path.isdir(state):
+        raise Refused('there is nothing to be confirmed')
+    since = _login()
+    if since is not None and since * 1000 < int(token):
+        raise Refused(
+            'this connection is older than the rules, and proves nothing'
+        )
+    return {'first': _first(os.path.join(state, token))}
+
+
+def _login() -> Optional[float]:
+    """When our connection was made, in seconds since boot; None: no ssh."""
+    pid = os.getpid()
+    while pid > 1:
+        with open('/proc/%d/stat' % pid) as file:
+            name, _paren, rest = file.read().partition('(')[2].rpartition(')')
+        words = rest.split()
+        if name.startswith('sshd'):
+            return int(words[19]) / os.sysconf('SC_CLK_TCK')
+        pid = int(words[1])
+    return None

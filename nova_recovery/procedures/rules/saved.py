@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The file in which the rules of hosts are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+import dataclasses
+import json
+from typing import Any, TYPE_CHECKING
+
+from nova_recovery.cloud import clock
+from nova_recovery.engine import files, findings
+from nova_recovery.engine.findings import Assessment, Columns, Finding
+from nova_recovery.exceptions import RecoveryError
+from nova_recovery.host.agent.rules import chains as chains_module
+from nova_recovery.host.agent.rules.chains import Chain
+from nova_recovery.procedures import reached
+from nova_recovery.procedures.reached import Reached
+from nova_recovery.report import wording
+
+if TYPE_CHECKING:
+    from nova_recovery.cloud.cloud import Cloud
+
+_FORMAT = 1
+
+_COLUMNS: Columns = (
+    ('Code', lambda one: one.code),
+    ('Severity', lambda one: one.severity),
+    ('Host', lambda one: one.host),
+    ('Seen', lambda one: one.cause),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Host:
+    """The rules of one host.
+
+    :ivar chains: name -> head and rules, as the tool writes them
+    :ivar why: tool -> why its rules are not known
+    """
+
+    machine_id: str
+    chains: Mapping[str, Chain]
+    why: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def lacks(self, name: str) -> str:
+        """Why a chain is not known; '' if it is, there or not."""
+        return self.why.get(name.partition(':')[0], '')
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """What a file has; hosts by their exact names."""
+
+    path: str
+    saved_at: str
+    hosts: Mapping[str, Host]
+
+
+def of(host: Reached) -> Host:
+    """What a host that answered has said, all of it."""
+    (said,) = host.said
+    return Host(host.machine_id, said['chains'], said['why'])
+
+
+def save(cloud: Cloud, names: Collection[str], path: str) -> Assessment:
+    """Ask hosts for their rules, and write them into a new file.
+
+    :param names: exact names; none: all compute hosts of the cells
+    :raises RecoveryError: it can't be written, or no host answered
+    """
+    silent: tuple[str, ...] = ()
+    if not names:
+        names, silent = reached.hosts_of(cloud)
+    hosts = reached.read(cloud, names, ('rules list', {}))
+    found = {host.name: of(host) for host in hosts if not host.problem}
+    if not found:
+        told = '; '.join(f'{host.name}: {host.problem}' for host in hosts)
+        raise RecoveryError(f'no host answered, nothing was saved: {told}')
+    text = json.dumps(
+        {
+            'format': _FORMAT,
+            'saved_at': clock.now(),
+            'hosts': {n: dataclasses.asdict(one) for n, one in found.items()},
+        },
+        indent=1,
+    )
+    files.write(path, [text, '\n'], replace=False)
+    made = tuple(_told(host, found.get(host.name)) for host in hosts)
+    line = f'The rules of {wording.count(len(found), "host")} are in {path}.'
+    return Assessment(found, made, _COLUMNS, (line,), silent)
+
+
+def _told(host: Reached, found: Host | None) -> Finding:
+    subject = f'host:{host.name}'
+    if found is None:
+        return Finding(
+            'HOST-UNKNOWN',
+            findings.UNKNOWN,
+            subject,
+            host.problem,
+            label=host.name,
+            host=host.name,
+        )
+    if found.why:
+        why = '; '.join(f'{tool}: {why}' for tool, why in found.why.items())
+        return Finding(
+            'RULES-UNKNOWN',
+            findings.UNKNOWN,
+            subject,
+            f'not saved: {why}',
+            label=host.name,
+            host=host.name,
+        )
+    rules = sum(len(chain) - 1 for chain in found.chains.values())
+    others = sum(map(chains_module.others, found.chains))
+    return Finding(
+        'RULES-SAVED',
+        findings.GOOD,
+        subject,
+        f'{wording.count(len(found.chains), "chain")} with '
+        f'{wording.count(rules, "rule")}, {others} of them made by others',
+        label=host.name,
+        host=host.name,
+    )
+
+
+def load(path: str) -> Saved:
+    """Read such a file.
+
+    :raises RecoveryError: it can't be read, or is none
+    """
+    try:
+        with open(path, encoding='utf-8') as file:
+            found = files.parsed(file.read())
+        if found['format'] != _FORMAT:
+            raise ValueError(f'format {found["format"]}')
+        return Saved(
+            path,
+            str(found['saved_at']),
+            {name: _host(one) for name, one in found['hosts'].items()},
+        )
+    except OSError as error:
+        raise RecoveryError(f'{path}: {error.strerror}') from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RecoveryError(
+            f'{path}: not what "host rules save" writes: {error}'
+        ) from error
+
+
+def _host(one: Mapping[str, Any]) -> Host:
+    """:raises ValueError: there is something else in it"""
+    for name, chain in one['chains'].items():
+        if not chain or not all(isinstance(line, str) for line in chain):
+            raise ValueError(f'chain {name}')
+    return Host(str(one['machine_id']), one['chains'], one['why'])

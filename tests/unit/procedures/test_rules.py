@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Rules of hosts in a file: written, compared, and what is restored."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import random
+from typing import Any
+from unittest import mock
+
+import fixtures
+
+from nova_recovery import changes
+from nova_recovery.engine import change, findings
+from nova_recovery.engine.plan import Gate, Plan
+from nova_recovery.exceptions import RecoveryError, UsageError
+from nova_recovery.procedures import reached
+from nova_recovery.procedures.reached import Reached
+from nova_recovery.procedures.rules import procedure, saved, show
+from nova_recovery.procedures.rules.procedure import Request
+from nova_recovery.procedures.rules.saved import Host, Saved
+from tests.base import TestCase
+
+INPUT, MINE = 'iptables:filter:INPUT', 'iptables:filter:mine'
+NEUTRON = 'iptables:filter:neutron-a'
+BEFORE = {
+    INPUT: ['DROP', '-j neutron-a', '-j mine'],
+    MINE: ['-', '-j ACCEPT'],
+    NEUTRON: ['-', '-j ACCEPT'],
+}
+
+
+def known(**more: Any) -> Saved:
+    host = Host('id-of-c1', BEFORE, **more)
+    return Saved('/root/rules', '2026-11-29T06:00:00Z', {'c1': host})
+
+
+def host(chains: Any = None, name: str = 'c1', **why: str) -> Reached:
+    said = {'chains': BEFORE if chains is None else chains, 'why': why}
+    return Reached(name, f'id-of-{name}', said=(said,))
+
+
+class InAFile(TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        folder = self.useFixture(fixtures.TempDir()).path
+        self.path = pathlib.Path(folder, 'rules')
+
+    def save(self, *hosts: Reached) -> Any:
+        read = mock.Mock(return_value=list(hosts))
+        self.useFixture(fixtures.MockPatchObject(reached, 'read', read))
+        return saved.save(mock.Mock(), ['c1'], str(self.path))
+
+    def test_it_is_ours_alone_and_comes_back(self) -> None:
+        found = self.save(host(), Reached('c2', problem='unreachable'))
+        self.assertEqual(findings.UNKNOWN, found.worst)
+        self.assertEqual(0o600, self.path.stat().st_mode & 0o777)
+        back = saved.load(str(self.path))
+        self.assertEqual({'c1': Host('id-of-c1', BEFORE)}, back.hosts)
+
+    def test_one_that_is_there_is_left_alone(self) -> None:
+        self.path.write_text('mine')
+        self.assertRaises(RecoveryError, self.save, host())
+        self.assertEqual('mine', self.path.read_text())
+
+    def test_no_host_no_file(self) -> None:
+        away = Reached('c1', problem='unreachable')
+        self.assertRaises(RecoveryError, self.save, away)
+        self.assertFalse(self.path.exists())
+
+    def test_what_a_tool_does_not_tell_is_unknown(self) -> None:
+        found = self.save(host(iptables='locked'))
+        self.assertEqual('RULES-UNKNOWN', found.findings[0].code)
+
+    def test_another_file(self) -> None:
+        for text in (
+            '',
+            '[]',
+            '{"format": 2}',
+            json.dumps(
+                {
+                    'format': 1,
+                    'saved_at': 'x',
+                    'hosts': {
+                        'c1': {
+                            'machine_id': 'x',
+                            'why': {},
+                            'chains': {INPUT: [7]},
+                        }
+                    },
+                }
+            ),
+        ):
+            self.path.write_text(text)
+            self.assertRaises(RecoveryError, saved.load, str(self.path))
+        self.path.unlink()
+        self.assertRaises(RecoveryError, saved.load, str(self.path))
+
+
+class Compared(TestCase):
+    def codes(self, *hosts: Reached, **more: Any) -> list[tuple[str, str]]:
+        found = show.judge(known(**more), hosts).findings
+        return [(one.code, one.more['chain']) for one in found]
+
+    def test_what_others_make_is_not_compared(self) -> None:
+        now = {
+            INPUT: ['DROP', '-j neutron-b', '-j mine'],
+            MINE: BEFORE[MINE],
+            'iptables:filter:neutron-b': ['-'],
+        }
+        self.assertEqual([('RULES-SAME', '')], self.codes(host(now)))
+
+    def test_chains_that_differ_are_gone_or_are_new(self) -> None:
+        now = {INPUT: ['ACCEPT'], 'nft:inet:f:in': ['', 'accept']}
+        (differs, lost, new) = show.judge(known(), [host(now)]).findings
+        self.assertEqual(
+            ('RULES-DIFFER', '2 lost, 1 new'), (differs.code, differs.cause)
+        )
+        self.assertEqual(
+            '- policy DROP\n- -j mine\n+ policy ACCEPT',
+            differs.more['difference'],
+        )
+        self.assertIn(f'--chain {INPUT}', differs.fix)
+        self.assertEqual(('RULES-LOST', MINE), (lost.code, lost.more['chain']))
+        self.assertEqual(
+            ('RULES-NEW', findings.NOTE), (new.code, new.severity)
+        )
+
+    def test_a_host_after_a_boot_lists_nothing(self) -> None:
+        self.assertEqual(
+            [('RULES-DIFFER', INPUT), ('RULES-LOST', MINE)],
+            self.codes(host({})),
+        )
+
+    def test_what_is_not_known(self) -> None:
+        unknown = [('RULES-UNKNOWN', '')]
+        self.assertEqual(unknown, self.codes(host({}, iptables='locked')))
+        self.assertEqual(unknown, self.codes(host({}), why={'iptables': 'x'}))
+        self.assertEqual(unknown, self.codes(host(name='c2')))
+        other = Reached('c1', 'other', said=host().said)
+        self.assertEqual(unknown, self.codes(other))
+        away = Reached('c1', problem='unreachable')
+        self.assertEqual([('HOST-UNKNOWN', '')], self.codes(away))
+
+
+class Restored(TestCase):
+    def decide(self, *hosts: Reached, chains: Any = (INPUT,)) -> Plan:
+        request = Request(
+            tuple(one.name for one in hosts), '/root/rules', tuple(chains)
+        )
+        plan = procedure.decide(request, known(), hosts, '/home')
+        plan.check(change.kinds(changes.registry()))
+        return plan
+
+    def blocked(self, plan: Plan) -> list[Gate]:
+        return [gate for gate in plan.gates if gate.blocks]
+
+    def test_only_what_is_named_and_differs(self) -> None:
+        now = {**BEFORE, INPUT: ['ACCEPT'], MINE: ['-']}
+        plan = self.decide(host(now), chains=[INPUT])
+        self.assertFalse(plan.blocked)
+        (item,) = plan.items()
+        self.assertEqual(
+            {INPUT: [['ACCEPT'], BEFORE[INPUT]]}, item.data['chains']
+        )
+        self.assertEqual((1, 0), (plan.steps[0].at_a_time,
+                                  plan.steps[0].failures))  # fmt: skip
+        plan = self.decide(host())
+        self.assertEqual([], list(plan.items()))
+        self.assertIn('c1: nothing is to be restored', plan.notes)
+
+    def test_one_that_was_not_there_is_taken_away(self) -> None:
+        new = 'nft:inet:f:in'
+        (item,) = self.decide(
+            host({**BEFORE, new: ['', 'accept']}), chains=[new]
+        ).items()
+        self.assertEqual({new: [['', 'accept'], None]}, item.data['chains'])
+
+    def test_what_refuses(self) -> None:
+        other = Reached('c1', 'other', said=host().said)
+        for where, chains, name, state in (
+            (host({}), [NEUTRON], 'rules-own', 'refused'),
+            (host({}, iptables='locked'), [INPUT], 'rules-saved', 'unknown'),
+            (host({}), ['iptables:filter:typo'], 'rules-saved', 'refused'),
+            (host({}, 'c2'), [INPUT], 'rules-saved', 'refused'),
+            (other, [INPUT], 'rules-saved', 'refused'),
+            (host({}), [INPUT], 'rules-whole', 'refused'),
+        ):
+            (gate,) = self.blocked(self.decide(where, chains=chains))
+            self.assertEqual(
+                (name, state, 'hard'), (gate.name, gate.state, gate.klass)
+            )
+        self.assertEqual(
+            [], self.blocked(self.decide(host({}), chains=[INPUT, MINE]))
+        )
+
+    def test_what_does_not_fit_on_a_command_line(self) -> None:
+        rules = [f'-s {random.random()} -j ACCEPT' for _ in range(9000)]
+        now = {INPUT: ['ACCEPT', *rules]}
+        self.assertRaises(
+            UsageError, self.decide, host(now), chains=[INPUT, MINE]
+        )
