@@ -78,8 +78,9 @@ class ResetVolume(RecoveryLister):
         request = reset.Request(
             tuple(dict.fromkeys(map(uuid, parsed_args.volumes)))
         )
-        plan = reset.make_plan(cloud, request)
-        return self.stage(parsed_args).settle(plan, cloud).table
+        stage = self.stage(parsed_args)
+        plan = reset.make_plan(cloud, request, stage.say)
+        return stage.settle(plan, cloud).table
 
 
 class AttachVolume(RecoveryLister):
@@ -168,8 +169,9 @@ class DetachStaleVolume(RecoveryLister):
         request = detach.Request(
             _server(cloud, parsed_args.server), uuid(parsed_args.volume)
         )
-        plan = detach.make_plan(cloud, request)
-        return self.stage(parsed_args).settle(plan, cloud).table
+        stage = self.stage(parsed_args)
+        plan = detach.make_plan(cloud, request, stage.say)
+        return stage.settle(plan, cloud).table
 
 
 def _add_pair(parser: argparse.ArgumentParser) -> None:

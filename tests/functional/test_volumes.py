@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import time
+import types
 from typing import Any
 
 import fixtures
@@ -14,6 +16,10 @@ from tests.cloud import servers, services
 from tests.functional.base import Ended, FunctionalTest, JSON
 
 HOST = 'host1'
+SITUATION = 'nova_recovery.procedures.volumes.situation'
+#: What watches a volume takes the time from.
+READ = 'nova_recovery.procedures.volumes.read.time'
+HELD = 'volume_attachment'
 
 
 class TestVolumes(FunctionalTest):
@@ -24,11 +30,7 @@ class TestVolumes(FunctionalTest):
     def setUp(self) -> None:
         super().setUp()
         # Nothing of these tests is under way when it is looked at.
-        self.useFixture(
-            fixtures.MonkeyPatch(
-                'nova_recovery.procedures.volumes.situation.SETTLE', -3600
-            )
-        )
+        self.useFixture(fixtures.MonkeyPatch(f'{SITUATION}.SETTLE', -3600))
 
     # what is there
 
@@ -202,6 +204,55 @@ class TestVolumes(FunctionalTest):
         self.assertEqual(['once'], sent)
         self.assertEqual(1, len(self.state.attachments(volume)))
         self.assertEqual({}, self.findings(server.id))
+
+    def test_a_detach_that_may_be_under_way(self) -> None:
+        """By a cinder whose clock is slow: what it stamps looks old."""
+        server = self.create_server(host=HOST, volumes=('rbd',))
+        (volume,) = [
+            row['volume_id']
+            for row in self.state.devices(server.id)
+            if row['volume_id']
+        ]
+        self.detaching(volume)
+        self.assertEqual({'VOL-DETACHING'}, set(self.findings(server.id)))
+        self.useFixture(fixtures.MonkeyPatch(f'{SITUATION}.SETTLE', 3))
+        words = ('volume', 'reset', volume, '--yes')
+        slept: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            time.sleep(seconds)
+
+        def work(seconds: float) -> None:
+            sleep(seconds)
+            self.detaching(volume, minutes=59)
+
+        clock = types.SimpleNamespace(monotonic=time.monotonic, sleep=work)
+        self.useFixture(fixtures.MonkeyPatch(READ, clock))
+        self.assertIn('not-under-way', self.done(*words, code=3).stderr)
+        self.assertEqual('detaching', self.said(volume)[0])
+
+        clock.sleep = sleep
+        self.assertIn('watching 1 volume', self.done(*words).stderr)
+        self.assertEqual(('in-use', 'attached'), self.said(volume))
+        # it was watched for the plan, and not again when it was applied
+        self.assertEqual(2, len(slept))
+        self.assertEqual({}, self.findings(server.id))
+
+    def detaching(self, volume: str, minutes: int = 60) -> None:
+        """Cinder says that it is, by a clock that is slow."""
+        answer = self.admin.block_storage.post(
+            f'/volumes/{volume}/action',
+            json={'os-reset_status': {'status': 'detaching'}},
+        )
+        self.assertEqual(202, answer.status_code, answer.text)
+        for table, name in (('volumes', 'id'), (HELD, 'volume_id')):
+            self.practice.sql(
+                'cinder',
+                f'UPDATE {table} SET updated_at = UTC_TIMESTAMP() - INTERVAL'
+                f' %s MINUTE WHERE {name} = %s',
+                [minutes, volume],
+            )
 
     def test_nothing_is_sent_to_a_dead_host(self) -> None:
         server = self.create_server(host='host2')

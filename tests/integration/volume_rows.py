@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import datetime
 import json
 import types
@@ -14,6 +15,7 @@ from nova_recovery.cloud.db.cells import Cell
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import CellDatabase, Databases
 from nova_recovery.exceptions import ApiUnavailable
+from nova_recovery.procedures.volumes import read
 from tests.base import TestCase
 from tests.integration import dbserver
 from tests.integration.dbserver import Rows
@@ -54,6 +56,9 @@ class VolumesTestCase(TestCase):
     """An API database, one cell and cinder, all empty.
 
     Subclasses name the schemas; every row of a test is older than an hour.
+
+    :ivar meanwhile: what happens while volumes are watched
+    :ivar now: seconds of our own clock, which pass by waiting alone
     """
 
     release = 'nova34'
@@ -67,6 +72,15 @@ class VolumesTestCase(TestCase):
 
     def setUp(self) -> None:
         super().setUp()
+        self.now = 0.0
+        self.meanwhile: Callable[[], object] = lambda: None
+        self.patch(
+            read,
+            'time',
+            types.SimpleNamespace(
+                monotonic=lambda: self.now, sleep=self._sleep
+            ),
+        )
         self.server = dbserver.shared()
         self.empty()
         self.nova, self.api, self.cinder = (
@@ -102,6 +116,10 @@ class VolumesTestCase(TestCase):
         self.cloud: Any = types.SimpleNamespace(
             databases=self.databases, compute=_Silent(), placement=_Silent()
         )
+
+    def _sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.meanwhile()
 
     def empty(self) -> None:
         for side, tables in {

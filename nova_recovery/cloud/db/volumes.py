@@ -34,6 +34,8 @@ OF_ATTACHMENTS = frozenset(
         'error',
     }
 )
+#: Those of a volume or an attachment that is on its way to another.
+BETWEEN = frozenset({'reserved', 'attaching', 'detaching'})
 #: ``migration_status`` of a volume that isn't being migrated: the last two
 #: stay for ever (``AVAILABLE_MIGRATION_STATUS`` in cinder/volume/api.py).
 NOT_MIGRATING = frozenset({None, '', 'none', 'success', 'error'})
@@ -64,8 +66,12 @@ class Attachment:
 class Volume:
     """A live row of ``volumes``.
 
-    :ivar age: seconds since cinder last changed it or an attachment of it,
-        by the database's clock; None: unknown
+    :ivar age: seconds since cinder last changed it or an attachment of it:
+        cinder's clock told when that was, the database's tells what time it
+        is now; None: unknown
+    :ivar changed: when that was, by cinder's clock
+    :ivar watched: seconds by our own clock over which it was seen to stay as
+        it is, 0 if it did not; None: it was looked at once only
     :ivar host: the cinder-volume that has it, ``host@backend#pool``
     """
 
@@ -79,6 +85,25 @@ class Volume:
     age: float | None
     attachments: tuple[Attachment, ...] = ()
     host: str | None = None
+    changed: datetime.datetime | None = None
+    watched: float | None = None
+
+    @property
+    def between(self) -> bool:
+        """Whether it or an attachment of it is on its way, by its status."""
+        says = {self.status, *(one.status for one in self.attachments)}
+        return bool(says & BETWEEN)
+
+    @property
+    def stamp(self) -> str | None:
+        """When cinder last changed it, as a plan keeps it."""
+        return self.changed.isoformat() if self.changed else None
+
+    def same(self, earlier: Volume | None) -> bool:
+        """Whether cinder left it alone since an earlier look."""
+        return earlier is not None and self == dataclasses.replace(
+            earlier, age=self.age, watched=self.watched
+        )
 
 
 #: Modes of an attachment: its server may write, or read only.
@@ -187,6 +212,7 @@ def _volume(
             sorted((one for one, _ in attached), key=lambda one: one.id)
         ),
         host=row['host'],
+        changed=max(times, default=None),
     )
 
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import dataclasses
 from typing import Any, TYPE_CHECKING
 
@@ -14,9 +14,9 @@ from nova_recovery.engine.plan import Gate, Item, LeftOut, Plan, Step
 from nova_recovery.procedures import Procedure
 from nova_recovery.procedures.volumes import gates as gates_module
 from nova_recovery.procedures.volumes import policy, reset
+from nova_recovery.procedures.volumes import read as read_module
 from nova_recovery.procedures.volumes import situation as situation_module
 from nova_recovery.procedures.volumes.gates import Outside
-from nova_recovery.procedures.volumes.read import both_sides
 from nova_recovery.procedures.volumes.situation import BothSides, Mismatch
 
 if TYPE_CHECKING:
@@ -47,20 +47,40 @@ class Found:
     outside: Outside
 
 
-def read(cloud: Cloud, request: Request) -> Found:
-    """The volume and the server on both sides."""
-    found = both_sides(cloud, [request.volume], [request.server])
+def read(
+    cloud: Cloud,
+    request: Request,
+    plan: Plan | None = None,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Found:
+    """The volume and the server on both sides; watched as by ``reset.read``.
+
+    :param plan: the one that is to be carried out; None: it is to be made
+    """
+    found = read_module.both_sides(cloud, [request.volume], [request.server])
+    if plan is not None:
+        found = read_module.as_planned(found, plan)
+    elif _findings(request, found):
+        found = read_module.watch(
+            cloud, found, [request.volume], [request.server], progress
+        )
     server = found.servers.get(request.server)
     gone = found.gone.get(request.server)
     return Found(found, gates_module.outside(cloud, server, gone))
 
 
-def make_plan(cloud: Cloud, request: Request) -> Plan:
+def make_plan(
+    cloud: Cloud,
+    request: Request,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Plan:
     """Read the cloud and decide.
 
+    :param progress: told what takes its time
     :raises RecoveryError: see ``read`` and ``decide``
     """
-    return decide(request, read(cloud, request), clock.now())
+    found = read(cloud, request, progress=progress)
+    return decide(request, found, clock.now())
 
 
 def decide(request: Request, found: Found, now: str = '') -> Plan:
@@ -97,7 +117,7 @@ def check(
 ) -> tuple[Gate, ...]:
     """The gates as they are now."""
     request = Request(**plan.arguments)
-    return tuple(gates(request, read(cloud, request), touched))
+    return tuple(gates(request, read(cloud, request, plan), touched))
 
 
 def _findings(request: Request, found: BothSides) -> list[Mismatch]:
@@ -183,7 +203,12 @@ def _item(
         kind=kind,
         subject=f'volume:{request.volume}',
         label=(volume.name if volume else '') or request.volume,
-        data={'uuid': request.server, 'volume': request.volume, **data},
+        data={
+            'uuid': request.server,
+            'volume': request.volume,
+            'changed': volume.stamp if volume else None,
+            **data,
+        },
         follows=(f'server:{request.server}',),
     )
 

@@ -158,27 +158,29 @@ def other_way(name: str, one: Mismatch) -> Gate:
 
 
 def settled(volume: Volume) -> Gate:
-    """Whether cinder may still be at it."""
-    if situation.young(volume):
+    """Whether cinder may still be at it.
+
+    Where its stamp alone can't tell, it was watched (``read.watch``).
+    """
+    doubtful = situation.doubtful(volume)
+    if doubtful or situation.young(volume):
         # without the seconds: an override is for what it says
-        age = 'at an unknown time'
-        if volume.age is not None:
-            age = f'within the last {situation.SETTLE} s'
+        seen = f'cinder changed it within the last {situation.SETTLE} s'
+        if doubtful:
+            seen = 'whether cinder changed it just now is not known'
         return Gate(
             'not-under-way',
             volume.id,
             'soft',
             'refused',
-            f'cinder changed it {age}: it may be under way',
+            f'{seen}: it may be under way',
             f'try again in {situation.SETTLE} s',
         )
-    return Gate(
-        'not-under-way',
-        volume.id,
-        'soft',
-        'ok',
-        f'unchanged for {volume.age or 0:.0f} s',
-    )
+    if volume.watched is not None:
+        seen = f'it stayed as it is for {situation.SETTLE} s of our own clock'
+    else:
+        seen = f'unchanged for {volume.age or 0:.0f} s'
+    return Gate('not-under-way', volume.id, 'soft', 'ok', seen)
 
 
 def guest_off(server: Server, volume: str, seen: Outside, why: str) -> Gate:

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 import dataclasses
+import time
 from typing import Any, TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -17,8 +18,11 @@ from nova_recovery.cloud.db.databases import Databases, divide
 from nova_recovery.cloud.db.mappings import Mapping
 from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.cloud.records import Server
+from nova_recovery.engine.plan import Plan
 from nova_recovery.exceptions import ConfigError
+from nova_recovery.procedures.volumes import situation
 from nova_recovery.procedures.volumes.situation import BothSides
+from nova_recovery.report import wording
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
@@ -71,6 +75,7 @@ def both_sides(
     :raises DatabaseUnavailable: cinder's or the API's; a cell that is
         silent is in the situation
     """
+    looked = time.monotonic()
     known = volumes.of_cinder(cinder(cloud), ids)
     named = {
         attachment.server
@@ -100,6 +105,106 @@ def both_sides(
         strict=frozenset(n for n, c in cells.items() if c.needs_attachments),
         silent={name: error.reason for name, error in unknown.items()},
         disabled=tuple(cell.name for cell in cloud.databases.disabled),
+        looked=looked,
+    )
+
+
+def watch(
+    cloud: Cloud,
+    found: BothSides,
+    ids: Collection[str],
+    servers: Collection[str] = (),
+    progress: Callable[[str], None] = lambda text: None,
+) -> BothSides:
+    """The same, with volumes that cinder was seen to leave alone, or not.
+
+    Those of which one look can't tell (``situation.doubtful``) are looked at
+    again, all at once, ``situation.SETTLE`` seconds after the first look by
+    our own clock: no other one has to be right, and what was read meanwhile
+    is no time lost. Both sides of them are then as the second look has them.
+
+    :param ids: the volumes that matter
+    :param servers: these servers too, as in ``both_sides``
+    :param progress: told that it takes its time
+    """
+    watched = {
+        one
+        for one in ids
+        if one in found.volumes and situation.doubtful(found.volumes[one])
+    }
+    if not watched:
+        return found
+    began = time.monotonic() if found.looked is None else found.looked
+    left = situation.SETTLE - (time.monotonic() - began)
+    if left > 0:
+        progress(
+            f'watching {wording.count(len(watched), "volume")} for '
+            f'{left:.0f} s: cinder may be at work …'
+        )
+        # Not a wait for something to happen, but a measurement: that
+        # nothing happens can only be seen over time.
+        time.sleep(left)
+    apart = time.monotonic() - began
+    again = both_sides(cloud, sorted(watched), servers)
+    return _renewed(
+        found,
+        dataclasses.replace(
+            again,
+            volumes={
+                volume: dataclasses.replace(
+                    one,
+                    watched=apart if one.same(found.volumes[volume]) else 0.0,
+                )
+                for volume, one in again.volumes.items()
+            },
+        ),
+        watched,
+    )
+
+
+def _renewed(
+    found: BothSides, again: BothSides, ids: Collection[str]
+) -> BothSides:
+    """The same, with what a second look at these volumes saw."""
+    live = {**found.servers, **again.servers}
+    live = {k: v for k, v in live.items() if k not in again.gone}
+    gone = {**found.gone, **again.gone}
+    gone = {k: v for k, v in gone.items() if k not in live}
+    kept = {k: v for k, v in found.volumes.items() if k not in ids}
+    return dataclasses.replace(
+        found,
+        volumes={**kept, **again.volumes},
+        mappings=(
+            *(one for one in found.mappings if one.volume not in ids),
+            *again.mappings,
+        ),
+        servers=live,
+        gone=gone,
+        elsewhere=(found.elsewhere | again.elsewhere) - set(live) - set(gone),
+        silent={**found.silent, **again.silent},
+    )
+
+
+def as_planned(found: BothSides, plan: Plan) -> BothSides:
+    """The same: a volume with its stamp of then was let alone since then.
+
+    It was watched when the plan was made; as long again is not waited.
+    """
+    stamps = {
+        item.data['volume']: item.data.get('changed')
+        for item in plan.items()
+        if 'volume' in item.data
+    }
+    return dataclasses.replace(
+        found,
+        volumes={
+            volume: dataclasses.replace(one, watched=situation.SETTLE)
+            if one.stamp
+            and one.stamp == stamps.get(volume)
+            and situation.doubtful(one)
+            else one
+            for volume, one in found.volumes.items()
+        },
     )
 
 

@@ -10,7 +10,7 @@ status that it overwrites, and detaches all servers of the volume.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -22,9 +22,9 @@ from nova_recovery.procedures import gates as common_gates
 from nova_recovery.procedures import Procedure
 from nova_recovery.procedures.volumes import gates as gates_module
 from nova_recovery.procedures.volumes import policy
+from nova_recovery.procedures.volumes import read as read_module
 from nova_recovery.procedures.volumes import situation as situation_module
 from nova_recovery.procedures.volumes.gates import Outside
-from nova_recovery.procedures.volumes.read import both_sides
 from nova_recovery.procedures.volumes.situation import BothSides, Mismatch
 from nova_recovery.report import wording
 
@@ -65,12 +65,23 @@ class Found:
     movers: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-def read(cloud: Cloud, ids: Sequence[str]) -> Found:
-    """The volumes on both sides.
+def read(
+    cloud: Cloud,
+    ids: Sequence[str],
+    plan: Plan | None = None,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Found:
+    """The volumes on both sides; what may be on its way is watched.
 
+    :param plan: the one that is to be carried out; None: it is to be made
     :raises NotFound: cinder has no such volume (any more)
     """
-    found = both_sides(cloud, ids)
+    found = read_module.both_sides(cloud, ids)
+    if plan is None:
+        stale = {one.volume for one in policy.findings(found) if one.remedy}
+        found = read_module.watch(cloud, found, stale, progress=progress)
+    else:
+        found = read_module.as_planned(found, plan)
     missing = sorted(set(ids) - set(found.volumes))
     if missing:
         raise NotFound(
@@ -118,12 +129,18 @@ def _servers_of(volume: volumes.Volume, found: BothSides) -> list[str]:
     return sorted((mapped | held) & set(found.servers))
 
 
-def make_plan(cloud: Cloud, request: Request) -> Plan:
+def make_plan(
+    cloud: Cloud,
+    request: Request,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Plan:
     """Read the cloud and decide.
 
+    :param progress: told what takes its time
     :raises RecoveryError: see ``read`` and ``decide``
     """
-    return decide(request, read(cloud, request.volumes), clock.now())
+    found = read(cloud, request.volumes, progress=progress)
+    return decide(request, found, clock.now())
 
 
 def decide(request: Request, found: Found, now: str = '') -> Plan:
@@ -155,7 +172,7 @@ def check(
 ) -> tuple[Gate, ...]:
     """The gates as they are now."""
     request = Request(tuple(plan.arguments['volumes']))
-    return tuple(gates(request, read(cloud, request.volumes), touched))
+    return tuple(gates(request, read(cloud, request.volumes, plan), touched))
 
 
 def gates(
@@ -315,6 +332,7 @@ def item(
         label=volume.name or volume.id,
         data={
             'volume': volume.id,
+            'changed': volume.stamp,
             'seen': {
                 'status': volume.status,
                 'attach_status': volume.attach_status,

@@ -31,6 +31,7 @@ class BothSides:
     :ivar strict: cells whose nova deletes mappings at a reboot if cinder
         doesn't know their attachment (28.0 and later)
     :ivar silent: cell -> why its mappings are not known
+    :ivar looked: when, by our own monotonic clock, in s
     :ivar disabled: cells that were not read because they are disabled
     """
 
@@ -42,6 +43,7 @@ class BothSides:
     strict: frozenset[str] = frozenset()
     silent: Mapping[str, str] = dataclasses.field(default_factory=dict)
     disabled: tuple[str, ...] = ()
+    looked: float | None = None
 
     def fate(self, server: str) -> str:
         """What became of a server: LIVE, DELETED, ELSEWHERE or NEVER."""
@@ -148,8 +150,28 @@ def untouchable(volume: Volume) -> str:
 
 
 def young(volume: Volume) -> bool:
-    """Whether cinder changed it so lately that it may be under way."""
-    return volume.age is None or volume.age < SETTLE
+    """Whether cinder changed it so lately that it may be under way.
+
+    Where it was looked at once only, the clocks of cinder and of the
+    database tell, which need not agree.
+    """
+    known = volume.age if volume.watched is None else volume.watched
+    return known is None or known < SETTLE
+
+
+def doubtful(volume: Volume) -> bool:
+    """Whether only a second look tells if cinder is at work on it.
+
+    Cinder's stamp on what is between two states proves nothing: with a slow
+    clock it looks old however new it is. Nor does one from the future, or
+    none. What the clocks call young needs no second look to be refused, and
+    what is in a state of its own is not on its way.
+    """
+    if volume.watched is not None:
+        return False
+    if volume.age is None or volume.age < 0:
+        return True
+    return volume.between and volume.age >= SETTLE
 
 
 def derived(attachments: Iterable[str]) -> tuple[str, str]:

@@ -74,11 +74,13 @@ def read_all(
     progress: Progress = lambda text: None,
     marks: Mapping[str, int] | None = None,
     with_dump: bool = True,
+    watch: bool = True,
 ) -> Found:
     """Everything that is known.
 
     :param marks: those of the plan, when its gates are asked again
     :param with_dump: look at the dump too, which takes as long as reading it
+    :param watch: see that cinder leaves alone what step 2 cleans
     :raises RecoveryError: see ``read.look``; or the map file has broken
         lines, which are named by their numbers
     """
@@ -116,7 +118,7 @@ def read_all(
     if cleaning is None:
         progress('asking where guests may run …')
         places = _places(cloud, request, here, unreachable)
-    return _of_cells(
+    found = _of_cells(
         cloud,
         Found(
             situation=here,
@@ -135,6 +137,27 @@ def read_all(
             else {},
             legacy=cleaning,
         ),
+    )
+    return _watched(cloud, found, progress) if watch else found
+
+
+def _watched(cloud: Cloud, found: Found, progress: Progress) -> Found:
+    """The same, with what step 2 would clean looked at again.
+
+    Last, so that what took its time counts. What changed meanwhile is left
+    as it is, whatever else was read of it before.
+    """
+    both = found.situation.volumes
+    if both is None or found.legacy is not None:
+        return found
+    stale = {
+        one.volume
+        for one in policy.findings(both)
+        if one.remedy in ('reset', 'detach-stale')
+    }
+    both = volumes_read.watch(cloud, both, stale, progress=progress)
+    return dataclasses.replace(
+        found, situation=dataclasses.replace(found.situation, volumes=both)
     )
 
 
@@ -218,6 +241,7 @@ def _with_volumes(cloud: Cloud, here: Situation, ids: set[str]) -> Situation:
                 if uuid not in both.servers and uuid not in more.servers
             },
             elsewhere=both.elsewhere | more.elsewhere,
+            looked=more.looked,
         ),
     )
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import bz2
+import dataclasses
 import datetime
 import gzip
 import hashlib
@@ -21,6 +22,7 @@ from nova_recovery.exceptions import ApiUnavailable, DatabaseUnavailable
 from nova_recovery.fencing import Status
 from nova_recovery.procedures.disaster.look import gather
 from nova_recovery.procedures.disaster.request import Request
+from nova_recovery.procedures.disaster.situation import Found
 from nova_recovery.snapshot.mapfile import Line
 from nova_recovery.snapshot.reading import Snapshot
 from tests.base import TestCase
@@ -136,6 +138,41 @@ class VolumesTest(TestCase):
         self.assertEqual({'a', 'b'}, set(found.volumes))
         self.assertEqual({'web', 'db'}, set(found.servers))
         self.assertEqual('db', found.mapped('b')[0].server)
+
+
+class WatchedTest(TestCase):
+    def test_what_step_2_cleans_is_watched_and_nothing_else(self) -> None:
+        both = volumes.make(
+            {
+                'ending': {
+                    'status': 'detaching',
+                    'watched': None,
+                    'attachments': {'a': {}},
+                    'mappings': {'web': {'attachment': 'a'}},
+                },
+                'stale': {'status': 'in-use'},
+                'young': {'status': 'reserved', 'age': 3.0},
+                'busy': {'status': 'deleting'},
+                'lost': {'mappings': {'web': {'attachment': 'b'}}},
+            },
+            {'web': None},
+        )
+        seen = []
+
+        def second(cloud: Any, ids: Any, servers: Any) -> Any:
+            seen.extend(ids)
+            return both
+
+        self.patch(gather.volumes_read, 'both_sides', second)
+        slept: list[float] = []
+        clock = mock.Mock(
+            monotonic=lambda: 1000.0 + sum(slept), sleep=slept.append
+        )
+        self.patch(gather.volumes_read, 'time', clock)
+        here = dataclasses.replace(situations.make({}), volumes=both)
+        gather._watched(mock.Mock(), Found(here), lambda text: None)
+        self.assertEqual(['ending'], seen)
+        self.assertEqual([120], slept)
 
 
 class AccessTest(TestCase):

@@ -3,18 +3,21 @@
 """Volumes as both sides have them, by names that a person can read.
 
 What a scenario doesn't say is as usual: a server is active on np-rcc4 with
-its nova-compute up, a volume was changed an hour ago, an attachment is
-attached and connected there, a mapping has its connection data.
+its nova-compute up, a volume was changed an hour ago and watched where that
+doesn't tell, an attachment is attached and connected there, a mapping has its
+connection data.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+import dataclasses
 from typing import Any
 
 from nova_recovery.cloud.db import volumes
 from nova_recovery.cloud.db.mappings import Mapping
 from nova_recovery.cloud.records import Server
+from nova_recovery.procedures.volumes import situation
 from nova_recovery.procedures.volumes.situation import BothSides
 from tests.unit.procedures import rows
 
@@ -79,7 +82,7 @@ def _volume(name: str, fields: JSON) -> volumes.Volume:
         'multiattach': False,
         'age': 3600.0,
     }
-    return volumes.Volume(
+    volume = volumes.Volume(
         id=name,
         **{**usual, **fields},
         attachments=tuple(
@@ -87,6 +90,9 @@ def _volume(name: str, fields: JSON) -> volumes.Volume:
             for key, one in attachments.items()
         ),
     )
+    if 'watched' not in fields and situation.doubtful(volume):
+        return dataclasses.replace(volume, watched=volume.age)
+    return volume
 
 
 def _attachment(name: str, volume: str, fields: JSON) -> volumes.Attachment:
