@@ -9,7 +9,8 @@ on, once the host has cleaned up its copy. Not asked on the way back: that
 starts nothing, and what it returns was the host's.
 
 And before a guest is started: has somebody begun to move it since the gates
-were asked where it may run?
+were asked where it may run? And before a nova-compute is, on either way: would
+it destroy a guest?
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from nova_recovery.engine import claiming
 from nova_recovery.engine.change import Guard
 from nova_recovery.engine.plan import Item, Plan
 from nova_recovery.exceptions import ClaimLost, Closed, Conflict
-from nova_recovery.procedures import whereabouts
+from nova_recovery.procedures import starts, whereabouts
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
@@ -37,11 +38,13 @@ def guard(
 ) -> Guard | None:
     """See ``procedures.guard``."""
     claimed = claiming.claims(plan)
-    if not claimed:
+    if not claimed and not any(
+        starts.begins(item, undoing) for item in plan.items()
+    ):
         return None
 
-    starts = [item for item in plan.items() if item.kind in STARTS]
-    marks = {} if undoing else _marks(cloud, starts)
+    started = [item for item in plan.items() if item.kind in STARTS]
+    marks = {} if undoing else _marks(cloud, started)
     overridden = {
         gate.subject
         for gate in plan.gates
@@ -54,6 +57,10 @@ def guard(
             return
         if item.kind in STARTS and not undoing:
             _stays(cloud, item, marks[item.data['cell']])
+        if starts.begins(item, undoing):
+            way = 'run undo' if undoing else 'run resume'
+            again = program.call(f'{way} {claims.run_of(marker)}')
+            starts.confirm(cloud, item, plan, again)
         for claim in _around(item, claimed):
             if claim.label not in overridden:
                 _alone(cloud, claim, marker, claim.subject in claimed)

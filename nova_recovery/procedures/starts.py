@@ -20,7 +20,9 @@ from nova_recovery.cloud.db import tombstones
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.cloud.records import Server
-from nova_recovery.engine.plan import Gate, Plan, Step
+from nova_recovery.engine import overrides
+from nova_recovery.engine.plan import Gate, Item, Plan, Step
+from nova_recovery.exceptions import Conflict
 from nova_recovery.procedures import reached
 
 if TYPE_CHECKING:
@@ -60,20 +62,24 @@ def running(said: Mapping[str, Any]) -> frozenset[str]:
 
 
 def hosts(steps: Iterable[Step]) -> list[str]:
-    """Those whose nova-compute these steps start.
-
-    Of which nothing but libvirt's own units ran, it is left off.
-    """
+    """Those whose nova-compute these steps start."""
     return [
         item.data['host']
         for step in steps
         for item in step.items
-        if item.kind == 'start-services'
-        and not all(
-            name.startswith(('libvirt', 'virt'))
-            for name in item.data['running']
-        )
+        if begins(item)
     ]
+
+
+def begins(item: Item, undoing: bool = False) -> bool:
+    """Whether it starts a nova-compute: so does taking back its stop.
+
+    Of which nothing but libvirt's own units ran, it is left off.
+    """
+    kind = 'stop-services' if undoing else 'start-services'
+    return item.kind == kind and not all(
+        name.startswith(('libvirt', 'virt')) for name in item.data['running']
+    )
 
 
 def read(cloud: Cloud, guests: Guests) -> Rows:
@@ -194,3 +200,43 @@ def left(plan: Plan, cloud: Cloud, guests: Guests) -> tuple[Gate, ...]:
     """
     started = {n: guests[n] for n in hosts(plan.steps) if n in guests}
     return tuple(gates(read(cloud, started), started)) if started else ()
+
+
+def confirm(cloud: Cloud, item: Item, plan: Plan, again: str) -> None:
+    """Return if the nova-compute of the item's host may start, or runs.
+
+    Asked right before it is started: the gates may be hours old, and nobody
+    asks them when a stop is taken back.
+
+    :param plan: with the overrides that were given
+    :param again: the command that tries it once more
+    :raises Conflict: it would destroy a guest, or nobody can tell
+    """
+    host = item.data['host']
+    (there,) = reached.read(
+        cloud, [host], ('guests list', {}), ('services list', {'group': NOVA})
+    )
+    if there.problem:
+        raise Conflict(
+            f'which guests run on {host} is not known: '
+            f'{there.problem}. Then: {again}'
+        )
+    guests, services = there.said
+    if any(
+        row['runs'] and 'compute' in row['name']
+        for row in services['services']
+    ):
+        return
+    found = {host: running(guests)}
+    now = tuple(gates(read(cloud, found), found))
+    for gate in overrides.as_approved(now, plan.gates):
+        if gate.blocks and gate.name == 'no-tombstone':
+            raise Conflict(
+                f'nova-compute is not started: {gate.subject or "servers"}: '
+                f'{gate.observed}; {gate.remedy}. Then, or when you have '
+                f'started it there yourself: {again}'
+            )
+
+
+#: Of the services of a host, those of nova alone.
+NOVA = ['nova']

@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+from nova_recovery import procedures
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
+from nova_recovery.exceptions import Conflict
 from nova_recovery.fleet import answer
 from nova_recovery.fleet.answer import Answer
 from nova_recovery.procedures import reached, restart_services, starts
@@ -22,27 +25,23 @@ from tests.unit.procedures.test_check_guests import domain, server, WEB
 from tests.unit.procedures.uid import hosts as uid_hosts
 from tests.unit.tables import Memory
 
+MARKER = 'nova-recovery run=1a2b3c4d by=anna@ctl1'
+COLUMNS = 'id instance_uuid source_compute migration_type status deleted'
+ROW: dict[str, Any] = {
+    'id': 1,
+    'instance_uuid': WEB,
+    'source_compute': 'c1',
+    'migration_type': 'evacuation',
+    'status': 'done',
+    'deleted': 0,
+}
+
 
 def cell(host: str | None = 'c1', **row: Any) -> Any:
     """A server on a host, and an evacuation."""
-    made = Memory(
-        instances='id uuid host deleted',
-        migrations='id instance_uuid source_compute migration_type status'
-        ' deleted',
-    )
+    made = Memory(instances='id uuid host deleted', migrations=COLUMNS)
     made.add('instances', id=1, uuid=WEB, host=host, deleted=0)
-    made.add(
-        'migrations',
-        **{
-            'id': 1,
-            'instance_uuid': WEB,
-            'source_compute': 'c1',
-            'migration_type': 'evacuation',
-            'status': 'done',
-            'deleted': 0,
-            **row,
-        },
-    )
+    made.add('migrations', **{**ROW, **row})
     return made
 
 
@@ -184,6 +183,86 @@ class Resumed(TestCase):
             self.assertEqual([], check(self.plan('c2'), cell()))
             off = self.plan('c1', running='libvirtd.service')
             self.assertEqual([], check(off, cell()))
+
+
+class Started(TestCase):
+    """Right before it, on both ways; the gates were asked long ago."""
+
+    def confirm(
+        self,
+        kind: str,
+        rows: Any = None,
+        *,
+        undoing: bool = False,
+        running: tuple[str, ...] = ('nova-compute.service',),
+        problem: str = '',
+        runs: bool = False,
+        gates: tuple[Gate, ...] = (),
+    ) -> None:
+        item = Item(
+            f'{kind}:c1',
+            kind,
+            'host:c1',
+            'c1',
+            {'host': 'c1', 'running': list(running)},
+        )
+        plan = Plan('host-uid', '', {}, (Step('s', '', (item,)),), gates)
+        services = [{'name': 'nova-compute.service', 'runs': runs}]
+        said = ({'processes': rows_of('c1')}, {'services': services})
+        there = Reached('c1', 'm', problem, said=() if problem else said)
+        databases = SimpleNamespace(
+            each_cell=lambda read: {'cell1': read(rows)}, disabled=()
+        )
+        cloud: Any = SimpleNamespace(databases=databases)
+        guard = procedures.guard(plan, cloud, MARKER, undoing)
+        with mock.patch.object(reached, 'read', return_value=[there]) as ask:
+            if guard is not None:
+                guard(item)
+        self.assertEqual(guard is not None, ask.called)
+
+    def kept_off(self, kind: str, *words: Any, **more: Any) -> str:
+        return str(
+            self.assertRaises(Conflict, self.confirm, kind, *words, **more)
+        )
+
+    def test_evacuated_while_its_services_were_off(self) -> None:
+        told = self.kept_off('start-services', cell())
+        self.assertIn('is not completed', told)
+        self.assertIn('run resume 1a2b3c4d', told)
+
+    def test_taking_back_a_stop_starts_it(self) -> None:
+        told = self.kept_off('stop-services', cell('c2'), undoing=True)
+        self.assertIn('server adopt', told)
+        self.assertIn('run undo 1a2b3c4d', told)
+
+    def test_nothing_would_be_destroyed(self) -> None:
+        rows = cell(status='completed')
+        self.confirm('start-services', rows)
+        self.confirm('stop-services', rows, undoing=True)
+
+    def test_what_starts_none_asks_nobody(self) -> None:
+        for kind, undoing, running in (
+            ('stop-services', False, 'nova-compute.service'),
+            ('start-services', True, 'nova-compute.service'),
+            ('start-services', False, 'libvirtd.service'),
+            ('stop-services', True, 'virtqemud.service'),
+        ):
+            self.confirm(kind, cell(), undoing=undoing, running=(running,))
+
+    def test_one_that_runs_already_is_not_started(self) -> None:
+        self.confirm('start-services', cell(), runs=True)
+
+    def test_a_host_that_says_nothing(self) -> None:
+        told = self.kept_off('start-services', cell(), problem='no route')
+        self.assertIn('no route', told)
+
+    def test_an_override_holds(self) -> None:
+        (gate,) = starts.gates(Rows({}, {(WEB, 'c1')}), {'c1': {WEB}})
+        given = dataclasses.replace(gate, state='overridden', reason='gone')
+        gone = Memory(instances='id uuid host deleted', migrations=COLUMNS)
+        gone.add('migrations', **ROW)
+        self.kept_off('start-services', gone)
+        self.confirm('start-services', gone, gates=(given,))
 
 
 class Read(TestCase):
