@@ -8,6 +8,7 @@ was taken back.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -272,6 +273,30 @@ def give_back(
                 how = f'is {_told(item)}'
             given.append(f'{item.label} {how}; its claim is given back.')
     return given
+
+
+def ended(
+    whole: Plan, cloud: Cloud, run_id: str, states: Mapping[str, str]
+) -> list[str]:
+    """The hosts that another controller gave back, where it ended the run.
+
+    Such a run, by our journal, has claims that the cloud shows as given back
+    in its own name. Only of dead hosts can that be seen: a live one has what
+    it had before.
+
+    :param states: item id -> its state, by our journal
+    :returns: none where one of the claims was not given back so
+    """
+    held = claiming.held(states, whole)
+    for claim in held:
+        if not claiming.silent(claim):
+            return []
+        row = claims.service_row(
+            cloud.databases.cell(claim.data['cell']), claim.data['service_id']
+        )
+        if cell.differences(_given_back(claim, run_id), row):
+            return []
+    return [claim.label for claim in held]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,10 +13,17 @@ from nova_recovery.cli import approval, recovering, run
 from nova_recovery.cli.base import RecoveryLister, Table
 from nova_recovery.engine import claiming, states
 from nova_recovery.engine.overrides import apply
-from nova_recovery.exceptions import Ambiguous, Refused, UsageError
+from nova_recovery.exceptions import (
+    Ambiguous,
+    RecoveryError,
+    Refused,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from nova_recovery.cli.stage import Stage
+    from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.engine.journal import Journal
     from nova_recovery.engine.plan import Item, Plan
     from nova_recovery.engine.records import ItemRecord, RunRecord
 
@@ -116,6 +123,8 @@ class ResumeRun(RecoveryLister):
                 here.say(f'Nothing is left of run {found.id}.')
                 return procedures.table(plan, items)
             cloud = self.cloud(parsed_args)
+            if _ended_elsewhere(here, journal, found, rest, cloud):
+                return here.run(journal, found.id, plan, cloud).table
             touched = claiming.touched(items)
 
             def gates_now(of: Plan) -> Plan:
@@ -148,6 +157,39 @@ class ResumeRun(RecoveryLister):
             return here.run(
                 journal, found.id, plan, cloud, parsed_args.through
             ).table
+
+
+def _ended_elsewhere(
+    here: Stage, journal: Journal, found: RunRecord, rest: Plan, cloud: Cloud
+) -> bool:
+    """Whether another controller has ended the run; what is left is left out.
+
+    This journal knows nothing of it, and would see what the other one did as
+    somebody else's work.
+    """
+    from nova_recovery.changes import claims
+
+    if all(item.kind in claiming.GIVES_BACK for item in rest.items()):
+        # ours, ended before it was written down
+        return False
+    items = {item.id: item.state for item in journal.items(found.id)}
+    try:
+        hosts = claims.ended(journal.plan(found.id), cloud, found.id, items)
+    except RecoveryError:
+        # the gates tell what can't be asked
+        return False
+    if not hosts:
+        return False
+    reason = (
+        f'another controller ended the run and gave {", ".join(hosts)} back'
+    )
+    here.say(f'Nothing is left of run {found.id}: {reason}.')
+    me = here.who()
+    del me['command']
+    for item in rest.items():
+        if items[item.id] in states.SKIPPABLE:
+            journal.skip(found.id, item.id, reason=reason, **me)
+    return True
 
 
 def _check_forth(here: Stage, found: RunRecord) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import signal
@@ -120,9 +121,11 @@ class TestTakeOver(DeadHostTest):
         self.assert_recovered(self.evacuated, False, ('host2',))
         self.assert_recovered(self.moved, True, ('host2',))
         self.assert_out_of_service('host1', run_id)
-        # nothing is left to be sent, so no claim is asked for: it sees that
-        # what was to be done next is no longer as it was
-        self.resurrected(run_id, 4, 'conflict')
+        # what was to be done next is done, and its journal didn't know
+        self.resurrected(run_id, 0, 'another controller ended the run')
+        shown = self.first('run', 'show', run_id, '-f', 'json').stdout
+        self.assertEqual('done', json.loads(shown)['state'])
+        self.resurrected(run_id, 0, 'Nothing is left')
 
     def resurrected(
         self, run_id: str, code: int = 3, told: str = 'ctl2'

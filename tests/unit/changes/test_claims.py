@@ -111,6 +111,26 @@ class TestDeadHost(HostTestCase):
         self.assertEqual((1, MARKER, 0), self.status())
         self.assertEqual('already claimed', self.revert())
 
+    def test_a_run_that_another_controller_ended(self) -> None:
+        """By our journal it is still claimed."""
+        held = {self.claim.id: 'done'}
+
+        def ended(states: dict[str, str] = held) -> list[str]:
+            return claims.ended(self.plan(), self.cloud, RUN, states)
+
+        self.assertEqual([], ended())
+        self.set(disabled=1, disabled_reason=MARKER)
+        self.assertEqual([], ended())
+        self.set(**self.SEEN)
+        self.release()
+        self.assertEqual(['np-rcc54'], ended())
+        # our own end
+        release = claiming.release(self.claim)
+        self.assertEqual([], ended({**held, release.id: 'done'}))
+        # whoever put it to use since tells nothing of the run
+        self.set(disabled=0, disabled_reason=None)
+        self.assertEqual([], ended())
+
     def test_a_claim_that_is_gone_is_not_given_back(self) -> None:
         self.apply()
         self.set(disabled_reason=OTHER)
