@@ -79,11 +79,17 @@ STARTS = frozenset(
 
 
 def _marks(cloud: Cloud, items: Iterable[Item]) -> dict[str, int]:
-    """The newest migration of each cell: of those up to it gates ask."""
+    """The newest migration of each cell: of those up to it gates ask.
+
+    As it was when they began to ask: until the run is agreed to and begins,
+    others may have begun to move a server.
+    """
     found = {}
     for cell in {str(item.data['cell']) for item in items}:
-        with Reader.of(cloud.databases.cell(cell)) as reader:
-            found[cell] = int(reader.highest('migrations') or 0)
+        database = cloud.databases.cell(cell)
+        with Reader.of(database) as reader:
+            newest = int(reader.highest('migrations') or 0)
+        found[cell] = database.seen.get('migrations', newest)
     return found
 
 

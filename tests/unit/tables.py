@@ -54,6 +54,7 @@ class Schema:
             for name, words in columns.items()
         }
         self.tables = self
+        self.seen: dict[str, int] = {}
 
     def __getitem__(self, name: str) -> sa.Table:
         return self._tables[name]
@@ -129,6 +130,7 @@ class Real(Memory):
         self.name = name
         self._tables, made = _made(dump, tuple(names))
         self.tables = self
+        self.seen = {}
         self._open()
         with self.connect() as connection:
             # making them takes a hundred times as long

@@ -70,6 +70,8 @@ class Database:
     :param connect_timeout: seconds until a server counts as down
     :param read_timeout: seconds that a single answer may take
     :param looking: nothing is decided by what is read: a replica may answer
+    :ivar seen: table -> its newest row (id) when it was first read to decide
+        by; what came later nobody has judged
 
     A URL that can't be used makes a database that is unavailable, like any
     other: one bad cell mapping must not hide the other cells.
@@ -97,6 +99,7 @@ class Database:
         self._lazy_engine: sqlalchemy.engine.Engine | None = None
         self._down: tuple[float, str] | None = None
         self.tables = Tables(name, self.connect)
+        self.seen: dict[str, int] = {}
 
     def at(self, host: str, port: int) -> Database:
         """The same database on another server, such as of a cluster."""

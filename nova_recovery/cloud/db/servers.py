@@ -322,10 +322,17 @@ def migrations(
     :raises DatabaseUnavailable: when the cell doesn't answer
     """
     with Reader.of(database) as reader:
-        found = reader.grouped(
-            'migrations', 'instance_uuid', uuids, deleted=True
-        )
+        found = _migrations(reader, uuids)
     return {uuid: tuple(map(_migration, some)) for uuid, some in found.items()}
+
+
+def _migrations(
+    reader: Reader, uuids: Sequence[str]
+) -> Mapping[str, Sequence[Any]]:
+    """The rows of servers; up to which one they are is remembered."""
+    newest = int(reader.highest('migrations') or 0)
+    reader.database.seen.setdefault('migrations', newest)
+    return reader.grouped('migrations', 'instance_uuid', uuids, deleted=True)
 
 
 def _of_cell(
@@ -337,9 +344,7 @@ def _of_cell(
     with Reader.of(database) as reader:
         devices = _devices(reader, servers)
         extra = reader.grouped('instance_extra', 'instance_uuid', uuids)
-        migrations = reader.grouped(
-            'migrations', 'instance_uuid', uuids, deleted=True
-        )
+        migrations = _migrations(reader, uuids)
         actions = _actions(reader, uuids)
         metadata = reader.grouped(
             'instance_system_metadata',

@@ -11,6 +11,7 @@ from unittest import mock
 import fixtures
 
 from nova_recovery import procedures
+from nova_recovery.cloud.db import servers
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.exceptions import ClaimLost, Closed, Conflict
 from tests.base import TestCase
@@ -281,6 +282,14 @@ class GuardTest(TestCase):
         """They may have been overridden."""
         self.migration(7, 'running')
         self.confirm(REBOOT, CLAIM_SERVER, REBOOT)
+
+    def test_begun_to_be_moved_before_somebody_agreed(self) -> None:
+        """The gates were asked, and the run begins when somebody says so."""
+        self.migration(7, 'error')
+        servers.migrations(self.cloud.cell, ['u1'])
+        self.confirm(REBOOT, CLAIM_SERVER, REBOOT)
+        self.migration(8, 'running')
+        self.assertRaises(Conflict, self.confirm, REBOOT, CLAIM_SERVER, REBOOT)
 
     def test_what_was_done_to_it_can_be_taken_back(self) -> None:
         self.row['report_count'] = 4712
