@@ -157,7 +157,8 @@ class Runner(Session):
                 else:
                     self._looked.discard(item.subject)
                 self._stuck.setdefault(
-                    item.subject, reason or f'{item.id} is {result.state}'
+                    item.subject,
+                    reason or f'{item.kind} of {item.label} is {result.state}',
                 )
         # one that was bad before this session is nothing new
         if result.state in states.BAD and record.state not in states.BAD:
