@@ -39,11 +39,13 @@ class ShowConfig(RecoveryLister):
 
 
 class CheckConfig(LookingLister):
-    """Ask every database and the API, and compare their clocks.
+    """Ask every database and the API, and look where things are kept.
 
     The clock is that of the database or the API, in seconds ahead of this
-    machine's. Ends with 1 if something is configured wrongly, 4 if something
-    does not answer.
+    machine's. Of the journal and of snapshots it says whether they can be
+    written, and of files with passwords whether all users may read them;
+    nothing is made. Ends with 1 if something is configured wrongly, 4 if
+    something does not answer.
 
     Example: openstack recovery config check --no-api
     """

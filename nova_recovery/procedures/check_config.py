@@ -9,6 +9,11 @@ import dataclasses
 import datetime
 from email import utils as email_utils
 from operator import attrgetter
+import os
+import pathlib
+import pwd
+import shutil
+import stat
 from typing import Any
 
 from oslo_config import cfg
@@ -32,13 +37,19 @@ from nova_recovery.engine.findings import (
     NOTE,
     STALE,
 )
+from nova_recovery.engine.journal import location
 from nova_recovery.exceptions import (
     ApiUnavailable,
     ConfigError,
     DatabaseUnavailable,
+    JournalError,
     NotFound,
     RecoveryError,
 )
+
+#: What a disk should have for journals and snapshots, MiB: a snapshot of
+#: 100,000 servers takes some 130.
+ROOM = 256
 
 #: As it should be; it does not answer; it is configured wrongly; it is not
 #: used: a disabled cell, a cinder.conf that is not there.
@@ -118,7 +129,7 @@ def assess(
 
     :param connect: gives an openstacksdk connection; None: no API is asked
     """
-    some = databases(conf)
+    some = [*databases(conf), *kept(conf)]
     if connect is not None:
         some.append(compute_api(connect, conf.timeouts.api))
     return Assessment(
@@ -152,6 +163,51 @@ def databases(conf: cfg.ConfigOpts) -> list[Finding]:
         if database is not None:
             some.append(asked('cinder database', database, grants.CINDER))
     return some
+
+
+def kept(conf: cfg.ConfigOpts) -> Iterator[Finding]:
+    """Where the journal and the snapshots are, or will be; nothing is made."""
+    yield _journal(conf.journal.connection)
+    yield _folder('snapshots', pathlib.Path(conf.snapshot.directory))
+
+
+def _journal(url: str) -> Finding:
+    try:
+        folder = location.folder(url)
+    except JournalError as error:
+        return seen('journal', WRONG, str(error))
+    if folder is not None:
+        return _folder('journal', folder)
+    try:
+        return seen('journal', OK, location.ask(url))
+    except JournalError as error:
+        return seen('journal', UNKNOWN, str(error))
+
+
+def _folder(what: str, folder: pathlib.Path) -> Finding:
+    above = next(one for one in (folder, *folder.parents) if one.exists())
+    if not above.is_dir():
+        return seen(what, WRONG, f'{above} is no directory')
+    if not os.access(above, os.W_OK | os.X_OK):
+        account = pwd.getpwuid(os.geteuid()).pw_name
+        return seen(
+            what,
+            WRONG,
+            f'{account} may not write in {above}: run as the account that '
+            f'may, or: install -d -m 0700 -o {account} {folder}',
+        )
+    free = shutil.disk_usage(above).free >> 20
+    if free < ROOM:
+        return seen(what, WARNING, f'{folder}: only {free} MiB are free')
+    if above != folder:
+        return seen(what, OK, f'{folder}: made when it is needed')
+    if folder.stat().st_mode & stat.S_IRWXO:
+        return seen(
+            what,
+            WARNING,
+            f'{folder}: all users may look into it: chmod o-rwx {folder}',
+        )
+    return seen(what, OK, f'{folder}: {free} MiB are free')
 
 
 def compute_api(connect: Callable[[], Any], timeout: float) -> Finding:
@@ -244,6 +300,16 @@ def _shown(value: object) -> str:
 
 
 def _files(what: str, files: tuple[str, ...]) -> Finding:
+    open_to_all = [
+        name for name in files if os.stat(name).st_mode & stat.S_IROTH
+    ]
+    if open_to_all:
+        names = ' '.join(open_to_all)
+        return seen(
+            what,
+            WARNING,
+            f'all users may read its passwords: chmod o-rwx {names}',
+        )
     if files:
         return seen(what, OK, ', '.join(files))
     return seen(what, UNUSED, 'no such file in the usual places')

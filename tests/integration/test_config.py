@@ -5,7 +5,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pathlib
 from typing import Any
+
+import fixtures
 
 from nova_recovery.cli.config import CheckConfig, GrantConfig, ShowConfig
 from nova_recovery.cloud.db import cells
@@ -82,7 +86,21 @@ class ConfigTestCase(TestCase):
     def run_program(self, argv: str) -> Ended:
         raise NotImplementedError
 
-    def check(self) -> tuple[int, dict[str, dict[str, Any]]]:
+    def check(self, **kept: str) -> tuple[int, dict[str, dict[str, Any]]]:
+        """The exit code, and the rows by what they are of.
+
+        :param kept: where the journal and snapshots are
+        """
+        home = self.useFixture(fixtures.TempDir()).path
+        kept = {
+            'journal': f'sqlite:///{home}/journal.sqlite',
+            'snapshots': f'{home}/snapshots',
+            **kept,
+        }
+        pathlib.Path(self.ours).write_text(
+            f'[journal]\nconnection = {kept["journal"]}\n'
+            f'[snapshot]\ndirectory = {kept["snapshots"]}\n'
+        )
         ended = self.run_command('config check --no-api -f json')
         return ended.code, {
             row['What']: row for row in json.loads(ended.stdout)
@@ -114,7 +132,7 @@ class Behaviour:
         self.assertEqual(0, code)
         self.assertEqual(
             ['nova.conf', 'API database', 'cell cell1', 'cinder.conf',
-             'cinder database'],
+             'cinder database', 'journal', 'snapshots'],
             list(found),
         )  # fmt: skip
         self.assertEqual({'ok'}, {row['State'] for row in found.values()})
@@ -122,6 +140,36 @@ class Behaviour:
         self.assertIn('planning only', found['cell cell1']['Rights'])
         self.assertIn('UPDATE instances', found['cell cell1']['Rights'])
         self.assertRegex(found['cell cell1']['Clock'], r'^[+-][01] s$')
+
+    def test_where_things_are_kept(self) -> None:
+        home = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        (home / 'file').touch()
+        (home / 'open').mkdir()
+        (home / 'open').chmod(0o755)
+        code, found = self.check(
+            journal='mysql://j:practice@127.0.0.1:1/j',
+            snapshots=f'{home}/file/snapshots',
+        )
+        self.assertEqual(1, code)
+        self.assertEqual('unknown', found['journal']['State'])
+        self.assertEqual('wrong', found['snapshots']['State'])
+        code, found = self.check(
+            journal=f'{self.server.url("conf_nova")}', snapshots=f'{home}/open'
+        )
+        self.assertEqual(4, code)
+        self.assertIn(
+            'innodb_flush_log_at_trx_commit=0', found['journal']['Detail']
+        )
+        self.assertEqual('warning', found['snapshots']['State'])
+        self.assertIn(f'chmod o-rwx {home}/open', found['snapshots']['Detail'])
+
+    def test_passwords_that_all_may_read(self) -> None:
+        os.chmod(self.nova, 0o644)
+        code, found = self.check()
+        self.assertEqual(0, code)
+        self.assertEqual('warning', found['nova.conf']['State'])
+        self.assertIn(f'chmod o-rwx {self.nova}', found['nova.conf']['Detail'])
+        self.assertEqual('ok', found['cinder.conf']['State'])
 
     def test_a_cell_that_is_down(self) -> None:
         self.add_cell2('mysql+pymysql://nova:practice@127.0.0.1:1/nova')

@@ -66,6 +66,28 @@ def exists(url: str) -> bool:
         return pathlib.Path(place.database).exists()
 
 
+def folder(url: str) -> pathlib.Path | None:
+    """Where the file of the journal is, or will be; None: on a server.
+
+    :raises JournalError: it is no URL of a database
+    """
+    place = _place(url)
+    if place.get_backend_name() == 'sqlite' and place.database:
+        return pathlib.Path(place.database).parent
+    return None
+
+
+def ask(url: str) -> str:
+    """The name of a journal on a server, which answers as it should.
+
+    :raises JournalError: it does not
+    """
+    place = _place(url)
+    with reported(name(place)):
+        _open_mysql(place).dispose()
+    return name(place)
+
+
 def images(place: sa.engine.URL, configured: str) -> pathlib.Path:
     """Where before-images in files are kept.
 
