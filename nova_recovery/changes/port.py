@@ -46,14 +46,12 @@ class BindPort(BaseChange):
     def apply(self, at: At) -> str:
         network = at.cloud.network
         port = network.port(at.data['port'])
-        profile = {
-            key: value
-            for key, value in port.profile.items()
-            if key != 'migrating_to'
-        }
         at.confirm()
         network.bind(
-            port, at.data['target'], f'compute:{at.data["zone"]}', profile
+            port,
+            at.data['target'],
+            f'compute:{at.data["zone"]}',
+            _settled(port.profile),
         )
         port = network.port(at.data['port'])
         if port.vif_type in ('unbound', 'binding_failed'):
@@ -76,9 +74,21 @@ class BindPort(BaseChange):
             raise Conflict(f'port {port.id} is on {port.host}')
         cell.expect_parked(at)
         at.cloud.network.bind(
-            port, image['host'], image['device_owner'], image['profile']
+            port,
+            image['host'],
+            image['device_owner'],
+            _settled(image['profile']),
         )
         return f'bound to {image["host"]} again'
+
+
+def _settled(profile: JSON) -> JSON:
+    """Without what nova adds while a live migration is under way.
+
+    It is not taken back either: the binding that it spoke of counts by now,
+    or is gone.
+    """
+    return {k: v for k, v in profile.items() if k != 'migrating_to'}
 
 
 def _image(port: Any) -> JSON:

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+import re
 import signal
+from typing import Any
 
 from nova_recovery.engine import planfile
 from tests.cloud import services
@@ -74,6 +77,25 @@ class TestAdopt(FunctionalTest):
         self.assertEqual(SOURCE, self.state.row(self.uuid)['host'])
         self.assertEqual(['pre-migrating'], self.statuses())
 
+    def cut_live_migration(self) -> None:
+        """A real one: the guest has arrived, and its source is gone."""
+        self.practice.next_boot(self.uuid, seconds=120, host=SOURCE)
+        answer = self.state.server_action(
+            self.uuid,
+            'os-migrateLive',
+            {'host': TARGET, 'block_migration': 'auto'},
+        )
+        self.assertEqual(202, answer.status_code, answer.text)
+        self.wait_for(
+            lambda: self.state.guests(self.uuid) == {TARGET: 'running'},
+            'the guest on the target',
+            120,
+        )
+        self.lose_power(SOURCE)
+        self.practice.wait_compute_down(SOURCE)
+        self.assertEqual(SOURCE, self.state.row(self.uuid)['host'])
+        self.assertEqual(['running'], self.statuses())
+
     def statuses(self) -> list[str]:
         return [row['status'] for row in self.state.migrations(self.uuid)]
 
@@ -82,6 +104,32 @@ class TestAdopt(FunctionalTest):
 
     def test_an_evacuation_that_stopped_half_way(self) -> None:
         self.cut_evacuation()
+        self.brought_to_where_it_runs()
+
+    def test_a_live_migration_whose_source_lost_power(self) -> None:
+        self.cut_live_migration()
+        self.brought_to_where_it_runs(self.as_service)
+
+    def as_service(self) -> None:
+        """nova made a binding for the target, which only services may use."""
+        said = self.adopt(*SEEN, '--yes', code=4).replace('\n', ' ')
+        words = re.findall(r'openstack role (add [^)]*) service\)', said)[0]
+        identity = self.practice.connection('admin').identity
+        user, project = re.findall('[0-9a-f]{32}', words)
+        role = identity.find_role('service', ignore_missing=False)
+        identity.assign_project_role_to_user(project, user, role)
+        self.addCleanup(
+            identity.unassign_project_role_from_user, project, user, role
+        )
+        self.done('run', 'resume', self.newest_run(), '--yes')
+
+    def brought_to_where_it_runs(
+        self, adopt: Callable[[], Any] | None = None
+    ) -> None:
+        """Recovery refuses, and names what brings all to the target.
+
+        :param adopt: how, if not at the first try
+        """
         boots = self.boots()
 
         # It is not started anywhere.
@@ -97,7 +145,10 @@ class TestAdopt(FunctionalTest):
 
         # Nor is it adopted without somebody's word.
         self.assertIn('--seen-running', self.adopt(code=3))
-        self.adopt(*SEEN, '--yes')
+        if adopt:
+            adopt()
+        else:
+            self.adopt(*SEEN, '--yes')
 
         row = self.state.row(self.uuid)
         self.assertEqual(

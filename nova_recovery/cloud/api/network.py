@@ -10,7 +10,7 @@ from typing import Any
 from openstack import exceptions as sdk_exceptions
 
 from nova_recovery.cloud.api import apis
-from nova_recovery.exceptions import NotFound
+from nova_recovery.exceptions import ChangeFailed, NotFound
 
 JSON = dict[str, Any]
 
@@ -89,26 +89,61 @@ class Network:
         The profile is sent only where it changes: since 2023.2 only
         services may write it, administrators may not
         (``update_port:binding:profile`` in neutron/conf/policies/port.py).
-        An inactive binding that a failed live migration left on that host
-        is in the way (the key is port and host), so it goes first.
+
+        :raises ChangeFailed: it was not done; who only administrates is
+            told how to go on
         """
-        body: JSON = {'binding:host_id': host, 'device_owner': device_owner}
-        if profile != port.profile:
-            body['binding:profile'] = profile
-        with apis.sending(f'binding of port {port.id} to {host}'):
+        what = f'binding of port {port.id} to {host}'
+        with apis.sending(what):
             if self._inactive_on(port.id, host):
-                self._connection.network.delete(
-                    f'/ports/{port.id}/bindings/{host}',
-                    timeout=self._timeout,
-                    **apis.SENT_ONCE,
-                )
+                self._activate(port, host, what)
+                port = self.port(port.id)
+            body: JSON = {
+                'binding:host_id': host,
+                'device_owner': device_owner,
+            }
+            if port.profile != profile:
+                body['binding:profile'] = profile
             answer = self._connection.network.put(
                 f'/ports/{port.id}',
                 json={'port': body},
                 timeout=self._timeout,
                 **apis.SENT_ONCE,
             )
-            _check(answer)
+            self._check_sent(answer, what)
+
+    def _activate(self, port: Port, host: str, what: str) -> None:
+        """Let a binding count that was made for a live migration.
+
+        As nova does at its end. Binding the port to that host instead ends
+        in an internal error: the key of a binding is port and host.
+        """
+        answer = self._connection.network.put(
+            f'/ports/{port.id}/bindings/{host}/activate',
+            timeout=self._timeout,
+            **apis.SENT_ONCE,
+        )
+        self._check_sent(answer, what)
+        if port.host:
+            # inactive now. Unchecked: the port is where it should be, and
+            # a way back would activate what is left
+            self._connection.network.delete(
+                f'/ports/{port.id}/bindings/{port.host}',
+                timeout=self._timeout,
+                **apis.SENT_ONCE,
+            )
+
+    def _check_sent(self, answer: Any, what: str) -> None:
+        if answer.status_code != 403:
+            return _check(answer)
+        own = self._connection
+        raise ChangeFailed(
+            f'{what}: neutron lets only services do it '
+            f'({answer.json()["NeutronError"]["message"]}). Have the role '
+            'service for as long as it takes (openstack role add --user '
+            f'{own.current_user_id} --project {own.current_project_id} '
+            'service), and go on'
+        )
 
     def _inactive_on(self, uuid: str, host: str) -> bool:
         answer = self._connection.network.get(

@@ -73,6 +73,8 @@ class PracticeDriver(fake.FakeDriverWithoutFakeNodes):
 
     def init_host(self, host):
         super().init_host(host)
+        # libvirt asks the machine for its name, whatever nova calls the host
+        self._set_nodes([host.partition('.')[0]])
         try:
             with open(self._file) as saved:
                 guests = json.load(saved)
@@ -234,12 +236,57 @@ class PracticeDriver(fake.FakeDriverWithoutFakeNodes):
         super().finish_revert_migration(*args, **kwargs)
         self._save()
 
-    def live_migration(self, context, instance, *args, **kwargs):
+    def pre_live_migration(
+        self, context, instance, block_device_info, *args, **kwargs
+    ):
+        # here its memory arrives, whatever nova hears of it
+        volumes = _volumes(block_device_info)
+        threading.Thread(
+            target=self._arrive, args=(instance, volumes), daemon=True
+        ).start()
+        return super().pre_live_migration(
+            context, instance, block_device_info, *args, **kwargs
+        )
+
+    def _arrive(self, instance, volumes):
+        """Have the guest as soon as it has left its source."""
+        left = self._left(CONF.state_path, instance.uuid)
+        for _ in range(600):
+            if os.path.exists(left):
+                os.remove(left)
+                self.instances[instance.uuid] = fake.FakeInstance(
+                    instance.name, power_state.RUNNING, instance.uuid
+                )
+                self._volumes[instance.uuid] = volumes
+                self._boots[instance.uuid] = 1
+                self._save()
+                return
+            time.sleep(0.1)
+
+    def _left(self, state_path, uuid):
+        return os.path.join(state_path, f'left-{uuid}')
+
+    def live_migration(self, context, instance, dest, *args, **kwargs):
         # the guest has left before nova's post_method asks for it
         self.instances.pop(instance.uuid, None)
         self._volumes.pop(instance.uuid, None)
         self._save()
-        super().live_migration(context, instance, *args, **kwargs)
+        theirs = os.path.join(
+            os.path.dirname(CONF.state_path), f'compute-{dest}'
+        )
+        with open(self._left(theirs, instance.uuid), 'w'):
+            pass
+        # as a test wants it: the time until nova hears of it
+        time.sleep(self._next_boot(instance.uuid).get('seconds', 0))
+        super().live_migration(context, instance, dest, *args, **kwargs)
+
+    def post_live_migration_at_destination(
+        self, context, instance, network_info, *args, **kwargs
+    ):
+        if instance.uuid not in self.instances:
+            super().post_live_migration_at_destination(
+                context, instance, network_info, *args, **kwargs
+            )
 
     def attach_interface(self, context, instance, image_meta, vif):
         self._interfaces[vif['id']] = vif
