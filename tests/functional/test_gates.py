@@ -8,7 +8,7 @@ import json
 import re
 from typing import Any
 
-from tests.cloud import servers
+from tests.cloud import servers, services
 from tests.functional.base import FunctionalTest, JSON
 
 DEAD, TARGET = 'host1', 'host2'
@@ -213,6 +213,47 @@ class TestHosts(FunctionalTest):
         self.practice.start('nova-conductor')
         self.practice.wait_compute_up(TARGET)
         self.assertEqual(0, self.state.service(TARGET)['disabled'])
+
+    def test_a_machine_that_reports_under_another_name(self) -> None:
+        """It is alive, whatever its old name's heartbeat says.
+
+        It was installed anew, else nova-compute would not start under a new
+        name since 2023.1: it looks for guests and for its node's UUID
+        (``_sanity_check_new_host``, ``_check_for_host_rename``).
+        """
+        full = f'{DEAD}.example.org'
+        self.lose_power(DEAD)
+        config = self.practice.config
+        for kept in ('guests.json', 'compute_id'):
+            path = config.guests(DEAD).with_name(kept)
+            self.addCleanup(path.write_text, path.read_text())
+            path.unlink()
+        daemon = services.daemon(config, services.compute(DEAD))
+        daemon.start(services.option_environment({'host': full}))
+        self.addCleanup(self.forget, full)
+        self.addCleanup(daemon.kill)
+        self.practice.wait_compute_down(DEAD)
+        self.wait_for(
+            lambda: self.practice.sql(
+                'nova',
+                'SELECT s.id FROM services s JOIN compute_nodes n'
+                ' ON n.host = s.host WHERE s.host = %s'
+                ' AND s.report_count > 1',
+                [full],
+            ),
+            f'{full} to report',
+        )
+        said = self.recover(DEAD)
+        self.assertRegex(
+            said,
+            rf'source-same-machine +{DEAD}: {full} has the same hypervisor',
+        )
+
+    def forget(self, host: str) -> None:
+        """Take a compute host out of the cell again."""
+        for table in ('services', 'compute_nodes'):
+            self.practice.sql('nova', f'DELETE FROM {table} WHERE host = %s',
+                              [host])  # fmt: skip
 
     def test_all_hosts_silent(self) -> None:
         """Without a conductor all seem dead: that is not their fault."""
