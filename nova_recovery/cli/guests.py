@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nova_recovery.cli import approval
 from nova_recovery.cli.base import RecoveryLister, Table
-from nova_recovery.cli.looking import add_hosts, LookingLister
+from nova_recovery.cli.looking import add_hosts, HOST, LookingLister
 from nova_recovery.exceptions import UsageError
 
 if TYPE_CHECKING:
@@ -93,4 +93,118 @@ class StopGuest(RecoveryLister):
         cloud = self.cloud(parsed_args)
         request = stop_guest.Request(uuid, parsed_args.host)
         plan = stop_guest.make_plan(cloud, request)
+        return self.stage(parsed_args).settle(plan, cloud).table
+
+
+_GUEST = 'A guest: the UUID of its server, or the name of its domain'
+
+
+def _add_guest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('guest', metavar='<guest>', help=_GUEST)
+    parser.add_argument(
+        '--host', metavar='<host>', required=True, help=f'{HOST}: where it is'
+    )
+
+
+class ShowGuest(RecoveryLister):
+    """Show where a guest's console listens, and DHCPSERVER of its filters.
+
+    As it runs, as its next power cycle makes it, as nova makes it at a hard
+    reboot, and in the libvirt.xml that an old nova wrote; with what of
+    nova.conf decides::
+
+        openstack recovery guest show instance-0000000a --host np-rcc54
+    """
+
+    looks = True
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        _add_guest(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        from nova_recovery.procedures import show_guest
+
+        table, lines = show_guest.show(
+            self.cloud(parsed_args), parsed_args.host, parsed_args.guest
+        )
+        self.closing.extend(lines)
+        return table
+
+
+_MAC = re.compile('[0-9a-f]{2}(:[0-9a-f]{2}){5}')
+
+
+def dhcp_servers(words: list[str]) -> dict[str, str]:
+    """MAC -> address; without a MAC it is of all interfaces.
+
+    :raises UsageError: it is none
+    """
+    from nova_recovery.procedures import set_guest
+
+    found: dict[str, str] = {}
+    for word in words:
+        mac, _equals, text = word.rpartition('=')
+        mac = mac.lower()
+        if mac and not _MAC.fullmatch(mac):
+            raise UsageError(f'--dhcpserver {word}: {mac} is no MAC')
+        found[mac] = set_guest.address(text)
+    if '' in found and len(found) > 1:
+        raise UsageError(
+            '--dhcpserver: either one for all, or each by its MAC'
+        )
+    return found
+
+
+class SetGuest(RecoveryLister):
+    """Set where a guest's console listens, or DHCPSERVER of its filters.
+
+    The guide's two changes of libvirt.xml: in the XML that libvirt keeps, in
+    the guest that runs where libvirt can (DHCPSERVER; a console stays where
+    it is until a power cycle), and in the libvirt.xml of an old nova. Nova
+    writes the XML anew at a hard reboot. "run undo" brings the values back::
+
+        openstack recovery guest set UUID --host np-rcc54 --vnc-listen
+        openstack recovery guest set UUID --host np-rcc54 \\
+            --dhcpserver 10.0.0.1 --dry-run
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        _add_guest(parser)
+        parser.add_argument(
+            '--vnc-listen',
+            metavar='<address>',
+            nargs='?',
+            const='host',
+            help='Have its console listen there; "host", or nothing: where '
+            '[vnc] server_listen in nova.conf of the host says. 0.0.0.0 and '
+            ':: open it on every interface, and are refused unless overridden',
+        )
+        parser.add_argument(
+            '--dhcpserver',
+            metavar='[<mac>=]<address>',
+            action='append',
+            default=[],
+            help='The DHCP server that its filters let through; repeat it by '
+            'MAC where interfaces have several. Only clouds with nova-network',
+        )
+        approval.add_plan_options(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        from nova_recovery.procedures import set_guest
+
+        vnc = parsed_args.vnc_listen
+        if vnc not in (None, set_guest.HOST):
+            vnc = set_guest.address(vnc)
+        dhcp = dhcp_servers(parsed_args.dhcpserver)
+        if vnc is None and not dhcp:
+            raise UsageError('what is to be set? --vnc-listen or --dhcpserver')
+        cloud = self.cloud(parsed_args)
+        request = set_guest.Request(
+            parsed_args.guest, parsed_args.host, vnc, dhcp
+        )
+        plan = set_guest.make_plan(cloud, request)
         return self.stage(parsed_args).settle(plan, cloud).table

@@ -32,6 +32,7 @@ MODULES = {
     'bus-purge': 'bus_purge',
     'disaster': 'disaster.procedure',
     'guest-reboot': 'guests.reboot',
+    'guest-set': 'set_guest',
     'guest-stop': 'stop_guest',
     'host-recover': 'recover.procedure',
     'host-rules': 'rules.procedure',

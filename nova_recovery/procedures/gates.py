@@ -87,11 +87,31 @@ GATES = (
         'Is it known how the host connects to volumes?',
     ),
     Known(
+        'console-address',
+        ('soft',),
+        'Has the host the address that the console shall listen on?',
+    ),
+    Known(
+        'console-closed',
+        ('soft',),
+        'Does the console not listen on every interface?',
+    ),
+    Known(
+        'console-known',
+        ('hard',),
+        'Is it known where the console listens, and shall listen?',
+    ),
+    Known(
         'database-not-older',
         ('hard',),
         'Is no database older than the snapshot?',
     ),
     Known('detachable', ('hard',), 'Is what ties the two stale?'),
+    Known(
+        'dhcp-parameter',
+        ('hard',),
+        'Has a filter of the guest the DHCPSERVER that is set?',
+    ),
     Known(
         'disk-nowhere-else',
         ('soft',),
@@ -127,7 +147,7 @@ GATES = (
     Known(
         'guest-of-nova',
         ('hard', 'soft'),
-        'Did nova have the guest that is ended?',
+        'Did nova have the guest that is ended, or changed?',
     ),
     Known(
         'guest-off',
@@ -157,6 +177,11 @@ GATES = (
         'guest-seen',
         ('soft',),
         'Did somebody see the guest run where it is adopted?',
+    ),
+    Known(
+        'guest-there',
+        ('hard',),
+        'Has the host the guest, and keeps libvirt its XML?',
     ),
     Known('host-answers', ('hard',), 'Does each host say who it is?'),
     Known(

@@ -3,7 +3,7 @@
 """The verb ``guests``: what runs here, by libvirt and by its processes.
 
 One is ended by its UUID, as ``virsh destroy`` does it: at once, as by a power
-cut. It stays defined.
+cut. It stays defined. What is shown and set of one: see :mod:`guest_set`.
 """
 
 import argparse
@@ -13,10 +13,10 @@ import re
 import time
 from typing import Any, Callable, Dict, List
 
-from nova_recovery.host.agent import layout, uses, virsh
+from nova_recovery.host.agent import files, guest_set, layout, uses, virsh
 from nova_recovery.host.agent.lines import AgentError, Refused
 
-HELP = 'guests of this host: list, stop one'
+HELP = 'guests of this host: list; show, set or stop one'
 
 #: Seconds until its process is gone: what is in flight to a disk has to end.
 _PATIENCE = 60
@@ -25,10 +25,13 @@ _UUID = re.compile('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$')
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = __doc__
-    parser.add_argument('action', choices=['list', 'stop'])
+    parser.add_argument('action', choices=['list', 'show', 'set', 'stop'])
     parser.add_argument(
-        '--server', metavar='UUID', help='for stop: which, to the letter'
+        '--server', metavar='UUID', help='which; for show also its domain'
     )
+    parser.add_argument('--listen', help='for show: an address, or "host"')
+    parser.add_argument('--whole', action='store_true', help='with all XML')
+    parser.add_argument('--edit', action='append', default=[])
 
 
 def run(parsed: argparse.Namespace, say: Callable[..., None]) -> int:
@@ -36,10 +39,23 @@ def run(parsed: argparse.Namespace, say: Callable[..., None]) -> int:
     if parsed.action == 'list':
         say('result', **look(found))
         return 0
+    if parsed.action == 'show':
+        say(
+            'result',
+            **guest_set.show(
+                found, parsed.server, parsed.listen, parsed.whole
+            ),
+        )
+        return 0
     if not _UUID.match(parsed.server or ''):
-        raise Refused('guests stop needs --server UUID')
+        raise Refused('{} needs --server UUID'.format(parsed.action))
     if os.geteuid():
-        raise Refused('only root can stop guests')
+        raise Refused('only root can change guests')
+    if parsed.action == 'set':
+        edits = guest_set.edits(parsed.edit)
+        with files.locked(os.path.join(parsed.home, 'guests.lock')):
+            say('result', **guest_set.change(found, parsed.server, edits))
+        return 0
     say('result', **stop(found, parsed.server))
     return 0
 

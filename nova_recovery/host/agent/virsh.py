@@ -4,7 +4,7 @@
 
 import os
 import re
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 from xml.etree import ElementTree  # nosec B405
 
 from nova_recovery.host.agent import programs
@@ -14,6 +14,8 @@ from nova_recovery.host.agent.lines import AgentError
 _NOVA = '{http://openstack.org/xmlns/libvirt/nova/'
 #: instance_name_template; novas before Juno wrote nothing else
 _NAMED = re.compile(r'instance-[0-9a-f]{8}$')
+#: The file that has what virsh is given to read.
+INPUT = '/dev/stdin'
 #: Seconds; a destroy waits for what is in flight.
 _PATIENCE = 60
 
@@ -34,19 +36,28 @@ def run(found: Dict[str, Any], *words: str) -> str:
     return printed
 
 
-def order(found: Dict[str, Any], *words: str) -> None:
-    """Have virsh do something.
+def order(
+    found: Dict[str, Any], *words: str, text: Optional[str] = None
+) -> str:
+    """Have virsh do something; what it prints.
 
+    :param text: what it finds in the file ``INPUT``
     :raises AgentError: it did not
     """
-    code, _printed, complained = programs.run(
-        list(found['exec_prefix'])
+    prefix = list(found['exec_prefix'])
+    if text is not None and prefix[1:2] == ['exec']:
+        # docker and podman give a program nothing to read without it
+        prefix.insert(2, '-i')
+    code, printed, complained = programs.run(
+        prefix
         + ['virsh', '--quiet', '--connect', found['libvirt_uri']]
         + list(words),
         _PATIENCE,
+        text or '',
     )
     if code:
         raise AgentError('virsh {}: {}'.format(' '.join(words), complained))
+    return printed
 
 
 def domains(found: Dict[str, Any]) -> List[Dict[str, Any]]:

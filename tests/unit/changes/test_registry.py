@@ -47,8 +47,8 @@ class TestRegistry(TestCase):
             'open-session purge-queue reboot-guest reboot-server '
             'reconnect-volume record-relations '
             'recreate-attachment release-host release-server reset-volume '
-            'restart-server restore-rules see-service set-accounts set-states '
-            'start-server start-services stop-guest stop-services '
+            'restart-server restore-rules see-service set-accounts '
+            'set-guest set-states start-server start-services stop-guest stop-services '
             'unlock-server verify-owners verify-server watch-boot',
             ' '.join(sorted(changes.registry())),
         )
