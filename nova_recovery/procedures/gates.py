@@ -129,6 +129,24 @@ GATES = (
     ),
     Known('evacuable', ('hard',), 'Does nova evacuate the server?'),
     Known(
+        'filter-known',
+        ('advice',),
+        'Did nova make the filter that is missing?',
+    ),
+    Known(
+        'filter-named',
+        ('hard',),
+        'Is what is named a filter of nova that the host needs?',
+    ),
+    Known(
+        'filters-known', ('hard',), 'Does libvirt tell which filters it has?'
+    ),
+    Known(
+        'filters-of-libvirt',
+        ('hard',),
+        'Do filters of libvirt filter the guests of the host?',
+    ),
+    Known(
         'guest-agrees',
         ('soft', 'advice'),
         'Is the guest what the row will say?',

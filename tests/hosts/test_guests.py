@@ -4,11 +4,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import pathlib
 import re
+import sys
+from typing import Any
 
 from tests.cloud import process
 from tests.hosts.beds import Beds
-from tests.hosts.program import ProgramTest
+from tests.hosts.packages import BedError
+from tests.hosts.program import ProgramTest, ROOT
 
 
 class Guests(ProgramTest):
@@ -144,6 +150,14 @@ class Settings(ProgramTest):
         )
         said = self.bed.run('stat', '-c', '%U %G', self.file)
         self.assertEqual('nova nova', said.strip())
+        # all of it as it was, for people
+        (kept,) = [
+            path
+            for path in self.folder.rglob('*')
+            if path.is_file() and b'<domain' in path.read_bytes()
+        ]
+        self.assertEqual(0o600, kept.stat().st_mode & 0o777)
+        self.assertIn('0.0.0.0', kept.read_text())
         # once more there is nothing to do
         said = self.run_program(
             *(*words, '--vnc-listen', '--dhcpserver', '10.0.0.1', '--yes')
@@ -178,3 +192,130 @@ class Settings(ProgramTest):
         self.assertIn(f'is {self.bed.address}', said)
         self.assertIn(self.bed.address, self.guest.xml(inactive=True))
         self.assertIn('127.0.0.1', self.bed.read(self.file))
+
+    def test_on_the_host_itself_without_a_cloud(self) -> None:
+        # /tmp of the host is its own
+        tops = [str(ROOT), *os.environ.get('PYTHONPATH', '').split(':')]
+        paths = []
+        for number, top in enumerate(filter(None, dict.fromkeys(tops))):
+            paths.append(f'/srv/own/{number}')
+            self.bed.mount(pathlib.Path(top), paths[-1], read_only=True)
+        self.bed.mount(pathlib.Path(sys.prefix), '/srv/env', read_only=True)
+        base = pathlib.Path(sys.base_prefix)
+        if base != pathlib.Path('/usr'):
+            self.bed.mount(base, str(base), read_only=True)
+        self.bed.write(
+            '/root/own.conf',
+            '[journal]\nconnection = sqlite:////root/journal\n'
+            '[fleet]\ndriver = local\n',
+        )
+
+        def typed(*words: str) -> str:
+            return self.bed.run(
+                *('env', f'PYTHONPATH={":".join([*paths[1:], paths[0]])}'),
+                *('/srv/env/bin/python', '-B', '-m', 'nova_recovery.shell'),
+                *(*words, '--recovery-config-file', '/root/own.conf'),
+            )
+
+        typed('guest', 'set', *self.guest_words, '--vnc-listen', '--yes')
+        said = typed('guest', 'show', *self.guest_words, '-f', 'json')
+        (vnc, _dhcp) = json.loads(said)
+        self.assertEqual(
+            ('0.0.0.0', self.bed.address),
+            (vnc['Runs with'], vnc['After a power cycle']),
+        )
+
+
+class Filters(ProgramTest):
+    """libvirt's filters, and the rules that it makes of them."""
+
+    def setUp(self) -> None:
+        self.beds = Beds.up(1)
+        self.addCleanup(self.beds.down)
+        super().setUp()
+        (self.bed,) = self.beds
+
+    def listed(self, code: int) -> dict[str, dict[str, Any]]:
+        rows = self.rows('guest', 'filter', 'list', 'compute1', codes=[code])
+        return {row['Filter']: row for row in rows}
+
+    def rebuild(self, *words: str, code: int = 0) -> str:
+        return self.run_program(
+            *('guest', 'filter', 'rebuild', '--host', 'compute1', *words),
+            code=code,
+        )
+
+    def filter(self, name: str) -> str:
+        return self.bed.run('virsh', 'nwfilter-dumpxml', name)
+
+    def test_one_that_is_there_keeps_its_uuid(self) -> None:
+        # no guest refers to a filter: neutron filters
+        said = self.rebuild('--yes', code=3)
+        self.assertIn('openstack port set --host compute1', said)
+        guest = self.bed.guest(dhcp_server='10.0.0.1')
+        guest.start()
+        rows = self.listed(0)
+        self.assertEqual('FILTER-GOOD', rows['nova-base']['Code'])
+        self.assertEqual(guest.name, rows['nova-base']['Guests'])
+        self.assertLess(10, rows[guest.filter]['Rules'])
+        before = self.filter('nova-base')
+        # what nova did before it asked for the UUID
+        done = self.bed.ran(
+            *('virsh', 'nwfilter-define', '/dev/stdin'),
+            input="<filter name='nova-base' chain='root'/>",
+        )
+        self.assertIn('already exists with uuid', done.stderr)
+        self.rebuild('nova-base', '--yes')
+        uuid = rows['nova-base']['UUID']
+        self.assertIn(uuid, self.filter('nova-base'))
+        self.assertIn('nova-no-nd-reflection', self.filter('nova-base'))
+        rows = self.listed(0)
+        self.assertIn('nova-no-nd-reflection', rows)
+        self.assertLess(10, rows[guest.filter]['Rules'])
+        self.assertEqual('running', guest.state())
+        said = self.rebuild('nova-base', '--yes')
+        self.assertIn('it is defined so', said)
+        self.run_program('run', 'undo', self.runs()[1], '--yes')
+        self.assertEqual(before, self.filter('nova-base'))
+        self.assertNotIn('nova-no-nd-reflection', self.listed(0))
+
+    def test_rules_that_somebody_flushed(self) -> None:
+        guest = self.bed.guest(dhcp_server='10.0.0.1')
+        guest.start()
+        self.bed.run('ebtables', '-t', 'nat', '-F')
+        row = self.listed(4)[guest.filter]
+        self.assertEqual(('FILTER-RULES', 0), (row['Code'], row['Rules']))
+        _there, *words = row['To do'].split()
+        self.bed.run(*words[:3])
+        process.wait_for(
+            lambda: self.listed(0)[guest.filter]['Rules'], 30, 'rules', 0.1
+        )
+
+    def runs(self) -> list[str]:
+        """The ids of runs, the newest first."""
+        return self.run_program(
+            *('run', 'list', '-f', 'value', '-c', 'ID')
+        ).split()
+
+    def test_missing_ones_of_a_guest_that_is_off(self) -> None:
+        guest = self.bed.guest(dhcp_server='10.0.0.1')
+        for name in ('nova-base', 'no-mac-spoofing', guest.filter):
+            self.bed.run('virsh', 'nwfilter-undefine', name)
+        rows = self.listed(4)
+        self.assertEqual('FILTER-MISSING', rows[guest.filter]['Code'])
+        self.assertIn('can not be started', rows[guest.filter]['Seen'])
+        error = self.assertRaises(BedError, guest.start)
+        self.assertIn('is missing', str(error))
+        self.rebuild('--yes')
+        rows = self.listed(4)
+        self.assertEqual('FILTER-GOOD', rows[guest.filter]['Code'])
+        self.assertEqual('FILTER-GOOD', rows['nova-base']['Code'])
+        # libvirt's own, of a package
+        self.assertEqual('FILTER-MISSING', rows['no-mac-spoofing']['Code'])
+        self.bed.run(*rows['no-mac-spoofing']['To do'].split()[1:4])
+        guest.start()
+        self.assertLess(10, self.listed(0)[guest.filter]['Rules'])
+        # libvirt keeps what a guest that runs needs
+        said = self.run_program('run', 'undo', self.run_id(), '--yes', code=4)
+        self.assertIn('in use', said)
+        self.assertIn(guest.filter, self.listed(0))

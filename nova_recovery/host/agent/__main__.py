@@ -11,6 +11,7 @@ from typing import List, Optional
 from nova_recovery.host.agent import (
     accounts,
     check,
+    filters,
     guests,
     identity,
     iscsi,
@@ -37,6 +38,7 @@ VERBS = {
     'check': check,
     'guests': guests,
     'rules': rules,
+    'filters': filters,
     'several': several,
     'start': start,
     'status': status,
