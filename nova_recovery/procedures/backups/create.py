@@ -53,7 +53,7 @@ class Request:
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class Situation:
     """The volumes with their backups, and what cinder's API says.
 
     :ivar outside: text where it says nothing
@@ -63,7 +63,7 @@ class Found:
     outside: Outside | str
 
 
-def read(cloud: Cloud, request: Request) -> Found:
+def read(cloud: Cloud, request: Request) -> Situation:
     """Read what a plan is made from.
 
     :raises DatabaseUnavailable: cinder's; for a host or server any cell's
@@ -72,7 +72,7 @@ def read(cloud: Cloud, request: Request) -> Found:
     found = read_module.inventory(
         cloud, request.scope, request.limit, whole=request.incremental
     )
-    return Found(found, read_module.outside(cloud))
+    return Situation(found, read_module.outside(cloud))
 
 
 def make_plan(cloud: Cloud, request: Request) -> Plan:
@@ -83,7 +83,7 @@ def make_plan(cloud: Cloud, request: Request) -> Plan:
     return decide(request, read(cloud, request), clock.now())
 
 
-def decide(request: Request, found: Found, now: str = '') -> Plan:
+def decide(request: Request, found: Situation, now: str = '') -> Plan:
     """The plan: one backup for each volume that lacks a good one."""
     items: list[Item] = []
     left_out: list[LeftOut] = []
@@ -135,11 +135,11 @@ def check(
     request = dataclasses.replace(_request(plan.arguments), scope=Scope())
     # a volume that was deleted since is its item's own matter
     found = backups.of_cinder(volumes_read.cinder(cloud), volumes)
-    return _gates(request, Found(found, read_module.outside(cloud)), items)
+    return _gates(request, Situation(found, read_module.outside(cloud)), items)
 
 
 def _gates(
-    request: Request, found: Found, items: list[Item]
+    request: Request, found: Situation, items: list[Item]
 ) -> tuple[Gate, ...]:
     volumes = [
         found.inventory.volumes[item.data['volume']]
@@ -164,7 +164,7 @@ def _unfit(request: Request, volume: Volume) -> str:
 
 
 def _item(
-    request: Request, volume: Volume, judged: Verdict, found: Found
+    request: Request, volume: Volume, judged: Verdict, found: Situation
 ) -> Item:
     base, why = None, ''
     if request.incremental and not isinstance(found.outside, str):
@@ -192,7 +192,9 @@ def _item(
     )
 
 
-def _notes(items: list[Item], found: Found, beyond: int) -> tuple[str, ...]:
+def _notes(
+    items: list[Item], found: Situation, beyond: int
+) -> tuple[str, ...]:
     notes = []
     in_use = [
         item

@@ -59,7 +59,7 @@ class Request:
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class Situation:
     """The pair on both sides.
 
     :ivar connector: how the server's host connects to volumes; None:
@@ -92,7 +92,7 @@ def findings_of(
 
 
 def lost_by(
-    request: Request, found: Found
+    request: Request, found: Situation
 ) -> situation_module.Mismatch | None:
     for one in findings_of(request, found.situation):
         if one.code in LOST and one.remedy == 'attach':
@@ -100,7 +100,7 @@ def lost_by(
     return None
 
 
-def own_attachments(request: Request, found: Found) -> list[str]:
+def own_attachments(request: Request, found: Situation) -> list[str]:
     volume = found.situation.volumes[request.volume]
     return sorted(
         one.id for one in volume.attachments if one.server == request.server
@@ -108,7 +108,7 @@ def own_attachments(request: Request, found: Found) -> list[str]:
 
 
 def adoptable(
-    lost: situation_module.Mismatch, mapping: nova.Mapping, found: Found
+    lost: situation_module.Mismatch, mapping: nova.Mapping, found: Situation
 ) -> bool:
     """Whether naming cinder's attachment is all that is missing.
 
@@ -128,7 +128,7 @@ def adoptable(
     )
 
 
-def not_attachable(request: Request, found: Found) -> str:
+def not_attachable(request: Request, found: Situation) -> str:
     """Why nova can't attach it, '' if it can."""
     volume = found.situation.volumes[request.volume]
     others = found.situation.mapped(request.volume)
@@ -153,7 +153,7 @@ ATTACHES = frozenset({'active', 'paused', 'stopped', 'resized'})
 
 
 def gates(
-    request: Request, found: Found, touched: frozenset[str]
+    request: Request, found: Situation, touched: frozenset[str]
 ) -> Iterator[Gate]:
     """What must hold before it is attached.
 
@@ -278,7 +278,7 @@ def _mode_known(request: Request, why: str, otherwise: str) -> Iterator[Gate]:
     )
 
 
-def _anew(request: Request, found: Found) -> Iterator[Gate]:
+def _anew(request: Request, found: Situation) -> Iterator[Gate]:
     server = found.situation.servers[request.server]
     volume = found.situation.volumes[request.volume]
     if found.connector is None:
@@ -315,7 +315,7 @@ def _anew(request: Request, found: Found) -> Iterator[Gate]:
         )
 
 
-def _mode(request: Request, found: Found) -> str | None:
+def _mode(request: Request, found: Situation) -> str | None:
     """The mode of an attachment that is made anew."""
     if found.access.read_only:
         return 'ro'
@@ -325,7 +325,7 @@ def _mode(request: Request, found: Found) -> str | None:
 NAME = 'volume-attach'
 
 
-def read(cloud: Cloud, request: Request) -> Found:
+def read(cloud: Cloud, request: Request) -> Situation:
     """The volume and the server on both sides.
 
     :raises NotFound: one of them is not there (any more)
@@ -339,7 +339,7 @@ def read(cloud: Cloud, request: Request) -> Found:
     mapping = mapping_of(request, found)
     named = mapping.attachment if mapping is not None else None
     pair = request.server, request.volume
-    return Found(
+    return Situation(
         found,
         gates_module.outside(cloud, server),
         _connection(cloud, request, named, server),
@@ -378,7 +378,7 @@ def make_plan(cloud: Cloud, request: Request) -> Plan:
     return decide(request, read(cloud, request), clock.now())
 
 
-def decide(request: Request, found: Found, now: str = '') -> Plan:
+def decide(request: Request, found: Situation, now: str = '') -> Plan:
     """The plan; without items where the server has it already."""
     server = found.situation.servers[request.server]
     volume = found.situation.volumes[request.volume]
@@ -408,7 +408,7 @@ def check(
     return tuple(gates(request, read(cloud, request), touched))
 
 
-def steps(request: Request, found: Found) -> tuple[tuple[Step, ...], str]:
+def steps(request: Request, found: Situation) -> tuple[tuple[Step, ...], str]:
     """The steps, or why there are none."""
     volume = found.situation.volumes[request.volume]
     mapping = mapping_of(request, found.situation)
@@ -469,7 +469,7 @@ def steps(request: Request, found: Found) -> tuple[tuple[Step, ...], str]:
     return tuple(several), ''
 
 
-def _item(kind: str, request: Request, found: Found, **data: Any) -> Item:
+def _item(kind: str, request: Request, found: Situation, **data: Any) -> Item:
     server = found.situation.servers[request.server]
     volume = found.situation.volumes[request.volume]
     return Item(
@@ -492,7 +492,7 @@ def _item(kind: str, request: Request, found: Found, **data: Any) -> Item:
     )
 
 
-def _notes(request: Request, found: Found) -> tuple[str, ...]:
+def _notes(request: Request, found: Situation) -> tuple[str, ...]:
     if mapping_of(request, found.situation) is None:
         return (
             'nova chooses the device itself; a device that is asked for is '

@@ -40,7 +40,7 @@ class Request:
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class Situation:
     """The pair on both sides."""
 
     situation: BothSides
@@ -52,7 +52,7 @@ def read(
     request: Request,
     plan: Plan | None = None,
     progress: Callable[[str], None] = lambda text: None,
-) -> Found:
+) -> Situation:
     """The volume and the server on both sides; watched as by ``reset.read``.
 
     :param plan: the one that is to be carried out; None: it is to be made
@@ -66,7 +66,7 @@ def read(
         )
     server = found.servers.get(request.server)
     gone = found.gone.get(request.server)
-    return Found(found, gates_module.outside(cloud, server, gone))
+    return Situation(found, gates_module.outside(cloud, server, gone))
 
 
 def make_plan(
@@ -83,7 +83,7 @@ def make_plan(
     return decide(request, found, clock.now())
 
 
-def decide(request: Request, found: Found, now: str = '') -> Plan:
+def decide(request: Request, found: Situation, now: str = '') -> Plan:
     """The plan; without items where nothing is stale."""
     server = found.situation.servers.get(request.server)
     planned = steps(request, found.situation)
@@ -214,7 +214,7 @@ def _item(
 
 
 def gates(
-    request: Request, found: Found, touched: frozenset[str]
+    request: Request, found: Situation, touched: frozenset[str]
 ) -> Iterator[Gate]:
     """What must hold before anything is taken away.
 

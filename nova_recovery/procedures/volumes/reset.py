@@ -53,7 +53,7 @@ class Request:
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class Situation:
     """The volumes, and of orphans' servers what the APIs say.
 
     :ivar movers: server uuid -> whose run moves it just now, of all servers
@@ -70,7 +70,7 @@ def read(
     ids: Sequence[str],
     plan: Plan | None = None,
     progress: Callable[[str], None] = lambda text: None,
-) -> Found:
+) -> Situation:
     """The volumes on both sides; what may be on its way is watched.
 
     :param plan: the one that is to be carried out; None: it is to be made
@@ -92,7 +92,7 @@ def read(
         for one in policy.findings(found)
         if one.code == 'VOL-ORPHAN'
     }
-    return Found(
+    return Situation(
         found,
         {
             uuid: gates_module.outside(cloud, found.servers[uuid])
@@ -143,7 +143,7 @@ def make_plan(
     return decide(request, found, clock.now())
 
 
-def decide(request: Request, found: Found, now: str = '') -> Plan:
+def decide(request: Request, found: Situation, now: str = '') -> Plan:
     """The plan: one compare-and-set for each stale volume."""
     items = []
     left_out: list[LeftOut] = []
@@ -176,7 +176,7 @@ def check(
 
 
 def gates(
-    request: Request, found: Found, touched: frozenset[str]
+    request: Request, found: Situation, touched: frozenset[str]
 ) -> Iterator[Gate]:
     """What must hold before cinder's rows are written.
 
@@ -195,7 +195,7 @@ def gates(
 
 
 def _gates(
-    volume: volumes.Volume, wrong: list[Mismatch], found: Found
+    volume: volumes.Volume, wrong: list[Mismatch], found: Situation
 ) -> Iterator[Gate]:
     why = situation_module.untouchable(volume)
     if why:
@@ -228,7 +228,7 @@ def _other_way(one: Mismatch) -> Gate:
     return gates_module.other_way('resettable', one)
 
 
-def _orphan(one: Mismatch, found: Found) -> Iterator[Gate]:
+def _orphan(one: Mismatch, found: Situation) -> Iterator[Gate]:
     yield Gate(
         'back-end-told',
         one.volume,
@@ -270,7 +270,7 @@ def known(one: Mismatch, found: BothSides) -> Iterator[Gate]:
         )
 
 
-def _ordered(request: Request, found: Found) -> list[volumes.Volume]:
+def _ordered(request: Request, found: Situation) -> list[volumes.Volume]:
     return [
         found.situation.volumes[one]
         for one in sorted(set(request.volumes))

@@ -10,7 +10,7 @@ import functools
 
 from nova_recovery.cloud.db import bulk, old_volumes
 from nova_recovery.cloud.db import volumes as volumes_module
-from nova_recovery.procedures.disaster.before_queens.read import Found
+from nova_recovery.procedures.disaster.before_queens.read import Situation
 
 #: Where a server boots from when nova doesn't say.
 _FIRST = frozenset({'vda', 'sda', 'hda', 'xvda'})
@@ -36,7 +36,7 @@ class Choice:
 
     def __init__(
         self,
-        found: Found,
+        found: Situation,
         servers: Collection[str] | None,
         alone: Collection[str] = (),
     ) -> None:

@@ -37,7 +37,7 @@ from nova_recovery.cloud.db.old_volumes import Layout
 from nova_recovery.engine.plan import Item, LeftOut, Step
 from nova_recovery.procedures.disaster.before_queens import read
 from nova_recovery.procedures.disaster.before_queens.choice import Choice
-from nova_recovery.procedures.disaster.before_queens.read import Found
+from nova_recovery.procedures.disaster.before_queens.read import Situation
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.db.databases import Databases
@@ -98,7 +98,7 @@ def clean(
 
 
 def decide(
-    found: Found,
+    found: Situation,
     servers: Collection[str] | None = None,
     alone: Collection[str] = (),
 ) -> Cleaning:
@@ -133,7 +133,7 @@ def decide(
 BATCH = 900
 
 
-def _items(found: Found, choice: Choice) -> Iterator[Item]:
+def _items(found: Situation, choice: Choice) -> Iterator[Item]:
     """The items, in pairs; of volumes that nova doesn't map, cinder's only.
 
     In the order in which nova got its mappings, so that a batch has

@@ -46,7 +46,7 @@ class Volumes:
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class Situation:
     """Both sides, each of one moment."""
 
     layout: Layout
@@ -60,7 +60,7 @@ _ATTACHMENTS = dataclasses.replace(
 )
 
 
-def read(databases: Databases) -> Found:
+def read(databases: Databases) -> Situation:
     """Read both sides, side by side.
 
     :raises SchemaUnknown: not a legacy layout
@@ -100,7 +100,7 @@ def read(databases: Databases) -> Found:
     answers, unknown = divide(each([*{*cells, holder}], ask))
     for error in unknown.values():
         raise error
-    return Found(
+    return Situation(
         layout,
         {name: cell for name, (cell, _) in answers.items() if cell},
         next(volumes for _, volumes in answers.values() if volumes),

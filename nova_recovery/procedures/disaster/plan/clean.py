@@ -168,7 +168,7 @@ def _attached(
             patience=request.patience,
         )
         kept = found.connections.get((one.server, one.volume), Connection())
-        seen = attach.Found(
+        seen = attach.Situation(
             both,
             found.outside(one.server),
             None if kept.connector is None else dict(kept.connector),
@@ -191,7 +191,7 @@ def _attached(
 def _reset(both: BothSides, volume: str) -> tuple[list[Item], str]:
     """Cinder's row says what is so."""
     asked = reset.Request((volume,))
-    why = _refused(reset.gates(asked, reset.Found(both), frozenset()))
+    why = _refused(reset.gates(asked, reset.Situation(both), frozenset()))
     if why:
         return [], why
     item, why = reset.of_volume(both.volumes[volume], both)
@@ -221,7 +221,7 @@ def _detached(
         return [], 'to be decided by hand'
     for one in wrong:
         asked = detach.Request(one.server, one.volume)
-        seen = detach.Found(both, found.outside(one.server))
+        seen = detach.Situation(both, found.outside(one.server))
         why = _refused(detach.gates(asked, seen, frozenset()))
         if why:
             return [], why

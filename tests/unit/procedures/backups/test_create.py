@@ -13,7 +13,7 @@ from nova_recovery.cloud.db.backups import Backup, Inventory, Volume
 from nova_recovery.cloud.records import Service
 from nova_recovery.engine.plan import Plan
 from nova_recovery.procedures.backups import create
-from nova_recovery.procedures.backups.create import Found, Request
+from nova_recovery.procedures.backups.create import Request, Situation
 from nova_recovery.procedures.backups.read import Outside, Scope
 from tests.base import TestCase
 from tests.unit import plans
@@ -68,7 +68,7 @@ class TestCreate(TestCase):
         found = Inventory(
             {one.id: one for one in self.volumes}, self.backups, NOW
         )
-        made = create.decide(request, Found(found, self.outside))
+        made = create.decide(request, Situation(found, self.outside))
         return plans.checked(made)
 
     def names(self, **given: Any) -> list[str]:

@@ -14,7 +14,7 @@ from nova_recovery.procedures.disaster.before_queens import (
 from nova_recovery.procedures.disaster.before_queens.cleaning import Cleaning
 from nova_recovery.procedures.disaster.before_queens.read import (
     Cell,
-    Found,
+    Situation,
     Volumes,
 )
 from tests.base import TestCase
@@ -64,7 +64,7 @@ class LegacyTest(TestCase):
         more: dict[str, Cell] | None = None,
         **of_cinder: Any,
     ) -> Cleaning:
-        found = Found(
+        found = Situation(
             self.layout,
             {'cell1': Cell(SERVERS, mappings), **(more or {})},
             Volumes(volumes, **of_cinder),

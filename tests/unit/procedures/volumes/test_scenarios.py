@@ -63,15 +63,15 @@ def load(folder: pathlib.Path) -> tuple[Any, Any, Any, Any]:
     if module is reset:
         request = reset.Request(tuple(asked['volumes']))
         servers = dict.fromkeys(found.servers, outside)
-        return module, request, reset.Found(found, servers), words
+        return module, request, reset.Situation(found, servers), words
     if module is detach:
         request = detach.Request(**asked)
-        return module, request, detach.Found(found, outside), words
+        return module, request, detach.Situation(found, outside), words
     request = attach.Request(**asked)
     return (
         module,
         request,
-        attach.Found(found, outside, connector, access),
+        attach.Situation(found, outside, connector, access),
         words,
     )
 
@@ -204,7 +204,7 @@ class GoneTest(TestCase):
             gate.state
             for gate in detach.gates(
                 detach.Request('web', 'data'),
-                detach.Found(found, Outside(runs=runs)),
+                detach.Situation(found, Outside(runs=runs)),
                 frozenset(),
             )
             if gate.name == 'guest-off'
