@@ -18,7 +18,9 @@ from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.cloud.records import Server
 
 #: ``driver_volume_type`` of what goes through sessions of open-iscsi.
-_PROTOCOLS = frozenset({'iscsi', 'iser'})
+ISCSI = frozenset({'iscsi', 'iser'})
+#: And of all that becomes a disk of the host or of the guest's process.
+DISKS = ISCSI | {'fibre_channel', 'nvmeof', 'rbd'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,19 +37,25 @@ class Connection:
     """One volume of one server, as nova has stored how to reach it.
 
     :ivar paths: all that cinder named; nova may use the first one only
-    :ivar wwid: as multipath has it, '' where os-brick found none
+    :ivar wwid: as multipath has it, of NVMe as the kernel; '' where os-brick
+        found none
+    :ivar protocol: ``driver_volume_type``
     """
 
     volume: str
     server: Server
     paths: tuple[Path, ...]
     wwid: str = ''
+    protocol: str = 'iscsi'
 
 
-def of_hosts(cell: Database, hosts: Collection[str]) -> list[Connection]:
-    """The iSCSI volumes of the servers of hosts.
+def of_hosts(
+    cell: Database, hosts: Collection[str], protocols: Collection[str] = ISCSI
+) -> list[Connection]:
+    """The volumes of the servers of hosts.
 
     :param hosts: exact names
+    :param protocols: of those that are connected by one of these
     :raises DatabaseUnavailable: the cell doesn't answer
     """
     with Reader.of(cell) as reader:
@@ -69,6 +77,7 @@ def of_hosts(cell: Database, hosts: Collection[str]) -> list[Connection]:
             ).items()
             for row in rows
             for connection in _connections(row, live[uuid])
+            if connection.protocol in protocols
         ]
 
 
@@ -81,13 +90,24 @@ def _connections(
     if row['volume_id'] is None or not isinstance(info, dict):
         return
     data = info.get('data')
-    if info.get('driver_volume_type') in _PROTOCOLS and isinstance(data, dict):
+    protocol = str(info.get('driver_volume_type'))
+    if protocol in DISKS and isinstance(data, dict):
         yield Connection(
             row['volume_id'],
             server,
             tuple(dict.fromkeys(_paths(data))),
-            str(data.get('multipath_id') or ''),
+            _wwid(data),
+            protocol,
         )
+
+
+def _wwid(data: Mapping[str, Any]) -> str:
+    """What the kernel calls it, whatever it was connected by."""
+    if data.get('vol_uuid'):
+        return f'uuid.{data["vol_uuid"]}'
+    if data.get('volume_nguid'):
+        return f'eui.{str(data["volume_nguid"]).replace("-", "")}'
+    return str(data.get('multipath_id') or '')
 
 
 def _paths(data: Mapping[str, Any]) -> Iterator[Path]:
@@ -102,6 +122,11 @@ def _paths(data: Mapping[str, Any]) -> Iterator[Path]:
         yield _path(
             data['target_iqn'], data['target_portal'], data.get('target_lun')
         )
+    elif not _wwid(data):
+        # of NVMe-oF one subsystem, of RBD one image (POOL/IMAGE)
+        for key in ('target_nqn', 'nqn', 'name'):
+            if data.get(key):
+                yield Path(str(data[key]), '', None)
 
 
 def _path(target: Any, portal: Any, lun: Any) -> Path:

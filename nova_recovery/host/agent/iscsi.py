@@ -168,23 +168,28 @@ def _joined(address: str, port: str) -> str:
 def _disks(top: str, place: str) -> Iterator[Dict[str, Any]]:
     for lun in sorted(glob.glob(place + '/device/target*/*:*:*:*')):
         for block in sorted(glob.glob(lun + '/block/*')):
-            name = os.path.basename(block)
-            wwid = uses.value(lun + '/wwid') or ''
-            blocks = uses.word(top, name, 'size') or '0'
-            family = uses.family(name, top)
-            yield {
-                'lun': int(lun.rpartition(':')[2]),
-                'device': name,
-                'state': uses.value(lun + '/state') or 'unknown',
-                'wwid': _TYPES.get(wwid[:4], '8') + wwid[4:] if wwid else '',
-                'bytes': int(blocks) * 512,
-                'maps': [
-                    uses.mapped(one, top) or one
-                    for one, made in family
-                    if made
-                ],
-                'names': [one for one, _made in family],
-            }
+            yield disk(top, lun, os.path.basename(block))
+
+
+def disk(top: str, lun: str, name: str) -> Dict[str, Any]:
+    """A row of ``disks``, see :func:`sessions`.
+
+    :param lun: where sysfs has its state and its wwid
+    """
+    wwid = uses.value(lun + '/wwid') or ''
+    number = lun.rpartition(':')[2]
+    family = uses.family(name, top)
+    if wwid and not name.startswith('nvme'):
+        wwid = _TYPES.get(wwid[:4], '8') + wwid[4:]
+    return {
+        'lun': int(number) if number.isdigit() else None,
+        'device': name,
+        'state': uses.value(lun + '/state') or 'unknown',
+        'wwid': wwid,
+        'bytes': int(uses.word(top, name, 'size') or '0') * 512,
+        'maps': [uses.mapped(one, top) or one for one, made in family if made],
+        'names': [one for one, _made in family],
+    }
 
 
 def discover(found: Dict[str, Any], portal: str) -> List[Dict[str, str]]:

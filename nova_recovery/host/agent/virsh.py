@@ -68,7 +68,8 @@ def domains(found: Dict[str, Any]) -> List[Dict[str, Any]]:
         address that its console listens on; '' where there is none),
         ``dhcp_server`` (of its filters), and ``disks``: the kernel's name of
         each disk that is a device -> its serial, which nova makes the id of
-        the volume ('' where there is none)
+        the volume ('' where there is none); ``network``: the same of disks
+        that qemu itself reaches, such as ``rbd:POOL/IMAGE``
     :raises AgentError: that can't be known
     """
     uuids = run(found, 'list --all --uuid').split()
@@ -106,6 +107,14 @@ def _row(domain: ElementTree.Element) -> Dict[str, Any]:
         'vnc': '' if graphics is None else graphics.get('listen', ''),
         'dhcp_server': ', '.join(sorted(servers)),
         'disks': _disks(domain),
+        'network': {
+            '{}:{}'.format(source.get('protocol'), source.get('name')): (
+                disk.findtext('serial') or ''
+            ).strip()
+            for disk in domain.iter('disk')
+            for source in disk.findall('source')
+            if source.get('protocol')
+        },
     }
 
 

@@ -96,15 +96,16 @@ def read(cloud: Cloud, names: Collection[str], **words: str | None) -> Facts:
     if not names:
         names, silent = reached.hosts_of(cloud)
     hosts = reached.read(cloud, names, ('iscsi list', words))
-    wanted, unknown = _wanted(cloud, names)
+    wanted, unknown = wanted_by(cloud, names, connections_module.ISCSI)
     return Facts(tuple(hosts), wanted, unknown, silent)
 
 
-def _wanted(
-    cloud: Cloud, names: Collection[str]
+def wanted_by(
+    cloud: Cloud, names: Collection[str], protocols: Collection[str]
 ) -> tuple[dict[str, tuple[Connection, ...]], tuple[str, ...]]:
+    """Host -> its volumes as nova has them, and why that is not all."""
     known, unknown = reached.of_cells(
-        cloud, lambda cell: connections_module.of_hosts(cell, names)
+        cloud, lambda cell: connections_module.of_hosts(cell, names, protocols)
     )
     found: dict[str, list[Connection]] = {}
     for some in known.values():
@@ -128,6 +129,37 @@ def through(one: Connection, target: str, portal: str) -> list[int | None]:
     ]
 
 
+def of_disk(
+    disk: Mapping[str, Any],
+    domains: Collection[Mapping[str, Any]],
+    connections: Collection[Connection],
+    target: str,
+    portal: str,
+) -> tuple[dict[str, None], dict[str, None]]:
+    """The volume that a disk is, and the servers whose it is, of all who tell.
+
+    :param disk: as the agent has it
+    :param connections: of its host
+    """
+    volumes: dict[str, None] = {}
+    servers: dict[str, None] = {}
+    for one in connections:
+        luns = through(one, target, portal)
+        if disk['lun'] in luns or (one.wwid and one.wwid == disk['wwid']):
+            volumes[one.volume] = None
+            servers[one.server.uuid] = None
+    for domain in domains:
+        for name in disk['names']:
+            if name in domain['disks']:
+                servers[domain['uuid']] = None
+                if domain['disks'][name]:
+                    volumes[domain['disks'][name]] = None
+    for use in disk['uses']:
+        if use['server']:
+            servers[use['server']] = None
+    return volumes, servers
+
+
 def _session(
     host: str,
     row: Mapping[str, Any],
@@ -142,19 +174,11 @@ def _session(
     volumes: dict[str, None] = {}
     servers: dict[str, None] = {}
     for disk in row['disks']:
-        for one in wanted:
-            luns = through(one, row['target'], row['portal'])
-            if disk['lun'] in luns or (one.wwid and one.wwid == disk['wwid']):
-                volumes[one.volume] = None
-        for domain in domains:
-            for name in disk['names']:
-                if name in domain['disks']:
-                    servers[domain['uuid']] = None
-                    if domain['disks'][name]:
-                        volumes[domain['disks'][name]] = None
-        for use in disk['uses']:
-            if use['server']:
-                servers[use['server']] = None
+        some, whose = of_disk(
+            disk, domains, wanted, row['target'], row['portal']
+        )
+        volumes.update(some)
+        servers.update(whose)
     named = volume_of(row['target'])
     if named:
         volumes[named] = None

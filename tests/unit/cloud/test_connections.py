@@ -91,3 +91,24 @@ class OfHosts(TestCase):
         self.volume('s1', self.iscsi(), deleted=9)
         (one,) = self.found('np-rcc4')
         self.assertEqual('s1', one.server.uuid)
+
+    def test_what_becomes_a_disk_otherwise_by_what_tells_it(self) -> None:
+        self.server('s1', 'np-rcc4')
+        for kind, data in (
+            ('fibre_channel', {'target_wwn': ['5006'], 'multipath_id': '36'}),
+            ('nvmeof', {'target_nqn': 'nqn.a', 'vol_uuid': '0a-1b'}),
+            ('nvmeof', {'nqn': 'nqn.b', 'transport_type': 'tcp'}),
+            ('rbd', {'name': 'volumes/volume-1', 'secret_uuid': 'x'}),
+            ('nfs', {'name': 'volume-2', 'export': 'filer:/a'}),
+        ):
+            self.volume('s1', {'driver_volume_type': kind, 'data': data})
+        found = connections.of_hosts(self.cell, ['np-rcc4'], connections.DISKS)
+        self.assertEqual(
+            [
+                ('fibre_channel', (), '36'),
+                ('nvmeof', (), 'uuid.0a-1b'),
+                ('nvmeof', (Path('nqn.b', '', None),), ''),
+                ('rbd', (Path('volumes/volume-1', '', None),), ''),
+            ],
+            [(one.protocol, one.paths, one.wwid) for one in found],
+        )

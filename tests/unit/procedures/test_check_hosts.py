@@ -45,6 +45,7 @@ GUIDE = pathlib.Path(__file__).parents[3] / 'doc/source/user'
 PAGES = {
     'check_hosts.py': 'host-check.rst',
     'iscsi/show.py': 'iscsi.rst',
+    'list_paths.py': 'host-path.rst',
     'rules/show.py': 'host-rules.rst',
 }
 
