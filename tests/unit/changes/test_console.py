@@ -114,6 +114,7 @@ class WatchBootTest(TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.now = 0.0
+        self.watching = WatchBoot()
         self.log: list[tuple[float, str | None]] = []
         self.stopping = mock.Mock(spec=threading.Event)
         self.stopping.wait.side_effect = self.wait
@@ -139,7 +140,7 @@ class WatchBootTest(TestCase):
             'watch-boot:u1', 'watch-boot', 'boot:u1', 'web',
             {'uuid': 'u1', 'host': 'h', 'seconds': seconds, **data},
         )  # fmt: skip
-        watching = WatchBoot()
+        watching = self.watching
         where = at(item, self.cloud, stopping=self.stopping)
         self.assertIs(State.BEFORE, watching.observe(where).state)
         try:
@@ -195,6 +196,48 @@ class WatchBootTest(TestCase):
         self.now = 0.0
         self.assertEqual('silent', self.watch((0, ''), quiet=20))
         self.assertEqual(20, self.now)
+
+    def rest(self, count: int, *log: tuple[float, str | None]) -> list[float]:
+        """How long each of so many is waited for."""
+        took = []
+        for _ in range(count):
+            self.now = 0.0
+            self.watch(*log, quiet=20)
+            took.append(self.now)
+        return took
+
+    def test_after_a_row_that_rests_a_sample_is_waited_for(self) -> None:
+        took = self.rest(console.ROW + 2 * console.EACH, (0, ''))
+        self.assertEqual([20] * console.ROW, took[: console.ROW])
+        left = took[console.ROW :]
+        self.assertEqual(2, left.count(20))
+        self.assertEqual(2 * console.EACH - 2, left.count(0))
+        self.assertEqual(
+            'silent: looked at once, as those before it rest',
+            self.watch((0, ''), quiet=20),
+        )
+        # 10,000 by 16 workers
+        self.assertLess(10_000 / console.EACH * 20 / 16, 600)
+
+    def test_what_tells_is_told_among_those_that_rest(self) -> None:
+        self.rest(console.ROW + 1, (0, ''))
+        self.watch_fails((0, PANIC), quiet=20)
+        # and the next are waited for again
+        self.assertEqual([20], self.rest(1, (0, '')))
+
+    def test_among_those_that_rest_a_kernel_is_worth_waiting_for(self) -> None:
+        self.rest(console.ROW + 1, (0, ''))
+        done = self.watch((0, KERNEL), (10, LOGIN), quiet=20)
+        self.assertEqual('booted', done)
+        kernel = (0, text('kernel-only'))
+        took = self.rest(console.ROW + 1, kernel)
+        self.assertEqual([20] * console.ROW + [0], took)
+
+    def test_a_canary_is_always_waited_for(self) -> None:
+        self.rest(console.ROW + 1, (0, ''))
+        self.now = 0.0
+        self.watch((0, ''))
+        self.assertEqual(console.EMPTY, self.now)
 
     def test_one_that_goes_on_is_watched_to_its_end(self) -> None:
         log = [(15 * n, KERNEL + '\nloading' * n) for n in range(7)]
