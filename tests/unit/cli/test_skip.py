@@ -9,6 +9,8 @@ import dataclasses
 import types
 from typing import Any
 
+import fixtures
+
 from nova_recovery import exit_codes
 from nova_recovery.cli import run_resume
 from nova_recovery.engine.change import At, Observed
@@ -78,6 +80,19 @@ class TestSkip(RunsTestCase):
         )
         self.skip(0)
         self.assertEqual(['done', 'skipped', 'done'], self.states())
+
+    def test_what_another_controller_ended_is_left_out(self) -> None:
+        self.ended(4, 'host', 'recover', '--yes')
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'nova_recovery.changes.claims.ended', lambda *words: ['host1']
+            )
+        )
+        words = ('run', 'resume', self.only_run(), '--yes')
+        told = ' '.join(self.ended(0, *words).stderr.split())
+        self.assertIn('another controller ended the run and gave host1', told)
+        self.assertEqual(['done', 'skipped', 'skipped'], self.states())
+        self.assertIn('Nothing is left', self.ended(0, *words).stderr)
 
     def test_a_name_that_several_servers_have_means_none_of_them(self) -> None:
         other = dataclasses.replace(
