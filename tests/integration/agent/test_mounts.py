@@ -252,6 +252,8 @@ class Mounts(MountTest):
 MOUNTINFO = rb"""
 22 27 0:20 / /sys rw,nosuid shared:7 - sysfs sysfs rw
 23 27 0:21 / /proc rw,nosuid shared:13 - proc proc rw
+24 27 0:5 / /dev rw,nosuid shared:2 - devtmpfs udev rw,mode=755
+25 24 0:22 / /dev/pts rw,nosuid shared:3 - devpts devpts rw,gid=5
 27 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw,errors=remount-ro
 30 27 0:24 / /run rw,nosuid shared:5 - tmpfs tmpfs rw,mode=755
 31 30 0:25 / /run/user/0 rw,nosuid shared:6 - tmpfs tmpfs rw,mode=700
@@ -293,6 +295,8 @@ class Decisions(tests_base.TestCase):
         self.assertEqual(
             {
                 b'': 'ext4',
+                # with /dev/kvm, which udev sets at the next boot only
+                b'dev': 'devtmpfs',
                 b'run': 'tmpfs',
                 b'run/user/0': 'tmpfs',
                 b'ntfs': 'fuseblk',
@@ -313,7 +317,7 @@ class Decisions(tests_base.TestCase):
     def test_nobody_looks_at_a_dead_server(self) -> None:
         plan = self.plan(b'/')
         self.assertEqual(
-            {b'/run', b'/run/user/0', b'/ntfs', *mounts.LAYERS},
+            {b'/dev', b'/run', b'/run/user/0', b'/ntfs', *mounts.LAYERS},
             set(self.looked_at),
         )
         self.assertIn(b'instances', plan.points[b'var/lib/nova'])

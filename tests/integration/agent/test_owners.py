@@ -263,11 +263,21 @@ class Immutable(base.AgentTest):
 
     def test_in_a_chain_it_is_tried_again(self) -> None:
         self.pairs = ['--uid', '108:112', '--uid', '112:119', '--gid', '120:5']
+        trees.make(self.root / 'acl', 0, 0)
+        os.setxattr(self.root / 'acl', trees.ACCESS, trees.acl({112: 6}))
+        self.before = trees.snapshot(self.tree)
+        self.chattr('+i', 'acl')
+        self.addCleanup(self.chattr, '-i', 'acl')
         self.assertEqual(4, self.agent('change'))
         self.chattr('-i', 'fixed')
         self.chattr('-i', 'directory')
+        self.chattr('-i', 'acl')
         self.chattr('-a', 'log')
         self.assertEqual(0, self.agent('change'), self.lines)
+        self.assertEqual(
+            trees.acl({119: 6}), os.getxattr(self.root / 'acl', trees.ACCESS)
+        )
+        self.assertEqual(0, self.agent('verify'), self.lines)
         for name in self.FLAGS:
             self.assertEqual((112, 5), self.ids(name))
         self.assertEqual(0, self.agent('undo'))
@@ -345,6 +355,90 @@ class Meanwhile(base.AgentTest):
         self.assertEqual(0, self.agent('verify'), self.lines)
         self.assertEqual(0, self.agent('change'), self.lines)
         self.assertEqual((112, 5), self.ids('later'))
+
+    def test_in_a_swap_what_a_service_set_meanwhile_is_told(self) -> None:
+        """libvirt starts with a reboot, and has its new number by then."""
+        self.pairs = ['--uid', '108:112', '--uid', '112:108']
+        self.root.mkdir(parents=True)
+        for name, uid in (('a', 108), ('b', 112), ('c', 108), ('d', 112)):
+            trees.make(self.root / name, uid, 5)
+        # the walk is killed before it came to any of them
+        hook = """
+            from nova_recovery.host.agent.owners import change
+            def batch(self, body):
+                os.kill(os.getpid(), 9)
+            change.Change._batch = batch
+        """
+        self.assertEqual(-9, self.agent('change', hook=hook))
+        os.chown(self.root / 'a', 112, 5)
+        with open(self.root / 'b', 'w') as file:
+            file.write('by whoever had it open')
+        self.assertEqual(4, self.agent('change'), self.lines)
+        self.assertEqual({'in-doubt': {'a', 'b'}}, self.problems())
+        for name, uid in (('a', 112), ('b', 112), ('c', 112), ('d', 108)):
+            self.assertEqual((uid, 5), self.ids(name))
+        self.assertEqual(4, self.agent('verify'))
+        self.assertEqual({'a', 'b'}, {x['path'] for x in self.said('left')})
+        # whoever knows says so; what is only written to stays told
+        os.chown(self.root / 'a', 112, 5)
+        (self.root / 'b').write_text('again')
+        self.assertEqual(4, self.agent('change'))
+        self.assertEqual({'in-doubt': {'b'}}, self.problems())
+        os.chown(self.root / 'b', 108, 5)
+        self.assertEqual(0, self.agent('verify'), self.lines)
+        self.assertEqual(0, self.agent('change'), self.lines)
+        (self.root / 'b').write_text('its new owner')
+        self.assertEqual(0, self.agent('verify'), self.lines)
+        self.assertEqual(0, self.agent('change'), self.lines)
+        self.assertEqual((108, 5), self.ids('b'))
+        self.assertEqual(0, self.agent('undo'), self.lines)
+        for name, uid in (('a', 112), ('b', 108), ('c', 108), ('d', 112)):
+            self.assertEqual((uid, 5), self.ids(name))
+        # another change remembers nothing of it
+        os.chown(self.root / 'a', 108, 5)
+        os.chown(self.root / 'b', 112, 5)
+        self.assertEqual(0, self.agent('change'), self.lines)
+        self.assertEqual((108, 5), self.ids('b'))
+
+    def test_a_server_of_files_has_a_clock_of_its_own(self) -> None:
+        self.pairs = ['--uid', '108:112', '--uid', '112:108']
+        self.root.mkdir(parents=True)
+        for name in 'ab':
+            trees.make(self.root / name, 108, 5)
+        # ours is an hour ahead of it
+        hook = """
+            from nova_recovery.host.agent import kernel, mounts
+            from nova_recovery.host.agent.owners import change
+            real = kernel.ticked
+            kernel.ticked = lambda: real() + 3600 * 10**9
+            mounts.Mount.shared = True
+        """
+        kill = """
+            def batch(self, body):
+                os.kill(os.getpid(), 9)
+            change.Change._batch = batch
+        """
+        self.assertEqual(-9, self.agent('change', hook=hook + kill))
+        os.chown(self.root / 'a', 112, 5)
+        self.assertEqual(4, self.agent('change', hook=hook), self.lines)
+        self.assertEqual({'in-doubt': {'a'}}, self.problems())
+        self.assertEqual((112, 5), self.ids('b'))
+        self.assertEqual(['a', 'b'], sorted(os.listdir(self.root)))
+
+    def test_after_a_swap_a_number_has_its_new_meaning(self) -> None:
+        """libvirt's directories had another number, and get its own."""
+        self.pairs = ['--uid', '108:112', '--uid', '112:108']
+        self.root.mkdir(parents=True)
+        trees.make(self.root / 'qemu', 64055, 5, 0o755, stat.S_IFDIR)
+        trees.make(self.root / 'disk', 108, 5)
+        self.assertEqual(0, self.agent('change'), self.lines)
+        os.chown(self.root / 'qemu', 112, 5)
+        self.assertEqual(0, self.agent('verify'), self.lines)
+        self.assertEqual(0, self.agent('change'), self.lines)
+        self.assertEqual((112, 5), self.ids('qemu'))
+        # one that was changed and goes back to what it was is told
+        os.chown(self.root / 'disk', 108, 5)
+        self.assertEqual(4, self.agent('verify'), self.lines)
 
     def test_renamed_in_the_walk_nothing_changes_twice(self) -> None:
         self.pairs = ['--uid', '108:112', '--uid', '112:119']

@@ -219,7 +219,7 @@ class GoesOn(base.AgentTest):
 
     UNFINISHED = """
         from nova_recovery.host.agent.owners import journal
-        journal.Journal.finish = lambda self: None
+        journal.Journal.finish = lambda self, time: None
     """
     OTHER_BOOT = """
         from nova_recovery.host.agent import kernel

@@ -11,7 +11,7 @@ import gc
 from typing import Any, Callable, Optional
 
 from nova_recovery.host.agent import kernel, lines, mounts
-from nova_recovery.host.agent.owners import change, survey, undo, walk
+from nova_recovery.host.agent.owners import change, doubts, survey, undo, walk
 from nova_recovery.host.agent.owners import journal as journal_module
 from nova_recovery.host.agent.owners import pairs as pairs_module
 from nova_recovery.host.agent.owners import state as state_module
@@ -92,7 +92,7 @@ def _show(parsed: argparse.Namespace, pairs: Pairs, say: Say) -> int:
 
 def _verify(parsed: argparse.Namespace, pairs: Pairs, say: Say) -> int:
     tree = _tree(parsed, parsed.state)
-    journal = None
+    journal = in_doubt = None
     if parsed.state is not None:
         journal = journal_module.Journal.read(
             state_module.journal_path(parsed.state)
@@ -101,7 +101,9 @@ def _verify(parsed: argparse.Namespace, pairs: Pairs, say: Say) -> int:
             journal = None
         if journal is not None:
             state_module.compare(journal, tree, pairs)
-    return survey.verify(tree, pairs, say, journal)
+            in_doubt = doubts.Doubts(parsed.state)
+            in_doubt.look(tree)
+    return survey.verify(tree, pairs, say, journal, in_doubt)
 
 
 def _change(parsed: argparse.Namespace, pairs: Pairs, say: Say) -> int:

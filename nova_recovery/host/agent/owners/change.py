@@ -15,7 +15,7 @@ import time
 from typing import Any, Callable, Counter, Dict, List, Optional
 
 from nova_recovery.host.agent import kernel, lines, mounts
-from nova_recovery.host.agent.owners import descent, image, look, walk
+from nova_recovery.host.agent.owners import descent, doubts, image, look, walk
 from nova_recovery.host.agent.owners import journal as journal_module
 from nova_recovery.host.agent.owners import places as places_module
 from nova_recovery.host.agent.owners.inodes import Inodes
@@ -112,7 +112,11 @@ class Change:
         self._problems = Problems(say)
         self._progress = Progress(say)
         self._places = places_module.Places(tree, journal)
-        self._known = look.Known(journal.began, journal.finished, self._places)
+        self._doubts = doubts.Doubts(state)
+        self._doubts.look(tree)
+        self._known = look.Known(
+            journal.began, journal.finished, self._places, self._doubts
+        )
         #: Batches of which some entries have to be looked for.
         self._open: List[int] = []
         self.changed = self.vanished = self.seen = 0
@@ -127,7 +131,8 @@ class Change:
         for number in self._open:
             self._journal.mark(number)
         sync(self._tree, self._journal, self._problems)
-        self._journal.finish()
+        self._journal.finish(self._tree.next_tick())
+        self._doubts.save()
         counts = dict(self._problems.counts)
         self._say(
             'result',
@@ -208,18 +213,26 @@ class Change:
     def _was_done(
         self, descriptor: int, device: int, entry: journal_module.Entry
     ) -> bool:
-        """Take note of one that has its new numbers; whether it is there."""
+        """Take note of how one stands; whether it is there."""
         status = os.fstat(descriptor)
         if status.st_ino != entry.inode:
             return False
-        after = self._pairs.ids(entry.uid, entry.gid)
-        if (status.st_uid, status.st_gid) == after:
-            self._remember(device, entry.inode)
+        now, before = (status.st_uid, status.st_gid), (entry.uid, entry.gid)
+        after = self._pairs.ids(*before)
+        if now == after and (
+            after != before or image.became(descriptor, entry, self._pairs)
+        ):
+            self._remember(self._known.inodes, device, entry.inode)
+        elif now == before:
+            # it resisted, and has its old numbers for certain
+            self._remember(self._known.old, device, entry.inode)
         return True
 
-    def _remember(self, device: int, inode: int) -> None:
+    def _remember(
+        self, where: Dict[int, Inodes], device: int, inode: int
+    ) -> None:
         if self._pairs.chained:
-            self._known.inodes.setdefault(device, Inodes()).add(inode)
+            where.setdefault(device, Inodes()).add(inode)
 
     # -- passes --------------------------------------------------------------
 
@@ -241,7 +254,7 @@ class Change:
                 if kind == look.BATCH:
                     self._batch(body)
                 elif kind == look.PROBLEM:
-                    self._problems.add_fields(lines.loads(body))
+                    self._problem(lines.loads(body))
                 elif kind == look.CRASH:
                     raise lines.AgentError(body.decode('utf-8', 'replace'))
                 elif kind == look.END:
@@ -291,6 +304,11 @@ class Change:
         os.close(pipe)
         os.close(reading)
         return os.fdopen(frames, 'rb', 1 << 18), answers, child
+
+    def _problem(self, fields: Dict[str, Any]) -> None:
+        self._problems.add_fields(fields)
+        if 'inode' in fields:
+            self._doubts.add(fields)
 
     # -- a batch -------------------------------------------------------------
 

@@ -98,6 +98,16 @@ def bring(
     return did
 
 
+def became(descriptor: int, entry: Entry, pairs: Pairs) -> bool:
+    """Whether the attributes of an entry are as they become."""
+    path = '/proc/self/fd/%d' % descriptor
+    has = _attributes(path, entry, stat.S_IFMT(entry.mode))
+    return all(
+        has[name] == attributes.mapped(name, value, pairs)
+        for name, value in entry.attributes
+    )
+
+
 def _attributes(
     path: str, entry: Entry, kind: int
 ) -> Dict[str, Optional[bytes]]:

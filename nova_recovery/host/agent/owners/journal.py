@@ -273,9 +273,12 @@ class Journal:
     def lift(self, place: int, flags: int) -> None:
         self._write(b'L', _LIFTED.pack(place, flags), True)
 
-    def finish(self) -> None:
-        # what is there by now has an earlier time, what comes a later one
-        self._write(b'F', _TIME.pack(kernel.next_tick()), True)
+    def finish(self, time: int) -> None:
+        """All is changed.
+
+        :param time: what is there by now has an earlier one, what comes none
+        """
+        self._write(b'F', _TIME.pack(time), True)
 
     def begin_undo(self) -> None:
         self._write(b'U', b'', True)

@@ -12,10 +12,10 @@ import stat
 import struct
 import tempfile
 import traceback
-from typing import Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 from nova_recovery.host.agent import kernel, lines, mounts
-from nova_recovery.host.agent.owners import attributes, walk
+from nova_recovery.host.agent.owners import attributes, doubts, walk
 from nova_recovery.host.agent.owners import journal as journal_module
 from nova_recovery.host.agent.owners import places as places_module
 from nova_recovery.host.agent.owners.inodes import Index, Inodes
@@ -40,15 +40,22 @@ class Known:
     """What an earlier run left, for telling old numbers from new ones."""
 
     def __init__(
-        self, began: int, finished: Optional[int], places: places_module.Places
+        self,
+        began: int,
+        finished: Optional[int],
+        places: places_module.Places,
+        in_doubt: doubts.Doubts,
     ) -> None:
         #: When the change began, which was perhaps long before this run.
         self.began = began
         #: When it was whole the first time; None: it wasn't yet.
         self.finished = finished
         self.places = places
+        self.doubts = in_doubt
         #: device -> inodes that are in the journal and were found by name
         self.inodes: Dict[int, Inodes] = {}
+        #: The same of those that have their old numbers still.
+        self.old: Dict[int, Inodes] = {}
         #: Those that were not, to be looked for.
         self.lost = Index()
 
@@ -128,8 +135,10 @@ class Looker(walk.Sink):
     ) -> bool:
         """Whether this one has old numbers, where they may be new ones.
 
-        What the journal has was looked after. What was made since the change
-        began can have its number from either time.
+        What the journal has was looked after. What was made or changed since
+        the change began can have its number from either time: a service that
+        a reboot started gives its directories the number that it has by then,
+        and whoever writes to a file changes its times just as well.
         """
         pairs = self._pairs
         numbers = [('uid', status.st_uid), ('gid', status.st_gid)]
@@ -141,27 +150,26 @@ class Looker(walk.Sink):
             return certain
         if status.st_ino in self._mine and not certain:
             return False
-        known = self._known
-        if (
+        known, mine = self._known, status.st_ino in self._mine
+        if not mine and (
             status.st_ctime_ns < known.began
-            and status.st_ino not in self._mine
+            or status.st_ino in known.old.get(self._device, ())
         ):
             return True
-        born = kernel.born(kernel.AT_FDCWD, name)
-        if status.st_ino not in self._mine and born is not None:
-            if born < known.began:
-                return True
-            if known.finished is not None and born >= known.finished:
-                # the number's new owner made it
+        if not mine and known.finished is not None:
+            came: Optional[int] = status.st_ctime_ns
+            if known.doubts.has(status.st_ino):
+                # unless it is another file, it was there before
+                came = kernel.born(kernel.AT_FDCWD, name)
+            if came is not None and came >= known.finished:
+                # it came to that number after the change, by its new meaning
                 return False
+        path = mounts.join(self._path, name)
+        if not certain and known.doubts.settled(path, status.st_ino):
+            return False
         doubted = self._doubted.setdefault(self._device, Inodes())
         if doubted.add(status.st_ino):
-            self.problem(
-                'in-doubt',
-                mounts.join(self._path, name),
-                'made since the change began: its number may be the old one'
-                ' or the new one',
-            )
+            self._tell(doubts.told(path, status))
         return False
 
     def _put(self, record: bytes) -> None:
@@ -190,7 +198,9 @@ class Looker(walk.Sink):
         self._latest = 0
 
     def problem(self, code: str, path: bytes, text: str) -> None:
-        fields = dict(lines.path_fields(path), code=code, text=text)
+        self._tell(dict(lines.path_fields(path), code=code, text=text))
+
+    def _tell(self, fields: Dict[str, Any]) -> None:
         self._send(PROBLEM, json.dumps(fields).encode('ascii'))
 
     def tick(self, seen: int, share: float, path: bytes) -> None:

@@ -8,8 +8,8 @@ import stat
 import time
 from typing import Any, Dict, Optional
 
-from nova_recovery.host.agent import kernel, lines
-from nova_recovery.host.agent.owners import walk
+from nova_recovery.host.agent import lines
+from nova_recovery.host.agent.owners import doubts, walk
 from nova_recovery.host.agent.owners.journal import Journal
 from nova_recovery.host.agent.owners.pairs import Pairs
 
@@ -65,12 +65,14 @@ class State:
             self._sync()
             journal = self.opened()
         if journal.head is None:
+            if os.path.exists(doubts.path(self.path)):
+                os.unlink(doubts.path(self.path))
             journal.begin(
                 dict(
                     pairs.as_json(),
                     version=_VERSION,
                     root=os.fsdecode(tree.path),
-                    began=kernel.next_tick(),
+                    began=tree.next_tick(),
                 )
             )
         compare(journal, tree, pairs)

@@ -8,7 +8,7 @@ import stat
 from typing import Any, Callable, Counter, Dict, Iterator, Optional, Tuple
 
 from nova_recovery.host.agent import kernel, lines, mounts
-from nova_recovery.host.agent.owners import attributes, change, walk
+from nova_recovery.host.agent.owners import attributes, change, doubts, walk
 from nova_recovery.host.agent.owners import places as places_module
 from nova_recovery.host.agent.owners.inodes import Index
 from nova_recovery.host.agent.owners.journal import Journal
@@ -119,7 +119,9 @@ class Verify(Survey):
     """Counts what a change left.
 
     A number that is an old one and a new one is right where the journal says
-    that it is the new one, and on what was made after the change.
+    that it is the new one, on what came to it after the change (libvirt gives
+    its directories their owner each time it starts), and where somebody said
+    so (``doubts``).
     """
 
     def __init__(
@@ -128,9 +130,10 @@ class Verify(Survey):
         pairs: Pairs,
         say: Say,
         journal: Optional[Journal],
+        in_doubt: Optional[doubts.Doubts],
     ) -> None:
         super().__init__(tree, pairs, say)
-        self._journal = journal
+        self._journal, self._doubts = journal, in_doubt
         self._index = Index()
         self._told = 0
         self.doubt = 0
@@ -168,18 +171,26 @@ class Verify(Survey):
         if journal is None:
             self.doubt += 1
             return True
-        if self._was_changed(journal, status, found):
+        known = self._was_changed(journal, status, found)
+        if known:
             return False
-        born = kernel.born(kernel.AT_FDCWD, name)
-        return not (
-            born is not None
-            and journal.finished is not None
-            and born >= journal.finished
-        )
+        finished, in_doubt = journal.finished, self._doubts
+        doubted = in_doubt is not None and in_doubt.has(status.st_ino)
+        came: Optional[int] = status.st_ctime_ns
+        if doubted or known is not None:
+            # unless it is another file, it was there before
+            came = kernel.born(kernel.AT_FDCWD, name)
+        if came is not None and finished is not None and came >= finished:
+            # it came to that number after the change, by its new meaning
+            return False
+        path = mounts.join(self._path, name)
+        return in_doubt is None or not in_doubt.settled(path, status.st_ino)
 
     def _was_changed(
         self, journal: Journal, status: os.stat_result, found: list
-    ) -> bool:
+    ) -> Optional[bool]:
+        """Whether it is as the change left it; None: it changed no such."""
+        known = None
         for record in self._index.get(status.st_ino):
             boot = journal.batches[record.batch].boot
             if self._places.device(boot, record.device) != status.st_dev:
@@ -196,14 +207,19 @@ class Verify(Survey):
                 if attribute != attributes.CAPABILITY
             ):
                 return True
-        return False
+            known = False
+        return known
 
 
 def verify(
-    tree: walk.Tree, pairs: Pairs, say: Say, journal: Optional[Journal]
+    tree: walk.Tree,
+    pairs: Pairs,
+    say: Say,
+    journal: Optional[Journal],
+    in_doubt: Optional[doubts.Doubts],
 ) -> int:
     """Say what a change left; the exit code."""
-    survey = Verify(tree, pairs, say, journal)
+    survey = Verify(tree, pairs, say, journal, in_doubt)
     result = survey.run()
     left = bool(survey.entries or result['problems'])
     if survey.doubt:
