@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from nova_recovery.changes import on_host
 from nova_recovery.changes.base import At, BaseChange
@@ -16,7 +15,8 @@ from nova_recovery.engine.plan import Item
 class StopServices(BaseChange):
     """Those of nova and libvirt that run; the host remembers which.
 
-    Data: host, machine_id, running (names), groups (nova, libvirt).
+    Data: host, machine_id, running (names), groups (nova, libvirt), hold
+    (nobody starts them before they are given back, not even a boot).
     """
 
     kind = 'stop-services'
@@ -25,12 +25,11 @@ class StopServices(BaseChange):
         return [f'- {_told(item.data["running"])}']
 
     def observe(self, at: At) -> Observed:
-        running = [
-            row['name']
-            for row in on_host.ask(at, 'services list', _whose(at))['services']
-            if row['runs']
-        ]
-        if at.begun and not running:
+        words = on_host.stop_words(at)
+        found = on_host.ask(at, 'services list', words)
+        running = [row['name'] for row in found['services'] if row['runs']]
+        kept = found['held'] or not words['hold']
+        if at.begun and not running and kept:
             return Observed.after('none of them runs')
         return Observed.before({'running': running})
 
@@ -63,10 +62,6 @@ class StartServices(BaseChange):
 
     def revert(self, at: At) -> str:
         return _stop(at)
-
-
-def _whose(at: At) -> dict[str, Any]:
-    return {'group': on_host.stop_words(at)['group']}
 
 
 def _stop(at: At) -> str:

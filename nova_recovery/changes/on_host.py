@@ -64,11 +64,13 @@ def check_machine(at: At) -> None:
 def stop_words(at: At) -> dict[str, Any]:
     """What ``services stop`` is told: whose services, and who remembers.
 
-    A plan of an earlier version does not say whose: of both.
+    And whether nobody may start them meanwhile. A plan of an earlier version
+    does not say: services of both, and a boot starts them.
     """
     return {
         'state': state(at, 'services'),
         'group': at.data.get('groups', ['nova', 'libvirt']),
+        'hold': at.data.get('hold', False),
     }
 
 

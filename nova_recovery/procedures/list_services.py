@@ -93,7 +93,9 @@ def _of_host(host: Reached, heard: Mapping[str, Service]) -> Iterator[Finding]:
             code,
             severity,
             f'{subject}:{row["name"]}',
-            row['state'],
+            f'{row["state"]}, by {row["held"]}'
+            if code == 'SERVICE-HELD'
+            else row['state'],
             label=row['name'],
             host=host.name,
             more={'group': row['group']},
@@ -116,5 +118,7 @@ def _state(row: Mapping[str, Any]) -> tuple[str, str]:
         return 'SERVICE-FAILED', findings.STALE
     if row['runs']:
         return 'SERVICE-RUNS', findings.GOOD
+    if row['held']:
+        return 'SERVICE-HELD', findings.STALE
     # many a socket and timer is not wanted
     return 'SERVICE-OFF', findings.NOTE

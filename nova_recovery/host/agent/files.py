@@ -34,10 +34,18 @@ def folder(path: str) -> str:
 def save(path: str, value: Any) -> None:
     """Write a JSON file that is there as a whole or not at all."""
     folder(os.path.dirname(path))
+    put(path, json.dumps(value, sort_keys=True), 0o600)
+
+
+def put(path: str, text: str, mode: int) -> None:
+    """Write a file that is there as a whole or not at all.
+
+    :param path: in a directory that is there
+    """
     beside = '{}.{}'.format(path, os.getpid())
     with open(beside, 'w') as file:
-        os.chmod(beside, 0o600)
-        json.dump(value, file, sort_keys=True)
+        os.chmod(beside, mode)
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     os.rename(beside, path)

@@ -3,8 +3,9 @@
 """The verb ``services``: stop what runs, and start it as it was.
 
 Only what ran is stopped, only what was stopped is started: it is remembered
-on disk before the first stop. Containers that no unit looks after (kolla
-before 2023.1) are stopped and started by their engine.
+on disk before the first stop. With ``--hold`` nobody starts a unit of them in
+between, not even a reboot (``held``). Containers that no unit looks after
+(kolla before 2023.1) are stopped and started by their engine.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import fnmatch
 import os
 from typing import Any, Callable, Dict, List, Sequence
 
-from nova_recovery.host.agent import files, layout, programs
+from nova_recovery.host.agent import files, held, layout, programs
 from nova_recovery.host.agent.lines import AgentError, Refused
 
 HELP = 'the units and containers of nova and libvirt: list, stop, start'
@@ -41,7 +42,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='this unit as well, by its whole name',
     )
     parser.add_argument(
-        '--state', metavar='DIR', help='where what was stopped is remembered'
+        '--hold',
+        action='store_true',
+        help='for stop: nobody starts a unit of them before "start" does, not'
+        ' even a boot',
+    )
+    parser.add_argument(
+        '--state',
+        metavar='DIR',
+        help='where what was stopped is remembered; for list, whether it is'
+        ' kept off',
     )
 
 
@@ -51,7 +61,12 @@ def run(parsed: argparse.Namespace, say: Callable[..., None]) -> int:
     groups = parsed.group or ['nova']
     if parsed.action == 'list':
         groups = parsed.group or ['nova', 'libvirt']
-        say('result', services=look(found, groups, parsed.unit))
+        say(
+            'result',
+            services=look(found, groups, parsed.unit),
+            held=bool(parsed.state)
+            and held.holds(os.path.abspath(parsed.state)),
+        )
         return 0
     if not parsed.state:
         raise Refused('services {} needs --state DIR'.format(parsed.action))
@@ -60,7 +75,8 @@ def run(parsed: argparse.Namespace, say: Callable[..., None]) -> int:
     state = os.path.abspath(parsed.state)
     with files.locked(os.path.join(state, 'services.lock')):
         if parsed.action == 'stop':
-            say('result', **stop(state, found, groups, parsed.unit))
+            stopped = stop(state, found, groups, parsed.unit, parsed.hold)
+            say('result', **stopped)
         else:
             say('result', **start(state, found))
     return 0
@@ -73,8 +89,8 @@ def look(
 
     :param found: as :func:`layout.detect`
     :returns: rows of ``name``, ``kind`` (unit or container), ``group``
-        (nova, libvirt or named), ``state`` and ``runs``; in the order in
-        which they are to be stopped
+        (nova, libvirt or named), ``state``, ``runs`` and ``held`` (the file
+        that keeps it off, or ''); in the order in which they are to be stopped
     """
     rows = _units(found, groups, more)
     rows += _containers(found, groups)
@@ -95,17 +111,23 @@ def stop(
     found: Dict[str, Any],
     groups: Sequence[str],
     more: Sequence[str] = (),
+    hold: bool = False,
 ) -> Dict[str, Any]:
     """Stop what runs of it; again after a kill, or a reboot, the rest.
 
+    :param state: an absolute path
+    :param hold: keep all of it off, also what doesn't run
     :returns: ``stopped``: the names that were stopped, now or before
-    :raises AgentError: something runs still
+    :raises AgentError: something runs still, or would at a reboot
     """
     path = os.path.join(state, 'services.json')
     saved = files.load(path)
     if saved is None or saved['started']:
         saved = {'stopped': [], 'started': False}
-    running = [row for row in look(found, groups, more) if row['runs']]
+    rows = look(found, groups, more)
+    units = {row['name'] for row in rows if row['kind'] == 'unit' and hold}
+    saved['held'] = sorted(units.union(saved.get('held', ())))
+    running = [row for row in rows if row['runs']]
     known = [(row['kind'], row['name']) for row in saved['stopped']]
     for row in running:
         if (row['kind'], row['name']) not in known:
@@ -113,6 +135,8 @@ def stop(
                 {key: row[key] for key in ('kind', 'name', 'group', 'engine')}
             )
     files.save(path, saved)
+    if hold:
+        held.hold(state, saved['held'])
     for row in running:
         _do(row, 'stop')
     left = [row['name'] for row in look(found, groups, more) if row['runs']]
@@ -134,6 +158,7 @@ def start(state: str, found: Dict[str, Any]) -> Dict[str, Any]:
     if saved is None:
         return {'started': []}
     names = [row['name'] for row in reversed(saved['stopped'])]
+    held.release(state, saved.get('held', ()))
     if saved['started']:
         return {'started': names}
     for row in reversed(saved['stopped']):
@@ -178,6 +203,7 @@ def _units(
                     'engine': None,
                     'state': '{} ({})'.format(words[2], words[3]),
                     'runs': words[2] in _RUNS,
+                    'held': held.by(name + ending),
                 }
             )
     absent = sorted(set(more) - {row['name'] for row in rows})
@@ -222,6 +248,7 @@ def _containers(
                 'engine': found['engine'],
                 'state': text.strip(),
                 'runs': text.strip() in ('running', 'restarting', 'paused'),
+                'held': '',
             }
         )
     return rows

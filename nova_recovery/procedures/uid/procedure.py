@@ -337,6 +337,8 @@ class _Steps:
             'machine_id': host.machine_id,
             'home': self._home,
             'groups': self._groups(host),
+            # libvirt, started by a boot, would give away files of others
+            'hold': True,
         }
 
     def _groups(self, host: Host) -> list[str]:

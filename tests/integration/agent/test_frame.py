@@ -202,7 +202,11 @@ list-units) cat $units ;;
 is-active) grep -q "^$3 loaded active" $units ;;
 stop) echo "$@" >> /var/asked
     sed -i "s/^$2 loaded active running/$2 loaded inactive dead/" $units ;;
+daemon-reload) cat /etc/systemd/system/*.d/*.conf 2> /dev/null |
+        sed -n s/ConditionPathExists=!//p | sort -u > /var/conditions ;;
 start) echo "$@" >> /var/asked
+    # one condition for all, as long as there are any
+    for path in $(cat /var/conditions); do [ ! -e $path ] || exit 0; done
     sed -i "s/^$2 loaded inactive dead/$2 loaded active running/" $units ;;
 esac
 """
@@ -277,6 +281,68 @@ class Services(Host):
         self.assertEqual(['stop nova-compute.service'], self.asked())
         self.do('start', *self.STATE)
         self.assertEqual(before, self.units.read_text())
+
+    def held(self) -> bool:
+        return bool(self.do('list', *self.STATE)['held'])
+
+    def drop_ins(self) -> list[str]:
+        folder = self.place.root / 'etc/systemd/system'
+        return sorted(path.parent.name for path in folder.glob('*.d/*'))
+
+    def test_nobody_starts_them_before_they_are_given_back(self) -> None:
+        before = self.units.read_text()
+        units = self.place.root / 'etc/systemd/system'
+        own = self.place.write(
+            'etc/systemd/system/nova-compute.service.d/own.conf', '# mine\n'
+        )
+        self.do('stop', '--hold', *self.STATE)
+        self.assertTrue(self.held())
+        names = ['nova-compute.service.d', 'nova-serialproxy.service.d']
+        # what is off may be started meanwhile, too
+        self.assertEqual([names[0], *names], self.drop_ins())
+        (made,) = (units / names[1]).iterdir()
+        self.assertIn(
+            'services start --state /var/lib/state', made.read_text()
+        )
+        rows = self.do('list')['services']
+        self.assertEqual(
+            ['/var/lib/state/held'] * 2 + [''] * 2,
+            [row['held'] for row in rows],
+        )
+        self.place.shell('systemctl start nova-compute.service')
+        self.assertNotIn(
+            'nova-compute.service loaded active', self.units.read_text()
+        )
+        self.do('start', *self.STATE)
+        self.assertEqual(before, self.units.read_text())
+        self.assertFalse(self.held())
+        self.assertEqual(names[:1], self.drop_ins())
+        self.assertEqual('# mine\n', own.read_text())
+
+    def test_what_another_run_holds_stays_held(self) -> None:
+        self.do('stop', '--hold', *self.STATE)
+        self.do('stop', '--hold', '--state', '/var/lib/other')
+        self.do('start', '--state', '/var/lib/other')
+        self.assertEqual(2, len(self.drop_ins()))
+        self.assertTrue(self.held())
+
+    def test_killed_on_the_way_back_it_goes_on(self) -> None:
+        before = self.units.read_text()
+        self.do('stop', '--hold', *self.STATE)
+        # released, and nothing more
+        (self.place.root / 'var/lib/state/held').unlink()
+        self.do('start', *self.STATE)
+        self.assertEqual(before, self.units.read_text())
+        self.assertEqual([], self.drop_ins())
+
+    def test_where_nothing_could_be_held_nothing_is_stopped(self) -> None:
+        self.place.write('etc/systemd/system', 'no directory')
+        code, line = self.place.agent(
+            'services', 'stop', '--hold', *self.STATE
+        )
+        self.assertEqual((1, 'error'), (code, line['event']), line)
+        self.assertIn('nothing would keep it off at a reboot', line['text'])
+        self.assertEqual([], self.asked())
 
     def test_list_shows_all_that_is_theirs(self) -> None:
         rows = self.do('list', '--unit', 'sshd.service')['services']

@@ -21,12 +21,15 @@ from tests.unit.procedures.test_check_guests import server, WEB
 from tests.unit.procedures.uid import hosts as uid_hosts
 
 
-def service(name: str, group: str = 'nova', state: str = 'active') -> Any:
+def service(
+    name: str, group: str = 'nova', state: str = 'active', held: str = ''
+) -> Any:
     return {
         'name': name,
         'group': group,
         'state': f'{state} (x)',
         'runs': state == 'active',
+        'held': held,
     }
 
 
@@ -177,6 +180,12 @@ class Listed(TestCase):
             ],
             found,
         )
+
+    def test_what_keeps_one_off_is_named(self) -> None:
+        there = host('c1', service('a', state='inactive', held='/x/held'))
+        (found,) = list_services.judge([there], {}).findings
+        self.assertEqual('SERVICE-HELD', found.code)
+        self.assertEqual('inactive (x), by /x/held', found.cause)
 
     def test_what_nova_hears(self) -> None:
         for state, code in (
