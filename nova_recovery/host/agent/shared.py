@@ -9,6 +9,7 @@ look at a dead NFS server hangs.
 """
 
 import argparse
+import errno
 import os
 import re
 from typing import Any, Callable, Dict, List, Sequence
@@ -18,6 +19,7 @@ from nova_recovery.host.agent.lines import AgentError, Refused
 
 HELP = 'directories that other hosts have too: list, mark, look, clear'
 
+_DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _TOKEN = re.compile(r'[0-9a-f]{8,64}$')
 
 
@@ -106,18 +108,23 @@ def _row(path: bytes, mount: mounts.Mount, disks: bool) -> Dict[str, Any]:
 def mark(path: str) -> Dict[str, Any]:
     """Leave a file there.
 
-    :returns: ``made``, and ``uid``: root's, unless the server distrusts root
+    :returns: ``made``; ``uid``: root's, unless the server distrusts root; and
+        ``denied``: why root may not, which a server that makes nobody of it
+        says where nobody may write, as in nova's directories; else ''
     :raises AgentError: it can't be made
     """
     if not os.path.isdir(os.path.dirname(path)):
-        return {'made': False, 'uid': None}
+        return {'made': False, 'uid': None, 'denied': ''}
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         descriptor = os.open(path, flags, 0o600)
     except OSError as error:
+        if error.errno in _DENIED:
+            return {'made': False, 'uid': None, 'denied': error.strerror}
         raise AgentError('{}: {}'.format(path, error.strerror)) from None
     try:
-        return {'made': True, 'uid': os.fstat(descriptor).st_uid}
+        uid = os.fstat(descriptor).st_uid
+        return {'made': True, 'uid': uid, 'denied': ''}
     finally:
         os.close(descriptor)
 
@@ -146,6 +153,10 @@ def look(
                 status = os.lstat(_file(path, token, number))
             except FileNotFoundError:
                 continue
+            except OSError as error:
+                raise AgentError(
+                    '{}: {}'.format(path, error.strerror)
+                ) from None
             found[path][str(number)] = {'uid': status.st_uid}
     return found
 

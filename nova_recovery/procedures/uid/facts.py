@@ -270,6 +270,7 @@ def _shares(
         n
         for n, one in enumerate(places)
         if _said(marked, one).get('uid') not in (0, None)
+        or _said(marked, one).get('denied')
     }
     shares = []
     for group in _groups(places, looked):

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 from tests import base
 from tests.integration.agent import place
 
@@ -32,7 +34,7 @@ class Shared(base.TestCase):
     def test_a_mark_is_seen_until_it_is_cleared(self) -> None:
         path = ('--path', SERVERS, *TOKEN)
         self.assertEqual(
-            {SERVERS: {'made': True, 'uid': 0}},
+            {SERVERS: {'made': True, 'uid': 0, 'denied': ''}},
             self.shared('mark', *path, '--number', '3'),
         )
         self.assertEqual(
@@ -48,6 +50,18 @@ class Shared(base.TestCase):
     def test_a_directory_that_is_not_there_gets_no_mark(self) -> None:
         found = self.shared('mark', '--path', '/var/none', *TOKEN)
         self.assertFalse(found['/var/none']['made'])
+
+    def test_a_directory_where_root_may_not_write(self) -> None:
+        """As nova's own is over NFS with root_squash."""
+        subprocess.run(['chattr', '+i', self.servers], check=True)
+        self.addCleanup(
+            subprocess.run, ['chattr', '-i', self.servers], check=True
+        )
+        found = self.shared('mark', '--path', SERVERS, *TOKEN)
+        self.assertEqual(
+            {'made': False, 'uid': None, 'denied': 'Operation not permitted'},
+            found[SERVERS],
+        )
 
     def test_a_name_that_others_could_have_is_refused(self) -> None:
         self.place.refused('shared', 'mark', '--path', SERVERS)
