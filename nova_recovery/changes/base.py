@@ -26,6 +26,7 @@ class BaseChange:
     kind: str
     once: bool = False
     looks: bool = False
+    watches: bool = False
     confirms: bool = False
 
     def describe(self, item: Item) -> list[str]:

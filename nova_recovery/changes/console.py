@@ -215,9 +215,9 @@ LINES = 1000
 #: Seconds after which an empty log stays empty: most systems don't write to
 #: a serial console at all.
 EMPTY = 30.0
-#: After so many in a row that rested, each of how many is waited for: with 16
-#: workers and 20 s each, 10,000 guests that tell nothing take some minutes.
-ROW, EACH = 32, 50
+#: After so many in a row that rested, one of how many is waited for: each
+#: holds up its wave for 20 s, and 10,000 that tell nothing are some minutes.
+ROW, EACH = 32, 250
 #: These won't come up by themselves, if it stays with that for so long: the
 #: firmware may try another disk, and a kernel that panicked starts anew.
 STAYS = 5.0
@@ -279,6 +279,7 @@ class WatchBoot(Look):
     """
 
     kind = 'watch-boot'
+    watches = True
 
     def __init__(self) -> None:
         self._rested = Rested()

@@ -189,6 +189,8 @@ class Change(Protocol[Cloud]):
     once: bool
     #: It changes nothing: any number may look at a time.
     looks: bool
+    #: It waits nearly all of its time, and holds up no worker.
+    watches: bool
     #: ``apply`` looks at something first, and calls ``at.confirm()`` itself,
     #: directly before each request. For the others that was just asked.
     confirms: bool

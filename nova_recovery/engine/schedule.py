@@ -13,6 +13,9 @@ from nova_recovery.compat import pairs
 from nova_recovery.engine.plan import Item
 
 _TICK = 0.2
+#: How many watch at a time: what they do is to ask the API now and then.
+WATCHERS = 64
+_POOLS = _WORKERS, _WATCHERS = 0, 1
 #: The lane of all items: no key of their data.
 _ALL = ''
 
@@ -51,6 +54,8 @@ class Schedule:
     :param limits: as in ``Step.limits``
     :param at_a_time: as in ``Step.at_a_time``
     :param looks: whether an item only looks
+    :param watches: whether an item mostly waits: such have threads of their
+        own beside the workers
     :param stopped: asked before an item starts; true means none does
     """
 
@@ -62,8 +67,11 @@ class Schedule:
         limits: Mapping[str, int] = MappingProxyType({}),
         at_a_time: int | None = None,
         looks: Callable[[Item], bool] = lambda item: False,
+        watches: Callable[[Item], bool] = lambda item: False,
     ) -> None:
         self._stopped = stopped
+        # whose each item is: of the workers, or of those who watch
+        self._pools = [int(watches(item)) for item in items]
         self._limits = dict(limits)
         self._lanes: list[list[tuple[str, object]]] = [
             [(key, item.data[key]) for key in limits if key in item.data]
@@ -81,8 +89,15 @@ class Schedule:
         for place, places in enumerate(waits):
             for one in places:
                 self._released[one].append(place)
-        # in the order of the plan, a heap already
-        self._ready = [p for p, left in enumerate(self._left) if not left]
+        # in the order of the plan, heaps already
+        self._ready = tuple(
+            [
+                place
+                for place, left in enumerate(self._left)
+                if not left and self._pools[place] == pool
+            ]
+            for pool in _POOLS
+        )
         self._unfinished = len(items)
         self._changed = threading.Condition()
         self._error: BaseException | None = None
@@ -106,9 +121,13 @@ class Schedule:
         """
         threads = [
             threading.Thread(
-                target=self._work, args=(work,), name=f'worker-{n}'
+                target=self._work, args=(work, pool), name=f'{name}-{n}'
             )
-            for n in range(min(workers, self._unfinished))
+            for pool, name, many in (
+                (_WORKERS, 'worker', workers),
+                (_WATCHERS, 'watcher', WATCHERS),
+            )
+            for n in range(min(many, self._pools.count(pool)))
         ]
         self._working = len(threads)
         for thread in threads:
@@ -127,9 +146,9 @@ class Schedule:
             raise self._error
         return not self._unfinished
 
-    def _work(self, work: Callable[[int], None]) -> None:
+    def _work(self, work: Callable[[int], None], pool: int) -> None:
         try:
-            while (place := self._take()) is not None:
+            while (place := self._take(pool)) is not None:
                 try:
                     work(place)
                 except BaseException as error:
@@ -142,10 +161,10 @@ class Schedule:
                 if not self._working:
                     self._over.set()
 
-    def _take(self) -> int | None:
+    def _take(self, pool: int) -> int | None:
         with self._changed:
             while self._unfinished and not self._error and not self._stopped():
-                place = self._startable()
+                place = self._startable(pool)
                 if place is not None:
                     return place
                 # whoever is in flight wakes us up: the waits have no cycle
@@ -153,9 +172,9 @@ class Schedule:
             self._changed.notify_all()
             return None
 
-    def _startable(self) -> int | None:
-        while self._ready:
-            place = heapq.heappop(self._ready)
+    def _startable(self, pool: int) -> int | None:
+        while self._ready[pool]:
+            place = heapq.heappop(self._ready[pool])
             full = next((p for p in self._lanes[place] if self._full(p)), None)
             if full is None:
                 for lane in self._lanes[place]:
@@ -172,7 +191,10 @@ class Schedule:
     def _unpark(self, lane: tuple[str, object]) -> None:
         """Let the next one of a lane try, if the lane has room."""
         if self._parked.get(lane) and not self._full(lane):
-            heapq.heappush(self._ready, heapq.heappop(self._parked[lane]))
+            self._make_ready(heapq.heappop(self._parked[lane]))
+
+    def _make_ready(self, place: int) -> None:
+        heapq.heappush(self._ready[self._pools[place]], place)
 
     def _finish(self, place: int) -> None:
         with self._changed:
@@ -183,7 +205,7 @@ class Schedule:
             for one in self._released[place]:
                 self._left[one] -= 1
                 if not self._left[one]:
-                    heapq.heappush(self._ready, one)
+                    self._make_ready(one)
             self._changed.notify_all()
 
     def _abort(self, error: BaseException) -> None:

@@ -130,6 +130,7 @@ class Session:
             step.limits,
             step.at_a_time,
             lambda item: self._registry[item.kind].looks,
+            lambda item: self._registry[item.kind].watches,
         ).run(
             lambda place: self._do_or_pause(items[place], found[place]),
             self._workers,

@@ -93,6 +93,49 @@ class TestSchedule(TestCase):
         self.assertEqual(2, most[0])
         self.assertGreater(most[1], 2)
 
+    def test_those_that_watch_hold_up_no_worker(self) -> None:
+        """All are watched at once, and the others go on meanwhile."""
+        items = [
+            item(f'{n}', f's:{n}', watches='y' * (n % 2)) for n in range(40)
+        ]
+        acted, watching = threading.Semaphore(0), threading.Barrier(20)
+
+        def work(place: int) -> None:
+            if not place % 2:
+                acted.release()
+                return
+            watching.wait(30)
+            # the other kind is over although none of these is
+            for _ in range(20):
+                self.assertTrue(acted.acquire(timeout=30))
+                acted.release()
+
+        one = Schedule(
+            items,
+            schedule.in_order(items),
+            lambda: False,
+            watches=lambda item: bool(item.data['watches']),
+        )
+        self.assertTrue(one.run(work, 1, lambda: None))
+
+    def test_one_that_is_watched_waits_for_what_comes_before_it(self) -> None:
+        items = [item(f'{n}', f's:{n // 2}') for n in range(60)]
+        over: list[int] = []
+
+        def work(place: int) -> None:
+            over.append(place)
+
+        one = Schedule(
+            items,
+            schedule.in_order(items),
+            lambda: False,
+            watches=lambda item: bool(int(item.id) % 2),
+        )
+        self.assertTrue(one.run(work, 4, lambda: None))
+        self.assertEqual(list(range(60)), sorted(over))
+        for place in range(0, 60, 2):
+            self.assertLess(over.index(place), over.index(place + 1))
+
     def test_an_error_ends_it_once_the_others_are_over(self) -> None:
         items = [item(str(n), f's:{n}') for n in range(50)]
         begun, over = [], []
