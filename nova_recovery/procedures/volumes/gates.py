@@ -177,7 +177,7 @@ def settled(volume: Volume) -> Gate:
             f'try again in {situation.SETTLE} s',
         )
     if volume.watched is not None:
-        seen = f'it stayed as it is for {situation.SETTLE} s of our own clock'
+        seen = f'unchanged for {situation.SETTLE} s by our own clock'
     else:
         seen = f'unchanged for {volume.age or 0:.0f} s'
     return Gate('not-under-way', volume.id, 'soft', 'ok', seen)
