@@ -16,7 +16,8 @@ from typing import Any, TYPE_CHECKING
 from nova_recovery import program
 from nova_recovery.engine import findings
 from nova_recovery.engine.findings import Assessment, Columns, Finding
-from nova_recovery.procedures import reached
+from nova_recovery.procedures import check_storage, reached
+from nova_recovery.procedures.check_storage import FULL, NEARLY
 from nova_recovery.procedures.iscsi.show import LOGGED_IN
 from nova_recovery.procedures.reached import Reached
 from nova_recovery.procedures.uid import facts as uid_facts
@@ -26,10 +27,10 @@ from nova_recovery.report import wording
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
 
-#: Of a file system, or of its inodes: how much is in use.
-FULL, NEARLY = 0.97, 0.90
 #: Seconds that two clocks may be apart.
 APART = 1.0
+#: For all images that are checked at once.
+_IMAGES = 1800
 _EXT = frozenset({'ext2', 'ext3', 'ext4'})
 #: What systemd takes for a network mount by its type (systemd.mount(5)).
 _KNOWN_REMOTE = frozenset({'nfs', 'nfs4', 'cifs', 'ceph', 'glusterfs', 'gfs2'})
@@ -50,22 +51,42 @@ class Facts:
 
     :ivar between: our clock before they were asked, and after
     :ivar silent: hosts that could not even be named, lines
+    :ivar images: of the one host, see the agent's ``images``
     """
 
     hosts: tuple[Reached, ...]
     between: tuple[float, float]
     silent: tuple[str, ...] = ()
+    images: tuple[Mapping[str, Any], ...] = ()
 
 
-def assess(cloud: Cloud, names: Collection[str]) -> Assessment:
-    """Ask hosts, all of the cells where none is named."""
+def assess(
+    cloud: Cloud,
+    names: Collection[str],
+    images: Sequence[str] = (),
+    running: bool = False,
+) -> Assessment:
+    """Ask hosts, all of the cells where none is named.
+
+    :param images: disks of guests to be checked, on the one host that is
+        named
+    :param running: also those that a process has open
+    :raises ChangeFailed: the images could not be checked
+    """
     silent: tuple[str, ...] = ()
     if not names:
         names, silent = reached.hosts_of(cloud)
     begun = time.time()
     hosts = reached.read(cloud, names, ('check', {}))
-    found = Facts(tuple(hosts), (begun, time.time()), silent)
+    between = begun, time.time()
     known = [host.name for host in hosts if not host.problem]
+    checked: Sequence[Mapping[str, Any]] = ()
+    if images and known:
+        words = {'path': list(images), 'running': running}
+        (name,) = known
+        answered = cloud.fleet.run(name, 'images', words, _IMAGES)
+        checked = answered.need()['images']
+    found = Facts(tuple(hosts), between, silent, tuple(checked))
     differ: Sequence[Finding] = ()
     if len(known) > 1:
         accounts = uid_show.judge(uid_facts.read(cloud, known))
@@ -84,7 +105,10 @@ def judge(found: Facts, more: Sequence[Finding] = ()) -> Assessment:
     for host in found.hosts:
         own = [*_of_host(host, found.between)]
         own += [_of_accounts(one) for one in more if one.host == host.name]
-        made += own or [_one(host, 'HOST-GOOD', findings.GOOD, 'as it should')]
+        own += [check_storage.image(host, row) for row in found.images]
+        made += own or [
+            check_storage.one(host, 'HOST-GOOD', findings.GOOD, 'as it should')
+        ]
     made.sort(key=lambda one: findings.SEVERITIES.index(one.severity))
     result = Assessment(found, tuple(made), _COLUMNS, silent=found.silent)
     told = findings.counted(
@@ -93,28 +117,6 @@ def judge(found: Facts, more: Sequence[Finding] = ()) -> Assessment:
     hosts = wording.count(len(found.hosts), 'host')
     line = f'{hosts}: {told or "nothing is wrong"}.'
     return dataclasses.replace(result, summary=(line,))
-
-
-def _one(
-    host: Reached,
-    code: str,
-    severity: str,
-    cause: str,
-    label: str = '',
-    expected: str = '',
-    fix: str = '',
-) -> Finding:
-    subject = f'host:{host.name}'
-    return Finding(
-        code,
-        severity,
-        f'{subject}:{label}' if label else subject,
-        cause,
-        expected,
-        fix,
-        label=label or host.name,
-        host=host.name,
-    )
 
 
 def _of_accounts(one: Finding) -> Finding:
@@ -126,7 +128,9 @@ def _of_accounts(one: Finding) -> Finding:
 
 def _of_host(host: Reached, between: tuple[float, float]) -> Iterator[Finding]:
     if host.problem:
-        yield _one(host, 'HOST-UNKNOWN', findings.UNKNOWN, host.problem)
+        yield check_storage.one(
+            host, 'HOST-UNKNOWN', findings.UNKNOWN, host.problem
+        )
         return
     (said,) = host.said
     for row in said['fstab']:
@@ -135,6 +139,8 @@ def _of_host(host: Reached, between: tuple[float, float]) -> Iterator[Finding]:
         yield from _mount(host, row, said['fstab'])
     yield from _sessions(host, said['sessions'])
     yield from _maps(host, said['maps'])
+    yield from check_storage.lvm(host, said['lvm'])
+    yield from check_storage.ceph(host, said['ceph'])
     for row in said['disks']:
         yield _forgotten(host, row)
     yield from _clock(host, said, between)
@@ -148,7 +154,7 @@ def _fstab(
     options = set(row['options'])
     ext = row['type'] in _EXT
     if ext and 'errors=remount' in options:
-        yield _one(
+        yield check_storage.one(
             host,
             'FSTAB-WRONG',
             findings.DANGER,
@@ -158,7 +164,7 @@ def _fstab(
         )
     away = bool(row['way']) or row['remote']
     if away and row['target'] in ('/home', '/root'):
-        yield _one(
+        yield check_storage.one(
             host,
             'HOME-ON-SAN',
             findings.NOTE,
@@ -169,7 +175,7 @@ def _fstab(
     if 'noauto' in options:
         return
     if row['target'] not in said['targets'] and row['target'] != 'none':
-        yield _one(
+        yield check_storage.one(
             host,
             'MOUNT-MISSING',
             findings.DANGER,
@@ -186,7 +192,7 @@ def _fstab(
         wants = {'_netdev'}
     if wants - options:
         lacks = ','.join(sorted(wants - options))
-        yield _one(
+        yield check_storage.one(
             host,
             'FSTAB-SAN',
             findings.STALE,
@@ -203,7 +209,7 @@ def _fstab(
         and 'errors=remount-ro' not in options
         and errors not in ('remount-ro', 'panic')
     ):
-        yield _one(
+        yield check_storage.one(
             host,
             'FSTAB-ERRORS',
             findings.STALE,
@@ -218,7 +224,7 @@ def _mount(
 ) -> Iterator[Finding]:
     label = row['target']
     if not row['answers']:
-        yield _one(
+        yield check_storage.one(
             host,
             'MOUNT-SILENT',
             findings.DANGER,
@@ -230,7 +236,7 @@ def _mount(
         return
     lines = [one for one in fstab if one['target'] == row['target']]
     if row['read_only'] and not any('ro' in one['options'] for one in lines):
-        yield _one(
+        yield check_storage.one(
             host,
             'MOUNT-READ-ONLY',
             findings.DANGER if lines or label == '/' else findings.NOTE,
@@ -249,7 +255,7 @@ def _mount(
     ):
         if total and (total - free) / total >= NEARLY:
             used = (total - free) / total
-            yield _one(
+            yield check_storage.one(
                 host,
                 'FS-FULL',
                 findings.DANGER if used >= FULL else findings.STALE,
@@ -269,7 +275,7 @@ def _sessions(
             if disk['state'] != 'running'
         ]
         if one['state'] != LOGGED_IN or blocked:
-            yield _one(
+            yield check_storage.one(
                 host,
                 'ISCSI-DEAD',
                 findings.DANGER,
@@ -283,7 +289,7 @@ def _maps(
     host: Reached, maps: Sequence[Mapping[str, Any]] | None
 ) -> Iterator[Finding]:
     if maps is None:
-        yield _one(
+        yield check_storage.one(
             host,
             'PATHS-UNKNOWN',
             findings.UNKNOWN,
@@ -293,7 +299,7 @@ def _maps(
     for one in maps or ():
         if one['failed']:
             dead = not one['good']
-            yield _one(
+            yield check_storage.one(
                 host,
                 'MAP-DEAD' if dead else 'PATH-FAILED',
                 findings.DANGER if dead else findings.STALE,
@@ -307,7 +313,7 @@ def _maps(
 
 def _forgotten(host: Reached, row: Mapping[str, Any]) -> Finding:
     uid, gid = row['was']
-    return _one(
+    return check_storage.one(
         host,
         'OWNER-LEFT',
         findings.STALE,
@@ -325,7 +331,7 @@ def _clock(
     begun, ended = between
     apart = max(begun - said['time'], said['time'] - ended)
     if apart > APART:
-        yield _one(
+        yield check_storage.one(
             host,
             'CLOCK-APART',
             findings.STALE,
@@ -335,7 +341,7 @@ def _clock(
             'set it by NTP, before its services start',
         )
     if said['synchronized'] is False:
-        yield _one(
+        yield check_storage.one(
             host,
             'CLOCK-FREE',
             findings.STALE,

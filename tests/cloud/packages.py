@@ -46,16 +46,17 @@ def faketime() -> str:
     return str(found[0])
 
 
-def install_debian(log: pathlib.Path) -> list[str]:
+def install_debian(
+    log: pathlib.Path, wanted: collections.abc.Mapping[str, str] = _DEBIAN
+) -> list[str]:
     """Install the missing Debian packages; return their names.
 
+    :param wanted: package -> a file that shows that it is there
     :raises CloudError: when apt fails, or when we may not install
     """
     root = pathlib.Path('/')
     missing = [
-        name
-        for name, pattern in _DEBIAN.items()
-        if not any(root.glob(pattern))
+        name for name, pattern in wanted.items() if not any(root.glob(pattern))
     ]
     if not missing:
         return []

@@ -59,6 +59,8 @@ class Check(StorageTest):
                 *('FSTAB-SAN', 'FSTAB-WRONG', 'HOME-ON-SAN', 'ISCSI-DEAD'),
                 *('MAP-DEAD', 'MOUNT-MISSING', 'MOUNT-READ-ONLY'),
                 *('MOUNT-SILENT', 'OWNER-LEFT', 'UID-DIFFERS'),
+                *('LV-FAILED', 'LV-INACTIVE', 'VG-FULL', 'VG-MISSING'),
+                'VG-PARTIAL',
             },
             found[self.host.name],
         )
@@ -72,6 +74,36 @@ class Check(StorageTest):
         self.assertEqual(
             dict.fromkeys(names, {'HOST-GOOD'}), self.codes(*names, code=0)
         )
+
+    def test_images_are_checked_and_none_that_is_open(self) -> None:
+        folder = '/var/lib/nova/instances/y'
+        self.host.run(
+            f'mkdir -p {folder}; cd {folder}; echo \'{{"{folder}/disk": '
+            f'"qcow2", "{folder}/disk.eph0": "raw"}}\' >disk.info; '
+            'qemu-img create -q -f qcow2 disk 8M; truncate -s 8M disk.eph0; '
+            "qemu-io -f qcow2 -c 'write 0 1M' disk >/dev/null"
+        )
+        words = (self.host.name, '--image', folder)
+
+        def codes(*more: str, code: int) -> set[str]:
+            found = self.codes(*words, *more, code=code)[self.host.name]
+            return {one for one in found if one[:5] == 'IMAGE'}
+
+        self.assertEqual({'IMAGE-GOOD', 'IMAGE-RAW'}, codes(code=0))
+        before = self.host.run(f'sha256sum {folder}/*')
+        self.host.run(f'sleep 600 <{folder}/disk >/dev/null & echo $! >/run/o')
+        self.assertEqual({'IMAGE-UNKNOWN', 'IMAGE-RAW'}, codes(code=4))
+        found = codes('--running', code=0)
+        self.assertEqual({'IMAGE-GOOD', 'IMAGE-RAW'}, found)
+        self.host.run('kill $(cat /run/o)')
+        self.assertEqual(before, self.host.run(f'sha256sum {folder}/*'))
+        # the counts of its clusters are gone: they lie at 128 KiB
+        self.host.run(
+            f'dd if=/dev/zero of={folder}/disk bs=64k seek=2 count=1 '
+            'conv=notrunc 2>/dev/null'
+        )
+        self.assertEqual({'IMAGE-CORRUPT', 'IMAGE-RAW'}, codes(code=4))
+        self.host.run(f'rm -r {folder}')
 
     def broken(self, first: str, second: str) -> None:
         """Every fault that there is."""
@@ -101,6 +133,14 @@ setfattr -n trusted.libvirt.security.dac -v +108:+120 \
 echo offline >/sys/class/block/{first}/device/state
 systemctl stop nova-compute
 usermod -u 130 nova
+for n in 1 2; do truncate -s 32M /srv/pv$n.img; losetup -f /srv/pv$n.img; done
+loop() {{ losetup -n -O NAME,BACK-FILE | awk "/$1/ {{print \\$1}}"; }}
+vgcreate -q cinder-volumes $(loop pv1) $(loop pv2)
+lvcreate -q -l 95%VG -n volume-1 -an cinder-volumes
+losetup -d $(loop pv2)
+mkdir -p /etc/cinder
+printf '[DEFAULT]\nenabled_backends = a,b\n[a]\n[b]\nvolume_group = b\n' \
+    >/etc/cinder/cinder.conf
 date --set @$(($(date +%s) + 3600)) >/dev/null
 until grep -q /srv/silent /proc/mounts; do sleep 0.2; done
 """
@@ -112,6 +152,8 @@ until grep -q /srv/silent /proc/mounts; do sleep 0.2; done
 kill $(cat /run/silent); umount -l /srv/silent
 echo running >/sys/class/block/{first}/device/state
 dmsetup remove m
+rm -r /etc/cinder; losetup -f /srv/pv2.img; vgremove -q -f cinder-volumes
+losetup -D
 umount /srv/full /srv/a; cp /etc/fstab.old /etc/fstab
 chown 108:120 /var/lib/nova/instances/x/disk
 usermod -u 108 nova; systemctl start nova-compute

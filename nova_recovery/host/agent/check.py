@@ -26,12 +26,15 @@ from typing import (
 )
 
 from nova_recovery.host.agent import (
+    ceph,
     files,
     iscsi,
     kernel,
     layout,
+    lvm,
     mounts,
     programs,
+    virsh,
 )
 from nova_recovery.host.agent.lines import AgentError
 from nova_recovery.host.agent.owners import attributes
@@ -65,6 +68,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace, say: Callable[..., None]) -> int:
     found = layout.detect(parsed.set)
     table = mounted()
+    try:
+        domains = virsh.domains(found)  # type: Any
+    except AgentError:
+        domains = None
     say(
         'result',
         mounts=table,
@@ -72,6 +79,8 @@ def run(parsed: argparse.Namespace, say: Callable[..., None]) -> int:
         fstab=list(fstab()),
         maps=maps(),
         sessions=iscsi.sessions(),
+        lvm=lvm.look(),
+        ceph=ceph.look(found, domains),
         disks=forgotten(found['instances'], table),
         time=time.time(),
         synchronized=kernel.synchronized(),
@@ -92,15 +101,8 @@ def mounted() -> List[Dict[str, Any]]:
     for mount in table.below(b'/') + [table.mount_of(b'/')]:
         if mount is None or mount.type in mounts.PSEUDO:
             continue
-        if mount.type in (
-            'devtmpfs',
-            'iso9660',
-            'overlay',
-            'squashfs',
-            'tmpfs',
-        ):
-            if mount.target != b'/':
-                continue
+        if mount.type in _LEFT_OUT and mount.target != b'/':
+            continue
         if mount.device in rows and mount.root != b'/':
             # the same once more, such as a bind mount
             continue
@@ -168,9 +170,17 @@ def _asked(path: str) -> 'subprocess.Popen[str]':
 def _answer(
     process: 'subprocess.Popen[str]', deadline: float
 ) -> Dict[str, Any]:
-    """What it says; it may never end, not even by force."""
+    """What it says; it may never end, not even by force.
+
+    On a busy host it takes longer than that to be started: what still works
+    does not wait for a file system.
+    """
+    at_most = deadline + 10 * _PATIENCE
     while process.poll() is None:
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if _works(process.pid):
+            deadline = max(deadline, now + _PATIENCE)
+        if now > min(deadline, at_most):
             process.kill()
             return {'answers': False}
         time.sleep(0.02)
@@ -186,6 +196,15 @@ def _answer(
         'files': inodes,
         'free_files': unused,
     }
+
+
+def _works(pid: int) -> bool:
+    """Whether it has, or wants, a processor: see proc_pid_stat(5)."""
+    try:
+        with open('/proc/{}/stat'.format(pid)) as file:
+            return file.read().rpartition(')')[2].split()[0] == 'R'
+    except (OSError, IndexError):
+        return False
 
 
 def fstab(path: str = _FSTAB) -> Iterator[Dict[str, Any]]:
@@ -309,7 +328,7 @@ def forgotten(
         if len(was) != 2 or was == [status.st_uid, status.st_gid]:
             continue
         if held is None:
-            held = set(_opened(instances))
+            held = set(opened(instances))
         if (status.st_dev, status.st_ino) not in held:
             rows.append(
                 {
@@ -322,7 +341,7 @@ def forgotten(
     return rows
 
 
-def _opened(directory: str) -> Iterator[Tuple[int, int]]:
+def opened(directory: str) -> Iterator[Tuple[int, int]]:
     """The files below a directory that any process has open."""
     name = '/' + os.path.basename(directory) + '/'
     for path in glob.glob('/proc/[0-9]*/fd/*'):

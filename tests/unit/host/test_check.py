@@ -91,3 +91,13 @@ class Silent(TestCase):
             {'answers': False}, check._answer(process, time.monotonic())
         )
         self.assertEqual(-9, process.wait(10))
+
+    def test_who_still_works_has_not_begun_to_wait(self) -> None:
+        busy = (
+            'import time\nend = time.monotonic() + 0.5\n'
+            'while time.monotonic() < end: pass\nprint(8, 4, 2, 5, 1)'
+        )
+        self.useFixture(fixtures.MockPatchObject(check, '_ASK', busy))
+        found = check._answer(check._asked('/'), time.monotonic())
+        self.assertTrue(found['answers'])
+        self.assertEqual((6, 2), (found['bytes'], found['free']))

@@ -40,25 +40,45 @@ LINE = {
 }
 
 
+CEPH: dict[str, Any] = {
+    'user': 'cinder',
+    'health': 'HEALTH_OK',
+    'checks': {},
+    'caps': None,
+    'blocked': [],
+    'addresses': ['10.0.0.1', 'fd00::1'],
+    'images': [],
+    'why': '',
+    'missing': False,
+}
+LVM = {'groups': [], 'volumes': [], 'wanted': [], 'why': ''}
+GROUP = {'name': 'cinder-volumes', 'bytes': 100, 'free': 50, 'missing': 0}
+LOGICAL = {
+    'group': 'cinder-volumes',
+    'name': 'volume-1',
+    'active': True,
+    'pool': False,
+    'thin': '',
+    'health': '',
+    'data': None,
+    'metadata': None,
+}
 GUIDE = pathlib.Path(__file__).parents[3] / 'doc/source/user'
-#: Where codes are made, and the page that tells what each means.
+#: The page that tells what each code means -> where they are made.
 PAGES = {
-    'check_hosts.py': 'host-check.rst',
-    'iscsi/show.py': 'iscsi.rst',
-    'list_paths.py': 'host-path.rst',
-    'rules/show.py': 'host-rules.rst',
+    'host-check.rst': ('check_hosts.py', 'check_storage.py'),
+    'host-path.rst': ('list_paths.py',),
+    'host-rules.rst': ('rules/show.py',),
+    'iscsi.rst': ('iscsi/show.py',),
 }
 
 
 class Documented(TestCase):
     def test_each_code_is_in_the_user_guide_and_none_else(self) -> None:
         folder = pathlib.Path(check_hosts.__file__).parent
-        for source, page in PAGES.items():
-            made = set(
-                re.findall(
-                    "'([A-Z]+(?:-[A-Z]+)+)'", (folder / source).read_text()
-                )
-            )
+        for page, sources in PAGES.items():
+            text = ''.join((folder / one).read_text() for one in sources)
+            made = set(re.findall("'([A-Z]+(?:-[A-Z]+)+)'", text))
             # not told of by itself, or of another command
             made -= {'ISCSI-TARGET'}
             told = set(
@@ -66,12 +86,14 @@ class Documented(TestCase):
                     '``([A-Z]+(?:-[A-Z]+)+)``', (GUIDE / page).read_text()
                 )
             )
-            told -= {'UID-DIFFERS', 'UID-UNKNOWN', 'RULES-SAVED'}
+            told -= {'UID-DIFFERS', 'UID-UNKNOWN'}
             self.assertEqual(made, told, page)
 
 
 class Judged(TestCase):
-    def judge(self, more: Any = (), **said: Any) -> list[Finding]:
+    def judge(
+        self, more: Any = (), images: Any = (), **said: Any
+    ) -> list[Finding]:
         answer = {
             'mounts': [],
             'targets': [],
@@ -79,12 +101,16 @@ class Judged(TestCase):
             'maps': [],
             'sessions': [],
             'disks': [],
+            'lvm': LVM,
+            'ceph': None,
             'time': 1000.5,
             'synchronized': True,
             **said,
         }
         host = Reached('c1', 'id', said=(answer,))
-        found = check_hosts.judge(Facts((host,), (1000.0, 1001.0)), more)
+        found = check_hosts.judge(
+            Facts((host,), (1000.0, 1001.0), images=images), more
+        )
         return list(found.findings)
 
     def codes(self, **said: Any) -> list[tuple[str, str]]:
@@ -210,6 +236,105 @@ class Judged(TestCase):
         ):
             self.assertEqual(code, self.codes(sessions=[session])[0][0])
 
+    def lvm(self, *volumes: Any, **more: Any) -> list[tuple[str, str]]:
+        group = {**GROUP, **more}
+        said = {
+            'groups': [group],
+            'volumes': volumes,
+            'wanted': ['cinder-volumes'],
+        }
+        return self.codes(lvm={**LVM, **said})
+
+    def test_the_group_of_cinder(self) -> None:
+        self.assertEqual([('HOST-GOOD', findings.GOOD)], self.lvm(LOGICAL))
+        for more, code, severity in (
+            ({'name': 'other'}, 'VG-MISSING', findings.DANGER),
+            ({'missing': 1}, 'VG-PARTIAL', findings.DANGER),
+            ({'free': 5}, 'VG-FULL', findings.STALE),
+        ):
+            self.assertEqual([(code, severity)], self.lvm(**more), more)
+        # that of the system may be full
+        other = {**GROUP, 'name': 'root', 'free': 0}
+        self.assertEqual(
+            [('HOST-GOOD', findings.GOOD)],
+            self.codes(lvm={**LVM, 'groups': [other]}),
+        )
+        unknown = {**LVM, 'groups': None, 'volumes': None, 'why': 'it hung'}
+        self.assertEqual(
+            [('LVM-UNKNOWN', findings.UNKNOWN)], self.codes(lvm=unknown)
+        )
+
+    def test_its_volumes_and_pools(self) -> None:
+        pool = {**LOGICAL, 'name': 'pool', 'pool': True}
+        for row, code, severity in (
+            ({**pool, 'data': 95.0}, 'POOL-FULL', findings.STALE),
+            ({**pool, 'metadata': 98.5}, 'POOL-FULL', findings.DANGER),
+            ({**pool, 'health': 'failed'}, 'LV-FAILED', findings.DANGER),
+            ({**LOGICAL, 'active': False}, 'LV-INACTIVE', findings.STALE),
+        ):
+            self.assertEqual([(code, severity)], self.lvm(row, free=50), row)
+        # a pool takes all of its group
+        self.assertEqual(
+            [('HOST-GOOD', findings.GOOD)], self.lvm(pool, free=0)
+        )
+        snapshot = {**LOGICAL, 'name': '_snapshot-1', 'active': False}
+        self.assertEqual([('HOST-GOOD', findings.GOOD)], self.lvm(snapshot))
+
+    def ceph(self, **more: Any) -> list[tuple[str, str]]:
+        return self.codes(ceph={**CEPH, **more})
+
+    def test_a_cluster_and_its_clients(self) -> None:
+        good = [('HOST-GOOD', findings.GOOD)]
+        self.assertEqual(good, self.ceph())
+        for more, code, severity in (
+            ({'health': 'HEALTH_WARN'}, 'CEPH-HEALTH', findings.STALE),
+            ({'health': 'HEALTH_ERR'}, 'CEPH-HEALTH', findings.DANGER),
+            ({'why': 'timed out'}, 'CEPH-SILENT', findings.DANGER),
+            (
+                {'why': 'no ceph', 'missing': True},
+                'CEPH-UNKNOWN',
+                findings.NOTE,
+            ),
+            ({'caps': {'mon': 'allow r'}}, 'CEPH-CAPS', findings.DANGER),
+            ({'blocked': ['10.0.0.1:0/0']}, 'CEPH-BLOCKED', findings.DANGER),
+        ):
+            self.assertEqual([(code, severity)], self.ceph(**more), more)
+        for mon in (
+            'profile rbd',
+            'allow r, allow command "osd blacklist"',
+            'allow *',
+        ):
+            self.assertEqual(good, self.ceph(caps={'mon': mon}))
+        # one process that is gone, and another host
+        blocked = ['10.0.0.1:0/77', '10.0.0.10:0/0']
+        self.assertEqual(good, self.ceph(blocked=blocked))
+
+    def test_who_has_the_image_of_a_guest(self) -> None:
+        mine, other = '10.0.0.1:0/7', '[fd00::9]:0/7'
+        for active, watchers, lockers, code in (
+            (True, [mine], [mine], 'HOST-GOOD'),
+            (False, [], [], 'HOST-GOOD'),
+            (False, [], [mine], 'RBD-LOCKED'),
+            (False, [other], [other], 'RBD-ELSEWHERE'),
+            (True, [mine, other], [mine], 'RBD-ELSEWHERE'),
+        ):
+            row = {
+                'image': 'vms/a_disk',
+                'server': 'x',
+                'active': active,
+                'watchers': watchers,
+                'lockers': lockers,
+                'why': '',
+            }
+            ((found, severity),) = self.ceph(images=[row])
+            self.assertEqual(code, found)
+            if code == 'RBD-ELSEWHERE':
+                # where it is only defined, that is how it is to be
+                expected = findings.DANGER if active else findings.NOTE
+                self.assertEqual(expected, severity)
+        (found,) = self.ceph(images=[{**row, 'why': 'no such image'}])
+        self.assertEqual(('RBD-UNKNOWN', findings.UNKNOWN), found)
+
     def test_whose_a_disk_was_before_the_power_went(self) -> None:
         row = {'path': '/i/disk', 'uid': 64055, 'gid': 104, 'was': [108, 120]}
         (one,) = self.judge(disks=[row])
@@ -227,6 +352,24 @@ class Judged(TestCase):
         self.assertEqual('CLOCK-FREE', self.codes(synchronized=False)[0][0])
         # where the kernel does not say, nothing is said
         self.assertEqual('HOST-GOOD', self.codes(synchronized=None)[0][0])
+
+    def test_images_by_what_qemu_img_says(self) -> None:
+        row = {'path': '/i/disk', 'format': 'qcow2', 'open': False, 'why': 'x'}
+        for state, code, severity in (
+            ('good', 'IMAGE-GOOD', findings.GOOD),
+            ('unchecked', 'IMAGE-RAW', findings.NOTE),
+            ('leaks', 'IMAGE-LEAKS', findings.NOTE),
+            ('corrupt', 'IMAGE-CORRUPT', findings.DANGER),
+            ('unknown', 'IMAGE-UNKNOWN', findings.UNKNOWN),
+        ):
+            images = ({**row, 'state': state},)
+            (one,) = self.judge(images=images)
+            self.assertEqual((code, severity), (one.code, one.severity))
+        # what is written to meanwhile may look like anything
+        (one,) = self.judge(
+            images=({**row, 'state': 'corrupt', 'open': True},)
+        )
+        self.assertEqual(findings.UNKNOWN, one.severity)
 
     def test_numbers_that_differ_from_other_hosts(self) -> None:
         one = Finding(
