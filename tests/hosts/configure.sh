@@ -16,7 +16,8 @@ systemctl --quiet mask systemd-udevd systemd-udevd-control.socket \
     open-iscsi tgt systemd-networkd systemd-resolved console-getty \
     getty@tty1 libvirt-guests apt-daily.timer apt-daily-upgrade.timer \
     lvm2-monitor dm-event.socket dpkg-db-backup.timer e2scrub_all.timer \
-    fstrim.timer
+    fstrim.timer nfs-server nfs-blkmap nfs-client.target rpcbind \
+    rpcbind.socket proc-fs-nfsd.mount
 systemctl --quiet enable nova-compute ssh libvirtd
 
 # it runs all the time, not only when it is asked

@@ -2,7 +2,8 @@
 # whole machine, with a kernel of its own.
 systemctl --quiet unmask systemd-udevd systemd-udevd-control.socket \
     systemd-udevd-kernel.socket systemd-udev-trigger iscsid.socket iscsid \
-    open-iscsi tgt systemd-networkd lvm2-monitor dm-event.socket
+    open-iscsi tgt systemd-networkd lvm2-monitor dm-event.socket \
+    nfs-server nfs-client.target proc-fs-nfsd.mount
 systemctl --quiet mask systemd-networkd-wait-online systemd-timesyncd \
     serial-getty@ttyS0 systemd-pstore logrotate.timer
 
@@ -23,6 +24,7 @@ WorkingDirectory=/root
 [Install]
 WantedBy=multi-user.target
 END
+systemctl --quiet disable nfs-server
 systemctl --quiet enable tgt iscsid open-iscsi systemd-networkd serial-shell
 
 cat >/etc/systemd/network/10-switch.network <<'END'

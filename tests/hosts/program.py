@@ -24,9 +24,11 @@ class ProgramTest(base.TestCase):
     """Some beds, an inventory of them, a journal; no databases.
 
     :ivar beds: whoever derives from it makes them before ``setUp``
+    :ivar patience: seconds that a command may take
     """
 
     beds: Beds
+    patience = 180
 
     def setUp(self) -> None:
         super().setUp()
@@ -60,7 +62,7 @@ class ProgramTest(base.TestCase):
     def run_program(self, *words: str, code: int = 0) -> str:
         """Type a command to its end; what it said."""
         program = self.typed(*words)
-        said, _none = program.communicate(timeout=180)
+        said, _none = program.communicate(timeout=self.patience)
         self.assertEqual(code, program.returncode, said)
         return said
 

@@ -37,6 +37,7 @@ _INCLUDE = (
     'libvirt-daemon-system',
     'linux-image-cloud-amd64',
     'lvm2',
+    'nfs-kernel-server',
     'nftables',
     'open-iscsi',
     'openssh-server',
