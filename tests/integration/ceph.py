@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pathlib
 import shutil
+import socket
 import subprocess
 from typing import Any
 import uuid
@@ -21,13 +22,12 @@ _DEBIAN = {
     'ceph-common': 'usr/bin/rbd',
     'python3-rbd': 'usr/lib/python3/dist-packages/rbd*',
 }
-_PORT = 15040
 _CONF = """\
 [global]
 fsid = {fsid}
 mon_host = [v2:127.0.0.1:{port}/0]
-ms_bind_port_min = {osd}
-ms_bind_port_max = {last}
+public_addr = 127.0.0.1
+cluster_addr = 127.0.0.1
 auth_cluster_required = cephx
 auth_service_required = cephx
 auth_client_required = cephx
@@ -67,20 +67,17 @@ class Ceph(fixtures.Fixture):
     """It has a pool "volumes" with an image "v", and the user "cinder".
 
     :ivar conf: path of its configuration
+    :ivar port: of its monitor; the OSD takes one that is free
     """
 
     def _setUp(self) -> None:
         self.top = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
         self.conf = self.top / 'ceph.conf'
         packages.install_debian(self.top / 'install.log', _DEBIAN)
-        port = _PORT
-        text = _CONF.format(
-            fsid=uuid.uuid4(),
-            top=self.top,
-            port=port,
-            osd=port + 1,
-            last=port + 9,
-        )
+        with socket.socket() as free:
+            free.bind(('127.0.0.1', 0))
+            self.port = free.getsockname()[1]
+        text = _CONF.format(fsid=uuid.uuid4(), top=self.top, port=self.port)
         self.conf.write_text(text)
         self.monitor()
         self.osd()
@@ -99,7 +96,7 @@ class Ceph(fixtures.Fixture):
         self._program(*tool, '-n', 'client.admin')
         self._program(
             *('monmaptool', '--create', '--fsid', self.option('fsid')),
-            *('--addv', 'a', f'[v2:127.0.0.1:{_PORT}]', str(ids)),
+            *('--addv', 'a', f'[v2:127.0.0.1:{self.port}]', str(ids)),
         )
         self._program(
             *('ceph-mon', '--mkfs', '-i', 'a', '--monmap', str(ids)),

@@ -70,6 +70,8 @@ class OfAHost(base.TestCase):
         self.assertIn('CEPH-BLOCKED', self.codes())
 
     def test_a_cluster_that_does_not_answer(self) -> None:
-        text = self.ceph.conf.read_text().replace(':15040/', ':15039/')
+        text = self.ceph.conf.read_text()
+        # nobody listens to the discard service
+        text = text.replace(f':{self.ceph.port}/', ':9/')
         self.ceph.conf.write_text(text)
         self.assertEqual({'CEPH-SILENT'}, self.codes())
