@@ -56,7 +56,8 @@ def read(cloud: Cloud, names: Collection[str], *calls: Words) -> list[Reached]:
     """Ask hosts for something that changes nothing, all at once.
 
     :param names: exact names of nova hosts
-    :param calls: verbs of the agent, each with its options
+    :param calls: verbs of the agent, each with its options; none: whether
+        they answer for themselves
     :returns: one each, in their order
     :raises ConfigError: the fleet can't be reached at all
     """
@@ -64,13 +65,15 @@ def read(cloud: Cloud, names: Collection[str], *calls: Words) -> list[Reached]:
     fleet = cloud.fleet
     identified = fleet.identify(names)
     there = [n for n in names if identified[n].state == answer.DONE]
-    asked = fleet.each(there, lambda name: fleet.several(name, *calls))
+    asked = {}
+    if calls:
+        asked = fleet.each(there, lambda name: fleet.several(name, *calls))
     made = []
     for name in names:
         found = asked.get(name, identified[name])
         if found.state == answer.DONE:
             machine = identified[name].result['machine_id']
-            said = tuple(found.result['answers'])
+            said = tuple(found.result['answers']) if calls else ()
             made.append(Reached(name, machine, said=said))
         else:
             refused = found.state == answer.REFUSED

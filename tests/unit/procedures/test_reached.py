@@ -83,3 +83,16 @@ class Hosts(TestCase):
             {'c2': 'refused', 'c3': 'unknown', 'c4': 'unknown', '': 'ok'},
             states,
         )
+
+    def test_asked_for_nothing_it_is_enough_that_they_answer(self) -> None:
+        identified = {
+            'c1': Answer('c1', answer.DONE, {'machine_id': 'm1'}),
+            'c2': answer.doubt('c2', answer.UNREACHABLE),
+        }
+        # the agent refuses a call of nothing
+        fleet = mock.Mock(identify=lambda names: identified)
+        cloud: Any = SimpleNamespace(fleet=fleet)
+        found = reached.read(cloud, [*identified])
+        fleet.each.assert_not_called()
+        self.assertEqual(('m1', ()), (found[0].machine_id, found[0].said))
+        self.assertTrue(found[1].problem)
