@@ -173,6 +173,24 @@ class Settings(ProgramTest):
         self.assertEqual(defined, self.guest.xml(inactive=True))
         self.assertEqual(before, self.bed.read(self.file))
 
+    def test_killed_between_what_is_defined_and_what_runs(self) -> None:
+        words = ('--vnc-listen', '--dhcpserver', '10.0.0.1', '--yes')
+        program = self.typed('guest', 'set', *self.guest_words, *words)
+        self.addCleanup(program.communicate)
+        process.wait_for(
+            lambda: "'10.0.0.1'" in self.guest.xml(inactive=True),
+            60,
+            'its XML to be another one',
+            0.02,
+        )
+        program.kill()
+        self.run_program('run', 'resume', self.run_id(), '--yes')
+        self.assertEqual({'10.0.0.1'}, self.rules())
+        self.assertEqual(
+            [self.bed.address, '10.0.0.1'], [row[2] for row in self.shown()]
+        )
+        self.assertEqual(1, len(self.guest.boots()))
+
     def test_what_somebody_else_changed_stays(self) -> None:
         words = ('guest', 'set', *self.guest_words)
         said = self.run_program(*words, '--vnc-listen', '::', code=3)
