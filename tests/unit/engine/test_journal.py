@@ -283,6 +283,10 @@ class TestUnusable(TestCase):
 class TestLease(JournalTestCase):
     def setUp(self) -> None:
         super().setUp()
+        # where packages are built, machines have none
+        self.useFixture(
+            fixtures.MockPatchObject(lease, '_machine_id', lambda: 'mine')
+        )
         self.journal = Journal.open(self.url)
         self.run_id = self.create(self.journal)
 
