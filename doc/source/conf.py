@@ -25,3 +25,21 @@ autoprogram_cliff_application = 'openstack'
 
 config_generator_config_file = '../../etc/nova-recovery/config-generator.conf'
 sample_config_basename = '_static/nova-recovery'
+
+# of the packages of distributions
+man_pages = [
+    (
+        'man/nova-recovery',
+        'nova-recovery',
+        'recover OpenStack Compute from failed hosts and disasters',
+        '',
+        1,
+    ),
+    (
+        'man/nova-recovery.conf',
+        'nova-recovery.conf',
+        'configuration of nova-recovery',
+        '',
+        5,
+    ),
+]

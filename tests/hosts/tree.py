@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 import contextlib
 import fcntl
 import hashlib
@@ -85,7 +85,7 @@ def build() -> pathlib.Path:
                 if str(old) not in used:
                     shutil.rmtree(old)
             unfinished = directory / 'tree-unfinished'
-            _unpack(unfinished)
+            unpack(unfinished, _INCLUDE)
             _configure(unfinished)
             unfinished.rename(tree)
     return tree
@@ -131,14 +131,18 @@ def _fetching() -> list[str]:
     ]
 
 
-def _unpack(tree: pathlib.Path) -> None:
+def unpack(tree: pathlib.Path, include: Iterable[str]) -> None:
+    """Make a root tree of a small Debian and of these packages.
+
+    :raises BedError: the packages can't be had
+    """
     shutil.rmtree(tree, ignore_errors=True)
     complete = tree / 'complete'
     argv = [
         # what it mounts is gone with it, however it ends
         *('unshare', '--mount', '--pid', '--fork', '--kill-child'),
         *('mmdebstrap', '--variant=minbase', '--mode=root', '--quiet'),
-        f'--include={",".join(_INCLUDE)}',
+        f'--include={",".join(include)}',
         '--aptopt=APT::Install-Recommends "false"',
         *_fetching(),
         *(f'--dpkgopt=path-exclude=/usr/share/{it}/*' for it in _LEFT_OUT),
