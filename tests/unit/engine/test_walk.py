@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import contextlib
+import os
+import signal
 from typing import Any
 
 import fixtures
@@ -16,6 +19,7 @@ from nova_recovery.engine.change import Observed
 from nova_recovery.engine.journal import Journal
 from nova_recovery.exceptions import (
     ChangeFailed,
+    ClaimLost,
     Conflict,
     NotRevertible,
     OutcomeUnknown,
@@ -147,6 +151,80 @@ class WalkTest(RunnerTestCase):
                 self.assertIn(f'run {command} {run_id}', self.ways(run_id))
             self.assertEqual(code, way(run_id).exit_code)
             self.site.undo(run_id)
+
+    def died(self, session: Callable[..., Any], run_id: str) -> None:
+        """Carry it out, or back, in a process that dies in the middle.
+
+        Right after the world was changed, before the journal says so.
+        """
+
+        def dying(act: Callable[..., str]) -> Callable[..., None]:
+            def die(at: Any) -> None:
+                act(at)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+            return die
+
+        really = world.Set()
+        self.script['apply'] = dying(really.apply)
+        self.script['revert'] = dying(really.revert)
+        pid = world.start(lambda: session(run_id, workers=1))
+        self.assertEqual(-signal.SIGKILL, world.ended(pid))
+        self.script.clear()
+
+    def began(self) -> str:
+        """A run whose second item is what a process may die of."""
+        return self.site.create(
+            world.plan_of(
+                [world.set_item('s:1'), world.set_item('s:2')],
+                [world.set_item('s:2', 'newer', 'new', kind='scripted')],
+            )
+        )
+
+    def test_what_was_killed_goes_on_or_back(self) -> None:
+        for way, command in (
+            (self.site.run, 'resume'),
+            (self.site.undo, 'undo'),
+        ):
+            run_id = self.began()
+            self.died(self.site.run, run_id)
+            with contextlib.closing(Journal.open(self.site.url)) as journal:
+                run = journal.run(run_id)
+            self.assertEqual('killed', show_run.state_of(run))
+            self.assertIn(f'run {command} {run_id}', self.ways(run_id))
+            self.assertEqual(0, way(run_id).exit_code, command)
+            self.assertNotIn('resume', self.ways(run_id))
+            self.site.undo(run_id)
+            self.assertEqual('', self.ways(run_id))
+
+    def test_an_undo_that_was_killed_is_undone_to_its_end(self) -> None:
+        run_id = self.began()
+        self.assertEqual(0, self.site.run(run_id).exit_code)
+        self.died(self.site.undo, run_id)
+        self.assertIn(f'run undo {run_id}', self.ways(run_id))
+        self.assertNotIn('resume', self.ways(run_id))
+        self.assertEqual(0, self.site.undo(run_id).exit_code)
+        self.assertEqual('', self.ways(run_id))
+
+    def test_what_lost_its_claim_goes_on_or_back(self) -> None:
+        """It ends as one that was interrupted by a signal does."""
+        for way in (self.site.run, self.site.undo):
+            run_id = self.began()
+            asked: list[Any] = []
+
+            def guard(item: Any, asked: list[Any] = asked) -> None:
+                asked.append(item)
+                if len(asked) > 1:
+                    raise ClaimLost('bob has it')
+
+            self.assertRaises(
+                ClaimLost, self.site.run, run_id, guard=guard, workers=1
+            )
+            for command in ('resume', 'undo'):
+                self.assertIn(f'run {command} {run_id}', self.ways(run_id))
+            self.assertEqual(0, way(run_id).exit_code)
+            self.site.undo(run_id)
+            self.assertEqual('', self.ways(run_id))
 
 
 def _second(step: Any) -> None:
