@@ -103,7 +103,7 @@ GATES = (
     ),
     Known(
         'database-not-older',
-        ('hard',),
+        ('hard', 'soft'),
         'Is no database older than the snapshot?',
     ),
     Known('detachable', ('hard',), 'Is what ties the two stale?'),

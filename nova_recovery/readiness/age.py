@@ -26,6 +26,8 @@ from nova_recovery.snapshot import format as format_module
 from nova_recovery.snapshot.reading import Snapshot, Source
 
 LAYER = 'age'
+#: In what a finding has besides: it is unknown, since the server forgets.
+FORGETS = 'forgets'
 _EXPECTED = 'not older than the snapshot'
 _REMEDY = (
     'start nothing; restore a newer dump of {schema} and replay the binary '
@@ -39,12 +41,15 @@ class Marks:
 
     :ivar numbers: table -> its highest id, or newest time
     :ivar reports: services.id -> (who it is, how often it reported)
+    :ivar forgets: its server gives ids of rows that were purged again after
+        a restart (MariaDB before 10.2.4, MySQL before 8)
     """
 
     numbers: Mapping[str, Any]
     reports: Mapping[int, tuple[str, int]] = dataclasses.field(
         default_factory=dict
     )
+    forgets: bool = False
 
 
 class Probe:
@@ -118,6 +123,19 @@ def judge(
     if lower:
         more = f' and {len(lower) - 1} more' if len(lower) > 1 else ''
         older.append(lower[0] + more)
+    if older and now.forgets and not lower:
+        return dataclasses.replace(
+            _row(
+                name,
+                readiness.UNKNOWN,
+                f'not the ids of the snapshot of {taken}: {"; ".join(older)}; '
+                'no heartbeat is older. Its server forgets ids at a restart '
+                'whose rows were purged',
+                'ask who ran archive_deleted_rows --purge since: then it is '
+                f'not older; else {_REMEDY.format(schema=database)}',
+            ),
+            more={FORGETS: True},
+        )
     if older:
         return _row(
             name,
@@ -170,7 +188,15 @@ def _now(database: Database) -> Marks:
                     f'{row["binary"]} {row["host"]}',
                     row['report_count'] or 0,
                 )
-    return Marks(numbers, reports)
+        forgets = _forgets(reader.connection)
+    return Marks(numbers, reports, forgets)
+
+
+def _forgets(connection: sa.engine.Connection) -> bool:
+    """Whether AUTO_INCREMENT is the highest row's after each restart."""
+    dialect: Any = connection.dialect
+    version = tuple(dialect.server_version_info or ())[:3]
+    return version < ((10, 2, 4) if dialect.is_mariadb else (8,))
 
 
 def _highest(reader: Reader, table: str) -> Any:

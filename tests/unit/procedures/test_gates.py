@@ -49,7 +49,8 @@ def made() -> Iterator[tuple[str, str, str]]:
                 name, klass = (node.args[n] for n in MAKERS[called])
                 yield path.name, word(name), word(klass)
             elif called.rpartition('.')[2] in OTHERS and node.args:
-                yield path.name, word(node.args[0]), 'hard'
+                klass = word(node.args[2]) if node.args[2:] else 'hard'
+                yield path.name, word(node.args[0]), klass
 
 
 def documented() -> dict[str, set[str]]:

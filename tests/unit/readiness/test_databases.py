@@ -159,6 +159,20 @@ class TestAge(TestCase):
         )
         self.assertIn('dump of nova', row.fix)
 
+    def test_a_server_that_forgets_ids_leaves_it_unknown(self) -> None:
+        lower = {'instances': 10, 'instance_actions': 480}
+        row = self.judge(
+            Marks(lower, {7: ('nova-compute host1', 901)}, forgets=True)
+        )
+        self.assertEqual(readiness.UNKNOWN, row.severity)
+        self.assertIn('--purge', row.fix)
+        self.assertTrue(row.more[age.FORGETS])
+        # no server forgets a heartbeat
+        row = self.judge(
+            Marks(lower, {7: ('nova-compute host1', 899)}, forgets=True)
+        )
+        self.assertEqual(readiness.NO_GO, row.severity)
+
     def test_an_emptied_table_is_older(self) -> None:
         row = self.judge(
             Marks({'instances': None, 'instance_actions': 500}, {})

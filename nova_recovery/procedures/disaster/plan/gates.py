@@ -19,6 +19,7 @@ from nova_recovery.procedures import whereabouts
 from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures.disaster.request import Request
 from nova_recovery.procedures.disaster.situation import Found, Situation
+from nova_recovery.readiness import age
 from nova_recovery.report import wording
 
 #: Of clouds from before Queens, asked again when step 2 begins.
@@ -211,7 +212,10 @@ def _age(found: Found) -> Iterator[Gate]:
         return
     red = readiness.red(found.age)
     for row in red:
-        yield row.gate('database-not-older', row.subject)
+        if row.more.get(age.FORGETS):
+            yield row.gate('database-not-older', row.subject, 'soft')
+        else:
+            yield row.gate('database-not-older', row.subject)
     if not red:
         yield Gate(
             'database-not-older',
