@@ -145,7 +145,12 @@ class ResetVolume(BaseChange):
                 connection,
                 database,
                 data['volume'],
-                {**data['values'], **rows.ours(at)},
+                # cinder touches the row when the attachment that is made
+                # after it comes and goes
+                {
+                    **data['values'],
+                    **({} if data.get('attaches') else rows.ours(at)),
+                },
                 {
                     **{name: data['seen'][name] for name in data['values']},
                     'updated_at': now,

@@ -408,6 +408,15 @@ def check(
     return tuple(gates(request, read(cloud, request), touched))
 
 
+def _before_attaching(item: Item, server: str) -> Item:
+    """A reset that an attachment of the same volume follows."""
+    return dataclasses.replace(
+        item,
+        follows=(f'server:{server}',),
+        data={**item.data, 'attaches': True},
+    )
+
+
 def steps(request: Request, found: Situation) -> tuple[tuple[Step, ...], str]:
     """The steps, or why there are none."""
     volume = found.situation.volumes[request.volume]
@@ -447,9 +456,8 @@ def steps(request: Request, found: Situation) -> tuple[tuple[Step, ...], str]:
                 'reset',
                 'reset in cinder',
                 (
-                    dataclasses.replace(
-                        reset.item(volume, [], []),
-                        follows=(f'server:{request.server}',),
+                    _before_attaching(
+                        reset.item(volume, [], []), request.server
                     ),
                 ),
             )

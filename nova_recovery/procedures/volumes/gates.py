@@ -174,7 +174,11 @@ def settled(volume: Volume) -> Gate:
             'soft',
             'refused',
             f'{seen}: it may be under way',
-            f'try again in {situation.SETTLE} s',
+            f'try again in {situation.SETTLE} s'
+            if not doubtful or volume.watched is not None
+            # of a plan: it was changed since it was watched for that
+            else f'make a new plan: it is watched for {situation.SETTLE} s '
+            'then',
         )
     if volume.watched is not None:
         seen = f'unchanged for {situation.SETTLE} s by our own clock'

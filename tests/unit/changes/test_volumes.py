@@ -664,6 +664,16 @@ class TestReset(VolumeTestCase):
         self.apply()
         self.assertEqual('as it was', self.revert())
 
+    def test_what_cinder_touched_for_an_attachment_that_came_and_went(
+        self,
+    ) -> None:
+        """The next change of the run makes one, and took it back."""
+        self.plan({'status': 'in-use', 'attach_status': 'attached'},
+                  attaches=True)  # fmt: skip
+        self.apply()
+        self.cinder.set('volumes', updated_at=LONG_AGO)
+        self.assertEqual('as it was', self.revert())
+
     def test_of_a_journal_of_before(self) -> None:
         """It has no stamp: the values alone tell."""
         self.apply()

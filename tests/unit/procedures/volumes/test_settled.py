@@ -12,6 +12,7 @@ from typing import Any
 
 from nova_recovery.cloud.db.rows import Reader
 from nova_recovery.engine import overrides
+from nova_recovery.engine.plan import Gate
 from nova_recovery.procedures.volumes import detach, gates, read, reset
 from nova_recovery.procedures.volumes import situation as situation_module
 from tests.base import TestCase
@@ -211,17 +212,19 @@ class WatchTest(TestCase):
         plan = detach.make_plan(self.cloud, request)
         self.assertEqual(120, self.slept)
 
-        def state() -> str:
+        def asked() -> Gate:
             (gate,) = [
                 one
                 for one in detach.check(plan, self.cloud, frozenset())
                 if one.name == 'not-under-way'
             ]
-            return gate.state
+            return gate
 
-        self.assertEqual('ok', state())
+        self.assertEqual('ok', asked().state)
         self.cinder.set(
             'volumes', updated_at=LONG_AGO + datetime.timedelta(seconds=1)
         )
-        self.assertEqual('refused', state())
+        self.assertEqual('refused', asked().state)
+        # asking it once more would not help
+        self.assertIn('make a new plan', asked().remedy)
         self.assertEqual(120, self.slept)
