@@ -10,7 +10,7 @@ from typing import Any
 from openstack import exceptions as sdk_exceptions
 
 from nova_recovery.cloud.api import apis
-from nova_recovery.exceptions import ChangeFailed, NotFound
+from nova_recovery.exceptions import ChangeFailed, NotFound, RecoveryError
 
 JSON = dict[str, Any]
 
@@ -92,25 +92,40 @@ class Network:
 
         :raises ChangeFailed: it was not done; who only administrates is
             told how to go on
+        :raises RecoveryError: it was done in part
         """
         what = f'binding of port {port.id} to {host}'
         with apis.sending(what):
-            if self._inactive_on(port.id, host):
+            active = self._inactive_on(port.id, host)
+            if active:
                 self._activate(port, host, what)
-                port = self.port(port.id)
-            body: JSON = {
-                'binding:host_id': host,
-                'device_owner': device_owner,
-            }
-            if port.profile != profile:
-                body['binding:profile'] = profile
-            answer = self._connection.network.put(
-                f'/ports/{port.id}',
-                json={'port': body},
-                timeout=self._timeout,
-                **apis.SENT_ONCE,
-            )
-            self._check_sent(answer, what)
+        try:
+            with apis.sending(what):
+                if active:
+                    self._forget(port)
+                    port = self.port(port.id)
+                self._put(port, host, device_owner, profile, what)
+        except ChangeFailed as error:
+            if not active:
+                raise
+            # not ChangeFailed: where it was bound before has to stay known
+            raise RecoveryError(
+                f'{error}; the binding that was there is active already'
+            ) from error
+
+    def _put(
+        self, port: Port, host: str, owner: str, profile: JSON, what: str
+    ) -> None:
+        body: JSON = {'binding:host_id': host, 'device_owner': owner}
+        if port.profile != profile:
+            body['binding:profile'] = profile
+        answer = self._connection.network.put(
+            f'/ports/{port.id}',
+            json={'port': body},
+            timeout=self._timeout,
+            **apis.SENT_ONCE,
+        )
+        self._check_sent(answer, what)
 
     def _activate(self, port: Port, host: str, what: str) -> None:
         """Let a binding count that was made for a live migration.
@@ -124,9 +139,14 @@ class Network:
             **apis.SENT_ONCE,
         )
         self._check_sent(answer, what)
+
+    def _forget(self, port: Port) -> None:
+        """Delete the binding that was active until now.
+
+        Unchecked: the port is where it should be, and a way back would
+        activate what is left.
+        """
         if port.host:
-            # inactive now. Unchecked: the port is where it should be, and
-            # a way back would activate what is left
             self._connection.network.delete(
                 f'/ports/{port.id}/bindings/{port.host}',
                 timeout=self._timeout,
@@ -137,9 +157,12 @@ class Network:
         if answer.status_code != 403:
             return _check(answer)
         own = self._connection
+        try:
+            why = answer.json()['NeutronError']['message']
+        except (KeyError, TypeError, ValueError):
+            why = '403'
         raise ChangeFailed(
-            f'{what}: neutron lets only services do it '
-            f'({answer.json()["NeutronError"]["message"]}). Have the role '
+            f'{what}: neutron lets only services do it ({why}). Have the role '
             'service for as long as it takes (openstack role add --user '
             f'{own.current_user_id} --project {own.current_project_id} '
             'service), and go on'

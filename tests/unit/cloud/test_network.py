@@ -11,7 +11,7 @@ from unittest import mock
 import requests
 
 from nova_recovery.cloud.api.network import Network, Port
-from nova_recovery.exceptions import ChangeFailed
+from nova_recovery.exceptions import ChangeFailed, RecoveryError
 from tests.base import TestCase
 
 BINDINGS = '/ports/p1/bindings'
@@ -92,6 +92,26 @@ class BindTest(TestCase):
             'openstack role add --user b0b --project adm service', str(error)
         )
         self.assertEqual(1, len(self.sent))
+
+    def test_what_was_activated_counts_as_done_in_part(self) -> None:
+        """The journal has to keep where it was bound before."""
+        self.port['device_owner'] = 'compute:other'
+        answers = self.done
+
+        def then(method: str, path: str) -> tuple[int, Any]:
+            if method == 'put' and path == '/ports/p1':
+                return FORBIDDEN
+            return answers(method, path)
+
+        self.done = then  # type: ignore[method-assign]
+        error = self.assertRaises(RecoveryError, self.bind)
+        self.assertNotIsInstance(error, ChangeFailed)
+        self.assertIn('is active already', str(error))
+
+    def test_a_refusal_without_words(self) -> None:
+        self.answers[f'{BINDINGS}/host2/activate'] = (403, None)
+        error = self.assertRaises(ChangeFailed, self.bind)
+        self.assertIn('(403)', str(error))
 
     def test_so_he_is_of_the_profile(self) -> None:
         self.inactive.clear()
