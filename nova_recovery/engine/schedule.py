@@ -130,9 +130,11 @@ class Schedule:
             for n in range(min(many, self._pools.count(pool)))
         ]
         self._working = len(threads)
-        for thread in threads:
-            thread.start()
+        started: list[threading.Thread] = []
         try:
+            for thread in threads:
+                thread.start()
+                started.append(thread)
             while threads and not self._over.wait(_TICK):
                 meanwhile()
             meanwhile()
@@ -140,7 +142,7 @@ class Schedule:
             # Whoever is at work must not be left behind: the journal is
             # closed next, and somebody else may take the run.
             self._abort(error)
-        for thread in threads:
+        for thread in started:
             thread.join()
         if self._error:
             raise self._error

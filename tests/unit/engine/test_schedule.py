@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
+from unittest import mock
 
 from nova_recovery import exceptions
 from nova_recovery.engine import schedule
@@ -173,6 +174,27 @@ class TestSchedule(TestCase):
             thread.name for thread in threading.enumerate()
             if thread.name.startswith('worker-')
         ])  # fmt: skip
+
+    def test_a_thread_that_cannot_be_started_leaves_nobody_at_work(
+        self,
+    ) -> None:
+        """A unit or a container may have so many tasks, and no more."""
+        items = [item(str(n), f's:{n}') for n in range(99)]
+        really, begun = threading.Thread.start, []
+
+        def start(thread: threading.Thread) -> None:
+            if len(begun) == 3:
+                raise RuntimeError("can't start new thread")
+            begun.append(thread)
+            really(thread)
+
+        one = Schedule(items, schedule.in_order(items), lambda: False)
+        with mock.patch.object(threading.Thread, 'start', start):
+            self.assertRaises(
+                RuntimeError,
+                one.run, lambda place: time.sleep(0.01), 9, lambda: None,
+            )  # fmt: skip
+        self.assertEqual([False] * 3, [thread.is_alive() for thread in begun])
 
     def test_nothing_to_do_is_done_at_once(self) -> None:
         one = Schedule([], [], lambda: False)
