@@ -173,6 +173,12 @@ def _ended_elsewhere(
         # ours, ended before it was written down
         return False
     items = {item.id: item.state for item in journal.items(found.id)}
+    if any(
+        item.kind in claiming.GIVES_BACK and items[item.id] in states.UNSETTLED
+        for item in rest.items()
+    ):
+        # begun by us: it was we who gave it back
+        return False
     try:
         hosts = claims.ended(journal.plan(found.id), cloud, found.id, items)
     except RecoveryError:

@@ -13,7 +13,9 @@ import fixtures
 
 from nova_recovery import exit_codes
 from nova_recovery.cli import run_resume
+from nova_recovery.engine import claiming, states
 from nova_recovery.engine.change import At, Observed
+from nova_recovery.engine.journal import Journal
 from nova_recovery.engine.plan import Gate, Item, Step
 from nova_recovery.exceptions import Ambiguous, UsageError
 from tests.base import TestCase
@@ -93,6 +95,34 @@ class TestSkip(RunsTestCase):
         self.assertIn('another controller ended the run and gave host1', told)
         self.assertEqual(['done', 'skipped', 'skipped'], self.states())
         self.assertIn('Nothing is left', self.ended(0, *words).stderr)
+
+    def test_what_this_controller_gave_back_is_its_own(self) -> None:
+        """It was killed before its journal said that it was given back."""
+        self.ended(4, 'host', 'recover', '--yes')
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'nova_recovery.changes.claims.ended', lambda *words: ['host1']
+            )
+        )
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'nova_recovery.engine.journal.Journal.items',
+                self.with_release_begun(Journal.items),
+            )
+        )
+        told = self.ended(4, 'run', 'resume', self.only_run(), '--yes').stderr
+        self.assertNotIn('another controller', told)
+        self.assertEqual('conflict', self.states()[1])
+
+    @staticmethod
+    def with_release_begun(really: Any) -> Any:
+        def items(journal: Journal, *words: Any, **more: Any) -> Any:
+            for record in really(journal, *words, **more):
+                if record.kind in claiming.GIVES_BACK:
+                    record = dataclasses.replace(record, state=states.SENT)
+                yield record
+
+        return items
 
     def test_a_name_that_several_servers_have_means_none_of_them(self) -> None:
         other = dataclasses.replace(
