@@ -173,23 +173,43 @@ def kept(conf: cfg.ConfigOpts) -> Iterator[Finding]:
 
 def _journal(url: str) -> Finding:
     try:
-        folder = location.folder(url)
+        path = location.file(url)
     except JournalError as error:
         return seen('journal', WRONG, str(error))
-    if folder is not None:
-        return _folder('journal', folder)
+    if path is not None:
+        found = _folder('journal', path.parent)
+        if found.severity != WRONG and os.path.exists(path):
+            owner = path.stat().st_uid
+            if owner != os.geteuid():
+                return seen(
+                    'journal',
+                    WRONG,
+                    f'{path} belongs to {_account(owner)}, and only that '
+                    'account may use it: run all commands as that one',
+                )
+        return found
     try:
         return seen('journal', OK, location.ask(url))
     except JournalError as error:
         return seen('journal', UNKNOWN, str(error))
 
 
+def _account(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f'uid {uid}'
+
+
 def _folder(what: str, folder: pathlib.Path) -> Finding:
-    above = next(one for one in (folder, *folder.parents) if one.exists())
+    # what may not be looked at is not there for us
+    above = next(
+        one for one in (folder, *folder.parents) if os.path.exists(one)
+    )
     if not above.is_dir():
         return seen(what, WRONG, f'{above} is no directory')
     if not os.access(above, os.W_OK | os.X_OK):
-        account = pwd.getpwuid(os.geteuid()).pw_name
+        account = _account(os.geteuid())
         return seen(
             what,
             WRONG,

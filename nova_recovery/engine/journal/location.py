@@ -39,16 +39,9 @@ def open_engine(url: str) -> sa.engine.Engine:
     :raises JournalError: naming the place and what is wrong with it
     """
     place = _place(url)
+    path = _file(place)
     with reported(name(place)):
-        if place.get_backend_name() == 'sqlite':
-            engine = _open_sqlite(place)
-        elif place.get_backend_name() in ('mysql', 'mariadb'):
-            engine = _open_mysql(place)
-        else:
-            raise JournalError(
-                f'the journal can be kept in SQLite or MySQL, not in '
-                f'{place.get_backend_name()}'
-            )
+        engine = _open_sqlite(place, path) if path else _open_mysql(place)
         _bring_up_to_date(engine)
         lease.correct_clock(engine)
     return engine
@@ -66,15 +59,28 @@ def exists(url: str) -> bool:
         return pathlib.Path(place.database).exists()
 
 
-def folder(url: str) -> pathlib.Path | None:
-    """Where the file of the journal is, or will be; None: on a server.
+def file(url: str) -> pathlib.Path | None:
+    """Where the journal is, or will be; None: on a server.
 
-    :raises JournalError: it is no URL of a database
+    :raises JournalError: it can't be kept where the URL says
     """
-    place = _place(url)
-    if place.get_backend_name() == 'sqlite' and place.database:
-        return pathlib.Path(place.database).parent
-    return None
+    return _file(_place(url))
+
+
+def _file(place: sa.engine.URL) -> pathlib.Path | None:
+    kind = place.get_backend_name()
+    if kind in ('mysql', 'mariadb'):
+        return None
+    if kind != 'sqlite':
+        raise JournalError(
+            f'the journal can be kept in SQLite or MySQL, not in {kind}'
+        )
+    if not place.database or place.database == ':memory:':
+        raise JournalError(
+            'a journal in memory would not survive the run; write '
+            'sqlite:////PATH'
+        )
+    return pathlib.Path(place.database)
 
 
 def ask(url: str) -> str:
@@ -152,13 +158,7 @@ def reported(journal: str) -> Iterator[None]:
         ) from error
 
 
-def _open_sqlite(place: sa.engine.URL) -> sa.engine.Engine:
-    if not place.database or place.database == ':memory:':
-        raise JournalError(
-            'a journal in memory would not survive the run; write '
-            'sqlite:////PATH'
-        )
-    path = pathlib.Path(place.database)
+def _open_sqlite(place: sa.engine.URL, path: pathlib.Path) -> sa.engine.Engine:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     kind = file_system(path.parent)
     if kind in _NETWORK:

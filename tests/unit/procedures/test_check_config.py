@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import datetime
 from email import utils
+import pathlib
 from typing import Any
 from unittest import mock
 
+import fixtures
 from keystoneauth1 import exceptions as ksa_exceptions
 
 from nova_recovery.engine.findings import Assessment, Finding
@@ -81,3 +83,43 @@ class TestSummary(TestCase):
             ),
         )
         self.assertEqual(0, check.clocks_apart([self.finding(check.UNKNOWN)]))
+
+
+class TestKept(TestCase):
+    """Where the journal is, by its URL."""
+
+    def journal(self, url: str) -> Finding:
+        return check._journal(url)
+
+    def test_what_can_not_hold_one_is_wrong(self) -> None:
+        for url, words in (
+            ('postgresql://u:p@db/j', 'SQLite or MySQL'),
+            ('sqlite://', 'in memory'),
+            ('sqlite:///:memory:', 'in memory'),
+            ('nonsense', 'not a database URL'),
+        ):
+            found = self.journal(url)
+            self.assertEqual(check.WRONG, found.severity, url)
+            self.assertIn(words, found.cause)
+
+    def test_one_of_another_account(self) -> None:
+        folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        path = folder / 'journal.sqlite'
+        url = f'sqlite:///{path}'
+        self.assertEqual(check.OK, self.journal(url).severity)
+        path.touch()
+        self.assertEqual(check.OK, self.journal(url).severity)
+        with mock.patch('os.geteuid', return_value=4711):
+            found = self.journal(url)
+        self.assertEqual(check.WRONG, found.severity)
+        self.assertIn('belongs to', found.cause)
+
+    def test_an_account_without_a_name_that_may_not_look(self) -> None:
+        with (
+            mock.patch('os.geteuid', return_value=4711),
+            mock.patch('os.access', return_value=False),
+            mock.patch('os.path.exists', lambda path: str(path) == '/'),
+        ):
+            found = self.journal('sqlite:////var/lib/r/journal.sqlite')
+        self.assertEqual(check.WRONG, found.severity)
+        self.assertIn('uid 4711 may not write in /', found.cause)
