@@ -107,6 +107,7 @@ def _wished(found: Found) -> Iterable[Device]:
                 tag=was.tag if was else None,
                 delete_on_termination=bool(was and was.delete_on_termination),
                 attachment=None,
+                mode=was.mode if was else '',
             )
         )
     return sorted(made, key=_device_order)
