@@ -159,7 +159,7 @@ class TestDeb(TestCase):
         )
         self.assertEqual(
             '640 nova-recovery /etc/nova-recovery/nova-recovery.conf\n'
-            '770 nova-recovery /var/lib/nova-recovery\n',
+            '700 root /var/lib/nova-recovery\n',
             said,
         )
 
