@@ -27,6 +27,7 @@ class Guest:
     :param vanishes: it resets with its connections open, and tells nobody;
         else a session that asks for the reboot ends in good order
     :param reboot_after: seconds from the request to the reset
+    :param uuid: of its machine, as a server's guest has it; '': a new one
     """
 
     def __init__(
@@ -36,9 +37,10 @@ class Guest:
         directory: pathlib.Path,
         vanishes: bool = False,
         reboot_after: int = 1,
+        uuid: str = '',
     ) -> None:
         self.name = name
-        self.uuid = str(uuid_module.uuid4())
+        self.uuid = uuid or str(uuid_module.uuid4())
         self.port = process.free_port()
         words = [
             'console=ttyS0 quiet panic=-1 mitigations=off nokaslr',
