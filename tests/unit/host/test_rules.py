@@ -209,11 +209,14 @@ class Host:
 
     def __init__(self) -> None:
         self.chain = ['ACCEPT', '-j neutron-a', '-j old']
-        self.refuses = 0
+        self.refuses = self.hides = 0
         self.set: list[str] = []
 
     def run(self, words: Any, seconds: float = 0, given: str = '') -> Any:
         if words[0] == 'iptables-save':
+            if self.hides:
+                self.hides -= 1
+                return 4, '', 'the lock is held'
             head, *some = self.chain
             lines = [f'-A INPUT {rule}' for rule in some]
             text = '\n'.join(['*filter', f':INPUT {head} [0:0]', *lines])
@@ -296,6 +299,31 @@ class Applied(TestCase):
 
         self.assertFalse(self.apply(0, held))
         self.assertEqual(['ACCEPT', '-j neutron-a', '-j old'], self.host.chain)
+
+    def test_what_is_not_shown_is_neither_as_seen_nor_as_wanted(self) -> None:
+        # one that is not there lets all pass: as seen
+        self.wanted = {INPUT: (['ACCEPT'], ['DROP'])}
+        self.host.hides = 1000
+        error = self.assertRaises(Refused, self.apply)
+        self.assertIn('the lock is held', str(error))
+        self.assertEqual([], self.host.set)
+
+    def test_rules_of_others_stay_where_a_look_fails(self) -> None:
+        def held(event: str, token: str) -> None:
+            self.host.hides = 20
+
+        self.host.hides = rules._TRIES - 1
+        self.assertFalse(self.apply(0, held))
+        self.assertEqual(2, len(self.host.set))
+        for given in self.host.set:
+            self.assertIn('-A INPUT -j neutron-a', given)
+
+    def test_no_way_back_without_the_rules_of_others(self) -> None:
+        def away(event: str, token: str) -> None:
+            self.host.hides = 1000
+
+        self.assertRaises(AgentError, self.apply, 0, away)
+        self.assertEqual(1, len(self.host.set))
 
     def test_one_that_was_killed_goes_on_with_what_was_before(self) -> None:
         put = rules._put

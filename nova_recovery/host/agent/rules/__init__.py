@@ -14,7 +14,7 @@ import os
 import re
 import signal
 import time
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 import zlib
 
 from nova_recovery.host.agent import files, programs
@@ -88,7 +88,7 @@ def read() -> Tuple[Dict[str, Chain], Dict[str, str]]:
         except AgentError as error:
             code, text, complained = 1, '', str(error)
         if code:
-            why[tool] = complained
+            why[tool] = complained or 'ended with {}'.format(code)
         else:
             texts[tool] = text
     return chains.parse(texts), why
@@ -122,20 +122,26 @@ def apply(
     :raises Refused: one is neither as it was seen nor as it is wanted
     :raises AgentError: a tool refused; they are as they were
     """
-    there, why = read()
+    path = os.path.join(state, 'before.json')
+    # of one that was killed in the middle it is there already
+    before = files.load(path)
+    for attempt in range(_TRIES if before is None else _UNDO_TRIES):
+        time.sleep(1 if attempt else 0)
+        there, why = read()
+        failed = _unknown(wanted, why)
+        if not failed:
+            break
+    else:
+        raise Refused('; '.join(failed))
     for name, (seen, new) in wanted.items():
         now = chains.own(chains.of(there, name))
         if now not in (chains.own(seen), chains.own(new)):
-            reason = why.get(name.partition(':')[0], 'it was changed since')
-            raise Refused('{}: {}'.format(name, reason))
+            raise Refused('{}: it was changed since'.format(name))
     if any(name[:9] == 'ebtables:' for name in wanted):
         # the old one's restore throws away whatever it is not given
         if 'nf_tables' not in programs.run(['ebtables', '--version'])[1]:
             raise Refused('ebtables here can only be restored as a whole')
-    path = os.path.join(state, 'before.json')
-    before = files.load(path)
     if before is None:
-        # of one that was killed in the middle it is there already
         before = {name: chains.of(there, name) for name in wanted}
         files.save(path, before)
     signal.signal(signal.SIGTERM, _told_to_end)
@@ -157,20 +163,29 @@ def _told_to_end(*_signal: Any) -> None:
     raise AgentError('it was told to end, and has set the rules back')
 
 
+def _unknown(names: Iterable[str], why: Dict[str, str]) -> List[str]:
+    """Why the tools of some chains don't show them."""
+    tools = sorted({name.partition(':')[0] for name in names})
+    return ['{}: {}'.format(_LIST[t][0], why[t]) for t in tools if t in why]
+
+
 def _put(wanted: Dict[str, Optional[Chain]], tries: int) -> None:
     """Have all tools set these, with the rules of others as they are.
 
     :raises AgentError: one of them refused
     """
     for attempt in range(tries):
-        there, _why = read()
+        time.sleep(1 if attempt else 0)
+        there, why = read()
+        failed = _unknown(wanted, why)
         some = {}  # type: Dict[str, Dict[str, Optional[Chain]]]
         for name, chain in wanted.items():
+            tool = name.partition(':')[0]
             now = chains.of(there, name)
-            if now is not None or chain is not None:
-                tool = name.partition(':')[0]
+            # what is not shown may have rules of others: it is left alone
+            if tool not in why and (now is not None or chain is not None):
                 some.setdefault(tool, {})[name] = chains.merged(now, chain)
-        failed = [
+        failed += [
             told
             for tool, given in sorted(some.items())
             for told in [_restored(tool, chains.script(tool, given))]
@@ -178,7 +193,6 @@ def _put(wanted: Dict[str, Optional[Chain]], tries: int) -> None:
         ]
         if not failed:
             return
-        time.sleep(1 if attempt + 1 < tries else 0)
     raise AgentError('; '.join(failed))
 
 
