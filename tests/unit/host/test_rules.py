@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import pathlib
 import threading
 import time
@@ -209,11 +210,15 @@ class Host:
 
     def __init__(self) -> None:
         self.chain = ['ACCEPT', '-j neutron-a', '-j old']
-        self.refuses = self.hides = 0
+        self.refuses = self.hides = self.lacks_memory = 0
         self.set: list[str] = []
+        self.raises: list[Exception] = []
 
     def run(self, words: Any, seconds: float = 0, given: str = '') -> Any:
         if words[0] == 'iptables-save':
+            if self.lacks_memory:
+                self.lacks_memory -= 1
+                raise OSError(errno.ENOMEM, 'no memory')
             if self.hides:
                 self.hides -= 1
                 return 4, '', 'the lock is held'
@@ -223,6 +228,8 @@ class Host:
             return 0, text, ''
         if words[0] != 'iptables-restore':
             raise programs.Missing('not here')
+        if self.raises:
+            raise self.raises.pop()
         self.set.append(given)
         if self.refuses:
             self.refuses -= 1
@@ -324,6 +331,18 @@ class Applied(TestCase):
 
         self.assertRaises(AgentError, self.apply, 0, away)
         self.assertEqual(1, len(self.host.set))
+
+    def test_the_way_back_goes_on_whatever_goes_wrong(self) -> None:
+        def wrong(event: str, token: str) -> None:
+            self.host.lacks_memory = 2
+            self.host.raises = [
+                programs.TookTooLong('it did not end'),
+                OSError(errno.ENOMEM, 'no memory'),
+            ]
+
+        self.assertFalse(self.apply(0, wrong))
+        self.assertEqual([], self.host.raises)
+        self.assertEqual(['ACCEPT', '-j neutron-a', '-j old'], self.host.chain)
 
     def test_one_that_was_killed_goes_on_with_what_was_before(self) -> None:
         put = rules._put

@@ -85,7 +85,7 @@ def read() -> Tuple[Dict[str, Chain], Dict[str, str]]:
             code, text, complained = programs.run(words)
         except programs.Missing:
             continue
-        except AgentError as error:
+        except (AgentError, OSError) as error:
             code, text, complained = 1, '', str(error)
         if code:
             why[tool] = complained or 'ended with {}'.format(code)
@@ -197,8 +197,15 @@ def _put(wanted: Dict[str, Optional[Chain]], tries: int) -> None:
 
 
 def _restored(tool: str, text: str) -> str:
-    """Why not; '' if it is."""
-    code, _said, complained = programs.run(_SET[tool], given=text)
+    """Why not; '' if it is.
+
+    Whatever goes wrong, the other tools and the next attempt have their
+    turn, above all on the way back.
+    """
+    try:
+        code, _said, complained = programs.run(_SET[tool], given=text)
+    except (AgentError, OSError) as error:
+        return str(error)
     return code and '{}: {}'.format(_SET[tool][0], complained) or ''
 
 
