@@ -57,7 +57,7 @@ def start(
         if now['state'] == 'running' or now['code'] == 0:
             return {'state': now['state'], 'started': False, 'unit': None}
         files.save(runs.path(folder, 'request.json'), {'words': words})
-        unit = _detach(home, name, folder)
+        unit = _detach(home, name, folder, words)
         _await_begin(folder, now['begun'])
     return {
         'state': status.look(folder)['state'],
@@ -66,7 +66,7 @@ def start(
     }
 
 
-def _detach(home: str, name: str, folder: str) -> Any:
+def _detach(home: str, name: str, folder: str, verb: List[str]) -> Any:
     program, environment = me()
     words = program + ['--home', os.path.abspath(home), 'work', name]
     if os.path.isdir('/run/systemd/system') and not os.geteuid():
@@ -74,6 +74,9 @@ def _detach(home: str, name: str, folder: str) -> Any:
         code, _said, complained = programs.run(
             ['systemd-run', '--quiet', '--collect', '--unit', unit]
             + ['--property', 'KillMode=mixed', '--property', 'Nice=10']
+            # only the host itself can take back rules that cut it off: their
+            # trial goes on when it is killed, such as for want of memory
+            + ['--property=Restart=on-abnormal'] * ('rules' in verb)
             + ['--setenv={}={}'.format(*e) for e in environment.items()]
             + words
         )
