@@ -139,9 +139,23 @@ class Others(TestCase):
             '-s 172.17.0.0/16 ! -o docker0 -j MASQUERADE',
             '-i virbr0 -p udp --dport 53 -j ACCEPT',
             'iifname "vnet3" accept',
+            'iifname "eth0" oifname "tap0a1b" accept comment "of ops"',
+            '-m comment --comment "a \\" b" -j neutron-filter-top',
+            # of calico and flannel, which have no other sign
+            '-m comment --comment "cali:Cp9" -m mark --mark 0x1/0x1 -j ACCEPT',
+            '-s 10.2.0.0/16 -m comment --comment "flanneld forward" -j ACCEPT',
         ):
             self.assertTrue(chains.others(rule), rule)
-        for rule in ('-i eth0 -j mine', '-p tcp --dport 22 -j ACCEPT'):
+        for rule in (
+            '-i eth0 -j mine',
+            '-p tcp --dport 22 -j ACCEPT',
+            # what an operator says of it does not make it theirs
+            '-p udp -m multiport --dports 4789 -m comment --comment '
+            '"118 neutron vxlan networks ipv4" -j ACCEPT',
+            '-m comment --comment docker -j ACCEPT',
+            '-m comment --comment "a \\" docker" -j ACCEPT',
+            'udp dport 4789 accept comment "neutron vxlan"',
+        ):
             self.assertFalse(chains.others(rule), rule)
 
     def test_their_rules_stay_as_they_are_now(self) -> None:

@@ -20,6 +20,12 @@ _OTHERS = re.compile(
     r'|cali|cni|cilium|flannel|ovn|libvirt)|F[IOJP]-|H[IJ]-|[IOJP]-'
     r'|tap|qv[bo]|qbr|q[rg]-|vnet\d|virbr|br-int)'
 )
+#: What people say of a rule, as iptables-save and nft write it; but calico
+#: and flannel know some of their rules by nothing else.
+_COMMENT = re.compile(
+    r'(?:--comment |\bcomment (?="))(?!"?(?:cali:|flanneld))'
+    r'(?:"(?:[^"\\]|\\.)*"|\S+)'
+)
 #: The tables of iptables and its kin, which nft lists too.
 _KIN = {'ip': 'iptables', 'ip6': 'ip6tables', 'bridge': 'ebtables'}
 #: Those of iptables that are there also where nothing is listed of them.
@@ -32,7 +38,7 @@ _QUOTED = re.compile(r'"[^"]*"')
 
 def others(text: str) -> bool:
     """Whether a chain, by its name, or a rule is somebody else's."""
-    return bool(_OTHERS.search(text))
+    return bool(_OTHERS.search(_COMMENT.sub('', text)))
 
 
 def of(found: Dict[str, Chain], name: str) -> Optional[Chain]:
