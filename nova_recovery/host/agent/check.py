@@ -72,14 +72,15 @@ def run(parsed: argparse.Namespace, say: Callable[..., None]) -> int:
         domains = virsh.domains(found)  # type: Any
     except AgentError:
         domains = None
+    found_maps = maps()
     say(
         'result',
         mounts=table,
         targets=sorted({os.fsdecode(mount.target) for mount in mounts.read()}),
         fstab=list(fstab()),
-        maps=maps(),
+        maps=found_maps,
         sessions=iscsi.sessions(),
-        lvm=lvm.look(),
+        lvm=lvm.look(dead(table, found_maps or [])),
         ceph=ceph.look(found, domains),
         disks=forgotten(found['instances'], table),
         time=time.time(),
@@ -297,6 +298,17 @@ def _map(line: str) -> Dict[str, Any]:
         path = os.path.realpath('/sys/dev/block/' + number)
         found[state].append(os.path.basename(path))
     return {'name': name, 'good': found['A'], 'failed': found['F']}
+
+
+def dead(
+    table: Sequence[Dict[str, Any]], found_maps: Sequence[Dict[str, Any]]
+) -> str:
+    """A map without a good path, or a mount of a disk that is silent."""
+    names = [row['name'] for row in found_maps if not row['good']]
+    names += [
+        row['target'] for row in table if not (row['answers'] or row['remote'])
+    ]
+    return str(names[0]) if names else ''
 
 
 def forgotten(

@@ -14,9 +14,11 @@ _DEFAULT = 'cinder-volumes'
 _OPTIONS = ['--reportformat', 'json', '--units', 'b', '--nosuffix', '-o']
 
 
-def look() -> Dict[str, Any]:
+def look(dead: str = '') -> Dict[str, Any]:
     """What there is.
 
+    :param dead: a disk that does not answer; lvm, which reads them all,
+        would wait for it, and is not asked
     :returns: ``groups``: rows of ``name``, ``bytes``, ``free`` and
         ``missing`` (disks of it that are not there); ``volumes``: rows of
         ``group``, ``name``, ``active``, ``pool`` (it is one for thin
@@ -27,6 +29,8 @@ def look() -> Dict[str, Any]:
     """
     said = {'groups': None, 'volumes': None, 'why': ''}  # type: Dict[str, Any]
     try:
+        if dead:
+            raise AgentError('not asked: {} does not answer'.format(dead))
         said['groups'] = [
             {
                 'name': row['vg_name'],

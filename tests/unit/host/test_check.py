@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import pathlib
 import time
+from typing import Any
 from unittest import mock
 
 import fixtures
 
-from nova_recovery.host.agent import check
+from nova_recovery.host.agent import check, programs
 from tests.base import TestCase
 from tests.cloud import process as process_module
 
@@ -64,6 +65,49 @@ class Maps(TestCase):
         found = check._map(line)
         self.assertEqual('mpatha', found['name'])
         self.assertEqual((1, 1), (len(found['good']), len(found['failed'])))
+
+
+class Dead(TestCase):
+    def asked(self, **seen: Any) -> tuple[Any, list[str]]:
+        """What is said of lvm, and which programs were asked."""
+        asked: list[str] = []
+
+        def run(words: Any, *_more: Any, **_given: Any) -> Any:
+            asked.append(words[0])
+            raise programs.Missing('not here')
+
+        seen = {'mounted': [], 'maps': [], 'fstab': [], **seen}
+        self.useFixture(fixtures.MockPatchObject(programs, 'run', run))
+        for name, value in seen.items():
+            self.useFixture(
+                fixtures.MockPatchObject(
+                    check, name, mock.Mock(return_value=value)
+                )
+            )
+        said: dict[str, Any] = {}
+        check.run(mock.Mock(set=[]), lambda _event, **more: said.update(more))
+        return said['lvm'], asked
+
+    def test_lvm_is_not_asked_where_it_would_wait_for_a_dead_disk(
+        self,
+    ) -> None:
+        mount = {'target': '/srv', 'remote': False, 'answers': False}
+        dead = {'name': 'mpatha', 'good': [], 'failed': ['sdb']}
+        for name, seen in (
+            ('mpatha', {'maps': [dead]}),
+            ('/srv', {'mounted': [mount]}),
+        ):
+            found, asked = self.asked(**seen)
+            self.assertNotIn('vgs', asked)
+            self.assertIsNone(found['groups'])
+            self.assertIn(f'{name} does not answer', found['why'])
+
+    def test_it_is_asked_where_others_are_silent(self) -> None:
+        filer = {'target': '/mnt', 'remote': True, 'answers': False}
+        for seen in ({'mounted': [filer]}, {'maps': None}):
+            found, asked = self.asked(**seen)
+            self.assertIn('vgs', asked)
+            self.assertEqual([], found['groups'])
 
 
 class Silent(TestCase):
