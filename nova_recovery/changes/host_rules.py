@@ -44,7 +44,7 @@ class RestoreRules(BaseChange):
 
     def observe(self, at: At) -> Observed:
         if at.begun:
-            state = on_host.status(at, _run(at))['state']
+            state = on_host.status(at, _last(at, _run(at)))['state']
             if state == 'running':
                 return Observed.underway('the host waits for a word')
             if state == 'lost':
@@ -64,11 +64,13 @@ class RestoreRules(BaseChange):
         return _start(at, _run(at), at.data['chains'])
 
     def follow(self, at: At) -> str:
-        return _through(at, _run(at), at.data['chains'], _follow(at, _run(at)))
+        run = _run(at)
+        found = _follow(at, _last(at, run))
+        return _through(at, run, at.data['chains'], found)
 
     def revert(self, at: At) -> str:
         # the trial must not end beside it
-        on_host.follow(at, _run(at))
+        on_host.follow(at, _last(at, _run(at)))
         now, why = _now(at)
         if why:
             raise OutcomeUnknown(f'{at.data["host"]}: {why}')
@@ -87,6 +89,11 @@ class RestoreRules(BaseChange):
 
 def _run(at: At) -> str:
     return f'{at.run_id}-rules'
+
+
+def _last(at: At, run: str) -> str:
+    """The name under which it was started last, see :func:`_start`."""
+    return str(at.notes.get(run, run))
 
 
 def _now(at: At) -> tuple[Mapping[str, Any], str]:
@@ -121,13 +128,34 @@ def _mixed(
 
 
 def _start(at: At, run: str, wanted: Mapping[str, Any]) -> str:
-    words = {
-        'wanted': rules.pack(dict(wanted)),
-        'state': on_host.state(at, run),
-        'seconds': at.data['seconds'],
-    }
-    found = on_host.ask(at, fleet.starting(run, 'rules apply'), words)
-    return 'set, on trial' if found['started'] else f'it is {found["state"]}'
+    """Start it; under the next name where it was kept, and is gone again.
+
+    The host was rebooted since: what ended well is not begun once more.
+    """
+    for number in range(on_host.STARTS):
+        name = f'{run}-{number}' if number else run
+        if name != _last(at, run):
+            # before it is sent: it is what is followed after a crash
+            at.note(**{run: name})
+        words = {
+            'wanted': rules.pack(dict(wanted)),
+            'state': on_host.state(at, name),
+            'seconds': at.data['seconds'],
+        }
+        found = on_host.ask(at, fleet.starting(name, 'rules apply'), words)
+        if found['started']:
+            return 'set, on trial'
+        if found['state'] != 'done' or _is_set(at, wanted):
+            return f'it is {found["state"]}'
+    raise OutcomeUnknown(f'{at.data["host"]} lost it {on_host.STARTS} times')
+
+
+def _is_set(at: At, wanted: Mapping[str, Any]) -> bool:
+    """:raises OutcomeUnknown: the host does not show it"""
+    now, why = _now(at)
+    if why:
+        raise OutcomeUnknown(f'{at.data["host"]}: {why}')
+    return _own(now) == _sides(wanted)[1]
 
 
 def _through(
@@ -144,7 +172,7 @@ def _through(
         if found is not None and found['state'] == 'done':
             return _ended(at, found)
         _start(at, run, wanted)
-        found = _follow(at, run)
+        found = _follow(at, _last(at, run))
     if found is not None and found['state'] == 'done':
         return _ended(at, found)
     raise OutcomeUnknown(f'{at.data["host"]} was interrupted too often')

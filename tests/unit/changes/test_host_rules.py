@@ -9,7 +9,7 @@ from typing import Any
 from nova_recovery.changes import host_rules
 from nova_recovery.engine.change import State
 from nova_recovery.engine.plan import Item
-from nova_recovery.exceptions import ChangeFailed, Conflict
+from nova_recovery.exceptions import ChangeFailed, Conflict, OutcomeUnknown
 from nova_recovery.fleet import answer
 from nova_recovery.fleet.answer import Answer
 from tests.unit.at import at
@@ -27,6 +27,16 @@ def listed(chain: Any, **why: str) -> dict[str, Any]:
 
 
 class Fleet(Hosts):
+    """:ivar looked: the runs whose status was asked"""
+
+    def __init__(self, answers: dict[str, list[Any]]) -> None:
+        super().__init__(answers)
+        self.looked: list[str] = []
+
+    def status(self, host: str, run: str) -> Answer:
+        self.looked.append(run)
+        return super().status(host, run)
+
     def run(self, host: str, verb: str, data: Any = None, *_more: Any,
             anew: bool = False) -> Answer:  # fmt: skip
         assert anew == (verb == 'rules confirm'), verb
@@ -140,6 +150,45 @@ class Restore(HostCase):
             apply=[STARTED],
         )
         self.assertIn('kept', self.change.follow(where))
+
+    def test_what_was_kept_and_is_gone_is_set_anew(self) -> None:
+        done = {'started': False, 'state': 'done'}
+        kept = status('done', 0, kept=True)
+        where = self.where(
+            True,
+            apply=[done],
+            rules_list=[listed(SEEN)],
+            status=[self.waiting('7'), kept, kept],
+            rules_confirm=[{'first': True}],
+        )
+        again = f'start {RUN}-1 rules apply'
+        self.hosts.answers[again] = [STARTED]
+        self.assertIn('on trial', self.change.apply(where))
+        self.assertIn('kept', self.change.follow(where))
+        # also by who goes on with it
+        self.assertEqual({RUN: f'{RUN}-1'}, where.notes)
+        self.assertEqual(f'{RUN}-1', where.cloud.fleet.looked[-1])
+        where.cloud.fleet.answers['rules list'] = [listed(SEEN)]
+        self.assertIs(State.BEFORE, self.change.observe(where).state)
+        self.assertEqual([f'{RUN}-1'] * 3, where.cloud.fleet.looked)
+
+    def test_what_is_set_is_not_set_once_more(self) -> None:
+        where = self.where(
+            True,
+            apply=[{'started': False, 'state': 'done'}],
+            rules_list=[listed(WANTED)],
+        )
+        self.assertEqual('it is done', self.change.apply(where))
+        self.assertEqual({}, where.notes)
+
+    def test_what_is_not_shown_is_not_kept(self) -> None:
+        where = self.where(
+            True,
+            apply=[{'started': False, 'state': 'done'}],
+            rules_list=[listed(None, iptables='locked')],
+        )
+        error = self.assertRaises(OutcomeUnknown, self.change.apply, where)
+        self.assertIn('locked', str(error))
 
     def test_back_by_the_same_way_or_not_over_somebody_else(self) -> None:
         done = status('done', 0, kept=True)
