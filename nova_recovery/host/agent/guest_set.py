@@ -9,6 +9,7 @@ before Ocata wrote, and those before Grizzly started it from).
 
 import contextlib
 import os
+import re
 import socket
 import stat
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
@@ -26,6 +27,9 @@ _LISTEN = (
     ('vnc', 'vncserver_listen'),
     ('DEFAULT', 'vncserver_listen'),
 )
+
+#: What a console may listen on, and what no XML ends at.
+_ADDRESS = re.compile('[A-Za-z0-9_.:%-]{1,255}')
 
 #: place, what (as of guest_xml), as it was, as it shall be
 Edit = Tuple[str, str, str, str]
@@ -284,10 +288,8 @@ def edits(words: Sequence[str]) -> List[Edit]:
         if len(parts) != 4 or parts[0] not in ('config', 'live', 'file'):
             raise Refused('--edit {}: PLACE,WHAT,WAS,SHALL'.format(word))
         place, what, was, shall = parts
-        family = socket.AF_INET6 if ':' in shall else socket.AF_INET
-        try:
-            socket.inet_pton(family, shall)
-        except OSError:
-            raise Refused('{}: no address'.format(shall)) from None
+        # what is planned is an address; what is set back may be a name
+        if not _ADDRESS.fullmatch(shall):
+            raise Refused('{}: no address'.format(shall))
         made.append((place, what, was, shall))
     return made

@@ -125,7 +125,20 @@ class Conf(TestCase):
             [('config', 'vnc', '0.0.0.0', '::1')],
             guest_set.edits(['config,vnc,0.0.0.0,::1']),
         )
-        for word in ('config,vnc,::1', 'else,vnc,::,::1', 'config,vnc,::,x"'):
+        # a console may have listened on a name, and is set back to it
+        for name in ('np-rcc4.example.org', 'localhost', 'fe80::1%eth0'):
+            self.assertEqual(
+                [('config', 'vnc', '::1', name)],
+                guest_set.edits([f'config,vnc,::1,{name}']),
+            )
+        for word in (
+            'config,vnc,::1',
+            'else,vnc,::,::1',
+            'config,vnc,::,x"',
+            'config,vnc,::,<x',
+            'config,vnc,::,::1\n',
+            'config,vnc,::,',
+        ):
             self.assertRaises(Refused, guest_set.edits, [word])
 
 
