@@ -59,9 +59,31 @@ class Saved:
 
 
 def of(host: Reached) -> Host:
-    """What a host that answered has said, all of it."""
+    """What a host that answered has said, all of it.
+
+    What has bytes that are no UTF-8, such as in a comment of ``iptables``, is
+    not known: no journal holds it, and no file that is read again.
+    """
     (said,) = host.said
-    return Host(host.machine_id, said['chains'], said['why'])
+    chains = said['chains']
+    why = {
+        name.partition(':')[0]: f'{ascii(name)} has bytes that are no UTF-8'
+        for name, chain in chains.items()
+        if not all(map(_is_text, [name, *chain]))
+    } | said['why']
+    return Host(
+        host.machine_id,
+        {n: c for n, c in chains.items() if n.partition(':')[0] not in why},
+        why,
+    )
+
+
+def _is_text(line: str) -> bool:
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def save(cloud: Cloud, names: Collection[str], path: str) -> Assessment:

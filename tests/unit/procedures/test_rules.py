@@ -74,6 +74,19 @@ class InAFile(TestCase):
         found = self.save(host(iptables='locked'))
         self.assertEqual('RULES-UNKNOWN', found.findings[0].code)
 
+    def test_what_is_no_text_is_unknown_and_the_file_comes_back(self) -> None:
+        # as the agent says a byte that is no UTF-8
+        rule = '-m comment --comment "caf\udce9" -j ACCEPT'
+        nft = {'nft:inet:f:in': ['', 'accept']}
+        found = self.save(host({**BEFORE, MINE: ['-', rule], **nft}))
+        (told,) = found.findings
+        self.assertEqual('RULES-UNKNOWN', told.code)
+        self.assertIn(f'{MINE!r} has bytes that are no UTF-8', told.cause)
+        back = saved.load(str(self.path)).hosts['c1']
+        self.assertEqual(nft, back.chains)
+        self.assertTrue(back.lacks(INPUT))
+        self.assertFalse(back.lacks('nft:inet:f:in'))
+
     def test_another_file(self) -> None:
         for text in (
             '',
