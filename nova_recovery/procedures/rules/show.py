@@ -127,7 +127,8 @@ def _chain(
     gone = sum(line[0] == '-' for line in difference)
     words = shlex.join([host.name, '--file', known.path, '--chain', name])
     code, severity, seen = (
-        ('RULES-NEW', findings.NOTE, 'it was not there')
+        # by its hook it may drop all that the others let pass
+        ('RULES-NEW', findings.STALE, 'it was not there')
         if was is None
         else ('RULES-LOST', findings.STALE, 'it is gone')
         if there is None

@@ -12,7 +12,7 @@ from unittest import mock
 
 import fixtures
 
-from nova_recovery import changes
+from nova_recovery import changes, exit_codes
 from nova_recovery.engine import change, findings
 from nova_recovery.engine.plan import Gate, Plan
 from nova_recovery.exceptions import RecoveryError, UsageError
@@ -138,8 +138,13 @@ class Compared(TestCase):
         self.assertIn(f'--chain {INPUT}', differs.fix)
         self.assertEqual(('RULES-LOST', MINE), (lost.code, lost.more['chain']))
         self.assertEqual(
-            ('RULES-NEW', findings.NOTE), (new.code, new.severity)
+            ('RULES-NEW', findings.STALE), (new.code, new.severity)
         )
+
+    def test_one_that_only_has_more_chains_differs(self) -> None:
+        new = 'type filter hook input priority 0; policy drop;'
+        found = show.judge(known(), [host({**BEFORE, 'nft:inet:f:i': [new]})])
+        self.assertEqual(exit_codes.PARTLY, found.exit_code)
 
     def test_a_host_after_a_boot_lists_nothing(self) -> None:
         self.assertEqual(
