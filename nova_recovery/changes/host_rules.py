@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+import time
 from typing import Any
 
 from nova_recovery.changes import on_host
@@ -185,17 +186,18 @@ def _follow(at: At, run: str) -> Mapping[str, Any]:
         could confirm
     :raises OutcomeUnknown: the host says nothing any more
     """
-    silent, why, said = 0.0, '', ''
+    # by the clock: to ask a host that is silent takes long by itself
+    heard, why, said = time.monotonic(), '', ''
     while True:
         at.wait(fleet_runs.POLL)
         try:
             found = on_host.status(at, run)
         except OutcomeUnknown as error:
-            silent += fleet_runs.POLL
-            if silent > fleet_runs.SILENCE:
+            if time.monotonic() - heard > fleet_runs.SILENCE:
                 raise
             at.progress(f'waiting for an answer: {error}')
             continue
+        heard = time.monotonic()
         if found['state'] != 'running':
             return {**found, 'why': why}
         token = (found['progress'] or {}).get('token')

@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
+
+import fixtures
 
 from nova_recovery.changes import host_rules
 from nova_recovery.engine.change import State
@@ -136,6 +139,21 @@ class Restore(HostCase):
         error = self.assertRaises(ChangeFailed, self.change.follow, where)
         self.assertIn('nobody confirmed within 60 s', str(error))
         self.assertIn('unreachable', str(error))
+
+    def test_a_host_that_is_silent_for_long_is_in_doubt(self) -> None:
+        # each look at one that is silent takes as long as it may
+        clock = iter(range(0, 10**6, 250))
+        self.useFixture(
+            fixtures.MockPatchObject(
+                host_rules, 'time', mock.Mock(monotonic=lambda: next(clock))
+            )
+        )
+        away = Answer('c1', answer.DOUBT, detail='in doubt, unreachable')
+        found = self.waiting(None)
+        where = self.where(True, status=[away, away, found] + [away] * 3)
+        error = self.assertRaises(OutcomeUnknown, self.change.follow, where)
+        self.assertIn('unreachable', str(error))
+        self.assertEqual([], self.hosts.answers['status'])
 
     def test_a_tool_that_refuses(self) -> None:
         end = {'event': 'error', 'text': 'iptables-restore: line 6'}
