@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+import time
 from typing import Any
 
 from nova_recovery.exceptions import OutcomeUnknown
@@ -32,18 +33,18 @@ def follow(
     :raises OutcomeUnknown: the host says nothing any more
     :raises ChangeFailed: it refuses to be asked
     """
-    pause, silent = POLL, 0.0
+    # by the clock: to ask a host that is silent takes long by itself
+    pause, heard = POLL, time.monotonic()
     while True:
         wait(pause)
         try:
             found = fleet.status(host, run).need()
         except OutcomeUnknown as error:
-            silent += pause
-            if silent > SILENCE:
+            if time.monotonic() - heard > SILENCE:
                 raise
             tell(f'waiting for an answer: {error}')
         else:
-            silent = 0.0
+            heard = time.monotonic()
             if found['state'] != 'running':
                 return found
             tell(_told(found['progress']))

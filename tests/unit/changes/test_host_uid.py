@@ -8,11 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import fixtures
+
 from nova_recovery.changes import host_accounts, host_owners, host_services
 from nova_recovery.engine.change import Observed, State
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import ChangeFailed, Conflict, OutcomeUnknown
-from nova_recovery.fleet import answer
+from nova_recovery.fleet import answer, runs
 from nova_recovery.fleet.answer import Answer
 from tests import base
 from tests.unit.at import at
@@ -222,9 +224,18 @@ class Owners(HostCase):
         self.assertIn('3 changed', self.change.follow(where))
 
     def test_a_host_that_is_silent_for_good_is_in_doubt(self) -> None:
-        silent = [answer.doubt('c1', answer.UNREACHABLE)] * 1000
-        where = self.at(self.item(), True, status=silent)
+        # each look at one that is silent takes as long as it may
+        clock = iter(range(0, 10**6, 250))
+        self.useFixture(
+            fixtures.MockPatchObject(
+                runs, 'time', mock.Mock(monotonic=lambda: next(clock))
+            )
+        )
+        away = answer.doubt('c1', answer.UNREACHABLE)
+        seen = [away, away, status('running'), away, away, away]
+        where = self.at(self.item(), True, status=seen)
         self.assertRaises(OutcomeUnknown, self.change.follow, where)
+        self.assertEqual([], self.hosts.answers['status'])
 
     def test_what_is_left_is_named_and_can_be_gone_on_with(self) -> None:
         left = status(
