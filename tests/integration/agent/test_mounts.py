@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import subprocess
 
 import fixtures
@@ -196,9 +197,41 @@ class Mounts(MountTest):
         self.file('other/f')
         os.chown(self.path('other/f'), 112, 124)
         self.go('undo', 4)
+        # in memory it is gone for good
         self.assertEqual({'gone': {'other/f'}}, self.problems())
         self.assertEqual(108, self.uid('f'))
         self.assertEqual(112, self.uid('other/f'))
+
+    def test_mounted_again_it_is_undone(self) -> None:
+        disk, kept = str(self.root / 'disk'), str(self.tree / 'kept')
+        self.mkdir('disk', '../kept')
+        # it stands in for a disk, which a tmpfs doesn't
+        self.run_inside('mount', '-t', 'ramfs', 'disk', kept)
+        self.run_inside('mount', '--bind', kept, disk)
+        self.mkdir('disk/a', 'disk/a/b')
+        self.file('disk/a/b/f', 'f')
+        self.go('change')
+        self.run_inside('umount', disk)
+        self.go('undo', 4)
+        self.assertEqual({'mounts-changed': {'disk/a/b/f'}}, self.problems())
+        # nor is it in another one
+        self.run_inside('mount', '-t', 'tmpfs', 'other', disk)
+        self.go('undo', 4)
+        self.assertEqual({'mounts-changed': {'disk/a/b/f'}}, self.problems())
+        self.run_inside('umount', disk)
+        self.run_inside('mount', '--bind', kept, disk)
+        self.go('undo')
+        self.assertEqual(108, self.uid('disk/a/b/f'))
+
+    def test_removed_from_what_is_mounted_it_is_gone(self) -> None:
+        self.mkdir('disk')
+        self.mount('disk', '-t', 'ramfs', 'disk')
+        self.mkdir('disk/a', 'disk/a/b')
+        self.file('disk/a/b/f', 'f')
+        self.go('change')
+        shutil.rmtree(self.path('disk/a'))
+        self.go('undo', 4)
+        self.assertEqual({'gone': {'disk/a/b/f'}}, self.problems())
 
     def test_subvolumes_are_walked(self) -> None:
         # A btrfs where this kernel can mount one. Elsewhere another file

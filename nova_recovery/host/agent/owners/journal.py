@@ -5,6 +5,7 @@
 Frames of <length, CRC-32, payload>, the payload's first byte its kind::
 
     H  JSON: the root, the pairs, when and in which boot it began
+    M  JSON: what was mounted where it walks, {where: type}
     B  a batch: when, in which boot, then records of directories (D) and of
        the entries (E) below the D before them, as they were
     L  where an entry's record is, and the chattr flags that were lifted
@@ -12,7 +13,7 @@ Frames of <length, CRC-32, payload>, the payload's first byte its kind::
     F  all was carried out, and the file systems have it
     U  an undo began        X  it ended
 
-H, B, L, F, U and X are on disk before anything happens that they speak of.
+H, M, B, L, F, U and X are on disk before anything happens that they speak of.
 K is not waited for: it saves work, and after a power cut it may have come to
 the disk before the changes did, so it counts in its own boot only (or once
 there is an F). What stands last and is cut short was never acted upon.
@@ -110,6 +111,8 @@ class Journal:
         self.device = os.fstat(descriptor).st_dev
         self.boot = kernel.boot_id()
         self.head: Optional[Dict[str, Any]] = None
+        #: Of all its runs, each with the type that it had last.
+        self.mounts: Dict[str, str] = {}
         self.batches: List[Batch] = []
         self._done: Dict[int, bytes] = {}
         self.lifted: Dict[int, int] = {}
@@ -206,6 +209,8 @@ class Journal:
             self._done[number] = boot
         elif kind == b'H':
             self.head = json.loads(body.decode('ascii'))
+        elif kind == b'M':
+            self.mounts.update(json.loads(body.decode('ascii')))
         elif kind == b'L':
             place, flags = _LIFTED.unpack(body)
             self.lifted[place] = flags
@@ -261,6 +266,11 @@ class Journal:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+    def see(self, mounts: Dict[str, str]) -> None:
+        """Say what is mounted."""
+        body = json.dumps(mounts, sort_keys=True).encode('ascii')
+        self._write(b'M', body, True)
 
     def batch(self, body: bytes) -> int:
         """Write a batch down for good; its number."""

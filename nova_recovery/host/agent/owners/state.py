@@ -81,6 +81,12 @@ class State:
                 'an undo of this change has begun: type the undo again, it'
                 ' goes on'
             )
+        seen = {
+            os.fsdecode(region.mount.target): region.mount.type
+            for region in tree.plan.regions
+        }
+        if seen.items() - journal.mounts.items():
+            journal.see(seen)
         return journal
 
     def opened(self) -> Journal:

@@ -15,6 +15,14 @@ from nova_recovery.host.agent.owners.pairs import Pairs
 
 Say = Callable[..., Any]
 
+_IN_MEMORY = frozenset({'tmpfs', 'devtmpfs'})
+_GONE = 'gone', 'removed, moved away or replaced since'
+_AWAY = (
+    'mounts-changed',
+    'its file system is not mounted there any more: mount it, then type the'
+    ' same again',
+)
+
 
 class Undo(walk.Sink):
     """One undo, from wherever it was killed."""
@@ -160,10 +168,27 @@ class Undo(walk.Sink):
                 missing.add((record.batch, record.place))
         for number in sorted({number for number, _place in missing}):
             for directory, entries in self._journal.directories(number):
-                for entry in entries:
-                    if (number, entry.place) in missing:
-                        self._problems.add(
-                            'gone',
-                            mounts.join(directory.path, entry.name),
-                            'removed, moved away or replaced since',
-                        )
+                lost = [e for e in entries if (number, e.place) in missing]
+                away = lost and self._is_away(directory.path)
+                code, text = _AWAY if away else _GONE
+                for entry in lost:
+                    path = mounts.join(directory.path, entry.name)
+                    self._problems.add(code, path, text)
+
+    def _is_away(self, inside: bytes) -> bool:
+        """Whether another file system is seen there than in the change.
+
+        Nobody knows then what became of its files. Those of one that lies in
+        memory are gone with it: of a user who logged out, or by a boot.
+        """
+        path = mounts.join(self._tree.path, inside)
+        known = self._journal.mounts
+        over = [t for t in known if mounts.under(path, os.fsencode(t))]
+        then = max(over, key=len, default='')
+        if not over or known[then] in _IN_MEMORY:
+            return False
+        now = self._tree.table.mount_of(path)
+        return now is None or (os.fsdecode(now.target), now.type) != (
+            then,
+            known[then],
+        )

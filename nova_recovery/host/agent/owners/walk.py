@@ -47,7 +47,7 @@ class Tree:
         :raises lines.AgentError: it can't be, or may not be walked
         """
         path = os.fsencode(os.path.abspath(root))
-        table = mounts.Table(mounts.read())
+        self.table = table = mounts.Table(mounts.read())
         top = table.mount_of(path)
         if top is not None and top.type in mounts.PSEUDO:
             raise lines.Refused('--root %s is on a %s' % (root, top.type))
