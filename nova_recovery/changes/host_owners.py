@@ -17,6 +17,9 @@ from nova_recovery.fleet import runs
 
 #: The exit code of the agent where something was left.
 _LEFT = 4
+#: What an undo leaves alone each time: there is nothing to put back, or what
+#: somebody else has put there since. It must not hold the accounts back.
+_OTHERS = frozenset({'gone', 'changed-since'})
 
 
 class ChangeOwners(BaseChange):
@@ -61,9 +64,16 @@ class ChangeOwners(BaseChange):
         found = on_host.through(
             at, f'{_run(at)}-undo', 'owners undo', _words(at, pairs=False)
         )
-        if found['code'] == _LEFT:
+        if found['code'] != _LEFT:
+            return _ended(found, 'restored')
+        end = found['end'] or {}
+        problems = end.get('problems')
+        if not problems or set(problems) - _OTHERS:
             raise Conflict(runs.left(found))
-        return _ended(found, 'restored')
+        return (
+            f'{end["restored"]} restored, {end["seen"]} seen; '
+            f'{runs.left(found)}'
+        )
 
 
 class VerifyOwners(Look):

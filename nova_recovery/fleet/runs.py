@@ -74,6 +74,8 @@ def left(found: Mapping[str, Any]) -> str:
         f'{line.get("path", "")}: {line.get("text") or _owner(line)}'
         for line in found['lines']
         if line['event'] in ('problem', 'left')
+        # one that was started again said more, earlier
+        and line.get('code', '') in ('', *problems)
     ]
     first = f'; first {named[0]}' if named else ''
     return f'left: {told or end.get("entries", "some")}{first}'

@@ -141,6 +141,19 @@ class ThereAndBack(Local):
         self.done('run', 'undo', run, '--yes')
         self.assertEqual(self.before, self.seen())
 
+    def test_what_is_gone_since_holds_no_host_back(self) -> None:
+        self.done(*SET)
+        self.place.shell(
+            'rm /var/lib/nova/t; chown 7112 /var/lib/nova/instances/a/disk'
+        )
+        run = self.run_id()
+        said = self.done('run', 'undo', run, '--yes')
+        self.assertIn('1 gone', said)
+        self.assertIn('1 changed-since', said)
+        for line in self.before.splitlines():
+            if not line.endswith(('/t', '/disk')):
+                self.assertIn(line, self.seen())
+
     def test_accounts_first_and_files_later(self) -> None:
         self.done(*SET, '--accounts-only')
         self.assertEqual(7130, self.place.account('nova')[0])

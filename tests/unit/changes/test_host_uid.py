@@ -249,6 +249,39 @@ class Owners(HostCase):
         self.assertIn('1 immutable; first a/b: chattr', str(error))
         self.assertIs(State.BEFORE, self.change.observe(where).state)
 
+    def taken_back(self, **problems: int) -> str:
+        left = status(
+            'done',
+            4,
+            restored=3,
+            seen=9,
+            problems={
+                code.replace('_', '-'): n for code, n in problems.items()
+            },
+            lines=[
+                # of an undo before this one
+                {'event': 'problem', 'code': 'EROFS', 'path': 'a'},
+                {'event': 'problem', 'code': 'gone', 'path': 'b', 'text': 't'},
+            ],
+        )
+        where = self.at(
+            self.item(), True, status=[left, left], services_stop=[STOPPED]
+        )
+        self.hosts.answers[
+            BEGIN.replace('-0', '-0-undo', 1).replace('change', 'undo')
+        ] = [STARTED]
+        return self.change.revert(where)
+
+    def test_what_is_gone_or_is_somebody_elses_needs_no_way_back(self) -> None:
+        told = self.taken_back(gone=2, changed_since=1)
+        self.assertIn('3 restored, 9 seen', told)
+        self.assertIn('2 gone, 1 changed-since; first b: t', told)
+
+    def test_what_may_be_restored_by_the_next_undo_is_kept(self) -> None:
+        for code in ('EPERM', 'immutable', 'mounts_changed'):
+            self.assertRaises(Conflict, self.taken_back, gone=1, **{code: 1})
+        self.assertRaises(Conflict, self.taken_back)
+
     def test_how_a_walk_stands(self) -> None:
         for found, state in (
             (status('running'), State.UNDERWAY),
