@@ -38,10 +38,11 @@ def hold(state: str, names: Sequence[str]) -> None:
     :raises AgentError: it can't be
     """
     marker = _marker(state)
-    lacking = [n for n in names if not os.path.exists(_path(state, n))]
     try:
-        for name in lacking:
+        for name in names:
             path = _path(state, name)
+            if os.path.exists(path):
+                continue
             os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
             text = _TEXT.format(
                 state=state,
@@ -57,7 +58,9 @@ def hold(state: str, names: Sequence[str]) -> None:
                 error.filename or FOLDER, error.strerror
             )
         ) from None
-    if lacking:
+    if names:
+        # each time: they may lie there since one that failed, or was killed,
+        # before systemd had read them
         _reload()
     if not os.path.exists(marker):
         files.put(marker, '', 0o600)

@@ -202,7 +202,8 @@ list-units) cat $units ;;
 is-active) grep -q "^$3 loaded active" $units ;;
 stop) echo "$@" >> /var/asked
     sed -i "s/^$2 loaded active running/$2 loaded inactive dead/" $units ;;
-daemon-reload) cat /etc/systemd/system/*.d/*.conf 2> /dev/null |
+daemon-reload) [ ! -e /var/no-reload ] || exit 1
+    cat /etc/systemd/system/*.d/*.conf 2> /dev/null |
         sed -n s/ConditionPathExists=!//p | sort -u > /var/conditions ;;
 start) echo "$@" >> /var/asked
     # one condition for all, as long as there are any
@@ -343,6 +344,40 @@ class Services(Host):
         self.assertEqual((1, 'error'), (code, line['event']), line)
         self.assertIn('nothing would keep it off at a reboot', line['text'])
         self.assertEqual([], self.asked())
+
+    def test_systemd_has_read_what_holds_them_before_they_are_held(
+        self,
+    ) -> None:
+        fails = self.place.write('var/no-reload', '')
+        words = ('services', 'stop', '--hold', *self.STATE)
+        code, line = self.place.agent(*words)
+        self.assertEqual((1, 'error'), (code, line['event']), line)
+        self.assertIn('systemctl daemon-reload', line['text'])
+        self.assertFalse(self.held())
+        # the drop-ins are there by now
+        code, line = self.place.agent(*words)
+        self.assertEqual((1, 'error'), (code, line['event']), line)
+        self.assertFalse(self.held())
+        fails.unlink()
+        self.do(*words[1:])
+        self.place.shell('systemctl start nova-compute.service')
+        self.assertNotIn(
+            'nova-compute.service loaded active', self.units.read_text()
+        )
+
+    def test_another_unit_is_held_though_the_reload_for_it_failed(
+        self,
+    ) -> None:
+        self.do('stop', '--hold', *self.STATE)
+        fails = self.place.write('var/no-reload', '')
+        conditions = self.place.root / 'var/conditions'
+        conditions.write_text('')
+        both = ('--group', 'nova', '--group', 'libvirt')
+        words = ('services', 'stop', '--hold', *both, *self.STATE)
+        self.assertEqual(1, self.place.agent(*words)[0])
+        fails.unlink()
+        self.do(*words[1:])
+        self.assertNotEqual('', conditions.read_text())
 
     def test_list_shows_all_that_is_theirs(self) -> None:
         rows = self.do('list', '--unit', 'sshd.service')['services']
