@@ -400,6 +400,32 @@ class Meanwhile(base.AgentTest):
         self.assertEqual(0, self.agent('change'), self.lines)
         self.assertEqual((108, 5), self.ids('b'))
 
+    def test_killed_at_its_end_it_knows_what_was_in_doubt(self) -> None:
+        self.pairs = ['--uid', '108:112', '--uid', '112:108']
+        self.root.mkdir(parents=True)
+        for name in 'ab':
+            trees.make(self.root / name, 108, 5)
+        hook = """
+            from nova_recovery.host.agent.owners import change, journal
+            def die(*words):
+                os.kill(os.getpid(), 9)
+            """
+        early = hook + 'change.Change._batch = die'
+        self.assertEqual(-9, self.agent('change', hook=early))
+        os.chown(self.root / 'a', 112, 5)
+        late = f"""{hook}
+            real = journal.Journal.finish
+            def finish(*words):
+                real(*words)
+                die()
+            journal.Journal.finish = finish
+        """
+        self.assertEqual(-9, self.agent('change', hook=late))
+        # nothing says that it has its number by the new meaning
+        (self.root / 'a').write_text('again')
+        self.assertEqual(4, self.agent('change'), self.lines)
+        self.assertEqual({'in-doubt': {'a'}}, self.problems())
+
     def test_a_server_of_files_has_a_clock_of_its_own(self) -> None:
         self.pairs = ['--uid', '108:112', '--uid', '112:108']
         self.root.mkdir(parents=True)

@@ -131,8 +131,10 @@ class Change:
         for number in self._open:
             self._journal.mark(number)
         sync(self._tree, self._journal, self._problems)
-        self._journal.finish(self._tree.next_tick())
+        # first: what comes after the end has its number by the new meaning,
+        # but for these
         self._doubts.save()
+        self._journal.finish(self._tree.next_tick())
         counts = dict(self._problems.counts)
         self._say(
             'result',
