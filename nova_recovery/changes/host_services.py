@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from nova_recovery import program
 from nova_recovery.changes import on_host
 from nova_recovery.changes.base import At, BaseChange
+from nova_recovery.engine import states
 from nova_recovery.engine.change import Observed
-from nova_recovery.engine.plan import Item
+from nova_recovery.engine.plan import Item, Plan
+from nova_recovery.engine.records import ItemRecord
+from nova_recovery.host.agent import held
 
 
 class StopServices(BaseChange):
@@ -62,6 +66,44 @@ class StartServices(BaseChange):
 
     def revert(self, at: At) -> str:
         return _stop(at)
+
+
+def kept_off(
+    plan: Plan, items: Iterable[ItemRecord], run_id: str
+) -> list[str]:
+    """The hosts whose services a run may hold, and how each is let go.
+
+    Where it goes on, its start or its undo lets go of them; else nobody does.
+
+    :param items: all of the run
+    """
+    found = {record.id: record for record in items}
+    going = {
+        item.subject
+        for item in plan.items()
+        if item.kind == StartServices.kind
+        and found[item.id].state in states.RIGHT
+    }
+    return [
+        _let_go(item, run_id)
+        for item in plan.items()
+        if item.kind == StopServices.kind
+        and item.data.get('hold')
+        and item.subject not in going
+        and found[item.id].begun
+        and found[item.id].state != states.REVERTED
+    ]
+
+
+def _let_go(item: Item, run_id: str) -> str:
+    data, look = item.data, program.call('host uid show')
+    marker = held.where(on_host.place(data['home'], run_id, 'services'))
+    return (
+        f'{data["host"]}: nova-compute and libvirt are kept off there, also '
+        'at a boot. When its accounts and its files have their numbers '
+        f'({look} {data["host"]}), on that host: rm {marker}; then start '
+        f'what ran: {_told(data["running"][::-1])}'
+    )
 
 
 def _stop(at: At) -> str:

@@ -18,7 +18,15 @@ STARTS = 4
 
 def state(at: At, name: str) -> str:
     """Where the host keeps what it must remember of this run."""
-    return f'{at.data["home"]}/uid-{at.run_id}/{name}'
+    return place(at.data['home'], at.run_id, name)
+
+
+def place(home: str, run_id: str, name: str) -> str:
+    """The same of any run.
+
+    :param home: ``[fleet] home`` of its plan
+    """
+    return f'{home}/uid-{run_id}/{name}'
 
 
 def ask(

@@ -30,9 +30,10 @@ class AbandonRun(RecoveryCommand):
     For a run that can't be resumed, taken over or undone, such as one whose
     journal is lost with its controller: its claims say whose they are, and
     that is enough. They are shown and asked for first. What it has changed
-    stays, a dead host stays disabled and forced down, and locks stay (they
-    name the run, too). A process that still carries it out somewhere sends
-    nothing more::
+    stays, a dead host stays disabled and forced down, locks stay (they name
+    the run, too), and so do services that it keeps off on hosts: what lets go
+    of them is told, where the journal has the run. A process that still
+    carries it out somewhere sends nothing more::
 
         openstack recovery run abandon 3fb04a53 --reason "ctl1 burnt down"
     """
@@ -64,13 +65,15 @@ class AbandonRun(RecoveryCommand):
         from nova_recovery.changes import claims
 
         here = self.stage(parsed_args)
-        found, plan = self._journaled(here, parsed_args.run)
+        found, plan, off = self._journaled(here, parsed_args.run)
         cloud = self.cloud(parsed_args)
         run_id = found.id if found else self._claimed(cloud, parsed_args.run)
         held = claims.held_by(cloud, run_id)
         here.say(f'Run {run_id} claims, and will claim no more:')
         for line in held or ['nothing']:
             here.say(f'  {line}')
+        for line in off:
+            here.say(line)
         if parsed_args.dry_run:
             here.say('Nothing was changed.')
             return exit_codes.DONE
@@ -107,11 +110,14 @@ class AbandonRun(RecoveryCommand):
 
     def _journaled(
         self, here: Stage, word: str
-    ) -> tuple[RunRecord | None, Plan | None]:
+    ) -> tuple[RunRecord | None, Plan | None, list[str]]:
         """The run as this journal has it, if it does.
 
+        :returns: the last: a line for each host that it leaves held
         :raises Refused: it is carried out just now
         """
+        from nova_recovery.changes import host_services
+
         try:
             with here.journal() as journal:
                 found = journal.run(word)
@@ -122,17 +128,18 @@ class AbandonRun(RecoveryCommand):
                         'its ID whole'
                     )
                 plan = journal.plan(found.id)
+                items = list(journal.items(found.id))
         except NotFound:
-            return None, None
+            return None, None, []
         except JournalError as error:
             here.say(str(error))
-            return None, None
+            return None, None, []
         if found.holder:
             raise Refused(
                 f'run {found.id} is carried out just now by {found.holder}; '
                 'stop it there'
             )
-        return found, plan
+        return found, plan, host_services.kept_off(plan, items, found.id)
 
     def _claimed(self, cloud: Cloud, word: str) -> str:
         """The run of exactly that name, if it claims something.

@@ -37,7 +37,7 @@ def hold(state: str, names: Sequence[str]) -> None:
     :param names: of units, with their endings
     :raises AgentError: it can't be
     """
-    marker = _marker(state)
+    marker = where(state)
     try:
         for name in names:
             path = _path(state, name)
@@ -68,7 +68,7 @@ def hold(state: str, names: Sequence[str]) -> None:
 
 def holds(state: str) -> bool:
     """Whether :func:`hold` came to its end, and nobody released them."""
-    return os.path.exists(_marker(state))
+    return os.path.exists(where(state))
 
 
 def by(name: str) -> str:
@@ -91,7 +91,7 @@ def release(state: str, names: Sequence[str]) -> None:
     :raises AgentError: systemd doesn't answer
     """
     if holds(state):
-        os.unlink(_marker(state))
+        os.unlink(where(state))
         files.sync(state)
     paths = [_path(state, name) for name in names]
     there = [path for path in paths if os.path.exists(path)]
@@ -106,7 +106,8 @@ def release(state: str, names: Sequence[str]) -> None:
         _reload()
 
 
-def _marker(state: str) -> str:
+def where(state: str) -> str:
+    """The file that holds them, for as long as it is there."""
     return os.path.join(state, 'held')
 
 

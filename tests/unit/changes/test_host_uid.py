@@ -11,8 +11,9 @@ from unittest import mock
 import fixtures
 
 from nova_recovery.changes import host_accounts, host_owners, host_services
+from nova_recovery.engine import states
 from nova_recovery.engine.change import Observed, State
-from nova_recovery.engine.plan import Item
+from nova_recovery.engine.plan import Item, Plan, Step
 from nova_recovery.exceptions import ChangeFailed, Conflict, OutcomeUnknown
 from nova_recovery.fleet import answer, runs
 from nova_recovery.fleet.answer import Answer
@@ -308,6 +309,43 @@ class Services(HostCase):
             said = {'services': off, 'held': held}
             where = self.at(item, True, services_list=[said])
             self.assertIs(state, change.observe(where).state)
+
+    def kept_off(self, stop: str, start: str, hold: bool = True) -> str:
+        running = ['nova-compute.service', 'libvirtd.service']
+        items = [
+            self.made(kind, running=running, hold=hold)
+            for kind in ('stop-services', 'start-services')
+        ]
+        plan = Plan('host-uid', '', {}, (Step('s', '', tuple(items)),))
+        records = [
+            mock.Mock(id=item.id, state=state, begun=state != states.PENDING)
+            for item, state in zip(items, (stop, start))
+        ]
+        found = host_services.kept_off(plan, records, '1a2b3c4d')
+        return '\n'.join(found)
+
+    def test_what_a_run_leaves_held_is_let_go_of_by_hand(self) -> None:
+        for stop, start in (
+            (states.DONE, states.PENDING),
+            (states.FAILED, states.BLOCKED),
+            (states.DOUBT, states.BLOCKED),
+            (states.DONE, states.FAILED),
+            (states.KEPT, states.REVERTED),
+        ):
+            told = self.kept_off(stop, start)
+            self.assertIn(f'rm {HOME}/uid-1a2b3c4d/services/held;', told)
+            self.assertIn('libvirtd.service, nova-compute.service', told)
+
+    def test_what_is_free_is_not_told_of(self) -> None:
+        for stop, start in (
+            (states.PENDING, states.PENDING),
+            (states.DONE, states.DONE),
+            (states.REVERTED, states.REVERTED),
+        ):
+            self.assertEqual('', self.kept_off(stop, start))
+        self.assertEqual(
+            '', self.kept_off(states.DONE, states.PENDING, hold=False)
+        )
 
     def test_the_host_is_told_whose(self) -> None:
         """Where it isn't, the agent stops nova alone."""

@@ -14,6 +14,8 @@ from nova_recovery.cloud import claims
 from nova_recovery.cloud.db.cells import Cell
 from nova_recovery.cloud.db.databases import CellDatabase, Databases
 from nova_recovery.engine import records
+from nova_recovery.engine.plan import Item, Step
+from tests.unit import plans
 from tests.unit.cli.runs import RunsTestCase
 from tests.unit.tables import Real
 
@@ -95,3 +97,24 @@ class TestAbandon(RunsTestCase):
         self.assertEqual(
             ('abandoned', 'ctl1 burnt'), (event.kind, event.detail)
         )
+
+    def test_hosts_that_it_leaves_held_are_told(self) -> None:
+        data = {
+            'host': 'c1',
+            'home': '/var/lib/nova-recovery',
+            'hold': True,
+            'running': ['nova-compute.service'],
+        }
+        stop = Item('stop:c1', 'stop-services', 'host:c1', 'c1', data)
+        step = Step('stop', 'stop', (stop,))
+        self.plan = plans.without(self.plan, steps=(step,))
+
+        class Stop(plans.Claim):
+            kind = 'stop-services'
+
+        self.registry['stop-services'] = Stop()
+        self.ended(0, 'host', 'recover', '--yes')
+        run = self.only_run()
+        line = f'rm /var/lib/nova-recovery/uid-{run}/services/held;'
+        self.assertIn(line, self.abandon(0, run, '--dry-run'))
+        self.assertIn(line, self.abandon(0, run))
