@@ -222,11 +222,12 @@ def confirm(cloud: Cloud, item: Item, plan: Plan, again: str) -> None:
             f'{there.problem}. Then: {again}'
         )
     guests, services = there.said
-    if any(
-        row['runs'] and 'compute' in row['name']
-        for row in services['services']
-    ):
+    rows = [row for row in services['services'] if 'compute' in row['name']]
+    if any(row['runs'] for row in rows):
         return
+    # systemd would pass it by, and say that it was started
+    held = ' '.join(sorted({row['held'] for row in rows} - {''}))
+    first = f' (rm {held} there first)' if held else ''
     found = {host: running(guests)}
     now = tuple(gates(read(cloud, found), found))
     for gate in overrides.as_approved(now, plan.gates):
@@ -234,7 +235,7 @@ def confirm(cloud: Cloud, item: Item, plan: Plan, again: str) -> None:
             raise Conflict(
                 f'nova-compute is not started: {gate.subject or "servers"}: '
                 f'{gate.observed}; {gate.remedy}. Then, or when you have '
-                f'started it there yourself: {again}'
+                f'started it there yourself{first}: {again}'
             )
 
 

@@ -197,6 +197,7 @@ class Started(TestCase):
         running: tuple[str, ...] = ('nova-compute.service',),
         problem: str = '',
         runs: bool = False,
+        held: str = '',
         gates: tuple[Gate, ...] = (),
     ) -> None:
         item = Item(
@@ -207,7 +208,10 @@ class Started(TestCase):
             {'host': 'c1', 'running': list(running)},
         )
         plan = Plan('host-uid', '', {}, (Step('s', '', (item,)),), gates)
-        services = [{'name': 'nova-compute.service', 'runs': runs}]
+        services = [
+            {'name': 'nova-compute.service', 'runs': runs, 'held': held},
+            {'name': 'nova-api.service', 'runs': False, 'held': '/other'},
+        ]
         said = ({'processes': rows_of('c1')}, {'services': services})
         there = Reached('c1', 'm', problem, said=() if problem else said)
         databases = SimpleNamespace(
@@ -229,6 +233,14 @@ class Started(TestCase):
         told = self.kept_off('start-services', cell())
         self.assertIn('is not completed', told)
         self.assertIn('run resume 1a2b3c4d', told)
+
+    def test_one_that_is_held_is_let_go_of_first(self) -> None:
+        told = self.kept_off('start-services', cell(), held='/state/held')
+        self.assertIn(
+            'have started it there yourself (rm /state/held there first)', told
+        )
+        told = self.kept_off('start-services', cell())
+        self.assertIn('have started it there yourself: ', told)
 
     def test_taking_back_a_stop_starts_it(self) -> None:
         told = self.kept_off('stop-services', cell('c2'), undoing=True)
