@@ -33,17 +33,30 @@ Guests = Mapping[str, Collection[str]]
 
 
 @dataclasses.dataclass(frozen=True)
+class Evacuation:
+    """A row of ``migrations``, of the cell of that name."""
+
+    id: int
+    cell: str
+    status: str
+    target: str | None
+
+
+#: (UUID, host) -> the evacuations away from there on which the nova-compute
+#: of the host acts at its start.
+Away = Mapping[tuple[str, str], tuple[Evacuation, ...]]
+
+
+@dataclasses.dataclass(frozen=True)
 class Rows:
     """What the cells have of hosts, and of the guests that run there.
 
     :ivar servers: live ones, by UUID
-    :ivar away: (UUID, host) of each evacuation away from a host on which its
-        nova-compute acts at its start
     :ivar unknown: why that is not known as a whole, lines
     """
 
     servers: Mapping[str, Server] = dataclasses.field(default_factory=dict)
-    away: Collection[tuple[str, str]] = frozenset()
+    away: Away = dataclasses.field(default_factory=dict)
     unknown: tuple[str, ...] = ()
 
     def of(self, host: str) -> list[Server]:
@@ -88,41 +101,47 @@ def read(cloud: Cloud, guests: Guests) -> Rows:
         cloud, lambda cell: of_cell(cell, guests)
     )
     servers: dict[str, Server] = {}
-    away: set[tuple[str, str]] = set()
+    away: dict[tuple[str, str], tuple[Evacuation, ...]] = {}
     for own, some in known.values():
         for uuid, one in own.items():
             # a resize to another cell has a hidden copy of the server there
             if not one.hidden or uuid not in servers:
                 servers[uuid] = one
-        away |= some
+        for key, rows in some.items():
+            away[key] = away.get(key, ()) + rows
     return Rows(servers, away, unknown)
 
 
-def of_cell(
-    cell: Database, guests: Guests
-) -> tuple[dict[str, Server], set[tuple[str, str]]]:
+def of_cell(cell: Database, guests: Guests) -> tuple[dict[str, Server], Away]:
     """The servers of hosts and of guests, and what ``Rows.away`` has."""
+    away: dict[tuple[str, str], tuple[Evacuation, ...]] = {}
     with Reader.of(cell) as reader:
-        away = {
-            (row['instance_uuid'], row['source_compute'])
-            for row in reader.select(
-                'migrations',
-                (
-                    'instance_uuid',
-                    'source_compute',
-                    'migration_type',
-                    'status',
-                ),
+        for row in reader.select(
+            'migrations',
+            (
+                'id',
+                'instance_uuid',
                 'source_compute',
-                guests,
-                # nova reads soft-deleted ones, too
-                deleted=True,
-            )
+                'dest_compute',
+                'migration_type',
+                'status',
+            ),
+            'source_compute',
+            guests,
+            # nova reads soft-deleted ones, too
+            deleted=True,
+        ):
             # MySQL compares without regard to case or trailing blanks
-            if row['source_compute'] in guests
-            and row['migration_type'] == 'evacuation'
-            and row['status'] in tombstones.ARMED
-        }
+            if (
+                row['source_compute'] in guests
+                and row['migration_type'] == 'evacuation'
+                and row['status'] in tombstones.ARMED
+            ):
+                key = row['instance_uuid'], row['source_compute']
+                one = Evacuation(
+                    row['id'], cell.name, row['status'], row['dest_compute']
+                )
+                away[key] = (*away.get(key, ()), one)
         # nova may have them elsewhere
         seen = {uuid for uuid, host in away if uuid in guests[host]}
         servers = {
@@ -155,22 +174,62 @@ def gates(rows: Rows, guests: Guests) -> Iterator[Gate]:
     for host, running_there in guests.items():
         for one in rows.of(host):
             if (one.uuid, host) in rows.away:
-                yield Gate(
-                    'no-tombstone',
-                    one.name or one.uuid,
-                    'hard',
-                    'refused',
-                    f'an evacuation away from {host} is not completed: '
-                    'its nova-compute would destroy the guest at its start',
-                    'is the guest there? Then complete that row of migrations '
-                    'first',
-                )
+                yield _of_its_own(one, host, rows.away[one.uuid, host])
         for uuid in sorted(running_there):
             server = rows.servers.get(uuid)
             if (uuid, host) not in rows.away:
                 continue
             if server is None or server.host != host:
                 yield _elsewhere(uuid, host, server)
+
+
+def _of_its_own(
+    server: Server, host: str, away: Collection[Evacuation]
+) -> Gate:
+    """A server that nova has on the host, and evacuates as well.
+
+    Nova ends such a row by that very start alone, and no command of ours does:
+    by hand then, once somebody has looked.
+    """
+    told = ', '.join(
+        f'{one.id} to {one.target or "a host not chosen yet"}: {one.status}'
+        for one in away
+    )
+    targets = sorted({one.target for one in away if one.target} - {host})
+    show = program.call(f'server show {server.uuid}')
+    look = program.call(f'guest check {" ".join([host, *targets])}')
+    ways = [
+        f'see that no task works on it, and where it runs:\n{show}\n{look}'
+    ]
+    for target in targets:
+        adopt = program.call(f'server adopt {server.uuid} --host {target}')
+        ways.append(f'if on {target}, while no run has {host}:\n{adopt}')
+    ends = '\n'.join(
+        f'in the database of {one.cell}:\n{_end(one)}' for one in away
+    )
+    ways.append(f'if on {host}, or nowhere, end that evacuation {ends}')
+    return Gate(
+        'no-tombstone',
+        server.name or server.uuid,
+        'hard',
+        'refused',
+        f'an evacuation away from {host} is not completed ({told}): its '
+        'nova-compute would destroy the guest at its start',
+        '\n'.join(ways),
+    )
+
+
+def _end(one: Evacuation) -> str:
+    """What ends it, as it was seen.
+
+    One that did not come to its end failed: "completed" would say that the
+    guest is on its target (``whereabouts``).
+    """
+    end = 'completed' if one.status == 'done' else 'failed'
+    return (
+        f"UPDATE migrations SET status = '{end}' WHERE id = {one.id} "
+        f"AND status = '{one.status}';"
+    )
 
 
 def _elsewhere(uuid: str, host: str, server: Server | None) -> Gate:
@@ -234,7 +293,7 @@ def confirm(cloud: Cloud, item: Item, plan: Plan, again: str) -> None:
         if gate.blocks and gate.name == 'no-tombstone':
             raise Conflict(
                 f'nova-compute is not started: {gate.subject or "servers"}: '
-                f'{gate.observed}; {gate.remedy}. Then, or when you have '
+                f'{gate.observed}; {gate.remedy}\nThen, or when you have '
                 f'started it there yourself{first}: {again}'
             )
 

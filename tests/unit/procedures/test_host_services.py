@@ -18,6 +18,7 @@ from nova_recovery.procedures.starts import Rows
 from nova_recovery.procedures.uid.procedure import Service
 from tests.base import TestCase
 from tests.unit.procedures.test_check_guests import server, WEB
+from tests.unit.procedures.test_starts import away
 from tests.unit.procedures.uid import hosts as uid_hosts
 
 
@@ -92,19 +93,19 @@ class Restarted(TestCase):
         self.assertIn('c1', plan.notes[0])
 
     def test_a_guest_that_a_start_would_destroy(self) -> None:
-        rows = Rows(server(), {(WEB, 'c1')})
+        rows = Rows(server(), away())
         plan = self.decide(host('c1'), rows=rows)
         self.assertEqual([('no-tombstone', 'web', 'hard')], self.refused(plan))
 
     def test_the_only_guest_that_a_start_would_destroy(self) -> None:
-        rows = Rows(server('c2'), {(WEB, 'c1')})
+        rows = Rows(server('c2'), away())
         plan = self.decide(host('c1', guests=1), rows=rows)
         self.assertEqual([('no-tombstone', 'web', 'soft')], self.refused(plan))
         self.assertEqual([], self.refused(self.decide(host('c1'), rows=rows)))
 
     def test_what_is_not_started_destroys_nothing(self) -> None:
         off = service('nova-compute.service', state='inactive')
-        rows = Rows(server(), {(WEB, 'c1')})
+        rows = Rows(server(), away())
         libvirt = service('libvirtd.service', 'libvirt')
         for more in ((), (libvirt,)):
             plan = self.decide(host('c1', off, *more), rows=rows)

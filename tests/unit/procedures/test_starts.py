@@ -17,7 +17,7 @@ from nova_recovery.fleet import answer
 from nova_recovery.fleet.answer import Answer
 from nova_recovery.procedures import reached, restart_services, starts
 from nova_recovery.procedures.reached import Reached
-from nova_recovery.procedures.starts import Rows
+from nova_recovery.procedures.starts import Evacuation, Rows
 from nova_recovery.procedures.uid import facts as uid_facts
 from nova_recovery.procedures.uid import procedure as uid_procedure
 from tests.base import TestCase
@@ -26,15 +26,26 @@ from tests.unit.procedures.uid import hosts as uid_hosts
 from tests.unit.tables import Memory
 
 MARKER = 'nova-recovery run=1a2b3c4d by=anna@ctl1'
-COLUMNS = 'id instance_uuid source_compute migration_type status deleted'
+COLUMNS = (
+    'id instance_uuid source_compute dest_compute migration_type status '
+    'deleted'
+)
 ROW: dict[str, Any] = {
     'id': 1,
     'instance_uuid': WEB,
     'source_compute': 'c1',
+    'dest_compute': 'c2',
     'migration_type': 'evacuation',
     'status': 'done',
     'deleted': 0,
 }
+
+
+def away(
+    host: str = 'c1', status: str = 'done', target: str | None = 'c2'
+) -> Any:
+    """What ``Rows.away`` has of it."""
+    return {(WEB, host): (Evacuation(1, 'cell1', status, target),)}
 
 
 def cell(host: str | None = 'c1', **row: Any) -> Any:
@@ -51,7 +62,7 @@ def seen(gates: Any) -> list[tuple[str, str, str]]:
 
 class OfCell(TestCase):
     def away(self, **row: Any) -> Any:
-        return starts.of_cell(cell(**row), {'c1': ()})[1]
+        return set(starts.of_cell(cell(**row), {'c1': ()})[1])
 
     def test_an_evacuation_that_is_not_completed(self) -> None:
         for status in ('accepted', 'pre-migrating', 'done'):
@@ -80,26 +91,66 @@ class Gates(TestCase):
 
     def test_a_guest_of_its_own_is_hard(self) -> None:
         for running in ((), (WEB,)):
-            (gate,) = self.gates(Rows(server(), {(WEB, 'c1')}), *running)
+            (gate,) = self.gates(Rows(server(), away()), *running)
             self.assertEqual(('web', 'hard'), (gate.subject, gate.klass))
 
+    def test_the_way_on_is_named_with_its_ids(self) -> None:
+        # "completed" would have the guest be on its target, see whereabouts
+        for status, end in (
+            ('accepted', 'failed'),
+            ('pre-migrating', 'failed'),
+            ('done', 'completed'),
+        ):
+            rows = Rows(server(), away(status=status))
+            (gate,) = self.gates(rows)
+            self.assertIn(f'(1 to c2: {status})', gate.observed)
+            self.assertEqual(
+                [
+                    f'openstack recovery server show {WEB}',
+                    'openstack recovery guest check c1 c2',
+                    f'openstack recovery server adopt {WEB} --host c2',
+                    f"UPDATE migrations SET status = '{end}' WHERE id = 1 "
+                    f"AND status = '{status}';",
+                ],
+                [
+                    line
+                    for line in gate.remedy.splitlines()
+                    if line.startswith(('openstack', 'UPDATE'))
+                ],
+            )
+            self.assertIn('database of cell1', gate.remedy)
+
+    def test_one_that_has_no_target_yet(self) -> None:
+        rows = Rows(server(), away(status='accepted', target=None))
+        (gate,) = self.gates(rows)
+        self.assertIn('guest check c1\n', gate.remedy)
+        self.assertNotIn('adopt', gate.remedy)
+        self.assertIn('UPDATE', gate.remedy)
+
+    def test_the_same_row_is_ended_that_was_seen(self) -> None:
+        _, found = starts.of_cell(cell(status='accepted'), {'c1': ()})
+        (one,) = found[WEB, 'c1']
+        self.assertEqual(
+            (1, 'accepted', 'c2'), (one.id, one.status, one.target)
+        )
+
     def test_one_that_runs_here_and_nova_has_elsewhere(self) -> None:
-        (gate,) = self.gates(Rows(server('c2'), {(WEB, 'c1')}), WEB)
+        (gate,) = self.gates(Rows(server('c2'), away()), WEB)
         self.assertEqual(('web', 'soft'), (gate.subject, gate.klass))
         self.assertIn('nova has it on c2', gate.observed)
         self.assertIn('guest check c1 c2', gate.remedy)
         self.assertIn(f'server adopt {WEB} --host c1', gate.remedy)
 
     def test_one_that_no_cell_has_any_more(self) -> None:
-        (gate,) = self.gates(Rows({}, {(WEB, 'c1')}), WEB)
+        (gate,) = self.gates(Rows({}, away()), WEB)
         self.assertEqual((WEB, 'soft'), (gate.subject, gate.klass))
         self.assertIn('nova has it on no host', gate.observed)
         self.assertNotIn('adopt', gate.remedy)
 
     def test_what_went_away_for_good_is_cleaned_up(self) -> None:
         for rows, running in (
-            (Rows(server('c2'), {(WEB, 'c1')}), ()),
-            (Rows(server('c2'), {(WEB, 'c3')}), (WEB,)),
+            (Rows(server('c2'), away()), ()),
+            (Rows(server('c2'), away('c3')), (WEB,)),
             (Rows(server('c1')), (WEB,)),
         ):
             self.assertEqual([], self.gates(rows, *running))
@@ -269,7 +320,7 @@ class Started(TestCase):
         self.assertIn('no route', told)
 
     def test_an_override_holds(self) -> None:
-        (gate,) = starts.gates(Rows({}, {(WEB, 'c1')}), {'c1': {WEB}})
+        (gate,) = starts.gates(Rows({}, away()), {'c1': {WEB}})
         given = dataclasses.replace(gate, state='overridden', reason='gone')
         gone = Memory(instances='id uuid host deleted', migrations=COLUMNS)
         gone.add('migrations', **ROW)

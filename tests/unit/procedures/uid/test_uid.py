@@ -21,7 +21,8 @@ from nova_recovery.procedures.uid.procedure import Request, Service
 from tests.base import TestCase
 from tests.unit.at import at, MARKER
 from tests.unit.changes.case import Cloud
-from tests.unit.procedures.test_check_guests import server, WEB
+from tests.unit.procedures.test_check_guests import server
+from tests.unit.procedures.test_starts import away
 from tests.unit.procedures.uid import hosts
 from tests.unit.procedures.uid.hosts import facts, host, share
 
@@ -367,7 +368,7 @@ class Deciding(TestCase):
         return next(g for g in plan.gates if g.name == name)
 
     def test_a_guest_that_the_start_would_destroy_refuses(self) -> None:
-        rows = Rows(server('c2'), {(WEB, 'c2')})
+        rows = Rows(server('c2'), away('c2'))
         apart = host('c2', {'nova': 112})
         plan = self.decide(host('c1'), apart, rows=rows)
         self.assertEqual([('no-tombstone', 'web')], self.refused(plan))
