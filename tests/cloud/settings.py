@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
 import os
 import pathlib
 import socket
+import tempfile
 
 from tests.cloud import mariadb
 from tests.cloud.process import CloudError
@@ -29,6 +31,11 @@ LISTENERS = (
     'cinder-api',
 )
 _BASE_PORTS = range(15000, 25000, 100)
+#: Held while ports are chosen, by whichever clone.
+_CHOOSING = (
+    pathlib.Path(tempfile.gettempdir())
+    / f'practice-cloud-ports-{os.getuid()}.lock'
+)
 
 #: Databases of the services, in the order in which nova wants them.
 DATABASES = (
@@ -146,6 +153,15 @@ class Settings:
         }
 
 
+def _chosen_beside(state: pathlib.Path) -> set[int]:
+    """What clouds beside this one have chosen; they may not listen yet."""
+    return {
+        json.loads(path.read_text())['base_port']
+        for path in state.parent.glob('.cloud*/cloud.json')
+        if path.stat().st_size
+    }
+
+
 def _block_is_free(base: int) -> bool:
     for offset in range(len(LISTENERS)):
         with socket.socket() as probe:
@@ -175,6 +191,13 @@ def load(state: pathlib.Path | None = None, create: bool = False) -> Settings:
                 f"'python -m tests.cloud up'"
             )
         state.mkdir(parents=True, exist_ok=True)
-        base = next(base for base in _BASE_PORTS if _block_is_free(base))
-        remembered.write_text(json.dumps({'base_port': base}) + '\n')
+        with open(_CHOOSING, 'w') as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            others = _chosen_beside(state)
+            base = next(
+                base
+                for base in _BASE_PORTS
+                if base not in others and _block_is_free(base)
+            )
+            remembered.write_text(json.dumps({'base_port': base}) + '\n')
     return Settings(state, json.loads(remembered.read_text())['base_port'])
