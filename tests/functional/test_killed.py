@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import os
 import pathlib
@@ -91,7 +92,14 @@ class TestKilledMove(FunctionalTest):
         """Share the points of an uninterrupted run out among the victims."""
         passed = killing.points(noted)
         own = [p.what for p in passed if p.subject.startswith('server:')]
-        self.assertEqual(len(own), len(set(own)), 'two points look alike')
+        # an intent that grew old on a slow machine is written again
+        alike = {
+            what
+            for what, times in collections.Counter(own).items()
+            if times > 1 and not what.endswith('journal intent')
+        }
+        self.assertEqual(set(), alike, 'points that look alike')
+        own = list(dict.fromkeys(own))
         shared: dict[str, set[str]] = {
             f'server:{victim}': set(own[number :: self.VICTIMS])
             for number, victim in enumerate(self.victims)
