@@ -7,6 +7,7 @@ And right before a nova-compute is started it is asked what that would destroy.
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from typing import Any
 
@@ -88,6 +89,9 @@ class OfACloud(OneNumber):
         one, two = self.beds
         program = self.begin(*NUMBERS)
         self.begun(program, 'change-owners')
+        # however long the others take on a busy machine
+        program.send_signal(signal.SIGSTOP)
+        self.addCleanup(program.send_signal, signal.SIGCONT)
         self.assertTrue(self.claimed(), self.services())
         # nobody else can begin on one of them, whoever asks from wherever
         said = self.run_program(
@@ -106,6 +110,7 @@ class OfACloud(OneNumber):
             status='accepted',
             deleted=0,
         )
+        program.send_signal(signal.SIGCONT)
         said = self.ends(program, 4)
         self.assertIn('not started: at3-ui02: an evacuation', said)
         # its nova-compute would destroy that guest; the other host goes on
