@@ -97,17 +97,22 @@ class Network:
         what = f'binding of port {port.id} to {host}'
         with apis.sending(what):
             active = self._inactive_on(port.id, host)
-            if active:
-                self._activate(port, host, what)
+            if not active:
+                self._put(port, host, device_owner, profile, what)
+        if active:
+            self._activate(port, host, what)
+            self._settle(port.id, port.host, host, device_owner, profile)
+
+    def _settle(
+        self, uuid: str, before: str, host: str, owner: str, profile: JSON
+    ) -> None:
+        """What is left to do once the binding to this host is active."""
+        what = f'what goes with the binding of port {uuid} to {host}'
         try:
             with apis.sending(what):
-                if active:
-                    self._forget(port)
-                    port = self.port(port.id)
-                self._put(port, host, device_owner, profile, what)
+                self._forget(uuid, before)
+                self._put(self.port(uuid), host, owner, profile, what)
         except ChangeFailed as error:
-            if not active:
-                raise
             # not ChangeFailed: where it was bound before has to stay known
             raise RecoveryError(
                 f'{error}; the binding that was there is active already'
@@ -133,22 +138,23 @@ class Network:
         As nova does at its end. Binding the port to that host instead ends
         in an internal error: the key of a binding is port and host.
         """
-        answer = self._connection.network.put(
-            f'/ports/{port.id}/bindings/{host}/activate',
-            timeout=self._timeout,
-            **apis.SENT_ONCE,
-        )
-        self._check_sent(answer, what)
+        with apis.sending(f'activation, for the {what}'):
+            answer = self._connection.network.put(
+                f'/ports/{port.id}/bindings/{host}/activate',
+                timeout=self._timeout,
+                **apis.SENT_ONCE,
+            )
+            self._check_sent(answer, what)
 
-    def _forget(self, port: Port) -> None:
+    def _forget(self, uuid: str, host: str) -> None:
         """Delete the binding that was active until now.
 
         Unchecked: the port is where it should be, and a way back would
         activate what is left.
         """
-        if port.host:
+        if host:
             self._connection.network.delete(
-                f'/ports/{port.id}/bindings/{port.host}',
+                f'/ports/{uuid}/bindings/{host}',
                 timeout=self._timeout,
                 **apis.SENT_ONCE,
             )
