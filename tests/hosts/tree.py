@@ -71,11 +71,12 @@ def build() -> pathlib.Path:
 
     :raises BedError: the packages can't be had
     """
-    packages.install()
     directory = state_directory()
     directory.mkdir(parents=True, exist_ok=True)
     tree = directory / f'tree-{_recipe()[:12]}'
     with locked(directory / 'lock'):
+        # here: apt's lists have a lock for which nobody waits
+        packages.install()
         if not tree.exists():
             used = {
                 json.loads(plan.read_text())['tree']
