@@ -92,6 +92,12 @@ class Finding:
 
 #: The headers of a table, each with what it says of a finding.
 Columns = tuple[tuple[str, Callable[[Any], Any]], ...]
+#: How tables of what was seen of hosts begin.
+OF_HOST: Columns = (
+    ('Code', lambda one: one.code),
+    ('Severity', lambda one: one.severity),
+    ('Host', lambda one: one.host),
+)
 
 
 def more(name: str) -> Callable[[Finding], Any]:

@@ -42,9 +42,7 @@ _ADVICE = {
 
 
 _CHECK: Columns = (
-    ('Code', lambda one: one.code),
-    ('Severity', lambda one: one.severity),
-    ('Host', lambda one: one.host),
+    *findings.OF_HOST,
     ('Server ID', lambda one: one.server),
     ('Server', findings.more('name')),
     ('Seen', lambda one: one.cause),

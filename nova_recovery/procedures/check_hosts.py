@@ -36,9 +36,7 @@ _EXT = frozenset({'ext2', 'ext3', 'ext4'})
 _KNOWN_REMOTE = frozenset({'nfs', 'nfs4', 'cifs', 'ceph', 'glusterfs', 'gfs2'})
 
 _COLUMNS: Columns = (
-    ('Code', lambda one: one.code),
-    ('Severity', lambda one: one.severity),
-    ('Host', lambda one: one.host),
+    *findings.OF_HOST,
     ('What', lambda one: one.label),
     ('Seen', lambda one: one.cause),
     ('To do', lambda one: one.fix or one.expected),
@@ -107,7 +105,7 @@ def judge(found: Facts, more: Sequence[Finding] = ()) -> Assessment:
         own += [_of_accounts(one) for one in more if one.host == host.name]
         own += [check_storage.image(host, row) for row in found.images]
         made += own or [
-            check_storage.one(host, 'HOST-GOOD', findings.GOOD, 'as it should')
+            reached.finding(host, 'HOST-GOOD', findings.GOOD, 'as it should')
         ]
     made.sort(key=lambda one: findings.SEVERITIES.index(one.severity))
     result = Assessment(found, tuple(made), _COLUMNS, silent=found.silent)
@@ -128,7 +126,7 @@ def _of_accounts(one: Finding) -> Finding:
 
 def _of_host(host: Reached, between: tuple[float, float]) -> Iterator[Finding]:
     if host.problem:
-        yield check_storage.one(
+        yield reached.finding(
             host, 'HOST-UNKNOWN', findings.UNKNOWN, host.problem
         )
         return
@@ -154,7 +152,7 @@ def _fstab(
     options = set(row['options'])
     ext = row['type'] in _EXT
     if ext and 'errors=remount' in options:
-        yield check_storage.one(
+        yield reached.finding(
             host,
             'FSTAB-WRONG',
             findings.DANGER,
@@ -164,7 +162,7 @@ def _fstab(
         )
     away = bool(row['way']) or row['remote']
     if away and row['target'] in ('/home', '/root'):
-        yield check_storage.one(
+        yield reached.finding(
             host,
             'HOME-ON-SAN',
             findings.NOTE,
@@ -175,7 +173,7 @@ def _fstab(
     if 'noauto' in options:
         return
     if row['target'] not in said['targets'] and row['target'] != 'none':
-        yield check_storage.one(
+        yield reached.finding(
             host,
             'MOUNT-MISSING',
             findings.DANGER,
@@ -192,7 +190,7 @@ def _fstab(
         wants = {'_netdev'}
     if wants - options:
         lacks = ','.join(sorted(wants - options))
-        yield check_storage.one(
+        yield reached.finding(
             host,
             'FSTAB-SAN',
             findings.STALE,
@@ -209,7 +207,7 @@ def _fstab(
         and 'errors=remount-ro' not in options
         and errors not in ('remount-ro', 'panic')
     ):
-        yield check_storage.one(
+        yield reached.finding(
             host,
             'FSTAB-ERRORS',
             findings.STALE,
@@ -224,7 +222,7 @@ def _mount(
 ) -> Iterator[Finding]:
     label = row['target']
     if not row['answers']:
-        yield check_storage.one(
+        yield reached.finding(
             host,
             'MOUNT-SILENT',
             findings.DANGER,
@@ -236,7 +234,7 @@ def _mount(
         return
     lines = [one for one in fstab if one['target'] == row['target']]
     if row['read_only'] and not any('ro' in one['options'] for one in lines):
-        yield check_storage.one(
+        yield reached.finding(
             host,
             'MOUNT-READ-ONLY',
             findings.DANGER if lines or label == '/' else findings.NOTE,
@@ -255,7 +253,7 @@ def _mount(
     ):
         if total and (total - free) / total >= NEARLY:
             used = (total - free) / total
-            yield check_storage.one(
+            yield reached.finding(
                 host,
                 'FS-FULL',
                 findings.DANGER if used >= FULL else findings.STALE,
@@ -275,7 +273,7 @@ def _sessions(
             if disk['state'] != 'running'
         ]
         if one['state'] != LOGGED_IN or blocked:
-            yield check_storage.one(
+            yield reached.finding(
                 host,
                 'ISCSI-DEAD',
                 findings.DANGER,
@@ -289,7 +287,7 @@ def _maps(
     host: Reached, maps: Sequence[Mapping[str, Any]] | None
 ) -> Iterator[Finding]:
     if maps is None:
-        yield check_storage.one(
+        yield reached.finding(
             host,
             'PATHS-UNKNOWN',
             findings.UNKNOWN,
@@ -299,7 +297,7 @@ def _maps(
     for one in maps or ():
         if one['failed']:
             dead = not one['good']
-            yield check_storage.one(
+            yield reached.finding(
                 host,
                 'MAP-DEAD' if dead else 'PATH-FAILED',
                 findings.DANGER if dead else findings.STALE,
@@ -313,7 +311,7 @@ def _maps(
 
 def _forgotten(host: Reached, row: Mapping[str, Any]) -> Finding:
     uid, gid = row['was']
-    return check_storage.one(
+    return reached.finding(
         host,
         'OWNER-LEFT',
         findings.STALE,
@@ -331,7 +329,7 @@ def _clock(
     begun, ended = between
     apart = max(begun - said['time'], said['time'] - ended)
     if apart > APART:
-        yield check_storage.one(
+        yield reached.finding(
             host,
             'CLOCK-APART',
             findings.STALE,
@@ -341,7 +339,7 @@ def _clock(
             'set it by NTP, before its services start',
         )
     if said['synchronized'] is False:
-        yield check_storage.one(
+        yield reached.finding(
             host,
             'CLOCK-FREE',
             findings.STALE,

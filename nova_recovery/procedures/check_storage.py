@@ -19,25 +19,10 @@ FULL, NEARLY = 0.97, 0.90
 _SHUTS_OUT = ('profile rbd', 'allow *', 'blocklist', 'blacklist')
 
 
-def one(
-    host: Reached,
-    code: str,
-    severity: str,
-    cause: str,
-    label: str = '',
-    expected: str = '',
-    fix: str = '',
-) -> Finding:
-    """A finding with what is to be done, in words or as a command."""
-    return reached.finding(
-        host, code, severity, cause, label, expected=expected, fix=fix
-    )
-
-
 def lvm(host: Reached, said: Mapping[str, Any]) -> Iterator[Finding]:
     """Volume groups, as cinder-volume has its volumes in them."""
     if said['groups'] is None:
-        yield one(
+        yield reached.finding(
             host,
             'LVM-UNKNOWN',
             findings.UNKNOWN,
@@ -49,7 +34,7 @@ def lvm(host: Reached, said: Mapping[str, Any]) -> Iterator[Finding]:
     there = {row['name'] for row in said['groups']}
     for name in said['wanted']:
         if name not in there:
-            yield one(
+            yield reached.finding(
                 host,
                 'VG-MISSING',
                 findings.DANGER,
@@ -61,7 +46,7 @@ def lvm(host: Reached, said: Mapping[str, Any]) -> Iterator[Finding]:
     pools = {row['group'] for row in said['volumes'] if row['pool']}
     for row in said['groups']:
         if row['missing']:
-            yield one(
+            yield reached.finding(
                 host,
                 'VG-PARTIAL',
                 findings.DANGER,
@@ -71,7 +56,7 @@ def lvm(host: Reached, said: Mapping[str, Any]) -> Iterator[Finding]:
             )
         used = 1 - row['free'] / row['bytes'] if row['bytes'] else 0.0
         if row['name'] in {*said['wanted']} - pools and used >= NEARLY:
-            yield one(
+            yield reached.finding(
                 host,
                 'VG-FULL',
                 findings.STALE,
@@ -89,7 +74,7 @@ def _logical(
 ) -> Iterator[Finding]:
     label = f'{row["group"]}/{row["name"]}'
     if row['health']:
-        yield one(
+        yield reached.finding(
             host,
             'LV-FAILED',
             findings.DANGER,
@@ -100,7 +85,7 @@ def _logical(
     for what in ('data', 'metadata'):
         used = (row[what] or 0.0) / 100
         if row['pool'] and used >= NEARLY:
-            yield one(
+            yield reached.finding(
                 host,
                 'POOL-FULL',
                 findings.DANGER if used >= FULL else findings.STALE,
@@ -114,7 +99,7 @@ def _logical(
     # snapshots of thin volumes are off by themselves
     volume = row['name'].startswith('volume-') and row['group'] in wanted
     if volume and not row['active']:
-        yield one(
+        yield reached.finding(
             host,
             'LV-INACTIVE',
             findings.STALE,
@@ -160,7 +145,7 @@ def image(host: Reached, row: Mapping[str, Any]) -> Finding:
         severity = findings.UNKNOWN
         seen += '; a process has it open and changes it meanwhile'
         fix = 'look again when its guest is off'
-    return one(host, code, severity, seen, row['path'], fix)
+    return reached.finding(host, code, severity, seen, row['path'], fix)
 
 
 def ceph(host: Reached, said: Mapping[str, Any] | None) -> Iterator[Finding]:
@@ -168,7 +153,7 @@ def ceph(host: Reached, said: Mapping[str, Any] | None) -> Iterator[Finding]:
     if said is None:
         return
     if said['why']:
-        yield one(
+        yield reached.finding(
             host,
             'CEPH-UNKNOWN' if said['missing'] else 'CEPH-SILENT',
             findings.NOTE if said['missing'] else findings.DANGER,
@@ -181,7 +166,7 @@ def ceph(host: Reached, said: Mapping[str, Any] | None) -> Iterator[Finding]:
         return
     if said['health'] != 'HEALTH_OK':
         checks = '; '.join(f'{c}: {m}' for c, m in said['checks'].items())
-        yield one(
+        yield reached.finding(
             host,
             'CEPH-HEALTH',
             findings.DANGER
@@ -201,7 +186,7 @@ def _clients(host: Reached, said: Mapping[str, Any]) -> Iterator[Finding]:
     if said['caps'] is not None:
         mon = said['caps'].get('mon', '')
         if not any(word in mon for word in _SHUTS_OUT):
-            yield one(
+            yield reached.finding(
                 host,
                 'CEPH-CAPS',
                 findings.DANGER,
@@ -221,7 +206,7 @@ def _clients(host: Reached, said: Mapping[str, Any]) -> Iterator[Finding]:
         )
     )
     if shut:
-        yield one(
+        yield reached.finding(
             host,
             'CEPH-BLOCKED',
             findings.DANGER,
@@ -238,11 +223,13 @@ def _rbd(
 ) -> Iterator[Finding]:
     label = f'rbd:{row["image"]}'
     if row['why']:
-        yield one(host, 'RBD-UNKNOWN', findings.UNKNOWN, row['why'], label)
+        yield reached.finding(
+            host, 'RBD-UNKNOWN', findings.UNKNOWN, row['why'], label
+        )
         return
     others = [who for who in row['watchers'] if _host(who) not in own]
     if others:
-        yield one(
+        yield reached.finding(
             host,
             'RBD-ELSEWHERE',
             findings.DANGER if row['active'] else findings.NOTE,
@@ -254,7 +241,7 @@ def _rbd(
             else 'its guest may run there: do not start it here',
         )
     elif row['lockers'] and not row['watchers']:
-        yield one(
+        yield reached.finding(
             host,
             'RBD-LOCKED',
             findings.STALE,

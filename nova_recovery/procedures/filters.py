@@ -46,9 +46,7 @@ STOCK: Mapping[str, tuple[str, ...] | None] = {
 INSTANCE = re.compile(r'nova-instance-(.+)-([0-9a-f]{12})$')
 
 _COLUMNS: Columns = (
-    ('Code', lambda one: one.code),
-    ('Severity', lambda one: one.severity),
-    ('Host', lambda one: one.host),
+    *findings.OF_HOST,
     ('Filter', lambda one: one.label),
     ('UUID', findings.more('uuid')),
     ('Guests', findings.more('guests')),

@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 _WELL = frozenset({'LOGGED_IN', 'Online', 'live'})
 
 _COLUMNS: Columns = (
-    ('Code', lambda one: one.code),
-    ('Severity', lambda one: one.severity),
-    ('Host', lambda one: one.host),
+    *findings.OF_HOST,
     ('Disk', findings.more('disk')),
     ('Way', findings.more('way')),
     ('Paths', findings.more('paths')),

@@ -123,11 +123,15 @@ def finding(
     severity: str,
     cause: str,
     label: str = '',
+    expected: str = '',
+    fix: str = '',
     **more: Any,
 ) -> Finding:
     """What was seen of a host, or of something on it.
 
     :param label: what on it is meant; '' is the host itself
+    :param expected: what is to be done, in words
+    :param fix: the same, as a command
     :param more: other fields of a finding
     """
     subject = f'host:{host.name}'
@@ -137,6 +141,8 @@ def finding(
         f'{subject}:{label}' if label else subject,
         cause,
         label=label or host.name,
+        expected=expected,
+        fix=fix,
         host=host.name,
         **more,
     )

@@ -11,6 +11,7 @@ import re
 import textwrap
 from typing import Any, Union
 
+from nova_recovery.compat import utc
 from nova_recovery.engine import printable
 
 #: Said here too, since whoever words something has to.
@@ -79,7 +80,7 @@ def moment(time: Time) -> datetime.datetime | None:
     """A time of the journal or of a plan, in UTC; None if there is none."""
     if isinstance(time, str):
         try:
-            time = datetime.datetime.fromisoformat(time.replace('Z', '+00:00'))
+            time = utc(time)
         except ValueError:
             return None
     if time is None:

@@ -24,12 +24,7 @@ if TYPE_CHECKING:
 
 _FORMAT = 1
 
-_COLUMNS: Columns = (
-    ('Code', lambda one: one.code),
-    ('Severity', lambda one: one.severity),
-    ('Host', lambda one: one.host),
-    ('Seen', lambda one: one.cause),
-)
+_COLUMNS: Columns = (*findings.OF_HOST, ('Seen', lambda one: one.cause))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,36 +110,23 @@ def save(cloud: Cloud, names: Collection[str], path: str) -> Assessment:
 
 
 def _told(host: Reached, found: Host | None) -> Finding:
-    subject = f'host:{host.name}'
     if found is None:
-        return Finding(
-            'HOST-UNKNOWN',
-            findings.UNKNOWN,
-            subject,
-            host.problem,
-            label=host.name,
-            host=host.name,
+        return reached.finding(
+            host, 'HOST-UNKNOWN', findings.UNKNOWN, host.problem
         )
     if found.why:
         why = '; '.join(f'{tool}: {why}' for tool, why in found.why.items())
-        return Finding(
-            'RULES-UNKNOWN',
-            findings.UNKNOWN,
-            subject,
-            f'not saved: {why}',
-            label=host.name,
-            host=host.name,
+        return reached.finding(
+            host, 'RULES-UNKNOWN', findings.UNKNOWN, f'not saved: {why}'
         )
     rules = sum(len(chain) - 1 for chain in found.chains.values())
     others = sum(map(chains_module.others, found.chains))
-    return Finding(
+    return reached.finding(
+        host,
         'RULES-SAVED',
         findings.GOOD,
-        subject,
         f'{wording.count(len(found.chains), "chain")} with '
         f'{wording.count(rules, "rule")}, {others} of them made by others',
-        label=host.name,
-        host=host.name,
     )
 
 

@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
 
 _COLUMNS: Columns = (
-    ('Code', lambda one: one.code),
-    ('Severity', lambda one: one.severity),
-    ('Host', lambda one: one.host),
+    *findings.OF_HOST,
     ('Chain', findings.more('chain')),
     ('Seen', lambda one: one.cause),
     ('Difference', findings.more('difference')),
