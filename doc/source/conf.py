@@ -2,8 +2,14 @@
 
 """Sphinx configuration of the documentation."""
 
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / 'ext'))
+
 extensions = [
     'cliff.sphinxext',
+    'commands',
     'openstackdocstheme',
     'oslo_config.sphinxconfiggen',
     'oslo_config.sphinxext',
@@ -15,6 +21,14 @@ root_doc = 'index'
 pygments_style = 'native'
 
 html_theme = 'openstackdocs'
+# read where there is no network: nothing is loaded from elsewhere, and the
+# search is Sphinx's own
+html_theme_options = {
+    'analytics_tracking_code': '',
+    'display_badge': False,
+    'sidebar_search': True,
+}
+templates_path = ['_templates']
 openstackdocs_repo_name = 'openstack/nova-recovery'
 openstackdocs_auto_name = False
 openstackdocs_auto_version = False
