@@ -9,6 +9,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / 'ext'))
 
 extensions = [
     'cliff.sphinxext',
+    'codes',
     'commands',
     'openstackdocstheme',
     'oslo_config.sphinxconfiggen',

@@ -10,7 +10,7 @@ import re
 import termios
 from typing import Any
 
-from nova_recovery.engine import overrides
+from nova_recovery.engine import findings, overrides
 from nova_recovery.engine.overrides import Overrides
 from nova_recovery.engine.plan import Gate, Plan, SHORT
 from nova_recovery.exceptions import Refused, UsageError
@@ -140,6 +140,7 @@ def refuse_if_blocked(gates: Iterable[Gate], digest: str) -> None:
                 'Observed',
                 'Remedy',
                 'Plan',
+                'Guide',
             ),
             [
                 (
@@ -150,6 +151,7 @@ def refuse_if_blocked(gates: Iterable[Gate], digest: str) -> None:
                     gate.observed,
                     gate.remedy,
                     digest,
+                    findings.guide(gate.name),
                 )
                 for gate in blocking
             ],

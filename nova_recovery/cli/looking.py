@@ -64,6 +64,8 @@ class LookingLister(RecoveryLister):
         self._silent = result.silent
         self.closing.extend(result.summary)
         self.exit_code = result.exit_code
+        if parsed_args.formatter in ('json', 'yaml'):
+            return result.guided
         return result.table
 
     def _monitor(self, parsed_args: argparse.Namespace) -> Table:

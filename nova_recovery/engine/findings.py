@@ -40,6 +40,14 @@ _MONITORING = {
 }
 
 
+def guide(name: str) -> str:
+    """Where the documentation tells of a code or a gate.
+
+    A page and an anchor below its root (doc/ext/codes.py makes them).
+    """
+    return f'user/codes.html#{name.lower()}'
+
+
 @dataclasses.dataclass(frozen=True)
 class Finding:
     """One thing that was seen.
@@ -156,6 +164,12 @@ class Assessment:
             for one in self.findings
             if not self.codes or one.code in self.codes
         ]
+
+    @property
+    def guided(self) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+        """The table, and where each code is told of: for programs."""
+        where = ('Guide', lambda one: guide(one.code))
+        return dataclasses.replace(self, columns=(*self.columns, where)).table
 
     @property
     def monitoring(self) -> tuple[str, int]:

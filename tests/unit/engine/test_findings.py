@@ -70,6 +70,11 @@ class TestAssessment(TestCase):
             assessment(DANGER, NOTE).table,
         )
 
+    def test_a_program_is_told_where_each_code_is_explained(self) -> None:
+        headers, ((*_, guide),) = assessment(DANGER).guided
+        self.assertEqual(('Code', 'Cause', 'Guide'), headers)
+        self.assertEqual('user/codes.html#x-danger', guide)
+
     def test_findings_that_are_not_shown_count(self) -> None:
         result = assessment(DANGER, NOTE, codes=('X-NOTE',))
         self.assertEqual([('X-NOTE', 'it is note')], result.table[1])

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Anchors of gates and of the codes of findings, and where each is told of.
+
+Tables and definitions of the user guide begin with them, as literals. Each
+gets an anchor there, ``#srv-down`` or ``#source-silent``; ``.. codes::`` lists
+all of them, with the same anchors, so that the program has one place to point
+to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import re
+from typing import Any
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+from sphinx.util.nodes import make_refnode
+
+from nova_recovery.compat import entry_points
+from nova_recovery.procedures import gates
+
+_CODE = re.compile(r'[A-Z]{2,8}(-[A-Z]+)+')
+_GATES = {one.name for one in gates.GATES}
+#: The codes of readiness, words that mean something else on other pages.
+_LAYERS = {point.name for point in entry_points('nova_recovery.readiness')}
+
+
+class codes(nodes.General, nodes.Element):
+    """Where the list comes."""
+
+
+class Codes(Directive):
+    """``.. codes::``"""
+
+    def run(self) -> list[nodes.Node]:
+        return [codes()]
+
+
+def told(doctree: nodes.document, docname: str) -> Iterator[nodes.literal]:
+    """The codes and gates that begin a row of a table, or a definition."""
+    words = _GATES | (_LAYERS if docname == 'user/readiness' else set())
+    firsts = [row[0] for row in doctree.findall(nodes.row)]
+    for first in (*firsts, *doctree.findall(nodes.term)):
+        for literal in first.findall(nodes.literal):
+            word = literal.astext()
+            if word in words or _CODE.fullmatch(word):
+                yield literal
+
+
+def collect(app: Any, doctree: nodes.document) -> None:
+    """Give them anchors, and remember where they are."""
+    docname = app.env.docname
+    if not docname.startswith('user/'):
+        return
+    seen = set()
+    for literal in told(doctree, docname):
+        word = literal.astext()
+        if word not in seen:
+            seen.add(word)
+            literal['ids'].append(word.lower())
+            _known(app.env).setdefault(word, set()).add(docname)
+
+
+def _known(env: Any) -> dict[str, set[str]]:
+    if not hasattr(env, 'recovery_codes'):
+        env.recovery_codes = {}
+    return env.recovery_codes
+
+
+def forget(app: Any, env: Any, docname: str) -> None:
+    for pages in _known(env).values():
+        pages.discard(docname)
+
+
+def merge(app: Any, env: Any, docnames: Any, other: Any) -> None:
+    for word, pages in _known(other).items():
+        _known(env).setdefault(word, set()).update(pages)
+
+
+def fill(app: Any, doctree: nodes.document, docname: str) -> None:
+    """Put the lists where they were asked for."""
+    for place in doctree.findall(codes):
+        listed = nodes.definition_list()
+        for word, pages in sorted(_known(app.env).items()):
+            if pages:
+                listed += _item(app, word, sorted(pages), docname)
+        place.replace_self(listed)
+
+
+def _item(app: Any, word: str, pages: list[str], here: str) -> nodes.Node:
+    links = nodes.paragraph()
+    for page in pages:
+        if links.children:
+            links += nodes.Text(', ')
+        title = nodes.Text(app.env.titles[page].astext())
+        links += make_refnode(app.builder, here, page, word.lower(), title)
+    return nodes.definition_list_item(
+        '',
+        nodes.term(
+            '', '', nodes.literal(text=word), ids=[nodes.make_id(word)]
+        ),
+        nodes.definition('', links),
+    )
+
+
+def setup(app: Any) -> dict[str, Any]:
+    app.add_node(codes)
+    app.add_directive('codes', Codes)
+    app.connect('doctree-read', collect)
+    app.connect('env-purge-doc', forget)
+    app.connect('env-merge-info', merge)
+    app.connect('doctree-resolved', fill)
+    return {'parallel_read_safe': True, 'parallel_write_safe': True}
