@@ -160,8 +160,9 @@ class SetHostUid(RecoveryLister):
 class VerifyHostUid(LookingLister):
     """Look for files that have an old number still, as "find" would.
 
-    Of a run of "host uid set", or of numbers that are named. Ends with 0 if
-    there is none, 4 if there are, or if a host does not answer::
+    Of a run of "host uid set", or of numbers that are named. If the run was
+    undone: files that were made meanwhile and have its new number. Ends with
+    0 if there is none, 4 if there are, or if a host does not answer::
 
         openstack recovery host uid verify --run 3fb0
         openstack recovery host uid verify np-rcc54 --was-uid nova=108
@@ -200,6 +201,7 @@ class VerifyHostUid(LookingLister):
         return parser
 
     def assess(self, parsed_args: argparse.Namespace) -> Assessment:
+        from nova_recovery.engine import states
         from nova_recovery.procedures.uid import verify
 
         cloud = self.cloud(parsed_args)
@@ -217,7 +219,10 @@ class VerifyHostUid(LookingLister):
             with here.journal() as journal:
                 found = here.run_of(journal)
                 checks = verify.of_run(
-                    journal.plan(found.id), found.id, parsed_args.hosts
+                    journal.plan(found.id),
+                    found.id,
+                    parsed_args.hosts,
+                    undone=found.state == states.UNDONE,
                 )
         elif not parsed_args.hosts:
             raise UsageError('name the hosts')

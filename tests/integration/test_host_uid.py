@@ -138,7 +138,18 @@ class ThereAndBack(Local):
         self.place.shell(
             'chown 7130 /var/lib/nova/t; chmod 6755 /var/lib/nova/t'
         )
+        meanwhile = '/var/lib/nova/meanwhile'
+        self.place.shell(f'touch {meanwhile}; chown 7130 {meanwhile}')
         self.done('run', 'undo', run, '--yes')
+        said = self.done('host', 'uid', 'verify', '--run', run, code=4)
+        self.assertIn('lib/nova/meanwhile: owner 7130', said)
+        self.done(
+            *('host', 'uid', 'set', 'c1', '--files-only', '--yes'),
+            *('--was-uid', 'nova=7130', '--root', '/var'),
+            *('--override', 'host-claimable=alone'),
+        )
+        self.done('host', 'uid', 'verify', '--run', run)
+        self.place.shell(f'rm {meanwhile}')
         self.assertEqual(self.before, self.seen())
 
     def test_what_is_gone_since_holds_no_host_back(self) -> None:

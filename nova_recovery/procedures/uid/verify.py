@@ -48,29 +48,58 @@ class Check:
     machine_id: str = ''
 
 
-def of_run(plan: Plan, run_id: str, hosts: Sequence[str]) -> list[Check]:
+def of_run(
+    plan: Plan, run_id: str, hosts: Sequence[str], undone: bool = False
+) -> list[Check]:
     """What a run changed.
 
+    Before-images know nothing of files that were made between a change and
+    its undo: those have the number that was taken back, and nobody owns them.
+
     :param hosts: of these only; () is all
-    :raises UsageError: it changed no owners there
+    :param undone: the run was: look for the new numbers, as far as they were
+        no old ones
+    :raises UsageError: it changed no owners there, or all that it gave were
+        exchanged, and can't be told from the old ones once they are back
     """
-    found = [
-        Check(
-            item.data['host'],
-            item.data['root'],
-            tuple(item.data['uid']),
-            tuple(item.data['gid']),
-            tuple(item.data['leave_out']),
-            f'{item.data["home"]}/uid-{run_id}/owners-{item.data["number"]}',
-            item.data['machine_id'],
-        )
+    items = [
+        item
         for item in plan.items()
         if item.kind == 'change-owners'
         and (not hosts or item.data['host'] in hosts)
     ]
-    if not found:
+    if not items:
         raise UsageError(f'run {run_id} changes no owners of files there')
+    found = []
+    for item in items:
+        data = item.data
+        check = Check(
+            data['host'],
+            data['root'],
+            tuple(data['uid']),
+            tuple(data['gid']),
+            tuple(data['leave_out']),
+            f'{data["home"]}/uid-{run_id}/owners-{data["number"]}',
+            data['machine_id'],
+        )
+        if undone:
+            uid, gid = _turned(check.uid), _turned(check.gid)
+            check = dataclasses.replace(check, uid=uid, gid=gid, state='')
+        if check.uid or check.gid:
+            found.append(check)
+    if not found:
+        raise UsageError(
+            f'run {run_id} was undone, and exchanged all its numbers: a file '
+            'that was made meanwhile looks like any other'
+        )
     return found
+
+
+def _turned(pairs: Sequence[str]) -> tuple[str, ...]:
+    """NEW:OLD, without what was an old number of another pair."""
+    split = [pair.split(':') for pair in pairs]
+    olds = {old for old, _new in split}
+    return tuple(f'{new}:{old}' for old, new in split if new not in olds)
 
 
 def of_numbers(
