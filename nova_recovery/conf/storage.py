@@ -13,7 +13,8 @@ OPTIONS = [
 Whether the disks of servers that don't boot from a volume can be reached from
 every compute host: instances_path is on shared storage, or they are in Ceph.
 Without an answer, a server with such a disk is refused unless the operator
-says so for the one recovery with ``--shared-storage``.
+says so for the one recovery with ``--shared-storage``, or its target is seen
+to have the disk, over the fleet.
 """,
     )
 ]

@@ -11,6 +11,7 @@ from typing import List, Optional
 from nova_recovery.host.agent import (
     accounts,
     check,
+    disks,
     filters,
     guests,
     identity,
@@ -43,6 +44,7 @@ VERBS = {
     'rules': rules,
     'filters': filters,
     'images': images,
+    'disks': disks,
     'several': several,
     'start': start,
     'status': status,

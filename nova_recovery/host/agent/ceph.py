@@ -4,7 +4,7 @@
 
 import json
 import time
-from typing import Any, Dict, Iterable, List, Optional
+from typing import Any, Dict, Iterable, List, Optional, Sequence
 
 from nova_recovery.host.agent import nova_conf, programs
 from nova_recovery.host.agent.lines import AgentError
@@ -35,8 +35,7 @@ def look(found: Dict[str, Any], domains: Any) -> Optional[Dict[str, Any]]:
     ]
     if not images and not user:
         return None
-    path, _where = _option(found, 'images_rbd_ceph_conf')
-    client = ['--id', user or 'admin', '--conf', path or _CONF]
+    client = _client(found)
     ceph = ['ceph'] + client + ['--connect-timeout', _CONNECT, '-f', 'json']
     said = {'user': user or 'admin', 'why': '', 'images': []}  # type: Any
     try:
@@ -69,6 +68,43 @@ def look(found: Dict[str, Any], domains: Any) -> Optional[Dict[str, Any]]:
         for image, domain in images
     ]
     return dict(said, missing=False)
+
+
+def disks(found: Dict[str, Any], servers: Sequence[str]) -> Dict[str, Any]:
+    """Whether the cluster has disks of servers, if nova keeps them there.
+
+    :param found: as :func:`layout.detect`
+    :returns: ``type`` (images_type of nova.conf; None: it says nothing),
+        ``pool``, ``images`` (server -> what of it is there, such as
+        ``disk.config``), and ``why`` this is not known, '' if it is
+    """
+    row = {'type': None, 'pool': '', 'images': {}, 'why': ''}  # type: Any
+    try:
+        row['type'], _path = _option(found, 'images_type')
+        if row['type'] != 'rbd':
+            return row  # type: ignore
+        # as nova has it (nova/conf/libvirt.py)
+        row['pool'] = _option(found, 'images_rbd_pool')[0] or 'rbd'
+        rbd = ['rbd'] + _client(found)
+        if not programs.find('rbd'):
+            # the container with virsh has it, for libvirt
+            rbd = list(found['exec_prefix']) + rbd
+        known = _ask(rbd + ['ls', row['pool'], '--format', 'json'])
+    except (AgentError, OSError, ValueError) as error:
+        return dict(row, why=str(error))
+    for image in known:
+        # SERVER_disk, SERVER_disk.swap (nova/virt/libvirt/imagebackend.py)
+        server, _line, name = str(image).partition('_')
+        if server in servers:
+            row['images'].setdefault(server, []).append(name)
+    return row  # type: ignore
+
+
+def _client(found: Dict[str, Any]) -> List[str]:
+    """Options of Ceph's programs, as nova uses it here."""
+    path, _where = _option(found, 'images_rbd_ceph_conf')
+    user, _where = _option(found, 'rbd_user')
+    return ['--id', user or 'admin', '--conf', path or _CONF]
 
 
 def _option(found: Dict[str, Any], name: str) -> Any:

@@ -65,7 +65,10 @@ def steps(
         Step(
             'record',
             'move their rows',
-            _all(lambda one: builder.record(one, ways.unproven(one)), moved),
+            _all(
+                lambda one: builder.record(one, ways.unproven(one, found)),
+                moved,
+            ),
         ),
         Step('ports', 'bind their ports', _all(builder.ports, moved)),
         Step(
@@ -265,7 +268,7 @@ class Builder:
 
     def arm(self, one: Assignment) -> list[Item]:
         """One that was not started was not seen to have its disk, either."""
-        if not ways.unproven(one) or not one.server.runs:
+        if not ways.unproven(one, self._found) or not one.server.runs:
             return []
         return [self.item('arm-tombstone', one)]
 

@@ -533,7 +533,21 @@ class _Server:
     def _disks(self) -> Iterator[Gate]:
         lost = ways.disks(self.server, self.one.method)
         shared = self.request.shared_storage
-        if lost and shared is False:
+        sight, what = ways.sight(self.one, self.found)
+        if not lost or sight == ways.SEEN:
+            return
+        if sight == ways.ABSENT:
+            # Whatever somebody said: it would start without its data.
+            yield self._gate(
+                'disk-reachable',
+                'hard',
+                REFUSED,
+                f'{lost} of {self.server.host}, and {self.one.target} does '
+                f'not see it: {what}',
+                f'{self.leave_out}, mount there what {self.server.host} has, '
+                f'or {self.elsewhere}',
+            )
+        elif shared is False:
             # The source would delete the only copy when it returns.
             yield self._gate(
                 'disk-reachable',
@@ -543,12 +557,12 @@ class _Server:
                 f'{self.leave_out}, and bring {self.server.host} back with '
                 'its disks',
             )
-        elif lost and shared is None:
+        elif shared is None:
             yield self._gate(
                 'disk-reachable',
                 'soft',
                 UNKNOWN,
-                f'{lost} of {self.server.host}',
+                f'{lost} of {self.server.host}' + (what and f'; {what}'),
                 'if the targets see the same directory or Ceph pool, say so '
                 f'with --shared-storage; else {self.leave_out}, or accept '
                 + (

@@ -18,7 +18,7 @@ from nova_recovery.engine import claiming
 from nova_recovery.engine.plan import Gate, LeftOut, Plan
 from nova_recovery.exceptions import UsageError
 from nova_recovery.procedures import Procedure
-from nova_recovery.procedures.recover import build, gates, read, ways
+from nova_recovery.procedures.recover import build, gates, read, sights, ways
 from nova_recovery.procedures.recover.situation import (
     JSON,
     Request,
@@ -49,6 +49,9 @@ def make_plan(
     """
     driver = fencing.load(cloud.conf, request.fenced)
     found = read.read(cloud, request, driver, progress)
+    _check(request, found)
+    assigned = ways.assign(chosen(request, found), request, found)
+    found = sights.look(cloud, found, assigned)
     return decide(request, found, clock.now())
 
 
@@ -79,6 +82,7 @@ def check(
         if target and server and item.subject not in begun:
             method = ways.MOVE if item.kind == 'move-record' else ways.EVACUATE
             assigned.append(Assignment(server, method, '', target))
+    found = sights.look(cloud, found, assigned)
     # What is left of the plan tells, not what was asked for: the host may
     # have been off when it was made, or its turning off done or left out.
     to_fence = [
@@ -89,6 +93,7 @@ def check(
     asked = [
         *returned.values(),
         *gates.check(request, found, assigned, to_fence),
+        *_unseen(plan, assigned, found),
         *_unplanned(plan, request, found, touched),
     ]
     return tuple(
@@ -125,6 +130,29 @@ def _without(
         dataclasses.replace(request, hosts=left),
         dataclasses.replace(found, servers=servers),
     )
+
+
+def _unseen(
+    plan: Plan, assigned: Iterable[Assignment], found: Situation
+) -> Iterator[Gate]:
+    """A tombstone that is armed with the move needs what it was armed for."""
+    at_once = {
+        item.subject
+        for item in plan.items()
+        if item.kind == 'move-record' and not item.data.get('later')
+    }
+    for one in assigned:
+        if one.server.subject in at_once and ways.unproven(one, found):
+            yield Gate(
+                'disk-reachable',
+                found.label(one.server),
+                'hard',
+                gates.UNKNOWN,
+                f'{one.target} saw its disk when the plan was made, and does '
+                f'not say so now: {ways.sight(one, found)[1] or "not asked"}',
+                'make a new plan, which keeps the copy of its host until the '
+                'guest is seen to run',
+            )
 
 
 def _unplanned(
@@ -284,9 +312,29 @@ def _without_effect(request: Request, found: Situation) -> Iterator[str]:
                 yield f'No server there has {option} {word}: none is excluded.'
 
 
-def _kept_copies(assigned: Iterable[Assignment]) -> Iterator[str]:
+def _sights(found: Situation, assigned: Iterable[Assignment]) -> Iterator[str]:
+    """What the targets say that they see of disks which may be lost."""
+    said: dict[tuple[str, str], list[Server]] = {}
+    for one in assigned:
+        if ways.disks(one.server, one.method):
+            said.setdefault(ways.sight(one, found), []).append(one.server)
+    for (sight, what), servers in said.items():
+        if sight == ways.SEEN:
+            yield f'{_names(servers)}: the disk was seen: {what}.'
+        elif sight == ways.UNSEEN and what:
+            yield (
+                f'{_names(servers)}: that the disk is seen is not proven: '
+                f'{what}.'
+            )
+
+
+def _kept_copies(
+    found: Situation, assigned: Iterable[Assignment]
+) -> Iterator[str]:
     """What becomes of disks that only a word says are shared."""
-    unproven = [a.server for a in assigned if a.target and ways.unproven(a)]
+    unproven = [
+        a.server for a in assigned if a.target and ways.unproven(a, found)
+    ]
     evacuated = {
         one.server.uuid for one in assigned if one.method == ways.EVACUATE
     }
@@ -329,7 +377,8 @@ def _notes(
         for one in assigned
         if one.method == ways.MOVE and request.method == 'auto'
     ]
-    notes += list(_kept_copies(assigned))
+    notes += list(_sights(found, assigned))
+    notes += list(_kept_copies(found, assigned))
     if not any(one.target for one in assigned):
         return notes
     bare = [n for n in request.hosts if found.hosts[n].service_id is None]

@@ -419,6 +419,7 @@ class _Reader:
                 ),
                 apart=apart,
                 heartbeat_age=_age(service.last_seen, today),
+                heartbeat=_seconds(service.last_seen),
                 zone=zones.get(service.host, default),
                 api_state=states.get(service.host),
                 free=(
@@ -518,6 +519,12 @@ def _age(
     return (
         today.replace(tzinfo=None) - then.replace(tzinfo=None)
     ).total_seconds()
+
+
+def _seconds(then: datetime.datetime | None) -> float | None:
+    if then is None:
+        return None
+    return then.replace(tzinfo=datetime.timezone.utc).timestamp()
 
 
 def of_facts(

@@ -91,6 +91,7 @@ class Host:
     :ivar apart: seconds between the two readings
     :ivar heartbeat_age: seconds since the last heartbeat by the database's
         clock; tells nothing by itself, for that clock may be wrong
+    :ivar heartbeat: when that was, seconds since 1970
     :ivar zone: its availability zone
     :ivar api_state: ``up`` or ``down`` as nova's API says
     :ivar free: resource class -> room, of hosts that are named as targets
@@ -110,6 +111,7 @@ class Host:
     reports: tuple[int, int]
     apart: float
     heartbeat_age: float | None = None
+    heartbeat: float | None = None
     zone: str | None = None
     api_state: str | None = None
     free: dict[str, int] | None = None
@@ -217,6 +219,36 @@ class Server(records.Server):
 
 
 @dataclasses.dataclass(frozen=True)
+class Sight:
+    """What a target says that it sees of the servers' disks.
+
+    :ivar time: by its clock, seconds since 1970
+    :ivar path: its instances directory
+    :ivar lies_on: the file system of that, in words
+    :ivar remote: of a type that others may have mounted, too
+    :ivar users: host -> when its nova-compute last wrote there that it keeps
+        its servers there, by its own clock
+    :ivar files: server -> what lies in its directory
+    :ivar images_type: of its nova.conf; None: not said there
+    :ivar pool: of Ceph
+    :ivar images: server -> what of it is in the pool, named as files are
+    :ivar problem: why that is not known, '' if it is
+    """
+
+    host: str
+    time: float = 0.0
+    path: str = ''
+    lies_on: str = ''
+    remote: bool = False
+    users: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    files: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)
+    images_type: str | None = None
+    pool: str = ''
+    images: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)
+    problem: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
 class Situation:
     """Everything at one moment.
 
@@ -234,6 +266,7 @@ class Situation:
     :ivar modern: the schema has what a move needs; without it there is
         only the SQL
     :ivar unknown_cells: cells that don't answer, with why
+    :ivar sights: target -> what it sees; without those that nobody asked
     """
 
     hosts: dict[str, Host]
@@ -245,6 +278,7 @@ class Situation:
     evacuates_with_task: bool = True
     modern: bool = True
     unknown_cells: dict[str, str] = dataclasses.field(default_factory=dict)
+    sights: Mapping[str, Sight] = dataclasses.field(default_factory=dict)
 
     def same_machine(self, name: str) -> dict[str, str]:
         """Other hosts that are, or may be, the machine of this one.

@@ -322,12 +322,77 @@ def _volume(volume: Volume, strict: bool) -> list[str]:
     return []
 
 
-def unproven(one: Assignment) -> bool:
+def unproven(one: Assignment, found: Situation) -> bool:
     """Whether only somebody's word says that the target sees the disk.
 
     A server without anything on its host's disks has nothing to lose there.
     """
-    return disks(one.server, one.method) is not None
+    return (
+        disks(one.server, one.method) is not None
+        and sight(one, found)[0] != SEEN
+    )
+
+
+SEEN, ABSENT, UNSEEN = 'seen', 'absent', 'unseen'
+#: Seconds: twice nova's image_cache.manager_interval, as it is by default.
+_REGISTERED = 4800
+#: And what two clocks may differ, the host's and that of its conductor.
+_SKEW = 60
+
+
+def sight(one: Assignment, found: Situation) -> tuple[str, str]:
+    """Whether the target sees the server's disk, as it says itself.
+
+    A file alone proves nothing: it may be left over from an earlier life of
+    the server, in a directory that the dead host did not use by then.
+
+    :returns: ``SEEN``, ``ABSENT`` or ``UNSEEN`` (nobody knows), and what was
+        seen, in words; '' where nobody asked
+    """
+    seen = found.sights.get(one.target or '')
+    if seen is None:
+        return UNSEEN, ''
+    if seen.problem:
+        return UNSEEN, f'{seen.host} did not say what it sees: {seen.problem}'
+    server, source = one.server, found.hosts[one.server.host]
+    if _needed(server, seen.images.get(server.uuid, ())):
+        return SEEN, f'{seen.host} has it in pool {seen.pool} of Ceph'
+    if seen.images_type == 'rbd':
+        return ABSENT, f'{seen.host} does not have it in pool {seen.pool}'
+    place = f'{seen.path} of {seen.host}, {seen.lies_on}'
+    if seen.images_type not in _IN_FILES:
+        return UNSEEN, f'{seen.host} keeps disks as {seen.images_type}'
+    if not _fresh(seen.users.get(seen.host, 0.0), seen.time):
+        return UNSEEN, (
+            f'that nova-compute of {seen.host} uses {seen.path} is not '
+            'written there (compute_nodes)'
+        )
+    if not _needed(server, seen.files.get(server.uuid, ())):
+        return ABSENT, f'it is not in {place}'
+    if not seen.remote:
+        return UNSEEN, f'it is in {place}, a disk of that host by its type'
+    wrote = seen.users.get(source.name)
+    if wrote is None or not _fresh(wrote, source.heartbeat):
+        return UNSEEN, (
+            f'it is in {place}, and that {source.name} used this at its end '
+            'is not written there (compute_nodes)'
+        )
+    return SEEN, f'{place}, which {source.name} used, too'
+
+
+#: Values of images_type for which disks are files; None: nova's default.
+_IN_FILES = frozenset({None, 'default', 'raw', 'flat', 'qcow2', 'ploop'})
+
+
+def _needed(server: Server, names: Iterable[str]) -> bool:
+    """Whether the files that a server can't be without are among these."""
+    if server.local_disk and not any(one.root for one in server.volumes):
+        return 'disk' in names
+    return any(name != 'disk.info' for name in names)
+
+
+def _fresh(wrote: float, then: float | None) -> bool:
+    return then is not None and -_SKEW <= then - wrote <= _REGISTERED
 
 
 def disks(server: Server, method: str) -> str | None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from typing import Any
+from unittest import mock
 
 import yaml
 
@@ -31,6 +32,7 @@ from nova_recovery.procedures.recover.situation import (
     Port,
     Request,
     Server,
+    Sight,
     Situation,
     Volume,
 )
@@ -42,6 +44,7 @@ UUID = '3f57699a-e773-4650-a443-{:012}'
 ROOM = {'VCPU': 64, 'MEMORY_MB': 262144, 'DISK_GB': 4000}
 HELD = {'VCPU': 2, 'MEMORY_MB': 4096, 'DISK_GB': 20}
 #: Two readings of a report count, of a dead and of a living nova-compute.
+NOW = 1_800_000_000
 SILENT, ALIVE = (4711, 4711), (4711, 4713)
 JSON = dict[str, Any]
 
@@ -66,14 +69,29 @@ def make(
         name: _host(number, name, name in dead, **(fields or {}))
         for number, (name, fields) in enumerate(hosts.items(), 1)
     }
+    made = tuple(
+        _server(number, dead[0], complete, {'name': key, **(fields or {})})
+        for number, (key, fields) in enumerate(servers.items(), 1)
+    )
+    uuids = {server.name: server.uuid for server in made}
+    others['sights'] = {
+        name: _sight(name, uuids, **fields)
+        for name, fields in others.get('sights', {}).items()
+    }
     return Situation(
         hosts=complete,
-        servers=tuple(
-            _server(number, dead[0], complete, {'name': key, **(fields or {})})
-            for number, (key, fields) in enumerate(servers.items(), 1)
-        ),
+        servers=made,
         **{'apis': {'nova': '2.103', 'placement': '1.28'}, **others},
     )
+
+
+def cloud() -> Any:
+    """One whose hosts nobody said how to reach."""
+    made = mock.Mock()
+    made.conf.fleet = mock.Mock(
+        driver='ansible', inventory=[], directory=None, host=[], host_map=None
+    )
+    return made
 
 
 def request(found: Situation, hosts: list[str], **fields: Any) -> Request:
@@ -121,6 +139,7 @@ def _host(number: int, name: str, dead: bool, **fields: Any) -> Host:
         'reports': SILENT if dead else ALIVE,
         'apart': 20.4,
         'heartbeat_age': 600.0 if dead else 4.0,
+        'heartbeat': NOW - (600 if dead else 4),
         'zone': 'nova',
         'api_state': 'down' if dead else 'up',
         'free': None if dead else dict(ROOM),
@@ -143,6 +162,22 @@ def _host(number: int, name: str, dead: bool, **fields: Any) -> Host:
         ),
         **{**usual, **fields},
     )
+
+
+def _sight(host: str, uuids: dict[str, str], **fields: Any) -> Sight:
+    """What a target sees; ``users``: host -> seconds ago that it wrote."""
+    usual: JSON = {
+        'time': NOW,
+        'path': '/var/lib/nova/instances',
+        'lies_on': 'nfs4 (filer:/instances)',
+        'remote': True,
+    }
+    users = fields.pop('users', {})
+    for name in ('files', 'images'):
+        named = fields.pop(name, {})
+        usual[name] = {uuids[one]: files for one, files in named.items()}
+    users = {name: NOW - ago for name, ago in users.items()}
+    return Sight(host, users=users, **{**usual, **fields})
 
 
 def _node(host: Host) -> str:

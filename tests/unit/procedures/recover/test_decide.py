@@ -277,7 +277,7 @@ class AgainTest(TestCase):
             ),
         ):
             asked = procedures.check_gates(
-                plan, mock.Mock(), frozenset(touched)
+                plan, scenarios.cloud(), frozenset(touched)
             )
         return [(gate.name, gate.subject) for gate in asked if gate.blocks]
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
-from unittest import mock
 
 import fixtures
 
@@ -84,7 +83,7 @@ class ScenarioTest(TestCase):
                 'nova_recovery.fencing.load', lambda *arguments: None
             ),
         ):
-            again = procedure.check(plan, mock.Mock(), frozenset())
+            again = procedure.check(plan, scenarios.cloud(), frozenset())
         self.assertEqual(plan.blocked, any(gate.blocks for gate in again))
         # Only these differ: a server without a target has no items.
         forgotten = [g for g in again if g.name == 'server-planned']
