@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The list of what proves a change names tests that there are."""
+"""The lists of tests on practice clouds name those that there are."""
 
 from __future__ import annotations
 
 import pathlib
 import re
+
+import yaml
 
 from tests.base import TestCase
 
@@ -35,3 +37,17 @@ class ProofTest(TestCase):
         self.assertTrue(lines)
         for line in lines:
             self.assertTrue(any(re.search(line, one) for one in known), line)
+
+
+class WorkersTest(TestCase):
+    """A test that no worker has would never run."""
+
+    def test_each_test_has_one_worker(self) -> None:
+        text = (FUNCTIONAL / 'workers.yaml').read_text()
+        given = [
+            regex for one in yaml.safe_load(text) for regex in one['worker']
+        ]
+        for name in names():
+            test = f'tests.functional.{name}'
+            found = [regex for regex in given if re.search(regex, test)]
+            self.assertEqual(1, len(found), f'{name}: {found}')
