@@ -241,7 +241,7 @@ def gates(
         yield from _not_stale(request, found.situation)
         return
     if volume is not None:
-        yield gates_module.settled(volume)
+        yield gates_module.settled(volume, found.situation.mapped(volume.id))
     for one in wrong:
         yield from reset.known(one, found.situation)
     connected = _may_be_connected(wrong, volume, found.situation, request)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nova_recovery import fencing, program
 from nova_recovery.cloud import claims
+from nova_recovery.cloud.db.mappings import Mapping
 from nova_recovery.cloud.db.volumes import Volume
 from nova_recovery.cloud.records import Server
 from nova_recovery.engine import claiming
@@ -157,12 +158,12 @@ def other_way(name: str, one: Mismatch) -> Gate:
     )
 
 
-def settled(volume: Volume) -> Gate:
-    """Whether cinder may still be at it.
+def settled(volume: Volume, mappings: Iterable[Mapping]) -> Gate:
+    """Whether cinder or nova may still be at it.
 
     Where its stamp alone can't tell, it was watched (``read.watch``).
     """
-    doubtful = situation.doubtful(volume)
+    doubtful = situation.doubtful(volume, mappings)
     if doubtful or situation.young(volume):
         # without the seconds: an override is for what it says
         seen = f'cinder changed it within the last {situation.SETTLE} s'

@@ -130,7 +130,8 @@ def watch(
     watched = {
         one
         for one in ids
-        if one in found.volumes and situation.doubtful(found.volumes[one])
+        if one in found.volumes
+        and situation.doubtful(found.volumes[one], found.mapped(one))
     }
     if not watched:
         return found
@@ -139,7 +140,7 @@ def watch(
     if left > 0:
         progress(
             f'watching {wording.count(len(watched), "volume")} for '
-            f'{left:.0f} s: cinder may be at work …'
+            f'{left:.0f} s: cinder or nova may be at work …'
         )
         # Not a wait for something to happen, but a measurement: that
         # nothing happens can only be seen over time.
@@ -153,7 +154,10 @@ def watch(
             volumes={
                 volume: dataclasses.replace(
                     one,
-                    watched=apart if one.same(found.volumes[volume]) else 0.0,
+                    watched=apart
+                    if one.same(found.volumes[volume])
+                    and again.mapped(volume) == found.mapped(volume)
+                    else 0.0,
                 )
                 for volume, one in again.volumes.items()
             },
@@ -201,7 +205,7 @@ def as_planned(found: BothSides, plan: Plan) -> BothSides:
             volume: dataclasses.replace(one, watched=situation.SETTLE)
             if one.stamp
             and one.stamp == stamps.get(volume)
-            and situation.doubtful(one)
+            and situation.doubtful(one, found.mapped(volume))
             else one
             for volume, one in found.volumes.items()
         },

@@ -215,7 +215,7 @@ def _gates(
             yield _other_way(one)
     if not wrong:
         return
-    yield gates_module.settled(volume)
+    yield gates_module.settled(volume, found.situation.mapped(volume.id))
     for uuid in _servers_of(volume, found.situation):
         name = found.situation.servers[uuid].name
         yield from common_gates.nobody_else(uuid, name, {}, found.movers)

@@ -153,25 +153,42 @@ def young(volume: Volume) -> bool:
     """Whether cinder changed it so lately that it may be under way.
 
     Where it was looked at once only, the clocks of cinder and of the
-    database tell, which need not agree.
+    database tell, which need not agree: that makes one more refusal, and is
+    no proof (``doubtful``).
     """
     known = volume.age if volume.watched is None else volume.watched
     return known is None or known < SETTLE
 
 
-def doubtful(volume: Volume) -> bool:
-    """Whether only a second look tells if cinder is at work on it.
+def doubtful(volume: Volume, mappings: Iterable[nova.Mapping]) -> bool:
+    """Whether only a second look tells if somebody is at work on it.
 
     Cinder's stamp on what is between two states proves nothing: with a slow
     clock it looks old however new it is. Nor does one from the future, or
     none. What the clocks call young needs no second look to be refused, and
-    what is in a state of its own is not on its way.
+    what is in a state of its own is not on its way, for cinder. Nova maps a
+    volume before it asks cinder for it (``_create_volume_bdm`` before
+    ``_check_attach_and_reserve_volume`` in nova/compute/api.py): by then no
+    stamp of cinder's tells anything.
+
+    :param mappings: of this volume
     """
     if volume.watched is not None:
         return False
     if volume.age is None or volume.age < 0:
         return True
-    return volume.between and volume.age >= SETTLE
+    return volume.age >= SETTLE and (volume.between or being_made(mappings))
+
+
+def being_made(mappings: Iterable[nova.Mapping]) -> bool:
+    """Whether one of them may be of an attach that has just begun.
+
+    It names nothing of cinder's, or is the second of its server.
+    """
+    some = list(mappings)
+    return len({one.server for one in some}) < len(some) or any(
+        one.attachment is None and not one.connected for one in some
+    )
 
 
 def derived(attachments: Iterable[str]) -> tuple[str, str]:

@@ -48,7 +48,8 @@ def make(
             )
         ]
         if not fields.pop('lost', False):
-            known[name] = _volume(name, fields)
+            own = [one for one in mapped if one.volume == name]
+            known[name] = _volume(name, fields, own)
     return BothSides(
         volumes=known,
         mappings=tuple(mapped),
@@ -71,7 +72,7 @@ def gone(servers: Iterable[str] | JSON) -> dict[str, Server]:
     }
 
 
-def _volume(name: str, fields: JSON) -> volumes.Volume:
+def _volume(name: str, fields: JSON, own: list[Mapping]) -> volumes.Volume:
     attachments = fields.pop('attachments', {})
     usual: JSON = {
         'name': '',
@@ -90,7 +91,7 @@ def _volume(name: str, fields: JSON) -> volumes.Volume:
             for key, one in attachments.items()
         ),
     )
-    if 'watched' not in fields and situation.doubtful(volume):
+    if 'watched' not in fields and situation.doubtful(volume, own):
         return dataclasses.replace(volume, watched=volume.age)
     return volume
 

@@ -27,7 +27,7 @@ class TestSettled(TestCase):
     def settled(self, age: float | None = 3600, **fields: Any) -> Any:
         fields = {'watched': None, 'age': age, **fields}
         both = situations.make({'v1': fields})
-        return gates.settled(both.volumes['v1'])
+        return gates.settled(both.volumes['v1'], both.mapped('v1'))
 
     def test_an_override_holds_while_the_volume_gets_older(self) -> None:
         (given,) = overrides.apply(
@@ -40,6 +40,21 @@ class TestSettled(TestCase):
     def test_one_in_a_state_of_its_own_needs_no_second_look(self) -> None:
         for status in ('available', 'in-use', 'error', 'error_attaching'):
             self.assertEqual('ok', self.settled(status=status).state, status)
+
+    def test_nova_maps_it_before_cinder_knows_of_an_attach(self) -> None:
+        """So that no stamp of cinder's tells whether that just began."""
+        new: Any = {'attachment': None, 'connected': False}
+        for mappings in ({'web': new}, {'web': {}, 'db': new}):
+            gate = self.settled(mappings=mappings)
+            self.assertEqual('refused', gate.state, mappings)
+            gate = self.settled(mappings=mappings, watched=120.0)
+            self.assertEqual('ok', gate.state, mappings)
+        for mappings in (
+            {'web': {}, 'db': {}},
+            # from before Queens
+            {'web': {'attachment': None, 'connected': True}},
+        ):
+            self.assertEqual('ok', self.settled(mappings=mappings).state)
 
     def test_of_one_on_its_way_a_stamp_proves_nothing(self) -> None:
         for fields in (
@@ -136,8 +151,23 @@ class WatchTest(TestCase):
         self.clock.sleep = lambda seconds: None
         found = read.both_sides(self.cloud, [VOLUME])
         found = read.watch(self.cloud, found, [VOLUME])
-        (gate,) = [gates.settled(one) for one in found.volumes.values()]
+        (gate,) = [gates.settled(one, ()) for one in found.volumes.values()]
         self.assertEqual('refused', gate.state)
+
+    def test_an_attach_that_nova_has_just_begun(self) -> None:
+        """Its mapping is watched, whatever state the volume is in."""
+        self.cinder.set('volumes', status='available')
+        self.cinder.set('volume_attachment', deleted=1)
+        self.map(5)
+        self.assertEqual(120, self.watched())
+        self.meanwhile = lambda: self.map(6)
+        self.assertEqual(0, self.watched())
+
+    def map(self, number: int) -> None:
+        self.cloud.cell.add(
+            'block_device_mapping', id=number, deleted=0, instance_uuid=UUID,
+            volume_id=VOLUME,
+        )  # fmt: skip
 
     def test_both_sides_are_as_the_second_look_has_them(self) -> None:
         def meanwhile() -> None:
