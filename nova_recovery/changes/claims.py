@@ -8,7 +8,7 @@ was taken back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from nova_recovery.exceptions import ClaimLost, Conflict, DatabaseUnavailable
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.cloud.db.database import Database
 
 
 class ClaimHost(BaseChange):
@@ -237,7 +238,15 @@ def hand_over(whole: Plan, cloud: Cloud, before: str, after: str) -> list[str]:
             )
         if done:
             handed.append(item.label)
+    for database in _databases(whole, cloud):
+        claims.note_taken(database, claims.run_of(after), after)
     return handed
+
+
+def _databases(whole: Plan, cloud: Cloud) -> list[Database]:
+    """The cells in which a plan claims something."""
+    names = {item.data['cell'] for item in claiming.claims(whole).values()}
+    return [cloud.databases.cell(name) for name in sorted(names)]
 
 
 def give_back(
@@ -276,27 +285,59 @@ def give_back(
 
 
 def ended(
-    whole: Plan, cloud: Cloud, run_id: str, states: Mapping[str, str]
+    whole: Plan,
+    cloud: Cloud,
+    run_id: str,
+    states: Mapping[str, str],
+    marker: str,
 ) -> list[str]:
-    """The hosts that another controller gave back, where it ended the run.
+    """What another controller gave back, where it ended the run.
 
-    Such a run, by our journal, has claims that the cloud shows as given back
-    in its own name. Only of dead hosts can that be seen: a live one has what
-    it had before.
+    By our journal such a run has claims. Those of dead hosts the cloud shows
+    as given back in the run's own name; a live one has what it had before,
+    and a server nothing. Then it counts who took the run: without that,
+    somebody else may have taken the claims off, with the work half done.
 
     :param states: item id -> its state, by our journal
+    :param marker: ours
     :returns: none where one of the claims was not given back so
     """
     held = claiming.held(states, whole)
+    if _given_back_by_name(held, cloud, run_id) or (
+        held
+        and all(
+            claims.taken_by(database, run_id) not in (None, marker)
+            for database in _databases(whole, cloud)
+        )
+        and not any(_claims(claim, cloud, run_id) for claim in held)
+    ):
+        return [claim.label for claim in held]
+    return []
+
+
+def _claims(claim: Item, cloud: Cloud, run_id: str) -> bool:
+    """Whether a run has this, whoever carries it out."""
+    database = cloud.databases.cell(claim.data['cell'])
+    if claim.kind == claiming.SERVER:
+        held = claims.server_holder(database, claim.data['uuid'])
+    else:
+        row = claims.service_row(database, claim.data['service_id'])
+        held = row['disabled_reason']
+    return claims.run_of(held) == run_id
+
+
+def _given_back_by_name(
+    held: Sequence[Item], cloud: Cloud, run_id: str
+) -> bool:
     for claim in held:
         if not claiming.silent(claim):
-            return []
+            return False
         row = claims.service_row(
             cloud.databases.cell(claim.data['cell']), claim.data['service_id']
         )
         if cell.differences(_given_back(claim, run_id), row):
-            return []
-    return [claim.label for claim in held]
+            return False
+    return bool(held)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -330,6 +371,8 @@ def abandon(
         if claims.run_of(claim.marker) != run_id:
             continue
         database = cloud.databases.cell(claim.cell)
+        # before: what is left undone was not brought to its end
+        claims.note_taken(database, run_id, None)
         if claim.service_id is None:
             claims.release_server(database, claim.name, claim.marker)
             told.append(f'server {claim.name}: its claim is taken off')

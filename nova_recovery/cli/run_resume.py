@@ -180,7 +180,9 @@ def _ended_elsewhere(
         # begun by us: it was we who gave it back
         return False
     try:
-        hosts = claims.ended(journal.plan(found.id), cloud, found.id, items)
+        hosts = claims.ended(
+            journal.plan(found.id), cloud, found.id, items, found.marker
+        )
     except RecoveryError:
         # the gates tell what can't be asked
         return False

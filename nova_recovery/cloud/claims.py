@@ -15,6 +15,10 @@ host: its unique key (task, host, period) lets only one of two writers in, on
 a Galera cluster too, and nothing of nova reads a task that is not its own
 (nova/db/main/api.py, ``task_log_get``). A tag, which any member of the
 project can set and take off, says nothing here.
+
+A run that another controller took over has a row there, too. A claim that was
+given back says no more whose it was, and the journal that the run came from
+has to tell its end from a claim that somebody took off in the middle.
 """
 
 from __future__ import annotations
@@ -39,6 +43,8 @@ _RUN = re.compile(f'{PREFIX}([^ ]+)')
 #: Our rows of ``task_log``. All have the same period: the key must be one.
 TASK = 'nova-recovery'
 _PERIOD = datetime.datetime(2000, 1, 1)
+#: Of runs that changed hands; ``host`` is the run.
+_TAKEN = 'nova-recovery taken'
 
 
 def holder(reason: str | None) -> str | None:
@@ -99,11 +105,11 @@ def possible(database: Database) -> bool:
     return database.tables.has('task_log', 'message')
 
 
-def _ours(database: Database, uuid: str) -> list[Any]:
+def _ours(database: Database, key: str, task: str = TASK) -> list[Any]:
     tasks = database.tables['task_log']
     return [
-        tasks.c.task_name == TASK,
-        tasks.c.host == uuid,
+        tasks.c.task_name == task,
+        tasks.c.host == key,
         tasks.c.period_beginning == _PERIOD,
         tasks.c.period_ending == _PERIOD,
     ]
@@ -132,22 +138,7 @@ def claim_server(database: Database, uuid: str, marker: str) -> None:
             return
         if held is not None:
             raise ClaimLost(f'server {uuid} is claimed: {held}')
-        now = sa.func.utc_timestamp()
-        connection.execute(
-            sa.insert(database.tables['task_log']).values(
-                task_name=TASK,
-                host=uuid,
-                period_beginning=_PERIOD,
-                period_ending=_PERIOD,
-                state='CLAIMED',
-                message=marker,
-                task_items=0,
-                errors=0,
-                deleted=0,
-                created_at=now,
-                updated_at=now,
-            )
-        )
+        connection.execute(_row(database, TASK, uuid, 'CLAIMED', marker))
 
     try:
         database.write(change)
@@ -173,6 +164,56 @@ def release_server(database: Database, uuid: str, marker: str) -> bool:
         return bool(done.rowcount)
 
     return database.write(change)
+
+
+def _row(
+    database: Database, task: str, key: str, state: str, message: str
+) -> sa.sql.Insert:
+    now = sa.func.utc_timestamp()
+    return sa.insert(database.tables['task_log']).values(
+        task_name=task,
+        host=key,
+        period_beginning=_PERIOD,
+        period_ending=_PERIOD,
+        state=state,
+        message=message,
+        task_items=0,
+        errors=0,
+        deleted=0,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def note_taken(database: Database, run_id: str, taker: str | None) -> None:
+    """Say in a cell who took a run over.
+
+    :param taker: its marker; None: nobody goes on with it
+    """
+    if not possible(database):
+        return
+    tasks = database.tables['task_log']
+
+    def change(connection: sa.engine.Connection) -> None:
+        connection.execute(
+            sa.delete(tasks).where(*_ours(database, run_id, _TAKEN))
+        )
+        if taker:
+            connection.execute(_row(database, _TAKEN, run_id, 'TAKEN', taker))
+
+    database.write(change)
+
+
+def taken_by(database: Database, run_id: str) -> str | None:
+    """The marker of who took a run over, None if nobody did."""
+    if not possible(database):
+        return None
+    message = database.tables['task_log'].c.message
+    with Reader.of(database) as reader:
+        found: str | None = reader.connection.execute(
+            sa.select(message).where(*_ours(database, run_id, _TAKEN))
+        ).scalar()
+    return found
 
 
 def hand_over_service(

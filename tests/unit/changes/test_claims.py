@@ -116,7 +116,7 @@ class TestDeadHost(HostTestCase):
         held = {self.claim.id: 'done'}
 
         def ended(states: dict[str, str] = held) -> list[str]:
-            return claims.ended(self.plan(), self.cloud, RUN, states)
+            return claims.ended(self.plan(), self.cloud, RUN, states, MARKER)
 
         self.assertEqual([], ended())
         self.set(disabled=1, disabled_reason=MARKER)
@@ -235,6 +235,34 @@ class TestLiveHost(HostTestCase):
             ReleaseHost().describe(claiming.release(self.claim)),
         )
 
+    def ended(self, marker: str = MARKER) -> list[str]:
+        states = {self.claim.id: 'done'}
+        return claims.ended(self.plan(), self.cloud, RUN, states, marker)
+
+    def test_a_run_that_another_controller_took_and_ended(self) -> None:
+        self.apply()
+        theirs = records.marker(RUN, 'bob', 'ctl2')
+        claims.hand_over(self.plan(), self.cloud, MARKER, theirs)
+        # bob is at it
+        self.assertEqual([], self.ended())
+        claims.give_back(self.plan(), self.cloud, RUN, theirs)
+        self.assertEqual(['np-rcc54'], self.ended())
+        # by bob's own journal it is not
+        self.assertEqual([], self.ended(theirs))
+
+    def test_a_claim_that_somebody_took_off_is_no_end(self) -> None:
+        """With the work half done."""
+        self.apply()
+        self.set(disabled=0, disabled_reason=None)
+        self.assertEqual([], self.ended())
+
+    def test_one_that_was_abandoned_did_not_end(self) -> None:
+        self.apply()
+        theirs = records.marker(RUN, 'bob', 'ctl2')
+        claims.hand_over(self.plan(), self.cloud, MARKER, theirs)
+        claims.abandon(self.cloud, RUN, 'x', self.plan())
+        self.assertEqual([], self.ended())
+
     def test_handed_over_like_any_other(self) -> None:
         self.apply()
         handed = claims.hand_over(self.plan(), self.cloud, MARKER, OTHER)
@@ -334,6 +362,27 @@ class TestServer(ChangeTestCase):
         self.assertEqual('claimed again', self.revert())
         self.assertEqual('claimed again', self.revert())
         self.assertEqual([MARKER], self.held())
+
+    def test_a_run_that_another_controller_took_and_ended(self) -> None:
+        self.apply()
+        plan = Plan('p', '', {}, claiming.around([self.item], []))
+        theirs = records.marker(RUN, 'bob', 'ctl2')
+
+        def ended() -> list[str]:
+            states = {self.item.id: 'done'}
+            return claims.ended(plan, self.cloud, RUN, states, MARKER)
+
+        cloud_claims.release_server(self.cell, UUID, MARKER)
+        # an end of ours, or somebody else's work
+        self.assertEqual([], ended())
+        self.claimed_by(MARKER)
+        claims.hand_over(plan, self.cloud, MARKER, theirs)
+        self.assertEqual([], ended())
+        cloud_claims.release_server(self.cell, UUID, theirs)
+        self.assertEqual([self.item.label], ended())
+        # a run of somebody else has it by now
+        cloud_claims.claim_server(self.cell, UUID, OTHER)
+        self.assertEqual([self.item.label], ended())
 
     def test_not_taken_again_from_another_run(self) -> None:
         self.apply()

@@ -88,6 +88,8 @@ class RunsTestCase(TestCase):
             ('nova_recovery.changes.registry', lambda: self.registry),
             ('nova_recovery.procedures.check_gates', self.check_gates),
             ('nova_recovery.procedures.guard', self.guard),
+            # there is no cloud that could tell
+            ('nova_recovery.changes.claims.ended', lambda *words: []),
             (
                 'nova_recovery.cli.base.RecoveryMixin.cloud',
                 lambda command, parsed: mock.Mock(),
