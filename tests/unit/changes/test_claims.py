@@ -316,7 +316,11 @@ class TestServer(ChangeTestCase):
         self.item = claiming.server(UUID, 'web', 'cell1')
 
     def held(self) -> list[str]:
-        return [row['message'] for row in self.cell.rows('task_log')]
+        return [
+            row['message']
+            for row in self.cell.rows('task_log')
+            if row['task_name'] == cloud_claims.TASK
+        ]
 
     def claimed_by(self, marker: str) -> None:
         self.cell.clear('task_log')
