@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from nova_recovery.procedures.disaster.run.status import Status
 
 
+#: What --hosts is given where no file is.
+_FLEET = ''
+
+
 class AssessDisaster(LookingLister):
     """Tell what a power loss did to a cloud.
 
@@ -34,15 +38,16 @@ class AssessDisaster(LookingLister):
     second time, and lists it: danger (to go on as it is may lose a disk, or
     run a guest twice), stale (what the procedure mends) and note, each with
     a likely cause and the one safe command, where there is one. Changes
-    nothing, and needs no API. With --hosts also what hosts have connected.
-    Ends with 0 if there is nothing but notes, 4 if there is, 1 if a cell
-    does not answer.
+    nothing, and needs no API. With --hosts the hosts are asked, too: their
+    guests, sessions and disks, file systems, clocks and accounts. Ends with
+    0 if there is nothing but notes, 4 if there is, 1 if a cell does not
+    answer.
 
     Example: openstack recovery disaster assess --snapshot latest
     """
 
     short = (
-        *('Code', 'Severity', 'Subject', 'Name'),
+        *('Code', 'Severity', 'Subject', 'Name', 'Host'),
         *('Cause', 'Layer', 'State', 'Observed'),
     )
 
@@ -52,10 +57,14 @@ class AssessDisaster(LookingLister):
         parser.add_argument(
             '--hosts',
             metavar='<file>',
+            nargs='?',
+            const=_FLEET,
             action='append',
             default=[],
-            help='A snapshot that "snapshot create --local" made on a host '
-            'since, or one that others were merged into; repeat it for '
+            help='Ask the compute hosts of the scope themselves, over the '
+            '[fleet], and the hosts of volumes that its inventory has. With '
+            'a file: a snapshot that "snapshot create --local" made on a '
+            'host since, or one that others were merged into; repeat it for '
             'several',
         )
         parser.add_argument(
@@ -80,6 +89,7 @@ class AssessDisaster(LookingLister):
 
     def assess(self, parsed_args: argparse.Namespace) -> Assessment:
         from nova_recovery import readiness
+        from nova_recovery.procedures.disaster.judge import ready
         from nova_recovery.readiness import Site
 
         cloud = self.cloud(parsed_args)
@@ -89,6 +99,11 @@ class AssessDisaster(LookingLister):
             hosts = self._meant
         else:
             hosts = _hosts(self, parsed_args, cloud)
+        told = None
+        if parsed_args.hosts:
+            scope = disaster_options.scope(parsed_args)
+            say = self.stage(parsed_args).say
+            told = ready.rows(cloud, hosts, scope, say)
         with disaster_options.snapshot(parsed_args, cloud) as snapshot:
             site = Site(
                 cloud,
@@ -99,6 +114,7 @@ class AssessDisaster(LookingLister):
                 ),
                 ours=lambda: self._sent(parsed_args),
                 local=parsed_args.local,
+                told=told,
             )
             return readiness.assess(site, _layers(parsed_args, cloud))
 
@@ -129,8 +145,11 @@ class AssessDisaster(LookingLister):
                 [
                     stack.enter_context(Snapshot(path))
                     for path in parsed_args.hosts
+                    if path != _FLEET
                 ],
                 parsed_args.since,
+                ask=_FLEET in parsed_args.hosts,
+                progress=self.stage(parsed_args).say,
             )
         return dataclasses.replace(result, codes=tuple(parsed_args.code or ()))
 
@@ -372,6 +391,8 @@ def check_ready(parsed: argparse.Namespace) -> None:
     """:raises UsageError: options that mean nothing without others"""
     if not parsed.ready and (parsed.local or parsed.purge):
         raise UsageError('--local and --purge go with --ready')
+    if parsed.ready and any(parsed.hosts or ()):
+        raise UsageError('--ready asks the hosts themselves: --hosts alone')
     if not parsed.purge and (
         parsed.dry_run
         or parsed.plan_file

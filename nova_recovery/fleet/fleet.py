@@ -137,6 +137,14 @@ class Fleet:
             for host, found in answers.items()
         }
 
+    def knows(self, host: str) -> bool:
+        """Whether the inventory has a name for it, of its own."""
+        try:
+            hosts.name_of(host, self._mapped, self._known())
+        except Refused:
+            return False
+        return self._known().only is None
+
     def run(
         self,
         host: str,
@@ -212,13 +220,16 @@ class Fleet:
         """Who a host said that it is; None before it was asked."""
         return self._identities.get(host)
 
-    def _call(
-        self, host: str, words: list[str], seconds: float, anew: bool = False
-    ) -> Call:
+    def _known(self) -> Inventory:
         with self._lock:
             if self._inventory is None:
                 self._inventory = self._transport.inventory()
-            known = self._inventory
+            return self._inventory
+
+    def _call(
+        self, host: str, words: list[str], seconds: float, anew: bool = False
+    ) -> Call:
+        known = self._known()
         name = hosts.name_of(host, self._mapped, known)
         overrides = known.hosts[name].overrides
         sets = [word for text in overrides for word in ('--set', text)]

@@ -374,14 +374,7 @@ def _unknown_to_nova(found: Facts, guest: Guest) -> tuple[str, str, str, str]:
 def _silent(found: Facts) -> Iterator[Finding]:
     for host in found.hosts:
         if host.problem:
-            yield Finding(
-                'HOST-UNKNOWN',
-                findings.UNKNOWN,
-                f'host:{host.name}',
-                host.problem,
-                label=host.name,
-                host=host.name,
-            )
+            yield reached.unknown(host)
         elif host.said[0]['domains'] is None:
             yield Finding(
                 'LIBVIRT-SILENT',

@@ -85,13 +85,15 @@ def assess(
         answered = cloud.fleet.run(name, 'images', words, _IMAGES)
         checked = answered.need()['images']
     found = Facts(tuple(hosts), between, silent, tuple(checked))
-    differ: Sequence[Finding] = ()
-    if len(known) > 1:
-        accounts = uid_show.judge(uid_facts.read(cloud, known))
-        differ = [
-            one for one in accounts.findings if one.severity != findings.GOOD
-        ]
-    return judge(found, differ)
+    return judge(found, differences(cloud, known))
+
+
+def differences(cloud: Cloud, names: Sequence[str]) -> list[Finding]:
+    """How the accounts of hosts that answer differ from each other."""
+    if len(names) < 2:
+        return []
+    accounts = uid_show.judge(uid_facts.read(cloud, names))
+    return [one for one in accounts.findings if one.severity != findings.GOOD]
 
 
 def judge(found: Facts, more: Sequence[Finding] = ()) -> Assessment:
@@ -126,9 +128,7 @@ def _of_accounts(one: Finding) -> Finding:
 
 def _of_host(host: Reached, between: tuple[float, float]) -> Iterator[Finding]:
     if host.problem:
-        yield reached.finding(
-            host, 'HOST-UNKNOWN', findings.UNKNOWN, host.problem
-        )
+        yield reached.unknown(host)
         return
     (said,) = host.said
     for row in said['fstab']:

@@ -193,9 +193,7 @@ def judge(
 
 def _of_host(host: Reached) -> Iterator[Finding]:
     if host.problem:
-        yield _finding(
-            'HOST-UNKNOWN', findings.UNKNOWN, host, '', host.problem
-        )
+        yield dataclasses.replace(reached.unknown(host), label='')
         return
     found = Filters.of(host.said[0])
     if found is None:

@@ -90,9 +90,7 @@ def judge(found: Facts) -> Assessment:
 
 def _of_host(found: Facts, host: Reached) -> Iterator[Finding]:
     if host.problem:
-        yield reached.finding(
-            host, 'HOST-UNKNOWN', findings.UNKNOWN, host.problem
-        )
+        yield reached.unknown(host)
         return
     (said,) = host.said
     wanted = found.wanted.get(host.name, ())
@@ -238,16 +236,30 @@ def _lost(
     """Of an active server; one that is off gets its disks with its start."""
     if one.server.vm_state != 'active':
         return
-    known = said['domains'] is not None
-    seen = (
-        'no disk on the host is it, and the server is active'
-        if known
-        else f'no disk on the host is known to be it: {said["why"]}'
+    code, severity, seen = (
+        (
+            'PATH-UNKNOWN',
+            findings.UNKNOWN,
+            f'no disk on the host is known to be it: {said["why"]}',
+        )
+        if said['domains'] is None
+        else (
+            'PATH-LOST',
+            findings.STALE,
+            'no disk on the host is it; the server is active, and its guest '
+            'does not run: its start connects it',
+        )
+        if iscsi_facts.guest_off(said, one.server.uuid)
+        else (
+            'PATH-LOST',
+            findings.DANGER,
+            'no disk on the host is it, and the server is active',
+        )
     )
     yield reached.finding(
         host,
-        'PATH-LOST' if known else 'PATH-UNKNOWN',
-        findings.DANGER if known else findings.UNKNOWN,
+        code,
+        severity,
         seen,
         label=one.volume,
         volume=one.volume,

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+import dataclasses
 from typing import Any, TYPE_CHECKING
 
 from nova_recovery.cloud.db import services
@@ -77,14 +78,7 @@ def judge(
 def _of_host(host: Reached, heard: Mapping[str, Service]) -> Iterator[Finding]:
     subject = f'host:{host.name}'
     if host.problem:
-        yield Finding(
-            'HOST-UNKNOWN',
-            findings.UNKNOWN,
-            subject,
-            host.problem,
-            label='',
-            host=host.name,
-        )
+        yield dataclasses.replace(reached.unknown(host), label='')
         return
     rows = host.said[0]['services']
     for row in rows:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 import dataclasses
 from typing import Any, Protocol, TYPE_CHECKING, TypeVar
 
+from nova_recovery import program
 from nova_recovery.cloud.db import services
 from nova_recovery.cloud.db.databases import divide
-from nova_recovery.engine.findings import Finding
+from nova_recovery.engine.findings import Finding, UNKNOWN
 from nova_recovery.engine.plan import Gate
 from nova_recovery.exceptions import RecoveryError
 from nova_recovery.fleet import answer
@@ -145,6 +146,17 @@ def finding(
         fix=fix,
         host=host.name,
         **more,
+    )
+
+
+def unknown(host: Answered) -> Finding:
+    """One that did not answer, with what asks it again."""
+    return finding(
+        host,
+        'HOST-UNKNOWN',
+        UNKNOWN,
+        host.problem,
+        fix=program.call(f'host check {host.name}'),
     )
 
 

@@ -49,6 +49,7 @@ LAYERS = (
     'network',
     'clocks',
     'quiet',
+    'hosts',
     'local',
 )
 
@@ -96,6 +97,8 @@ class Site:
     :ivar unsure: servers for which the run may have sent something whose id
         it doesn't know, for it was killed, or the answer was lost
     :ivar local: look at the host on which this runs too
+    :ivar told: rows of what the hosts told, of any layer; None: they were
+        not asked
     :ivar brief: only what is quickly asked; see :func:`vital`
     """
 
@@ -108,6 +111,7 @@ class Site:
     ours: Callable[[], frozenset[str]] = frozenset
     unsure: frozenset[str] = frozenset()
     local: bool = False
+    told: tuple[Finding, ...] | None = None
     brief: bool = False
     #: What doesn't change between two looks and is slow to find.
     memory: dict[str, Any] = dataclasses.field(
@@ -235,7 +239,10 @@ def look(site: Site, layers: Collection[str] | None = None) -> list[Finding]:
         if isinstance(end, BaseException):
             seen.append(_unanswered(name, end))
         rows += [_needing(row, probes[name].needs) for row in seen]
-    return settled(rows)
+    order = {name: number for number, name in enumerate(probes)}
+    return settled(
+        sorted(rows, key=lambda row: order.get(row.code, len(order)))
+    )
 
 
 def vital(site: Site, layers: frozenset[str] = VITAL) -> list[Finding]:

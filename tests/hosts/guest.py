@@ -119,9 +119,8 @@ class Guest:
 
         :raises BedError: it doesn't; with what its console says
         """
-        self._make_bridge()
         boots = len(self.boots())
-        self.bed.run('virsh', 'start', self.name)
+        self.begin()
         try:
             process.wait_for(
                 lambda: len(self.boots()) > boots, _BOOT, 'its boot', 0.1
@@ -130,6 +129,11 @@ class Guest:
             raise BedError(
                 f'{self.name}: {error}\n{self.console()[-2000:]}'
             ) from error
+
+    def begin(self) -> None:
+        """Start it; whether it boots does not matter."""
+        self._make_bridge()
+        self.bed.run('virsh', 'start', self.name)
 
     def destroy(self) -> None:
         """End it, as a power cut does."""

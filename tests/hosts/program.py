@@ -16,6 +16,8 @@ import fixtures
 
 from tests import base
 from tests.hosts.beds import Beds
+from tests.integration import dbserver
+from tests.integration.dbserver import Rows
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -80,3 +82,48 @@ class ProgramTest(base.TestCase):
     def run_id(self) -> str:
         said = self.run_program('run', 'list', '-f', 'value', '-c', 'ID')
         return said.split()[0]
+
+
+class OfACell(ProgramTest):
+    """The beds are the compute hosts of a cell in MariaDB.
+
+    :ivar cell: its database
+    """
+
+    cell: Rows
+
+    def put_into_cell(self) -> None:
+        for name in ('nova', 'nova_api'):
+            dbserver.load(name, f'nova34-{name}')
+        server = dbserver.shared()
+        (self.folder / 'nova.conf').write_text(
+            f'[database]\nconnection = {server.url("nova")}\n'
+            f'[api_database]\nconnection = {server.url("nova_api")}\n'
+        )
+        api = Rows('nova_api')
+        self.addCleanup(api.close)
+        api.add(
+            'cell_mappings',
+            id=2,
+            uuid='5f2b3f6e-0d5c-4c6f-9d0e-3a1f6c1f0a01',
+            name='cell1',
+            database_connection=server.url('nova'),
+            transport_url='none:///',
+            disabled=0,
+        )
+        self.cell = Rows('nova')
+        self.addCleanup(self.cell.close)
+        for number, host in enumerate(self.beds, 1):
+            api.add('host_mappings', host=host.name, cell_id=2)
+            self.cell.add(
+                'services',
+                id=number,
+                host=host.name,
+                binary='nova-compute',
+                topic='compute',
+                report_count=41,
+                disabled=0,
+                forced_down=0,
+                deleted=0,
+                version=66,
+            )

@@ -11,57 +11,25 @@ import signal
 import subprocess
 from typing import Any
 
+from tests.hosts.program import OfACell
 from tests.hosts.test_uid import OneNumber
-from tests.integration import dbserver
-from tests.integration.dbserver import Rows
 
-CELL = '5f2b3f6e-0d5c-4c6f-9d0e-3a1f6c1f0a01'
 SERVER = '3f57699a-e773-4650-a443-b4b37eed5a06'
 NUMBERS = ('--uid', 'nova=130', '--gid', 'nova=131', '--root', '/var')
 
 
-class OfACloud(OneNumber):
+class OfACloud(OfACell, OneNumber):
     """Two hosts, the second one disabled by somebody before."""
 
     given = ()
 
     def setUp(self) -> None:
         super().setUp()
-        for name in ('nova', 'nova_api'):
-            dbserver.load(name, f'nova34-{name}')
-        server = dbserver.shared()
-        (self.folder / 'nova.conf').write_text(
-            f'[database]\nconnection = {server.url("nova")}\n'
-            f'[api_database]\nconnection = {server.url("nova_api")}\n'
+        self.put_into_cell()
+        self.cell.sql(
+            "UPDATE services SET disabled = 1, disabled_reason = 'a fan is "
+            "loud' WHERE host = 'compute2'"
         )
-        api = Rows('nova_api')
-        self.addCleanup(api.close)
-        api.add(
-            'cell_mappings',
-            id=2,
-            uuid=CELL,
-            name='cell1',
-            database_connection=server.url('nova'),
-            transport_url='none:///',
-            disabled=0,
-        )
-        self.cell = Rows('nova')
-        self.addCleanup(self.cell.close)
-        for number, host in enumerate(self.beds, 1):
-            api.add('host_mappings', host=host.name, cell_id=2)
-            self.cell.add(
-                'services',
-                id=number,
-                host=host.name,
-                binary='nova-compute',
-                topic='compute',
-                report_count=41,
-                disabled=number - 1,
-                disabled_reason='a fan is loud' if number > 1 else None,
-                forced_down=0,
-                deleted=0,
-                version=66,
-            )
         self.free = self.services()
 
     def services(self) -> list[dict[str, Any]]:

@@ -69,7 +69,8 @@ def domains(found: Dict[str, Any]) -> List[Dict[str, Any]]:
         ``dhcp_server`` (of its filters), and ``disks``: the kernel's name of
         each disk that is a device -> its serial, which nova makes the id of
         the volume ('' where there is none); ``network``: the same of disks
-        that qemu itself reaches, such as ``rbd:POOL/IMAGE``
+        that qemu itself reaches, such as ``rbd:POOL/IMAGE``; ``serials``: of
+        all disks that have one
     :raises AgentError: that can't be known
     """
     uuids = run(found, 'list --all --uuid').split()
@@ -107,6 +108,11 @@ def _row(domain: ElementTree.Element) -> Dict[str, Any]:
         'vnc': '' if graphics is None else graphics.get('listen', ''),
         'dhcp_server': ', '.join(sorted(servers)),
         'disks': _disks(domain),
+        'serials': sorted(
+            serial.text.strip()
+            for serial in domain.findall('./devices/disk/serial')
+            if serial.text and serial.text.strip()
+        ),
         'network': {
             '{}:{}'.format(source.get('protocol'), source.get('name')): (
                 disk.findtext('serial') or ''

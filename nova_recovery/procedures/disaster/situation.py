@@ -198,6 +198,7 @@ class Situation:
     :ivar agents: host -> its L2 agent, as the snapshot has them
     :ivar hosts_before: what hosts told of themselves in the snapshot
     :ivar hosts_now: what they told since
+    :ivar of_hosts: what is wrong on those that were asked themselves
     """
 
     scope: Scope
@@ -226,6 +227,7 @@ class Situation:
     agents: Mapping[str, str] = dataclasses.field(default_factory=dict)
     hosts_before: Mapping[str, Host] = dataclasses.field(default_factory=dict)
     hosts_now: Mapping[str, Host] = dataclasses.field(default_factory=dict)
+    of_hosts: tuple[Finding, ...] = ()
 
     def name(self, uuid: str) -> str:
         found = self.servers.get(uuid)

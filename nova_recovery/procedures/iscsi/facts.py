@@ -120,6 +120,17 @@ def volume_of(target: str) -> str | None:
     return found[1].lower() if found else None
 
 
+def guest_off(said: Mapping[str, Any], server: str) -> bool:
+    """Whether the host is known not to run a guest; False: it may.
+
+    :param said: with ``domains``, None where libvirt does not tell
+    """
+    domains = said['domains']
+    return domains is not None and not any(
+        one['uuid'] == server and one['active'] for one in domains
+    )
+
+
 def through(one: Connection, target: str, portal: str) -> list[int | None]:
     """The LUNs by which nova has a volume through such a session."""
     return [

@@ -81,20 +81,13 @@ def _sum(found: Facts, made: Sequence[Finding], hosts: int) -> str:
 
 def _of_host(found: Facts, host: Reached) -> Iterator[Finding]:
     if host.problem:
-        yield Finding(
-            'HOST-UNKNOWN',
-            findings.UNKNOWN,
-            f'host:{host.name}',
-            host.problem,
-            label=host.name,
-            host=host.name,
-        )
+        yield reached.unknown(host)
         return
     sessions = list(found.sessions(host))
     for session in sessions:
         yield _judged(found, session)
     for one in found.wanted.get(host.name, ()):
-        yield from _missing(host.name, one, sessions)
+        yield from _missing(host, one, sessions)
 
 
 def _judged(found: Facts, one: Session) -> Finding:
@@ -164,7 +157,7 @@ def _verdict(found: Facts, one: Session) -> tuple[str, str, str]:
 
 
 def _missing(
-    host: str, one: Connection, sessions: Sequence[Session]
+    host: Reached, one: Connection, sessions: Sequence[Session]
 ) -> Iterator[Finding]:
     if not one.paths or any(
         facts.through(one, session.target, session.portal)
@@ -173,17 +166,29 @@ def _missing(
         return
     path = one.paths[0]
     active = one.server.vm_state == 'active'
+    severity, seen = (
+        (
+            findings.NOTE,
+            f'the server is {one.server.vm_state}: nova makes one when it '
+            'starts it',
+        )
+        if not active
+        else (
+            findings.STALE,
+            'the server is active, and its guest does not run: its start '
+            'makes one',
+        )
+        if facts.guest_off(host.said[0], one.server.uuid)
+        else (findings.DANGER, 'the server is active, without this disk')
+    )
     yield Finding(
         'ISCSI-LOST',
-        findings.DANGER if active else findings.NOTE,
+        severity,
         f'volume:{one.volume}',
-        'no session; the server is active, without this disk'
-        if active
-        else f'no session; the server is {one.server.vm_state}: nova makes '
-        'one when it starts it',
+        f'no session; {seen}',
         fix=program.call(f'server reboot {one.server.uuid}') if active else '',
         label=one.volume,
-        host=host,
+        host=host.name,
         volume=one.volume,
         server=one.server.uuid,
         more={

@@ -111,9 +111,7 @@ def save(cloud: Cloud, names: Collection[str], path: str) -> Assessment:
 
 def _told(host: Reached, found: Host | None) -> Finding:
     if found is None:
-        return reached.finding(
-            host, 'HOST-UNKNOWN', findings.UNKNOWN, host.problem
-        )
+        return reached.unknown(host)
     if found.why:
         why = '; '.join(f'{tool}: {why}' for tool, why in found.why.items())
         return reached.finding(

@@ -91,7 +91,7 @@ def _one(
 
 def _of_host(known: Saved, host: Reached) -> Iterator[Finding]:
     if host.problem:
-        yield _one(host, 'HOST-UNKNOWN', findings.UNKNOWN, host.problem)
+        yield reached.unknown(host)
         return
     before = known.hosts.get(host.name)
     now = saved.of(host)

@@ -17,6 +17,7 @@ class TestOptions(TestCase):
     def parsed(self, *words: str) -> argparse.Namespace:
         parser = argparse.ArgumentParser()
         parser.add_argument('--monitoring', action='store_true')
+        parser.add_argument('--hosts', nargs='?', const='', action='append')
         disaster.add_ready(parser)
         return parser.parse_args(words)
 
@@ -30,6 +31,7 @@ class TestOptions(TestCase):
             ('--ready', '--purge', '--monitoring'),
             ('--ready', '--plan-file', 'x'),
             ('--ready', '--override', 'a=b'),
+            ('--ready', '--hosts', 'np-rcc4.snapshot'),
         ):
             self.assertRaises(
                 UsageError, disaster.check_ready, self.parsed(*words)
@@ -41,6 +43,8 @@ class TestOptions(TestCase):
             ('--ready',),
             ('--ready', '--local'),
             ('--ready', '--purge', '--yes'),
+            ('--ready', '--hosts'),
+            ('--hosts',),
         ):
             disaster.check_ready(self.parsed(*words))
 

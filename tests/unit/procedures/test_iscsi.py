@@ -150,16 +150,21 @@ class Shown(TestCase):
         )
 
     def test_a_volume_of_an_active_server_without_session(self) -> None:
-        for state, severity in (
-            ('active', findings.DANGER),
-            ('stopped', findings.NOTE),
+        for state, domains, severity in (
+            ('active', [{'uuid': WEB, 'active': True}], findings.DANGER),
+            ('active', None, findings.DANGER),
+            # its start makes one
+            ('active', [{'uuid': WEB, 'active': False}], findings.STALE),
+            ('active', [], findings.STALE),
+            ('stopped', None, findings.NOTE),
         ):
-            found = facts(host(), own=(wanted(vm_state=state),))
+            found = facts(host(domains=domains), own=(wanted(vm_state=state),))
             self.assertEqual([('ISCSI-LOST', severity)], self.codes(found))
 
     def test_a_session_at_another_portal_is_none_of_the_volume(self) -> None:
         found = facts(
-            host(session(disk(), portal='10.0.0.2:3260')), own=(wanted(),)
+            host(session(disk(), portal='10.0.0.2:3260'), domains=None),
+            own=(wanted(),),
         )
         self.assertIn(('ISCSI-LOST', findings.DANGER), self.codes(found))
 

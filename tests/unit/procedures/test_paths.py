@@ -117,10 +117,18 @@ class Listed(TestCase):
         )
 
     def test_a_volume_of_an_active_server_that_no_disk_is(self) -> None:
-        (found,) = self.judge(host(), wanted(protocol='fibre_channel'))
-        self.assertEqual(
-            ('PATH-LOST', findings.DANGER), (found.code, found.severity)
-        )
+        for active, severity in (
+            (True, findings.DANGER),
+            # its start connects it
+            (False, findings.STALE),
+        ):
+            (found,) = self.judge(
+                host(domains=[guest(active=active)]),
+                wanted(protocol='fibre_channel'),
+            )
+            self.assertEqual(
+                ('PATH-LOST', severity), (found.code, found.severity)
+            )
         (found,) = self.judge(host(domains=None), wanted(protocol='rbd'))
         self.assertEqual('PATH-UNKNOWN', found.code)
         off = test_iscsi.wanted(vm_state='stopped', target=ARRAY)

@@ -115,7 +115,7 @@ class InAFile(TestCase):
 class Compared(TestCase):
     def codes(self, *hosts: Reached, **more: Any) -> list[tuple[str, str]]:
         found = show.judge(known(**more), hosts).findings
-        return [(one.code, one.more['chain']) for one in found]
+        return [(one.code, one.more.get('chain', '')) for one in found]
 
     def test_what_others_make_is_not_compared(self) -> None:
         now = {

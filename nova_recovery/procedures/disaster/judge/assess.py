@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
 import datetime
 from operator import attrgetter
@@ -23,6 +23,7 @@ from nova_recovery.procedures.disaster import situation
 from nova_recovery.procedures.disaster.judge import alive
 from nova_recovery.procedures.disaster.judge import findings as findings_module
 from nova_recovery.procedures.disaster.judge.wanted import Answer, wanted
+from nova_recovery.procedures.disaster.look import fleet
 from nova_recovery.procedures.disaster.look.read import Reader
 from nova_recovery.procedures.disaster.scope import Scope
 from nova_recovery.procedures.disaster.situation import Outage, Situation
@@ -49,21 +50,36 @@ def assess(
     scope: Scope | None = None,
     now_hosts: Sequence[Snapshot] = (),
     since: datetime.datetime | None = None,
+    ask: bool = False,
+    progress: Callable[[str], None] = lambda text: None,
 ) -> Assessment:
     """Compare what was with what is, and again where they differ.
 
+    :param ask: ask the hosts themselves, too
+    :raises ConfigError: they can't be reached at all
     :raises NotFound: the scope names what isn't there
     :raises DatabaseUnavailable: the API's database
     :raises RecoveryError: the snapshot is damaged, or has no servers
     """
     reader = Reader(cloud, snapshot, scope, now_hosts, since)
     found = reader.look()
+    asked = None
+    if ask:
+        asked = fleet.read(
+            cloud,
+            sorted(set(found.computes) - set(found.scope.skip_hosts)),
+            fleet.storage_hosts(found.services, found.scope.skip_backends),
+            progress,
+        )
+        found = reader.tell(found, asked)
     answer = wanted(found)
     first = findings_module.findings(found, answer)
     confirmed = _confirmed(reader, found, first)
-    return told(
+    result = told(
         found, answer, findings_module.sort([*_notes(first), *confirmed])
     )
+    more = asked.summary if asked else ()
+    return dataclasses.replace(result, summary=(*result.summary, *more))
 
 
 def told(

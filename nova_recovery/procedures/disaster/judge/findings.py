@@ -8,7 +8,7 @@ Pure functions over what was and what is.
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 import dataclasses
 
 from nova_recovery import program
@@ -36,17 +36,35 @@ def findings(found: Situation, answer: Answer) -> list[Finding]:
 
     :param answer: what ``wanted.wanted`` says of the situation
     """
+    wanted = [*_wanted(found, answer)]
+    down = {one.server for one in wanted if one.code == DOWN}
     return _safe(
         [
             *_site(found),
-            *_wanted(found, answer),
+            *wanted,
             *_left(found, answer),
             *_gone(found),
             *_volumes(found),
             *_lost_mappings(found),
             *on_hosts.findings(found, answer),
+            *_told(found, down),
         ]
     )
+
+
+def _told(found: Situation, down: Collection[str]) -> Iterator[Finding]:
+    """What hosts told when they were asked, with what is to be done."""
+    for one in found.of_hosts:
+        if one.code == 'GUEST-OFF' and one.server in down:
+            continue
+        if one.expected and not one.fix:
+            one = dataclasses.replace(
+                one, cause=f'{one.cause}; to do: {one.expected}'
+            )
+        server = found.servers.get(one.server)
+        yield dataclasses.replace(
+            one, project=server.project if server else ''
+        )
 
 
 def _safe(some: list[Finding]) -> list[Finding]:

@@ -32,9 +32,32 @@ _VOLATILE = re.compile(
 QUOTED = 1
 
 
+#: Said better by whoever compares all hosts with each other.
+_GUESTS = frozenset({'DOM-TWICE', 'DOM-LEFT'})
+
+
 def findings(found: Situation, answer: Answer) -> Iterator[Finding]:
-    """What differs between a host, nova and cinder."""
-    if not found.hosts_now:
+    """What differs between a host, nova and cinder.
+
+    What hosts told when they were asked themselves is not told twice.
+    """
+    told = {
+        (one.host, about)
+        for one in found.of_hosts
+        for about in (one.code, one.server, one.volume)
+        if about
+    }
+    for one in _findings(found, answer):
+        if not (
+            (one.code == 'HOST-UNSEEN' and (one.host, 'HOST-UNKNOWN') in told)
+            or (one.code in _GUESTS and (one.host, one.server) in told)
+            or (one.code == 'SES-GONE' and (one.host, one.volume) in told)
+        ):
+            yield one
+
+
+def _findings(found: Situation, answer: Answer) -> Iterator[Finding]:
+    if not (found.hosts_now or found.of_hosts):
         return
     up = {
         one.uuid
@@ -117,11 +140,12 @@ def _sessions(
             host=now.name,
             fix=fix,
             server=server.uuid if server else '',
+            volume=session.volume or '',
         )
 
 
 def _rules(found: Situation, before: Host, now: Host) -> Iterator[Finding]:
-    if before.rules is None:
+    if before.rules is None or not now.in_files:
         return
     if now.rules is None:
         yield _of(
@@ -165,6 +189,9 @@ def _domains(
     found: Situation, told: Host, wanted_ones: set[str]
 ) -> Iterator[Finding]:
     if told.domains is None:
+        if not told.in_files:
+            # LIBVIRT-SILENT
+            return
         yield _of(
             told.name,
             'DOM-UNKNOWN',

@@ -55,6 +55,7 @@ class Host:
 
     :ivar domains: server -> its domain
     :ivar rules: tool, such as ``nft`` -> all rules
+    :ivar in_files: its file tells it; else it was asked itself
     """
 
     name: str
@@ -62,6 +63,7 @@ class Host:
     domains: Mapping[str, Domain] | None = None
     sessions: tuple[Session, ...] | None = None
     rules: Mapping[str, str] | None = None
+    in_files: bool = True
 
 
 def of(snapshots: Iterable[Snapshot]) -> dict[str, Host]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from concurrent import futures
+import dataclasses
 import datetime
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ from nova_recovery.procedures.disaster import scope as scope_module
 from nova_recovery.procedures.disaster.look import cells, layout, record
 from nova_recovery.procedures.disaster.look import layout as layout_module
 from nova_recovery.procedures.disaster.look.cells import Answer, Asked, Row
+from nova_recovery.procedures.disaster.look.fleet import Told
 from nova_recovery.procedures.disaster.look.hosts import of
 from nova_recovery.procedures.disaster.look.layout import Groups, Services
 from nova_recovery.procedures.disaster.look.record import Record
@@ -48,6 +50,7 @@ from nova_recovery.procedures.volumes import read as volumes_read
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
     from nova_recovery.cloud.db.database import Database
+    from nova_recovery.engine.findings import Finding
     from nova_recovery.procedures.volumes import situation as volumes_module
     from nova_recovery.snapshot.reading import Snapshot
 
@@ -105,6 +108,15 @@ class Reader:
         self._marks = _marks(self._recorded, marks)
         self._before = of([snapshot] if snapshot else ())
         self._now = of(now_hosts)
+        self._of_hosts: tuple[Finding, ...] = ()
+
+    def tell(self, found: Situation, told: Told) -> Situation:
+        """The same, and all looks that follow, with what hosts told."""
+        self._now = {**self._now, **{one.name: one for one in told.hosts}}
+        self._of_hosts = told.findings
+        return dataclasses.replace(
+            found, hosts_now=self._now, of_hosts=self._of_hosts
+        )
 
     def look(
         self,
@@ -221,6 +233,7 @@ class Reader:
             agents=recorded.agents if recorded else {},
             hosts_before=self._before,
             hosts_now=self._now,
+            of_hosts=self._of_hosts,
         )
 
 
