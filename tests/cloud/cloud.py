@@ -62,6 +62,19 @@ class PracticeCloud:
     def reset(self) -> None:
         """Put databases, queues, guests and call log back as seeded."""
         lifecycle.reset(self.config)
+        self._to_reset.unlink(missing_ok=True)
+
+    def leave_to_reset(self) -> None:
+        """Whoever has the cloud next has to reset it first."""
+        self._to_reset.touch()
+
+    def needs_reset(self) -> bool:
+        """Whether the one before left that to us."""
+        return self._to_reset.exists()
+
+    @property
+    def _to_reset(self) -> pathlib.Path:
+        return self.config.state / 'to-reset'
 
     def ensure_up(self) -> None:
         """Return when every service runs and listens.

@@ -60,7 +60,7 @@ def up(config: Settings) -> None:
             say(f'installed {name}')
         if not packages.openstack_is_complete(config):
             # services that run would import from two releases
-            kill(config, _openstack(config))
+            _end_openstack(config)
         packages.install_openstack(config)
         say('OpenStack is installed')
         conffiles.write_all(config)
@@ -124,13 +124,21 @@ def launch(
     :param options: of [DEFAULT], for the nova-computes among them
     """
     counts = {}
-    for name in names:
-        daemon = services.daemon(config, name)
-        if daemon.pid() is None:
-            counts[name] = _reports(config, name)
-            _clock_file(config, name).unlink(missing_ok=True)
-            given = options if name.startswith('nova-compute-') else None
-            daemon.start(services.option_environment(given or {}))
+    down = [
+        daemon
+        for daemon in (services.daemon(config, name) for name in names)
+        if daemon.pid() is None
+    ]
+    for daemon in down:
+        # all of them import side by side
+        if daemon.forked_by:
+            daemon.forked_by.start_forkserver()
+    for daemon in down:
+        name = daemon.name
+        counts[name] = _reports(config, name)
+        _clock_file(config, name).unlink(missing_ok=True)
+        given = options if name.startswith('nova-compute-') else None
+        daemon.start(services.option_environment(given or {}))
     for name, before in counts.items():
         _wait_serving(config, name, before)
 
@@ -276,7 +284,7 @@ def down(config: Settings, wipe: bool = False) -> None:
     """Stop all services; with *wipe* keep nothing but the packages."""
     with _alone(config):
         # SIGKILL: an orderly stop takes 15 s and gains nothing here
-        kill(config, _openstack(config))
+        _end_openstack(config)
         kill(config, ('rabbitmq', 'epmd'))
         services.database(config).stop(wipe=wipe)
         if wipe:
@@ -290,6 +298,12 @@ def _openstack(config: Settings) -> list[str]:
         for name in services.names(config)
         if name not in services.INFRASTRUCTURE
     ]
+
+
+def _end_openstack(config: Settings) -> None:
+    kill(config, _openstack(config))
+    for server in services.forkservers(config):
+        server.kill()
 
 
 def kill(config: Settings, names: collections.abc.Iterable[str]) -> None:

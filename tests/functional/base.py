@@ -78,7 +78,7 @@ class FunctionalTest(TestCase):
     def setUpClass(cls) -> None:
         super().setUpClass()
         cls.practice = own_cloud()
-        if cls.fresh:
+        if cls.fresh or cls.practice.needs_reset():
             cls.practice.reset()
         cls.practice.ensure_up()
         cls.state = state.State(cls.practice)

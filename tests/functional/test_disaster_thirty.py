@@ -73,7 +73,7 @@ class Many(DisasterTest):
     def setUpClass(cls) -> None:
         super().setUpClass()
         # other classes want the cloud without them
-        cls.addClassCleanup(cls.practice.reset)
+        cls.addClassCleanup(cls.practice.leave_to_reset)
         cls.servers = cls.practice.create_servers('many', cls.count, HOST)
 
     def setUp(self) -> None:

@@ -53,7 +53,7 @@ class TestTraps(DisasterTest):
         super().setUpClass()
         cls._files = pathlib.Path(tempfile.mkdtemp())
         cls.addClassCleanup(shutil.rmtree, cls._files)
-        cls.addClassCleanup(cls.practice.reset)
+        cls.addClassCleanup(cls.practice.leave_to_reset)
 
     def setUp(self) -> None:
         super().setUp()
