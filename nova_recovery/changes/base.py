@@ -28,6 +28,9 @@ class BaseChange:
     looks: bool = False
     watches: bool = False
     confirms: bool = False
+    method: str = ''
+    starts: bool = False
+    stops: bool = False
 
     def describe(self, item: Item) -> list[str]:
         return []

@@ -38,6 +38,8 @@ class RebootGuest(OneWay):
 
     kind = 'reboot-guest'
     once = True
+    method = 'reboot inside'
+    starts = stops = True
 
     def describe(self, item: Item) -> list[str]:
         data = item.data

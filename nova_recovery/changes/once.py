@@ -338,7 +338,8 @@ class StartServer(SentOnce):
     """
 
     kind = 'start-server'
-    action = 'start'
+    action = method = 'start'
+    starts = True
 
     def describe(self, item: Item) -> list[str]:
         return ['> started, once']
@@ -388,7 +389,8 @@ class RebootServer(SentOnce):
     """Hard reboot, or start if it is stopped; exactly once."""
 
     kind = 'reboot-server'
-    action = 'reboot'
+    action = method = 'reboot'
+    starts = stops = True
 
     #: States in which nova takes a hard reboot (nova/compute/api.py).
     STATES = frozenset({'active', 'paused', 'suspended', 'error'})
@@ -413,7 +415,8 @@ class EvacuateServer(SentOnce):
     """
 
     kind = 'evacuate-server'
-    action = 'evacuate'
+    action = method = 'evacuate'
+    starts = True
 
     #: What nova evacuates (``evacuate`` in nova/compute/api.py).
     STATES = frozenset({'active', 'stopped', 'error'})

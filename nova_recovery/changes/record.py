@@ -51,6 +51,7 @@ class MoveRecord(BaseChange):
     """
 
     kind = 'move-record'
+    method = 'move'
 
     def describe(self, item: Item) -> list[str]:
         seen, values = item.data['seen'], item.data['values']

@@ -55,6 +55,8 @@ class RestartServer(SentOnce):
     """
 
     kind = 'restart-server'
+    method = 'restart'
+    starts = True
 
     def describe(self, item: Item) -> list[str]:
         return ['> started, or rebooted hard, once, if it does not run']

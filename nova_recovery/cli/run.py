@@ -11,7 +11,7 @@ import dataclasses
 import threading
 from typing import Any, TYPE_CHECKING
 
-from nova_recovery.cli import approval, tables
+from nova_recovery.cli import approval, disaster_options, tables
 from nova_recovery.cli.base import (
     Fields,
     RecoveryCommand,
@@ -21,6 +21,7 @@ from nova_recovery.cli.base import (
 )
 from nova_recovery.engine import claiming, states
 from nova_recovery.exceptions import NotFound, Refused
+from nova_recovery.report import standing
 
 if TYPE_CHECKING:
     from nova_recovery.cli.show_plan import Line
@@ -90,7 +91,7 @@ class ListRun(RecoveryLister):
                 run.id,
                 run.procedure,
                 wording.clean(run.title),
-                show_run.state_of(run),
+                standing.state_of(run),
                 wording.clean(run.who),
                 wording.clean(run.machine),
                 wording.stamp(run.started_at or run.created_at),
@@ -135,7 +136,7 @@ class ShowRun(RecoveryShowOne):
             if parsed_args.watch is not None:
                 run = self._watch(here, journal, run, parsed_args.watch)
             fields = dataclasses.asdict(run)
-            fields['reason'] = reason_of(journal, run)
+            fields['reason'] = standing.reason_of(run, journal.events(run.id))
             self.text: list[Any] = []
             if parsed_args.formatter == 'table':
                 self.text = _lines(here, journal, run, parsed_args.items)
@@ -223,26 +224,11 @@ def _lines(
     from nova_recovery.cli import show_run
 
     plan, items = journal.plan(run.id), journal.items(run.id)
-    reason = reason_of(journal, run)
+    reason = standing.reason_of(run, journal.events(run.id))
     return list(
         show_run.lines(
             run, plan, items, here.registry, here.call, reason, every
         )
-    )
-
-
-def reason_of(journal: Journal, run: RunRecord) -> str:
-    """Why a run paused, was interrupted or closed, '' if it wasn't."""
-    if run.state not in states.AT_REST:
-        return ''
-    kind = run.state if run.state in states.HALTED else 'finished'
-    return next(
-        (
-            event.detail
-            for event in reversed(journal.events(run.id))
-            if event.kind == kind
-        ),
-        '',
     )
 
 
@@ -256,20 +242,37 @@ def _seconds(word: str) -> float:
 class ReportRun(RecoveryCommand):
     """Write the record of a run for the review of the incident.
 
-    Who did what, when and why: the gates and who overrode them with which
+    What went wrong, what is left to do, how long each server was down; who
+    did what, when and why: the gates and who overrode them with which
     reason, each item with its times, what it was before and what was done.
+
+    Several runs, such as a disaster and its repairs, make one report, with a
+    server's downtime over all of them.
 
     Example: openstack recovery run report 3fb04a53
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        add_run(parser)
+        parser.add_argument(
+            'runs',
+            metavar='<run>',
+            nargs='+',
+            help='ID of a run, or its beginning if no other begins so',
+        )
         parser.add_argument(
             '--format',
             choices=('text', 'html', 'json'),
             default='text',
             help='default: text',
+        )
+        parser.add_argument(
+            '--since',
+            metavar='<time>',
+            type=disaster_options.time,
+            help='When the servers went down, such as 2026-03-01T13:58:00Z, '
+            'where the runs do not know it themselves (default: downtimes '
+            'begin with the first run, and are "at least")',
         )
         parser.add_argument(
             '--output',
@@ -279,19 +282,29 @@ class ReportRun(RecoveryCommand):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        from nova_recovery.engine import files
-        from nova_recovery.report import run as run_report
+        from nova_recovery.cloud import secrets
+        from nova_recovery.engine import files, records
+        from nova_recovery.report import story, wording, writing
 
         here = self.stage(parsed_args)
         with here.journal() as journal:
-            run = here.run_of(journal)
-            made = run_report.of_run(journal, run.id, here.registry)
-        chunks = run_report.FORMATS[parsed_args.format](made)
+            ids = [
+                here.run_of(journal, prefix).id for prefix in parsed_args.runs
+            ]
+            made = story.of_runs(
+                journal,
+                ids,
+                here.registry,
+                now=records.now(),
+                since=wording.iso(parsed_args.since),
+            )
+        # the journal has none; what somebody typed as a reason may
+        chunks = writing.FORMATS[parsed_args.format](secrets.mask(made))
         if not parsed_args.output:
             self.app.stdout.writelines(chunks)
             return
         files.write(parsed_args.output, chunks)
-        here.say(f'Report of run {run.id} in {parsed_args.output}.')
+        here.say(f'Report of run {", ".join(ids)} in {parsed_args.output}.')
 
 
 class UndoRun(RecoveryLister):

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TYPE_CHECKING
 
 from rich import text as rich_text
@@ -13,7 +13,7 @@ from rich import text as rich_text
 from nova_recovery.compat import pairs
 from nova_recovery.engine import images, states, undo
 from nova_recovery.engine.plan import Item, Plan
-from nova_recovery.report import summary, wording
+from nova_recovery.report import standing, summary, wording
 
 if TYPE_CHECKING:
     from nova_recovery.engine.change import Registry
@@ -68,7 +68,9 @@ def lines(
         if value:
             line = Line(f'  {name:<10} {wording.clean(value)}')
             line.stylize(
-                STYLES.get(state_of(run), '') if name == 'state' else ''
+                STYLES.get(standing.state_of(run), '')
+                if name == 'state'
+                else ''
             )
             yield line
     for gate in plan.gates:
@@ -95,36 +97,7 @@ def lines(
             Line(wording.clean(one)) for one in (first, *then.split('\n'))
         )
     forward = undo.forward(plan, every_item, registry)
-    yield from map(Line, ways_on(run, call, forward))
-
-
-def ways_on(
-    run: RunRecord, call: Callable[..., str], forward: Collection[str] = ()
-) -> Iterator[str]:
-    """What an operator can type next.
-
-    :param forward: see ``undo.forward``
-    """
-    # nothing is left, or its undo was begun: then it can't be resumed
-    forth = bool(set(run.counts) - states.FINAL) and (
-        bool(forward) or not states.UNDO & set(run.counts)
-    )
-    back = run.state != states.READY
-    if run.state == states.UNDONE:
-        return
-    yield ''
-    if run.holder:
-        yield f'When {run.holder} has ended:'
-    if forth:
-        yield f'Go on:     {call("run", "resume", run.id)}'
-    if back:
-        yield f'Take back: {call("run", "undo", run.id)}'
-
-
-def state_of(run: RunRecord) -> str:
-    """Its state; ``killed`` if nobody is left who carries it out."""
-    killed = run.state == states.RUNNING and not run.holder
-    return 'killed' if killed else run.state
+    yield from map(Line, standing.lines(run, call, forward))
 
 
 def done_of(counts: dict[str, int]) -> str:
@@ -237,7 +210,7 @@ def _more(number: int) -> Iterator[Line]:
 def _facts(run: RunRecord, reason: str) -> list[tuple[str, Any]]:
     took = wording.span(run.started_at, run.finished_at)
     return [
-        ('state', f'{state_of(run)}: {summary.counted(run.counts)}'),
+        ('state', f'{standing.state_of(run)}: {summary.counted(run.counts)}'),
         ('because', reason.partition('\n')[0]),
         ('held by', run.holder),
         ('procedure', run.procedure),

@@ -23,10 +23,11 @@ import socket
 import sys
 import time
 from typing import Any, Protocol, TYPE_CHECKING
+from urllib import parse
 
 from nova_recovery import changes, exit_codes, procedures, program
 from nova_recovery.changes import claims
-from nova_recovery.cli import approval, show_plan, show_run, tables
+from nova_recovery.cli import approval, show_plan, tables
 from nova_recovery.cli.approval import Asker
 from nova_recovery.cli.show_plan import Line
 from nova_recovery.cloud import secrets
@@ -40,7 +41,7 @@ from nova_recovery.exceptions import (
     RecoveryError,
     Refused,
 )
-from nova_recovery.report import summary, wording
+from nova_recovery.report import standing, summary, wording
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -179,14 +180,15 @@ class Stage:
         ) as journal:
             yield journal
 
-    def run_of(self, journal: Journal) -> RunRecord:
+    def run_of(self, journal: Journal, prefix: str = '') -> RunRecord:
         """The run that the command names.
 
+        :param prefix: of several, this one
         :raises NotFound: with those that there are
         :raises Ambiguous: with those that it could be
         """
         try:
-            return journal.run(self._parsed.run)
+            return journal.run(prefix or self._parsed.run)
         except NotFound as error:
             newest = [f'{r.id}  {r.title}' for r in journal.runs(limit=5)]
             if not newest:
@@ -200,6 +202,21 @@ class Stage:
             'machine': socket.gethostname(),
             'command': typed(sys.argv),
         }
+
+    def cloud_name(self) -> str:
+        """Which cloud, as the command or its environment calls it.
+
+        The name in clouds.yaml, else the host of Keystone; '' if neither is
+        given: nova.conf says which one it is then.
+        """
+        options = vars(self._command.app.options)
+        for name in ('cloud', 'auth_url'):
+            # openstack, nova-recovery
+            value = options.get(name) or options.get(f'os_{name}')
+            value = value or os.environ.get(f'OS_{name.upper()}', '')
+            if value:
+                return wording.clean(parse.urlsplit(value).hostname or value)
+        return ''
 
     def check_mine(self, found: RunRecord) -> None:
         """Refuse a run of another controller.
@@ -247,7 +264,9 @@ class Stage:
         """
         approval.check_through(plan, through)
         given = approval.given(self._parsed)
-        plan = dataclasses.replace(plan, gates=apply(plan.gates, given))
+        plan = dataclasses.replace(
+            plan, gates=apply(plan.gates, given), cloud=self.cloud_name()
+        )
         self.check(plan)
         self.show(plan)
         if self._parsed.plan_file:
@@ -264,6 +283,9 @@ class Stage:
         change.check_data(plan, self.registry)
         self.check(plan)
         approval.check_through(plan, self._parsed.through)
+        if name := self.cloud_name():
+            # it may be carried out by another name than it was made by
+            plan = dataclasses.replace(plan, cloud=name)
         cloud = self._command.cloud(self._parsed)
         self.say(f'Made {wording.ago(plan.created_at)}; checking its gates …')
         try:
@@ -449,7 +471,7 @@ class Stage:
         items = list(journal.items(outcome.run_id))
         run = journal.run(outcome.run_id)
         forward = undo.forward(plan, items, self.registry)
-        end.extend(show_run.ways_on(run, self.call, forward))
+        end.extend(standing.lines(run, self.call, forward))
         self._command.closing.extend(end)
         self._command.exit_code = outcome.exit_code
         columns, rows = procedures.table(plan, items)

@@ -194,6 +194,13 @@ class Change(Protocol[Cloud]):
     #: ``apply`` looks at something first, and calls ``at.confirm()`` itself,
     #: directly before each request. For the others that was just asked.
     confirms: bool
+    #: The way in which it brings a server back, in a word, for the report;
+    #: '' if it is none. Of several to one server the first one counts.
+    method: str
+    #: Its server runs when it is done, and did not before.
+    starts: bool
+    #: It did before, until this was sent.
+    stops: bool
 
     def describe(self, item: Item) -> list[str]:
         """The change for people, ``~ host  a -> b``, one line a thing."""

@@ -152,6 +152,9 @@ class Plan:
     :ivar created_at: UTC, ISO 8601 with Z
     :ivar format: in which it was made: a plan of an older version keeps its
         digest, which somebody may have approved
+    :ivar down_since: subject -> since when it is known to be down, UTC, ISO
+        8601 with Z; ``''`` is all that the plan starts. For the report
+    :ivar cloud: what the command called the cloud, ``''`` if nothing
     """
 
     procedure: str
@@ -163,6 +166,17 @@ class Plan:
     left_out: tuple[LeftOut, ...] = ()
     created_at: str = ''
     format: int = FORMAT
+    down_since: dict[str, str] = dataclasses.field(default_factory=dict)
+    cloud: str = ''
+
+    @property
+    def extras(self) -> dict[str, Any]:
+        """Those of its fields that plans of before lack, if set.
+
+        They only describe, and are in no digest.
+        """
+        every = {'down_since': self.down_since, 'cloud': self.cloud}
+        return {name: value for name, value in every.items() if value}
 
     def items(self) -> Iterator[Item]:
         for step in self.steps:

@@ -30,8 +30,9 @@ LINES_ABOVE = 1000
 #: A plan of 200,000 items has some 200 MB; what is larger is no plan.
 LARGEST = 2 * 1024**3
 MAGIC = 'nova-recovery-plan'
-#: As in ``Step.extras``.
+#: As in ``Step.extras`` and ``Plan.extras``.
 _LATER = ('number', 'failures', 'at_a_time')
+_LATER_OF_PLANS = ('down_since', 'cloud')
 
 
 def to_dict(plan: Plan) -> dict[str, Any]:
@@ -45,12 +46,14 @@ def to_dict(plan: Plan) -> dict[str, Any]:
 def head_of(plan: Plan) -> dict[str, Any]:
     """The same without the items."""
     body = _shallow(plan)
-    del body['format']
+    for name in ('format', *_LATER_OF_PLANS):
+        del body[name]
     left_out: Any = [_shallow(one) for one in plan.left_out]
     if plan.format == 1:
         left_out = {one.subject: one.why for one in plan.left_out}
     return {
         **body,
+        **plan.extras,
         'steps': [_step_dict(step) for step in plan.steps],
         'gates': [_shallow(gate) for gate in plan.gates],
         'notes': list(plan.notes),
@@ -275,7 +278,8 @@ def _fields(
     values: dict[str, Any] = {}
     left = {**body, **ready}
     for field in dataclasses.fields(of):  # type: ignore[arg-type]
-        if field.name in _LATER and field.name not in left:
+        later = field.name in (*_LATER, *_LATER_OF_PLANS)
+        if later and field.name not in left:
             continue
         value = values[field.name] = left.pop(field.name)
         wanted = {'str': str, 'dic': dict, 'int': int}.get(str(field.type)[:3])

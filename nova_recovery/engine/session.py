@@ -19,6 +19,7 @@ from nova_recovery.engine.progress import Reporter
 from nova_recovery.engine.records import Outcome
 from nova_recovery.engine.schedule import Schedule
 from nova_recovery.exceptions import JournalError, Paused, RunLocked
+from nova_recovery.version import version
 
 WORKERS = 16
 
@@ -87,7 +88,10 @@ class Session:
             run = self._journal.run(run_id)
             self._check_state(run, plan)
             self._journal.set_run_state(
-                run_id, states.RUNNING, self._beginning(run)
+                run_id,
+                states.RUNNING,
+                self._beginning(run),
+                f'nova-recovery {version()}',
             )
             self._surroundings = Surroundings(
                 run_id=run_id,

@@ -96,6 +96,23 @@ def stamp(time: Time) -> str:
     return at.strftime('%Y-%m-%d %H:%M:%SZ') if at else ''
 
 
+def clock(time: Time, day: Time) -> str:
+    """``14:02:11Z``, with its date if that is not the day's; or ``''``."""
+    at, first = moment(time), moment(day)
+    if at is None:
+        return ''
+    same = first is not None and at.date() == first.date()
+    return at.strftime('%H:%M:%SZ' if same else '%Y-%m-%d %H:%M:%SZ')
+
+
+def iso(time: Time) -> str:
+    """``2026-03-01T14:02:11.000Z``, as the journal has it, or ``''``."""
+    at = moment(time)
+    if at is None:
+        return ''
+    return at.isoformat(timespec='milliseconds').replace('+00:00', 'Z')
+
+
 def span(start: Time, end: Time) -> str:
     """How long it took: ``4 s``, ``9 min``; ``''`` if it isn't known."""
     first, last = moment(start), moment(end)
@@ -124,6 +141,19 @@ def _length(seconds: float) -> str:
         if seconds >= 2 * size or (unit == 'd' and seconds >= size):
             return f'{int(seconds // size)} {unit}'
     return f'{max(int(seconds), 0)} s'
+
+
+def duration(seconds: float) -> str:
+    """To the second below an hour: ``4 s``, ``9 min 12 s``, ``2 h 05 min``."""
+    whole = max(int(seconds), 0)
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f'{days} d {hours} h'
+    if hours:
+        return f'{hours} h {minutes:02} min'
+    return f'{minutes} min {rest:02} s' if minutes else f'{rest} s'
 
 
 def wrap(text: str, head: str, width: int) -> list[str]:

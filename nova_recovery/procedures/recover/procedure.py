@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 import dataclasses
+import datetime
 from typing import Any, TYPE_CHECKING
 
 from nova_recovery import fencing, program
@@ -219,7 +220,24 @@ def decide(request: Request, found: Situation, now: str = '') -> Plan:
         notes=tuple(_notes(request, found, assigned)),
         left_out=tuple(left_out),
         created_at=now,
+        down_since=_down_since(request, found),
     )
+
+
+def _down_since(request: Request, found: Situation) -> dict[str, str]:
+    """By the last heartbeat of each host, where it has one."""
+    seen = {
+        name: found.hosts[name].heartbeat
+        for name in request.hosts
+        if name in found.hosts
+    }
+    return {
+        f'host:{name}': wording.iso(
+            datetime.datetime.fromtimestamp(at, datetime.timezone.utc)
+        )
+        for name, at in seen.items()
+        if at is not None
+    }
 
 
 def chosen(request: Request, found: Situation) -> list[Server]:

@@ -10,10 +10,11 @@ import stat
 from typing import Any
 
 from nova_recovery.cli import show_run
+from nova_recovery.engine import records
 from nova_recovery.engine.change import At, Observed
 from nova_recovery.engine.images import Images, KEY
 from nova_recovery.exceptions import ChangeFailed, RecoveryError
-from nova_recovery.report import run as run_report
+from nova_recovery.report import story, writing
 from tests.unit.engine import world
 from tests.unit.engine.test_runner import RunnerTestCase
 
@@ -68,8 +69,8 @@ class TestImages(ImagesTestCase):
         for path in self.site.directory.glob('journal*'):
             self.assertNotIn(b'geheim', path.read_bytes())
         with contextlib.closing(self.site.open()) as journal:
-            made = run_report.of_run(journal, self.run_id, {})
-        for write in run_report.FORMATS.values():
+            made = story.of_runs(journal, [self.run_id], {}, now=records.now())
+        for write in writing.FORMATS.values():
             text = ''.join(write(made))
             self.assertNotIn('geheim', text)
             self.assertIn(self.kept()['path'], text)

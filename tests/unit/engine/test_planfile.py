@@ -63,6 +63,14 @@ class PlanFileTest(TestCase):
             {'name', 'title', 'limits', 'items'}, set(head['plan']['steps'][0])
         )
 
+    def test_what_only_the_report_needs_comes_back(self) -> None:
+        told = dataclasses.replace(
+            plans.make(), down_since={'': '2026-03-01T13:58Z'}, cloud='test'
+        )
+        planfile.save(told, str(self.path))
+        self.assertEqual(told, planfile.load(str(self.path)))
+        self.assertEqual(plans.make().digest, told.digest)
+
     def test_numbers_and_limits_of_steps_come_back(self) -> None:
         plan = plans.make(2)
         for fields in ({'number': 3}, {'failures': 0}, {'at_a_time': 4}):

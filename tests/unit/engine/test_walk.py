@@ -13,7 +13,6 @@ from typing import Any
 import fixtures
 
 from nova_recovery import exit_codes
-from nova_recovery.cli import show_run
 from nova_recovery.engine import states, undo
 from nova_recovery.engine.change import Observed
 from nova_recovery.engine.journal import Journal
@@ -25,6 +24,7 @@ from nova_recovery.exceptions import (
     OutcomeUnknown,
     Paused,
 )
+from nova_recovery.report import standing
 from tests.unit.engine import test_runner, world
 from tests.unit.engine.test_runner import RunnerTestCase
 
@@ -85,7 +85,7 @@ class WalkTest(RunnerTestCase):
             forward = undo.forward(
                 journal.plan(run_id), journal.items(run_id), self.site.registry
             )
-            return '\n'.join(show_run.ways_on(run, call, forward))
+            return '\n'.join(standing.lines(run, call, forward))
 
     def skip(self, run_id: str) -> None:
         with contextlib.closing(Journal.open(self.site.url)) as journal:
@@ -190,7 +190,7 @@ class WalkTest(RunnerTestCase):
             self.died(self.site.run, run_id)
             with contextlib.closing(Journal.open(self.site.url)) as journal:
                 run = journal.run(run_id)
-            self.assertEqual('killed', show_run.state_of(run))
+            self.assertEqual('killed', standing.state_of(run))
             self.assertIn(f'run {command} {run_id}', self.ways(run_id))
             self.assertEqual(0, way(run_id).exit_code, command)
             self.assertNotIn('resume', self.ways(run_id))

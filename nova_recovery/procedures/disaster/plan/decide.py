@@ -60,7 +60,14 @@ def decide(request: Request, found: Found, now: str = '') -> Plan:
         notes=tuple(_notes(request, found, decided)),
         left_out=tuple(_left_out(found, decided)),
         created_at=now,
+        down_since=_down_since(found.situation),
     )
+
+
+def _down_since(here: Situation) -> dict[str, str]:
+    """When the power went, if that is known better than by a snapshot."""
+    known = here.outage.how in ('given', 'heartbeat')
+    return {'': wording.iso(here.outage.at)} if known else {}
 
 
 def _decided(request: Request, found: Found) -> Decided:

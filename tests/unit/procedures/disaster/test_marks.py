@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from nova_recovery.procedures.disaster.look.cells import Asked, CellReader
 from nova_recovery.procedures.disaster.plan import decide
+from nova_recovery.procedures.disaster.situation import Outage
 from tests.base import TestCase
 from tests.unit.procedures.disaster import test_scenarios
 
@@ -84,3 +85,19 @@ class MarkTest(TestCase):
             if item.kind == 'restart-server'
         }
         self.assertEqual({12345}, marks)
+
+    def test_the_plan_says_when_the_power_went_if_that_is_known(self) -> None:
+        folder = test_scenarios.FOLDERS / 'a_cloud_comes_back'
+        request, found, _ = test_scenarios.load(folder)
+        for how, known in (
+            ('given', {'': '2026-11-22T14:00:00.000Z'}),
+            ('heartbeat', {'': '2026-11-22T14:00:00.000Z'}),
+            # which only says that it was later
+            ('snapshot', {}),
+        ):
+            there = dataclasses.replace(
+                found.situation, outage=Outage(OUTAGE, how)
+            )
+            there = dataclasses.replace(found, situation=there)
+            plan = decide.decide(request, there)
+            self.assertEqual(known, plan.down_since)

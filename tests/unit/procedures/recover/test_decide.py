@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+import datetime
 import json
 from typing import Any
 from unittest import mock
@@ -52,6 +53,23 @@ def planned(
 def items(plan: Plan, kind: str) -> list[Item]:
     """The items of a kind."""
     return [item for item in plan.items() if item.kind == kind]
+
+
+class DownSinceTest(TestCase):
+    def test_a_host_is_down_since_its_last_heartbeat(self) -> None:
+        seen = datetime.datetime.fromisoformat('2026-03-01T14:02:11+00:00')
+        hosts = {**HOSTS, 'np-rcc54': {'heartbeat': seen.timestamp()}}
+        plan, _ = planned({'at3-ui01': {}}, hosts)
+        self.assertEqual(
+            {'host:np-rcc54': '2026-03-01T14:02:11.000Z'}, plan.down_since
+        )
+        # which only describes
+        self.assertEqual(planned({'at3-ui01': {}})[0].digest, plan.digest)
+
+    def test_of_a_host_without_a_service_nobody_knows(self) -> None:
+        hosts = {**HOSTS, 'np-rcc54': {'heartbeat': None}}
+        plan, _ = planned({'at3-ui01': {}}, hosts)
+        self.assertEqual({}, plan.down_since)
 
 
 class ArgumentsTest(TestCase):

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""A browser without a screen: Debian's Chromium, told what to do by a pipe.
+
+The DevTools protocol, JSON messages that end in a NUL, through file
+descriptors 3 and 4 of the program (--remote-debugging-pipe).
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import select
+import signal
+import subprocess
+import time
+from types import TracebackType
+from typing import Any
+
+PROGRAM = 'chromium'
+#: Seconds for one answer: a page of a thousand servers on a busy machine.
+PATIENCE = 90
+
+
+@dataclasses.dataclass
+class Seen:
+    """What a page looks like at some width.
+
+    :ivar picture: PNG of the whole page
+    :ivar wide: how many pixels of it stick out to the right
+    """
+
+    picture: bytes
+    wide: int
+
+
+@dataclasses.dataclass
+class Painted:
+    """What a picture shows.
+
+    :ivar colours: red, green, blue -> its part of the picture
+    """
+
+    width: int
+    height: int
+    colours: dict[tuple[int, ...], float]
+
+
+#: Of every 97th dot: how often each colour is there.
+_COUNT = """(async () => {
+  const bytes = Uint8Array.from(atob(%s), one => one.charCodeAt(0));
+  const image = await createImageBitmap(new Blob([bytes]));
+  const canvas = new OffscreenCanvas(image.width, image.height);
+  const context = canvas.getContext('2d');
+  context.drawImage(image, 0, 0);
+  const dots = context.getImageData(0, 0, image.width, image.height).data;
+  const found = {};
+  let all = 0;
+  for (let at = 0; at < dots.length; at += 4 * 97) {
+    const colour = dots.slice(at, at + 3).join(' ');
+    found[colour] = (found[colour] || 0) + 1;
+    all += 1;
+  }
+  return [image.width, image.height, all, found];
+})()"""
+
+
+class Browser:
+    """A context manager; one page at a time.
+
+    :param folder: for its profile
+    :ivar told: what pages wrote to the console, and what the browser had to
+        say of them
+    :ivar asked: the URLs that pages asked for
+    """
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._folder = folder
+        self._number = 0
+        self._session = ''
+        self._rest = b''
+        self.told: list[str] = []
+        self.asked: list[str] = []
+
+    def __enter__(self) -> Browser:
+        theirs_in, self._to = os.pipe()
+        self._from, theirs_out = os.pipe()
+        self._process = subprocess.Popen(
+            [
+                '/bin/sh', '-c', 'exec 3<&"$0" 4>&"$1"; shift; exec "$@"',
+                str(theirs_in), str(theirs_out), PROGRAM,
+                '--headless=new', '--no-sandbox', '--disable-gpu',
+                '--disable-dev-shm-usage', '--no-first-run',
+                '--disable-background-networking', '--disable-extensions',
+                '--hide-scrollbars', '--remote-debugging-pipe',
+                f'--user-data-dir={self._folder}', 'about:blank',
+            ],
+            pass_fds=(theirs_in, theirs_out),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, 'HOME': str(self._folder)},
+            start_new_session=True,
+        )  # fmt: skip
+        os.close(theirs_in)
+        os.close(theirs_out)
+        made = self._call('Target.createTarget', url='about:blank')
+        joined = self._call(
+            'Target.attachToTarget', targetId=made['targetId'], flatten=True
+        )
+        self._session = joined['sessionId']
+        for domain in ('Page', 'Runtime', 'Log', 'Network'):
+            self._call(f'{domain}.enable')
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # it and those that it has started
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        os.close(self._to)
+        os.close(self._from)
+
+    def open(self, path: pathlib.Path) -> None:
+        """Return when the page of a file is there."""
+        self.told.clear()
+        self.asked.clear()
+        self._call('Page.navigate', url=path.as_uri())
+        deadline = time.monotonic() + PATIENCE
+        while self.run('document.readyState') != 'complete':
+            if time.monotonic() > deadline:
+                raise TimeoutError(f'{path} is not there')
+        self.run('document.fonts.ready.then(() => 1)')
+
+    def run(self, script: str) -> Any:
+        """The value of a piece of JavaScript."""
+        answer = self._call(
+            'Runtime.evaluate',
+            expression=script,
+            returnByValue=True,
+            awaitPromise=True,
+        )
+        if 'exceptionDetails' in answer:
+            raise RuntimeError(json.dumps(answer['exceptionDetails']))
+        return answer['result'].get('value')
+
+    def look(self, width: int, dark: bool = False) -> Seen:
+        """The whole page, so many pixels wide."""
+        scheme = 'dark' if dark else 'light'
+        self._call(
+            'Emulation.setEmulatedMedia',
+            features=[{'name': 'prefers-color-scheme', 'value': scheme}],
+        )
+        self._call(
+            'Emulation.setDeviceMetricsOverride',
+            width=width, height=900, deviceScaleFactor=1, mobile=width < 500,
+        )  # fmt: skip
+        wide = self.run(
+            'document.documentElement.scrollWidth - window.innerWidth'
+        )
+        height = self.run('document.documentElement.scrollHeight')
+        shot = self._call(
+            'Page.captureScreenshot',
+            captureBeyondViewport=True,
+            clip={
+                'x': 0, 'y': 0, 'width': width,
+                # what is larger than a texture comes out blank
+                'height': min(height, 8000), 'scale': 1,
+            },
+        )  # fmt: skip
+        return Seen(base64.b64decode(shot['data']), wide)
+
+    def painted(self, png: bytes) -> Painted:
+        """What a picture shows; leaves the page."""
+        self._call('Page.navigate', url='about:blank')
+        text = json.dumps(base64.b64encode(png).decode())
+        width, height, dots, counts = self.run(_COUNT % text)
+        return Painted(
+            width,
+            height,
+            {
+                tuple(map(int, colour.split())): count / dots
+                for colour, count in counts.items()
+            },
+        )
+
+    def printed(self) -> bytes:
+        """The page as PDF, as its own style wants it."""
+        made = self._call(
+            'Page.printToPDF', preferCSSPageSize=True, printBackground=False
+        )
+        return base64.b64decode(made['data'])
+
+    def _call(self, method: str, **words: Any) -> dict[str, Any]:
+        self._number += 1
+        message: dict[str, Any] = {
+            'id': self._number, 'method': method, 'params': words,
+        }  # fmt: skip
+        if self._session and not method.startswith('Target.'):
+            message['sessionId'] = self._session
+        whole = json.dumps(message).encode() + b'\0'
+        while whole:
+            whole = whole[os.write(self._to, whole) :]
+        while True:
+            answer = self._read()
+            if answer.get('id') == self._number:
+                if 'error' in answer:
+                    raise RuntimeError(f'{method}: {answer["error"]}')
+                found: dict[str, Any] = answer['result']
+                return found
+            self._note(answer)
+
+    def _note(self, event: dict[str, Any]) -> None:
+        words = event.get('params', {})
+        if event['method'] == 'Log.entryAdded':
+            self.told.append(words['entry']['text'])
+        elif event['method'] == 'Runtime.consoleAPICalled':
+            self.told.append(json.dumps(words['args']))
+        elif event['method'] == 'Runtime.exceptionThrown':
+            self.told.append(json.dumps(words['exceptionDetails']))
+        elif event['method'] == 'Network.requestWillBeSent':
+            self.asked.append(words['request']['url'])
+
+    def _read(self) -> dict[str, Any]:
+        deadline = time.monotonic() + PATIENCE
+        while b'\0' not in self._rest:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self._from], [], [], left)[0]:
+                raise TimeoutError(f'{PROGRAM} does not answer')
+            some = os.read(self._from, 1 << 20)
+            if not some:
+                raise ConnectionError(f'{PROGRAM} has ended')
+            self._rest += some
+        message, _, self._rest = self._rest.partition(b'\0')
+        found: dict[str, Any] = json.loads(message)
+        return found
