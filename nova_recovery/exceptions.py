@@ -9,9 +9,30 @@ secret. ``exit_code`` becomes the exit code of the program.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+import json
+import re
 from typing import Any
 
 from nova_recovery import exit_codes
+
+
+def plainly(error: BaseException) -> str:
+    """What is wrong with a file, without the words of parsers and Python."""
+    if isinstance(error, json.JSONDecodeError):
+        return f'no JSON at line {error.lineno}, column {error.colno}'
+    if isinstance(error, UnicodeDecodeError):
+        return f'byte {error.start} is not UTF-8'
+    if isinstance(error, KeyError):
+        return f'it lacks {error}'
+    text = ' '.join(str(error).split())
+    # Python's own; whoever checks a file raises TypeError with words of ours
+    if isinstance(error, AttributeError) or (
+        isinstance(error, TypeError) and re.search('object|argument', text)
+    ):
+        return 'something in it has another form'
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return text or type(error).__name__
 
 
 class RecoveryError(Exception):

@@ -162,6 +162,7 @@ class Shell(app.App):
             level = logging.DEBUG
         console = logging.StreamHandler(self.stderr)
         console.setFormatter(logging.Formatter(self.CONSOLE_MESSAGE_FORMAT))
+        logs.quiet(console)
         handlers = [console]
         if self.options.log_file:
             to_file = logging.StreamHandler(

@@ -95,7 +95,9 @@ def _parsed(text: str) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(text)  # nosec B314
     except ElementTree.ParseError as error:
-        raise OutcomeUnknown(f'XML of a filter: {error}') from error
+        raise OutcomeUnknown(
+            'the XML of the filter can not be read'
+        ) from error
 
 
 def _uuid(text: str) -> str | None:

@@ -232,6 +232,8 @@ class RecoveryMixin(command.Command):
         from openstack import exceptions as sdk_exceptions
         from osc_lib import exceptions as osc_exceptions
 
+        from nova_recovery.cloud.api import words
+
         manager: Any = self.app.client_manager
         try:
             if not getattr(manager, '_auth_setup_completed', True):
@@ -247,9 +249,13 @@ class RecoveryMixin(command.Command):
             keystone_exceptions.ClientException,
             osc_exceptions.CommandError,
             sdk_exceptions.SDKException,
+            # a file of TLS, or an answer that is no JSON
+            OSError,
+            ValueError,
         ) as error:
+            told = words.plain(error, words.KEYSTONE)
             raise ApiUnavailable(
-                f"can't log in to the cloud: {error}"
+                f"can't log in to the cloud: {told}"
             ) from error
         return connection
 

@@ -10,6 +10,7 @@ import json
 import re
 from typing import Any, TYPE_CHECKING
 
+from nova_recovery import exceptions
 from nova_recovery.cli import approval
 from nova_recovery.cli.base import RecoveryMixin, Table
 from nova_recovery.exceptions import UsageError
@@ -191,7 +192,11 @@ def connectors(words: Sequence[str]) -> dict[str, dict[str, Any]]:
             with open(path, encoding='utf-8') as file:
                 connector = json.load(file)
         except (OSError, ValueError) as error:
-            raise UsageError(f'--connector {host}: {path}: {error}') from error
+            why = exceptions.plainly(error)
+            raise UsageError(
+                f'--connector {host}: {path}: {why}; write it with '
+                f'"nova-manage volume_attachment get_connector --json" there'
+            ) from error
         # volume_attachment refresh of nova-manage makes the same check: a
         # connector of another host maps the volume to that one.
         if not isinstance(connector, dict) or connector.get('host') != host:

@@ -19,6 +19,7 @@ import json
 import os
 from typing import Any
 
+from nova_recovery import exceptions
 from nova_recovery.compat import pairs
 from nova_recovery.engine import files
 from nova_recovery.engine import plan as plan_module
@@ -137,9 +138,9 @@ def load(path: str) -> Plan:
                 f'the plan anew'
             )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        what = f'lacks {error}' if isinstance(error, KeyError) else str(error)
+        why = exceptions.plainly(error)
         raise RecoveryError(
-            f'plan file {path}: not a whole plan: {what}'
+            f'plan file {path}: not a whole plan: {why}; make it anew'
         ) from error
     if head['digest'] != plan.digest:
         raise Refused(
@@ -200,11 +201,12 @@ def _json(path: str, text: str, line: int) -> dict[str, Any]:
         value = files.parsed(text)
     except json.JSONDecodeError as error:
         raise RecoveryError(
-            f'plan file {path}, line {line + error.lineno - 1}: {error.msg}'
+            f'plan file {path}, line {line + error.lineno - 1}: no JSON from '
+            f'column {error.colno} on; make the plan anew'
         ) from error
     except ValueError as error:
         raise RecoveryError(
-            f'plan file {path}, line {line}: {error}'
+            f'plan file {path}, line {line}: {exceptions.plainly(error)}'
         ) from error
     if not isinstance(value, dict):
         raise RecoveryError(

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from oslo_config import cfg
 import stevedore
 
+from nova_recovery import exceptions
 from nova_recovery.cloud import secrets
 from nova_recovery.exceptions import ChangeFailed, ConfigError
 
@@ -180,7 +181,9 @@ def _run(option: str, command: str | None, host: str) -> _Ended:
     try:
         words = [word.replace('{host}', host) for word in shlex.split(command)]
     except ValueError as error:
-        raise ChangeFailed(f'[fencing] {option}: {error}') from None
+        raise ChangeFailed(
+            f'[fencing] {option} is no command line: {error}'
+        ) from None
     try:
         done = subprocess.run(  # nosec: no shell, the operator's program
             words,
@@ -194,7 +197,7 @@ def _run(option: str, command: str | None, host: str) -> _Ended:
     except (OSError, ValueError) as error:
         # ValueError: a NUL in the name of the host
         raise ChangeFailed(
-            f'[fencing] {option} for {host}: {error}'
+            f'[fencing] {option} for {host}: {exceptions.plainly(error)}'
         ) from error
     except subprocess.TimeoutExpired:
         # The words of this exception are the whole command line.

@@ -122,11 +122,11 @@ def read(host: str, mark: str, said: Said) -> Answer:
         last = lines[-1]
         state = _ENDS[last['event']]
         detail = '' if state == DONE else ' '.join(last['text'].split())
-    except (binascii.Error, ValueError, LookupError, TypeError) as error:
+    except (binascii.Error, ValueError, LookupError, TypeError):
         return doubt(
             host,
             said.reason or NO_RESULT,
-            f'an answer that makes none: {error}',
+            'it answered with something else than our agent does',
         )
     return Answer(
         host,
@@ -139,5 +139,5 @@ def read(host: str, mark: str, said: Said) -> Answer:
 
 
 def _words(said: Said) -> str:
-    """The end of what was said, one line."""
-    return ' '.join(f'{said.words} {said.text}'.split())[-400:]
+    """What whoever carried it says, else the end of what came; one line."""
+    return ' '.join((said.words or said.text).split())[-400:]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 import dataclasses
 import re
 
+from nova_recovery import exceptions
 from nova_recovery.exceptions import ConfigError, Refused
 
 #: Nothing that Ansible would read as a pattern: no : , * ! & ~ [ ] @
@@ -62,7 +63,9 @@ def _file(path: str) -> dict[str, str]:
         with open(path, encoding='utf-8') as file:
             lines = file.read().splitlines()
     except (OSError, ValueError) as error:
-        raise ConfigError(f'[fleet] host_map: {error}') from error
+        raise ConfigError(
+            f'[fleet] host_map: {path}: {exceptions.plainly(error)}'
+        ) from error
     for number, line in enumerate(lines, 1):
         words = line.partition('#')[0].split()
         if not words:

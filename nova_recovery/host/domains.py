@@ -146,7 +146,9 @@ def _parsed(xml: str) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(xml)  # nosec B314
     except ElementTree.ParseError as error:
-        raise HostError(f'XML of a domain: {error}') from error
+        raise HostError(
+            'libvirt has a domain whose XML can not be read'
+        ) from error
 
 
 def _domain(

@@ -154,7 +154,7 @@ class Site:
         """
 
         def log_in() -> None:
-            with apis.reading('keystone'):
+            with apis.reading('keystone', 'Keystone'):
                 _ = self.cloud.connection
 
         self.once('login', log_in)

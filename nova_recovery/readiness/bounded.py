@@ -6,15 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 import queue
-import re
 import threading
 import time
 from typing import TypeVar
 
 from nova_recovery.cloud import secrets
+from nova_recovery.cloud.api import words as api_words
 from nova_recovery.exceptions import RecoveryError
-
-_INSIDE = re.compile(r': HTTPS?ConnectionPool\(.*$')
 
 K = TypeVar('K', bound=Hashable)
 V = TypeVar('V')
@@ -72,16 +70,11 @@ def each(
 
 def words(error: BaseException) -> str:
     """What went wrong, in one line and without secrets."""
+    if isinstance(error, (RecoveryError, TimeoutError)) and str(error):
+        return secrets.mask_text(' '.join(str(error).split()))
+    told = api_words.plain(error)
     text = secrets.mask_text(' '.join(str(error).split()))
-    # requests writes a line around each of the reasons of the one below
-    text = _INSIDE.sub(_inside, text)
-    if isinstance(error, (RecoveryError, TimeoutError)) and text:
-        return text
-    return f'{type(error).__name__}: {text}' if text else type(error).__name__
-
-
-def _inside(match: re.Match[str]) -> str:
-    for word in ('refused', 'timed out', 'unreachable', 'not known'):
-        if word in match.group():
-            return f': {word}'
-    return ': no connection'
+    if told != text:
+        return told
+    # nothing that is known: where it comes from may tell more
+    return f'{type(error).__name__}: {text}'

@@ -115,10 +115,12 @@ def _cinder(site: Site) -> list[Service] | None:
 def _glance(site: Site) -> bool:
     """Whether images can be had: a disk whose base is gone needs one."""
     connection = site.apis().connection
-    with apis.reading('glance'):
+    with apis.reading('glance', 'glance-api'):
         answer = connection.image.get(
             '/images', params={'limit': 1}, timeout=readiness.PATIENCE
         )
     if answer.status_code >= 400:
-        raise ApiUnavailable(f'glance: HTTP {answer.status_code}')
+        raise ApiUnavailable(
+            f'glance: HTTP {answer.status_code}: look at the log of glance-api'
+        )
     return True

@@ -43,7 +43,7 @@ def _try(site: Site) -> None:
     """:raises RecoveryError: no token, or it isn't valid"""
     connection = site.apis().connection
     session = connection.session
-    with apis.reading('keystone'):
+    with apis.reading('keystone', 'Keystone'):
         # one that was got before says nothing about now
         issue = getattr(session.auth, 'get_auth_ref', None)
         token = (

@@ -16,6 +16,7 @@ import types
 from typing import Any
 import urllib.parse
 
+from nova_recovery import exceptions, program
 from nova_recovery.compat import pairs, utc
 from nova_recovery.exceptions import RecoveryError
 from nova_recovery.snapshot import format as format_module
@@ -176,7 +177,11 @@ def readable(path: str) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, ValueError, TypeError, RecursionError) as error:
-        raise RecoveryError(f'snapshot {path}: damaged: {error}') from error
+        why = exceptions.plainly(error)
+        raise RecoveryError(
+            f'snapshot {path}: damaged: {why}; take another of '
+            f'"{program.call("snapshot list")}"'
+        ) from error
 
 
 def uri(path: str) -> str:

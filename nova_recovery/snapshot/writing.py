@@ -15,6 +15,7 @@ import tempfile
 import types
 from typing import Any
 
+from nova_recovery import exceptions
 from nova_recovery.exceptions import RecoveryError
 from nova_recovery.snapshot import format as format_module
 
@@ -54,7 +55,7 @@ class Writer:
                 prefix=TEMPORARY, dir=os.path.dirname(self.path)
             )
         except OSError as error:
-            raise self._failed(error.strerror or str(error)) from error
+            raise self._failed(exceptions.plainly(error)) from error
         os.close(handle)
         try:
             self._begin()
@@ -198,7 +199,7 @@ class Writer:
             finally:
                 os.close(folder)
         except OSError as error:
-            raise self._failed(error.strerror or str(error)) from error
+            raise self._failed(exceptions.plainly(error)) from error
 
     def _begin(self) -> None:
         with self._writing():

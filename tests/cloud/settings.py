@@ -153,12 +153,20 @@ class Settings:
         }
 
 
-def _chosen_beside(state: pathlib.Path) -> set[int]:
-    """What clouds beside this one have chosen; they may not listen yet."""
+def _chosen_elsewhere(places: str, state: pathlib.Path) -> set[int]:
+    """What other clouds of this user have chosen; they may not listen yet.
+
+    :param places: their state directories, a line each
+    """
+    others = (
+        pathlib.Path(line) / 'cloud.json'
+        for line in places.splitlines()
+        if line != str(state)
+    )
     return {
         json.loads(path.read_text())['base_port']
-        for path in state.parent.glob('.cloud*/cloud.json')
-        if path.stat().st_size
+        for path in others
+        if path.exists() and path.stat().st_size
     }
 
 
@@ -191,9 +199,11 @@ def load(state: pathlib.Path | None = None, create: bool = False) -> Settings:
                 f"'python -m tests.cloud up'"
             )
         state.mkdir(parents=True, exist_ok=True)
-        with open(_CHOOSING, 'w') as lock:
+        with open(_CHOOSING, 'a+') as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            others = _chosen_beside(state)
+            lock.seek(0)
+            others = _chosen_elsewhere(lock.read(), state.resolve())
+            lock.write(f'{state.resolve()}\n')
             base = next(
                 base
                 for base in _BASE_PORTS

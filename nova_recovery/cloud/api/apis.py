@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import contextlib
-from typing import Any
+import json
 
 from keystoneauth1 import exceptions as ksa_exceptions
 from openstack import exceptions as sdk_exceptions
 
+from nova_recovery.cloud.api import words
 from nova_recovery.exceptions import (
     ApiUnavailable,
     ChangeFailed,
@@ -31,9 +32,10 @@ SENT_ONCE = {'connect_retries': 0, 'status_code_retries': 0}
 
 
 @contextlib.contextmanager
-def reading(what: str) -> Iterator[None]:
+def reading(what: str, service: str = '') -> Iterator[None]:
     """Translate the errors of a request that changes nothing.
 
+    :param service: what answers it, such as ``nova-api``
     :raises NotFound: 404
     :raises ApiUnavailable: anything else, no answer included
     """
@@ -42,15 +44,17 @@ def reading(what: str) -> Iterator[None]:
     except RecoveryError:
         raise
     except _answers() as error:
-        if _code(error) == 404:
-            raise NotFound(f'{what}: {_text(error)}') from error
-        raise ApiUnavailable(f'{what}: {_text(error)}') from error
+        told = f'{what}: {words.plain(error, service)}'
+        if words.code_of(error) == 404:
+            raise NotFound(told) from error
+        raise ApiUnavailable(told) from error
 
 
 @contextlib.contextmanager
-def sending(what: str) -> Iterator[None]:
+def sending(what: str, service: str = '') -> Iterator[None]:
     """Translate the errors of a request that changes something.
 
+    :param service: what answers it, such as ``nova-api``
     :raises ChangeFailed: a 4xx answer: it was not carried out
     :raises OutcomeUnknown: no answer, or a 5xx one
     """
@@ -59,12 +63,11 @@ def sending(what: str) -> Iterator[None]:
     except RecoveryError:
         raise
     except _answers() as error:
-        code = _code(error)
-        if code is not None and 400 <= code < 500:
-            raise ChangeFailed(f'{what}: {_text(error)}') from error
-        if _never_left(error):
-            raise ChangeFailed(f'{what}: {_text(error)}') from error
-        raise OutcomeUnknown(f'{what}: {_text(error)}') from error
+        told = f'{what}: {words.plain(error, service)}'
+        code = words.code_of(error)
+        if (code is not None and 400 <= code < 500) or _never_left(error):
+            raise ChangeFailed(told) from error
+        raise OutcomeUnknown(told) from error
 
 
 def _answers() -> tuple[type[Exception], ...]:
@@ -81,6 +84,9 @@ def _answers() -> tuple[type[Exception], ...]:
         novaclient.exceptions.UnsupportedAttribute,
         cinderclient.exceptions.ClientException,
         cinderclient.exceptions.UnsupportedVersion,
+        # below keystoneauth: a file of TLS that is not there, no JSON
+        OSError,
+        json.JSONDecodeError,
     )
 
 
@@ -105,15 +111,3 @@ def _never_left(error: Exception) -> bool:
         isinstance(error, ksa_exceptions.ConnectFailure)
         and 'refused' in str(error).lower()
     )
-
-
-def _code(error: Exception) -> int | None:
-    for name in ('http_status', 'status_code', 'code'):
-        value: Any = getattr(error, name, None)
-        if isinstance(value, int):
-            return value
-    return None
-
-
-def _text(error: Exception) -> str:
-    return ' '.join(str(error).split()) or type(error).__name__

@@ -24,6 +24,10 @@ from nova_recovery.exceptions import ChangeFailed, NotFound
 
 JSON = dict[str, Any]
 
+#: What answers here.
+_SERVICE = 'nova-api'
+_reading = functools.partial(apis.reading, service=_SERVICE)
+_sending = functools.partial(apis.sending, service=_SERVICE)
 
 #: Power states of a guest that is there and does not run.
 _HOLDING = frozenset({'paused', 'suspended'})
@@ -45,7 +49,7 @@ class Compute:
     @functools.cached_property
     def newest(self) -> api_versions.APIVersion:
         """The newest microversion that this nova speaks."""
-        with apis.reading('nova'):
+        with _reading('nova'):
             found = self._client('2.1').versions.get_current()
         if found is None or not found.version:
             return api_versions.APIVersion('2.1')
@@ -77,7 +81,7 @@ class Compute:
         :raises ApiUnavailable: if one of them doesn't
         """
         version = self.newest.get_string()
-        with apis.reading('nova'):
+        with _reading('nova'):
             # The version document needs no token; the services do, and an
             # administrator's.
             self._at_most('2.11').services.list(binary='nova-conductor')
@@ -89,7 +93,7 @@ class Compute:
         :returns: id, host, state, status, forced_down, disabled_reason
         :raises NotFound: the host has no nova-compute
         """
-        with apis.reading(f'nova-compute of {host}'):
+        with _reading(f'nova-compute of {host}'):
             found = self._at_most('2.53').services.list(
                 host=host, binary='nova-compute'
             )
@@ -103,17 +107,17 @@ class Compute:
 
         :param binary: of another service; None: of all
         """
-        with apis.reading('compute services'):
+        with _reading('compute services'):
             found = self._at_most('2.53').services.list(binary=binary)
         return [dict(service.to_dict()) for service in found]
 
     def server(self, uuid: str) -> JSON:
-        with apis.reading(f'server {uuid}'):
+        with _reading(f'server {uuid}'):
             return dict(self._at_most('2.73').servers.get(uuid).to_dict())
 
     def servers_of(self, host: str) -> list[JSON]:
         """All servers of exactly this host, of all projects."""
-        with apis.reading(f'servers of {host}'):
+        with _reading(f'servers of {host}'):
             found = self._client('2.1').servers.list(
                 search_opts={'all_tenants': True, 'host': host}, limit=-1
             )
@@ -132,7 +136,7 @@ class Compute:
             ``running`` where nova's power sync didn't see it yet, ``paused``,
             ``shutdown`` …; ``''``: it didn't say
         """
-        with apis.reading(f'diagnostics of server {uuid}'):
+        with _reading(f'diagnostics of server {uuid}'):
             try:
                 self._at_most('2.48').servers.diagnostics(uuid)
             except nova_exceptions.Conflict as error:
@@ -160,7 +164,7 @@ class Compute:
             (404, ConsoleNotAvailable), it isn't ready yet (409), or the
             driver has none (501)
         """
-        with apis.reading(f'console log of server {uuid}'):
+        with _reading(f'console log of server {uuid}'):
             try:
                 return str(
                     self._client('2.1').servers.get_console_output(uuid, lines)
@@ -176,7 +180,7 @@ class Compute:
     def force_down(self, service: JSON, down: bool) -> None:
         """Tell nova that a compute is off (or may be used again)."""
         what = f'forced_down={down} of nova-compute on {service["host"]}'
-        with apis.sending(what):
+        with _sending(what):
             if self.speaks('2.53'):
                 self._client('2.53').services.force_down(service['id'], down)
             else:
@@ -185,14 +189,14 @@ class Compute:
                 )
 
     def lock(self, uuid: str, reason: str) -> None:
-        with apis.sending(f'lock of server {uuid}'):
+        with _sending(f'lock of server {uuid}'):
             if self.speaks('2.73'):
                 self._client('2.73').servers.lock(uuid, reason=reason)
             else:
                 self._client('2.1').servers.lock(uuid)
 
     def unlock(self, uuid: str) -> None:
-        with apis.sending(f'unlock of server {uuid}'):
+        with _sending(f'unlock of server {uuid}'):
             self._client('2.1').servers.unlock(uuid)
 
     def evacuate(self, uuid: str, target: str) -> str:
@@ -208,13 +212,13 @@ class Compute:
             raise ChangeFailed(
                 f'evacuation of {uuid}: nova is too old (2.14 is needed)'
             )
-        with apis.sending(f'evacuation of server {uuid}'):
+        with _sending(f'evacuation of server {uuid}'):
             return _request_id(
                 self._at_most('2.94').servers.evacuate(uuid, host=target)
             )
 
     def start(self, uuid: str) -> str:
-        with apis.sending(f'start of server {uuid}'):
+        with _sending(f'start of server {uuid}'):
             return _request_id(self._client('2.1').servers.start(uuid))
 
     def attach_volume(
@@ -242,7 +246,7 @@ class Compute:
                     f'volume {volume}: this nova takes no tag (2.49 is needed)'
                 )
             options['tag'] = tag
-        with apis.sending(f'attach of volume {volume} to server {uuid}'):
+        with _sending(f'attach of volume {volume} to server {uuid}'):
             return _request_id(
                 self._at_most('2.79').volumes.create_server_volume(
                     uuid, volume, device, **options
@@ -250,7 +254,7 @@ class Compute:
             )
 
     def reboot_hard(self, uuid: str) -> str:
-        with apis.sending(f'hard reboot of server {uuid}'):
+        with _sending(f'hard reboot of server {uuid}'):
             return _request_id(
                 self._client('2.1').servers.reboot(uuid, 'HARD')
             )

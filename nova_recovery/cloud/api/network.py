@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 from openstack import exceptions as sdk_exceptions
@@ -13,6 +14,11 @@ from nova_recovery.cloud.api import apis
 from nova_recovery.exceptions import ChangeFailed, NotFound, RecoveryError
 
 JSON = dict[str, Any]
+
+#: What answers here.
+_SERVICE = 'neutron-server'
+_reading = functools.partial(apis.reading, service=_SERVICE)
+_sending = functools.partial(apis.sending, service=_SERVICE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Network:
 
     def ping(self) -> str:
         """The API's version, as proof that neutron and keystone answer."""
-        with apis.reading('neutron'):
+        with _reading('neutron'):
             answer = self._connection.network.get(
                 '/agents', params={'limit': 1}, timeout=self._timeout
             )
@@ -52,7 +58,7 @@ class Network:
         return 'v2.0'
 
     def ports(self, server: str) -> list[Port]:
-        with apis.reading(f'ports of server {server}'):
+        with _reading(f'ports of server {server}'):
             answer = self._connection.network.get(
                 '/ports', params={'device_id': server}, timeout=self._timeout
             )
@@ -61,7 +67,7 @@ class Network:
 
     def bound_to(self, host: str, limit: int) -> list[Port]:
         """Ports of servers that are bound to a host, not more than limit."""
-        with apis.reading(f'ports of host {host}'):
+        with _reading(f'ports of host {host}'):
             answer = self._connection.network.get(
                 '/ports',
                 params={'binding:host_id': host, 'limit': limit},
@@ -72,7 +78,7 @@ class Network:
         return [p for p in found if p.device_owner.startswith('compute:')]
 
     def port(self, uuid: str) -> Port:
-        with apis.reading(f'port {uuid}'):
+        with _reading(f'port {uuid}'):
             answer = self._connection.network.get(
                 f'/ports/{uuid}', timeout=self._timeout
             )
@@ -95,7 +101,7 @@ class Network:
         :raises RecoveryError: it was done in part
         """
         what = f'binding of port {port.id} to {host}'
-        with apis.sending(what):
+        with _sending(what):
             active = self._inactive_on(port.id, host)
             if not active:
                 self._put(port, host, device_owner, profile, what)
@@ -109,7 +115,7 @@ class Network:
         """What is left to do once the binding to this host is active."""
         what = f'what goes with the binding of port {uuid} to {host}'
         try:
-            with apis.sending(what):
+            with _sending(what):
                 self._forget(uuid, before)
                 self._put(self.port(uuid), host, owner, profile, what)
         except ChangeFailed as error:
@@ -138,7 +144,7 @@ class Network:
         As nova does at its end. Binding the port to that host instead ends
         in an internal error: the key of a binding is port and host.
         """
-        with apis.sending(f'activation, for the {what}'):
+        with _sending(f'activation, for the {what}'):
             answer = self._connection.network.put(
                 f'/ports/{port.id}/bindings/{host}/activate',
                 timeout=self._timeout,

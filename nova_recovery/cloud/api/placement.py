@@ -8,6 +8,7 @@ generations and capacity is checked there.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from nova_recovery.cloud.api import apis
@@ -19,6 +20,12 @@ from nova_recovery.exceptions import (
 )
 
 JSON = dict[str, Any]
+
+#: What answers here.
+_SERVICE = 'placement-api'
+_reading = functools.partial(apis.reading, service=_SERVICE)
+_sending = functools.partial(apis.sending, service=_SERVICE)
+
 #: nova itself writes allocations at 1.28 (consumer generations); Queens
 #: has 1.17 and takes the form of 1.12 without them.
 MODERN, QUEENS = '1.28', '1.17'
@@ -34,7 +41,7 @@ class Placement:
 
     def _microversion(self) -> str:
         if self._version is None:
-            with apis.reading('placement'):
+            with _reading('placement'):
                 data = self._connection.placement.get_endpoint_data()
             newest = data.max_microversion if data else None
             if not newest:
@@ -56,7 +63,7 @@ class Placement:
         return version
 
     def _get(self, path: str) -> JSON:
-        with apis.reading(f'placement {path}'):
+        with _reading(f'placement {path}'):
             answer = self._connection.placement.get(
                 path, microversion=self._microversion(), timeout=self._timeout
             )
@@ -99,7 +106,7 @@ class Placement:
         if self._microversion() == MODERN:
             payload['consumer_generation'] = body['consumer_generation']
         what = f'allocation of server {consumer}'
-        with apis.sending(what):
+        with _sending(what):
             answer = self._connection.placement.put(
                 f'/allocations/{consumer}',
                 json=payload,
@@ -179,6 +186,8 @@ def _check(answer: Any, what: str) -> None:
 
 
 def _errors(answer: Any) -> str:
+    if answer.status_code >= 500:
+        return f'HTTP {answer.status_code}: look at the log of {_SERVICE}'
     try:
         errors = answer.json().get('errors') or []
     except ValueError:

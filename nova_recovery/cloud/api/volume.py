@@ -18,6 +18,12 @@ from keystoneauth1 import adapter
 from nova_recovery.cloud.api import apis
 
 JSON = dict[str, Any]
+
+#: What answers here.
+_SERVICE = 'cinder-api'
+_reading = functools.partial(apis.reading, service=_SERVICE)
+_sending = functools.partial(apis.sending, service=_SERVICE)
+
 #: os-complete; Queens has 3.50.
 ATTACHMENTS = '3.44'
 #: The mode (read-only or not) can be given when an attachment is made.
@@ -49,7 +55,7 @@ class Volume:
     @functools.cached_property
     def newest(self) -> api_versions.APIVersion:
         """The newest microversion that this cinder speaks."""
-        with apis.reading('cinder'):
+        with _reading('cinder'):
             found = adapter.Adapter(
                 self._session, service_type='block-storage', **self._endpoint
             ).get_endpoint_data()
@@ -61,7 +67,7 @@ class Volume:
     def ping(self) -> str:
         """The newest microversion, as proof that cinder answers."""
         version = self.newest.get_string()
-        with apis.reading('cinder'):
+        with _reading('cinder'):
             self._client('3.0').services.list(binary='cinder-scheduler')
         return str(version)
 
@@ -74,11 +80,11 @@ class Volume:
         :param backend: ``host@backend``, without the pool
         :raises ApiUnavailable: it doesn't answer
         """
-        with apis.reading(f'cinder-volume of {backend}'):
+        with _reading(f'cinder-volume of {backend}'):
             self._client('3.0').capabilities.get(backend)
 
     def volume(self, uuid: str) -> JSON:
-        with apis.reading(f'volume {uuid}'):
+        with _reading(f'volume {uuid}'):
             return dict(self._client('3.0').volumes.get(uuid).to_dict())
 
     def attachment(self, uuid: str) -> JSON:
@@ -86,12 +92,12 @@ class Volume:
 
         :raises NotFound: it doesn't exist (any more)
         """
-        with apis.reading(f'attachment {uuid}'):
+        with _reading(f'attachment {uuid}'):
             return dict(self._client('3.27').attachments.show(uuid).to_dict())
 
     def attachments(self, volume: str) -> list[JSON]:
         """The live attachments of a volume, of all projects."""
-        with apis.reading(f'attachments of volume {volume}'):
+        with _reading(f'attachments of volume {volume}'):
             found = self._client('3.27').attachments.list(
                 search_opts={'all_tenants': True, 'volume_id': volume},
                 detailed=True,
@@ -108,7 +114,7 @@ class Volume:
             if self.newest >= api_versions.APIVersion(ATTACHMENT_MODE)
             else '3.27'
         )
-        with apis.sending(f'new attachment of volume {volume}'):
+        with _sending(f'new attachment of volume {volume}'):
             made = self._client(version).attachments.create(
                 volume, None, server, mode=mode or 'null'
             )
@@ -121,22 +127,22 @@ class Volume:
         name this attachment (``attachment_deletion_allowed`` in
         cinder/volume/api.py, CVE-2023-2088).
         """
-        with apis.sending(f'delete of attachment {uuid}'):
+        with _sending(f'delete of attachment {uuid}'):
             self._client('3.27').attachments.delete(uuid)
 
     def connect_attachment(self, uuid: str, connector: JSON) -> JSON:
         """Map the volume to the host of the connector; connection data."""
-        with apis.sending(f'connection of attachment {uuid}'):
+        with _sending(f'connection of attachment {uuid}'):
             updated = self._client('3.27').attachments.update(uuid, connector)
         return dict(updated.connection_info or {})
 
     def complete_attachment(self, uuid: str) -> None:
-        with apis.sending(f'completion of attachment {uuid}'):
+        with _sending(f'completion of attachment {uuid}'):
             self._client(ATTACHMENTS).attachments.complete(uuid)
 
     def services(self, binary: str) -> list[JSON]:
         """The services of a kind: host, zone, status and state of each."""
-        with apis.reading(f'services {binary}'):
+        with _reading(f'services {binary}'):
             found = self._client('3.0').services.list(binary=binary)
         return [dict(one.to_dict()) for one in found]
 
@@ -145,7 +151,7 @@ class Volume:
 
         :returns: of ``backups`` and of ``gigabytes``
         """
-        with apis.reading(f'quota of project {project}'):
+        with _reading(f'quota of project {project}'):
             quota = self._client('3.0').quotas.get(project, usage=True)
         room: dict[str, int | None] = {}
         for key, name in (
@@ -171,7 +177,7 @@ class Volume:
 
         :param force: although the volume is in use
         """
-        with apis.sending(f'backup of volume {volume}'):
+        with _sending(f'backup of volume {volume}'):
             made = self._client('3.0').backups.create(
                 volume,
                 name=name,

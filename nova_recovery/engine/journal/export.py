@@ -23,6 +23,7 @@ from typing import Any
 from oslo_db import exception as db_exc
 import sqlalchemy as sa
 
+from nova_recovery import exceptions
 from nova_recovery.engine import files, records, states
 from nova_recovery.engine import images as images_module
 from nova_recovery.engine.images import Images, KEY
@@ -85,11 +86,14 @@ def import_(
             file.seek(0)
             _insert(connection, run_id, file, journal, images)
     except (OSError, UnicodeError) as error:
-        raise JournalError(f"{path} can't be read: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        what = f'lacks {error}' if isinstance(error, KeyError) else str(error)
         raise JournalError(
-            f'{path} is not a whole run: {what}; nothing was taken from it'
+            f"{path} can't be read: {exceptions.plainly(error)}"
+        ) from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        why = exceptions.plainly(error)
+        raise JournalError(
+            f'{path} is not a whole run: {why}; nothing was taken '
+            'from it: export it once more'
         ) from error
     return run_id
 

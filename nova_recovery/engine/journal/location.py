@@ -32,6 +32,26 @@ _APPLICATION_ID = 0x6E76726A
 #: Seconds that MySQL may take for an answer, or to take what is written.
 LIMIT = '30'
 
+#: What SQLite says, and what to do then.
+_SQLITE = {
+    'disk is full': 'make room on its file system',
+    'disk I/O error': 'make room on its file system',
+    'readonly': 'it belongs to the account that made it',
+    'locked': 'another program writes to it: run it again',
+    'malformed': 'keep the file, and set [journal] connection to another',
+    'not a database': 'set [journal] connection to another file',
+}
+#: MySQL's numbers, and what to do then.
+_NUMBERS = {
+    (2002, 2003, 2005, 2006, 2013): 'no server answers there: start it, or '
+    'set [journal] connection to a file',
+    (1045, 1698): 'the server refuses the user or the password of [journal] '
+    'connection',
+    (1044, 1142, 1143): 'its user lacks rights: GRANT ALL on that database',
+    (1049,): 'the server has no such database: CREATE DATABASE it',
+    (1290, 1792, 1836): 'the server is read-only: name the primary',
+}
+
 
 def open_engine(url: str) -> sa.engine.Engine:
     """An engine on a journal that exists and is up to date.
@@ -144,18 +164,30 @@ def reported(journal: str) -> Iterator[None]:
             or getattr(reason, 'orig', None)
         ):
             reason = inner
-        # the statement and its values are of no use to the operator
-        text = str(reason).partition('\n')[0]
-        if 'disk is full' in text or 'disk I/O error' in text:
-            text += '; make room on its file system'
-        elif 'readonly' in text:
-            text += '; it belongs to the account that made it'
+        text = _told(reason)
         raise JournalError(f'journal {journal}: {text}') from error
     except OSError as error:
         raise JournalError(
             f'journal {journal}: {error.strerror or error}; run as the '
             f'account that owns it or set [journal] connection'
         ) from error
+
+
+def _told(reason: BaseException) -> str:
+    """What a database says, and what to do about it."""
+    if 'timed out' in str(reason):
+        return 'the server does not answer in time (timed out): look at it'
+    number = reason.args[0] if reason.args else None
+    if isinstance(number, int):
+        for numbers, words in _NUMBERS.items():
+            if number in numbers:
+                return f'{words} ({number})'
+    # the statement and its values are of no use to the operator
+    text = str(reason).partition('\n')[0]
+    for known, words in _SQLITE.items():
+        if known in text:
+            return f'{text}; {words}'
+    return text
 
 
 def _open_sqlite(place: sa.engine.URL, path: pathlib.Path) -> sa.engine.Engine:

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import json
 import subprocess  # nosec B404
 from typing import Any
 
 from nova_recovery.exceptions import ConfigError
+from nova_recovery.fleet.ansible import words as ansible_words
 from nova_recovery.fleet.hosts import Inventory, Known
 
 #: Seconds; a script may ask a cloud for it.
@@ -19,13 +20,17 @@ _ALWAYS = frozenset({'all', 'ungrouped', '_meta'})
 
 
 def read(
-    words: list[str], directory: str | None, environment: Mapping[str, str]
+    words: list[str],
+    directory: str | None,
+    environment: Mapping[str, str],
+    places: Sequence[str] = (),
 ) -> Inventory:
     """The hosts and groups.
 
     Variables may hold passwords: only our own two are kept.
 
     :param words: ansible-inventory and what it is told
+    :param places: what ``[fleet] inventory`` names
     :raises ConfigError: it can't be read
     """
     try:
@@ -38,19 +43,28 @@ def read(
             timeout=PATIENCE,
             check=False,
         )
-        said = ' '.join(done.stderr.decode(errors='replace').split())
-        if done.returncode:
-            raise ConfigError(f'ansible-inventory: {said[-500:]}')
-        listed = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
         raise ConfigError(
-            f'ansible-inventory did not end within {PATIENCE} s'
+            f'ansible-inventory did not end within {PATIENCE} s; is a script '
+            f'in it that waits? By hand: {ansible_words.by_hand(words)}'
         ) from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f'ansible-inventory: {error}') from error
-    found = parse(listed)
+    except OSError as error:
+        raise ConfigError(
+            f'{words[0]} can not be run: {error.strerror}; [fleet] '
+            'ansible_playbook says where Ansible is'
+        ) from error
+    if done.returncode:
+        said = done.stderr.decode(errors='replace')
+        raise ConfigError(ansible_words.unreadable(said, words))
+    try:
+        found = parse(json.loads(done.stdout))
+    except ValueError as error:
+        raise ConfigError(
+            'ansible-inventory does not print the JSON that it should; by '
+            f'hand: {ansible_words.by_hand(words)}'
+        ) from error
     if not found.hosts:
-        raise ConfigError(f'the inventory has no hosts: {said[-500:]}')
+        raise ConfigError(ansible_words.no_hosts(places, words))
     return found
 
 

@@ -20,6 +20,7 @@ from oslo_config import cfg
 
 from nova_recovery.fleet import answer
 from nova_recovery.fleet.ansible import inventory, programs
+from nova_recovery.fleet.ansible import words as words_module
 from nova_recovery.fleet.ansible.play import play
 from nova_recovery.fleet.answer import Said
 from nova_recovery.fleet.hosts import Inventory
@@ -55,6 +56,7 @@ class Transport:
             [self._lister, *self._arguments],
             self._conf.directory,
             programs.environment(),
+            self._conf.inventory,
         )
 
     def carry(
@@ -126,13 +128,14 @@ class Transport:
                     start_new_session=True,
                 )
             except OSError as error:
-                return {}, answer.NO_RESULT, str(error)
+                why = error.strerror or type(error).__name__
+                return {}, answer.NO_RESULT, f'{self._playbook}: {why}'
             finally:
                 os.close(writing)
             with process:
                 told = _Told()
                 ended = self._watch(process, events, told, seconds)
-        return told.said(), ended, told.words()
+        return told.said(), ended, words_module.plain(told.words())
 
     def _watch(
         self,
@@ -190,7 +193,8 @@ def _said(event: Mapping[str, Any]) -> Said:
         reason = answer.TIMED_OUT
     elif event['event'] == 'failed':
         reason = answer.NO_RESULT
-    return Said(event['text'], reason, event['words'])
+    words = f'{event["words"]} {event["text"]}' if reason else ''
+    return Said(event['text'], reason, words_module.plain(words))
 
 
 def _ready(

@@ -9,6 +9,7 @@ import dataclasses
 import json
 from typing import Any, TYPE_CHECKING
 
+from nova_recovery import exceptions
 from nova_recovery.cloud import clock
 from nova_recovery.engine import files, findings
 from nova_recovery.engine.findings import Assessment, Columns, Finding
@@ -144,10 +145,11 @@ def load(path: str) -> Saved:
             {name: _host(one) for name, one in found['hosts'].items()},
         )
     except OSError as error:
-        raise RecoveryError(f'{path}: {error.strerror}') from error
+        raise RecoveryError(f'{path}: {exceptions.plainly(error)}') from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
+        why = exceptions.plainly(error)
         raise RecoveryError(
-            f'{path}: not what "host rules save" writes: {error}'
+            f'{path}: not what "host rules save" writes: {why}'
         ) from error
 
 

@@ -91,7 +91,7 @@ class Sudo(base.TestCase):
     def test_wrong_password_is_said(self) -> None:
         found = self.identify('wrong')
         self.assertEqual(('doubt', 'failed'), (found.state, found.reason))
-        self.assertIn('ncorrect sudo password', found.detail)
+        self.assertIn('[fleet] become_password_file', found.detail)
 
     def test_who_does_not_become_root_is_told_to(self) -> None:
         found = self.identify(PASSWORD, become=False)

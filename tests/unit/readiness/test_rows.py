@@ -242,14 +242,15 @@ class TestBounded(TestCase):
 
     def test_words_hide_secrets_and_the_layers_of_requests(self) -> None:
         self.assertEqual(
-            'X: Unable to connect to http://api: refused',
+            'nothing listens at http://api:8774: start nova-api there',
             bounded.words(
                 type('X', (Exception,), {})(
-                    'Unable to connect to http://api: '
+                    'Unable to connect to http://api:8774/v2.1: '
                     "HTTPConnectionPool(host='api'): … refused'))"
                 )
             ),
         )
+        self.assertEqual('KeyError: 1', bounded.words(KeyError(1)))
         self.assertNotIn(
             'hunter2', bounded.words(ValueError('amqp://u:hunter2@mq/'))
         )

@@ -17,7 +17,7 @@ import re
 from typing import Any, BinaryIO, TYPE_CHECKING
 import zlib
 
-from nova_recovery import fencing, readiness
+from nova_recovery import exceptions, fencing, readiness
 from nova_recovery.cloud import claims, records
 from nova_recovery.cloud.db import volumes
 from nova_recovery.cloud.db.rows import Reader
@@ -447,7 +447,7 @@ def read_dump(path: str) -> Dump:
             checksum = sha256(file)
             problem = _no_dump(file)
     except OSError as error:
-        return Dump(path, problem=error.strerror or str(error))
+        return Dump(path, problem=exceptions.plainly(error))
     if problem and about.st_size:
         return Dump(path, problem=problem)
     return Dump(
@@ -476,7 +476,9 @@ def _no_dump(file: BinaryIO) -> str:
                 with opened(file) as inside:
                     return _no_text(*_edges(inside))
             except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
-                return f'it is cut off, or damaged: {error}'
+                return (
+                    f'it is cut off, or damaged: {exceptions.plainly(error)}'
+                )
     file.seek(0)
     return _no_text(*_edges(file))
 
