@@ -30,22 +30,22 @@ class ShowConfig(RecoveryLister):
     """
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        from nova_recovery.procedures import check_config
+        from nova_recovery.procedures import show_config
 
         return ('File', 'Option', 'Value', 'From'), [
             (option.file, option.name, option.value, option.origin)
-            for option in check_config.options(self.conf(parsed_args))
+            for option in show_config.options(self.conf(parsed_args))
         ]
 
 
 class CheckConfig(LookingLister):
-    """Ask every database and the API, and look where things are kept.
+    """Try all that the configuration leads to: each database, bus and API.
 
     The clock is that of the database or the API, in seconds ahead of this
     machine's. Of the journal and of snapshots it says whether they can be
     written, and of files with passwords whether all users may read them;
-    nothing is made. Ends with 1 if something is configured wrongly, 4 if
-    something does not answer.
+    nothing is made. What is broken stands with what mends it. Ends with 1
+    if anything is configured wrongly or does not answer.
 
     Example: openstack recovery config check --no-api
     """
@@ -55,7 +55,7 @@ class CheckConfig(LookingLister):
         parser.add_argument(
             '--no-api',
             action='store_true',
-            help='Ask the databases only, such as while Keystone is down',
+            help='Leave the APIs out, such as while Keystone is down',
         )
         return parser
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 COMMANDS = ('Fix', 'Mend')
 #: What is longer is prose, which is wrapped where room is short.
 PROSE = 24
+#: The same of the first column.
+SUBJECT = 40
 #: It wants so much room, or it is put below.
 ROOM = 30
 #: Between columns.
@@ -132,7 +134,12 @@ def _drawn(
         for name, cells in shown.items()
         if any(cells)
     }
-    prose = [name for name, widest in widths.items() if widest > PROSE]
+    prose = [
+        name
+        for name, widest in widths.items()
+        # what a row is about begins it
+        if widest > (PROSE if name != columns[0] else SUBJECT)
+    ]
     beside = [name for name in widths if name not in prose]
     room = width - sum(widths[name] + len(GAP) for name in beside)
     if room >= ROOM * len(prose):

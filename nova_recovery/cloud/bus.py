@@ -131,6 +131,12 @@ class Bus:
         return f'{servers} vhost {self.vhost}'
 
     @property
+    def other_kind(self) -> bool:
+        """Whether it is none of RabbitMQ, or none at all: nothing is wrong."""
+        scheme, colon, _ = (self._setting.url or '').partition('://')
+        return not colon or scheme not in SCHEMES
+
+    @property
     def identity(self) -> tuple[Any, ...]:
         """Equal for two names of the same bus."""
         return (self.servers, self.vhost, self._setting.tls)

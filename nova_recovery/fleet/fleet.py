@@ -220,6 +220,15 @@ class Fleet:
         """Who a host said that it is; None before it was asked."""
         return self._identities.get(host)
 
+    def names(self) -> frozenset[str]:
+        """What the inventory calls its hosts; none of them is asked.
+
+        :raises ConfigError: that can't be known
+        """
+        known = self._known()
+        only = known.only
+        return frozenset(known.hosts if only is None else (only,))
+
     def _known(self) -> Inventory:
         with self._lock:
             if self._inventory is None:

@@ -1,63 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What ``config show`` and ``config check`` tell."""
+"""What ``config check`` tells: whatever the configuration leads to.
+
+All is asked side by side, and nothing is waited for longer than it may take.
+"""
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Callable, Iterable, Iterator, Mapping
-import dataclasses
-import datetime
-from email import utils as email_utils
+import functools
 from operator import attrgetter
-import os
-import pathlib
-import pwd
-import shutil
-import stat
 from typing import Any
 
 from oslo_config import cfg
 
-from nova_recovery import conf as recovery_conf
-from nova_recovery import exit_codes
+from nova_recovery import exit_codes, fleet, program
+from nova_recovery.cloud import bus as bus_module
 from nova_recovery.cloud import clock, secrets, settings
-from nova_recovery.cloud.api import apis
+from nova_recovery.cloud.cloud import Cloud
 from nova_recovery.cloud.db import databases as databases_module
 from nova_recovery.cloud.db import grants, schema
 from nova_recovery.cloud.db.database import Database
-from nova_recovery.cloud.settings import CinderSettings, NovaSettings
-from nova_recovery.conf import files as conf_files
-from nova_recovery.engine import findings
-from nova_recovery.engine.findings import (
-    Assessment,
-    Columns,
-    DANGER,
-    Finding,
-    GOOD,
-    NOTE,
-    STALE,
-)
-from nova_recovery.engine.journal import location
+from nova_recovery.cloud.settings import NovaSettings
+from nova_recovery.engine.findings import Assessment, Columns, Finding
 from nova_recovery.exceptions import (
-    ApiUnavailable,
     ConfigError,
     DatabaseUnavailable,
-    JournalError,
-    NotFound,
     RecoveryError,
 )
+from nova_recovery.procedures import check_places
+from nova_recovery.procedures.configured import (
+    OK,
+    seen,
+    UNKNOWN,
+    UNUSED,
+    WARNING,
+    WRONG,
+)
+from nova_recovery.readiness import (
+    bounded,
+    bus,
+    clocks,
+    control,
+    keystone,
+    Site,
+)
 
-#: What a disk should have for journals and snapshots, MiB: a snapshot of
-#: 100,000 servers takes some 130.
-ROOM = 256
-
-#: As it should be; it does not answer; it is configured wrongly; it is not
-#: used: a disabled cell, a cinder.conf that is not there.
-OK, UNKNOWN, WRONG, UNUSED = GOOD, findings.UNKNOWN, DANGER, NOTE
-#: It works, and is not as one might think.
-WARNING = STALE
-
-#: How they are shown.
+#: How states are shown.
 WORDS = {
     OK: 'ok',
     UNKNOWN: 'unknown',
@@ -73,71 +63,84 @@ COLUMNS: Columns = (
     ('Rights', lambda one: one.more['rights']),
     ('Clock', lambda one: _clock(one.more['offset'])),
     ('Detail', attrgetter('cause')),
+    ('Fix', attrgetter('fix')),
 )
 
+#: The APIs that are used here, as the catalogue names them: what serves one,
+#: and what an administrator is asked of it, who has to be one.
+APIS: Mapping[str, tuple[str, Callable[[Site], object]]] = {
+    'identity': ('apache2', keystone.validate),
+    'compute': ('nova-api', lambda site: site.cloud.compute.ping()),
+    'block-storage': ('cinder-api', lambda site: site.cloud.volume.ping()),
+    'network': ('neutron-server', lambda site: site.cloud.network.ping()),
+    'image': ('glance-api', control.images),
+    'placement': ('placement-api', lambda site: site.cloud.placement.ping()),
+}
 
-@dataclasses.dataclass(frozen=True)
-class Option:
-    """An option as it is in force, secrets masked.
+#: Seconds that all of it may take: a site with many cells, of which some
+#: don't answer, needs a few.
+PATIENCE = 30.0
 
-    :ivar file: whose: ``nova.conf``, ``cinder.conf``, ``nova-recovery.conf``
-    :ivar origin: the file it comes from; '' for a default
-    """
-
-    file: str
-    name: str
-    value: str
-    origin: str
-
-
-def seen(
-    what: str,
-    state: str,
-    detail: str,
-    user: str = '',
-    rights: str = '',
-    offset: float | None = None,
-) -> Finding:
-    """What was found of one thing.
-
-    :param user: as whom a database is used
-    :param rights: what that user may do
-    :param offset: seconds that its clock is ahead of ours; None: not known
-    """
-    more = {'user': user, 'rights': rights, 'offset': offset}
-    return Finding('CONFIG', state, what, detail, more=more)
-
-
-def options(conf: cfg.ConfigOpts) -> list[Option]:
-    """Return the options in force: nova's, cinder's and ours.
-
-    :raises ConfigError: a file can't be read
-    """
-    nova = settings.read_nova(conf.nova_config_file, conf.nova_config_dir)
-    cinder = settings.read_cinder(conf.cinder_config_file)
-    return [
-        *_of_service('nova.conf', nova),
-        *_of_service('cinder.conf', cinder),
-        *_of_ours(conf),
-    ]
+Asks = Mapping[str, Callable[[], Iterable[Finding]]]
 
 
 def assess(
     conf: cfg.ConfigOpts, connect: Callable[[], Any] | None
 ) -> Assessment:
-    """Ask everything that the configuration leads to.
+    """Ask everything that the configuration leads to, side by side.
 
     :param connect: gives an openstacksdk connection; None: no API is asked
     """
-    some = [*databases(conf), *kept(conf)]
+    asks: dict[str, Callable[[], Iterable[Finding]]] = {
+        'databases': functools.partial(databases, conf),
+        'message bus': functools.partial(buses, conf),
+        'files': lambda: [
+            *check_places.kept(conf),
+            *check_places.passwords(conf),
+        ],
+        'hosts': functools.partial(hosts, conf),
+    }
     if connect is not None:
-        some.append(compute_api(connect, conf.timeouts.api))
+        asks |= apis(Site(Cloud(conf, connect, looking=True)))
+    found = tuple(asked_all(asks, PATIENCE))
     return Assessment(
         conf,
-        tuple(some),
+        found,
         COLUMNS,
-        ends={WRONG: exit_codes.ERROR, UNKNOWN: exit_codes.PARTLY},
+        summary=(summed(found),),
+        ends=dict.fromkeys((WRONG, UNKNOWN), exit_codes.ERROR),
     )
+
+
+def summed(found: Iterable[Finding]) -> str:
+    """How it is altogether, and what next."""
+    counts = collections.Counter(one.severity for one in found)
+    told = ', '.join(
+        f'{counts[state]} {word}'
+        for state, word in WORDS.items()
+        if counts[state]
+    )
+    if not counts[WRONG] + counts[UNKNOWN]:
+        return f'{told}: all that is used works.'
+    again = program.call('config check')
+    return f'{told}: mend what does not work, then again: {again}'
+
+
+def asked_all(asks: Asks, seconds: float) -> Iterator[Finding]:
+    """What all of them say, each row in its place."""
+    answers = bounded.each(
+        {what: functools.partial(_listed, ask) for what, ask in asks.items()},
+        seconds,
+    )
+    for what, answer in answers.items():
+        if isinstance(answer, BaseException):
+            yield seen(what, UNKNOWN, bounded.words(answer))
+        else:
+            yield from answer
+
+
+def _listed(ask: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    return list(ask())
 
 
 def databases(conf: cfg.ConfigOpts) -> list[Finding]:
@@ -151,113 +154,121 @@ def databases(conf: cfg.ConfigOpts) -> list[Finding]:
     except ConfigError as error:
         some.append(seen('nova.conf', WRONG, str(error)))
     else:
-        some.append(_files('nova.conf', nova.files))
+        some.append(check_places.private('nova.conf', nova.files))
         some += _of_nova(conf, nova)
     try:
         cinder = settings.read_cinder(conf.cinder_config_file)
     except ConfigError as error:
         some.append(seen('cinder.conf', WRONG, str(error)))
     else:
-        some.append(_files('cinder.conf', cinder.files))
+        some.append(check_places.private('cinder.conf', cinder.files))
         database = databases_module.open_cinder(conf, cinder)
         if database is not None:
             some.append(asked('cinder database', database, grants.CINDER))
     return some
 
 
-def kept(conf: cfg.ConfigOpts) -> Iterator[Finding]:
-    """Where the journal and the snapshots are, or will be; nothing is made."""
-    yield _journal(conf.journal.connection)
-    yield _folder('snapshots', pathlib.Path(conf.snapshot.directory))
-
-
-def _journal(url: str) -> Finding:
+def buses(conf: cfg.ConfigOpts) -> Iterator[Finding]:
+    """Log in to each server of the message buses that cells use."""
+    cloud = Cloud(conf, _nothing, looking=True)
     try:
-        path = location.file(url)
-    except JournalError as error:
-        return seen('journal', WRONG, str(error))
-    if path is not None:
-        found = _folder('journal', path.parent)
-        if found.severity != WRONG and os.path.exists(path):
-            owner = path.stat().st_uid
-            if owner != os.geteuid():
-                return seen(
-                    'journal',
-                    WRONG,
-                    f'{path} belongs to {_account(owner)}, and only that '
-                    'account may use it: run all commands as that one',
-                )
-        return found
+        found = bus_module.of_cloud(cloud)
+    except ConfigError:
+        # told of nova.conf, or of the cells
+        return
+    except RecoveryError:
+        # told of the databases; what the files say is better than nothing
+        found = bus_module.of_files(cloud)
+    for names, said in bus.members(found).items():
+        yield _bus(names, found[names], said)
+
+
+def _bus(
+    names: str, one: bus_module.Bus, said: Mapping[str, str] | str
+) -> Finding:
+    """:param said: as ``readiness.bus.members`` tells it"""
+    what = f'bus {names}'
+    if one.other_kind:
+        return seen(what, UNUSED, one.problem)
+    if one.problem:
+        return seen(what, WRONG, one.problem, fix=program.call('config show'))
+    row = bus.reached(names, one, said)
+    if row.severity == OK and not isinstance(said, str) and any(said.values()):
+        down = ', '.join(address for address, why in said.items() if why)
+        fix = f'systemctl start rabbitmq-server  # on {down}'
+        return seen(what, WARNING, row.cause, fix=fix)
+    return seen(what, row.severity, row.cause, fix=row.fix)
+
+
+def hosts(conf: cfg.ConfigOpts) -> Iterator[Finding]:
+    """Whether there are hosts that can be reached; none of them is."""
+    wanted = conf.fleet.inventory or conf.fleet.host or conf.fleet.host_map
+    if not wanted and conf.fleet.driver == 'ansible':
+        yield seen(
+            'hosts',
+            UNUSED,
+            'no Ansible inventory is named ([fleet] inventory): "host", '
+            '"guest" and "iscsi" commands need one',
+        )
+        return
     try:
-        return seen('journal', OK, location.ask(url))
-    except JournalError as error:
-        return seen('journal', UNKNOWN, str(error))
+        with fleet.load(conf) as reached:
+            found = reached.names()
+    except RecoveryError as error:
+        yield seen('hosts', WRONG, str(error))
+        return
+    yield seen('hosts', OK, f'{len(found)} in the inventory')
 
 
-def _account(uid: int) -> str:
+def apis(site: Site) -> Asks:
+    """Log in, and ask each API what only an administrator may know."""
+    return {
+        f'{kind} API': functools.partial(_api, site, kind) for kind in APIS
+    }
+
+
+def _api(site: Site, kind: str) -> Iterator[Finding]:
+    service, ask = APIS[kind]
+    what = f'{kind} API'
     try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f'uid {uid}'
+        connection = site.apis().connection
+        url = clocks.endpoint(connection, kind)
+        if not url:
+            yield _not_there(what, site, kind)
+            return
+        ask(site)
+        ahead = _ahead(connection, kind)
+    except RecoveryError as error:
+        told = secrets.mask_text(str(error))
+        fix = '' if 'credentials' in told else _restart(service)
+        yield seen(what, UNKNOWN, told, fix=fix)
+        return
+    yield seen(what, OK, url, offset=ahead)
 
 
-def _folder(what: str, folder: pathlib.Path) -> Finding:
-    # what may not be looked at is not there for us
-    above = next(
-        one for one in (folder, *folder.parents) if os.path.exists(one)
+def _ahead(connection: Any, kind: str) -> float | None:
+    """Seconds that the clock of an API is ahead; None: it tells no time."""
+    now = clocks.api_now(connection, kind)
+    return None if now is None else clock.offset(lambda: now)
+
+
+def _not_there(what: str, site: Site, kind: str) -> Finding:
+    if kind == 'block-storage' and site.cloud.databases.cinder is None:
+        return seen(what, UNUSED, 'not in the catalogue, and no cinder.conf')
+    return seen(
+        what,
+        WRONG,
+        'the catalogue has no such endpoint for this region and interface',
+        fix='openstack catalog list',
     )
-    if not above.is_dir():
-        return seen(what, WRONG, f'{above} is no directory')
-    if not os.access(above, os.W_OK | os.X_OK):
-        account = _account(os.geteuid())
-        return seen(
-            what,
-            WRONG,
-            f'{account} may not write in {above}: run as the account that '
-            f'may, or: install -d -m 0700 -o {account} {folder}',
-        )
-    free = shutil.disk_usage(above).free >> 20
-    if free < ROOM:
-        return seen(what, WARNING, f'{folder}: only {free} MiB are free')
-    if above != folder:
-        return seen(what, OK, f'{folder}: made when it is needed')
-    if folder.stat().st_mode & stat.S_IRWXO:
-        return seen(
-            what,
-            WARNING,
-            f'{folder}: all users may look into it: chmod o-rwx {folder}',
-        )
-    return seen(what, OK, f'{folder}: {free} MiB are free')
 
 
-def compute_api(connect: Callable[[], Any], timeout: float) -> Finding:
-    """Log in, ask the compute API for its time.
+def _restart(service: str) -> str:
+    return f'systemctl restart {service}  # or the web server that runs it'
 
-    :param connect: gives an openstacksdk connection
-    """
-    what = 'compute API'
-    place: list[str] = []
 
-    def now() -> datetime.datetime:
-        answer = connection.session.get(
-            place[0],
-            authenticated=False,
-            raise_exc=False,
-            connect_retries=0,
-            timeout=timeout,
-        )
-        return email_utils.parsedate_to_datetime(answer.headers['Date'])
-
-    try:
-        with apis.reading(what):
-            connection = connect()
-            place.append(str(connection.compute.get_endpoint()))
-            ahead = clock.offset(now)
-    except (ApiUnavailable, NotFound) as error:
-        return seen(what, UNKNOWN, secrets.mask_text(str(error)))
-    except (KeyError, TypeError, ValueError):
-        return seen(what, OK, f'{place[0]}; it tells no time')
-    return seen(what, OK, place[0], offset=ahead)
+def _nothing() -> Any:
+    raise ConfigError('no API is asked here')
 
 
 def clocks_apart(some: Iterable[Finding]) -> float:
@@ -269,70 +280,6 @@ def clocks_apart(some: Iterable[Finding]) -> float:
 
 def _clock(offset: float | None) -> str:
     return '' if offset is None else f'{round(offset):+} s'
-
-
-def _of_service(
-    file: str, read: NovaSettings | CinderSettings
-) -> Iterator[Option]:
-    yield Option(file, 'files', ', '.join(read.files) or 'none found', '')
-    for field in dataclasses.fields(read):
-        if field.name in ('files', 'origins', 'parameters'):
-            continue
-        value = getattr(read, field.name)
-        name = f'[DEFAULT] {field.name}'
-        if field.name == 'bus':
-            name, value = '[DEFAULT] transport_url', read.bus.url
-            value = secrets.mask_url(value) if value else value
-        if field.name in ('database', 'api_database'):
-            name = f'[{field.name}] connection'
-            value = secrets.mask_url(value) if value else value
-        yield Option(file, name, _shown(value), read.origins.get(name, ''))
-
-
-def _of_ours(conf: cfg.ConfigOpts) -> Iterator[Option]:
-    file = 'nova-recovery.conf'
-    files = [*(conf.default_config_files or ())]
-    yield Option(file, 'files', ', '.join(files) or 'none found', '')
-    for group, known in recovery_conf.list_opts():
-        for option in known:
-            value = conf_files.value(conf, option.dest, group)
-            values = value if isinstance(value, list) else [value]
-            if option.secret:
-                values = [_masked_connection(v) for v in values if v]
-            yield Option(
-                file,
-                f'[{group}] {option.dest}',
-                ', '.join(_shown(one) for one in values),
-                conf_files.origin(conf, option.dest, group),
-            )
-
-
-def _masked_connection(text: str) -> str:
-    # [cells]connection is NAME=URL
-    name, equals, url = text.partition('=')
-    if equals and '://' not in name:
-        return f'{name}={secrets.mask_url(url)}'
-    return secrets.mask_url(text)
-
-
-def _shown(value: object) -> str:
-    return '' if value is None else str(value)
-
-
-def _files(what: str, files: tuple[str, ...]) -> Finding:
-    open_to_all = [
-        name for name in files if os.stat(name).st_mode & stat.S_IROTH
-    ]
-    if open_to_all:
-        names = ' '.join(open_to_all)
-        return seen(
-            what,
-            WARNING,
-            f'all users may read its passwords: chmod o-rwx {names}',
-        )
-    if files:
-        return seen(what, OK, ', '.join(files))
-    return seen(what, UNUSED, 'no such file in the usual places')
 
 
 def _of_nova(conf: cfg.ConfigOpts, nova: NovaSettings) -> Iterator[Finding]:
@@ -380,12 +327,26 @@ def asked(
         ahead = clock.offset(lambda: clock.database_now(database))
         state, detail = _how(database)
     except DatabaseUnavailable as error:
-        return seen(what, UNKNOWN, f'{database.url}: {error.reason}', user)
+        return seen(
+            what,
+            UNKNOWN,
+            f'{database.url}: {error.reason}',
+            user,
+            fix=_start(database),
+        )
     except RecoveryError as error:
         return seen(what, WRONG, f'{database.url}: {error}', user)
     finally:
         database.dispose()
     return seen(what, state, detail, user, _rights(lacking), ahead)
+
+
+def _start(database: Database) -> str:
+    """What is done about a database that does not answer."""
+    if database.server is None:
+        return ''
+    host, port = database.server
+    return f'systemctl status mariadb  # on {host}, port {port}'
 
 
 def _how(database: Database) -> tuple[str, str]:

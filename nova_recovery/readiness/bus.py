@@ -151,34 +151,42 @@ def unheard(site: Site, who: str) -> str:
     return look(site).unheard.get(who, '')
 
 
-def _reached(buses: Mapping[str, Bus]) -> Iterator[Finding]:
-    members = bounded.each(
+def members(buses: Mapping[str, Bus]) -> dict[str, Mapping[str, str] | str]:
+    """What is wrong with each server of each bus, '' if nothing.
+
+    Or why none of a bus could be asked, instead.
+    """
+    answers = bounded.each(
         {names: bus.members for names, bus in buses.items()}, _PATIENCE / 2
     )
-    for names, bus in buses.items():
-        answer = members[names]
-        if isinstance(answer, BaseException):
-            yield reached(names, bus, bounded.words(answer))
-        else:
-            yield reached(names, bus, answer)
+    return {
+        names: bounded.words(answer)
+        if isinstance(answer, BaseException)
+        else answer
+        for names, answer in answers.items()
+    }
 
 
-def reached(names: str, bus: Bus, members: Mapping[str, str] | str) -> Finding:
+def _reached(buses: Mapping[str, Bus]) -> Iterator[Finding]:
+    for names, answer in members(buses).items():
+        yield reached(names, buses[names], answer)
+
+
+def reached(names: str, bus: Bus, said: Mapping[str, str] | str) -> Finding:
     """Whether a bus is there.
 
-    :param members: what is wrong with each of its servers, '' if nothing;
+    :param said: what is wrong with each of its servers, '' if nothing;
         or why none could be asked
     """
-    if isinstance(members, str):
-        down, up, observed = ['its servers'], [], members
+    if isinstance(said, str):
+        down, up, observed = ['its servers'], [], said
         state = readiness.UNKNOWN
     else:
-        down = [address for address, why in members.items() if why]
-        up = [address for address, why in members.items() if not why]
+        down = [address for address, why in said.items() if why]
+        up = [address for address, why in said.items() if not why]
         state = readiness.GO if up else readiness.NO_GO
         observed = '; '.join(
-            f'{address}: {why or "answers"}'
-            for address, why in members.items()
+            f'{address}: {why or "answers"}' for address, why in said.items()
         )
     remedy = ''
     if state != readiness.GO:

@@ -66,7 +66,7 @@ class Probe:
             )
         connection = site.apis().connection
         for kind, row in _APIS.items():
-            asks[f'{kind} API'] = functools.partial(_api_now, connection, kind)
+            asks[f'{kind} API'] = functools.partial(api_now, connection, kind)
             behind[f'{kind} API'] = (row,)
         measures = {
             name: functools.partial(measured, ask)
@@ -225,17 +225,26 @@ def _databases(site: Site) -> Iterable[Database]:
     return by_server.values()
 
 
-def _api_now(connection: Any, kind: str) -> datetime.datetime | None:
-    """The time by an API's clock, asked without a token.
+def endpoint(connection: Any, kind: str) -> str:
+    """The URL of an API in the catalogue; '' where there is none.
 
-    None where it tells none, or where there is no such API.
+    :param kind: as the catalogue has it, such as ``block-storage``
     """
     with apis.reading(kind):
         proxy = getattr(connection, kind.replace('-', '_'))
         # the proxy of Keystone has another method of that name
-        url = adapter.Adapter.get_endpoint(proxy)
-        if not url:
-            return None
+        return str(adapter.Adapter.get_endpoint(proxy) or '')
+
+
+def api_now(connection: Any, kind: str) -> datetime.datetime | None:
+    """The time by an API's clock, asked without a token.
+
+    None where it tells none, or where there is no such API.
+    """
+    url = endpoint(connection, kind)
+    if not url:
+        return None
+    with apis.reading(kind):
         answer = connection.session.get(
             url,
             authenticated=False,

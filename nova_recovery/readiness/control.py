@@ -33,7 +33,7 @@ class Probe:
         asks: dict[str, Callable[[], Any]] = {
             'nova-api': functools.partial(common.nova_services, site),
             'cinder-api': functools.partial(_cinder, site),
-            'glance-api': functools.partial(_glance, site),
+            'glance-api': functools.partial(images, site),
         }
         found = bounded.each(asks, _PATIENCE)
         for name, answer in found.items():
@@ -112,8 +112,11 @@ def _cinder(site: Site) -> list[Service] | None:
     return found
 
 
-def _glance(site: Site) -> bool:
-    """Whether images can be had: a disk whose base is gone needs one."""
+def images(site: Site) -> bool:
+    """Whether images can be had: a disk whose base is gone needs one.
+
+    :raises ApiUnavailable: they can't
+    """
     connection = site.apis().connection
     with apis.reading('glance', 'glance-api'):
         answer = connection.image.get(

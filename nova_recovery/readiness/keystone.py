@@ -23,7 +23,7 @@ class Probe:
     def rows(self, site: Site) -> Iterator[Finding]:
         state, observed = readiness.GO, 'a new token validates'
         try:
-            _try(site)
+            validate(site)
         except RecoveryError as error:
             state, observed = readiness.NO_GO, bounded.words(error)
         yield Finding(
@@ -39,8 +39,11 @@ class Probe:
         )
 
 
-def _try(site: Site) -> None:
-    """:raises RecoveryError: no token, or it isn't valid"""
+def validate(site: Site) -> None:
+    """Have Keystone issue a token, and know it again.
+
+    :raises RecoveryError: it does not
+    """
     connection = site.apis().connection
     session = connection.session
     with apis.reading('keystone', 'Keystone'):
