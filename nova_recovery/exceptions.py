@@ -8,12 +8,32 @@ secret. ``exit_code`` becomes the exit code of the program.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+import difflib
 import json
 import re
 from typing import Any
 
 from nova_recovery import exit_codes
+
+#: So many names that may be meant are told.
+NEAR = 5
+
+
+def near(word: str, names: Iterable[str]) -> list[str]:
+    """Names that may be meant by a word that none of them is, the best first.
+
+    Those that begin with it, have it in them, or differ by a few letters.
+    """
+    by_lower: dict[str, str] = {}
+    for name in sorted(names):
+        by_lower.setdefault(name.lower(), name)
+    word = word.lower()
+    begin = [low for low in by_lower if low.startswith(word)]
+    inside = [low for low in by_lower if word in low]
+    close = difflib.get_close_matches(word, by_lower, NEAR)
+    found = dict.fromkeys([*begin, *close, *inside] if word else ())
+    return [by_lower[low] for low in list(found)[:NEAR]]
 
 
 def plainly(error: BaseException) -> str:
@@ -27,7 +47,8 @@ def plainly(error: BaseException) -> str:
     text = ' '.join(str(error).split())
     # Python's own; whoever checks a file raises TypeError with words of ours
     if isinstance(error, AttributeError) or (
-        isinstance(error, TypeError) and re.search('object|argument', text)
+        isinstance(error, TypeError)
+        and re.search('object|argument|indices|iterable|integer is', text)
     ):
         return 'something in it has another form'
     if isinstance(error, OSError) and error.strerror:
@@ -69,7 +90,17 @@ class Refused(RecoveryError):
 
 
 class NotFound(RecoveryError):
-    """Nothing has that name, and every cell was asked."""
+    """Nothing has that name, and every cell was asked.
+
+    :ivar candidates: what has nearly that name, one line each
+    """
+
+    def __init__(self, message: str, candidates: Sequence[str] = ()) -> None:
+        meant = '; one of these?' if candidates else ''
+        super().__init__(
+            '\n'.join([f'{message}{meant}', *(f'  {c}' for c in candidates)])
+        )
+        self.candidates = tuple(candidates)
 
 
 class Ambiguous(RecoveryError):

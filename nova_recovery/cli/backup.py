@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from nova_recovery.cli import approval, recovering
 from nova_recovery.cli.base import RecoveryLister, Table
 from nova_recovery.cli.looking import LookingLister
-from nova_recovery.cli.volume import add_whose, uuid
+from nova_recovery.cli.volume import add_whose, resolve
 from nova_recovery.exceptions import UsageError
 
 if TYPE_CHECKING:
@@ -164,12 +164,12 @@ def _scope(
 ) -> Scope:
     from nova_recovery.procedures.backups.read import Scope
 
-    ids = tuple(dict.fromkeys(map(uuid, volumes or ())))
-    if ids and (parsed.project or parsed.host or parsed.server):
+    if volumes and (parsed.project or parsed.host or parsed.server):
         raise UsageError(
             '--volume names the volumes by itself: leave --project, --host '
             'and --server away'
         )
+    ids = tuple(resolve(cloud, volumes or ()))
     server = None
     if parsed.server:
         (found,) = recovering.resolve(cloud, [parsed.server])

@@ -13,16 +13,22 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import inspect
 import re
 import textwrap
-from typing import Any, TYPE_CHECKING
+from typing import Any, NoReturn, TYPE_CHECKING
 
 from osc_lib.command import command
 
 from nova_recovery import exit_codes, logs, program
 from nova_recovery.cli import tables
 from nova_recovery.engine import printable
-from nova_recovery.exceptions import ApiUnavailable, RecoveryError, Refused
+from nova_recovery.exceptions import (
+    ApiUnavailable,
+    RecoveryError,
+    Refused,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     import openstack.connection
@@ -62,6 +68,22 @@ class Help(argparse.HelpFormatter):
         )
 
 
+def examples(command: type, name: str) -> list[str]:
+    """The examples in the help of a command, each on one line.
+
+    :param name: as it is typed, such as ``recovery run list``
+    """
+    text = inspect.getdoc(command) or ''
+    found = re.findall(
+        # a line that goes on ends with a backslash, as in a shell
+        rf'(?:^ +|Example: )(openstack {re.escape(name)}'
+        r'(?: (?:[^\\\n]|\\\n)*|$))',
+        text,
+        re.MULTILINE,
+    )
+    return [' '.join(one.replace('\\\n', ' ').split()) for one in found]
+
+
 class RecoveryMixin(command.Command):
     """Our configuration files, the lazy login and the exit codes.
 
@@ -97,6 +119,7 @@ class RecoveryMixin(command.Command):
         """
         parser = super().get_parser(prog_name)
         parser.formatter_class = Help
+        parser.error = self._wrong  # type: ignore[method-assign]
         group = parser.add_argument_group('configuration files')
         group.add_argument(
             '--recovery-config-file',
@@ -135,8 +158,7 @@ class RecoveryMixin(command.Command):
         show command (``cliff/app.py: run_subcommand``, ``cliff/display.py:
         run``), while ours tell more: see :mod:`nova_recovery.exit_codes`.
         """
-        unified = str(self.cmd_name or '').split()[:1] == ['recovery']
-        program.use(program.UNIFIED if unified else program.ALONE)
+        self._use_program()
         # the unified client made its handlers without us
         logs.mask_handlers()
         try:
@@ -150,9 +172,34 @@ class RecoveryMixin(command.Command):
                 self.log.exception('%s', error)
             else:
                 self.log.error('%s', error)
+            if isinstance(error, UsageError):
+                self.app.stderr.write(self._like())
             if isinstance(error, Refused) and error.table:
                 self.refused(parsed_args, *error.table)
             return error.exit_code
+
+    def _use_program(self) -> None:
+        """What is advised works in the program in which this is run."""
+        unified = str(self.cmd_name or '').split()[:1] == ['recovery']
+        program.use(program.UNIFIED if unified else program.ALONE)
+
+    def _like(self) -> str:
+        """An example of what is right, a line; '' if there is none."""
+        name = str(self.cmd_name or '').removeprefix('recovery ')
+        found = examples(type(self), f'recovery {name}')
+        words = f'{program.UNIFIED} {name}'
+        told = (program.call(name) + one[len(words) :] for one in found[:1])
+        return ''.join(f'for example: {one}\n' for one in told)
+
+    def _wrong(self, message: str) -> NoReturn:
+        """As argparse, without twenty lines of usage above what is wrong."""
+        self._use_program()
+        name = str(self.cmd_name or '').removeprefix('recovery ')
+        self.app.stderr.write(
+            f'{message}\n{self._like()}'
+            f'all of it: {program.call(f"{name} --help")}\n'
+        )
+        raise SystemExit(exit_codes.USAGE)
 
     def refused(
         self, parsed_args: argparse.Namespace, columns: Any, rows: Any

@@ -228,7 +228,10 @@ class StatusDisaster(RecoveryLister):
         from nova_recovery.procedures.disaster.run import status
 
         if not disaster_options.scope(parsed_args).everything:
-            raise UsageError('--run has a scope of its own')
+            raise UsageError(
+                '--run looks at what that run is about: leave --host, '
+                '--server and --project away'
+            )
         with self.stage(parsed_args).journal() as journal:
             plan = journal.plan(journal.run(parsed_args.run).id)
         if plan.procedure != 'disaster':

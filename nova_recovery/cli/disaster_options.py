@@ -289,5 +289,7 @@ def _path(word: str | None) -> str | None:
 
 def _positive(text: str) -> int:
     if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f'{text!r} is not 1 or more')
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is no whole number from 1 up'
+        )
     return int(text)

@@ -89,7 +89,11 @@ class StopGuest(RecoveryLister):
 
         uuid = parsed_args.server.lower()
         if not _UUID.fullmatch(uuid):
-            raise UsageError(f'{parsed_args.server}: the UUID of a server')
+            raise UsageError(
+                f'{parsed_args.server!r} is no UUID: a guest is ended by the '
+                'whole UUID of its server, as "virsh list --uuid" shows it, '
+                'for nova may not know its name'
+            )
         cloud = self.cloud(parsed_args)
         request = stop_guest.Request(uuid, parsed_args.host)
         plan = stop_guest.make_plan(cloud, request)
@@ -148,7 +152,10 @@ def dhcp_servers(words: list[str]) -> dict[str, str]:
         mac, _equals, text = word.rpartition('=')
         mac = mac.lower()
         if mac and not _MAC.fullmatch(mac):
-            raise UsageError(f'--dhcpserver {word}: {mac} is no MAC')
+            raise UsageError(
+                f'--dhcpserver {word}: {mac!r} is no MAC address, such as '
+                'fa:16:3e:4c:2c:30'
+            )
         found[mac] = set_guest.address(text)
     if '' in found and len(found) > 1:
         raise UsageError(

@@ -225,7 +225,10 @@ class VerifyHostUid(LookingLister):
                     undone=found.state == states.UNDONE,
                 )
         elif not parsed_args.hosts:
-            raise UsageError('name the hosts')
+            raise UsageError(
+                'no host is named: name those whose files are looked at, as '
+                '"openstack compute service list" shows them'
+            )
         else:
             checks = verify.of_numbers(
                 cloud, parsed_args.hosts, was, parsed_args.root or ['/']
@@ -242,7 +245,10 @@ def _meant(texts: list[str]) -> dict[str, str]:
     for text in texts:
         path, equals, host = text.rpartition('=')
         if not (path.startswith('/') and equals and host):
-            raise UsageError(f'--meant {text}: /DIRECTORY=HOST')
+            raise UsageError(
+                f'--meant {text}: give /DIRECTORY=HOST, such as '
+                '/var/lib/nova/instances=np-rcc4'
+            )
         found[path.rstrip('/') or '/'] = host
     return found
 
@@ -258,7 +264,7 @@ def numbers(texts: list[str], kind: str) -> dict[str, int]:
     for text in texts:
         name, _equals, number = text.partition('=')
         if not number.isdecimal() or not 0 < int(number) < 1 << 32:
-            raise UsageError(f'{text}: NAME=NUMBER, such as nova=112')
+            raise UsageError(f'{text!r}: give NAME=NUMBER, such as nova=112')
         role = numbers_module.role_of(kind, name)
         if found.setdefault(role, int(number)) != int(number):
             raise UsageError(f'{text}: {name} has a number already')

@@ -8,6 +8,7 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
+from nova_recovery import program
 from nova_recovery.cli import approval
 from nova_recovery.cli.base import RecoveryLister, Table
 from nova_recovery.cli.looking import add_hosts, HOST, LookingLister
@@ -28,8 +29,8 @@ def portal(text: str) -> str:
     found = _PORTAL.fullmatch(text)
     if found is None:
         raise UsageError(
-            f'--portal {text}: ADDRESS or ADDRESS:PORT, [ADDRESS]:PORT for '
-            'IPv6'
+            f'--portal {text}: give ADDRESS or ADDRESS:PORT, such as '
+            '10.0.0.5:3260, and [ADDRESS]:PORT for IPv6'
         )
     return text if found[1] else f'{text}:{_PORT}'
 
@@ -162,5 +163,8 @@ def _add_portal(parser: argparse.ArgumentParser) -> None:
 
 def _number(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f'{text}: the number of a session')
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is no number of a session, such as 3; '
+            f'"{program.call("iscsi session list")}" lists them'
+        )
     return int(text)

@@ -301,7 +301,10 @@ class ShowSnapshot(RecoveryLister, SnapshotCommand):
         if not parsed_args.section and (
             parsed_args.server or parsed_args.host
         ):
-            raise UsageError('--server and --host want --section')
+            raise UsageError(
+                '--server and --host choose rows: say of which section with '
+                '--section, such as volumes'
+            )
         path = self.find(parsed_args, parsed_args.snapshot)
         with Snapshot(path) as snapshot:
             if parsed_args.map:

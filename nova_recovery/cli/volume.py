@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from nova_recovery.cli import approval, recovering
@@ -66,7 +67,10 @@ class ResetVolume(RecoveryLister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument(
-            'volumes', metavar='<volume>', nargs='+', help='A volume: its UUID'
+            'volumes',
+            metavar='<volume>',
+            nargs='+',
+            help='A volume: its UUID, or its name if no other has it',
         )
         approval.add_plan_options(parser)
         return parser
@@ -75,9 +79,7 @@ class ResetVolume(RecoveryLister):
         from nova_recovery.procedures.volumes import reset
 
         cloud = self.cloud(parsed_args)
-        request = reset.Request(
-            tuple(dict.fromkeys(map(uuid, parsed_args.volumes)))
-        )
+        request = reset.Request(tuple(resolve(cloud, parsed_args.volumes)))
         stage = self.stage(parsed_args)
         plan = reset.make_plan(cloud, request, stage.say)
         return stage.settle(plan, cloud).table
@@ -130,9 +132,10 @@ class AttachVolume(RecoveryLister):
 
         cloud = self.cloud(parsed_args)
         (server,) = recovering.resolve(cloud, [parsed_args.server])
+        (volume,) = resolve(cloud, [parsed_args.volume])
         request = attach.Request(
             server=server.uuid,
-            volume=uuid(parsed_args.volume),
+            volume=volume,
             device=parsed_args.device,
             tag=parsed_args.tag,
             connectors=recovering.connectors(parsed_args.connector),
@@ -166,9 +169,8 @@ class DetachStaleVolume(RecoveryLister):
         from nova_recovery.procedures.volumes import detach
 
         cloud = self.cloud(parsed_args)
-        request = detach.Request(
-            _server(cloud, parsed_args.server), uuid(parsed_args.volume)
-        )
+        (volume,) = resolve(cloud, [parsed_args.volume])
+        request = detach.Request(_server(cloud, parsed_args.server), volume)
         stage = self.stage(parsed_args)
         plan = detach.make_plan(cloud, request, stage.say)
         return stage.settle(plan, cloud).table
@@ -179,7 +181,9 @@ def _add_pair(parser: argparse.ArgumentParser) -> None:
         'server', metavar='<server>', help=server_module.ANY_NAME
     )
     parser.add_argument(
-        'volume', metavar='<volume>', help='The volume: its UUID'
+        'volume',
+        metavar='<volume>',
+        help='The volume: its UUID, or its name if no other has it',
     )
 
 
@@ -199,18 +203,31 @@ def add_whose(parser: argparse.ArgumentParser, server_help: str) -> None:
     )
 
 
-def uuid(word: str) -> str:
-    """A volume's UUID; names repeat, and changes are to the letter.
+def resolve(cloud: Cloud, words: Iterable[str]) -> list[str]:
+    """The UUIDs of volumes by UUID or name, each once.
 
-    :raises UsageError: it is none
+    A UUID is not looked up: what is gone is told by the plan.
+
+    :raises NotFound: no volume has that name; with those that nearly have
+    :raises Ambiguous: several have it
     """
+    return list(dict.fromkeys(_resolved(cloud, word) for word in words))
+
+
+def _resolved(cloud: Cloud, word: str) -> str:
     from oslo_utils import uuidutils
 
-    if not uuidutils.is_uuid_like(word):
+    from nova_recovery.cloud.db import volumes
+
+    if uuidutils.is_uuid_like(word):
+        return word.strip().lower()
+    cinder = cloud.databases.cinder
+    if cinder is None:
         raise UsageError(
-            f'{word!r} is no UUID of a volume; openstack volume list tells it'
+            f'{word!r} is no UUID of a volume, and names are in the database '
+            'of cinder: give its cinder.conf, --cinder-config-file <file>'
         )
-    return word.strip().lower()
+    return volumes.find(cinder, word)
 
 
 def _server(cloud: Cloud, word: str) -> str:

@@ -197,7 +197,8 @@ def _run(option: str, command: str | None, host: str) -> _Ended:
     except (OSError, ValueError) as error:
         # ValueError: a NUL in the name of the host
         raise ChangeFailed(
-            f'[fencing] {option} for {host}: {exceptions.plainly(error)}'
+            f'[fencing] {option} for {host}: {words[0]}: '
+            f'{exceptions.plainly(error)}'
         ) from error
     except subprocess.TimeoutExpired:
         # The words of this exception are the whole command line.

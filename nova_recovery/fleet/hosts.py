@@ -122,7 +122,10 @@ def _exact(host: str, name: str, known: Inventory) -> None:
             f'all of its hosts'
         )
     if name not in known.hosts:
+        near = ', '.join(exceptions.near(name, known.hosts))
         raise Refused(
-            f'{host}: the inventory has no host "{name}"; say what it is '
-            f'called there with [fleet] host = {host}=INVENTORY_NAME'
+            f'{host}: the inventory has no host "{name}"'
+            + f' (but {near})' * bool(near)
+            + '; if it is called otherwise there, say so with [fleet] host = '
+            f'{host}=INVENTORY_NAME'
         )

@@ -154,7 +154,8 @@ def check(
     """
     if not (_HOST.fullmatch(address) or _ADDRESS6.fullmatch(address)):
         raise UsageError(
-            f'{_shown(address)} is neither an address nor the name of a host'
+            f'{_shown(address)} is neither an address nor the name of a host, '
+            'such as 10.0.0.7 or debian@web1'
         )
     if user is not None:
         check_user(user)
@@ -172,7 +173,10 @@ def check_options(options: Iterable[str]) -> None:
     for option in options:
         found = _OPTION.fullmatch(option)
         if found is None or not option.isprintable():
-            raise UsageError(f'ssh option {_shown(option)}: give NAME=VALUE')
+            raise UsageError(
+                f'ssh option {_shown(option)}: give NAME=VALUE, such as '
+                'Port=2222'
+            )
         name, value = found.group(1).lower(), found.group(2).strip().lower()
         if name not in OPTIONS:
             raise UsageError(
@@ -189,7 +193,10 @@ def check_options(options: Iterable[str]) -> None:
                 'accept-new'
             )
         if name == 'proxyjump' and not _JUMP.fullmatch(value):
-            raise UsageError(f'no jump host: {_shown(value)}')
+            raise UsageError(
+                f'{_shown(value)} is no jump host, such as '
+                'ProxyJump=admin@bastion:22'
+            )
 
 
 def _shown(text: str) -> str:

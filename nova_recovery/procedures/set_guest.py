@@ -81,7 +81,9 @@ def address(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
-        raise UsageError(f'{text}: an IP address') from None
+        raise UsageError(
+            f'{text!r} is no IP address, such as 10.0.0.11 or fd00::11'
+        ) from None
 
 
 def make_plan(cloud: Cloud, request: Request) -> Plan:

@@ -13,6 +13,7 @@ import os
 import re
 import time
 
+from nova_recovery import exceptions
 from nova_recovery.exceptions import NotFound, RecoveryError
 from nova_recovery.snapshot import reading, writing
 from nova_recovery.snapshot.reading import Snapshot
@@ -148,8 +149,19 @@ def resolve(directory: str, name: str, down_time: int = DOWN_TIME) -> str:
             return path
     raise NotFound(
         f'no snapshot {name} in {directory}; a file elsewhere is given with '
-        f'its path, such as ./{name}'
+        f'its path, such as ./{name}',
+        exceptions.near(name, _names(directory)),
     )
+
+
+def _names(directory: str) -> list[str]:
+    """The snapshots of a directory, the newest first."""
+    try:
+        found = os.listdir(directory)
+    except OSError:
+        return []
+    ours = [name for name in found if name.endswith(SUFFIX)]
+    return sorted((n.removesuffix(SUFFIX) for n in ours), reverse=True)
 
 
 def delete(paths: Sequence[str]) -> None:

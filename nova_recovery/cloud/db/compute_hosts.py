@@ -14,6 +14,7 @@ import dataclasses
 
 import sqlalchemy as sa
 
+from nova_recovery import exceptions
 from nova_recovery.cloud.db import schema, services
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import Databases, divide
@@ -26,12 +27,14 @@ class _Known:
     """What a cell knows of a name.
 
     :ivar here: it has a nova-compute of that name, or servers that name it
+    :ivar names: of all its hosts
     :ivar others: hosts that may be meant, since they, or their nodes, are
         called nearly so
     """
 
     here: bool
     others: frozenset[str]
+    names: frozenset[str]
 
 
 def cell_of(databases: Databases, host: str) -> str:
@@ -60,18 +63,20 @@ def cell_of(databases: Databases, host: str) -> str:
     if having:
         return having[0]
     others = sorted({name for one in known.values() for name in one.others})
-    if not others:
-        raise missing
-    raise NotFound(
-        f'{missing}; the service of what may be meant is called '
-        f'{" or ".join(others)}: give that name, to the letter'
-    )
+    if others:
+        raise NotFound(
+            f'{missing}; the service of what may be meant is called '
+            f'{" or ".join(others)}: give that name, to the letter'
+        )
+    names = {name for one in known.values() for name in one.names}
+    raise NotFound(str(missing), exceptions.near(host, names))
 
 
 def _ask(database: Database, host: str) -> _Known:
     having = {one.host for one in services.compute_services(database)}
+    in_use = named(database)
     return _Known(
-        host in having or host in named(database),
+        host in having or host in in_use,
         frozenset(
             {one for one in having if _alike(one, host)}
             | {
@@ -80,6 +85,7 @@ def _ask(database: Database, host: str) -> _Known:
                 if node.host and _alike(node.hypervisor_hostname or '', host)
             }
         ),
+        frozenset(having | in_use),
     )
 
 

@@ -8,11 +8,13 @@ import collections
 from collections.abc import Collection, Iterable, Mapping, Sequence
 import json
 import logging
+import re
 import types
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from nova_recovery import exceptions
 from nova_recovery.cloud import names
 from nova_recovery.cloud.db import cells as cells_module
 from nova_recovery.cloud.db import schema
@@ -129,10 +131,49 @@ def find(databases: Databases, text: str) -> Server:
     if unknown and not (unique and found):
         raise next(iter(unknown.values()))
     if not found:
-        raise NotFound(f'no server {text}{_not_searched(databases)}')
+        raise NotFound(
+            f'no server {text}{_not_searched(databases)}',
+            _nearly(databases, text),
+        )
     return found[0]
 
 
+def _nearly(databases: Databases, text: str) -> list[str]:
+    """Servers that may be meant: their names or UUIDs are nearly that."""
+
+    def ask(database: Database) -> list[Any]:
+        table = database.tables['instances']
+        query = (
+            sa.select(table.c.uuid, table.c.display_name, table.c.host)
+            .where(_like(table, text), schema.live(table))
+            .limit(_LOOKED_AT)
+        )
+        with database.reader() as connection:
+            return list(connection.execute(query))
+
+    known, _ = divide(databases.each_cell(ask))
+    rows = [row for some in known.values() for row in some]
+    begin = [row for row in rows if row[0].startswith(text.lower())]
+    names = exceptions.near(text, {row[1] or '' for row in rows})
+    alike = [row for name in names for row in rows if row[1] == name]
+    told = ('  '.join(filter(None, row)) for row in (*begin, *alike))
+    return list(dict.fromkeys(told))[: exceptions.NEAR]
+
+
+def _like(table: Any, text: str) -> Any:
+    """Rows whose name has it in it, or begins as it does, or whose UUID."""
+    begin = text[: max(2, len(text) // 2)]
+    some = [
+        table.c.display_name.contains(text, autoescape=True),
+        table.c.display_name.startswith(begin, autoescape=True),
+    ]
+    if re.fullmatch('[0-9a-f-]{4,36}', text.lower()):
+        some.append(table.c.uuid.startswith(text.lower()))
+    return sa.or_(*some)
+
+
+#: So many servers are looked at for those that may be meant.
+_LOOKED_AT = 500
 #: What :func:`server` takes of a row.
 COLUMNS = (
     'uuid',

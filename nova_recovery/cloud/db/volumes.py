@@ -13,10 +13,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from nova_recovery import exceptions
 from nova_recovery.cloud import secrets
 from nova_recovery.cloud.db import schema
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.rows import Reader
+from nova_recovery.exceptions import Ambiguous, NotFound
 
 #: Statuses that are of attachments; all others are cinder's own work
 #: (creating, deleting, error_deleting, backing-up, retyping, maintenance,
@@ -34,6 +36,8 @@ OF_ATTACHMENTS = frozenset(
         'error',
     }
 )
+#: So many volumes are looked at for those that may be meant.
+_LOOKED_AT = 500
 #: Those of a volume or an attachment that is on its way to another.
 BETWEEN = frozenset({'reserved', 'attaching', 'detaching'})
 #: ``migration_status`` of a volume that isn't being migrated: the last two
@@ -187,6 +191,51 @@ def of_cinder(
         row['id']: _volume(row, by_volume.get(row['id'], []), now)
         for row in found
     }
+
+
+def find(cinder: Database, text: str) -> str:
+    """The UUID of the one live volume of this name.
+
+    :raises NotFound: there is none
+    :raises Ambiguous: several have it
+    :raises DatabaseUnavailable: cinder's database doesn't answer
+    """
+    table = cinder.tables['volumes']
+    begin = text[: max(2, len(text) // 2)]
+    query = sa.select(
+        table.c.id, table.c.display_name, table.c.status, table.c.project_id
+    ).where(schema.live(table))
+    alike = sa.or_(
+        table.c.display_name.contains(text, autoescape=True),
+        table.c.display_name.startswith(begin, autoescape=True),
+        table.c.id.startswith(text.lower(), autoescape=True),
+    )
+    with cinder.reader() as connection:
+        found = [
+            row
+            for row in connection.execute(
+                query.where(table.c.display_name == text)
+            )
+            # MySQL compares without regard to case or trailing blanks
+            if row[1] == text
+        ]
+        if len(found) == 1:
+            return str(found[0][0])
+        if found:
+            raise Ambiguous(
+                f'{len(found)} volumes are called {text}; give the UUID',
+                [_candidate(row) for row in found],
+            )
+        some = list(connection.execute(query.where(alike).limit(_LOOKED_AT)))
+    names = exceptions.near(text, {row[1] or '' for row in some})
+    meant = [row for row in some if row[0].startswith(text.lower())]
+    meant += [row for name in names for row in some if row[1] == name]
+    told = list(dict.fromkeys(map(_candidate, meant)))
+    raise NotFound(f'no volume {text}', told[: exceptions.NEAR])
+
+
+def _candidate(row: Any) -> str:
+    return '  '.join(map(str, filter(None, row)))
 
 
 def _changed(row: Any) -> datetime.datetime | None:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 import dataclasses
 from typing import TYPE_CHECKING
 
-from nova_recovery.cloud.db import backups, services
+from nova_recovery.cloud.db import backups, compute_hosts
 from nova_recovery.cloud.db.backups import Inventory
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import divide
@@ -66,7 +66,7 @@ def inventory(
     ids: Collection[str] | None = scope.volumes or None
     if scope.host or scope.server:
         if scope.host:
-            services.host_mapping(cloud.databases, scope.host)
+            compute_hosts.cell_of(cloud.databases, scope.host)
         ids = volumes_read.of_scope(
             cloud, volumes_read.Scope(scope.host, scope.server)
         )

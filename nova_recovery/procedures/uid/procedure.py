@@ -14,7 +14,7 @@ import dataclasses
 from typing import Any, TYPE_CHECKING
 
 from nova_recovery.cloud import claims, clock
-from nova_recovery.cloud.db import services
+from nova_recovery.cloud.db import compute_hosts, services
 from nova_recovery.engine import claiming
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.exceptions import (
@@ -149,7 +149,7 @@ def _service(cloud: Cloud, host: str, down: Mapping[str, str]) -> Service:
     api = databases.api
     if api is not None and api.name in down:
         return Service(host, why_not=down[api.name])
-    cell = services.host_mapping(databases, host)
+    cell = compute_hosts.cell_of(databases, host)
     database = databases.cell(cell)
     if database.name in down:
         return Service(host, why_not=down[database.name])
@@ -182,7 +182,10 @@ def decide(
     """
     unknown = set(request.meant.values()) - {h.name for h in found.known}
     if unknown:
-        raise UsageError(f'not one of the hosts: {", ".join(sorted(unknown))}')
+        raise UsageError(
+            f'not one of the hosts: {", ".join(sorted(unknown))}; there are '
+            + ', '.join(sorted(host.name for host in found.known))
+        )
     goal = request.given
     if request.accounts:
         goal = numbers.propose(found.known, goal)

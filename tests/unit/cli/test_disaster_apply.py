@@ -138,7 +138,8 @@ class DisasterTest(RunsTestCase):
         )
         for option in ('--wave-size', '--per-host', '--everywhere'):
             self.assertIn(
-                'is not 1 or more', self.usage('disaster', 'plan', option, '0')
+                'is no whole number from 1 up',
+                self.usage('disaster', 'plan', option, '0'),
             )
         self.assertIn(
             'has the steps 1, 2, 3, 4, 5',

@@ -57,4 +57,6 @@ class CellTest(TestCase):
     def test_one_that_nobody_knows(self) -> None:
         """np-rcc is not np-rcc4."""
         error = self.assertRaises(NotFound, self.cell, 'np-rcc')
+        self.assertIn('one of these?\n  np-rcc4', str(error))
+        error = self.assertRaises(NotFound, self.cell, 'storage1')
         self.assertNotIn('np-rcc4', str(error))
