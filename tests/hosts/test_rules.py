@@ -141,6 +141,8 @@ class TakenBack(RulesTest):
         self.until(lambda: self.listed(three) != before[three.name])
         programs[three.name].kill()
         programs[three.name].communicate()
+        self.until(lambda: self.listed(one) != before[one.name])
+        self.lose_trial(one)
         for host in (one, two):
             said, _none = programs[host.name].communicate(timeout=180)
             self.assertEqual(4, programs[host.name].returncode, said)
@@ -160,6 +162,21 @@ class TakenBack(RulesTest):
             {('RULES-DIFFER', INPUT)},
             {(row['Code'], row['Chain']) for row in self.diff(4)},
         )
+
+    def lose_trial(self, host: Bed) -> None:
+        """What sets the rules dies, as for want of memory, and comes back."""
+
+        def pid() -> str:
+            said = host.run(
+                *('systemctl', 'show', '--property=MainPID', '--value'),
+                'nova-recovery-*.service',
+            )
+            return said.strip()
+
+        killed = pid()
+        self.assertRegex(killed, '^[1-9][0-9]*$')
+        host.run('kill', '-KILL', killed)
+        self.until(lambda: pid() not in ('', '0', killed))
 
     def until(self, is_so: Callable[[], bool]) -> None:
         process.wait_for(is_so, 90, 'the rules of a host', 0.3)
