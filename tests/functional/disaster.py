@@ -366,7 +366,9 @@ class DisasterTest(FunctionalTest):
                 old.boots + (how is not None), new.boots, old.name
             )
             self._assert_same(old, new, repaired)
-        claims = self.practice.sql('nova', 'SELECT * FROM task_log')
+        claims = self.practice.sql(
+            'nova', "SELECT * FROM task_log WHERE task_name = 'nova-recovery'"
+        )
         self.assertEqual([], claims)
 
     def _assert_same(self, old: Whole, new: Whole, repaired: bool) -> None:

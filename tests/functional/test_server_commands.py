@@ -186,7 +186,11 @@ class TestServerCommands(FunctionalTest):
             )
             self.assertEqual({'host1': 'running'}, self.state.guests(uuid))
         self.assertEqual(
-            [], self.practice.sql('nova', 'SELECT * FROM task_log')
+            [],
+            self.practice.sql(
+                'nova',
+                "SELECT * FROM task_log WHERE task_name = 'nova-recovery'",
+            ),
         )
         self.assertEqual(0, self.state.queued('host1'))
 
