@@ -216,8 +216,11 @@ LINES = 1000
 #: a serial console at all.
 EMPTY = 30.0
 #: After so many in a row that rested, one of how many is waited for: each
-#: holds up its wave for 20 s, and 10,000 that tell nothing are some minutes.
+#: holds up its wave, and 10,000 that tell nothing are some minutes.
 ROW, EACH = 32, 250
+#: Seconds that such a one is waited for, if no kernel wrote on it: a guest
+#: whose system writes to its serial console does so by then.
+SAMPLE = 5.0
 #: These won't come up by themselves, if it stays with that for so long: the
 #: firmware may try another disk, and a kernel that panicked starts anew.
 STAYS = 5.0
@@ -246,16 +249,19 @@ class Rested:
         self._rows = {True: 0, False: 0}
         self._passed = 0
 
-    def waits(self, kernel: bool) -> bool:
-        """Whether one more is waited for, or is a look enough.
+    def patience(self, kernel: bool, quiet: float) -> float | None:
+        """How long one more may rest, None: a look is enough.
 
         :param kernel: a kernel wrote on it
+        :param quiet: seconds for which a console rests before it is silent
         """
         with self._lock:
             if self._rows[kernel] < ROW:
-                return True
+                return quiet
             self._passed += 1
-            return self._passed % EACH == 0
+            if self._passed % EACH:
+                return None
+            return quiet if kernel else min(quiet, SAMPLE)
 
     def saw(self, what: str, kernel: bool) -> None:
         """What one that was waited for came to."""
@@ -305,6 +311,7 @@ class WatchBoot(Look):
         began, pause = time.monotonic(), FIRST
         seconds = float(at.data['seconds'])
         quiet = float(at.data.get('quiet', seconds))
+        patience = quiet
         before: Seen | None = None
         since = written = began
         last = ''
@@ -313,8 +320,13 @@ class WatchBoot(Look):
             if text is None:
                 return Seen(SILENT, 'nova keeps no log of it')
             seen = classify(text)
-            if before is None and self._enough(at, seen, text):
-                return Seen(SILENT, 'looked at once, as those before it rest')
+            if before is None and seen.what == SILENT and 'quiet' in at.data:
+                given = self._rested.patience(_kernel(text), quiet)
+                if given is None:
+                    return Seen(
+                        SILENT, 'looked at once, as those before it rest'
+                    )
+                patience = given
             now = time.monotonic()
             if seen != before:
                 before, since = seen, now
@@ -323,9 +335,12 @@ class WatchBoot(Look):
                 break
             if text != last:
                 last, written = text, now
+                if _kernel(text):
+                    # also of a sample: it tells more than those before it
+                    patience = quiet
             left = began + seconds - now
             if seen.what == SILENT:
-                left = min(left, written + quiet - now)
+                left = min(left, written + patience - now)
             if not text.strip():
                 left = min(left, began + EMPTY - now)
             if left <= 0:
@@ -336,11 +351,3 @@ class WatchBoot(Look):
         if 'quiet' in at.data:
             self._rested.saw(seen.what, _kernel(text))
         return seen
-
-    def _enough(self, at: At, seen: Seen, text: str) -> bool:
-        """Whether the first look is the only one."""
-        return (
-            'quiet' in at.data
-            and seen.what == SILENT
-            and not self._rested.waits(_kernel(text))
-        )

@@ -210,14 +210,25 @@ class WatchBootTest(TestCase):
         took = self.rest(console.ROW + 2 * console.EACH, (0, ''))
         self.assertEqual([20] * console.ROW, took[: console.ROW])
         left = took[console.ROW :]
-        self.assertEqual(2, left.count(20))
+        self.assertEqual(2, left.count(console.SAMPLE))
         self.assertEqual(2 * console.EACH - 2, left.count(0))
         self.assertEqual(
             'silent: looked at once, as those before it rest',
             self.watch((0, ''), quiet=20),
         )
         # each holds up its wave, of 10,000
-        self.assertLess(10_000 / console.EACH * 20, 900)
+        self.assertLessEqual(10_000 / console.EACH * console.SAMPLE, 200)
+
+    def test_a_sample_on_which_a_kernel_writes_gets_its_time(self) -> None:
+        self.rest(console.ROW + console.EACH - 1, (0, ''))
+        self.now = 0.0
+        # a boot loader that waits, then a kernel, then a login much later
+        late = self.watch((0, ''), (4, KERNEL), (22, LOGIN), quiet=20)
+        self.assertEqual('booted', late)
+        self.rest(console.ROW + console.EACH - 1, (0, ''))
+        self.now = 0.0
+        self.watch((0, ''), (4, KERNEL), quiet=20)
+        self.assertEqual(25, round(self.now))
 
     def test_what_tells_is_told_among_those_that_rest(self) -> None:
         self.rest(console.ROW + 1, (0, ''))
