@@ -168,9 +168,12 @@ def gate_lines(
                 columns,
             )
             continue
-        for number, gate in enumerate(several[:first]):
-            # Of many alike the way out is told once.
-            told = number == 0 or len(several) <= FEW
+        ways: set[str] = set()
+        for gate in several[:first]:
+            # Of many alike the way out is told once, each that there is.
+            way = _without_names(gate)
+            told = way not in ways or len(several) <= FEW
+            ways.add(way)
             yield from _gate(gate, head, columns, told)
         yield from _more(len(several) - first, ' ' * len(head))
 
@@ -200,7 +203,8 @@ def step_lines(
             further = wording.count(len(alike) - len(some), 'step')
             yield Line(f'… and {further} like these', style='dim')
     if not total:
-        yield Line('Nothing to do.')
+        # what refuses it may be that nobody knows what there is to do
+        yield Line('Nothing is planned.' if plan.blocked else 'Nothing to do.')
 
 
 def _step(
@@ -273,6 +277,12 @@ def _fits(told: Sequence[str], head: str, columns: int) -> bool:
 
 def _styled_change(text: str) -> tuple[str, str]:
     return text, _STYLES.get(text[:1], '')
+
+
+def _without_names(gate: Gate) -> str:
+    """A way out, the same for whomever it is."""
+    way = wording.UUID.sub('', gate.remedy)
+    return way.replace(gate.subject, '') if gate.subject else way
 
 
 def _gate(gate: Gate, head: str, columns: int, told: bool) -> Iterator[Line]:

@@ -9,6 +9,7 @@ a nova-compute that starts makes of the task of each of its servers.
 from __future__ import annotations
 
 import dataclasses
+import shlex
 
 from nova_recovery import program
 
@@ -20,11 +21,19 @@ LEFT = frozenset({'rebooting', 'rebooting_hard'})
 TAKEN_UP = 60
 
 
-def unstuck(uuid: str, label: str) -> str:
+def unstuck(uuid: str, name: str, why: str = 'nobody is at it') -> str:
     """The command that clears a task that nobody is at."""
+    override = shlex.quote(f'no-task:{name}={why}')
     return program.call(
-        f'server set {uuid} --task-state none --override '
-        f'"no-task:{label}=nobody is at it"'
+        f'server set {uuid} --task-state none --override {override}'
+    )
+
+
+def stopped(uuid: str, name: str) -> str:
+    """The command that makes a server of a dead host a stopped one."""
+    override = shlex.quote(f'guest-agrees:{name}=its host is off')
+    return program.call(
+        f'server set {uuid} --vm-state stopped --override {override}'
     )
 
 
@@ -43,6 +52,20 @@ class Recipe:
 _BUILD = Recipe(
     'it was being built, and nothing of it is whole',
     'have its owner delete it and make it anew',
+)
+_UNSHELVE = Recipe(
+    'it was being unshelved, and has all that it is in its image and volumes '
+    'still',
+    'once its task is cleared, its owner unshelves it again',
+)
+_SHELVE = Recipe(
+    'it was being shelved',
+    'once it is recovered, its owner has to ask for that again, and to '
+    'delete the image that was begun',
+)
+_REBUILD = Recipe(
+    'it was being made anew from an image, and its disk may be half of it',
+    'once it is recovered, its owner has to ask for that again',
 )
 _REBOOT = Recipe(
     'a reboot was asked for',
@@ -89,21 +112,38 @@ RECIPES = {
         _IMAGE,
     ),
     **dict.fromkeys(
-        ('powering-off', 'suspending', 'pausing', 'shelving'), _REST
+        ('rebuilding', 'rebuild_block_device_mapping', 'rebuild_spawning'),
+        _REBUILD,
     ),
+    **dict.fromkeys(
+        (
+            'shelving',
+            'shelving_image_pending_upload',
+            'shelving_image_uploading',
+            'shelving_offloading',
+        ),
+        _SHELVE,
+    ),
+    'unshelving': _UNSHELVE,
+    **dict.fromkeys(('powering-off', 'suspending', 'pausing'), _REST),
     **dict.fromkeys(
         ('powering-on', 'resuming', 'unpausing', 'unrescuing'), _WAKE
     ),
 }
 
 
-def of_dead(task: str, host: str) -> Recipe:
+def of_dead(task: str, host: str, vm_state: str | None = None) -> Recipe:
     """What a task means for a server whose host is dead, and what to do.
+
+    One that is spawning is being built, or unshelved (``unshelve_instance``
+    in nova/compute/manager.py): then the owner who deletes it loses it.
 
     The request may still wait in the message bus, to be carried out on a
     host that the server has left by then: the queue is purged in any case.
     """
     known = RECIPES.get(task, Recipe('something was asked for', ''))
+    if vm_state == 'shelved_offloaded':
+        known = _UNSHELVE
     means = (
         f'its task is {task}: {known.means}, and the request may wait in the '
         f'queue compute.{host} until the host returns'

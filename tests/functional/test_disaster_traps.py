@@ -312,6 +312,85 @@ class TestTraps(DisasterTest):
         }
         self.assertEqual(set(), wanted - exported)
 
+    def test_a_cell_that_does_not_answer_is_not_nothing_to_do(self) -> None:
+        """Trap 37: neither the only one nor one more, before a plan or after it.
+
+        On a copy of the API's database, so that nova itself is left alone.
+        """
+        known = ('--snapshot', self.snapshot)
+        made = self.plan_file('--host', 'host2')
+        planned = (made['file'], '--approve', made['digest'])
+        before = self.everything()
+        cut = self.copied_api()
+        for cell, code in (('cell1', 1), ('cell2', 3)):
+            cut(cell)
+            for command, words, wanted in (
+                ('assess', known, 1),
+                ('plan', (*known, '--dump', self.home / 'dump.sql'), 3),
+                # of a plan from before its cell was silent, or another one
+                ('apply', planned, code),
+            ):
+                ended = self.done('disaster', command, *words, code=wanted)
+                said = ended.stdout + ended.stderr
+                self.assertIn(cell, said)
+                self.assertNotIn('Nothing to do', said)
+        self.assertEqual([], self.answer('run', 'list'))
+        self.assertEqual(before, self.everything())
+        cut('none')
+        again = self.plan_file('--host', 'host2')
+        self.assertEqual(made['steps'], again['steps'])
+
+    def copied_api(self) -> Any:
+        """A copy of the API's database, and what cuts off a cell there."""
+        api = 'copy_disaster_api'
+        self.addCleanup(self.practice.sql, None, f'DROP DATABASE {api}')
+        self.practice.database.create_database(api)
+        tables = self.practice.sql(
+            'nova_api',
+            'SELECT table_name AS name FROM information_schema.tables'
+            ' WHERE table_schema = DATABASE()',
+        )
+        for row in tables:
+            whole = f'{api}.`{row["name"]}`'
+            old = f'nova_api.`{row["name"]}`'
+            self.practice.sql(None, f'CREATE TABLE {whole} LIKE {old}')
+            self.practice.sql(None, f'INSERT INTO {whole} SELECT * FROM {old}')
+        folder = self.home / 'nova-of-a-copy'
+        folder.mkdir()
+        for path in (self.practice.config.etc / 'nova').glob('*.conf'):
+            text = path.read_text().replace('/nova_api', f'/{api}')
+            (folder / path.name).write_text(text)
+        self.configure(
+            snapshot__directory=self.home,
+            disaster__quiet=1,
+            DEFAULT__nova_config_dir=folder,
+        )
+        known = self.practice.sql(api, 'SELECT * FROM cell_mappings')
+
+        def cut(name: str) -> None:
+            """This cell is down, and all the others are as they were."""
+            self.practice.sql(api, 'DELETE FROM cell_mappings')
+            nowhere = 'mysql+pymysql://nova:x@127.0.0.1:1/nowhere'
+            more = {
+                **known[-1],
+                'id': 99,
+                'uuid': str(uuid_module.uuid4()),
+                'name': 'cell2',
+            }
+            for row in (*known, more):
+                if row['name'] == name:
+                    row = {**row, 'database_connection': nowhere}
+                elif row is more:
+                    continue
+                self.practice.sql(
+                    api,
+                    f'INSERT INTO cell_mappings ({", ".join(row)})'
+                    f' VALUES ({", ".join(["%s"] * len(row))})',
+                    list(row.values()),
+                )
+
+        return cut
+
     def test_nova_resumes_them_itself(self) -> None:
         """Without any request; ours would start them a second time."""
         self.power_on_host(

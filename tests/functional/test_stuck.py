@@ -95,3 +95,63 @@ class TestStuck(FunctionalTest):
         again = f'{self.name}=its task was cleared'
         self.done('run', 'resume', run, '--again', again, '--yes')
         self.assert_runs()
+
+
+class TestStatesOfADeadHost(FunctionalTest):
+    """What is neither evacuated nor moved as it is, and what leads on."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.rescued = self.create_server('rescued', host=HOST).id
+        self.unshelved = self.create_server('unshelved', host=HOST).id
+        self.state.server_action(self.unshelved, 'shelve')
+        self.wait_for(
+            lambda: (
+                self.state.row(self.unshelved)['vm_state']
+                == 'shelved_offloaded'
+            ),
+            'it to be offloaded',
+        )
+        self.kill_compute(HOST)
+        for uuid, values in (
+            (self.rescued, "vm_state = 'rescued'"),
+            # its owner had it unshelved, and the host died
+            (
+                self.unshelved,
+                f"host = '{HOST}', node = '{HOST}', task_state = 'spawning'",
+            ),
+        ):
+            self.practice.sql(
+                'nova',
+                f'UPDATE instances SET {values} WHERE uuid = %s',
+                [uuid],
+            )
+
+    def recover(self, uuid: str, code: int) -> str:
+        return self.done(
+            'server', 'recover', uuid, '--fenced', 'PDU port 14 is off',
+            '--shared-storage', '--dry-run', code=code,
+        ).stderr  # fmt: skip
+
+    def follow(self, told: str) -> None:
+        """Type the first command that is printed."""
+        line = next(
+            line for line in told.splitlines() if ' server set ' in line
+        )
+        self.done(*shlex.split(line.strip())[2:], '--yes')
+
+    def test_each_has_a_way_on(self) -> None:
+        self.follow(self.recover(self.rescued, 3))
+        self.assertIn('evacuated by nova', self.recover(self.rescued, 0))
+
+        told = self.recover(self.unshelved, 3)
+        self.assertNotIn('delete', told)
+        self.follow(told)
+        self.assertIn(f'openstack server unshelve {self.unshelved}', told)
+        answer = self.state.server_action(self.unshelved, 'unshelve')
+        self.assertEqual(202, answer.status_code, answer.text)
+        self.wait_for(
+            lambda: self.state.row(self.unshelved)['vm_state'] == 'active',
+            'it to run again',
+        )
+        self.assertNotEqual(HOST, self.state.row(self.unshelved)['host'])

@@ -519,6 +519,8 @@ class _Server:
         if self.moved:
             name, why = 'movable', ways.to_move(server)
             remedy = self.leave_out
+            if self._way():
+                remedy = f'{self.leave_out}, or {self._way()}'
             if not to_evacuate:
                 remedy = f'take --method auto: nova evacuates it; or {remedy}'
         if why:
@@ -529,6 +531,35 @@ class _Server:
             yield self._gate(
                 name, 'hard', UNKNOWN, 'placement or neutron was not asked', ''
             )
+
+    def _way(self) -> str:
+        """How one goes on that is neither evacuated nor moved as it is.
+
+        :returns: words, and commands in lines of their own; '' for none
+        """
+        uuid, name = self.server.uuid, self.server.name
+        return '\n'.join(
+            {
+                'rescued': (
+                    'give its rescue up, and recover it as a stopped one:',
+                    tasks.stopped(uuid, name),
+                ),
+                'shelved': (
+                    'recover it as a stopped one, which it is until it is '
+                    'offloaded; its image stays:',
+                    tasks.stopped(uuid, name),
+                ),
+                'shelved_offloaded': (
+                    'clear its task, and have it unshelved again elsewhere:',
+                    tasks.unstuck(uuid, name, 'its host is off'),
+                    f'openstack server unshelve {uuid}',
+                ),
+                'building': (
+                    'have its owner delete it and make it anew:',
+                    f'openstack server delete {uuid}',
+                ),
+            }.get(self.server.vm_state or '', ())
+        )
 
     def _disks(self) -> Iterator[Gate]:
         lost = ways.disks(self.server, self.one.method)
@@ -583,7 +614,7 @@ class _Server:
             task.startswith('rebuild') and bool(server.open_migrations)
         )
         if task and not moving:
-            recipe = tasks.of_dead(task, server.host)
+            recipe = tasks.of_dead(task, server.host, server.vm_state)
             yield self._gate(
                 'nothing-queued',
                 'soft',
