@@ -313,7 +313,7 @@ class TestTraps(DisasterTest):
         self.assertEqual(set(), wanted - exported)
 
     def test_a_cell_that_does_not_answer_is_not_nothing_to_do(self) -> None:
-        """Trap 37: neither the only one nor one more, before a plan or after it.
+        """Trap 37: neither the only one nor one more, planned or not.
 
         On a copy of the API's database, so that nova itself is left alone.
         """
