@@ -30,6 +30,9 @@ html_theme_options = {
     'sidebar_search': True,
 }
 templates_path = ['_templates']
+html_static_path = ['_static']
+# a page is printed without what is around it
+html_css_files = [('print.css', {'media': 'print'})]
 openstackdocs_repo_name = 'openstack/nova-recovery'
 openstackdocs_auto_name = False
 openstackdocs_auto_version = False
