@@ -4,16 +4,30 @@
 
 The libraries that we use write whole answers of the APIs at DEBUG, with the
 passwords of storage in them, and names that tenants chose.
+
+What is on a terminal is gone with it. Where oslo.log's options name a place
+(``log_file``, ``log_dir``, ``use_journal``, ``use_syslog``,
+``log_config_append``), it is there too, as other services have it.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
+from nova_recovery import version
 from nova_recovery.cloud import secrets
-from nova_recovery.engine import printable
+from nova_recovery.engine import files, printable
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+#: In ``log_dir``, whichever of the two programs it is.
+FILE = 'nova-recovery.log'
+#: The handlers of those places, once they are there.
+_placed: list[logging.Handler] = []
 
 #: Libraries below us, whose warnings ("Connection pool is full", "Retrying
 #: (Retry(total=2 …") are about themselves. What matters of them is raised,
@@ -38,10 +52,18 @@ LIBRARIES = (
 
 
 class Ours(logging.Filter):
-    """Lets through what is not of a library, and all if more was asked for."""
+    """Lets through what is not of a library, and all if more was asked for.
+
+    :param handler: of the screen; a log elsewhere may have more
+    """
+
+    def __init__(self, handler: logging.Handler) -> None:
+        super().__init__()
+        self._handler = handler
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if logging.getLogger().isEnabledFor(logging.INFO):
+        shown = self._handler.level or logging.getLogger().level
+        if shown <= logging.INFO:
             return True
         return not any(
             record.name == name or record.name.startswith(f'{name}.')
@@ -84,4 +106,40 @@ def mask(handler: Any) -> None:
 def quiet(handler: Any) -> None:
     """Keep the chatter of libraries off a screen. Twice does no harm."""
     if not any(isinstance(one, Ours) for one in handler.filters):
-        handler.addFilter(Ours())
+        handler.addFilter(Ours(handler))
+
+
+def to_places(conf: cfg.ConfigOpts) -> None:
+    """Log to the places that the configuration names, if it names any.
+
+    The handlers that are there, the terminal's, stay as they are: oslo.log
+    is made for services, and would put its own in their place.
+
+    :raises RecoveryError: the file can't be opened
+    """
+    if conf.log_dir and not conf.log_file:
+        conf.set_override('log_file', FILE)
+    if not (
+        conf.log_file
+        or conf.use_journal
+        or conf.use_syslog
+        or conf.log_config_append
+    ):
+        return
+    from oslo_log import log
+
+    if conf.log_file:
+        # oslo.log would make one that everybody may read
+        files.append(os.path.join(conf.log_dir or '', conf.log_file)).close()
+    root = logging.getLogger()
+    for handler in _placed:
+        root.removeHandler(handler)
+    there = root.handlers[:]
+    for handler in there:
+        if handler.level == logging.NOTSET:
+            handler.setLevel(root.level)
+    log.setup(conf, 'nova-recovery', version.version())
+    mask_handlers(root)
+    _placed[:] = root.handlers
+    for handler in there:
+        root.addHandler(handler)

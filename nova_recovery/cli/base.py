@@ -20,7 +20,7 @@ from typing import Any, NoReturn, TYPE_CHECKING
 
 from osc_lib.command import command
 
-from nova_recovery import exit_codes, logs, program
+from nova_recovery import exit_codes, logs, program, version
 from nova_recovery.cli import tables
 from nova_recovery.engine import printable
 from nova_recovery.exceptions import (
@@ -165,6 +165,7 @@ class RecoveryMixin(command.Command):
             with contextlib.ExitStack() as self._open:
                 code = super().run(parsed_args) or self.exit_code
                 self._close()
+                self.log.info('%s ended with %s', self.cmd_name, code)
                 return code
         except RecoveryError as error:
             self._close()
@@ -176,6 +177,7 @@ class RecoveryMixin(command.Command):
                 self.app.stderr.write(self._like())
             if isinstance(error, Refused) and error.table:
                 self.refused(parsed_args, *error.table)
+            self.log.info('%s ended with %s', self.cmd_name, error.exit_code)
             return error.exit_code
 
     def _use_program(self) -> None:
@@ -226,6 +228,8 @@ class RecoveryMixin(command.Command):
         from nova_recovery import conf
 
         loaded = conf.load(files=parsed_args.recovery_config_file)
+        logs.to_places(loaded)
+        self.log.info('%s (%s)', self.cmd_name, version.version())
         for name in (
             'nova_config_file',
             'nova_config_dir',

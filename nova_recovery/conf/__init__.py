@@ -61,9 +61,12 @@ def load(
         and this is not, no directory is read
     :raises ConfigError: a file can't be read, or an option is impossible
     """
+    from oslo_log import log
+
     # The environment must not count: OS_DATABASE__CONNECTION and the like
     # are meant for the services.
     loaded = cfg.ConfigOpts()
+    log.register_options(loaded)
     for group, options in list_opts():
         loaded.register_opts(
             options, group=None if group == default.GROUP else group

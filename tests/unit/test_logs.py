@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What libraries write about themselves is not for the screen."""
+"""What libraries say is not for the screen; what is logged has its place."""
 
 from __future__ import annotations
 
 import io
 import logging
+import pathlib
+import stat
 import sys
 
 import fixtures
 
-from nova_recovery import logs
+from nova_recovery import conf, logs
 from tests.base import TestCase
+
+LOG = logging.getLogger('nova_recovery.tests')
 
 
 class TestQuiet(TestCase):
@@ -38,3 +42,58 @@ class TestQuiet(TestCase):
             self.seen(logging.WARNING).splitlines(),
         )
         self.assertIn('of urllib3', self.seen(logging.INFO))
+
+
+class PlacesTest(TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        root = logging.getLogger()
+        self.useFixture(fixtures.MonkeyPatch('nova_recovery.logs._placed', []))
+        self.addCleanup(root.setLevel, root.level)
+        self.addCleanup(setattr, root, 'handlers', root.handlers)
+        self.terminal = io.StringIO()
+        root.handlers = [logging.StreamHandler(self.terminal)]
+        root.setLevel(logging.WARNING)
+        self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+
+    def begin(self, *lines: str) -> None:
+        file = self.folder / 'nova-recovery.conf'
+        file.write_text('\n'.join(('[DEFAULT]', *lines)))
+        logs.to_places(conf.load(files=[str(file)]))
+
+    def test_a_file_has_more_than_the_terminal(self) -> None:
+        self.begin(f'log_dir = {self.folder}')
+        LOG.info('host recover')
+        LOG.warning('it is late')
+        file = self.folder / 'nova-recovery.log'
+        self.assertRegex(
+            file.read_text(), 'INFO .*host recover\n.*WARNING .*it is late\n'
+        )
+        self.assertEqual(0o600, stat.S_IMODE(file.stat().st_mode))
+        self.assertEqual('it is late\n', self.terminal.getvalue())
+
+    def test_nothing_secret_is_in_it(self) -> None:
+        self.begin(f'log_file = {self.folder}/log')
+        LOG.warning('mysql+pymysql://nova:sesame@db/nova')
+        self.assertNotIn('sesame', (self.folder / 'log').read_text())
+
+    def test_a_line_is_there_once_however_often_it_begins(self) -> None:
+        for _ in range(2):
+            self.begin(f'log_file = {self.folder}/log')
+        LOG.warning('once')
+        lines = (self.folder / 'log').read_text().splitlines()
+        self.assertEqual(1, len(lines))
+        self.assertEqual('once\n', self.terminal.getvalue())
+
+    def test_libraries_are_in_the_file_and_not_on_the_screen(self) -> None:
+        self.useFixture(fixtures.MonkeyPatch('sys.stderr', self.terminal))
+        logs.mask_handlers()
+        self.begin(f'log_file = {self.folder}/log')
+        logging.getLogger('urllib3.pool').warning('pool is full')
+        self.assertIn('pool is full', (self.folder / 'log').read_text())
+        self.assertEqual('', self.terminal.getvalue())
+
+    def test_without_a_place_nothing_changes(self) -> None:
+        before = logging.getLogger().handlers[:]
+        self.begin()
+        self.assertEqual(before, logging.getLogger().handlers)
