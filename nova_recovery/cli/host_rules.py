@@ -13,6 +13,7 @@ from nova_recovery.cli.base import RecoveryLister, Table
 from nova_recovery.cli.looking import add_hosts, HOST, LookingLister
 
 if TYPE_CHECKING:
+    from nova_recovery.cloud.cloud import Cloud
     from nova_recovery.engine.findings import Assessment
 
 
@@ -29,7 +30,12 @@ class SaveHostRules(LookingLister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         add_hosts(parser)
-        _add_file(parser, 'The file that is written; there must be none yet')
+        parser.add_argument(
+            '--file',
+            metavar='<file>',
+            required=True,
+            help='The file that is written; there must be none yet',
+        )
         return parser
 
     def assess(self, parsed_args: argparse.Namespace) -> Assessment:
@@ -41,7 +47,7 @@ class SaveHostRules(LookingLister):
 
 
 class DiffHostRules(LookingLister):
-    """Compare the packet-filter rules of hosts with a file.
+    """Compare the packet-filter rules of hosts with a file or a snapshot.
 
     Chain by chain, without those that neutron, libvirt, docker, kube and OVN
     make, and without their rules in other chains. Ends with 4 if any chain
@@ -60,19 +66,19 @@ class DiffHostRules(LookingLister):
             nargs='*',
             help=f'{HOST}; all of the file without',
         )
-        _add_file(parser, 'The file that "host rules save" wrote')
+        _add_source(parser)
         return parser
 
     def assess(self, parsed_args: argparse.Namespace) -> Assessment:
         from nova_recovery.procedures.rules import show
 
-        return show.assess(
-            self.cloud(parsed_args), parsed_args.hosts, parsed_args.file
-        )
+        cloud = self.cloud(parsed_args)
+        path = _source(parsed_args, cloud)
+        return show.assess(cloud, parsed_args.hosts, path)
 
 
 class RestoreHostRules(RecoveryLister):
-    """Restore chains of packet filters of hosts from a file.
+    """Restore chains of packet filters of hosts, as they were saved.
 
     Only those that are named, and never what neutron, libvirt, docker, kube
     or OVN make. One host after the other; each takes it back by itself unless
@@ -86,7 +92,7 @@ class RestoreHostRules(RecoveryLister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument('hosts', metavar='<host>', nargs='+', help=HOST)
-        _add_file(parser, 'The file that "host rules save" wrote')
+        _add_source(parser)
         parser.add_argument(
             '--chain',
             metavar='<tool>:<table>:<chain>',
@@ -105,12 +111,32 @@ class RestoreHostRules(RecoveryLister):
         cloud = self.cloud(parsed_args)
         request = procedure.Request(
             tuple(dict.fromkeys(parsed_args.hosts)),
-            os.path.abspath(parsed_args.file),
+            _source(parsed_args, cloud),
             tuple(dict.fromkeys(parsed_args.chains)),
         )
         plan = procedure.make_plan(cloud, request)
         return self.stage(parsed_args).settle(plan, cloud).table
 
 
-def _add_file(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument('--file', metavar='<file>', required=True, help=text)
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument(
+        '--file',
+        metavar='<file>',
+        help='The file that "host rules save" wrote, or a snapshot',
+    )
+    group.add_argument(
+        '--snapshot',
+        metavar='<snapshot>',
+        help='The snapshot that "snapshot create --hosts" made: its name in '
+        'the configured directory, "latest", or the path of a file',
+    )
+
+
+def _source(parsed: argparse.Namespace, cloud: Cloud) -> str:
+    """The path of either."""
+    from nova_recovery.snapshot import store
+
+    if parsed.file:
+        return os.path.abspath(parsed.file)
+    return store.resolve(cloud.conf.snapshot.directory, parsed.snapshot)

@@ -19,10 +19,16 @@ from nova_recovery.cli.base import (
     RecoveryMixin,
     RecoveryShowOne,
 )
-from nova_recovery.exceptions import NotFound, RecoveryError, UsageError
+from nova_recovery.exceptions import (
+    DatabaseUnavailable,
+    NotFound,
+    RecoveryError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from nova_recovery.snapshot.reading import Snapshot
+    from nova_recovery.snapshot.taking import Rules
 
 Table = tuple[tuple[str, ...], Any]
 
@@ -133,6 +139,13 @@ class CreateSnapshot(RecoveryShowOne, SnapshotCommand):
             'packet filter, libvirt domains, mounts and fstab',
         )
         parser.add_argument(
+            '--hosts',
+            action='store_true',
+            help='Also the packet-filter rules of all compute hosts, which '
+            'are asked over the [fleet]. One that does not answer is told, '
+            'and the snapshot is complete without it',
+        )
+        parser.add_argument(
             '--merge',
             metavar='<file>',
             action='append',
@@ -150,6 +163,7 @@ class CreateSnapshot(RecoveryShowOne, SnapshotCommand):
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+        from nova_recovery.procedures.rules import saved
         from nova_recovery.snapshot.reading import Snapshot
 
         began = time.monotonic()
@@ -159,6 +173,7 @@ class CreateSnapshot(RecoveryShowOne, SnapshotCommand):
             local=parsed_args.local,
             apis=not parsed_args.no_api,
             merge=tuple(parsed_args.merge),
+            rules=self._rules(parsed_args) if parsed_args.hosts else (),
         )
         dropped = []
         if not parsed_args.file:
@@ -174,6 +189,7 @@ class CreateSnapshot(RecoveryShowOne, SnapshotCommand):
                 'Attachments',
                 'Contradictions',
                 'Hosts',
+                'Rules',
                 'Rows',
                 'Bytes',
                 'Seconds',
@@ -187,12 +203,27 @@ class CreateSnapshot(RecoveryShowOne, SnapshotCommand):
                 snapshot.count('attachments'),
                 snapshot.count('differences'),
                 len(snapshot.hosts),
+                len(saved.of_snapshot(snapshot).hosts),
                 rows,
                 os.path.getsize(path),
                 round(time.monotonic() - began, 1),
                 snapshot.meta['checksum'],
                 ', '.join(dropped),
             )
+
+    def _rules(self, parsed_args: argparse.Namespace) -> tuple[Rules, ...]:
+        """Of all hosts that the cells tell; a silent cell is told later."""
+        from nova_recovery.procedures import reached
+        from nova_recovery.procedures.rules import saved
+
+        cloud = self.cloud(parsed_args)
+        try:
+            names, silent = reached.hosts_of(cloud)
+        except DatabaseUnavailable as error:
+            names, silent = [], (f'{error}: no host was asked',)
+        for line in silent:
+            self.log.warning(line)
+        return tuple(saved.look(cloud, names))
 
     def _pruned(self, parsed_args: argparse.Namespace) -> list[str]:
         """What was deleted, but for the snapshots of runs.
@@ -395,13 +426,22 @@ class DiffSnapshot(RecoveryLister, SnapshotCommand):
         if parsed_args.after != 'now':
             yield self.find(parsed_args, parsed_args.after)
             return
-        here = self.cloud(parsed_args).nova.host
+        from nova_recovery.procedures.rules import saved
+
+        cloud = self.cloud(parsed_args)
+        here = cloud.nova.host
+        asked = [
+            source.name.partition(':')[2]
+            for source in before.sources
+            if source.kind == 'rules'
+        ]
         with tempfile.TemporaryDirectory(prefix='nova-recovery-') as folder:
             yield self.take(
                 parsed_args,
                 path=os.path.join(folder, 'now.snapshot'),
                 local=here in before.hosts,
                 apis=not parsed_args.no_api,
+                rules=tuple(saved.look(cloud, asked)) if asked else (),
             )
 
 
@@ -509,6 +549,8 @@ def _section(snapshot: Snapshot, parsed_args: argparse.Namespace) -> Table:
         )
     if parsed_args.host and section in format_module.HOST:
         equal['source'] = f'host:{parsed_args.host}'
+    elif parsed_args.host and section is format_module.CHAINS:
+        equal['source'] = f'rules:{parsed_args.host}'
     elif parsed_args.host:
         equal[_column(section, 'host')] = parsed_args.host
     columns = ('source', *section.columns)

@@ -58,6 +58,9 @@ def differences(before: Snapshot, after: Snapshot) -> Iterator[Difference]:
                 )
             for section in format_module.SECTIONS.values():
                 yield from _unknown(section, before, after)
+                if not (before.has(section.name) and after.has(section.name)):
+                    # an older file may lack the table
+                    continue
                 yield from _gone(both, section, 'a', 'b', GONE)
                 yield from _gone(both, section, 'b', 'a', NEW)
                 yield from _changed(both, section)

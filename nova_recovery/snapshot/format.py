@@ -222,9 +222,20 @@ HOST = (
     _section('fstab', 'fstab', 'line text', 'text'),
 )
 
+#: What hosts told of their packet filters when they were asked: a chain
+#: each, or with ``why`` a tool that does not show its own. Older files lack
+#: the table.
+CHAINS = _section(
+    'chains', 'chain', 'tool chain text why', 'tool chain', changed='text why'
+)
+
 SECTIONS: Mapping[str, Section] = {
-    section.name: section for section in (*CLOUD, DIFFERENCES, *HOST)
+    section.name: section for section in (*CLOUD, DIFFERENCES, *HOST, CHAINS)
 }
+
+#: Told where they could not be read, and a snapshot is whole without them: a
+#: host may be off for months.
+BESIDE = frozenset({CHAINS.name})
 
 #: Too long for a table or one line of a difference.
 LONG = frozenset(

@@ -29,8 +29,9 @@ _MAGIC = b'SQLite format 3\0'
 class Source:
     """Where rows are from: a cell, a database, an API, a host.
 
-    :ivar kind: ``cell``, ``api``, ``cinder``, ``neutron``, ``placement`` or
-        ``host``
+    :ivar kind: ``cell``, ``api``, ``cinder``, ``neutron``, ``placement``,
+        ``host``, or ``rules`` (of a host that was asked; its detail is the
+        machine-id)
     :ivar taken_at: the moment of its rows by its own clock, UTC
     :ivar offset: seconds after the first source was opened
     :ivar markers: the highest ids and newest times in it
@@ -125,6 +126,16 @@ class Snapshot:
         self.file.close()
 
     @property
+    def tables(self) -> frozenset[str]:
+        """The tables of the file."""
+        return frozenset(
+            name
+            for (name,) in self.file.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table'"
+            )
+        )
+
+    @property
     def unknown(self) -> list[Part]:
         """The parts that could not be read when it was taken."""
         return [
@@ -134,7 +145,13 @@ class Snapshot:
     @property
     def complete(self) -> bool:
         """Whether everything was read, and something was."""
-        return bool(self.parts) and not self.unknown
+        return bool(self.parts) and all(
+            part.section in format_module.BESIDE for part in self.unknown
+        )
+
+    def has(self, section: str) -> bool:
+        """Whether anything is said of a section; older files lack some."""
+        return any(part.section == section for part in self.parts)
 
     @property
     def hosts(self) -> list[str]:
@@ -153,6 +170,8 @@ class Snapshot:
 
         :param equal: only those where these columns have these values
         """
+        if not self.has(section):
+            return
         known = format_module.SECTIONS[section]
         columns = ('source', *known.columns)
         where = ' AND '.join(f'{name} IS ?' for name in equal) or '1'
@@ -188,6 +207,15 @@ def uri(path: str) -> str:
     """What SQLite opens without writing anything beside the file."""
     quoted = urllib.parse.quote(os.path.abspath(path))
     return f'file:{quoted}?mode=ro&immutable=1'
+
+
+def is_one(path: str) -> bool:
+    """Whether a file begins as a snapshot does."""
+    try:
+        with open(path, 'rb') as file:
+            return file.read(len(_MAGIC)) == _MAGIC
+    except (OSError, ValueError):
+        return False
 
 
 def _check_header(path: str) -> None:
@@ -268,6 +296,8 @@ def problems(snapshot: Snapshot) -> list[str]:
 
 def _of_section(snapshot: Snapshot, name: str) -> list[str]:
     parts = {p.source: p for p in snapshot.parts if p.section == name}
+    if not parts and not snapshot.tables & {name}:
+        return []
     hashes = {source: hashlib.sha256() for source in parts}
     counts = dict.fromkeys(parts, 0)
     with snapshot.reading():

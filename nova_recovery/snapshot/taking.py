@@ -9,7 +9,7 @@ does not answer is written down as unknown, and the rest is saved.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
 import os
@@ -49,6 +49,7 @@ from nova_recovery.snapshot.writing import Progress, Writer
 
 CELL, API, CINDER, HOST = 'cell', 'api', 'cinder', 'host'
 NEUTRON, PLACEMENT = 'neutron', 'placement'
+RULES = 'rules'
 
 _SECTIONS = {
     CELL: cells.SECTIONS,
@@ -61,6 +62,25 @@ _SECTIONS = {
 
 
 @dataclasses.dataclass(frozen=True)
+class Rules:
+    """The packet filter of a host, as it told when it was asked.
+
+    :ivar chains: ``iptables:filter:INPUT`` -> head and rules
+    :ivar why: tool -> why its chains are not known
+    :ivar problem: why nothing is known; '' if something is
+    """
+
+    host: str
+    taken_at: str
+    machine_id: str = ''
+    chains: Mapping[str, Sequence[str]] = dataclasses.field(
+        default_factory=dict
+    )
+    why: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    problem: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
 class Request:
     """What a snapshot is made of.
 
@@ -68,12 +88,14 @@ class Request:
     :ivar local: the host on which this runs too
     :ivar apis: ask neutron and placement
     :ivar merge: files whose hosts are taken over
+    :ivar rules: of hosts that were asked
     """
 
     path: str = ''
     local: bool = False
     apis: bool = True
     merge: tuple[str, ...] = ()
+    rules: tuple[Rules, ...] = ()
 
 
 def take(cloud: Cloud, request: Request, progress: Progress) -> str:
@@ -103,6 +125,8 @@ def take(cloud: Cloud, request: Request, progress: Progress) -> str:
             if request.local:
                 _local(cloud, writer)
             _merge(writer, merged, cloud.nova.host if request.local else '')
+            for one in request.rules:
+                _rules(writer, one)
             writer.finish()
     return path
 
@@ -335,6 +359,29 @@ def _local(cloud: Cloud, writer: Writer) -> None:
                 section, source, worst, secrets.mask_text(answer.problem)
             )
     writer.source(source, HOST, worst, taken_at)
+
+
+def _rules(writer: Writer, one: Rules) -> None:
+    source = f'{RULES}:{one.host}'
+    section = format_module.CHAINS.name
+    if one.problem:
+        state, problem = format_module.UNKNOWN, secrets.mask_text(one.problem)
+        writer.missing(section, source, state, problem)
+        writer.source(source, RULES, state, one.taken_at, detail=problem)
+        return
+    rows: list[tuple[str | None, ...]] = []
+    for name, lines in one.chains.items():
+        tool, _colon, chain = name.partition(':')
+        rows.append((tool, chain, '\n'.join(lines), None))
+    rows += [(tool, None, None, why) for tool, why in one.why.items()]
+    writer.part(section, source, rows)
+    writer.source(
+        source,
+        RULES,
+        format_module.UNKNOWN if one.why else format_module.COMPLETE,
+        one.taken_at,
+        detail=one.machine_id,
+    )
 
 
 def _masked(

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The file in which the rules of hosts are kept."""
+"""The file in which the rules of hosts are kept, or the snapshot."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import dataclasses
 import json
 from typing import Any, TYPE_CHECKING
 
-from nova_recovery import exceptions
+from nova_recovery import exceptions, program
 from nova_recovery.cloud import clock
 from nova_recovery.engine import files, findings
 from nova_recovery.engine.findings import Assessment, Columns, Finding
@@ -19,6 +19,10 @@ from nova_recovery.host.agent.rules.chains import Chain
 from nova_recovery.procedures import reached
 from nova_recovery.procedures.reached import Reached
 from nova_recovery.report import wording
+from nova_recovery.snapshot import reading
+from nova_recovery.snapshot.format import CHAINS, COMPLETE
+from nova_recovery.snapshot.reading import Snapshot
+from nova_recovery.snapshot.taking import RULES, Rules
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
@@ -110,6 +114,48 @@ def save(cloud: Cloud, names: Collection[str], path: str) -> Assessment:
     return Assessment(found, made, _COLUMNS, (line,), silent)
 
 
+def look(cloud: Cloud, names: Collection[str]) -> list[Rules]:
+    """Ask hosts for their rules, for a snapshot.
+
+    :raises ConfigError: the fleet can't be reached at all
+    """
+    taken_at = clock.now()
+    made = []
+    for host in reached.read(cloud, names, ('rules list', {})):
+        if host.problem:
+            made.append(Rules(host.name, taken_at, problem=host.problem))
+            continue
+        one = of(host)
+        made.append(
+            Rules(host.name, taken_at, one.machine_id, one.chains, one.why)
+        )
+    return made
+
+
+def of_snapshot(snapshot: Snapshot) -> Saved:
+    """What a snapshot has of the rules of hosts.
+
+    :raises RecoveryError: it is damaged
+    """
+    found = {}
+    for source in snapshot.sources:
+        kind, _colon, name = source.name.partition(':')
+        parts = {
+            part.state for part in snapshot.parts if part.source == source.name
+        }
+        if kind != RULES or parts != {COMPLETE}:
+            continue
+        chains, why = {}, {}
+        for row in snapshot.rows(CHAINS.name, source=source.name):
+            if row['why'] is None:
+                place = f'{row["tool"]}:{row["chain"]}'
+                chains[place] = str(row['text']).split('\n')
+            else:
+                why[str(row['tool'])] = str(row['why'])
+        found[name] = Host(source.detail, chains, why)
+    return Saved(snapshot.path, str(snapshot.meta.get('taken_at')), found)
+
+
 def _told(host: Reached, found: Host | None) -> Finding:
     if found is None:
         return reached.unknown(host)
@@ -130,10 +176,20 @@ def _told(host: Reached, found: Host | None) -> Finding:
 
 
 def load(path: str) -> Saved:
-    """Read such a file.
+    """Read such a file, or a snapshot.
 
     :raises RecoveryError: it can't be read, or is none
     """
+    if reading.is_one(path):
+        with Snapshot(path) as snapshot:
+            known = of_snapshot(snapshot)
+        if not known.hosts:
+            raise RecoveryError(
+                f'{path} has no rules of hosts: '
+                + program.call('snapshot create --hosts')
+                + ' saves them'
+            )
+        return known
     try:
         with open(path, encoding='utf-8') as file:
             found = files.parsed(file.read())

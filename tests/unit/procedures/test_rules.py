@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import pathlib
 import random
+import sqlite3
 from typing import Any
 from unittest import mock
 
@@ -19,9 +22,12 @@ from nova_recovery.exceptions import RecoveryError, UsageError
 from nova_recovery.procedures import reached
 from nova_recovery.procedures.reached import Reached
 from nova_recovery.procedures.rules import procedure, saved, show
-from nova_recovery.procedures.rules.procedure import Request
 from nova_recovery.procedures.rules.saved import Host, Saved
+from nova_recovery.snapshot import comparing, reading, taking
+from nova_recovery.snapshot.reading import Snapshot
+from nova_recovery.snapshot.taking import Request
 from tests.base import TestCase
+from tests.unit.snapshot import files
 
 INPUT, MINE = 'iptables:filter:INPUT', 'iptables:filter:mine'
 NEUTRON = 'iptables:filter:neutron-a'
@@ -112,6 +118,59 @@ class InAFile(TestCase):
         self.assertRaises(RecoveryError, saved.load, str(self.path))
 
 
+class InASnapshot(TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        folder = self.useFixture(fixtures.TempDir()).path
+        self.path = str(pathlib.Path(folder, 'a.snapshot'))
+
+    def take(self, *hosts: Reached) -> Snapshot:
+        read = mock.Mock(return_value=list(hosts))
+        self.useFixture(fixtures.MockPatchObject(reached, 'read', read))
+        rules = tuple(saved.look(mock.Mock(), ['c1']))
+        cloud = mock.Mock()
+        cloud.nova.api_database = cloud.nova.database = None
+        cloud.conf.cells.connection = None
+        empty = files.write(f'{self.path}.empty', {}, 'host:c9')
+        request = Request(self.path, merge=(empty,), rules=rules)
+        taking.take(cloud, request, lambda section, rows: None)
+        opened = Snapshot(self.path)
+        self.addCleanup(opened.file.close)
+        return opened
+
+    def test_it_comes_back_as_from_a_file(self) -> None:
+        snapshot = self.take(host(ebtables='locked'))
+        self.assertEqual([], reading.problems(snapshot))
+        self.assertEqual(
+            {'c1': Host('id-of-c1', BEFORE, {'ebtables': 'locked'})},
+            saved.load(self.path).hosts,
+        )
+        self.assertEqual(0o600, os.stat(self.path).st_mode & 0o777)
+
+    def test_one_that_is_silent_is_told_and_spoils_nothing(self) -> None:
+        away = Reached('c2', problem='unreachable')
+        snapshot = self.take(host(), away)
+        self.assertEqual(
+            [('chains', 'rules:c2', 'unreachable')],
+            [(p.section, p.source, p.detail) for p in snapshot.unknown],
+        )
+        self.assertTrue(snapshot.complete)
+        self.assertEqual({'c1'}, set(saved.load(self.path).hosts))
+
+    def test_a_file_from_before_has_none_and_is_whole(self) -> None:
+        path = files.write(f'{self.path}.old', {'servers': [{'uuid': 'web'}]})
+        with contextlib.closing(sqlite3.connect(path)) as file:
+            file.execute('DROP TABLE chains')
+        error = self.assertRaises(RecoveryError, saved.load, path)
+        self.assertIn('snapshot create --hosts', str(error))
+        new = self.take(host())
+        with Snapshot(path) as old:
+            self.assertEqual([], reading.problems(old))
+            self.assertEqual([], list(old.rows('chains')))
+            codes = {o.code for o in comparing.differences(old, new)}
+        self.assertEqual({'unknown'}, codes)
+
+
 class Compared(TestCase):
     def codes(self, *hosts: Reached, **more: Any) -> list[tuple[str, str]]:
         found = show.judge(known(**more), hosts).findings
@@ -165,7 +224,7 @@ class Compared(TestCase):
 
 class Restored(TestCase):
     def decide(self, *hosts: Reached, chains: Any = (INPUT,)) -> Plan:
-        request = Request(
+        request = procedure.Request(
             tuple(one.name for one in hosts), '/root/rules', tuple(chains)
         )
         plan = procedure.decide(request, known(), hosts, '/home')

@@ -27,6 +27,8 @@ from nova_recovery.procedures.disaster.look import fleet
 from nova_recovery.procedures.disaster.look.read import Reader
 from nova_recovery.procedures.disaster.scope import Scope
 from nova_recovery.procedures.disaster.situation import Outage, Situation
+from nova_recovery.procedures.rules import saved
+from nova_recovery.snapshot.format import CHAINS
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
@@ -70,6 +72,9 @@ def assess(
             sorted(set(found.computes) - set(found.scope.skip_hosts)),
             fleet.storage_hosts(found.services, found.scope.skip_backends),
             progress,
+            saved.of_snapshot(snapshot)
+            if snapshot and snapshot.has(CHAINS.name)
+            else None,
         )
         found = reader.tell(found, asked)
     answer = wanted(found)

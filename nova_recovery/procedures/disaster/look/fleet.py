@@ -28,6 +28,8 @@ from nova_recovery.procedures.disaster.look.hosts import Domain, Host, Session
 from nova_recovery.procedures.iscsi import facts as iscsi_facts
 from nova_recovery.procedures.iscsi import show as iscsi_show
 from nova_recovery.procedures.reached import Reached
+from nova_recovery.procedures.rules import show as rules_show
+from nova_recovery.procedures.rules.saved import Saved
 from nova_recovery.report import wording
 
 if TYPE_CHECKING:
@@ -95,12 +97,14 @@ def read(
     computes: Collection[str],
     storage: Collection[str] = (),
     progress: Callable[[str], None] = lambda text: None,
+    rules: Saved | None = None,
 ) -> Told:
     """Ask hosts, and compare them with nova.
 
     :param computes: exact names of compute hosts
     :param storage: others, of which only those are asked that the inventory
         has; nobody promised that it has them
+    :param rules: those that were saved, to be compared with
     :raises ConfigError: the fleet can't be reached at all
     """
     others = [
@@ -111,7 +115,8 @@ def read(
     number = len(computes) + len(others)
     progress(f'asking {wording.count(number, "host")} …')
     began, taken_at = time.time(), clock.now()
-    hosts = reached.read(cloud, [*computes, *others], *CALLS)
+    calls = (*CALLS, ('rules list', {})) if rules else CALLS
+    hosts = reached.read(cloud, [*computes, *others], *calls)
     between = began, time.time()
     there = [
         one for one in hosts if not one.problem and one.name not in others
@@ -148,6 +153,7 @@ def read(
                 *checked.findings,
                 *compared.findings,
                 *_of_disks(sessions, paths),
+                *_of_rules(rules, there),
             )
             if one.severity != findings.GOOD
         ),
@@ -197,6 +203,15 @@ def _of_disks(
             one.volume,
         ) not in told:
             yield one
+
+
+def _of_rules(
+    known: Saved | None, hosts: Iterable[Reached]
+) -> Iterator[Finding]:
+    """Of those whose rules were saved."""
+    if known is not None:
+        there = [one for one in hosts if one.name in known.hosts]
+        yield from rules_show.judge(known, _part(there, len(CALLS))).findings
 
 
 def _host(
