@@ -8,7 +8,7 @@ import argparse
 import shlex
 import sys
 
-from tests.cloud import packages, settings
+from tests.cloud import packages, services, settings
 from tests.cloud.cloud import PracticeCloud
 from tests.cloud.process import CloudError
 
@@ -111,6 +111,12 @@ def _power_loss(practice: PracticeCloud, options: argparse.Namespace) -> None:
         practice.site_power_loss(options.database)
     for name in options.names:
         practice.power_loss(name)
+    for name in options.names or practice.config.hosts:
+        guests = len(practice.guests(name))
+        print(f'{name}: nova-compute killed, guests off: {guests}')
+    if options.site:
+        lost = ['mariadb'] if options.database else []
+        print(f'killed: {", ".join([*services.LOST_WITH_SITE, *lost])}')
 
 
 def main(arguments: list[str]) -> int:

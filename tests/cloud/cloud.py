@@ -253,6 +253,8 @@ class PracticeCloud:
             f'cinder_config_file = {self.cinder_config_file()}',
             '[journal]',
             f'connection = sqlite:///{journal}',
+            '[snapshot]',
+            f'directory = {self.state / "snapshots"}',
         ]
         path.write_text('\n'.join(lines) + '\n')
         return str(path)

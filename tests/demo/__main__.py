@@ -63,7 +63,7 @@ def main() -> int:
 
 
 _AROUND = """\
-eval "$({tox} -q -e cloud -- env)"      the cloud's credentials, for this shell
+eval "$({tox} -qq -e cloud -- env)"     the cloud's credentials, for this shell
 .tox/demo/bin/openstack server list --all-projects --long
 .tox/demo/bin/openstack recovery run list
 .tox/demo/bin/openstack recovery run show RUN --items
