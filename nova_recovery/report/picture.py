@@ -374,10 +374,11 @@ def _worked(item: dict[str, Any]) -> Span | None:
     """When an item was carried out; None if it wasn't.
 
     Of what went wrong the journal has when it was tried first, and when it
-    went wrong last: only that is drawn.
+    went wrong last, and of what was taken back when that was: only the end is
+    drawn.
     """
     first = item['started_at'] or item['finished_at']
-    if item['state'] in WRONG:
+    if item['state'] in WRONG | {states.REVERTED}:
         first = item['finished_at'] or first
     if not first or item['state'] in (states.PENDING, states.BLOCKED):
         return None

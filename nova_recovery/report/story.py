@@ -16,6 +16,7 @@ from typing import Any, TYPE_CHECKING
 from nova_recovery import program
 from nova_recovery.compat import pairs
 from nova_recovery.engine import claiming, states, undo
+from nova_recovery.engine.change import MISUNDERSTOOD
 from nova_recovery.report import picture, servers, sessions, standing, wording
 from nova_recovery.report.servers import Told
 from nova_recovery.version import version
@@ -180,7 +181,6 @@ def _cells(items: Iterable[Item]) -> str:
 def _item(
     planned: Item, done: ItemRecord, registry: Registry
 ) -> dict[str, Any]:
-    known = registry.get(planned.kind)
     return {
         'id': done.id,
         'number': done.number,
@@ -193,10 +193,19 @@ def _item(
         'started_at': done.started_at,
         'finished_at': done.finished_at,
         'took': wording.span(done.started_at, done.finished_at),
-        'changes': known.describe(planned) if known else [],
+        'changes': _described(planned, registry),
         'before': done.image,
         'notes': done.notes,
     }
+
+
+def _described(planned: Item, registry: Registry) -> list[str]:
+    """What was to be done; nothing of an item of another version."""
+    known = registry.get(planned.kind)
+    try:
+        return known.describe(planned) if known else []
+    except MISUNDERSTOOD:
+        return []
 
 
 def _failures(runs: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -296,6 +296,17 @@ class SessionsTest(StoryTestCase):
         self.assertEqual(1, len(run['versions']))
         self.assertRegex(run['versions'][0], r'^nova-recovery \d')
 
+    def test_a_run_of_another_version_is_told_all_the_same(self) -> None:
+        run_id = self.story.create(stories.disaster(1))
+        self.story.run(run_id)
+        # whose items have not what ours say something of
+        self.story.registry = changes.registry()
+        wave = self.report(run_id)['runs'][0]['steps'][1]
+        self.assertEqual([1, 0], [len(i['changes']) for i in wave['items']])
+        self.story.registry = {}
+        row = self.rows(self.report(run_id))['at3-ui0001']
+        self.assertEqual(('done', []), (row['state'], row['down']))
+
     def test_a_run_that_was_never_carried_out(self) -> None:
         run_id = self.story.create(stories.disaster(2))
         made = self.report(run_id)

@@ -11,6 +11,8 @@ import re
 import stat
 from typing import Any
 
+import fixtures
+
 from nova_recovery import exit_codes
 from nova_recovery.exceptions import RecoveryError
 from nova_recovery.report import writing
@@ -390,6 +392,28 @@ class ReportTest(RunTestCase):
             made = self.ended(0, *words).stdout
             self.assertNotIn('geheim', made)
             self.assertIn('password=***', made)
+
+    def test_which_cloud_it_was(self) -> None:
+        for name, value, told in (
+            (
+                'OS_AUTH_URL',
+                'http://eve:x@keystone.example:5000/v3',
+                'keystone.example',
+            ),
+            ('OS_CLOUD', 'practice', 'practice'),
+        ):
+            self.useFixture(fixtures.EnvironmentVariable(name, value))
+            self.ended(
+                exit_codes.PARTLY,
+                'host',
+                'recover',
+                '--yes',
+                '--override',
+                'disk-reachable:at3-ui04=known',
+            )
+            newest = self.journal().runs()[0]
+            made = self.ended(0, 'run', 'report', newest.id).stdout
+            self.assertIn(f'Cloud:      {told}\n', made)
 
     def test_several_runs_are_one_report(self) -> None:
         other = self.journal().create_run(
