@@ -12,44 +12,17 @@ import json
 import pathlib
 import re
 import shutil
-import subprocess
 
 import fixtures
 
 from tests.base import TestCase
-from tests.hosts import packages, tree
+from tests.hosts import packages
+from tests.packaging import trees
+from tests.packaging.trees import within
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-DEBIAN = ROOT / 'packaging' / 'debian'
 SOURCE = '/build/nova-recovery-1.0.0'
-PACKAGES = ('nova-recovery', 'nova-recovery-doc', 'python3-nova-recovery')
-
-#: What a build machine has: its root is a mount, and there are terminals.
-_WITHIN = """
-mount --bind "$1" "$1"
-mount -t proc proc "$1/proc"
-mount -t devpts -o newinstance,ptmxmode=0666 devpts "$1/dev/pts"
-cd "$1"
-shift
-exec chroot . sh -ec 'cd "$1"; shift; exec "$@"' sh "$@"
-"""
-
-
-def named(field: str) -> set[str]:
-    """The packages that a field of control or of a .deb names."""
-    names = re.findall(r'^[ ,]*([a-z0-9][a-z0-9.+-]+)', field, re.MULTILINE)
-    return set(names) - set(PACKAGES)
-
-
-def within(root: pathlib.Path, *argv: str, folder: str = '/') -> str:
-    """What a program of a tree prints.
-
-    :raises BedError: it failed
-    """
-    return packages.run(
-        *('unshare', '--mount', '--pid', '--fork', '--kill-child'),
-        *('sh', '-ec', _WITHIN, 'sh', str(root), folder, *argv),
-    )
+#: 0 is best, 10 is none at all; what is left is its network, which it needs.
+EXPOSED = 3.5
 
 
 class TestDeb(TestCase):
@@ -59,7 +32,6 @@ class TestDeb(TestCase):
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
-        packages.install()
         home = fixtures.TempDir()
         home.setUp()
         cls.addClassCleanup(home.cleanUp)
@@ -71,23 +43,8 @@ class TestDeb(TestCase):
 
     @classmethod
     def build(cls) -> None:
-        control = (DEBIAN / 'control').read_text()
-        wanted = re.findall(
-            r'^Build-Depends(?:-Indep)?:\n((?: .*\n)+)', control, re.MULTILINE
-        )
-        tree.unpack(
-            cls.root, sorted({'build-essential'}.union(*map(named, wanted)))
-        )
-        source = cls.root / SOURCE.lstrip('/')
-        source.mkdir(parents=True)
-        archive = subprocess.run(
-            ['git', '-C', str(ROOT), 'archive', 'HEAD'],
-            stdout=subprocess.PIPE, check=True,
-        )  # fmt: skip
-        subprocess.run(
-            ['tar', '-xC', str(source)], input=archive.stdout, check=True
-        )
-        shutil.copytree(source / 'packaging' / 'debian', source / 'debian')
+        trees.made(cls.root, trees.to_build())
+        trees.with_debian(cls.root / SOURCE.lstrip('/'))
         cls.log = within(
             cls.root, 'dpkg-buildpackage', '-us', '-uc', '-b', folder=SOURCE
         )
@@ -98,8 +55,8 @@ class TestDeb(TestCase):
         needed = {'python3-openstackclient'}
         for deb in made:
             field = packages.run('dpkg-deb', '-f', str(deb), 'Depends')
-            needed |= named(field.replace(', ', '\n'))
-        tree.unpack(cls.installed, sorted(needed))
+            needed |= trees.named(field.replace(', ', '\n'))
+        trees.made(cls.installed, needed)
         for deb in made:
             shutil.copy(deb, cls.installed)
         within(cls.installed, 'sh', '-c', 'dpkg -i /*.deb')
@@ -124,16 +81,12 @@ class TestDeb(TestCase):
             self.installed, 'nova-recovery', 'run', 'list', '-f', 'json'
         )
         self.assertEqual([], json.loads(said))
-        modules = self.installed / 'usr/lib/python3/dist-packages'
-        theirs, ours = (
-            {
-                str(path.relative_to(folder))
-                for path in (folder / 'nova_recovery').rglob('*')
-                if path.is_file() and path.suffix != '.pyc'
-            }
-            for folder in (modules, self.root / SOURCE.lstrip('/'))
+        self.assertEqual(
+            trees.files(self.root, f'{SOURCE[1:]}/nova_recovery'),
+            trees.files(
+                self.installed, 'usr/lib/python3/dist-packages/nova_recovery'
+            ),
         )
-        self.assertEqual(ours, theirs)
 
     def test_what_an_operator_finds(self) -> None:
         # asked of the packages: the tree has no manuals
@@ -145,6 +98,7 @@ class TestDeb(TestCase):
             'lib/systemd/system/nova-recovery-snapshot.service',
             'lib/systemd/system/nova-recovery-snapshot.timer',
             'usr/lib/sysusers.d/nova-recovery.conf',
+            'usr/lib/tmpfiles.d/nova-recovery.conf',
             'usr/share/bash-completion/completions/nova-recovery',
             'usr/share/doc/nova-recovery-doc/html/index.html',
             'usr/share/man/man1/nova-recovery.1.gz',
@@ -184,3 +138,36 @@ class TestDeb(TestCase):
             ('True', '/etc/nova-recovery/nova-recovery.conf'),
             (row['Value'], row['From']),
         )
+
+    def test_the_unit_may_little(self) -> None:
+        said = within(
+            self.installed,
+            *('systemd-analyze', 'security', '--offline=true', '--no-pager'),
+            'nova-recovery-snapshot.service',
+        )
+        (exposed,) = re.findall(r'exposure level .*: ([\d.]+)', said)
+        self.assertLessEqual(float(exposed), EXPOSED)
+
+    def test_the_documentation_needs_no_network(self) -> None:
+        # from the package: the tree leaves out what is documentation
+        (deb,) = self.installed.glob('nova-recovery-doc*.deb')
+        folder = self.useFixture(fixtures.TempDir()).path
+        packages.run('dpkg-deb', '-x', str(deb), folder)
+        pages = list(pathlib.Path(folder).rglob('*.html'))
+        self.assertGreater(len(pages), 90)
+        for page in pages:
+            self.assertNotRegex(
+                page.read_text(),
+                r'(src|href)="(https?:)?//[^"]*\.(js|css)|googletagmanager',
+            )
+
+    def test_autopkgtest(self) -> None:
+        """What Debian runs after each upload of ours, or of a library."""
+        trees.add(self.installed, 'autopkgtest')
+        trees.with_debian(self.installed / 'source')
+        said = within(
+            self.installed,
+            *('sh', '-c', 'autopkgtest /*.deb /source -- null 2>&1'),
+        )
+        self.assertRegex(said, r'(?m)^installed +PASS$')
+        self.assertIn('== all is well', said)
