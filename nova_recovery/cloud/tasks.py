@@ -30,8 +30,11 @@ def unstuck(uuid: str, name: str, why: str = 'nobody is at it') -> str:
 
 
 def stopped(uuid: str, name: str) -> str:
-    """The command that makes a server of a dead host a stopped one."""
-    override = shlex.quote(f'guest-agrees:{name}=its host is off')
+    """The command that makes a server of a dead host a stopped one.
+
+    Why that can be no lie is for whoever types it to say.
+    """
+    override = shlex.quote(f'guest-agrees:{name}=REASON')
     return program.call(
         f'server set {uuid} --vm-state stopped --override {override}'
     )
@@ -62,6 +65,12 @@ _SHELVE = Recipe(
     'it was being shelved',
     'once it is recovered, its owner has to ask for that again, and to '
     'delete the image that was begun',
+)
+#: ``_shelve_instance`` saves this after the image is whole, and before
+#: ``_shelve_offload_instance`` destroys the disk.
+_OFFLOAD = Recipe(
+    'it was being offloaded: its image is complete, and its disk may be gone',
+    'its image may be all that is left of it: nobody may delete that',
 )
 _REBUILD = Recipe(
     'it was being made anew from an image, and its disk may be half of it',
@@ -120,10 +129,10 @@ RECIPES = {
             'shelving',
             'shelving_image_pending_upload',
             'shelving_image_uploading',
-            'shelving_offloading',
         ),
         _SHELVE,
     ),
+    'shelving_offloading': _OFFLOAD,
     'unshelving': _UNSHELVE,
     **dict.fromkeys(('powering-off', 'suspending', 'pausing'), _REST),
     **dict.fromkeys(

@@ -80,8 +80,9 @@ def _said(words: List[str]) -> str:
     """What a program says; of files that are not there it says nothing."""
     code, text, complained = programs.run(words, _PATIENCE)
     missing = complained.count('No such file or directory')
-    if code and complained.count(words[0] + ': ') != missing:
-        raise AgentError(complained[-300:])
+    # one that was killed says nothing, and has not seen all
+    if code and (not missing or complained.count(words[0] + ': ') != missing):
+        raise AgentError(complained[-300:] or 'it ended with %d' % code)
     return text
 
 

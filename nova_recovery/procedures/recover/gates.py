@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 import dataclasses
 import datetime
+import shlex
 
 from nova_recovery import program
 from nova_recovery.cloud import claims, tasks, volume_protocols
@@ -537,28 +538,41 @@ class _Server:
 
         :returns: words, and commands in lines of their own; '' for none
         """
-        uuid, name = self.server.uuid, self.server.name
+        server = self.server
+        uuid, name = server.uuid, server.name
+        once = f'once {server.host} is proven to be off, '
+        if server.task_state == 'shelving_offloading':
+            return '\n'.join(
+                (
+                    'have its owner make it anew from its image, which is '
+                    'complete:',
+                    'openstack image list --name '
+                    + shlex.quote(f'{name}-shelved'),
+                )
+            )
         return '\n'.join(
             {
                 'rescued': (
-                    'give its rescue up, and recover it as a stopped one:',
+                    f'{once}give its rescue up, and recover it as a stopped '
+                    'one:',
                     tasks.stopped(uuid, name),
                 ),
                 'shelved': (
-                    'recover it as a stopped one, which it is until it is '
-                    'offloaded; its image stays:',
+                    f'{once}recover it as a stopped one, which it is until '
+                    'it is offloaded; its image stays:',
                     tasks.stopped(uuid, name),
                 ),
                 'shelved_offloaded': (
-                    'clear its task, and have it unshelved again elsewhere:',
-                    tasks.unstuck(uuid, name, 'its host is off'),
+                    f'{once}clear its task, and have it unshelved again '
+                    'elsewhere:',
+                    tasks.unstuck(uuid, name, 'REASON'),
                     f'openstack server unshelve {uuid}',
                 ),
                 'building': (
                     'have its owner delete it and make it anew:',
                     f'openstack server delete {uuid}',
                 ),
-            }.get(self.server.vm_state or '', ())
+            }.get(server.vm_state or '', ())
         )
 
     def _disks(self) -> Iterator[Gate]:
@@ -567,7 +581,8 @@ class _Server:
         sight, what = ways.sight(self.one, self.found)
         if not lost or sight == ways.SEEN:
             return
-        if sight == ways.ABSENT:
+        absent = sight == ways.ABSENT
+        if absent and (shared or self.moved):
             # Whatever somebody said: it would start without its data.
             yield self._gate(
                 'disk-reachable',
@@ -589,13 +604,16 @@ class _Server:
                 'its disks',
             )
         elif shared is None:
+            say_so = (
+                'if the targets see the same directory or Ceph pool, say so '
+                'with --shared-storage; else '
+            )
             yield self._gate(
                 'disk-reachable',
                 'soft',
-                UNKNOWN,
+                REFUSED if absent else UNKNOWN,
                 f'{lost} of {self.server.host}' + (what and f'; {what}'),
-                'if the targets see the same directory or Ceph pool, say so '
-                f'with --shared-storage; else {self.leave_out}, or accept '
+                f'{"" if absent else say_so}{self.leave_out}, or accept '
                 + (
                     'that it may not start'
                     if self.moved

@@ -380,8 +380,9 @@ def sight(one: Assignment, found: Situation) -> tuple[str, str]:
     return SEEN, f'{place}, which {source.name} used, too'
 
 
-#: Values of images_type for which disks are files; None: nova's default.
-_IN_FILES = frozenset({None, 'default', 'raw', 'flat', 'qcow2', 'ploop'})
+#: Values of images_type for which disks are files (of ploop they are
+#: directories); None: nova's default.
+_IN_FILES = frozenset({None, 'default', 'raw', 'flat', 'qcow2'})
 
 
 def _needed(server: Server, names: Iterable[str]) -> bool:
