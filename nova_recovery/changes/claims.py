@@ -8,6 +8,7 @@ was taken back.
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import TYPE_CHECKING
@@ -99,6 +100,7 @@ class ReleaseHost(BaseChange):
 
     def apply(self, at: At) -> str:
         _set(at, at.image, _given_back(at.item, at.run_id))
+        _count(at, 1)
         if not claiming.restores(at.item):
             return 'stays disabled and forced down until it has cleaned up'
         seen = at.data['seen'].get('forced_down')
@@ -113,6 +115,7 @@ class ReleaseHost(BaseChange):
         if _service(at)['disabled_reason'] == at.marker:
             return 'already claimed'
         _set(at, _given_back(at.item, at.run_id), _claimed(at))
+        _count(at, -1)
         return 'claimed again'
 
 
@@ -154,11 +157,14 @@ class ReleaseServer(BaseChange):
         return Observed.before()
 
     def apply(self, at: At) -> str:
-        return _release(at)
+        told = _release(at)
+        _count(at, 1)
+        return told
 
     def revert(self, at: At) -> str:
         # What is taken back next is done under the claim again.
         claims.claim_server(cell.database(at), at.data['uuid'], at.marker)
+        _count(at, -1)
         return 'claimed again'
 
 
@@ -203,6 +209,11 @@ def _told(item: Item) -> str:
     if not seen['disabled']:
         return 'enabled, as it was'
     return f'disabled, as it was: {seen["disabled_reason"] or "no reason"}'
+
+
+def _count(at: At, more: int) -> None:
+    """Killed before it: one too few, and then a claim counts as lost."""
+    claims.note_given_back(cell.database(at), at.run_id, more)
 
 
 def _holder(at: At) -> str | None:
@@ -293,26 +304,31 @@ def ended(
 ) -> list[str]:
     """What another controller gave back, where it ended the run.
 
-    By our journal such a run has claims. Those of dead hosts the cloud shows
-    as given back in the run's own name; a live one has what it had before,
-    and a server nothing. Then it counts who took the run: without that,
-    somebody else may have taken the claims off, with the work half done.
+    By our journal such a run has claims. Whoever took it over counts in the
+    cloud which it gave back at the end of what it did: one that somebody
+    else took off is not among them, nor one of a run that it undid. Where
+    nothing was noted (an earlier version did not), a dead host shows that it
+    was given back in the run's own name.
 
     :param states: item id -> its state, by our journal
     :param marker: ours
     :returns: none where one of the claims was not given back so
     """
     held = claiming.held(states, whole)
-    if _given_back_by_name(held, cloud, run_id) or (
-        held
-        and all(
-            claims.taken_by(database, run_id) not in (None, marker)
-            for database in _databases(whole, cloud)
-        )
-        and not any(_claims(claim, cloud, run_id) for claim in held)
-    ):
-        return [claim.label for claim in held]
-    return []
+    counts = collections.Counter(claim.data['cell'] for claim in held)
+    notes = {
+        name: claims.taken_by(cloud.databases.cell(name), run_id)
+        for name in counts
+    }
+    taken = {k: v for k, v in notes.items() if v and v[0] != marker}
+    if not taken:
+        over = _given_back_by_name(held, cloud, run_id)
+    else:
+        over = all(
+            name in taken and taken[name][1] >= count
+            for name, count in counts.items()
+        ) and not any(_claims(claim, cloud, run_id) for claim in held)
+    return [claim.label for claim in held] if over else []
 
 
 def _claims(claim: Item, cloud: Cloud, run_id: str) -> bool:

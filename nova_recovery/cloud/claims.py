@@ -204,16 +204,40 @@ def note_taken(database: Database, run_id: str, taker: str | None) -> None:
     database.write(change)
 
 
-def taken_by(database: Database, run_id: str) -> str | None:
-    """The marker of who took a run over, None if nobody did."""
+def note_given_back(database: Database, run_id: str, more: int = 1) -> None:
+    """Count a claim that the run itself gave back at its end, in its note.
+
+    Of a run that nobody took over there is none, and nobody asks.
+
+    :param more: -1 where it is claimed again
+    """
+    if not possible(database):
+        return
+    tasks = database.tables['task_log']
+    database.write(
+        lambda connection: connection.execute(
+            sa.update(tasks)
+            .where(*_ours(database, run_id, _TAKEN))
+            .values(task_items=tasks.c.task_items + more)
+        )
+    )
+
+
+def taken_by(database: Database, run_id: str) -> tuple[str, int] | None:
+    """Who took a run over, None if nobody did.
+
+    :returns: its marker, and how many claims it has given back at its end
+    """
     if not possible(database):
         return None
-    message = database.tables['task_log'].c.message
+    tasks = database.tables['task_log'].c
     with Reader.of(database) as reader:
-        found: str | None = reader.connection.execute(
-            sa.select(message).where(*_ours(database, run_id, _TAKEN))
-        ).scalar()
-    return found
+        found = reader.connection.execute(
+            sa.select(tasks.message, tasks.task_items).where(
+                *_ours(database, run_id, _TAKEN)
+            )
+        ).first()
+    return None if found is None else (found.message, found.task_items or 0)
 
 
 def hand_over_service(

@@ -19,7 +19,7 @@ from nova_recovery.engine.change import State
 from nova_recovery.engine.plan import Plan
 from nova_recovery.exceptions import ClaimLost, Conflict
 from nova_recovery.procedures import guarding
-from tests.unit.at import MARKER, RUN
+from tests.unit.at import at, MARKER, RUN
 from tests.unit.changes.case import ChangeTestCase, UUID
 
 OTHER = records.marker('99999999', 'bob', 'ctl2')
@@ -245,10 +245,27 @@ class TestLiveHost(HostTestCase):
         claims.hand_over(self.plan(), self.cloud, MARKER, theirs)
         # bob is at it
         self.assertEqual([], self.ended())
-        claims.give_back(self.plan(), self.cloud, RUN, theirs)
+        self.change, self.item = ReleaseHost(), claiming.release(self.claim)
+        self.change.apply(
+            self.at(marker=theirs, image={'disabled_reason': theirs})
+        )
         self.assertEqual(['np-rcc54'], self.ended())
         # by bob's own journal it is not
         self.assertEqual([], self.ended(theirs))
+
+    def test_a_run_that_another_controller_took_and_undid(self) -> None:
+        self.apply()
+        theirs = records.marker(RUN, 'bob', 'ctl2')
+        claims.hand_over(self.plan(), self.cloud, MARKER, theirs)
+        claims.give_back(self.plan(), self.cloud, RUN, theirs)
+        self.assertEqual([], self.ended())
+
+    def test_one_that_somebody_took_off_after_it_was_taken_over(self) -> None:
+        self.apply()
+        theirs = records.marker(RUN, 'bob', 'ctl2')
+        claims.hand_over(self.plan(), self.cloud, MARKER, theirs)
+        self.set(disabled=0, disabled_reason=None)
+        self.assertEqual([], self.ended())
 
     def test_a_claim_that_somebody_took_off_is_no_end(self) -> None:
         """With the work half done."""
@@ -383,6 +400,11 @@ class TestServer(ChangeTestCase):
         claims.hand_over(plan, self.cloud, MARKER, theirs)
         self.assertEqual([], ended())
         cloud_claims.release_server(self.cell, UUID, theirs)
+        # somebody took it off
+        self.assertEqual([], ended())
+        cloud_claims.claim_server(self.cell, UUID, theirs)
+        release = claiming.release(self.item)
+        ReleaseServer().apply(at(release, self.cloud, marker=theirs))
         self.assertEqual([self.item.label], ended())
         # a run of somebody else has it by now
         cloud_claims.claim_server(self.cell, UUID, OTHER)
