@@ -155,7 +155,7 @@ def steps(request: Request, found: BothSides) -> tuple[Step, ...]:
                         'drop-mapping',
                         str(one.id),
                         request,
-                        volume,
+                        found,
                         cell=one.cell,
                         mapping=one.id,
                         attachment=one.attachment,
@@ -178,7 +178,7 @@ def steps(request: Request, found: BothSides) -> tuple[Step, ...]:
                         'drop-attachment',
                         one.id,
                         request,
-                        volume,
+                        found,
                         attachment=one.id,
                         seen=one.status,
                         cell=server.cell if server else None,
@@ -192,12 +192,9 @@ def steps(request: Request, found: BothSides) -> tuple[Step, ...]:
 
 
 def _item(
-    kind: str,
-    number: str,
-    request: Request,
-    volume: Volume | None,
-    **data: Any,
+    kind: str, number: str, request: Request, found: BothSides, **data: Any
 ) -> Item:
+    volume = found.volumes.get(request.volume)
     return Item(
         id=f'{kind}:{number}',
         kind=kind,
@@ -207,6 +204,7 @@ def _item(
             'uuid': request.server,
             'volume': request.volume,
             'changed': volume.stamp if volume else None,
+            'mapped': [one.id for one in found.mapped(request.volume)],
             **data,
         },
         follows=(f'server:{request.server}',),

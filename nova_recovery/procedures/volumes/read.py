@@ -192,19 +192,29 @@ def _renewed(
 def as_planned(found: BothSides, plan: Plan) -> BothSides:
     """The same: a volume with its stamp of then was let alone since then.
 
-    It was watched when the plan was made; as long again is not waited.
+    It was watched when the plan was made; as long again is not waited. Of an
+    attach that begins now nova's mapping tells, and not yet the stamp.
     """
-    stamps = {
-        item.data['volume']: item.data.get('changed')
+    planned = {
+        item.data['volume']: item.data
         for item in plan.items()
         if 'volume' in item.data
     }
+
+    def let_alone(volume: str, stamp: str | None) -> bool:
+        data = planned.get(volume, {})
+        mapped = [one.id for one in found.mapped(volume)]
+        return (
+            stamp is not None
+            and stamp == data.get('changed')
+            and mapped == data.get('mapped', mapped)
+        )
+
     return dataclasses.replace(
         found,
         volumes={
             volume: dataclasses.replace(one, watched=situation.SETTLE)
-            if one.stamp
-            and one.stamp == stamps.get(volume)
+            if let_alone(volume, one.stamp)
             and situation.doubtful(one, found.mapped(volume))
             else one
             for volume, one in found.volumes.items()

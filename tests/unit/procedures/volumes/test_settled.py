@@ -258,3 +258,13 @@ class WatchTest(TestCase):
         # asking it once more would not help
         self.assertIn('make a new plan', asked().remedy)
         self.assertEqual(120, self.slept)
+
+    def test_an_attach_that_began_since_the_plan(self) -> None:
+        """Cinder's stamp knows nothing of it yet."""
+        plan = detach.make_plan(self.cloud, detach.Request(UUID, VOLUME))
+        self.map(6)
+        states = {
+            one.name: one.state
+            for one in detach.check(plan, self.cloud, frozenset())
+        }
+        self.assertEqual('refused', states['not-under-way'])
