@@ -222,7 +222,11 @@ class VerifyHostUid(LookingLister):
                     journal.plan(found.id),
                     found.id,
                     parsed_args.hosts,
-                    undone=found.state == states.UNDONE,
+                    undone={
+                        one.id
+                        for one in journal.items(found.id)
+                        if one.state == states.REVERTED
+                    },
                 )
         elif not parsed_args.hosts:
             raise UsageError(

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent import futures
 import dataclasses
 import secrets
@@ -49,7 +49,7 @@ class Check:
 
 
 def of_run(
-    plan: Plan, run_id: str, hosts: Sequence[str], undone: bool = False
+    plan: Plan, run_id: str, hosts: Sequence[str], undone: Collection[str] = ()
 ) -> list[Check]:
     """What a run changed.
 
@@ -57,8 +57,8 @@ def of_run(
     its undo: those have the number that was taken back, and nobody owns them.
 
     :param hosts: of these only; () is all
-    :param undone: the run was: look for the new numbers, as far as they were
-        no old ones
+    :param undone: ids of items that were: there the new numbers are looked
+        for, as far as they were no old ones
     :raises UsageError: it changed no owners there, or all that it gave were
         exchanged, and can't be told from the old ones once they are back
     """
@@ -82,15 +82,16 @@ def of_run(
             f'{data["home"]}/uid-{run_id}/owners-{data["number"]}',
             data['machine_id'],
         )
-        if undone:
+        if item.id in undone:
             uid, gid = _turned(check.uid), _turned(check.gid)
             check = dataclasses.replace(check, uid=uid, gid=gid, state='')
         if check.uid or check.gid:
             found.append(check)
     if not found:
         raise UsageError(
-            f'run {run_id} was undone, and exchanged all its numbers: a file '
-            'that was made meanwhile looks like any other'
+            f'what run {run_id} changed there was undone, and all its numbers '
+            'had been exchanged: a file that was made meanwhile looks like '
+            'any other'
         )
     return found
 
