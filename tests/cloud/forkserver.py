@@ -13,6 +13,7 @@ environment, the directory and the log file as JSON, and gets the pid.
 
 # not socket: what is imported may replace that by one of its own
 import _socket
+import contextlib
 import gc
 from importlib import metadata
 import json
@@ -37,15 +38,30 @@ def main(path: str, program: str) -> None:
     while True:
         number, _address = listening._accept()
         asking = _socket.socket(fileno=number)
-        wanted = json.loads(asking.recv(1 << 16))
+        try:
+            wanted = json.loads(_all(asking))
+        except (OSError, ValueError) as error:
+            # who asked has died over it
+            print(error, file=sys.stderr)
+            asking.close()
+            continue
         pid = os.fork()
         if pid == 0:
             listening.close()
             asking.close()
             _become(wanted)
             sys.exit(begin())
-        asking.send(str(pid).encode())
+        with contextlib.suppress(OSError):
+            asking.send(str(pid).encode())
         asking.close()
+
+
+def _all(asking: _socket.socket) -> bytes:
+    """What comes until the other side has said all."""
+    parts = []
+    while part := asking.recv(1 << 16):
+        parts.append(part)
+    return b''.join(parts)
 
 
 def _become(wanted: dict) -> None:

@@ -209,7 +209,11 @@ class Daemon:
                 'log': str(self.log_file),
             }
             asked.sendall(json.dumps(wanted).encode())
-            return int(asked.recv(100))
+            asked.shutdown(socket.SHUT_WR)
+            pid = asked.recv(100)
+        if not pid:
+            raise CloudError(f'{server.name}:\n{server.log_tail()}')
+        return int(pid)
 
     def start_forkserver(self) -> None:
         """Start it unless it runs; don't wait until it has imported."""
