@@ -123,11 +123,13 @@ def volume_of(target: str) -> str | None:
 def guest_off(said: Mapping[str, Any], server: str) -> bool:
     """Whether the host is known not to run a guest; False: it may.
 
+    A process of one that libvirt has lost may run on.
+
     :param said: with ``domains``, None where libvirt does not tell
     """
-    domains = said['domains']
-    return domains is not None and not any(
-        one['uuid'] == server and one['active'] for one in domains
+    return any(
+        one['uuid'] == server and not one['active']
+        for one in said['domains'] or ()
     )
 
 

@@ -18,7 +18,7 @@ import fixtures
 from nova_recovery import changes, exit_codes
 from nova_recovery.engine import change, findings
 from nova_recovery.engine.plan import Gate, Plan
-from nova_recovery.exceptions import RecoveryError, UsageError
+from nova_recovery.exceptions import ConfigError, RecoveryError, UsageError
 from nova_recovery.procedures import reached
 from nova_recovery.procedures.reached import Reached
 from nova_recovery.procedures.rules import procedure, saved, show
@@ -156,6 +156,17 @@ class InASnapshot(TestCase):
         )
         self.assertTrue(snapshot.complete)
         self.assertEqual({'c1'}, set(saved.load(self.path).hosts))
+
+    def test_hosts_that_can_not_be_asked_at_all_spoil_nothing_either(
+        self,
+    ) -> None:
+        self.useFixture(
+            fixtures.MockPatchObject(
+                reached, 'read', side_effect=ConfigError('no inventory')
+            )
+        )
+        (one,) = saved.look(mock.Mock(), ['c1'])
+        self.assertEqual(('c1', 'no inventory'), (one.host, one.problem))
 
     def test_a_file_from_before_has_none_and_is_whole(self) -> None:
         path = files.write(f'{self.path}.old', {'servers': [{'uuid': 'web'}]})

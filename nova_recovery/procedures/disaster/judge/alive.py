@@ -99,7 +99,12 @@ def trusted(found: Situation, host: str | None) -> Host | None:
 
 
 def older(found: Situation, told: Host) -> bool:
-    """Whether a host told it before the outage."""
+    """Whether a host told it before the outage.
+
+    One that was asked just now did not, whatever our clock says.
+    """
+    if not told.in_files:
+        return False
     taken = _time(told.taken_at)
     return bool(taken and found.outage.at and taken < found.outage.at)
 
@@ -110,7 +115,7 @@ def _seen(found: Situation, server: Server) -> Judgement | None:
     if told is None or told.domains is None:
         return None
     taken, last = _time(told.taken_at), brought_up(server)
-    if last and last.at and (taken is None or last.at > taken):
+    if told.in_files and last and last.at and (not taken or last.at > taken):
         return None
     domain = told.domains.get(server.uuid)
     if domain is not None and domain.runs:

@@ -74,7 +74,7 @@ def rows(
         fleet.storage_hosts(layout.of_cinder(cloud), scope.skip_backends),
         progress,
     )
-    return tuple(judge(told, silent))
+    return tuple(judge(told, (*silent, *told.unknown)))
 
 
 def judge(told: Told, silent: Iterable[str] = ()) -> Iterator[Finding]:

@@ -202,7 +202,7 @@ class Asked(FleetTestCase):
         self.assertEqual(
             [('c1', 'ISCSI-LOST', findings.DANGER)], self.codes(told)
         )
-        told = self.told(c1=host())
+        told = self.told(c1=host(domains=[domain(active=False)]))
         self.assertEqual(
             [
                 ('c1', 'GUEST-OFF', findings.STALE),
