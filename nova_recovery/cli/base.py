@@ -29,6 +29,7 @@ from nova_recovery.exceptions import (
     Refused,
     UsageError,
 )
+from nova_recovery.report import wording
 
 if TYPE_CHECKING:
     import openstack.connection
@@ -172,13 +173,28 @@ class RecoveryMixin(command.Command):
             if self.app.options.debug:
                 self.log.exception('%s', error)
             else:
-                self.log.error('%s', error)
+                self.log.error('%s', self._fitted(str(error)))
             if isinstance(error, UsageError):
                 self.app.stderr.write(self._like())
             if isinstance(error, Refused) and error.table:
                 self.refused(parsed_args, *error.table)
             self.log.info('%s ended with %s', self.cmd_name, error.exit_code)
             return error.exit_code
+
+    def _fitted(self, text: str) -> str:
+        """A message as it fits the terminal, if that is one.
+
+        A line that is a command, or one of a list, stays whole.
+        """
+        columns = tables.width(self.app.stderr)
+        if not columns:
+            return text
+        return '\n'.join(
+            line
+            if line.startswith(' ') or wording.is_command(line)
+            else '\n'.join(wording.wrap(line, '', columns))
+            for line in text.split('\n')
+        )
 
     def _use_program(self) -> None:
         """What is advised works in the program in which this is run."""
@@ -215,7 +231,8 @@ class RecoveryMixin(command.Command):
         self.app.stdout.flush()
         try:
             for line in self.closing:
-                self.app.stderr.write(f'{printable.lines(line)}\n')
+                told = self._fitted(printable.lines(line))
+                self.app.stderr.write(f'{told}\n')
         except OSError:
             # a terminal that is gone must not hide how it ended
             self.log.debug('stderr is gone, so nobody reads the end')

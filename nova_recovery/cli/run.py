@@ -130,6 +130,8 @@ class ShowRun(RecoveryShowOne):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Fields:
+        from nova_recovery.cli import show_plan
+
         here = self.stage(parsed_args)
         with here.journal() as journal:
             run = here.run_of(journal)
@@ -139,7 +141,11 @@ class ShowRun(RecoveryShowOne):
             fields['reason'] = standing.reason_of(run, journal.events(run.id))
             self.text: list[Any] = []
             if parsed_args.formatter == 'table':
-                self.text = _lines(here, journal, run, parsed_args.items)
+                screen = show_plan.console(self.app.stdout)
+                columns = show_plan.width(screen) if screen.is_terminal else 0
+                self.text = _lines(
+                    here, journal, run, parsed_args.items, columns
+                )
             elif parsed_args.items:
                 fields['items'] = [
                     dataclasses.asdict(item) for item in journal.items(run.id)
@@ -194,7 +200,7 @@ def _redrawn(here: Stage, journal: Journal) -> Iterator[Tell]:
     ) as drawn:
 
         def tell(run: RunRecord) -> None:
-            lines = _lines(here, journal, run)
+            lines = _lines(here, journal, run, columns=here.width)
             drawn.update(text.Text('\n').join(lines), refresh=True)
 
         yield tell
@@ -218,16 +224,23 @@ def _told(here: Stage, journal: Journal) -> Iterator[Tell]:
 
 
 def _lines(
-    here: Stage, journal: Journal, run: RunRecord, every: bool = False
+    here: Stage,
+    journal: Journal,
+    run: RunRecord,
+    every: bool = False,
+    columns: int = 0,
 ) -> list[Line]:
-    """The run for people."""
+    """The run for people.
+
+    :param columns: of the terminal; 0: nobody reads it there
+    """
     from nova_recovery.cli import show_run
 
     plan, items = journal.plan(run.id), journal.items(run.id)
     reason = standing.reason_of(run, journal.events(run.id))
     return list(
         show_run.lines(
-            run, plan, items, here.registry, here.call, reason, every
+            run, plan, items, here.registry, here.call, reason, every, columns
         )
     )
 

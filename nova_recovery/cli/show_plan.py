@@ -43,8 +43,6 @@ _STYLES = {
     '-': 'red',
     '=': 'dim',
 }
-#: How a line begins that is a command, or an option of one.
-_COPIED = ('openstack ', 'nova-recovery ', 'nova-manage ', 'UPDATE ', '--')
 Line = rich_text.Text
 Row = Sequence[Any]
 
@@ -304,7 +302,7 @@ def _wrapped(text: str, head: str, columns: int) -> Iterator[Line]:
     line of its own, and is never divided.
     """
     for line in text.splitlines():
-        if line.startswith(_COPIED):
+        if line.startswith('--') or wording.is_command(line):
             yield Line(f'    {wording.clean(line)}')
         else:
             yield from map(Line, wording.wrap(line, head, columns))

@@ -11,7 +11,7 @@ from typing import Any, TYPE_CHECKING
 from rich import text as rich_text
 
 from nova_recovery.compat import pairs
-from nova_recovery.engine import images, states, undo
+from nova_recovery.engine import claiming, images, states, undo
 from nova_recovery.engine.plan import Item, Plan
 from nova_recovery.report import standing, summary, wording
 
@@ -52,12 +52,14 @@ def lines(
     call: Callable[..., str],
     reason: str = '',
     every: bool = False,
+    columns: int = 0,
 ) -> Iterator[Line]:
     """The run, line by line.
 
     :param call: gives another command as it is typed in this program
     :param reason: why it was paused or interrupted
     :param every: each item, also those that went well
+    :param columns: of the terminal; 0: nobody reads it there
     """
     yield Line.assemble(
         ('Run ', 'bold'),
@@ -89,7 +91,7 @@ def lines(
     for heading, step in pairs(plan.headings, plan.steps):
         if of_step := by_step.get(step.name):
             title = f'{heading}  {wording.clean(step.title)}'
-            yield from _step(title, of_step, every)
+            yield from _step(title, of_step, every, columns)
     first, _, then = reason.partition('\n')
     if then:
         yield Line()
@@ -97,7 +99,8 @@ def lines(
             Line(wording.clean(one)) for one in (first, *then.split('\n'))
         )
     forward = undo.forward(plan, every_item, registry)
-    yield from map(Line, standing.lines(run, call, forward))
+    back = undo.worth(plan, every_item, registry)
+    yield from map(Line, standing.lines(run, call, forward, back))
 
 
 def done_of(counts: dict[str, int]) -> str:
@@ -110,18 +113,28 @@ def done_of(counts: dict[str, int]) -> str:
     return f'{done}/{sum(counts.values())}'
 
 
-def item_line(item: ItemRecord) -> Line:
-    """One item with what came of it, not wrapped."""
+def item_lines(
+    item: ItemRecord, columns: int = 0, short: Mapping[str, str] | None = None
+) -> Iterator[Line]:
+    """One item with what came of it.
+
+    :param columns: of the terminal; 0: on one line
+    :param short: see ``wording.abbreviated``
+    """
     name = wording.identifier(item.subject, item.label)
+    name = wording.shortened(name, short or {})
     parts = [item.label, name, item.detail]
     took = wording.span(item.started_at, item.finished_at)
     parts.append(f'({took})' if took else '')
     if kept := item.image.get(images.KEY):
         parts.append(f'(before-image {wording.kept(kept)})')
     text = '  '.join(wording.clean(part) for part in parts if part)
-    line = Line(f'  {item.state:<9} {text}')
+    head = f'  {item.state:<9} '
+    told = wording.wrap(text, head, columns) if columns else [head + text]
+    line = Line(told[0])
     line.stylize(STYLES.get(item.state, ''), 2, 2 + len(item.state))
-    return line
+    yield line
+    yield from map(Line, told[1:])
 
 
 def undo_lines(
@@ -148,7 +161,9 @@ def undo_lines(
     if back := _by_subject(
         (record, '')
         for record in foreseen.back
+        # a claim that is taken again is no news of the server
         if not registry[record.kind].looks
+        and record.kind not in claiming.RELEASES
     ):
         yield Line()
         yield Line('Will be taken back, the last first', style='bold')
@@ -226,13 +241,18 @@ def _facts(run: RunRecord, reason: str) -> list[tuple[str, Any]]:
     ]
 
 
-def _step(title: str, items: list[ItemRecord], every: bool) -> Iterator[Line]:
+def _step(
+    title: str, items: list[ItemRecord], every: bool, columns: int
+) -> Iterator[Line]:
     counts = collections.Counter(item.state for item in items)
     yield Line.assemble(
         (title, 'bold'), (f'  ({summary.counted(counts)})', 'dim')
     )
     good = summary.gravity(states.SKIPPED)
     hidden = 0
+    short: Mapping[str, str] = {}
+    if columns:
+        short = wording.abbreviated(item.subject for item in items)
     for item in items:
         waits = (
             item.state == states.PENDING or summary.gravity(item.state) >= good
@@ -240,6 +260,6 @@ def _step(title: str, items: list[ItemRecord], every: bool) -> Iterator[Line]:
         if waits and not every:
             hidden += 1
         else:
-            yield item_line(item)
+            yield from item_lines(item, columns, short)
     if hidden and hidden < len(items):
         yield Line(f'  … and {hidden} more (--items shows them)', style='dim')

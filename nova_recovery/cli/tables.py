@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-#: Columns with what is to be typed; they are shown below the table.
-COMMANDS = ('Fix', 'Mend')
+#: Columns with what is to be done. What of it is to be typed is shown below
+#: the table.
+COMMANDS = ('Fix', 'Mend', 'To do')
 #: What is longer is prose, which is wrapped where room is short.
 PROSE = 24
 #: The same of the first column.
@@ -59,6 +60,17 @@ def wanted(parsed: argparse.Namespace, stream: Any) -> bool:
     )
 
 
+def width(stream: Any) -> int:
+    """The columns of a terminal; 0 for what is none, or doesn't say."""
+    try:
+        if stream.isatty():
+            # rich asks stdin, which may be another terminal or none
+            return os.get_terminal_size(stream.fileno()).columns
+    except (AttributeError, OSError, ValueError):
+        pass
+    return 0
+
+
 def show(
     columns: Sequence[str],
     rows: Iterable[Row],
@@ -77,8 +89,7 @@ def show(
         return
     screen = Console(
         file=stream,
-        # rich asks stdin, which may be another terminal or none; 0: not known
-        width=os.get_terminal_size(stream.fileno()).columns or None,
+        width=width(stream) or None,
         highlight=False,
         markup=False,
         emoji=False,
@@ -97,7 +108,7 @@ def commands(
     told: dict[str, list[str]] = {}
     for row in rows:
         for place in places:
-            if row[place]:
+            if wording.is_command(row[place]):
                 told.setdefault(row[place], []).append(_named(columns, row))
     for command, names in told.items():
         more = f' and {len(names) - 1} more' if len(names) > 1 else ''
@@ -125,9 +136,14 @@ def _drawn(
 
     ids = wording.abbreviated(cell for row in rows for cell in row)
     shown = {
-        name: [wording.shortened(row[place], ids) for row in rows]
+        name: [
+            ''
+            if name in COMMANDS and wording.is_command(row[place])
+            else wording.shortened(row[place], ids)
+            for row in rows
+        ]
         for place, name in enumerate(columns)
-        if name in short and name not in COMMANDS
+        if name in short or name in COMMANDS
     }
     widths = {
         name: max(map(cell_len, '\n'.join([name, *cells]).split('\n')))
@@ -159,8 +175,9 @@ def _drawn(
             ).rstrip(),
             style='bold' if number < 0 else '',
         )
-        for name in prose if number >= 0 else ():
-            for line in wording.wrap(shown[name][number], '    ', width):
+        told = [shown[name][number] for name in prose] if number >= 0 else []
+        for text in filter(None, told):
+            for line in wording.wrap(text, '    ', width):
                 yield Text(line)
 
 

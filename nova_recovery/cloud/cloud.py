@@ -74,6 +74,13 @@ class Cloud:
             raise ConfigError('no host can be reached from here')
         return self._reach()
 
+    @property
+    def reaches_hosts(self) -> bool:
+        """Whether it is configured how hosts are reached from here."""
+        own = self.conf.fleet
+        named = own.inventory or own.host or own.host_map or own.directory
+        return bool(named or own.driver != 'ansible')
+
     @functools.cached_property
     def compute(self) -> compute.Compute:
         return compute.Compute(

@@ -76,6 +76,21 @@ def foresee(
     return Foreseen(tuple(back), tuple(stays))
 
 
+def worth(plan: Plan, items: Iterable[ItemRecord], registry: Registry) -> bool:
+    """Whether an undo would take anything back, or give a claim back.
+
+    True where a kind is unknown here, for who knows it may say.
+    """
+    items = list(items)
+    if any(item.kind not in registry for item in items):
+        return True
+    back = foresee(plan, items, registry).back
+    return any(
+        not registry[one.kind].looks and one.kind not in claiming.RELEASES
+        for one in back
+    ) or bool(claiming.held({one.id: one.state for one in items}, plan))
+
+
 def past_undoing(
     plan: Plan,
     foreseen: Foreseen,

@@ -202,8 +202,7 @@ def _bus(
 
 def hosts(conf: cfg.ConfigOpts) -> Iterator[Finding]:
     """Whether there are hosts that can be reached; none of them is."""
-    wanted = conf.fleet.inventory or conf.fleet.host or conf.fleet.host_map
-    if not wanted and conf.fleet.driver == 'ansible':
+    if not Cloud(conf, _nothing).reaches_hosts:
         yield seen(
             'hosts',
             UNUSED,

@@ -122,7 +122,7 @@ def judge(found: Facts, more: Sequence[Finding] = ()) -> Assessment:
 def _of_accounts(one: Finding) -> Finding:
     """A finding of ``host uid show`` with what is to be done."""
     return dataclasses.replace(
-        one, label='accounts', expected=program.call('host uid show HOST HOST')
+        one, label='accounts', fix=program.call(f'host uid show {one.host}')
     )
 
 

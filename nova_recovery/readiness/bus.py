@@ -82,7 +82,9 @@ class Probe:
                 bad.append(unseen(names, queues))
                 continue
             seen += len(queues)
-            bad += judge(looked.wanted[names], queues)
+            bad += judge(
+                looked.wanted[names], queues, site.cloud.reaches_hosts
+            )
         yield from common.on_one_line(
             bad,
             _row(
@@ -211,8 +213,13 @@ def unseen(names: str, error: BaseException) -> Finding:
     )
 
 
-def judge(wanted: Iterable[Wanted], queues: Queues) -> Iterator[Finding]:
-    """The queues that nobody listens to, and should or holds a message."""
+def judge(
+    wanted: Iterable[Wanted], queues: Queues, ours: bool = False
+) -> Iterator[Finding]:
+    """The queues that nobody listens to, and should or holds a message.
+
+    :param ours: hosts are reached from here
+    """
     for one in wanted:
         queue = queues[one.queue]
         if queue is not None and queue.consumers:
@@ -230,14 +237,16 @@ def judge(wanted: Iterable[Wanted], queues: Queues) -> Iterator[Finding]:
         observed = 'nobody listens to it'
         if queue is None:
             observed = 'there is no such queue'
-        host = f'  # on {one.host}' if one.host else ''
+        mend = f'systemctl restart {one.program}'
+        if one.host:
+            mend = common.restart(ours, one.host)
         yield dataclasses.replace(
             _row(
                 readiness.NO_GO,
                 f'queue {one.queue}',
                 observed,
                 f'{one.program} listens to it',
-                f'systemctl restart {one.program}{host}',
+                mend,
             ),
             behind=(one.who,),
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from nova_recovery import program
 from nova_recovery.cloud.db import schema, services
 from nova_recovery.cloud.db.databases import divide
 from nova_recovery.engine.findings import Finding
@@ -111,6 +112,31 @@ def _with_volumes(site: Site) -> list[tuple[str, str]]:
         return found
 
     return site.once('backends', ask)
+
+
+def restart(ours: bool, host: str) -> str:
+    """How the nova-compute of a host is restarted.
+
+    What its unit or its container is called, kolla and TripleO decide: where
+    hosts are reached from here, ours finds it.
+
+    :param ours: they are, see ``Cloud.reaches_hosts``
+    """
+    if ours:
+        return program.call(f'host service restart {host}')
+    return f'systemctl restart nova-compute  # on {host}'
+
+
+def start(ours: bool, host: str) -> str:
+    """How a nova-compute that does not run is brought to run.
+
+    :param ours: hosts are reached from here: ours tells what it is called
+        there, and what holds it off
+    """
+    if ours:
+        look = program.call(f'host service list {host}')
+        return f'{look}  # then start there what does not run'
+    return f'systemctl start nova-compute  # on {host}'
 
 
 def many(names: Collection[str]) -> str:

@@ -57,7 +57,8 @@ class Probe:
                 workers=32,
             )
         gone = sorted((site.hosts or frozenset()) - set(computes))
-        yield from judge(computes, answers, gone, site.brief)
+        ours = site.cloud.reaches_hosts
+        yield from judge(computes, answers, gone, site.brief, ours)
 
 
 def judge(
@@ -65,6 +66,7 @@ def judge(
     answers: Mapping[str, Any],
     gone: Iterable[str] = (),
     brief: bool = False,
+    ours: bool = False,
 ) -> Iterator[Finding]:
     """One row for all that are well, one for each that isn't.
 
@@ -72,6 +74,7 @@ def judge(
     :param answers: host -> whether a guest runs, or why there is no answer
     :param gone: hosts without a service
     :param brief: nobody was asked
+    :param ours: hosts are reached from here
     """
     bad = [
         _row(
@@ -94,8 +97,8 @@ def judge(
                     if one['state'] == 'down'
                     else readiness.UNKNOWN,
                     f'heartbeat: {one["state"]}{forced}',
-                    f'systemctl start nova-compute  # on {host}; or leave '
-                    f'it out with --skip-host {host}=REASON',
+                    f'{common.start(ours, host)}; or leave it out with '
+                    f'--skip-host {host}=REASON',
                 )
             )
         elif isinstance(answer, BaseException):
@@ -106,7 +109,7 @@ def judge(
                     if isinstance(answer, Unheard)
                     else readiness.UNKNOWN,
                     f'heartbeat: up; {bounded.words(answer)}',
-                    f'systemctl restart nova-compute  # on {host}',
+                    common.restart(ours, host),
                 )
             )
         elif answer is None:

@@ -58,6 +58,7 @@ class Probe:
                 _RESTART,
             )
             return
+        ours = site.cloud.reaches_hosts
         inventories = bounded.each(
             {
                 str(node.uuid): functools.partial(
@@ -70,7 +71,7 @@ class Probe:
         bad = [
             row
             for node in nodes
-            for row in judge(node, inventories[str(node.uuid)])
+            for row in judge(node, inventories[str(node.uuid)], ours)
         ]
         yield from common.on_one_line(
             bad,
@@ -85,11 +86,14 @@ class Probe:
 
 
 def judge(
-    node: ComputeNode, found: Inventories | BaseException
+    node: ComputeNode, found: Inventories | BaseException, ours: bool = False
 ) -> Iterator[Finding]:
-    """What placement has of a node; nothing if that is right."""
+    """What placement has of a node; nothing if that is right.
+
+    :param ours: hosts are reached from here
+    """
     name = node.hypervisor_hostname or node.host or str(node.uuid)
-    remedy = f'systemctl restart nova-compute  # on {node.host}: reports it'
+    remedy = common.restart(ours, node.host or name)
     state = readiness.NO_GO
     if isinstance(found, NotFound):
         observed = f'no resource provider {node.uuid}'

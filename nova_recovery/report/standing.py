@@ -33,11 +33,12 @@ def reason_of(run: RunRecord, events: Iterable[EventRecord]) -> str:
 
 
 def ways(
-    run: RunRecord, forward: Collection[str] = ()
+    run: RunRecord, forward: Collection[str] = (), back: bool = True
 ) -> list[tuple[str, tuple[str, ...]]]:
     """What leads on: what it does, and the words of the command.
 
     :param forward: see ``undo.forward``
+    :param back: see ``undo.worth``
     """
     if run.state == states.UNDONE:
         return []
@@ -47,22 +48,26 @@ def ways(
         forward or not states.UNDO & set(run.counts)
     ):
         found.append(('Go on', ('run', 'resume', run.id)))
-    if run.state != states.READY:
+    if back and run.state != states.READY:
         found.append(('Take back', ('run', 'undo', run.id)))
     return found
 
 
 def lines(
-    run: RunRecord, call: Callable[..., str], forward: Collection[str] = ()
+    run: RunRecord,
+    call: Callable[..., str],
+    forward: Collection[str] = (),
+    back: bool = True,
 ) -> Iterator[str]:
     """The same for a terminal.
 
     :param call: gives another command as it is typed in this program
     """
-    if run.state == states.UNDONE:
+    found = ways(run, forward, back)
+    if not found:
         return
     yield ''
     if run.holder:
         yield f'When {run.holder} has ended:'
-    for what, words in ways(run, forward):
+    for what, words in found:
         yield f'{what + ":":<10} {call(*words)}'

@@ -247,7 +247,8 @@ def _left(one: Told, registry: Registry) -> Iterator[dict[str, str]]:
     run, plan = one.run, one.plan
     forward = undo.forward(plan, one.items, registry)
     if run.state != states.DONE:
-        ways = standing.ways(run, forward)
+        back = undo.worth(plan, one.items, registry)
+        ways = standing.ways(run, forward, back)
         for what, words in ways:
             text = ''
             if what == 'Take back' and len(ways) > 1:

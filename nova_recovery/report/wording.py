@@ -26,6 +26,33 @@ SHORT = 8
 
 Time = Union[datetime.datetime, str, None]
 
+#: How a command begins: the programs that are advised somewhere.
+_TYPED = (
+    'UPDATE ',
+    'chmod ',
+    'chronyc ',
+    'install ',
+    'iscsiadm ',
+    'multipath ',
+    'nova-manage ',
+    'nova-recovery ',
+    'openstack ',
+    'rabbitmqctl ',
+    'rm ',
+    'systemctl ',
+    'umount ',
+    'virsh ',
+)
+
+#: A command within a sentence, and what holds it together there.
+_QUOTED = re.compile(
+    # in quotes; or behind a colon, up to where the sentence or all ends
+    r'"(?:{0})[^"]*"|(?<=: )(?:{0})(?:(?!\. )[^;])*(?=;|$)'.format(
+        '|'.join(one for one in _TYPED if one != 'rm ')
+    )
+)
+_JOINED = '\N{NO-BREAK SPACE}'
+
 
 def count(number: int, noun: str) -> str:
     """``1 server``, ``4 servers``."""
@@ -156,17 +183,26 @@ def duration(seconds: float) -> str:
     return f'{minutes} min {rest:02} s' if minutes else f'{rest} s'
 
 
+def is_command(text: str) -> bool:
+    """Whether a text is to be typed as it is, and so is never divided."""
+    return text.startswith(_TYPED)
+
+
 def wrap(text: str, head: str, width: int) -> list[str]:
     """The text behind ``head``, further lines as far in.
 
-    No word is divided: a UUID that fits on no line sticks out.
+    No word is divided, and no command in quotes: a UUID that fits on no line
+    sticks out.
     """
     room = max(width - len(head), 30)
     lines = textwrap.wrap(
-        clean(text), room, break_long_words=False, break_on_hyphens=False
+        _QUOTED.sub(lambda one: one[0].replace(' ', _JOINED), clean(text)),
+        room,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
     pad = ' ' * len(head)
     return [
-        (pad if number else head) + line
+        (pad if number else head) + line.replace(_JOINED, ' ')
         for number, line in enumerate(lines or [''])
     ]

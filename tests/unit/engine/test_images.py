@@ -75,7 +75,8 @@ class TestImages(ImagesTestCase):
             self.assertNotIn('geheim', text)
             self.assertIn(self.kept()['path'], text)
         (item,) = self.site.items(self.run_id).values()
-        self.assertIn(self.kept()['path'], str(show_run.item_line(item)))
+        (line,) = show_run.item_lines(item)
+        self.assertIn(self.kept()['path'], str(line))
 
     def test_the_way_back_reads_what_was_there(self) -> None:
         self.site.run(self.run_id)

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from typing import Any
 from unittest import mock
 
 from nova_recovery import exit_codes
-from nova_recovery.engine import states
+from nova_recovery.engine import states, undo
 from nova_recovery.engine.change import Observed
 from nova_recovery.exceptions import (
     ChangeFailed,
@@ -45,6 +46,21 @@ class TestUndo(RunnerTestCase):
         )
         self.assertEqual('old', self.site.world.value('s:1'))
         self.assertEqual('old', self.site.world.value('host:h'))
+
+    def test_it_is_offered_as_long_as_there_is_something_to_it(self) -> None:
+        run_id = self.run_of([world.set_item('s:1')])
+
+        def worth() -> bool:
+            with contextlib.closing(self.site.open()) as journal:
+                return undo.worth(
+                    journal.plan(run_id),
+                    list(journal.items(run_id)),
+                    self.site.registry,
+                )
+
+        self.assertTrue(worth())
+        self.site.undo(run_id)
+        self.assertFalse(worth())
 
     def test_what_was_not_ours_stays(self) -> None:
         self.site.world.add(set='s:1', to='new')

@@ -381,4 +381,4 @@ class Judged(TestCase):
         )
         (found,) = self.judge(more=[one])
         self.assertEqual('UID-DIFFERS', found.code)
-        self.assertIn('host uid show', found.expected)
+        self.assertIn('host uid show c1', found.fix)

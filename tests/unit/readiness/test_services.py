@@ -11,12 +11,13 @@ import time
 from typing import Any
 import urllib.request
 
-from nova_recovery import readiness
+from nova_recovery import program, readiness
 from nova_recovery.cloud.api.network import Port
 from nova_recovery.cloud.records import ComputeNode
 from nova_recovery.engine.findings import Finding
 from nova_recovery.exceptions import ApiUnavailable, NotFound
 from nova_recovery.readiness import (
+    bus,
     clocks,
     common,
     compute,
@@ -156,6 +157,23 @@ class TestCompute(TestCase):
             },
             {row.subject: row.severity for row in rows},
         )
+
+    def test_where_hosts_are_reached_ours_finds_the_unit(self) -> None:
+        """kolla's is nova_compute, TripleO's tripleo_nova_compute."""
+        answers = {'h2': bus.Unheard('nobody listens')}
+        states = {'h1': {'state': 'down'}, 'h2': {'state': 'up'}}
+        for ours, start, restart in (
+            (False, 'systemctl start nova-', 'systemctl restart nova-'),
+            (
+                True,
+                program.call('host service list h1'),
+                program.call('host service restart h2'),
+            ),
+        ):
+            down, deaf = compute.judge(states, answers, ours=ours)
+            self.assertTrue(down.fix.startswith(start), down.fix)
+            self.assertIn('--skip-host h1=REASON', down.fix)
+            self.assertTrue(deaf.fix.startswith(restart), deaf.fix)
 
     def test_a_host_that_nova_does_not_know(self) -> None:
         (row,) = compute.judge({}, {}, ['gone'])
