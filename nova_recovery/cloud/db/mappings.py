@@ -210,12 +210,17 @@ class Unheld:
         it writes to what that server has
     :ivar unnamed: those of which nova names no attachment
     :ivar unknown: why cinder can't tell, '' if it did
+    :ivar gone: those of ``lost`` and ``unnamed`` that cinder doesn't have at
+        all: nova can't attach them anew
+    :ivar taken: those that another server has by now, with that one's UUID
     """
 
     lost: tuple[str, ...] = ()
     unnamed: tuple[str, ...] = ()
     unknown: str = ''
     foreign: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    taken: tuple[tuple[str, str], ...] = ()
 
 
 def unheld(
@@ -271,7 +276,50 @@ def unheld(
         )
         if wrong != Unheld():
             found[server] = wrong
-    return found
+    return _with_fates(cloud, found) if started else found
+
+
+def _with_fates(cloud: Cloud, found: dict[str, Unheld]) -> dict[str, Unheld]:
+    """The same, with what became of volumes that cinder does not hold.
+
+    Nova asks it for a new attachment, which it refuses for one that is gone,
+    or in use (``_attachment_reserve`` in cinder/volume/api.py).
+    """
+    cinder = cloud.databases.cinder
+    wanted = {v for one in found.values() for v in (*one.lost, *one.unnamed)}
+    if cinder is None or not wanted:
+        return found
+    users: dict[str, set[str]] = {}
+    with Reader.of(cinder) as reader:
+        there = {
+            row['id']: bool(row['multiattach'])
+            for row in reader.select(
+                'volumes', ('id', 'multiattach'), 'id', wanted
+            )
+        }
+        for row in reader.select(
+            'volume_attachment',
+            ('volume_id', 'instance_uuid', 'attach_status'),
+            'volume_id',
+            wanted,
+        ):
+            if row['instance_uuid'] and row['attach_status'] != 'detached':
+                users.setdefault(row['volume_id'], set()).add(
+                    row['instance_uuid']
+                )
+    return {
+        server: dataclasses.replace(
+            one,
+            gone=tuple(v for v in (*one.lost, *one.unnamed) if v not in there),
+            taken=tuple(
+                (volume, user)
+                for volume in one.lost
+                if not there.get(volume)
+                for user in sorted(users.get(volume, set()) - {server})
+            ),
+        )
+        for server, one in found.items()
+    }
 
 
 def _held(cloud: Cloud, named: Collection[str]) -> dict[str, str | None]:

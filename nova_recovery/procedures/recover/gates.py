@@ -672,7 +672,44 @@ class _Server:
                 f'what is wrong is told by\n{program.call("volume check")}\n'
                 f'or {self.leave_out}',
             )
-        if self.moved and unheld.lost:
+        if unheld.gone:
+            roots = {one.id for one in self.server.volumes if one.root}
+            yield self._gate(
+                'volumes-held',
+                'hard',
+                REFUSED,
+                f'cinder has no volume {", ".join(unheld.gone)} any more: '
+                'nova could not attach it, and would leave the server in '
+                'error',
+                f'{self.leave_out}: it boots from that'
+                if roots & set(unheld.gone)
+                else '\n'.join(
+                    (
+                        f'{self.leave_out}, or take from it what is gone:',
+                        *(
+                            program.call(
+                                f'volume detach-stale {self.server.uuid} {volume}'
+                            )
+                            for volume in unheld.gone
+                        ),
+                    )
+                ),
+            )
+        elif unheld.taken and not self.moved:
+            others = ', '.join(
+                f'{volume}, which server {user} has'
+                for volume, user in unheld.taken
+            )
+            yield self._gate(
+                'volumes-held',
+                'hard',
+                REFUSED,
+                f'cinder would not attach volume {others} by now: nova would '
+                'leave the server in error',
+                f'what is wrong is told by\n{program.call("volume check")}\n'
+                f'or {self.leave_out}',
+            )
+        elif self.moved and unheld.lost:
             yield self._gate(
                 'volumes-held',
                 'hard',

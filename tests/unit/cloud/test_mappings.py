@@ -87,6 +87,43 @@ class TestHeld(TestCase):
         found = mappings.unheld(self.cloud, self.cell, uuids, started=True)
         self.assertEqual(Unheld(lost=('v2',)), found['bad'])
 
+    def test_what_became_of_what_is_not_held(self) -> None:
+        cinder = self.memory(
+            volumes='id deleted multiattach',
+            volume_attachment='id deleted volume_id instance_uuid '
+            'attach_status',
+        )
+        self.cloud.databases.cinder = cinder
+
+        def found() -> dict[str, Unheld]:
+            uuids = ['well', 'bad', 'old']
+            return mappings.unheld(self.cloud, self.cell, uuids, started=True)
+
+        cinder.add(
+            'volume_attachment', id='a1', deleted=0, volume_id='v1',
+            instance_uuid='well', attach_status='attached',
+        )  # fmt: skip
+        self.assertEqual(
+            {
+                'bad': Unheld(lost=('v2',), gone=('v2',)),
+                'old': Unheld(unnamed=('v3',), gone=('v3',)),
+            },
+            found(),
+        )
+        for number in (2, 3):
+            cinder.add('volumes', id=f'v{number}', deleted=0)
+        # its own, left over: nova deletes what it names, and cinder lets it
+        for number, user in ((5, 'bad'), (6, 'db')):
+            cinder.add(
+                'volume_attachment', id=f'a{number}', deleted=0,
+                volume_id='v2', instance_uuid=user, attach_status='attached',
+            )  # fmt: skip
+        self.assertEqual(
+            Unheld(lost=('v2',), taken=(('v2', 'db'),)), found()['bad']
+        )
+        cinder.set('volumes', multiattach=1)
+        self.assertEqual(Unheld(lost=('v2',)), found()['bad'])
+
     def test_before_28_nova_forgets_nothing(self) -> None:
         self.cell = self.memory(instances='id uuid')
         self.assertEqual({}, self.found())

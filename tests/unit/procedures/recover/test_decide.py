@@ -514,6 +514,28 @@ class HeldTest(TestCase):
         # nova asks cinder for another
         self.assertEqual([], self.refused(lost))
 
+    def test_cinder_has_no_such_volume_any_more(self) -> None:
+        """Nova evacuates it all the same, and leaves it in error."""
+        gone = Unheld(lost=('v1',), gone=('v1',))
+        for fields in ({}, PAUSED):
+            (told,) = self.refused(gone, **fields)
+            self.assertIn('hard cinder has no volume v1 any more', told)
+        plan, _ = planned({'web': {'unheld': gone}})
+        (gate,) = [one for one in plan.gates if one.name == 'volumes-held']
+        self.assertIn('recovery volume detach-stale', gate.remedy)
+        plan, found = planned({'web': {}})
+        root = found.servers[0].volumes[0].id
+        plan, _ = planned({'web': {'unheld': Unheld(gone=(root,))}})
+        (gate,) = [one for one in plan.gates if one.name == 'volumes-held']
+        self.assertNotIn('detach-stale', gate.remedy)
+
+    def test_another_server_has_it_by_now(self) -> None:
+        taken = Unheld(lost=('v1',), taken=(('v1', 'db'),))
+        (told,) = self.refused(taken)
+        self.assertIn('v1, which server db has', told)
+        (told,) = self.refused(taken, **PAUSED)
+        self.assertIn('holds volume v1 for nobody', told)
+
     def test_held_for_another_server(self) -> None:
         for fields in ({}, PAUSED):
             (told,) = self.refused(Unheld(foreign=('v1',)), **fields)
