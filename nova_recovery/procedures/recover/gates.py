@@ -673,7 +673,6 @@ class _Server:
                 f'or {self.leave_out}',
             )
         if unheld.gone:
-            roots = {one.id for one in self.server.volumes if one.root}
             yield self._gate(
                 'volumes-held',
                 'hard',
@@ -681,19 +680,7 @@ class _Server:
                 f'cinder has no volume {", ".join(unheld.gone)} any more: '
                 'nova could not attach it, and would leave the server in '
                 'error',
-                f'{self.leave_out}: it boots from that'
-                if roots & set(unheld.gone)
-                else '\n'.join(
-                    (
-                        f'{self.leave_out}, or take from it what is gone:',
-                        *(
-                            program.call(
-                                f'volume detach-stale {self.server.uuid} {volume}'
-                            )
-                            for volume in unheld.gone
-                        ),
-                    )
-                ),
+                self._without(unheld.gone),
             )
         elif unheld.taken and not self.moved:
             others = ', '.join(
@@ -728,6 +715,19 @@ class _Server:
                 f'{unheld.unknown}',
                 '',
             )
+
+    def _without(self, gone: Collection[str]) -> str:
+        """How a server goes on without volumes that are gone."""
+        if any(one.root and one.id in gone for one in self.server.volumes):
+            return f'{self.leave_out}: it boots from that'
+        uuid = self.server.uuid
+        return '\n'.join((
+            f'{self.leave_out}, or take from it what is gone:',
+            *(
+                program.call(f'volume detach-stale {uuid} {volume}')
+                for volume in gone
+            ),
+        ))  # fmt: skip
 
     def _memory(self) -> Iterator[Gate]:
         if self.moved and self.server.vm_state == 'suspended':
