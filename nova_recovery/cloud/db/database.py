@@ -71,7 +71,9 @@ class Database:
     :param read_timeout: seconds that a single answer may take
     :param looking: nothing is decided by what is read: a replica may answer
     :ivar seen: table -> its newest row (id) when it was first read to decide
-        by; what came later nobody has judged
+        by; what came later nobody has judged. The first look of the process
+        counts, however long a run goes on: a later one only keeps back more,
+        and a resume, which is a process of its own, looks anew
 
     A URL that can't be used makes a database that is unavailable, like any
     other: one bad cell mapping must not hide the other cells.

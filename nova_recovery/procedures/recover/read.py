@@ -233,6 +233,8 @@ class _Reader:
                 metadata=metadata.get(server.uuid, {}),
                 tags=tags.get(server.uuid, frozenset()),
                 mapped=mapped.get(server.uuid),
+                specless=self._cloud.databases.api is not None
+                and facts[server.uuid].request_spec is None,
                 unheld=unheld.get(server.uuid),
             )
 

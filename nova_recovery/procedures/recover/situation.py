@@ -174,6 +174,7 @@ class Server(records.Server):
     :ivar unheld: what cinder doesn't hold for it as nova says; None: nothing
     :ivar whereabouts: where its guest may run; None: nobody asked
     :ivar serviceless: its host has no nova-compute in the databases
+    :ivar specless: nova's API has no request spec of it
     :ivar mapped: the cell in which nova's API looks for it, '' where there
         is only one; None: in none
     :ivar metadata: what its owner noted
@@ -200,6 +201,7 @@ class Server(records.Server):
     whereabouts: Whereabouts | None = None
     unheld: Unheld | None = None
     serviceless: bool = False
+    specless: bool = False
     mapped: str | None = ''
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
     tags: frozenset[str] = frozenset()

@@ -236,6 +236,9 @@ def to_evacuate(server: Server, evacuates_with_task: bool) -> list[str]:
             f'it is {server.vm_state}: nova evacuates only active, stopped '
             'and error'
         )
+    if server.specless and evacuates_with_task:
+        # older ones could do without (``evacuate`` in nova/compute/api.py)
+        why.append('its request spec is missing: nova answers 500')
     if server.task_state and not evacuates_with_task:
         why.append(
             f'its task is {server.task_state}: a nova before Zed evacuates '

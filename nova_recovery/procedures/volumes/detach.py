@@ -256,12 +256,17 @@ def gates(
     yield from gates_module.unclaimed(server, found.outside, touched)
     yield from gates_module.no_task(server)
     if connected:
-        yield gates_module.guest_off(
+        gate = gates_module.guest_off(
             server,
             request.volume,
             found.outside,
             'it may have the volume connected',
         )
+        if volume is None:
+            # Nothing is given back to cinder that another server could get,
+            # and a recovery can't attach it elsewhere either.
+            gate = dataclasses.replace(gate, klass='soft')
+        yield gate
 
 
 def _not_stale(request: Request, found: BothSides) -> Iterator[Gate]:

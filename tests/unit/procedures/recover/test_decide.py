@@ -529,6 +529,14 @@ class HeldTest(TestCase):
         (gate,) = [one for one in plan.gates if one.name == 'volumes-held']
         self.assertNotIn('detach-stale', gate.remedy)
 
+    def test_without_a_request_spec_it_is_moved(self) -> None:
+        plan, _ = planned({'web': {'specless': True}})
+        self.assertEqual(1, len(items(plan, 'move-record')))
+        self.assertFalse(plan.blocked)
+        plan, _ = planned({'web': {'specless': True}}, method='evacuate')
+        (gate,) = [one for one in plan.gates if one.blocks]
+        self.assertIn('its request spec is missing', gate.observed)
+
     def test_another_server_has_it_by_now(self) -> None:
         taken = Unheld(lost=('v1',), taken=(('v1', 'db'),))
         (told,) = self.refused(taken)
