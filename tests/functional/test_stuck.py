@@ -104,6 +104,7 @@ class TestStatesOfADeadHost(FunctionalTest):
         super().setUp()
         self.rescued = self.create_server('rescued', host=HOST).id
         self.unshelved = self.create_server('unshelved', host=HOST).id
+        self.gone = self.create_server('gone', host=HOST, volumes=('rbd',)).id
         self.state.server_action(self.unshelved, 'shelve')
         self.wait_for(
             lambda: (
@@ -133,12 +134,29 @@ class TestStatesOfADeadHost(FunctionalTest):
             '--shared-storage', '--dry-run', code=code,
         ).stderr  # fmt: skip
 
-    def follow(self, told: str) -> None:
+    def follow(self, told: str, command: str = 'server set') -> None:
         """Type the first command that is printed."""
         line = next(
-            line for line in told.splitlines() if ' server set ' in line
+            line for line in told.splitlines() if f' {command} ' in line
         )
         self.done(*shlex.split(line.strip())[2:], '--yes')
+
+    def test_a_volume_that_cinder_does_not_have_any_more(self) -> None:
+        """Nova would evacuate it, and leave it in error."""
+        (volume,) = [
+            one['volume_id']
+            for one in self.state.devices(self.gone)
+            if one['volume_id']
+        ]
+        for statement in (
+            'UPDATE volume_attachment SET deleted = 1 WHERE volume_id = %s',
+            "UPDATE volumes SET deleted = 1, status = 'deleted' WHERE id = %s",
+        ):
+            self.practice.sql('cinder', statement, [volume])
+        told = self.recover(self.gone, 3)
+        self.assertIn('volumes-held', told)
+        self.follow(told, 'volume detach-stale')
+        self.assertIn('evacuated by nova', self.recover(self.gone, 0))
 
     def test_each_has_a_way_on(self) -> None:
         self.follow(self.recover(self.rescued, 3))
