@@ -16,6 +16,7 @@ from nova_recovery.cli.looking import LookingLister
 from nova_recovery.exceptions import (
     DatabaseUnavailable,
     RecoveryError,
+    Refused,
     UsageError,
 )
 
@@ -89,6 +90,7 @@ class AssessDisaster(LookingLister):
 
     def assess(self, parsed_args: argparse.Namespace) -> Assessment:
         from nova_recovery import readiness
+        from nova_recovery.cloud.db import identity
         from nova_recovery.procedures.disaster.judge import ready
         from nova_recovery.readiness import Site
 
@@ -105,6 +107,13 @@ class AssessDisaster(LookingLister):
             say = self.stage(parsed_args).say
             told = ready.rows(cloud, hosts, scope, say)
         with disaster_options.snapshot(parsed_args, cloud) as snapshot:
+            if snapshot and identity.another(
+                snapshot.cloud, identity.of(cloud)
+            ):
+                raise Refused(
+                    f'{snapshot.path} was taken of another cloud: '
+                    f'{", ".join(sorted(snapshot.cloud))}'
+                )
             site = Site(
                 cloud,
                 snapshot,

@@ -8,6 +8,7 @@ import argparse
 from collections.abc import Iterator, Mapping
 import contextlib
 import datetime
+import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from nova_recovery.procedures.disaster.request import Request
     from nova_recovery.procedures.disaster.scope import Scope
     from nova_recovery.snapshot.reading import Snapshot
+
+LOG = logging.getLogger(__name__)
 
 
 #: Options of a request; it has their defaults.
@@ -133,6 +136,7 @@ def snapshot(
     :raises NotFound: there is no such file
     :raises RecoveryError: it is damaged
     """
+    from nova_recovery.cloud.db import identity
     from nova_recovery.snapshot import reading, store
     from nova_recovery.snapshot.reading import Snapshot
 
@@ -143,11 +147,18 @@ def snapshot(
         cloud.conf.snapshot.directory,
         parsed.snapshot,
         cloud.nova.service_down_time,
+        lambda: identity.of(cloud),
     )
     with Snapshot(path) as found:
         problems = reading.problems(found)
         if problems:
             raise RecoveryError(f'snapshot {path}: damaged: {problems[0]}')
+        if not found.cloud:
+            LOG.warning(
+                '%s does not say of which cloud it is, as older versions made '
+                'them: see to it that it is of this one',
+                path,
+            )
         yield found
 
 

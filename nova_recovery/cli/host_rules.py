@@ -135,8 +135,13 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
 
 def _source(parsed: argparse.Namespace, cloud: Cloud) -> str:
     """The path of either."""
+    from nova_recovery.cloud.db import identity
     from nova_recovery.snapshot import store
 
     if parsed.file:
         return os.path.abspath(parsed.file)
-    return store.resolve(cloud.conf.snapshot.directory, parsed.snapshot)
+    return store.resolve(
+        cloud.conf.snapshot.directory,
+        parsed.snapshot,
+        ours=lambda: identity.of(cloud),
+    )

@@ -80,9 +80,14 @@ class SnapshotCommand(RecoveryMixin):
 
     def find(self, parsed_args: argparse.Namespace, name: str) -> str:
         """The path of the snapshot that is meant."""
+        from nova_recovery.cloud.db import identity
         from nova_recovery.snapshot import store
 
-        return store.resolve(self.conf(parsed_args).snapshot.directory, name)
+        return store.resolve(
+            self.conf(parsed_args).snapshot.directory,
+            name,
+            ours=lambda: identity.of(self.cloud(parsed_args)),
+        )
 
     def warn_unknown(self, snapshot: Snapshot) -> None:
         """Name on stderr what was not read, which makes it half done."""
@@ -272,6 +277,7 @@ class ListSnapshot(RecoveryLister, SnapshotCommand):
             'Volumes',
             'Hosts',
             'Bytes',
+            'Cloud',
         ), [
             (
                 entry.name,
@@ -285,6 +291,7 @@ class ListSnapshot(RecoveryLister, SnapshotCommand):
                 entry.volumes,
                 entry.hosts,
                 entry.size,
+                ', '.join(sorted(entry.cloud)),
             )
             for entry in found
         ]
@@ -502,6 +509,7 @@ class VerifySnapshot(RecoveryShowOne, SnapshotCommand):
                 'Taken',
                 'Machine',
                 'Program',
+                'Cloud',
                 'Complete',
                 'Rows',
                 'Checksum',
@@ -511,6 +519,7 @@ class VerifySnapshot(RecoveryShowOne, SnapshotCommand):
                 snapshot.meta.get('taken_at', ''),
                 snapshot.meta.get('machine', ''),
                 snapshot.meta.get('program', ''),
+                ', '.join(sorted(snapshot.cloud)) or 'not said',
                 snapshot.complete,
                 sum(part.rows for part in snapshot.parts),
                 snapshot.meta.get('checksum', ''),

@@ -355,6 +355,7 @@ GATES = (
         ('soft',),
         'Was the snapshot taken before the outage?',
     ),
+    Known('snapshot-ours', ('soft',), 'Is the snapshot of this cloud?'),
     Known('snapshot-whole', ('soft',), 'Did the snapshot read everything?'),
     Known('source-fenced', ('soft', 'hard'), 'Is the dead host off?'),
     Known(

@@ -17,6 +17,7 @@ from typing import Any
 import urllib.parse
 
 from nova_recovery import exceptions, program
+from nova_recovery.cloud.db.identity import Identity
 from nova_recovery.compat import pairs, utc
 from nova_recovery.exceptions import RecoveryError
 from nova_recovery.snapshot import format as format_module
@@ -62,7 +63,7 @@ class Snapshot:
     """A snapshot file, open for reading; a context manager.
 
     :ivar meta: what it says of itself: ``taken_at``, ``machine``,
-        ``program`` (the version that made it), ``checksum``
+        ``program`` (the version that made it), ``cloud``, ``checksum``
     :raises RecoveryError: it can't be read, is damaged, no snapshot, or
         of a newer version
     """
@@ -124,6 +125,15 @@ class Snapshot:
         trace: types.TracebackType | None,
     ) -> None:
         self.file.close()
+
+    @property
+    def cloud(self) -> Identity:
+        """Of which cloud it is; nothing where it does not say so."""
+        with self.reading():
+            found = json.loads(self.meta.get('cloud') or '[]')
+            if not all(isinstance(one, str) for one in found):
+                raise TypeError('its cloud is no text')
+            return frozenset(found)
 
     @property
     def tables(self) -> frozenset[str]:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 import contextlib
 import dataclasses
 import datetime
@@ -13,7 +13,9 @@ import os
 import re
 import time
 
-from nova_recovery import exceptions
+from nova_recovery import exceptions, program
+from nova_recovery.cloud.db import identity
+from nova_recovery.cloud.db.identity import Identity
 from nova_recovery.exceptions import NotFound, RecoveryError
 from nova_recovery.snapshot import reading, writing
 from nova_recovery.snapshot.reading import Snapshot
@@ -42,6 +44,7 @@ class Entry:
 
     :ivar host: the host whose section alone it has, '' for a cloud
     :ivar problem: why it can't be read
+    :ivar cloud: of which it is; nothing where it does not say so
     :ivar dark: why it tells what was left, not what was: most computes were
         dead when it was taken; '' if they were not
     """
@@ -56,6 +59,7 @@ class Entry:
     hosts: int
     complete: bool
     problem: str
+    cloud: Identity = frozenset()
     dark: str = ''
 
     @property
@@ -101,22 +105,36 @@ def entries(directory: str, down_time: int = DOWN_TIME) -> list[Entry]:
 
 
 def latest(
-    directory: str, down_time: int = DOWN_TIME
+    directory: str, down_time: int = DOWN_TIME, ours: Identity = frozenset()
 ) -> tuple[Entry, list[Entry]]:
     """The newest snapshot that is whole and of a cloud that lived.
 
-    Where there is none, the newest whole one, else the newest.
+    Where there is none, the newest whole one, else the newest. Never one of
+    another cloud; one that says nothing of its cloud passes for ours.
 
+    :param ours: which cloud this is; nothing: it is not known
     :returns: it, and those that are newer and were passed over
-    :raises NotFound: there is none
+    :raises NotFound: there is none, or it is not known which ones are ours
     """
-    some = [
+    every = [
         entry
         for entry in entries(directory, down_time)
         if not entry.problem and not entry.host
     ]
+    some = [one for one in every if not identity.another(ours, one.cloud)]
     if not some:
-        raise NotFound(f'{directory} has no snapshot of a cloud')
+        raise NotFound(
+            f'{directory} has no snapshot of this cloud, and {len(every)} of '
+            'other clouds'
+            if every
+            else f'{directory} has no snapshot of a cloud'
+        )
+    if not ours and len(_clouds(some)) > 1:
+        raise NotFound(
+            f'{directory} has snapshots of several clouds, and no database '
+            'tells which one this is: name one instead of "latest", see '
+            + program.call('snapshot list')
+        )
     for fits in (lambda e: e.good, lambda e: e.complete, lambda e: True):
         for place, entry in enumerate(some):
             if fits(entry):
@@ -124,16 +142,22 @@ def latest(
     raise AssertionError
 
 
-def resolve(directory: str, name: str, down_time: int = DOWN_TIME) -> str:
+def resolve(
+    directory: str,
+    name: str,
+    down_time: int = DOWN_TIME,
+    ours: Callable[[], Identity] = frozenset,
+) -> str:
     """The path of a snapshot that is meant by a word.
 
     :param name: a name in the directory, with or without its suffix, a
         path, or ``latest``: see :func:`latest`
     :param down_time: nova's ``service_down_time``
+    :param ours: asks which cloud this is, for ``latest``
     :raises NotFound: there is none
     """
     if name == LATEST:
-        found, passed = latest(directory, down_time)
+        found, passed = latest(directory, down_time, ours())
         for entry in passed:
             LOG.warning('latest is not %s: %s', entry.name, entry.doubt)
         if found.doubt:
@@ -185,7 +209,7 @@ def expired(
 ) -> list[Entry]:
     """Those that need not be kept, the newest first.
 
-    Of the cloud and of each host apart. The newest that is complete stays,
+    Of each cloud and of each host apart. The newest that is complete stays,
     whatever its age: when taking them has failed for a month, the last good
     one is worth more than ever. So does the newest of a cloud that lived: a
     timer goes on taking them while the power is gone.
@@ -193,11 +217,11 @@ def expired(
     :param count: how many are kept; 0: any number
     :param days: how long; 0: for ever
     """
-    groups: dict[str, list[Entry]] = {}
+    hosts: dict[str, list[Entry]] = {}
     for entry in found:
-        groups.setdefault(entry.host, []).append(entry)
+        hosts.setdefault(entry.host, []).append(entry)
     dropped = []
-    for group in groups.values():
+    for group in (one for some in hosts.values() for one in _clouds(some)):
         best = [
             next((entry for entry in group if entry.complete), None),
             next((entry for entry in group if entry.good), None),
@@ -207,6 +231,23 @@ def expired(
             if entry not in best and (old or (count and place >= count)):
                 dropped.append(entry)
     return dropped
+
+
+def _clouds(found: Sequence[Entry]) -> list[list[Entry]]:
+    """The same, those of each cloud for themselves, in their order.
+
+    Those that say nothing are one more.
+    """
+    groups: list[list[Entry]] = []
+    for entry in found:
+        for group in groups:
+            known: Identity = frozenset().union(*(one.cloud for one in group))
+            if known & entry.cloud or not (known or entry.cloud):
+                group.append(entry)
+                break
+        else:
+            groups.append([entry])
+    return groups
 
 
 def prune(
@@ -251,12 +292,14 @@ def _entry(
         return None
     servers = volumes = hosts = 0
     complete, problem, dark = False, '', ''
+    cloud: Identity = frozenset()
     try:
         with Snapshot(path) as snapshot:
             servers = snapshot.count('servers')
             volumes = snapshot.count('volumes')
             hosts = len(snapshot.hosts)
             complete = snapshot.complete
+            cloud = snapshot.cloud
             dark = _dark(*reading.pulse(snapshot, down_time))
     except RecoveryError as error:
         problem = str(error)
@@ -271,6 +314,7 @@ def _entry(
         hosts=hosts,
         complete=complete,
         problem=problem,
+        cloud=cloud,
         dark=dark,
     )
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
+import json
 import os
 import socket
 import time
@@ -24,6 +25,7 @@ from sqlalchemy import exc
 from nova_recovery import version
 from nova_recovery.cloud import clock, secrets
 from nova_recovery.cloud.cloud import Cloud
+from nova_recovery.cloud.db import identity
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import Databases
 from nova_recovery.exceptions import (
@@ -121,6 +123,8 @@ def take(cloud: Cloud, request: Request, progress: Progress) -> str:
                 program=version.version(),
             )
             if databases:
+                ours = sorted(identity.of(cloud))
+                writer.meta(cloud=json.dumps(ours))
                 _Cloud(cloud, writer).write(request.apis)
             if request.local:
                 _local(cloud, writer)

@@ -138,6 +138,7 @@ def fill_nova(name: str, essex: bool = False) -> None:
         report_count=7,
         disabled=0,
         deleted=0,
+        created_at='2012-11-22 14:49:51',
     )
     rows.add(
         'compute_nodes',
@@ -452,7 +453,9 @@ class Behaviour:
             (2, 2, True), (made['Servers'], made['Volumes'], made['Complete'])
         )
         (listed,) = self.json('list')
-        self.assertEqual('complete', listed['State'])
+        self.assertEqual(
+            ('complete', CELL1), (listed['State'], listed['Cloud'])
+        )
         name = listed['Name']
         self.assertEqual(
             made['Checksum'], self.json(f'verify {name}')['Checksum']
@@ -526,7 +529,7 @@ class Behaviour:
             ('show latest', 1, 'has no snapshot of a cloud'),
             (f'show {notes}', 1, 'not a snapshot of nova-recovery'),
             (f'delete {notes}', 1, 'nothing was deleted'),
-            ('show x --host h', 2, 'want --section'),
+            ('show x --host h', 2, 'of which section'),
             ('create --file /nowhere/at/all', 1, 'No such file'),
             (f'create --no-api --file {notes}', 1, 'exists already'),
         ):
@@ -654,6 +657,13 @@ class Release:
         (node,) = snapshot.rows('nodes')
         self.assertEqual('np-rcc4', node['host'])
         self.assertEqual(0, snapshot.count('differences'))
+        (cloud,) = snapshot.cloud
+        self.assertEqual(
+            CELL1
+            if self.api
+            else 'service 1 nova-compute@np-rcc4 of 2012-11-22T14:49:51',
+            cloud,
+        )
 
 
 class TestEssex(Release, SnapshotTestCase):

@@ -14,6 +14,7 @@ import datetime
 from typing import Any
 
 from nova_recovery.cloud import records
+from nova_recovery.cloud.db.identity import Identity
 from nova_recovery.cloud.db.volumes import Access, Pair
 from nova_recovery.cloud.records import (
     Action,
@@ -142,6 +143,8 @@ class Recorded:
     :ivar moments: cell -> when it was read, by its database's clock
     :ivar computes: how many nova-compute it has
     :ivar dead: how many of them sent no heartbeat any more
+    :ivar cloud: of which it is; nothing: it does not say so
+    :ivar foreign: it is known to be of another cloud
     """
 
     path: str
@@ -153,6 +156,8 @@ class Recorded:
     )
     computes: int = 0
     dead: int = 0
+    cloud: Identity = frozenset()
+    foreign: bool = False
 
     @property
     def dark(self) -> bool:

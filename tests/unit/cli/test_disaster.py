@@ -23,6 +23,8 @@ from tests.unit.cli.runs import RunsTestCase
 from tests.unit.procedures.disaster import situations
 from tests.unit.snapshot import files
 
+OURS = '5f2b3f6e-0d5c-4c6f-9d0e-3a1f6c1f0a01'
+
 
 class DisasterTestCase(RunsTestCase):
     """What is found is ``found``; what was asked for is in ``asked``."""
@@ -39,6 +41,9 @@ class DisasterTestCase(RunsTestCase):
         self.cloud = mock.Mock()
         self.cloud.conf.disaster.priority_key = 'recovery_priority'
         self.cloud.conf.snapshot.directory = str(self.folder)
+        cell = mock.Mock(uuid=OURS)
+        self.cloud.databases.cells = [mock.Mock(cell=cell)]
+        self.cloud.databases.disabled = []
         for name, value in (
             (
                 'nova_recovery.procedures.disaster.look.read.Reader.__init__',
@@ -159,6 +164,17 @@ class AssessTest(DisasterTestCase):
         ((snapshot, _scope, hosts, _since),) = self.asked
         self.assertEqual(path, snapshot.path)
         self.assertEqual([host], [one.path for one in hosts])
+        self.assertIn('does not say of which cloud', self.stderr)
+
+    def test_readiness_is_not_told_by_another_clouds(self) -> None:
+        path = files.write(
+            str(self.folder / 'a.snapshot'), {'servers': []}, cloud=['other']
+        )
+        ended = self.ended(
+            exit_codes.REFUSED,
+            *('disaster', 'assess', '--ready', '--snapshot', path),
+        )
+        self.assertIn('taken of another cloud: other', ended.stderr)
 
     def test_a_damaged_snapshot(self) -> None:
         path = files.write(

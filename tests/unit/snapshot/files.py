@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+import json
 from typing import Any
 
 from nova_recovery.snapshot import format as format_module
@@ -24,16 +25,20 @@ def write(
     source: str = 'cell:cell1',
     unknown: Sequence[str] = (),
     taken_at: str | None = None,
+    cloud: Sequence[str] = (),
 ) -> str:
     """Write a snapshot of one source; columns that aren't given are None.
 
     :param unknown: sections that could not be read
     :param taken_at: when the source was read
+    :param cloud: of which it is
     """
     with Writer(path) as writer:
         writer.meta(
             taken_at='2026-11-22T14:49:51Z', machine='control', program='1'
         )
+        if cloud:
+            writer.meta(cloud=json.dumps(list(cloud)))
         writer.source(source, source.partition(':')[0], taken_at=taken_at)
         for name, rows in sections.items():
             columns = format_module.SECTIONS[name].columns

@@ -11,7 +11,7 @@ import time
 
 import fixtures
 
-from nova_recovery.exceptions import RecoveryError
+from nova_recovery.exceptions import NotFound, RecoveryError
 from nova_recovery.snapshot import store, writing
 from tests.base import TestCase
 from tests.unit.snapshot import files
@@ -24,7 +24,9 @@ class TestStore(TestCase):
         super().setUp()
         self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
 
-    def add(self, days: int, host: str = '', unknown: bool = False) -> str:
+    def add(
+        self, days: int, host: str = '', unknown: bool = False, cloud: str = ''
+    ) -> str:
         taken = NOW - datetime.timedelta(days=days)
         name = store.new_name(taken, host)
         files.write(
@@ -32,6 +34,7 @@ class TestStore(TestCase):
             {'servers': []},
             source=f'host:{host}' if host else 'cell:cell1',
             unknown=['tags'] if unknown else (),
+            cloud=cloud.split(),
         )
         return name.removesuffix(store.SUFFIX)
 
@@ -59,8 +62,8 @@ class TestStore(TestCase):
         )
         return name.removesuffix(store.SUFFIX)
 
-    def latest(self) -> tuple[str, list[str]]:
-        found, passed = store.latest(str(self.folder))
+    def latest(self, *ours: str) -> tuple[str, list[str]]:
+        found, passed = store.latest(str(self.folder), ours=frozenset(ours))
         return found.name, [entry.name for entry in passed]
 
     def test_latest_is_whole_and_of_a_cloud_that_lived(self) -> None:
@@ -75,6 +78,32 @@ class TestStore(TestCase):
         for name in (good, oldest):
             os.unlink(self.folder / f'{name}.snapshot')
         self.assertEqual((dark, []), self.latest())
+
+    def test_latest_is_never_another_clouds(self) -> None:
+        ours, old = self.add(3, cloud='a b'), self.add(4)
+        self.add(1, cloud='c')
+        # a cell came, another one went
+        self.assertEqual((ours, []), self.latest('b', 'd'))
+        # those of other clouds and of none remain
+        self.assertEqual((old, []), self.latest('e'))
+        os.unlink(self.folder / f'{old}.snapshot')
+        error = self.assertRaises(NotFound, self.latest, 'e')
+        self.assertIn('2 of other clouds', str(error))
+
+    def test_where_nobody_tells_which_is_ours_latest_is_refused(self) -> None:
+        newest = self.add(1, cloud='a b')
+        self.add(2, cloud='b')
+        self.assertEqual((newest, []), self.latest())
+        self.add(3, cloud='c')
+        error = self.assertRaises(NotFound, self.latest)
+        self.assertIn('name one', str(error))
+
+    def test_each_cloud_keeps_its_own(self) -> None:
+        ours = [self.add(n, cloud='a b') for n in (1, 2, 3)]
+        others = [self.add(n, cloud='c') for n in (4, 5)]
+        old = [self.add(n) for n in (6, 7)]
+        dropped = self.prune(1, 0)
+        self.assertEqual({*ours[1:], others[1], old[1]}, set(dropped))
 
     def test_a_timer_in_the_dark_pushes_out_no_good_one(self) -> None:
         good = self.add(9)

@@ -310,6 +310,17 @@ def _snapshot(found: Situation) -> Iterator[Finding]:
             f'there is none: what ran is what the databases say; {more}',
         )
         return
+    if recorded.foreign:
+        yield Finding(
+            'SNAP-FOREIGN',
+            DANGER,
+            'snapshot',
+            'it was taken of another cloud: '
+            f'{", ".join(sorted(recorded.cloud))}; all that is compared with '
+            'it means nothing',
+            label=recorded.path,
+            fix=program.call('snapshot list'),
+        )
     at, taken = found.outage.at, recorded.taken_at
     late = recorded.why_dark
     given = found.outage.how == 'given'

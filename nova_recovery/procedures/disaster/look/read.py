@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from oslo_utils import timeutils
 
 from nova_recovery.cloud import records
-from nova_recovery.cloud.db import rows, schema
+from nova_recovery.cloud.db import identity, rows, schema
 from nova_recovery.cloud.db.databases import divide, each
 from nova_recovery.compat import pairs
 from nova_recovery.exceptions import (
@@ -105,6 +105,13 @@ class Reader:
             if snapshot
             else None
         )
+        if self._recorded is not None:
+            about = self._recorded.about
+            self._recorded.about = dataclasses.replace(
+                about,
+                foreign=bool(about.cloud)
+                and identity.another(about.cloud, identity.of(cloud)),
+            )
         self._marks = _marks(self._recorded, marks)
         self._before = of([snapshot] if snapshot else ())
         self._now = of(now_hosts)

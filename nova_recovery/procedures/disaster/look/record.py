@@ -169,6 +169,7 @@ def read(snapshot: Snapshot, down_time: int) -> Record:
     return Record(
         Recorded(
             path=snapshot.path,
+            cloud=snapshot.cloud,
             taken_at=reading.moment(snapshot.meta.get('taken_at')),
             cells=cells,
             markers={

@@ -163,6 +163,17 @@ def _snapshot(found: Found) -> Iterator[Gate]:
         )
         return
     name = recorded.path
+    if recorded.foreign:
+        yield Gate(
+            'snapshot-ours',
+            '',
+            'soft',
+            'refused',
+            f'{name} was taken of another cloud: '
+            f'{", ".join(sorted(recorded.cloud))}',
+            'take one of this cloud with --snapshot; override it only if the '
+            'cells were mapped anew since',
+        )
     if found.holes:
         yield Gate(
             'snapshot-whole',
