@@ -20,6 +20,7 @@ from typing import Any, TYPE_CHECKING
 from nova_recovery import version
 from nova_recovery.cloud import secrets
 from nova_recovery.engine import files, printable
+from nova_recovery.exceptions import ConfigError
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -86,15 +87,17 @@ class Masking(logging.Formatter):
         return printable.lines(secrets.mask_text(self._inner.format(record)))
 
 
-def mask_handlers(logger: logging.Logger | None = None) -> None:
-    """Mask what the handlers of a logger write, whoever made them.
-
-    :param logger: the root when None
-    """
-    for handler in (logger or logging.getLogger()).handlers:
-        mask(handler)
-        if getattr(handler, 'stream', None) is sys.stderr:
-            quiet(handler)
+def mask_handlers() -> None:
+    """Mask what the handlers of all loggers write, whoever made them."""
+    for logger in (
+        logging.getLogger(),
+        *list(logging.Logger.manager.loggerDict.values()),
+    ):
+        # what is only a part of other names has none
+        for handler in getattr(logger, 'handlers', ()):
+            mask(handler)
+            if getattr(handler, 'stream', None) is sys.stderr:
+                quiet(handler)
 
 
 def mask(handler: Any) -> None:
@@ -116,6 +119,7 @@ def to_places(conf: cfg.ConfigOpts) -> None:
     is made for services, and would put its own in their place.
 
     :raises RecoveryError: the file can't be opened
+    :raises ConfigError: nor can another of the places be used
     """
     if conf.log_dir and not conf.log_file:
         conf.set_override('log_file', FILE)
@@ -138,8 +142,28 @@ def to_places(conf: cfg.ConfigOpts) -> None:
     for handler in there:
         if handler.level == logging.NOTSET:
             handler.setLevel(root.level)
-    log.setup(conf, 'nova-recovery', version.version())
-    mask_handlers(root)
-    _placed[:] = root.handlers
-    for handler in there:
-        root.addHandler(handler)
+    try:
+        log.setup(conf, 'nova-recovery', version.version())
+    except Exception as error:  # of each place another one
+        raise ConfigError(_unusable(error)) from error
+    finally:
+        # what went wrong is told on the terminal, too
+        mask_handlers()
+        _placed[:] = [one for one in root.handlers if one not in there]
+        for handler in there:
+            root.addHandler(handler)
+
+
+def _unusable(error: Exception) -> str:
+    """What is wrong with a place, and what to do."""
+    text = ' '.join(str(error).split()) or type(error).__name__
+    told = f'[DEFAULT] logging: {text}; '
+    if 'ystemd bindings' in text:
+        return told + (
+            'use_journal needs them: install python3-systemd, or take '
+            'use_syslog'
+        )
+    return told + (
+        'mend log_file, log_dir, use_journal, use_syslog or '
+        'log_config_append in nova-recovery.conf'
+    )

@@ -13,6 +13,7 @@ import sys
 import fixtures
 
 from nova_recovery import conf, logs
+from nova_recovery.exceptions import ConfigError
 from tests.base import TestCase
 
 LOG = logging.getLogger('nova_recovery.tests')
@@ -97,3 +98,47 @@ class PlacesTest(TestCase):
         before = logging.getLogger().handlers[:]
         self.begin()
         self.assertEqual(before, logging.getLogger().handlers)
+
+    def test_without_bindings_of_systemd_the_terminal_says_so(self) -> None:
+        self.useFixture(
+            fixtures.MonkeyPatch('oslo_log.handlers.journal', None)
+        )
+        error = self.assertRaises(
+            ConfigError,
+            self.begin,
+            f'log_dir = {self.folder}',
+            'use_journal = true',
+        )
+        self.assertIn('python3-systemd', str(error))
+        LOG.error('%s', error)
+        self.assertIn('python3-systemd', self.terminal.getvalue())
+
+    def test_a_file_of_logging_that_can_not_be_read(self) -> None:
+        file = self.folder / 'logging.conf'
+        file.write_text('nonsense')
+        error = self.assertRaises(
+            ConfigError, self.begin, f'log_config_append = {file}'
+        )
+        self.assertIn('[DEFAULT] logging: ', str(error))
+        self.assertIn(str(file), str(error))
+        LOG.error('it ended')
+        self.assertEqual('it ended\n', self.terminal.getvalue())
+
+    def test_handlers_of_loggers_with_names_are_masked_too(self) -> None:
+        logger = logging.getLogger('nova_recovery.tests.named')
+        self.addCleanup(setattr, logger, 'handlers', [])
+        self.addCleanup(setattr, logger, 'propagate', True)
+        file = self.folder / 'logging.conf'
+        file.write_text(
+            '[loggers]\nkeys=root,ours\n'
+            '[handlers]\nkeys=file\n'
+            '[formatters]\nkeys=\n'
+            '[logger_root]\nhandlers=\n'
+            '[logger_ours]\nhandlers=file\npropagate=0\n'
+            'qualname=nova_recovery.tests.named\n'
+            '[handler_file]\nclass=FileHandler\n'
+            f'args=({str(self.folder / "log")!r},)\n'
+        )
+        self.begin(f'log_config_append = {file}')
+        logger.warning('mysql+pymysql://nova:sesame@db/nova')
+        self.assertIn('***', (self.folder / 'log').read_text())
