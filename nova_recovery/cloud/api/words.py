@@ -60,6 +60,8 @@ _SILENT = (
     ),
 )
 
+_OTHER = '{place} answers, but not as {service} does: is the URL right?'
+
 
 def plain(error: BaseException, service: str = '') -> str:
     """One line without secrets: what is wrong, and what to do.
@@ -76,7 +78,7 @@ def plain(error: BaseException, service: str = '') -> str:
         'place': place or f'the endpoint of {service or "the API"}',
         'service': service or 'what serves it',
     }
-    for judge in (_credentials, _missing, _silent, _broken):
+    for judge in (_credentials, _missing, _file, _silent, _broken):
         told = judge(error, text)
         if told:
             return told.format(**names)
@@ -90,6 +92,20 @@ def code_of(error: BaseException) -> int | None:
         if isinstance(value, int):
             return value
     return None
+
+
+def is_silent(error: BaseException) -> bool:
+    """Whether what serves an API may be down: it refuses, or says nothing.
+
+    Not so where the way there, a name or TLS is wrong.
+    """
+    text = ' '.join(str(error).split())
+    if isinstance(error, ksa_exceptions.CatalogException) or _file(
+        error, text
+    ):
+        return False
+    told = _silent(error, text)
+    return '{service}' in told and told != _OTHER
 
 
 def _credentials(error: BaseException, text: str) -> str:
@@ -126,6 +142,15 @@ def _missing(error: BaseException, text: str) -> str:
     return ''
 
 
+def _file(error: BaseException, text: str) -> str:
+    """requests looks for the files of TLS before it asks."""
+    found = re.search(r'invalid path: ([^\s\'")]+)', text)
+    if not found or code_of(error):
+        return ''
+    path = found.group(1).replace('{', '{{').replace('}', '}}')
+    return f'no such file: {path} (--os-cacert, --os-cert and --os-key)'
+
+
 def _silent(error: BaseException, text: str) -> str:
     """No answer came, or none that says anything."""
     if code_of(error):
@@ -143,7 +168,7 @@ def _silent(error: BaseException, text: str) -> str:
         if re.search(words, text):
             return told
     if isinstance(error, ksa_exceptions.DiscoveryFailure):
-        return '{place} answers, but not as {service} does: is the URL right?'
+        return _OTHER
     if isinstance(error, ksa_exceptions.ConnectionError):
         return 'no connection to {place}: look at the log of {service}'
     return ''

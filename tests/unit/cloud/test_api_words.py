@@ -74,6 +74,30 @@ class TestPlain(TestCase):
             self.assertIn('https://c1:8774', found)
             self.assertNotIn('hunter2', found)
 
+    def test_a_wrong_path_is_no_wrong_certificate(self) -> None:
+        for kind, path in (
+            ('CA certificate bundle', '/etc/{x}.pem'),
+            ('key file', '/etc/key.pem'),
+        ):
+            found = self.plain(
+                OSError(f'Could not find the TLS {kind}, invalid path: {path}')
+            )
+            self.assertIn(f'no such file: {path} ', found)
+            self.assertNotIn('certificate', found)
+
+    def test_what_may_have_to_be_started(self) -> None:
+        for error, silent in (
+            (ksa.ConnectFailure(LAYERS), True),
+            (ksa.ConnectTimeout('http://c1:8774 timed out'), True),
+            (ksa.ConnectFailure('http://c1:8774: not known'), False),
+            (ksa.ConnectFailure('https://c1:8774: SSL'), False),
+            (ksa.DiscoveryFailure('http://c1:80'), False),
+            (OSError('TLS key, invalid path: /timeout'), False),
+            (novaclient.exceptions.Forbidden(403, 'not allowed'), False),
+            (ksa.EndpointNotFound(), False),
+        ):
+            self.assertEqual(silent, words.is_silent(error), repr(error))
+
     def test_what_serves_it_is_known_by_its_port(self) -> None:
         self.assertIn(
             'start cinder-api there',
