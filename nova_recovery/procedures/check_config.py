@@ -11,16 +11,19 @@ import collections
 from collections.abc import Callable, Iterable, Iterator, Mapping
 import functools
 from operator import attrgetter
-from typing import Any
+import re
+from typing import Any, TypeVar
 
 from oslo_config import cfg
 
 from nova_recovery import exit_codes, fleet, program
 from nova_recovery.cloud import bus as bus_module
 from nova_recovery.cloud import clock, secrets, settings
+from nova_recovery.cloud.api import words as api_words
 from nova_recovery.cloud.cloud import Cloud
 from nova_recovery.cloud.db import databases as databases_module
 from nova_recovery.cloud.db import grants, schema
+from nova_recovery.cloud.db.cells import Cell
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.settings import NovaSettings
 from nova_recovery.engine.findings import Assessment, Columns, Finding
@@ -80,7 +83,14 @@ APIS: Mapping[str, tuple[str, Callable[[Site], object]]] = {
 #: Seconds that all of it may take: a site with many cells, of which some
 #: don't answer, needs a few.
 PATIENCE = 30.0
+#: Seconds that one database has for all that it is asked; the cells are
+#: known, and asked, after the others. Twice that is less than all of it.
+EACH = 14.0
+#: Seconds that one answer may take: one that hangs is known by then, by what
+#: it hangs in, and connecting comes before.
+ANSWER = 10
 
+T = TypeVar('T')
 Asks = Mapping[str, Callable[[], Iterable[Finding]]]
 
 
@@ -92,7 +102,7 @@ def assess(
     :param connect: gives an openstacksdk connection; None: no API is asked
     """
     asks: dict[str, Callable[[], Iterable[Finding]]] = {
-        'databases': functools.partial(databases, conf),
+        **databases(conf),
         'message bus': functools.partial(buses, conf),
         'files': lambda: [
             *check_places.kept(conf),
@@ -143,44 +153,65 @@ def _listed(ask: Callable[[], Iterable[Finding]]) -> list[Finding]:
     return list(ask())
 
 
-def databases(conf: cfg.ConfigOpts) -> list[Finding]:
-    """Ask every database that the configuration leads to.
+def databases(conf: cfg.ConfigOpts) -> Asks:
+    """Ask every database that the configuration leads to, each by itself.
 
-    What is wrong with one of them is a finding, not an error.
+    What is wrong with one of them is a finding, not an error, and one that
+    hangs holds up no other.
     """
-    some: list[Finding] = []
+    asks: dict[str, Callable[[], Iterable[Finding]]] = {}
     try:
         nova = settings.read_nova(conf.nova_config_file, conf.nova_config_dir)
     except ConfigError as error:
-        some.append(seen('nova.conf', WRONG, str(error)))
+        asks['nova.conf'] = _told(seen('nova.conf', WRONG, str(error)))
     else:
-        some.append(check_places.private('nova.conf', nova.files))
-        some += _of_nova(conf, nova)
+        asks['nova.conf'] = _told(
+            check_places.private('nova.conf', nova.files)
+        )
+        if nova.api_database:
+            asks['API database'] = functools.partial(
+                _database, conf, 'API', nova.api_database, grants.API
+            )
+        asks['cells'] = functools.partial(_cells, conf, nova)
     try:
         cinder = settings.read_cinder(conf.cinder_config_file)
     except ConfigError as error:
-        some.append(seen('cinder.conf', WRONG, str(error)))
+        asks['cinder.conf'] = _told(seen('cinder.conf', WRONG, str(error)))
     else:
-        some.append(check_places.private('cinder.conf', cinder.files))
-        database = databases_module.open_cinder(conf, cinder)
-        if database is not None:
-            some.append(asked('cinder database', database, grants.CINDER))
-    return some
+        asks['cinder.conf'] = _told(
+            check_places.private('cinder.conf', cinder.files)
+        )
+        if cinder.database:
+            asks['cinder database'] = functools.partial(
+                _database, conf, 'cinder', cinder.database, grants.CINDER
+            )
+    return asks
+
+
+def _told(finding: Finding) -> Callable[[], Iterable[Finding]]:
+    """What is known already, in its place among the answers."""
+    return lambda: [finding]
 
 
 def buses(conf: cfg.ConfigOpts) -> Iterator[Finding]:
     """Log in to each server of the message buses that cells use."""
     cloud = Cloud(conf, _nothing, looking=True)
-    try:
-        found = bus_module.of_cloud(cloud)
-    except ConfigError:
+    found = _within(lambda: bus_module.of_cloud(cloud))
+    if isinstance(found, ConfigError):
         # told of nova.conf, or of the cells
         return
-    except RecoveryError:
+    if isinstance(found, (RecoveryError, TimeoutError)):
         # told of the databases; what the files say is better than nothing
         found = bus_module.of_files(cloud)
+    if isinstance(found, BaseException):
+        raise found
     for names, said in bus.members(found).items():
         yield _bus(names, found[names], said)
+
+
+def _within(ask: Callable[[], T]) -> T | BaseException:
+    """What a database says, or what is wrong, in the time that it has."""
+    return bounded.each({'': ask}, EACH)['']
 
 
 def _bus(
@@ -231,6 +262,12 @@ def _api(site: Site, kind: str) -> Iterator[Finding]:
     what = f'{kind} API'
     try:
         connection = site.apis().connection
+    except RecoveryError as error:
+        # it is one fault: told where it is, and mended there
+        fix = _mend(error, service) if kind == 'identity' else ''
+        yield seen(what, UNKNOWN, secrets.mask_text(str(error)), fix=fix)
+        return
+    try:
         url = clocks.endpoint(connection, kind)
         if not url:
             yield _not_there(what, site, kind)
@@ -239,10 +276,32 @@ def _api(site: Site, kind: str) -> Iterator[Finding]:
         ahead = _ahead(connection, kind)
     except RecoveryError as error:
         told = secrets.mask_text(str(error))
-        fix = '' if 'credentials' in told else _restart(service)
-        yield seen(what, UNKNOWN, told, fix=fix)
+        if _code(error) == 403:
+            told = f'not an administrator: {told}'
+        yield seen(what, UNKNOWN, told, fix=_mend(error, service))
         return
     yield seen(what, OK, url, offset=ahead)
+
+
+def _mend(error: RecoveryError, service: str) -> str:
+    """What is done about what did not answer; '' if it did, and refused."""
+    code = _code(error)
+    if code is not None:
+        return _restart(service) if code >= 500 else ''
+    cause = error.__cause__
+    silent = cause is not None and api_words.is_silent(cause)
+    return _restart(service) if silent else ''
+
+
+def _code(error: RecoveryError) -> int | None:
+    """The HTTP status that an error stands for, None for none."""
+    cause = error.__cause__
+    code = None if cause is None else api_words.code_of(cause)
+    if code is None:
+        # of what we judged ourselves only the words tell
+        found = re.search(r'HTTP (\d{3})\b', str(error))
+        code = int(found.group(1)) if found else None
+    return code
 
 
 def _ahead(connection: Any, kind: str) -> float | None:
@@ -281,39 +340,55 @@ def _clock(offset: float | None) -> str:
     return '' if offset is None else f'{round(offset):+} s'
 
 
-def _of_nova(conf: cfg.ConfigOpts, nova: NovaSettings) -> Iterator[Finding]:
-    api = databases_module.open_api(conf, nova)
-    if api is not None:
-        yield asked('API database', api, grants.API)
-    try:
-        found = databases_module.find_cells(conf, nova, api)
-    except DatabaseUnavailable as error:
-        yield seen('cells', UNKNOWN, str(error))
+def _database(
+    conf: cfg.ConfigOpts,
+    name: str,
+    url: str,
+    writes: Mapping[str, tuple[str, ...]],
+) -> list[Finding]:
+    database = databases_module.opened(conf, name, url, answer=ANSWER)
+    return [asked(f'{name} database', database, writes)]
+
+
+def _cells(conf: cfg.ConfigOpts, nova: NovaSettings) -> Iterator[Finding]:
+    found = _within(functools.partial(_found_cells, conf, nova))
+    if isinstance(found, (DatabaseUnavailable, TimeoutError)):
+        yield seen('cells', UNKNOWN, bounded.words(found))
         return
-    except RecoveryError as error:
-        yield seen('cells', WRONG, str(error))
+    if isinstance(found, RecoveryError):
+        yield seen('cells', WRONG, str(found))
         return
+    if isinstance(found, BaseException):
+        raise found
     if not found:
         yield seen('cells', WRONG, 'there is no cell but cell0')
-    opened = [
-        databases_module.opened(conf, cell.name, cell.url)
-        for cell in found
-        if not cell.disabled
-    ]
-    answers = databases_module.each(
-        opened,
-        lambda database: asked(f'cell {database.name}', database, grants.CELL),
+    yield from asked_all(
+        {f'cell {cell.name}': _of_cell(conf, cell) for cell in found}, EACH
     )
-    for cell in found:
-        if cell.disabled:
-            yield seen(
-                f'cell {cell.name}', UNUSED, 'disabled: it is not searched'
-            )
-            continue
-        answer = answers[cell.name]
-        if isinstance(answer, DatabaseUnavailable):
-            raise answer
-        yield answer
+
+
+def _found_cells(conf: cfg.ConfigOpts, nova: NovaSettings) -> list[Cell]:
+    if not nova.api_database:
+        return databases_module.find_cells(conf, nova, None)
+    api = databases_module.opened(
+        conf, 'API', nova.api_database, answer=ANSWER
+    )
+    try:
+        return databases_module.find_cells(conf, nova, api)
+    finally:
+        api.dispose()
+
+
+def _of_cell(
+    conf: cfg.ConfigOpts, cell: Cell
+) -> Callable[[], Iterable[Finding]]:
+    what = f'cell {cell.name}'
+    if cell.disabled:
+        return _told(seen(what, UNUSED, 'disabled: it is not searched'))
+    database = databases_module.opened(
+        conf, cell.name, cell.url, answer=ANSWER
+    )
+    return lambda: [asked(what, database, grants.CELL)]
 
 
 def asked(

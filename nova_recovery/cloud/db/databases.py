@@ -219,13 +219,21 @@ def _cells(
 
 
 def opened(
-    conf: cfg.ConfigOpts, name: str, url: str, looking: bool = False
+    conf: cfg.ConfigOpts,
+    name: str,
+    url: str,
+    looking: bool = False,
+    answer: int | None = None,
 ) -> Database:
-    """Return a database with the configured time-outs."""
+    """Return a database with the configured time-outs.
+
+    :param answer: seconds that a single answer may take at most
+    """
+    seconds = conf.timeouts.database_read
     return Database(
         name,
         url,
         conf.timeouts.database_connect,
-        conf.timeouts.database_read,
+        seconds if answer is None else min(answer, seconds),
         looking,
     )

@@ -12,8 +12,14 @@ from typing import Any
 from unittest import mock
 
 import fixtures
+from keystoneauth1 import exceptions as ksa
+import novaclient.exceptions
 
+from nova_recovery import conf
 from nova_recovery.cloud.bus import Bus
+from nova_recovery.cloud.db import databases
+from nova_recovery.cloud.db.cells import Cell
+from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.settings import BusSettings
 from nova_recovery.engine.findings import Assessment, Finding
 from nova_recovery.exceptions import ApiUnavailable
@@ -66,13 +72,46 @@ class TestApis(TestCase):
 
     def test_what_does_not_answer_tells_what_to_start(self) -> None:
         one = site()
-        one.cloud.placement.ping.side_effect = ApiUnavailable(
-            'placement: to mysql://u:hunter2@h'
-        )
+        error = ApiUnavailable('placement: to mysql://u:hunter2@h')
+        error.__cause__ = ksa.ConnectFailure('http://c1:8778: refused')
+        one.cloud.placement.ping.side_effect = error
         found = self.found(one, 'placement')
         self.assertEqual(check.UNKNOWN, found.severity)
         self.assertNotIn('hunter2', found.cause)
         self.assertIn('systemctl restart placement-api', found.fix)
+
+    def test_a_keystone_that_is_down_is_mended_at_keystone_only(self) -> None:
+        error = ApiUnavailable('keystone: nothing listens at http://c1:5000')
+        error.__cause__ = ksa.ConnectFailure('http://c1:5000: refused')
+        one = site()
+        one.apis.side_effect = error
+        fixes = {kind: self.found(one, kind).fix for kind in check.APIS}
+        self.assertIn('systemctl restart apache2', fixes.pop('identity'))
+        self.assertEqual({''}, set(fixes.values()))
+
+    def test_who_is_no_administrator_restarts_nothing(self) -> None:
+        error = ApiUnavailable("nova: Policy doesn't allow it")
+        error.__cause__ = novaclient.exceptions.Forbidden(403, 'Policy')
+        one = site()
+        one.cloud.compute.ping.side_effect = error
+        found = self.found(one, 'compute')
+        self.assertIn('not an administrator', found.cause)
+        self.assertEqual('', found.fix)
+
+    def test_only_what_is_down_or_broken_is_restarted(self) -> None:
+        for cause, restarted in (
+            (novaclient.exceptions.ClientException(503, 'x'), True),
+            (novaclient.exceptions.BadRequest(400, 'x'), False),
+            (ksa.ConnectTimeout('http://c1:8774 timed out'), True),
+            (ksa.ConnectFailure('https://c1:8774: certificate'), False),
+            (None, False),
+        ):
+            error = ApiUnavailable('nova: x')
+            error.__cause__ = cause
+            one = site()
+            one.cloud.compute.ping.side_effect = error
+            fix = self.found(one, 'compute').fix
+            self.assertEqual(restarted, 'restart nova-api' in fix, cause)
 
     def test_an_api_that_the_catalogue_lacks(self) -> None:
         self.useFixture(
@@ -103,6 +142,84 @@ class TestApis(TestCase):
         self.assertEqual(['slow', 'q'], [one.subject for one in found])
         self.assertEqual(check.UNKNOWN, found[0].severity)
         self.assertIn('0.5 s', found[0].cause)
+
+
+class TestDatabases(TestCase):
+    """nova.conf and cinder.conf with databases that nobody asks here."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.released = threading.Event()
+        self.addCleanup(self.released.set)
+        folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        for name, text in (
+            (
+                'nova',
+                '[api_database]\nconnection = mysql://n:s@api/nova_api\n',
+            ),
+            ('cinder', '[database]\nconnection = mysql://c:s@cinder/c\n'),
+            ('ours', ''),
+        ):
+            (folder / name).write_text(text)
+        self.conf = conf.load(files=[str(folder / 'ours')])
+        self.conf.set_override('nova_config_file', [str(folder / 'nova')])
+        self.conf.set_override('cinder_config_file', [str(folder / 'cinder')])
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'nova_recovery.cloud.db.databases.find_cells',
+                lambda *unused: [
+                    Cell('1', 'cell1', 'mysql://n:s@one/nova'),
+                    Cell('2', 'cell2', 'mysql://n:s@two/nova'),
+                ],
+            )
+        )
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'nova_recovery.procedures.check_config.EACH', 0.5
+            )
+        )
+
+    def found(self, hanging: str) -> dict[str, str]:
+        """What -> its state, if a database hangs after the login."""
+
+        def asked(what: str, database: Database, writes: Any) -> Finding:
+            if what == hanging:
+                self.released.wait(60)
+            return check.seen(what, check.OK, '')
+
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'nova_recovery.procedures.check_config.asked', asked
+            )
+        )
+        rows = check.asked_all(check.databases(self.conf), 1.0)
+        return {row.subject: row.severity for row in rows}
+
+    def test_one_that_hangs_takes_no_other_along(self) -> None:
+        everything = (
+            'API database',
+            'cell cell1',
+            'cell cell2',
+            'cinder database',
+        )
+        for hanging in everything:
+            states = self.found(hanging)
+            self.assertEqual(
+                {
+                    what: check.UNKNOWN if what == hanging else check.OK
+                    for what in everything
+                },
+                {what: states[what] for what in everything},
+            )
+
+    def test_one_answer_is_waited_for_less_than_all_of_it(self) -> None:
+        made = databases.opened(
+            self.conf, 'API', 'mysql://n:s@api/a', answer=check.ANSWER
+        )
+        self.assertEqual(check.ANSWER, made._read_timeout)
+        self.assertLess(
+            made._connect_timeout + check.ANSWER, check.PATIENCE / 2
+        )
 
 
 class TestBus(TestCase):
