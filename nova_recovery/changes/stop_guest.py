@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""A guest is ended on a host, where it should not run."""
+"""A guest is ended on a host: where it should not run, or for a drill."""
 
 from __future__ import annotations
 
+from nova_recovery import program
 from nova_recovery.changes import cell, on_host
 from nova_recovery.changes.base import At, OneWay
 from nova_recovery.engine.change import Observed
@@ -50,6 +51,29 @@ class StopGuest(OneWay):
         return (
             f'guest {item.data["uuid"]} was ended where nova does not have '
             'it; nova starts it where it has it'
+        )
+
+
+class CutGuest(StopGuest):
+    """The guest of a canary loses its power, where nova has it.
+
+    Data: host, machine_id, home, uuid. Nova is not told.
+    """
+
+    kind = 'cut-guest'
+
+    def apply(self, at: At) -> str:
+        at.confirm()
+        if not on_host.ask(at, 'guests stop', {'server': at.data['uuid']})[
+            'stopped'
+        ]:
+            raise Conflict('it has ended meanwhile')
+        return 'it lost its power'
+
+    def no_way_back(self, item: Item) -> str:
+        return (
+            'it lost its power; it is brought back forward: '
+            + program.call(f'drill power-loss --server {item.data["uuid"]}')
         )
 
 

@@ -188,12 +188,17 @@ class Asker:
 
 
 def confirm(
-    asker: Asker, parsed: argparse.Namespace, total: int, digest: str
+    asker: Asker,
+    parsed: argparse.Namespace,
+    total: int,
+    digest: str,
+    name: str = '',
 ) -> None:
     """Return if somebody agreed to exactly this.
 
     :param total: how many items are to be carried out
     :param digest: of what was shown
+    :param name: what has to be typed instead of yes: whose bad day it is
     :raises Refused: nobody did
     """
     if parsed.approve:
@@ -207,7 +212,9 @@ def confirm(
         return
     if not asker.there:
         raise Refused(_no_terminal(parsed.yes, total, digest))
-    if total <= LARGE:
+    if name:
+        wanted, question = name, f'Type {name} to carry it out on it: '
+    elif total <= LARGE:
         wanted, question = 'yes', 'Type "yes" to carry it out: '
     else:
         wanted = str(total)

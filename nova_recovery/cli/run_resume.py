@@ -10,7 +10,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from nova_recovery.cli import approval, recovering, run
-from nova_recovery.cli.base import RecoveryLister, Table
+from nova_recovery.cli.base import RecoveryLister, RecoveryMixin, Table
 from nova_recovery.engine import claiming, states
 from nova_recovery.engine.overrides import apply
 from nova_recovery.exceptions import (
@@ -91,72 +91,80 @@ class ResumeRun(RecoveryLister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        from nova_recovery import procedures
-        from nova_recovery.engine import undo
-        from nova_recovery.procedures.gates import on_resume
+        return resume(self, parsed_args)
 
-        here = self.stage(parsed_args)
-        with here.journal() as journal:
-            found = here.run_of(journal)
-            items = list(journal.items(found.id))
-            plan = journal.plan(found.id)
-            forward = undo.forward(plan, items, here.registry)
-            if not forward:
-                _check_forth(here, found)
-            here.check_mine(found)
-            here.check_kinds(plan)
-            approval.check_through(plan, parsed_args.through)
-            again = chosen(
-                [item for item in items if item.state in states.BAD],
-                parsed_args.again,
-                '--again',
-                lambda item: here.registry[item.kind].once,
-            )
-            skip = _left_out(plan, items, parsed_args)
-            over = {
-                i.id
-                for i in items
-                if i.state in states.FINAL or (forward and i.id not in forward)
-            }
-            rest = plan.remaining(over | skip.keys())
-            if not any(rest.items()) and not skip:
-                here.say(f'Nothing is left of run {found.id}.')
-                return procedures.table(plan, items)
-            cloud = self.cloud(parsed_args)
-            if _ended_elsewhere(here, journal, found, rest, cloud):
-                return here.run(journal, found.id, plan, cloud).table
-            touched = claiming.touched(items)
 
-            def gates_now(of: Plan) -> Plan:
-                if all(i.kind in claiming.GIVES_BACK for i in of.items()):
-                    # giving back asks nobody
-                    return dataclasses.replace(of, gates=())
-                asked = here.checked_again(of, cloud, touched)
-                return dataclasses.replace(asked, gates=on_resume(asked.gates))
+def resume(command: RecoveryMixin, parsed: argparse.Namespace) -> Table:
+    """Go on with a run, as the command does.
 
-            left = gates_now(rest)
-            given = approval.given(parsed_args)
-            left = dataclasses.replace(left, gates=apply(left.gates, given))
-            here.say(f'What is left of run {found.id}:')
-            here.show(left)
-            approval.refuse_if_blocked(left.gates, left.digest)
-            here.say_decided('Sent again', again)
-            here.say_decided('Left out', list(skip.items()))
-            here.say_through(parsed_args.through)
-            asked = left
-            left = here.agree(left, lambda: gates_now(asked))
-            me = here.who()
-            del me['command']
-            for one in given:
-                journal.overridden(found.id, f'{one}: {one.reason}', **me)
-            plan = dataclasses.replace(plan, gates=left.gates)
-            for item_id, reason in again:
-                journal.again(found.id, item_id, reason=reason, **me)
-            for item_id, reason in skip.items():
-                journal.skip(found.id, item_id, reason=reason, **me)
-            return here.run(
-                journal, found.id, plan, cloud, parsed_args.through
-            ).table
+    :param parsed: as of the options of ``run resume``
+    """
+    from nova_recovery import procedures
+    from nova_recovery.engine import undo
+    from nova_recovery.procedures.gates import on_resume
+
+    here = command.stage(parsed)
+    with here.journal() as journal:
+        found = here.run_of(journal)
+        items = list(journal.items(found.id))
+        plan = journal.plan(found.id)
+        forward = undo.forward(plan, items, here.registry)
+        if not forward:
+            _check_forth(here, found)
+        here.check_mine(found)
+        here.check_kinds(plan)
+        approval.check_through(plan, parsed.through)
+        again = chosen(
+            [item for item in items if item.state in states.BAD],
+            parsed.again,
+            '--again',
+            lambda item: here.registry[item.kind].once,
+        )
+        skip = _left_out(plan, items, parsed)
+        over = {
+            i.id
+            for i in items
+            if i.state in states.FINAL or (forward and i.id not in forward)
+        }
+        rest = plan.remaining(over | skip.keys())
+        if not any(rest.items()) and not skip:
+            here.say(f'Nothing is left of run {found.id}.')
+            return procedures.table(plan, items)
+        cloud = command.cloud(parsed)
+        if _ended_elsewhere(here, journal, found, rest, cloud):
+            return here.run(journal, found.id, plan, cloud).table
+        touched = claiming.touched(items)
+
+        def gates_now(of: Plan) -> Plan:
+            if all(i.kind in claiming.GIVES_BACK for i in of.items()):
+                # giving back asks nobody
+                return dataclasses.replace(of, gates=())
+            asked = here.checked_again(of, cloud, touched)
+            return dataclasses.replace(asked, gates=on_resume(asked.gates))
+
+        left = gates_now(rest)
+        given = approval.given(parsed)
+        left = dataclasses.replace(left, gates=apply(left.gates, given))
+        here.say(f'What is left of run {found.id}:')
+        here.show(left)
+        approval.refuse_if_blocked(left.gates, left.digest)
+        here.say_decided('Sent again', again)
+        here.say_decided('Left out', list(skip.items()))
+        here.say_through(parsed.through)
+        asked = left
+        left = here.agree(left, lambda: gates_now(asked))
+        me = here.who()
+        del me['command']
+        for one in given:
+            journal.overridden(found.id, f'{one}: {one.reason}', **me)
+        plan = dataclasses.replace(plan, gates=left.gates)
+        for item_id, reason in again:
+            journal.again(found.id, item_id, reason=reason, **me)
+        for item_id, reason in skip.items():
+            journal.skip(found.id, item_id, reason=reason, **me)
+        return here.run(
+            journal, found.id, plan, cloud, parsed.through
+        ).table
 
 
 def _ended_elsewhere(

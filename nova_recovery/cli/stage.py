@@ -251,13 +251,18 @@ class Stage:
         return dataclasses.replace(plan, gates=as_approved(now, plan.gates))
 
     def settle(
-        self, plan: Plan, cloud: Cloud, through: int | None = None
+        self,
+        plan: Plan,
+        cloud: Cloud,
+        through: int | None = None,
+        name: str = '',
     ) -> Result:
         """Show a new plan; carry it out if its gates and the operator agree.
 
         Sets the command's exit code.
 
         :param through: pause before the first step with a higher number
+        :param name: see ``approval.confirm``
         :raises Refused: a gate refused, or nobody agreed; nothing was changed
         :raises UsageError: an override that means none of the plan's gates,
             or no step has the number
@@ -271,7 +276,7 @@ class Stage:
         self.show(plan)
         if self._parsed.plan_file:
             return self._save(plan, self._parsed.plan_file)
-        return self._agreed(plan, cloud, through)
+        return self._agreed(plan, cloud, through, name)
 
     def settle_saved(self, plan: Plan) -> Result:
         """Show a plan of a file, its gates checked again, and carry it out.
@@ -300,7 +305,9 @@ class Stage:
         self.show(plan)
         return self._agreed(plan, cloud, self._parsed.through)
 
-    def _agreed(self, plan: Plan, cloud: Cloud, through: int | None) -> Result:
+    def _agreed(
+        self, plan: Plan, cloud: Cloud, through: int | None, name: str = ''
+    ) -> Result:
         """Run a plan that was shown, if its gates and the operator agree."""
         approval.refuse_if_blocked(plan.gates, plan.digest)
         if self._parsed.dry_run:
@@ -310,20 +317,25 @@ class Stage:
             return self.nothing(plan)
         with self.journal(make=True) as journal:
             self.say_through(through)
-            plan = self.agree(plan, lambda: self.checked_again(plan, cloud))
+            plan = self.agree(
+                plan, lambda: self.checked_again(plan, cloud), name
+            )
             run_id = journal.create_run(plan, **self.who())
             return self.run(journal, run_id, plan, cloud, through)
 
-    def agree(self, plan: Plan, now: Callable[[], Plan]) -> Plan:
+    def agree(
+        self, plan: Plan, now: Callable[[], Plan], name: str = ''
+    ) -> Plan:
         """The plan that was shown, once somebody agreed to it.
 
         :param now: gives it with its gates as they are now: an answer that
             took its time is for gates that may no longer stand so
+        :param name: see ``approval.confirm``
         :raises Refused: nobody agreed, or a gate refuses by now
         """
         shown = time.monotonic()
         total = sum(1 for _ in plan.items())
-        approval.confirm(self.asker(), self._parsed, total, plan.digest)
+        approval.confirm(self.asker(), self._parsed, total, plan.digest, name)
         if time.monotonic() - shown > approval.STALE:
             plan = now()
             self.show_gates(plan)

@@ -13,6 +13,7 @@ from nova_recovery.conf import (
     cells,
     default,
     disaster,
+    drill,
     fencing,
     fleet,
     guests,
@@ -38,6 +39,7 @@ _GROUPS = (
     snapshot,
     guests,
     disaster,
+    drill,
     fleet,
 )
 

@@ -31,6 +31,7 @@ MODULES = {
     'backup-create': 'backups.create',
     'bus-purge': 'bus_purge',
     'disaster': 'disaster.procedure',
+    'drill': 'drill.procedure',
     'filter-rebuild': 'rebuild_filters',
     'guest-reboot': 'guests.reboot',
     'guest-set': 'set_guest',

@@ -67,6 +67,21 @@ GATES = (
         'Is a cinder-backup up in the zone of the volumes?',
     ),
     Known(
+        'canary-runs',
+        ('hard',),
+        'Does the server run, where it is to lose its power?',
+    ),
+    Known(
+        'canary-sessions',
+        ('hard',),
+        'Has the server iSCSI sessions, and nobody else through them?',
+    ),
+    Known(
+        'canary-sound',
+        ('hard',),
+        'Is nothing wrong with the volumes of the server before?',
+    ),
+    Known(
         'capacity',
         ('hard',),
         'Has placement room for all that goes to the target?',
@@ -348,6 +363,11 @@ GATES = (
     ),
     Known(
         'shares-known', ('hard',), 'Is it known which directories hosts share?'
+    ),
+    Known(
+        'site-ready',
+        ('soft',),
+        'Is the site ready to start the server again?',
     ),
     Known('snapshot-given', ('advice',), 'Does a snapshot tell what was?'),
     Known(

@@ -289,7 +289,16 @@ class Journal:
 
         :param what: which one, and why
         """
-        event = _event('overridden', who, machine, what)
+        self.tell(run_id, 'overridden', what, who=who, machine=machine)
+
+    def tell(
+        self, run_id: str, kind: str, what: str, *, who: str, machine: str
+    ) -> None:
+        """Keep something that happened to the run as a whole.
+
+        :param kind: one word, at most 16 characters
+        """
+        event = _event(kind, who, machine, what)
         self._write(lambda c: rows.add_event(c, run_id, event))
 
     def _decide(

@@ -19,6 +19,7 @@ class Scope:
     ``--az a --az b --project p`` is what p has in a or in b.
 
     :ivar projects: IDs
+    :ivar servers: UUIDs
     :ivar skip_hosts: host -> why its servers are left alone
     :ivar skip_backends: ``host@backend`` of cinder-volume -> why the servers
         with volumes there are left alone
@@ -29,6 +30,7 @@ class Scope:
     aggregates: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     projects: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
     skip_hosts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     skip_backends: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -41,6 +43,7 @@ class Scope:
             or self.aggregates
             or self.hosts
             or self.projects
+            or self.servers
         )
 
     @property
@@ -58,6 +61,7 @@ class Scope:
                 ('aggregate', self.aggregates),
                 ('host', self.hosts),
                 ('project', self.projects),
+                ('server', self.servers),
             )
             if names
         ]
@@ -68,13 +72,17 @@ class Scope:
         return text
 
     def plain(self) -> dict[str, Any]:
-        """As plain data, for the arguments of a plan."""
+        """As plain data, for the arguments of a plan.
+
+        Servers only where some are named: a plan without is the same as ever.
+        """
         return {
             name: dict(value) if isinstance(value, Mapping) else list(value)
             for name, value in (
                 (field.name, getattr(self, field.name))
                 for field in dataclasses.fields(self)
             )
+            if value or name != 'servers'
         }
 
 
@@ -86,6 +94,7 @@ def of(data: Mapping[str, Any]) -> Scope:
         aggregates=tuple(data.get('aggregates', ())),
         hosts=tuple(data.get('hosts', ())),
         projects=tuple(data.get('projects', ())),
+        servers=tuple(data.get('servers', ())),
         skip_hosts=dict(data.get('skip_hosts', {})),
         skip_backends=dict(data.get('skip_backends', {})),
     )

@@ -107,7 +107,7 @@ def decide_close(
     if one is not None:
         gates += _of_session(found, one)
         steps = (
-            Step('close', 'close the session', (_close(one, host, home),)),
+            Step('close', 'close the session', (close(one, host, home),)),
         )
     elif not host.problem:
         gates.append(_no_session(request, sessions))
@@ -130,7 +130,8 @@ def _data(host: Reached, home: str) -> dict[str, Any]:
     return {'host': host.name, 'machine_id': host.machine_id, 'home': home}
 
 
-def _close(one: Session, host: Reached, home: str) -> Item:
+def close(one: Session, host: Reached, home: str) -> Item:
+    """What closes a session of a host."""
     return Item(
         f'close-session:{one.host}:{one.number}',
         'close-session',

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: What a session is in that does its work.
 LOGGED_IN = 'LOGGED_IN'
+#: A session that is as it should be; a volume that has none.
+SESSION, LOST = 'ISCSI-SESSION', 'ISCSI-LOST'
 
 
 _COLUMNS: Columns = (
@@ -140,10 +142,10 @@ def _verdict(found: Facts, one: Session) -> tuple[str, str, str]:
             seen or 'it is not logged in: is its portal alive?',
         )
     if one.wanted or used:
-        return 'ISCSI-SESSION', findings.GOOD, used or 'nova has it so'
+        return SESSION, findings.GOOD, used or 'nova has it so'
     if found.unknown:
         return (
-            'ISCSI-SESSION',
+            SESSION,
             findings.NOTE,
             'nothing uses it now; what nova has there is not known',
         )
@@ -182,7 +184,7 @@ def _missing(
         else (findings.DANGER, 'the server is active, without this disk')
     )
     yield Finding(
-        'ISCSI-LOST',
+        LOST,
         severity,
         f'volume:{one.volume}',
         f'no session; {seen}',

@@ -10,7 +10,8 @@ hosts at once: ``{UUID: {"name": "instance-0000000a", "state": "running",
 
 What the guest printed at its last start is in ``console/UUID``. A test tells
 how the next start goes in ``next/UUID``, a JSON object with any of
-``console``, ``error`` and ``seconds``, which only that start obeys.
+``console``, ``error`` and ``seconds``, which only that start obeys. A file
+``lost/UUID`` takes its power from that one guest; nobody tells nova.
 """
 
 import json
@@ -124,6 +125,20 @@ class PracticeDriver(fake.FakeDriverWithoutFakeNodes):
         self._boots[uuid] = self._boots.get(uuid, 0) + 1
         self._since[uuid] = time.monotonic()
         self._set(instance, power_state.RUNNING)
+
+    def get_info(self, instance, use_cache=True):
+        self._lose(instance.uuid)
+        return super().get_info(instance, use_cache)
+
+    def _lose(self, uuid):
+        """Have the guest off whose power a test took."""
+        try:
+            os.remove(os.path.join(CONF.state_path, 'lost', uuid))
+        except FileNotFoundError:
+            return
+        if uuid in self.instances:
+            self.instances[uuid].state = power_state.SHUTDOWN
+            self._save()
 
     def _next_boot(self, uuid):
         path = os.path.join(CONF.state_path, 'next', uuid)

@@ -158,6 +158,8 @@ class Reader:
         places, groups = layout_module.read(self._cloud, services, unknown)
         meant = scope_module.hosts(scope, places)
         expected = _expected(recorded, scope, meant)
+        if scope.servers and servers is None:
+            servers = scope.servers
         asked = Asked(
             hosts=meant,
             projects=scope.projects or None,
@@ -375,6 +377,7 @@ def _expected(
         if (not scope.cells or one.cell in scope.cells)
         and (meant is None or one.before.host in meant)
         and (not scope.projects or one.project in scope.projects)
+        and (not scope.servers or uuid in scope.servers)
     )
 
 

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""A canary loses its power and its iSCSI sessions, and comes back.
+
+The same with a real host, real sessions and libvirt is in
+``tests/hosts/test_drill.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from typing import Any
+
+from tests.functional.base import FunctionalTest, JSON
+from tests.functional.stand import Stand, target
+from tests.unit.cli.programs import Ended
+
+#: Where it is killed, in this order: what the journal has by then, as SQL
+#: that finds a row.
+DEADLY = (
+    "SELECT 1 FROM items WHERE kind = 'take-snapshot' AND state = 'done'",
+    "SELECT 1 FROM items WHERE kind = 'cut-guest' AND state = 'intent'",
+    "SELECT 1 FROM items WHERE kind = 'cut-guest' AND state = 'done'",
+    "SELECT 1 FROM items WHERE kind = 'close-session' AND state = 'done'",
+    "SELECT 1 FROM items WHERE kind = 'release-server' AND state = 'done'",
+    "SELECT 1 FROM events WHERE kind = 'loss-seen'",
+    "SELECT 1 FROM runs WHERE procedure = 'disaster'",
+    "SELECT 1 FROM items WHERE kind = 'restart-server' AND state = 'sent'",
+    "SELECT 1 FROM items WHERE kind = 'restart-server' AND state = 'done'",
+    "SELECT 1 FROM runs WHERE procedure = 'disaster' AND state = 'done'",
+)
+
+
+class DrillTest(FunctionalTest):
+    """A canary on host1, and a host that stands for host1."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.configure(
+            fleet__driver='local',
+            fleet__home=self.home / 'agent',
+            snapshot__directory=self.home / 'snapshots',
+            # the canary has just been made
+            disaster__quiet=1,
+        )
+        where = self.practice.config.state / 'var' / 'compute-host1'
+        self.stand = Stand(self.home / 'stand', where, 'host1')
+        self.addCleanup(self.stand.end)
+
+    def canary(self, *kinds: str) -> tuple[str, str, list[str]]:
+        """A server, with its sessions: name, UUID, iSCSI volumes."""
+        server = self.create_server('canary', volumes=kinds)
+        devices = self.practice.guests('host1')[server.id]['volumes']
+        volumes = [
+            volume
+            for (_device, volume), kind in zip(sorted(devices.items()), kinds)
+            if kind == 'iscsi'
+        ]
+        self.stand.begin(server.id, volumes)
+        return server.name, server.id, volumes
+
+    def start(self, *words: Any) -> subprocess.Popen[str]:
+        """Type a command on the host."""
+        program = pathlib.Path(sys.executable).parent / 'openstack'
+        return subprocess.Popen(
+            self.stand.inside(
+                str(program), 'recovery', *self._words(words)
+            ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, 'COLUMNS': '80'},
+            text=True,
+        )
+
+    def typed(self, *words: Any, code: int = 0) -> Ended:
+        begun = self.start(*words)
+        out, err = begun.communicate(timeout=300)
+        self.assertEqual(code, begun.returncode, f'{out}\n{err}')
+        self.assertNotIn('Traceback', err)
+        return Ended(begun.returncode, out, err)
+
+    def assert_whole(self, server: str, volumes: list[str]) -> None:
+        """It runs, with each of its disks, and was rebooted once."""
+        self.assertEqual(
+            sorted(map(target, volumes)),
+            sorted(self.stand.sessions().values()),
+        )
+        row = self.state.row(server)
+        self.assertEqual(
+            ('active', 1, None),
+            (row['vm_state'], row['power_state'], row['task_state']),
+        )
+        guest = self.practice.guests('host1')[server]
+        self.assertEqual(('running', 2), (guest['state'], guest['boots']))
+        self.assertEqual([], self.practice.sql('nova',
+                         'SELECT * FROM task_log'))  # fmt: skip
+
+
+class TestDrill(DrillTest):
+    def test_power_loss_seen_brought_back_and_timed(self) -> None:
+        name, server, volumes = self.canary('iscsi', 'iscsi', 'rbd')
+        before = self.stand.sessions()
+        words = ('drill', 'power-loss', '--server', name)
+        self.typed(*words, '--dry-run')
+        self.assertEqual(before, self.stand.sessions())
+        self.assertEqual(1, self.practice.guests('host1')[server]['boots'])
+        ended = self.typed(
+            *words, '--target', 'restart=300', '--yes', '-f', 'json'
+        )
+        rows = json.loads(ended.stdout)
+        steps = {row['Step']: row for row in rows}
+        for step in ('seen', 'restart', 'back'):
+            self.assertEqual('met', steps[step]['Result'], ended.stderr)
+        self.assertEqual('nothing to do', steps['attach']['Result'])
+        self.assertLess(steps['seen']['Seconds'], steps['back']['Seconds'])
+        self.assert_whole(server, volumes)
+        self.assertTrue(set(before).isdisjoint(self.stand.sessions()))
+        # the journal tells it again, wherever
+        self.assertEqual(rows, self.answer('drill', 'report'))
+        # and what was too slow is told
+        missed = self.typed(*words, '--target', 'back=1', '--yes', code=4)
+        self.assertIn('FAILED: ', missed.stderr)
+
+    def test_killed_again_and_again_it_comes_to_the_same_end(self) -> None:
+        name, server, volumes = self.canary('iscsi', 'iscsi')
+        words = ('drill', 'power-loss', '--server', name, '--yes')
+        for point in DEADLY:
+            self.kill_at(point, *words)
+        rows = json.loads(self.typed(*words, '-f', 'json').stdout)
+        self.assertEqual(
+            set(),
+            {row['Result'] for row in rows}
+            - {'met', 'timed', 'nothing to do'},
+        )
+        self.assert_whole(server, volumes)
+
+    def kill_at(self, point: str, *words: Any) -> None:
+        """Kill the command when its journal has that."""
+        begun = self.start(*words)
+        with contextlib.closing(begun.stdout), contextlib.closing(begun.stderr):
+            while not self.has(point):
+                self.assertIsNone(begun.poll(), f'it ended before: {point}')
+                time.sleep(0.005)
+            begun.send_signal(signal.SIGKILL)
+            self.assertEqual(-signal.SIGKILL, begun.wait(30), point)
+
+    def has(self, query: str) -> bool:
+        try:
+            with contextlib.closing(
+                sqlite3.connect(f'file:{self.journal}?mode=ro', uri=True)
+            ) as journal:
+                return journal.execute(query).fetchone() is not None
+        except sqlite3.OperationalError:
+            # it isn't made yet
+            return False
+
+    def test_refused_with_what_can_be_done(self) -> None:
+        name, server, volumes = self.canary('rbd')
+        said = self.typed(
+            'drill', 'power-loss', '--server', name, '--yes', code=3
+        ).stderr
+        self.assertIn('no iSCSI session on host1: its volumes are by rbd', said)
+        self.assertEqual(1, self.practice.guests('host1')[server]['boots'])
