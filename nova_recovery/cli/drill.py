@@ -17,7 +17,7 @@ from nova_recovery import exit_codes
 from nova_recovery.cli import approval, recovering
 from nova_recovery.cli.base import RecoveryLister, Table
 from nova_recovery.cli.server import ANY_NAME
-from nova_recovery.engine import states
+from nova_recovery.engine import printable, states
 from nova_recovery.exceptions import NotFound, RecoveryError
 
 if TYPE_CHECKING:
@@ -143,9 +143,7 @@ class PowerLossDrill(RecoveryLister):
         if parsed.dry_run:
             self.closing.append('Dry run. Nothing was changed.')
             return self._told(parsed, server, found)
-        approval.confirm(
-            stage.asker(), parsed, 1, run.digest, _name(server)
-        )
+        approval.confirm(stage.asker(), parsed, 1, run.digest, _name(server))
         if not found.loss.over and run.state != states.UNDONE:
             self._resume(parsed, run.id)
         return self._forward(parsed, cloud, server)
@@ -232,7 +230,9 @@ class PowerLossDrill(RecoveryLister):
             del me['command']
             with stage.journal() as journal:
                 for item in left:
-                    reason = f'the server comes back all the same: {item.detail}'
+                    reason = (
+                        f'the server comes back all the same: {item.detail}'
+                    )
                     journal.skip(
                         found.loss.run.id, item.id, reason=reason, **me
                     )
@@ -348,7 +348,9 @@ class ReportDrill(RecoveryLister):
 
 
 def _name(server: Server) -> str:
-    return server.name or server.uuid
+    """What is typed for it: its UUID, where its name can't be."""
+    typable = server.name and printable.clean(server.name) == server.name
+    return server.name if typable else server.uuid
 
 
 def _unasked(parsed: argparse.Namespace) -> argparse.Namespace:
@@ -372,4 +374,9 @@ def _ways_on(stage: Any, found: Drill) -> list[str]:
             'Go on:     '
             + stage.call('drill', 'power-loss', '--server', found.server)
         )
+        if not found.lost_at:
+            lines.append(
+                f'End it:    {stage.call("run", "abandon", found.loss.run.id)}'
+                ' --reason WHY'
+            )
     return lines

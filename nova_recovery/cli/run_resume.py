@@ -162,9 +162,7 @@ def resume(command: RecoveryMixin, parsed: argparse.Namespace) -> Table:
             journal.again(found.id, item_id, reason=reason, **me)
         for item_id, reason in skip.items():
             journal.skip(found.id, item_id, reason=reason, **me)
-        return here.run(
-            journal, found.id, plan, cloud, parsed.through
-        ).table
+        return here.run(journal, found.id, plan, cloud, parsed.through).table
 
 
 def _ended_elsewhere(

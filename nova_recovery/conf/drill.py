@@ -17,5 +17,5 @@ commas; ``--target`` of the command comes before. The steps are ``snapshot``,
 ``attach``, ``guests``) and ``back``, which is all from the loss of the power
 until the server is whole again. A step without a target is only timed.
 """,
-    ),
+    )
 ]

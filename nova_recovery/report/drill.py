@@ -20,11 +20,7 @@ from nova_recovery.report import summary, wording
 if TYPE_CHECKING:
     from nova_recovery.engine.journal import Journal
     from nova_recovery.engine.plan import Plan
-    from nova_recovery.engine.records import (
-        EventRecord,
-        ItemRecord,
-        RunRecord,
-    )
+    from nova_recovery.engine.records import EventRecord, ItemRecord, RunRecord
 
 PROCEDURE, WAY_BACK = 'drill', 'disaster'
 #: Kinds of events: whether the findings saw the loss, and the server whole.
@@ -102,7 +98,9 @@ class Drill:
 
     def last(self, *kinds: str) -> EventRecord | None:
         """The newest event of these kinds."""
-        return next((e for e in reversed(self.events) if e.kind in kinds), None)
+        return next(
+            (e for e in reversed(self.events) if e.kind in kinds), None
+        )
 
     @property
     def over(self) -> bool:
@@ -141,13 +139,11 @@ def of_run(journal: Journal, run_id: str) -> Drill:
     """
     loss = _part(journal, run_id)
     if loss.run.procedure != PROCEDURE:
-        raise UsageError(
-            f'run {run_id} is no drill but {loss.run.procedure}'
-        )
+        raise UsageError(f'run {run_id} is no drill but {loss.run.procedure}')
     return Drill(
         loss,
         tuple(journal.events(run_id)),
-        _way_back(journal, loss, _snapshot(loss.items)),
+        _way_back(journal, _snapshot(loss.items)),
     )
 
 
@@ -166,17 +162,13 @@ def newest(journal: Journal, server: str = '') -> Drill | None:
 
 def _part(journal: Journal, run_id: str) -> Part:
     return Part(
-        journal.run(run_id),
-        journal.plan(run_id),
-        tuple(journal.items(run_id)),
+        journal.run(run_id), journal.plan(run_id), tuple(journal.items(run_id))
     )
 
 
-def _way_back(journal: Journal, loss: Part, snapshot: str) -> Part | None:
+def _way_back(journal: Journal, snapshot: str) -> Part | None:
     """The newest run with the drill's snapshot, which nothing else has."""
     for run in journal.runs() if snapshot else ():
-        if run.id == loss.run.id:
-            break
         if run.procedure == WAY_BACK and (
             journal.plan(run.id).arguments.get('snapshot') == snapshot
         ):
@@ -239,9 +231,7 @@ def _of_items(
         return Row(
             step, run, began, None, target, summary.counted(counts) or NOT_YET
         )
-    return _timed(
-        step, run, began, max(i.finished_at for i in items), target
-    )
+    return _timed(step, run, began, max(i.finished_at for i in items), target)
 
 
 def _of_event(

@@ -125,9 +125,7 @@ def look(cloud: Cloud, drill: Drill) -> Seen:
             since=drill.since,
             with_volumes=False,
         )
-    status = status_module.status(
-        cloud, here, status_module.order(Request())
-    )
+    status = status_module.status(cloud, here, status_module.order(Request()))
     if here.silent:
         return Seen({}, f'unknown: {"; ".join(here.silent.values())}')
     return Seen(

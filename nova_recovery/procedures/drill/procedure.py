@@ -26,11 +26,7 @@ from nova_recovery.procedures.disaster import request as disaster
 from nova_recovery.procedures.disaster.look import gather
 from nova_recovery.procedures.disaster.plan import gates as disaster_gates
 from nova_recovery.procedures.disaster.scope import Scope
-from nova_recovery.procedures.disaster.situation import (
-    Found,
-    RUNNING,
-    Server,
-)
+from nova_recovery.procedures.disaster.situation import Found, RUNNING, Server
 from nova_recovery.procedures.iscsi import facts as iscsi_facts
 from nova_recovery.procedures.iscsi import procedure as iscsi
 from nova_recovery.procedures.iscsi.facts import Facts, Session
@@ -148,11 +144,7 @@ def _read(
 
 
 def decide(
-    request: Request,
-    canary: Canary,
-    home: str,
-    directory: str,
-    now: str = '',
+    request: Request, canary: Canary, home: str, directory: str, now: str = ''
 ) -> Plan:
     """The plan to take its power."""
     server = canary.server
@@ -290,7 +282,9 @@ def _runs(canary: Canary) -> Gate:
     ):
         wrong = ''
         if not there.problem and server.uuid not in {
-            row['uuid'] for row in there.said[1]['domains'] or () if row['active']
+            row['uuid']
+            for row in there.said[1]['domains'] or ()
+            if row['active']
         }:
             wrong = f'{state}, and libvirt of {there.name} does not run it'
     return Gate(
@@ -393,11 +387,12 @@ def check(
     plan: Plan, cloud: Cloud, touched: frozenset[str]
 ) -> tuple[Gate, ...]:
     """The gates as they are now; what lost its power already runs no more."""
-    cut = next(item for item in plan.items() if item.kind == CUT)
-    if cut.subject in touched:
-        return tuple(
-            reached.gates(reached.read(cloud, [cut.data['host']]))
-        )
+    # of what is left of a run, that item is no more
+    for subject in touched:
+        kind, _, rest = subject.partition(':')
+        if kind == 'guest':
+            host = rest.rpartition(':')[0]
+            return tuple(reached.gates(reached.read(cloud, [host])))
     canary = _read(cloud, Request(**plan.arguments), frozenset)
     return tuple(_gates(canary, _own(canary), touched))
 

@@ -29,12 +29,15 @@ class ConfirmTest(TestCase):
         super().setUp()
         self.seen = ''
 
-    def confirm(self, typed: str, total: int, *words: str) -> None:
+    def confirm(
+        self, typed: str, total: int, *words: str, name: str = ''
+    ) -> None:
         """Confirm at a pseudo-terminal at which this is typed."""
-        with Terminal('carry it out: ', typed, '\n') as terminal:
+        question = 'on it: ' if name else 'carry it out: '
+        with Terminal(question, typed, '\n') as terminal:
             asker = Asker(sys.stdin, sys.stderr)
             try:
-                approval.confirm(asker, parse(*words), total, DIGEST)
+                approval.confirm(asker, parse(*words), total, DIGEST, name)
             finally:
                 self.seen = terminal.text()
 
@@ -46,6 +49,12 @@ class ConfirmTest(TestCase):
         for typed in ('no\n', '\n', 'YES!\n', '100\n', '\x04'):
             error = self.assertRaises(Refused, self.confirm, typed, 100)
             self.assertEqual('Not confirmed. Nothing was changed.', str(error))
+
+    def test_a_bad_day_for_one_server_wants_its_name(self) -> None:
+        self.confirm('canary\n', 6, name='canary')
+        self.assertIn('Type canary to carry it out on it: ', self.seen)
+        for typed in ('at3-ui02\n', 'no\n'):
+            self.assertRaises(Refused, self.confirm, typed, 6, name='canary')
 
     def test_a_large_plan_wants_its_number_typed(self) -> None:
         self.confirm('101\n', 101)
