@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from nova_recovery.changes.base import At, BaseChange
+from nova_recovery.changes.base import At, BaseChange, OneWay
 from nova_recovery.compat import sha256
 from nova_recovery.engine import files
 from nova_recovery.engine.change import JSON, Observed
@@ -77,6 +77,40 @@ class RecordRelations(BaseChange):
 
     def revert(self, at: At) -> str:
         return 'the record is kept'
+
+
+class TakeSnapshot(OneWay):
+    """Of a cloud that is well, before a drill. Whole, or none at all.
+
+    Data: cells (those that must be whole in it). Its file is named after the
+    run, and its path is what came of it.
+    """
+
+    kind = 'take-snapshot'
+
+    def describe(self, item: Item) -> list[str]:
+        return ['+ a snapshot of the cloud']
+
+    def observe(self, at: At) -> Observed:
+        path = self._path(at)
+        if os.path.exists(path):
+            return Observed.after(path)
+        return Observed.before()
+
+    def apply(self, at: At) -> str:
+        path = self._path(at)
+        _take(at, path)
+        with Snapshot(path) as found:
+            _require(found, {f'cell:{cell}' for cell in at.data['cells']})
+        return path
+
+    def no_way_back(self, item: Item) -> str:
+        return 'the snapshot stays; delete its file when it is not needed'
+
+    def _path(self, at: At) -> str:
+        return os.path.join(
+            at.cloud.conf.snapshot.directory, f'drill-{at.run_id}.snapshot'
+        )
 
 
 def _take(at: At, path: str) -> None:

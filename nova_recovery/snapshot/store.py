@@ -79,14 +79,6 @@ def new_name(now: datetime.datetime, host: str = '') -> str:
     return f'{now.strftime(_TIME)}{f"-{host}" if host else ""}{SUFFIX}'
 
 
-def of_run(directory: str, run_id: str) -> str:
-    """The path of a snapshot that a run takes for itself.
-
-    It is not one of those that are listed, and deleted when there are others.
-    """
-    return os.path.join(directory, f'run-{run_id}{SUFFIX}')
-
-
 def entries(directory: str, down_time: int = DOWN_TIME) -> list[Entry]:
     """The snapshots in a directory that it named itself, newest first.
 

@@ -53,6 +53,8 @@ class Scope:
 
     def words(self) -> str:
         """For a title: ``the whole cloud``, ``cell c1 and project p``."""
+        if self.servers:
+            return 'those that were named'
         named = [
             f'{noun} {", ".join(names)}'
             for noun, names in (
@@ -61,7 +63,6 @@ class Scope:
                 ('aggregate', self.aggregates),
                 ('host', self.hosts),
                 ('project', self.projects),
-                ('server', self.servers),
             )
             if names
         ]

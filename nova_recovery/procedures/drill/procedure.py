@@ -97,10 +97,7 @@ def make_plan(
     :raises ConfigError: no host can be reached
     """
     canary = _read(cloud, request, ours)
-    conf = cloud.conf
-    return decide(
-        request, canary, conf.fleet.home, conf.snapshot.directory, clock.now()
-    )
+    return decide(request, canary, cloud.conf.fleet.home, clock.now())
 
 
 def _read(
@@ -151,7 +148,7 @@ def decide(
     sessions = _own(canary)
     steps: tuple[Step, ...] = ()
     if not canary.there.problem and sessions:
-        steps = _steps(canary, sessions, home, directory)
+        steps = _steps(canary, sessions, home)
     return Plan(
         procedure=NAME,
         title=f'drill: {_name(server)} loses its power',
@@ -198,7 +195,7 @@ def _whose(one: Session) -> set[str]:
 
 
 def _steps(
-    canary: Canary, sessions: list[Session], home: str, directory: str
+    canary: Canary, sessions: list[Session], home: str
 ) -> tuple[Step, ...]:
     server, there = canary.server, canary.there
     claim = claiming.server(
@@ -227,7 +224,7 @@ def _steps(
         'take-snapshot',
         SNAPSHOT,
         'the cloud as it is',
-        {'directory': directory},
+        {'cells': [server.cell]},
     )
     return (
         Step('snapshot', 'save how it is', (snapshot,), failures=0),

@@ -62,7 +62,7 @@ class Canaries(TestCase):
             {one.volume: one.protocol for one in own},
         )
         return procedure.decide(
-            Request(self.uuid, 'cell1', {'back': 300}), canary, '/home', '/d'
+            Request(self.uuid, 'cell1', {'back': 300}), canary, '/home'
         )
 
     def refusing(self, plan: Plan) -> list[Gate]:
@@ -146,7 +146,7 @@ class Canaries(TestCase):
         canary = Canary(
             self.found, self.server, there, Facts((there,), {'c1': ()})
         )
-        plan = procedure.decide(Request(self.uuid, 'cell1'), canary, '/', '/')
+        plan = procedure.decide(Request(self.uuid, 'cell1'), canary, '/')
         self.assertEqual('host-answers: no route', self.told(plan))
         self.assertEqual((), plan.steps)
 
