@@ -140,9 +140,7 @@ def _read(
     )
 
 
-def decide(
-    request: Request, canary: Canary, home: str, directory: str, now: str = ''
-) -> Plan:
+def decide(request: Request, canary: Canary, home: str, now: str = '') -> Plan:
     """The plan to take its power."""
     server = canary.server
     sessions = _own(canary)
