@@ -157,7 +157,7 @@ def decide(request: Request, canary: Canary, home: str, now: str = '') -> Plan:
         },
         steps=steps,
         gates=tuple(_gates(canary, sessions)),
-        notes=_notes(server),
+        notes=_notes(server) if steps else (),
         created_at=now,
     )
 
