@@ -159,11 +159,3 @@ def make_plan(cloud: Cloud, drill: Drill) -> Plan:
     meant = any(one.name == 'dump-named' and one.blocks for one in plan.gates)
     without = (Override('dump-named', '', NO_DUMP),) if meant else ()
     return dataclasses.replace(plan, gates=apply(plan.gates, without))
-
-
-def belongs(plan: Plan, snapshot: str) -> bool:
-    """Whether a run's plan is the way back of the drill with that snapshot."""
-    return (
-        plan.procedure == disaster.PROCEDURE.name
-        and plan.arguments.get('snapshot') == snapshot
-    )

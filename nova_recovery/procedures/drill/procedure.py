@@ -252,6 +252,17 @@ def _gates(
     yield _runs(canary)
     yield from _sessions(canary, sessions)
     yield _sound(canary)
+    if canary.found.legacy is not None:
+        yield Gate(
+            'schema-modern',
+            '',
+            'hard',
+            'refused',
+            'this cloud is from before Queens: its servers are rebooted and '
+            'their volumes attached by hand',
+            'close a session, and bring the server back by hand:\n'
+            + program.call(f'iscsi session list {canary.there.name}'),
+        )
     for row in canary.red:
         yield row.gate('site-ready', row.subject, 'soft')
     for gate in disaster_gates.gates(

@@ -141,6 +141,13 @@ class Canaries(TestCase):
         plan = self.plan(session(disk()), red=(row,))
         self.assertEqual('site-ready: it is down', self.told(plan))
 
+    def test_a_cloud_from_before_queens_is_brought_back_by_hand(self) -> None:
+        _, self.found, _ = test_scenarios.load(
+            test_scenarios.FOLDERS / 'before_queens'
+        )
+        names = {gate.name for gate in self.refusing(self.plan())}
+        self.assertIn('schema-modern', names)
+
     def test_a_host_that_does_not_answer_is_left_alone(self) -> None:
         there = Reached('c1', problem='no route')
         canary = Canary(
