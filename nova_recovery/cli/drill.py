@@ -302,7 +302,7 @@ class ReportDrill(RecoveryLister):
     whole again::
 
         openstack recovery drill report
-        openstack recovery drill report 3fb0 -f json > drill.json
+        openstack recovery drill report 3fb0 -f json
     """
 
     short = SHORT

@@ -41,7 +41,7 @@ class TestRegistry(TestCase):
         self.assertEqual(
             'arm-tombstone attach-volume bind-port change-owners '
             'claim-host claim-server clean-mappings clean-volumes '
-            'close-session create-backup define-filter '
+            'close-session create-backup cut-guest define-filter '
             'drop-attachment drop-mapping evacuate-server fence-host '
             'force-down link-mapping lock-server move-allocation move-record '
             'open-session purge-queue reboot-guest reboot-server '
@@ -49,7 +49,7 @@ class TestRegistry(TestCase):
             'recreate-attachment release-host release-server reset-volume '
             'restart-server restore-rules see-service set-accounts '
             'set-guest set-states start-server start-services stop-guest '
-            'stop-services '
+            'stop-services take-snapshot '
             'unlock-server verify-owners verify-server watch-boot',
             ' '.join(sorted(changes.registry())),
         )
