@@ -99,13 +99,18 @@ class DeleteIscsiSession(RecoveryLister):
         parser.add_argument(
             '--session',
             metavar='<number>',
-            type=_number,
+            type=self._number,
             required=True,
             help='As "iscsi session list" shows it; another one after each '
             'login, and after each boot of the host',
         )
         approval.add_plan_options(parser)
         return parser
+
+    def _number(self, text: str) -> int:
+        # it is told while the words are read, before anything is run
+        self._use_program()
+        return _number(text)
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         from nova_recovery.procedures.iscsi import procedure

@@ -9,6 +9,7 @@ import ast
 
 from nova_recovery import program
 from nova_recovery.cli.base import RecoveryCommand
+from nova_recovery.cli.iscsi import DeleteIscsiSession
 from nova_recovery.exceptions import NotFound
 from tests.base import TestCase
 from tests.unit.cli.programs import Commands, Standalone, UnifiedClient
@@ -33,11 +34,17 @@ class Both:
     :ivar name: how it is called
     """
 
-    commands: Commands = {'look': Look}
+    commands: Commands = {'look': Look, 'iscsi drop': DeleteIscsiSession}
 
     def test_what_an_error_advises(self):
         ended = self.run_program('look')
         self.assertIn(f'see {self.name} run list', ended.stderr)
+
+    def test_what_is_advised_of_a_word_that_is_wrong(self):
+        program.use('neither')
+        self.addCleanup(program.use, program.UNIFIED)
+        ended = self.run_program('iscsi drop np-rcc4 --session x')
+        self.assertIn(f'"{self.name} iscsi session list"', ended.stderr)
 
     def test_the_example_of_a_help(self):
         ended = self.run_program('look --help')

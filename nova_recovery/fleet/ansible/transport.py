@@ -193,8 +193,15 @@ def _said(event: Mapping[str, Any]) -> Said:
         reason = answer.TIMED_OUT
     elif event['event'] == 'failed':
         reason = answer.NO_RESULT
-    words = f'{event["words"]} {event["text"]}' if reason else ''
-    return Said(event['text'], reason, words_module.plain(words))
+    if not reason:
+        return Said(event['text'])
+    judge = (
+        words_module.plain
+        if reason == answer.UNREACHABLE
+        else words_module.failed
+    )
+    words = judge(f'{event["words"]} {event["text"]}')
+    return Said(event['text'], reason, words)
 
 
 def _ready(

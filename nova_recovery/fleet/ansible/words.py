@@ -12,8 +12,9 @@ import os
 import re
 import shlex
 
-#: What stands in their text -> what is so, and what next.
-_KNOWN = (
+#: What ssh says of a connection that there is none of, and who carries it:
+#: what stands in their text -> what is so, and what next.
+_CONNECTION = (
     (
         'Could not resolve hostname|Name or service not known',
         'its name can not be resolved: look at ansible_host in the inventory',
@@ -37,16 +38,19 @@ _KNOWN = (
         'there once by hand',
     ),
     (
-        'Missing sudo password|password is required|Incorrect sudo password',
-        'becoming root needs a password: name the file with it in [fleet] '
-        'become_password_file',
-    ),
-    (
         'Permission denied|Authentication failed|Too many authentication',
         'it refuses the login: look at ansible_user, and at the key and the '
         'agent that ssh takes',
     ),
     ('sshpass', 'logging in with a password needs sshpass: install it'),
+)
+#: What else Ansible says, and sudo, wherever it stops.
+_ASIDE = (
+    (
+        'Missing sudo password|password is required|Incorrect sudo password',
+        'becoming root needs a password: name the file with it in [fleet] '
+        'become_password_file',
+    ),
     (
         'no vault secrets|vault password|Decryption failed',
         'the inventory is encrypted: name the file with its password in '
@@ -63,11 +67,28 @@ _QUOTED = 160
 
 def plain(text: str) -> str:
     """One line; what is not known is quoted, as Ansible's."""
-    for words, told in _KNOWN:
+    for words, told in (*_ASIDE, *_CONNECTION):
         if re.search(words, text):
             return told
-    left = ' '.join(_NOISE.sub(' ', text).split())
+    left = _left(text)
     return f'Ansible says "{left[:_QUOTED]}"' if left else ''
+
+
+def failed(text: str) -> str:
+    """As :func:`plain`, of what failed on a host that was reached.
+
+    Words of ssh are the script's own there, such as those of a file that it
+    may not write; why it stopped stands last.
+    """
+    for words, told in _ASIDE:
+        if re.search(words, text):
+            return told
+    left = _left(text)
+    return f'Ansible says "{left[-_QUOTED:].strip()}"' if left else ''
+
+
+def _left(text: str) -> str:
+    return ' '.join(_NOISE.sub(' ', text).split())
 
 
 def no_hosts(places: Sequence[str], words: Sequence[str]) -> str:
@@ -99,5 +120,5 @@ def unreadable(text: str, words: Sequence[str]) -> str:
 
 
 def by_hand(words: Sequence[str]) -> str:
-    """The command as it is typed."""
-    return shlex.join([*words, '--list'])
+    """The command as it is typed; --list would print passwords."""
+    return shlex.join([*words, '--graph'])

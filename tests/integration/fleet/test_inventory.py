@@ -54,7 +54,7 @@ class TestInventory(TestCase):
         path.write_text('x: [')
         told = self.refused(str(path))
         self.assertIn(f'{path} has no hosts', told)
-        self.assertTrue(told.endswith(f'--inventory={path} --list'), told)
+        self.assertTrue(told.endswith(f'--inventory={path} --graph'), told)
 
     def test_a_script_that_fails(self) -> None:
         path = self.home / 'hosts'
