@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 import dataclasses
+import statistics
 from typing import Any, TYPE_CHECKING
 
 from nova_recovery.engine import states
@@ -292,7 +293,7 @@ def sums(rows: Iterable[Row]) -> dict[str, Any]:
         'servers': len(down),
         'up': len(up),
         'down': len(down) - len(up),
-        'median': up[len(up) // 2] if up else None,
+        'median': statistics.median(up) if up else None,
         'longest': up[-1] if up else None,
         'total': sum(d.seconds for row in down for d in row.down),
     }

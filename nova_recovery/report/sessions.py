@@ -56,20 +56,25 @@ def of_run(
     signs = sorted(_signs(items))
     found = []
     for begin, after in zip(begins, [*begins[1:], None]):
-        limit = after.at if after else now
-        end = next((e for e in ends if begin.at <= e.at <= limit), None)
+        # the clock that wrote it may be ahead of ours: only what another
+        # session follows has a limit
+        end = next((e for e in ends if _within(begin, e.at, after)), None)
         if end is not None:
             how, until = end.kind, end.at
         elif after is None and run.state == states.RUNNING and run.holder:
             how, until = 'running', now
         else:
             how = 'killed'
-            last = [sign for sign in signs if begin.at <= sign <= limit]
+            last = [sign for sign in signs if _within(begin, sign, after)]
             until = last[-1] if last else begin.at
         found.append(
             Session(begin.kind, how, begin.at, until, begin.who, begin.machine)
         )
     return found
+
+
+def _within(begin: EventRecord, time: str, after: EventRecord | None) -> bool:
+    return begin.at <= time and (after is None or time <= after.at)
 
 
 def _signs(items: Iterable[ItemRecord]) -> Iterator[str]:

@@ -13,7 +13,8 @@ from nova_recovery import changes
 from nova_recovery.compat import utc
 from nova_recovery.engine import claiming
 from nova_recovery.engine.plan import Item, Plan, Step
-from nova_recovery.report import picture, shown, story
+from nova_recovery.report import picture, servers, shown, story
+from nova_recovery.report.servers import Down, Row
 from tests.base import TestCase
 from tests.unit.report import stories
 from tests.unit.report.stories import POWER, Story, UUID
@@ -250,6 +251,14 @@ class SessionsTest(StoryTestCase):
             seconds(POWER, self.restarted(run_id, 3)), row['seconds']
         )
 
+    def test_a_clock_that_was_ahead_killed_nothing(self) -> None:
+        run_id = self.story.create(stories.disaster(2))
+        self.story.run(run_id)
+        # who reads it is an hour behind who carried it out
+        self.story.clock.wait(hours=-1)
+        (only,) = self.report(run_id)['runs'][0]['sessions']
+        self.assertEqual('finished', only['ended'])
+
     def test_what_is_left_leads_on(self) -> None:
         self.story.restart.kills.add('at3-ui0003')
         run_id = self.story.create(stories.disaster(4))
@@ -339,6 +348,26 @@ class ManyTest(StoryTestCase):
         self.assertEqual(999, bars)
         (lane,) = [one for one in drawn.lanes if one.open]
         self.assertEqual('at3-ui0437', lane.name)
+
+
+class SumsTest(TestCase):
+    def test_the_median_of_two_is_between_them(self) -> None:
+        rows = [
+            Row(
+                f'server:{minutes}',
+                '',
+                down=[
+                    Down(
+                        '2026-03-01T14:00:00.000Z',
+                        'known',
+                        f'2026-03-01T14:{minutes}:00.000Z',
+                    )
+                ],
+            )
+            for minutes in (10, 30)
+        ]
+        self.assertEqual(20 * 60, servers.sums(rows)['median'])
+        self.assertIsNone(servers.sums([])['median'])
 
 
 class MethodsTest(TestCase):
