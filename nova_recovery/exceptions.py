@@ -97,9 +97,7 @@ class NotFound(RecoveryError):
 
     def __init__(self, message: str, candidates: Sequence[str] = ()) -> None:
         meant = '; one of these?' if candidates else ''
-        super().__init__(
-            '\n'.join([f'{message}{meant}', *(f'  {c}' for c in candidates)])
-        )
+        super().__init__('\n'.join([f'{message}{meant}', *_lines(candidates)]))
         self.candidates = tuple(candidates)
 
 
@@ -110,8 +108,13 @@ class Ambiguous(RecoveryError):
     """
 
     def __init__(self, message: str, candidates: Sequence[str] = ()) -> None:
-        super().__init__('\n'.join([message, *(f'  {c}' for c in candidates)]))
+        super().__init__('\n'.join([message, *_lines(candidates)]))
         self.candidates = tuple(candidates)
+
+
+def _lines(candidates: Sequence[str]) -> list[str]:
+    """One line each: in a name that a tenant chose may be anything."""
+    return ['  ' + ' '.join(one.splitlines()) for one in candidates]
 
 
 class DatabaseUnavailable(RecoveryError):

@@ -165,7 +165,8 @@ def resolve(
         return found.path
     if os.sep in name:
         if os.path.exists(name):
-            return name
+            # a plan keeps it, and is carried out from anywhere
+            return os.path.abspath(name)
         raise NotFound(f'no such file: {name}')
     for candidate in (name, name + SUFFIX):
         path = os.path.join(directory, candidate)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 
 from nova_recovery import exceptions
-from nova_recovery.exceptions import NotFound
+from nova_recovery.exceptions import Ambiguous, NotFound
 from tests.base import TestCase
 
 HOSTS = [f'np-rcc{n}' for n in range(4, 60)] + ['ctl1', 'NP-STORE']
@@ -32,6 +32,15 @@ class TestNear(TestCase):
             str(NotFound('no host clt1', ['ctl1'])),
         )
         self.assertEqual('no host x', str(NotFound('no host x')))
+
+    def test_a_name_that_a_tenant_chose_adds_no_line(self) -> None:
+        names = ['1  a\nrun: rm -rf /', '2  b\x85c\u2028d']
+        for error in (NotFound('no x', names), Ambiguous('two x', names)):
+            self.assertEqual(
+                ['  1  a run: rm -rf /', '  2  b c d'],
+                str(error).split('\n')[1:],
+            )
+            self.assertEqual(3, len(str(error).splitlines()))
 
 
 class TestPlainly(TestCase):

@@ -79,6 +79,14 @@ class TestStore(TestCase):
             os.unlink(self.folder / f'{name}.snapshot')
         self.assertEqual((dark, []), self.latest())
 
+    def test_a_path_is_the_same_from_everywhere(self) -> None:
+        name = self.add(1) + store.SUFFIX
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(self.folder)
+        self.assertEqual(
+            str(self.folder / name), store.resolve('/nowhere', f'./{name}')
+        )
+
     def test_latest_is_never_another_clouds(self) -> None:
         ours, old = self.add(3, cloud='a b'), self.add(4)
         self.add(1, cloud='c')
