@@ -70,7 +70,7 @@ class CreateBackup(RecoveryLister):
             metavar='<volume>',
             action='append',
             default=[],
-            help='Only this volume: its UUID; repeat it for several',
+            help='Only this volume: its name or UUID; repeat it for several',
         )
         parser.add_argument(
             '--limit',

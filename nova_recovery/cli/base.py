@@ -162,12 +162,16 @@ class RecoveryMixin(command.Command):
         self._use_program()
         # the unified client made its handlers without us
         logs.mask_handlers()
+        # of what nobody here expects, too
+        code: int = exit_codes.ERROR
         try:
             with contextlib.ExitStack() as self._open:
                 code = super().run(parsed_args) or self.exit_code
                 self._close()
-                self.log.info('%s ended with %s', self.cmd_name, code)
                 return code
+        except KeyboardInterrupt:
+            code = exit_codes.INTERRUPTED
+            raise
         except RecoveryError as error:
             self._close()
             if self.app.options.debug:
@@ -178,8 +182,10 @@ class RecoveryMixin(command.Command):
                 self.app.stderr.write(self._like())
             if isinstance(error, Refused) and error.table:
                 self.refused(parsed_args, *error.table)
-            self.log.info('%s ended with %s', self.cmd_name, error.exit_code)
-            return error.exit_code
+            code = error.exit_code
+            return code
+        finally:
+            self.log.info('%s ended with %s', self.cmd_name, code)
 
     def _fitted(self, text: str) -> str:
         """A message as it fits the terminal, if that is one.

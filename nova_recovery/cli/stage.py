@@ -214,8 +214,11 @@ class Stage:
             # openstack, nova-recovery
             value = options.get(name) or options.get(f'os_{name}')
             value = value or os.environ.get(f'OS_{name.upper()}', '')
+            if value and name == 'auth_url':
+                # what is no URL may have a password in it all the same
+                value = _hostname(value)
             if value:
-                return wording.clean(parse.urlsplit(value).hostname or value)
+                return wording.clean(value)
         return ''
 
     def check_mine(self, found: RunRecord) -> None:
@@ -532,3 +535,11 @@ def typed(words: Sequence[str]) -> str:
     if shown:
         shown[0] = os.path.basename(shown[0])
     return wording.clean(shlex.join(shown))
+
+
+def _hostname(url: str) -> str:
+    """The host of a URL; '' where it has none."""
+    try:
+        return parse.urlsplit(url).hostname or ''
+    except ValueError:
+        return ''

@@ -8,6 +8,7 @@ import argparse
 import json
 import subprocess
 from typing import Any
+from unittest import mock
 
 import fixtures
 
@@ -37,6 +38,8 @@ class Do(RecoveryCommand):
             raise Refused('gate source-fenced refused\n  use --x')
         if parsed_args.end == 'ctrl-c':
             raise KeyboardInterrupt
+        if parsed_args.end == 'fault':
+            raise ValueError('nobody expects it')
         if parsed_args.end == 'partly':
             return exit_codes.PARTLY
         self.app.stdout.write('done\n')
@@ -163,6 +166,23 @@ class Both:
     def test_ctrl_c_ends_with_130(self):
         ended = self.run_program('example do --end ctrl-c')
         self.assertEqual(exit_codes.INTERRUPTED, ended.code)
+
+    def test_each_end_is_logged_however_it_came(self):
+        for end, code in (
+            ('done', exit_codes.DONE),
+            ('partly', exit_codes.PARTLY),
+            ('refused', exit_codes.REFUSED),
+            ('ctrl-c', exit_codes.INTERRUPTED),
+            ('fault', exit_codes.ERROR),
+        ):
+            with mock.patch.object(Do, 'log') as log:
+                self.run_program(f'example do --end {end}')
+            told = [
+                call.args[-1]
+                for call in log.info.call_args_list
+                if 'ended' in call.args[0]
+            ]
+            self.assertEqual([code], told, end)
 
     def test_an_unknown_option_ends_with_2(self):
         ended = self.run_program('example do --nonsense')

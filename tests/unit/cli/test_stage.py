@@ -10,6 +10,8 @@ import io
 import types
 from typing import Any
 
+import fixtures
+
 from nova_recovery.cli import stage
 from nova_recovery.cli.stage import Stage
 from tests.base import TestCase
@@ -41,6 +43,26 @@ class SayTest(TestCase):
         self.assertEqual(
             '\nPaused: \\x1b[2Jweb\\u202e.\n', command.app.stderr.getvalue()
         )
+
+
+class CloudNameTest(TestCase):
+    def of(self, **options: str) -> str:
+        for name in ('OS_CLOUD', 'OS_AUTH_URL'):
+            self.useFixture(fixtures.EnvironmentVariable(name))
+        command: Any = types.SimpleNamespace(
+            app=types.SimpleNamespace(
+                stderr=io.StringIO(), options=types.SimpleNamespace(**options)
+            )
+        )
+        return Stage(command, argparse.Namespace()).cloud_name()
+
+    def test_its_name_or_the_host_of_keystone(self) -> None:
+        self.assertEqual('practice', self.of(cloud='practice'))
+        self.assertEqual('ctl1', self.of(auth_url='http://ctl1:5000/v3'))
+
+    def test_what_is_no_url_is_no_name(self) -> None:
+        for url in ('http://[fd00::1:5000/v3', 'admin:hunter2@ctl1:5000/v3'):
+            self.assertEqual('', self.of(auth_url=url))
 
 
 class RequestsTest(TestCase):
