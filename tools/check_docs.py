@@ -31,15 +31,25 @@ _LOADED = re.compile(
 
 
 def codes() -> set[str]:
-    """Those in the source."""
-    return {
-        node.value
-        for path in SOURCES.rglob('*.py')
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Constant)
-        and isinstance(node.value, str)
-        and _CODE.fullmatch(node.value)
-    }
+    """Those in the source: whatever looks like one, and what findings get."""
+    found = set()
+    for path in SOURCES.rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant):
+                if _CODE.fullmatch(str(node.value)):
+                    found.add(str(node.value))
+            elif isinstance(node, ast.Call):
+                found.update(_of_finding(node))
+    return found
+
+
+def _of_finding(call: ast.Call) -> Iterator[str]:
+    """The code of ``Finding('CODE', …)``, where it is written out."""
+    name = getattr(call.func, 'id', getattr(call.func, 'attr', ''))
+    if name == 'Finding' and call.args:
+        code = call.args[0]
+        if isinstance(code, ast.Constant) and isinstance(code.value, str):
+            yield code.value
 
 
 def wrong(html: pathlib.Path) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 """Anchors of gates and of the codes of findings, and where each is told of.
 
-Tables and definitions of the user guide begin with them, as literals. Each
+Tables and definitions of the user guide begin with them, as literals; the
+one code of the configuration stands with it. Each
 gets an anchor there, ``#srv-down`` or ``#source-silent``; ``.. codes::`` lists
 all of them, with the same anchors, so that the program has one place to point
 to.
@@ -25,6 +26,8 @@ _CODE = re.compile(r'[A-Z]{2,8}(-[A-Z]+)+')
 _GATES = {one.name for one in gates.GATES}
 #: The codes of readiness, words that mean something else on other pages.
 _LAYERS = {point.name for point in entry_points('nova_recovery.readiness')}
+#: Codes that are a plain word, and the one page that tells of them.
+_WORDS = {'user/readiness': _LAYERS, 'configuration/index': {'CONFIG'}}
 
 
 class codes(nodes.General, nodes.Element):
@@ -40,7 +43,7 @@ class Codes(Directive):
 
 def told(doctree: nodes.document, docname: str) -> Iterator[nodes.literal]:
     """The codes and gates that begin a row of a table, or a definition."""
-    words = _GATES | (_LAYERS if docname == 'user/readiness' else set())
+    words = _GATES | _WORDS.get(docname, set())
     firsts = [row[0] for row in doctree.findall(nodes.row)]
     for first in (*firsts, *doctree.findall(nodes.term)):
         for literal in first.findall(nodes.literal):
@@ -52,7 +55,7 @@ def told(doctree: nodes.document, docname: str) -> Iterator[nodes.literal]:
 def collect(app: Any, doctree: nodes.document) -> None:
     """Give them anchors, and remember where they are."""
     docname = app.env.docname
-    if not docname.startswith('user/'):
+    if not docname.startswith('user/') and docname not in _WORDS:
         return
     seen = set()
     for literal in told(doctree, docname):

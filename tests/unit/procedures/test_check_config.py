@@ -278,6 +278,42 @@ class TestSummary(TestCase):
         self.assertEqual(0, check.clocks_apart([self.finding(check.UNKNOWN)]))
 
 
+class TestPasswords(TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        self.conf = conf.load(files=[])
+
+    def file(self, name: str, mode: int) -> str:
+        path = self.folder / name
+        path.touch()
+        path.chmod(mode)
+        return str(path)
+
+    def found(self, what: str) -> Finding:
+        (row,) = (
+            one
+            for one in check_places.passwords(self.conf)
+            if one.subject == what
+        )
+        return row
+
+    def test_a_program_that_prints_a_password_has_none(self) -> None:
+        program = self.file('vault', 0o755)
+        self.conf.set_override('vault_password_file', program, 'fleet')
+        self.assertEqual(check.OK, self.found('[fleet]').severity)
+        secret = self.file('become', 0o644)
+        self.conf.set_override('become_password_file', secret, 'fleet')
+        self.assertEqual(f'chmod o-rwx {secret}', self.found('[fleet]').fix)
+
+    def test_a_clouds_yaml_that_the_environment_names(self) -> None:
+        path = self.file('mine.yaml', 0o644)
+        self.useFixture(
+            fixtures.EnvironmentVariable('OS_CLIENT_CONFIG_FILE', path)
+        )
+        self.assertIn(path, self.found('clouds.yaml').fix)
+
+
 class TestKept(TestCase):
     """Where the journal is, by its URL."""
 
