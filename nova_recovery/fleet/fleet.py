@@ -36,9 +36,10 @@ class Transport(Protocol):
     keeps connections has ``carry_anew`` as well: as ``carry``, by new ones.
     """
 
-    def inventory(self) -> Inventory:
+    def inventory(self, seconds: float = hosts.PATIENCE) -> Inventory:
         """The hosts that there are; asked once.
 
+        :param seconds: that it may take
         :raises ConfigError: that can't be known
         """
 
@@ -220,19 +221,20 @@ class Fleet:
         """Who a host said that it is; None before it was asked."""
         return self._identities.get(host)
 
-    def names(self) -> frozenset[str]:
+    def names(self, seconds: float = hosts.PATIENCE) -> frozenset[str]:
         """What the inventory calls its hosts; none of them is asked.
 
+        :param seconds: that the inventory may take
         :raises ConfigError: that can't be known
         """
-        known = self._known()
+        known = self._known(seconds)
         only = known.only
         return frozenset(known.hosts if only is None else (only,))
 
-    def _known(self) -> Inventory:
+    def _known(self, seconds: float = hosts.PATIENCE) -> Inventory:
         with self._lock:
             if self._inventory is None:
-                self._inventory = self._transport.inventory()
+                self._inventory = self._transport.inventory(seconds)
             return self._inventory
 
     def _call(

@@ -11,6 +11,8 @@ import re
 from nova_recovery import exceptions
 from nova_recovery.exceptions import ConfigError, Refused
 
+#: Seconds for an inventory; a script may ask a cloud for it.
+PATIENCE = 120
 #: Nothing that Ansible would read as a pattern: no : , * ! & ~ [ ] @
 _EXACT = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.-]*')
 

@@ -11,7 +11,7 @@ from oslo_config import cfg
 
 from nova_recovery.fleet import answer
 from nova_recovery.fleet.answer import Said
-from nova_recovery.fleet.hosts import Inventory, Known
+from nova_recovery.fleet.hosts import Inventory, Known, PATIENCE
 
 _NAME = 'localhost'
 
@@ -23,7 +23,7 @@ class Transport:
         self._running: subprocess.Popen[str] | None = None
         self._cancelled = False
 
-    def inventory(self) -> Inventory:
+    def inventory(self, seconds: float = PATIENCE) -> Inventory:
         return Inventory({_NAME: Known()}, only=_NAME)
 
     def carry(

@@ -84,7 +84,8 @@ APIS: Mapping[str, tuple[str, Callable[[Site], object]]] = {
 #: don't answer, needs a few.
 PATIENCE = 30.0
 #: Seconds that one database has for all that it is asked; the cells are
-#: known, and asked, after the others. Twice that is less than all of it.
+#: known, and asked, after the others. Twice that is less than all of it, and
+#: what an inventory has.
 EACH = 14.0
 #: Seconds that one answer may take: one that hangs is known by then, by what
 #: it hangs in, and connecting comes before.
@@ -243,7 +244,7 @@ def hosts(conf: cfg.ConfigOpts) -> Iterator[Finding]:
         return
     try:
         with fleet.load(conf) as reached:
-            found = reached.names()
+            found = reached.names(2 * EACH)
     except RecoveryError as error:
         yield seen('hosts', WRONG, str(error))
         return

@@ -11,10 +11,8 @@ from typing import Any
 
 from nova_recovery.exceptions import ConfigError
 from nova_recovery.fleet.ansible import words as ansible_words
-from nova_recovery.fleet.hosts import Inventory, Known
+from nova_recovery.fleet.hosts import Inventory, Known, PATIENCE
 
-#: Seconds; a script may ask a cloud for it.
-PATIENCE = 120
 #: Groups that are always there, though the list may leave them out.
 _ALWAYS = frozenset({'all', 'ungrouped', '_meta'})
 
@@ -24,6 +22,7 @@ def read(
     directory: str | None,
     environment: Mapping[str, str],
     places: Sequence[str] = (),
+    seconds: float = PATIENCE,
 ) -> Inventory:
     """The hosts and groups.
 
@@ -31,6 +30,7 @@ def read(
 
     :param words: ansible-inventory and what it is told
     :param places: what ``[fleet] inventory`` names
+    :param seconds: that it may take
     :raises ConfigError: it can't be read
     """
     try:
@@ -40,12 +40,12 @@ def read(
             capture_output=True,
             cwd=directory,
             env=dict(environment),
-            timeout=PATIENCE,
+            timeout=seconds,
             check=False,
         )
     except subprocess.TimeoutExpired:
         raise ConfigError(
-            f'ansible-inventory did not end within {PATIENCE} s; is a script '
+            f'ansible-inventory did not end within {seconds:g} s; is a script '
             f'in it that waits? By hand: {ansible_words.by_hand(words)}'
         ) from None
     except OSError as error:

@@ -18,7 +18,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from nova_recovery.fleet import answer
+from nova_recovery.fleet import answer, hosts
 from nova_recovery.fleet.ansible import inventory, programs
 from nova_recovery.fleet.ansible import words as words_module
 from nova_recovery.fleet.ansible.play import play
@@ -51,12 +51,13 @@ class Transport:
         self._secrets = programs.secrets(conf)
         self._cancelled = threading.Event()
 
-    def inventory(self) -> Inventory:
+    def inventory(self, seconds: float = hosts.PATIENCE) -> Inventory:
         return inventory.read(
             [self._lister, *self._arguments],
             self._conf.directory,
             programs.environment(),
             self._conf.inventory,
+            seconds,
         )
 
     def carry(

@@ -278,6 +278,30 @@ class TestSummary(TestCase):
         self.assertEqual(0, check.clocks_apart([self.finding(check.UNKNOWN)]))
 
 
+class TestHosts(TestCase):
+    def test_an_inventory_that_waits_is_ended_in_time(self) -> None:
+        folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        for name in ('ansible-playbook', 'ansible-inventory'):
+            (folder / name).write_text('#!/bin/sh\nexec sleep 60\n')
+            (folder / name).chmod(0o755)
+        (folder / 'hosts').touch()
+        ours = conf.load(files=[])
+        for name, value in (
+            ('driver', 'ansible'),
+            ('inventory', [str(folder / 'hosts')]),
+            ('ansible_playbook', str(folder / 'ansible-playbook')),
+        ):
+            ours.set_override(name, value, 'fleet')
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'nova_recovery.procedures.check_config.EACH', 0.1
+            )
+        )
+        (row,) = check.hosts(ours)
+        self.assertEqual(check.WRONG, row.severity)
+        self.assertIn('did not end within 0.2 s', row.cause)
+
+
 class TestPasswords(TestCase):
     def setUp(self) -> None:
         super().setUp()
