@@ -218,8 +218,9 @@ EMPTY = 30.0
 #: After so many in a row that rested, one of how many is waited for: each
 #: holds up its wave, and 10,000 that tell nothing are some minutes.
 ROW, EACH = 32, 250
-#: Seconds that such a one is waited for, if no kernel wrote on it: a guest
-#: whose system writes to its serial console does so by then.
+#: Seconds that such a one is waited for, if no kernel wrote on it: most whose
+#: system writes to its serial console do so by then. One that is slower, such
+#: as by a menu of its boot loader on the screen, passes for silent.
 SAMPLE = 5.0
 #: These won't come up by themselves, if it stays with that for so long: the
 #: firmware may try another disk, and a kernel that panicked starts anew.

@@ -9,6 +9,7 @@ by the run and are none of the snapshots that expire.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any
 
@@ -93,16 +94,25 @@ class TakeSnapshot(OneWay):
 
     def observe(self, at: At) -> Observed:
         path = self._path(at)
-        if os.path.exists(path):
-            return Observed.after(path)
-        return Observed.before()
+        if not os.path.exists(path):
+            return Observed.before()
+        with Snapshot(path) as found:
+            # killed before it was looked through
+            holes = _holes(found, self._cells(at))
+        return Observed.before() if holes else Observed.after(path)
 
     def apply(self, at: At) -> str:
         path = self._path(at)
+        # one with holes
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
         _take(at, path)
         with Snapshot(path) as found:
-            _require(found, {f'cell:{cell}' for cell in at.data['cells']})
+            _require(found, self._cells(at))
         return path
+
+    def _cells(self, at: At) -> set[str]:
+        return {f'cell:{cell}' for cell in at.data['cells']}
 
     def no_way_back(self, item: Item) -> str:
         return 'the snapshot stays; delete its file when it is not needed'
@@ -137,6 +147,14 @@ def _require(found: Snapshot, sources: set[str]) -> None:
 
     :raises ChangeFailed: naming them
     """
+    holes = _holes(found, sources)
+    if holes:
+        os.unlink(found.path)
+        raise ChangeFailed(f'the record is not whole: {"; ".join(holes[:5])}')
+
+
+def _holes(found: Snapshot, sources: set[str]) -> list[str]:
+    """What a record lacks, a line each."""
     holes = [
         f'{part.section} of {part.source}: {part.detail}'
         for part in found.unknown
@@ -149,10 +167,7 @@ def _require(found: Snapshot, sources: set[str]) -> None:
         if part.section == 'devices' and part.state != format_module.UNKNOWN
     }
     holes += [f'{source} is not in it' for source in sorted(missing)]
-    holes += reading.problems(found)
-    if holes:
-        os.unlink(found.path)
-        raise ChangeFailed(f'the record is not whole: {"; ".join(holes[:5])}')
+    return holes + reading.problems(found)
 
 
 def _told(notes: JSON) -> str:

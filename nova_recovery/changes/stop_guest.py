@@ -7,7 +7,7 @@ from __future__ import annotations
 from nova_recovery import program
 from nova_recovery.changes import cell, on_host
 from nova_recovery.changes.base import At, OneWay
-from nova_recovery.engine.change import Observed
+from nova_recovery.engine.change import Observed, State
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import Conflict, NotFound
 
@@ -61,6 +61,13 @@ class CutGuest(StopGuest):
     """
 
     kind = 'cut-guest'
+
+    def observe(self, at: At) -> Observed:
+        found = super().observe(at)
+        if found.state is State.AFTER and not at.begun:
+            # nobody took its power: its sessions are not closed, either
+            return Observed.neither('it does not run there any more')
+        return found
 
     def apply(self, at: At) -> str:
         at.confirm()

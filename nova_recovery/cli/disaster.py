@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
-from nova_recovery import exit_codes
+from nova_recovery import exit_codes, program
 from nova_recovery.cli import approval, disaster_options
 from nova_recovery.cli.base import RecoveryLister, RecoveryMixin, Table
 from nova_recovery.cli.looking import LookingLister
@@ -112,7 +112,8 @@ class AssessDisaster(LookingLister):
             ):
                 raise Refused(
                     f'{snapshot.path} was taken of another cloud: '
-                    f'{", ".join(sorted(snapshot.cloud))}'
+                    f'{", ".join(sorted(snapshot.cloud))}; name one of this '
+                    f'cloud, see {program.call("snapshot list")}'
                 )
             site = Site(
                 cloud,

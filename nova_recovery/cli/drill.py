@@ -18,6 +18,7 @@ from nova_recovery.cli import approval, recovering
 from nova_recovery.cli.base import RecoveryLister, Table
 from nova_recovery.cli.server import ANY_NAME
 from nova_recovery.engine import printable, states
+from nova_recovery.engine.overrides import parse_overrides
 from nova_recovery.exceptions import NotFound, RecoveryError
 
 if TYPE_CHECKING:
@@ -189,12 +190,16 @@ class PowerLossDrill(RecoveryLister):
             self._look(
                 parsed, cloud, taken, found, (drill.SEEN, drill.NOT_SEEN)
             )
-        if found.back is None:
+        way = found.back
+        if way is not None and not way.over and not way.undone:
+            self._resume(parsed, way.run.id)
+        elif way is None or not back.look(cloud, taken).back(taken.volumes)[0]:
+            # none yet, or one that was taken back, given up, or not enough
             self._say(parsed, '\nAnd back:')
-            plan = back.make_plan(cloud, taken)
+            plan = back.make_plan(
+                cloud, taken, parse_overrides(parsed.override)
+            )
             self.stage(_unasked(parsed)).settle(plan, cloud)
-        elif not found.back.over:
-            self._resume(parsed, found.back.run.id)
         self._quiet(parsed)
         again = self._newest(parsed, server)
         if again is None or (
@@ -280,6 +285,8 @@ class PowerLossDrill(RecoveryLister):
         for name in ('again', 'skip', 'skip_host', 'skip_backend'):
             setattr(words, name, [])
         words.run, words.through = run_id, None
+        # they are for what refused, and not for what follows
+        parsed.override = []
         run_resume.resume(self, words)
 
     def _say(self, parsed: argparse.Namespace, text: str) -> None:

@@ -365,7 +365,7 @@ GATES = (
         'shares-known', ('hard',), 'Is it known which directories hosts share?'
     ),
     Known(
-        'site-ready', ('soft',), 'Is the site ready to start the server again?'
+        'site-ready', ('hard',), 'Is the site ready to start the server again?'
     ),
     Known('snapshot-given', ('advice',), 'Does a snapshot tell what was?'),
     Known(

@@ -63,6 +63,13 @@ class Part:
         """Whether nothing of it is left to be done."""
         return all(item.state in states.FINAL for item in self.items)
 
+    @property
+    def undone(self) -> bool:
+        """Whether it was taken back, at least in part: it goes no further."""
+        return self.run.state == states.UNDONE or any(
+            item.state in states.UNDO for item in self.items
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class Drill:

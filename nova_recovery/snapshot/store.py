@@ -125,11 +125,14 @@ def latest(
     if not some:
         raise NotFound(
             f'{directory} has no snapshot of this cloud, and {len(every)} of '
-            'other clouds'
+            'other clouds: where its cells were mapped anew, name one '
+            'instead of "latest", see ' + program.call('snapshot list')
             if every
             else f'{directory} has no snapshot of a cloud'
         )
-    if not ours and len(_clouds(some)) > 1:
+    # those that say nothing of it are no cloud of their own
+    told = [group for group in _clouds(some) if group[0].cloud]
+    if not ours and len(told) > 1:
         raise NotFound(
             f'{directory} has snapshots of several clouds, and no database '
             'tells which one this is: name one instead of "latest", see '

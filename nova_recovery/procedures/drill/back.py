@@ -14,12 +14,19 @@ import datetime
 from typing import Any, TYPE_CHECKING
 
 from nova_recovery.compat import utc
-from nova_recovery.engine.overrides import apply, Override
+from nova_recovery.engine.overrides import (
+    apply,
+    as_approved,
+    Override,
+    Overrides,
+)
 from nova_recovery.engine.plan import Plan
+from nova_recovery.exceptions import RecoveryError
 from nova_recovery.procedures.disaster import procedure as disaster
+from nova_recovery.procedures.disaster.judge import alive
 from nova_recovery.procedures.disaster.look import read
 from nova_recovery.procedures.disaster.request import Request
-from nova_recovery.procedures.disaster.run import status as status_module
+from nova_recovery.procedures.disaster.situation import Server
 from nova_recovery.procedures.drill import procedure
 from nova_recovery.procedures.iscsi import facts, show
 from nova_recovery.snapshot.reading import Snapshot
@@ -77,36 +84,38 @@ class Seen:
     """What the findings say of the server.
 
     :ivar sessions: volume -> the code of what was found of its session
-    :ivar down: why it counts as down; '' if it is up
+    :ivar state: of the server, as ``disaster status`` has it
+    :ivar why: what says so
     """
 
     sessions: Mapping[str, str]
-    down: str
+    state: str
+    why: str = ''
 
     def loss(self, volumes: Collection[str]) -> tuple[bool, str]:
         """Whether all of the loss is seen, and what is seen of it.
 
         :param volumes: whose sessions were closed
         """
-        return self._all(volumes, show.LOST, bool(self.down))
+        return self._all(volumes, show.LOST, alive.DOWN)
 
     def back(self, volumes: Collection[str]) -> tuple[bool, str]:
         """Whether it is as it was, and what is seen of that.
 
         :param volumes: as of :meth:`loss`
         """
-        return self._all(volumes, show.SESSION, not self.down)
+        return self._all(volumes, show.SESSION, alive.UP)
 
     def _all(
-        self, volumes: Collection[str], code: str, state: bool
+        self, volumes: Collection[str], code: str, state: str
     ) -> tuple[bool, str]:
         told = [
             f'volume {volume}: {self.sessions.get(volume, "not found")}'
             for volume in volumes
         ]
-        told.append(self.down or 'the server is up')
+        told.append(f'the server is {self.state}: {self.why}')
         right = all(self.sessions.get(one) == code for one in volumes)
-        return right and state, '; '.join(told)
+        return right and self.state == state, '; '.join(told)
 
 
 def look(cloud: Cloud, drill: Drill) -> Seen:
@@ -125,9 +134,15 @@ def look(cloud: Cloud, drill: Drill) -> Seen:
             since=drill.since,
             with_volumes=False,
         )
-    status = status_module.status(cloud, here, status_module.order(Request()))
-    if here.silent:
-        return Seen({}, f'unknown: {"; ".join(here.silent.values())}')
+    server = here.servers.get(drill.server)
+    if here.silent or server is None:
+        why = '; '.join(here.silent.values()) or 'nova does not have it'
+        return Seen({}, alive.UNPROVEN, why)
+    runs = _runs(cloud, server)
+    judged = alive.judge(here, server, {server.uuid: runs})
+    if judged.state == alive.UP and not runs:
+        # that a start succeeded is no guest
+        judged = alive.Judgement(alive.UNPROVEN, judged.why)
     return Seen(
         {
             volume: one.code
@@ -135,13 +150,26 @@ def look(cloud: Cloud, drill: Drill) -> Seen:
             for volume in one.volume.split(', ')
             if volume in drill.volumes
         },
-        '; '.join(f'{row.state}: {row.why}' for row in status.rows),
+        judged.state,
+        judged.why,
     )
 
 
-def make_plan(cloud: Cloud, drill: Drill) -> Plan:
+def _runs(cloud: Cloud, server: Server) -> bool | None:
+    """Whether its compute says that the guest runs; None: it does not say."""
+    try:
+        return read.running(cloud, [server])[server.uuid]
+    except RecoveryError:
+        return None
+
+
+def make_plan(cloud: Cloud, drill: Drill, overrides: Overrides = ()) -> Plan:
     """The five steps for this server alone.
 
+    What was overridden before the power was taken stays so where the same is
+    asked for the same reason: who took the power agreed to the way back.
+
+    :param overrides: given since
     :raises RecoveryError: as of a disaster's plan
     """
     conf = cloud.conf
@@ -156,6 +184,9 @@ def make_plan(cloud: Cloud, drill: Drill) -> Plan:
             patience=conf.timeouts.server,
         ),
     )
-    meant = any(one.name == 'dump-named' and one.blocks for one in plan.gates)
-    without = (Override('dump-named', '', NO_DUMP),) if meant else ()
-    return dataclasses.replace(plan, gates=apply(plan.gates, without))
+    asked = {(one.name, one.subject) for one in plan.gates}
+    before = [g for g in drill.plan.gates if (g.name, g.subject) in asked]
+    gates = as_approved(plan.gates, before)
+    if any(one.name == 'dump-named' and one.blocks for one in gates):
+        overrides = (*overrides, Override('dump-named', '', NO_DUMP))
+    return dataclasses.replace(plan, gates=apply(gates, overrides))

@@ -192,6 +192,15 @@ def _whose(one: Session) -> set[str]:
     return {*one.servers, *(wanted.server.uuid for wanted in one.wanted)}
 
 
+def _as_nova_names_it(one: Session) -> Session:
+    """Without the other name of a migrated volume (cinder's ``name_id``).
+
+    Its target has that name, and what is found of the loss does not.
+    """
+    wanted = dict.fromkeys(wanted.volume for wanted in one.wanted)
+    return dataclasses.replace(one, volumes=tuple(wanted) or one.volumes)
+
+
 def _steps(
     canary: Canary, sessions: list[Session], home: str
 ) -> tuple[Step, ...]:
@@ -214,7 +223,9 @@ def _steps(
         (claim.subject,),
     )
     closing = tuple(
-        dataclasses.replace(iscsi.close(one, there, home), follows=(guest,))
+        dataclasses.replace(
+            iscsi.close(_as_nova_names_it(one), there, home), follows=(guest,)
+        )
         for one in sessions
     )
     snapshot = Item(
@@ -264,7 +275,7 @@ def _gates(
             + program.call(f'iscsi session list {canary.there.name}'),
         )
     for row in canary.red:
-        yield row.gate('site-ready', row.subject, 'soft')
+        yield row.gate('site-ready', row.subject, 'hard')
     for gate in disaster_gates.gates(
         disaster.Request(),
         canary.found,

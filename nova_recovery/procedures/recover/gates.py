@@ -724,10 +724,7 @@ class _Server:
         return '\n'.join((
             f'{self.leave_out}, or take from it what is gone:',
             *(
-                program.call(
-                    f'volume detach-stale {uuid} {volume} --override '
-                    f"'guest-off:{volume}=its host is off'"
-                )
+                program.call(f'volume detach-stale {uuid} {volume}')
                 for volume in gone
             ),
         ))  # fmt: skip

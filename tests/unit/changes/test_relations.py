@@ -10,7 +10,7 @@ from typing import Any
 
 import fixtures
 
-from nova_recovery.changes.relations import RecordRelations
+from nova_recovery.changes.relations import RecordRelations, TakeSnapshot
 from nova_recovery.engine.change import At, State
 from nova_recovery.engine.plan import Item
 from nova_recovery.exceptions import ChangeFailed
@@ -113,3 +113,17 @@ class RecordRelationsTest(TestCase):
         self.change.apply(self.at())
         self.change.revert(self.at())
         self.assertTrue(pathlib.Path(self.notes['snapshot']).exists())
+
+    def test_a_snapshot_for_a_drill_that_has_a_hole_is_none(self) -> None:
+        """Killed before it was looked through."""
+        self.change = TakeSnapshot()
+        self.unknown = ['devices']
+        where = at(ITEM, self.cloud, {}, {})
+        (self.folder / 's').mkdir()
+        path = str(self.folder / 's' / 'drill-1a2b3c4d.snapshot')
+        self.take(self.cloud, types.SimpleNamespace(path=path), None)
+        self.assertIs(State.BEFORE, self.change.observe(where).state)
+        self.unknown = []
+        self.assertEqual(path, self.change.apply(where))
+        self.assertEqual(2, self.taken)
+        self.assertIs(State.AFTER, self.change.observe(where).state)

@@ -17,6 +17,11 @@ WEB = '3f57699a-e773-4650-a443-b4b37eed5a06'
 PROCESS = [{'uuid': WEB, 'pid': 7}]
 
 
+def listed(active: bool | None, processes: Any) -> Any:
+    domains = None if active is None else [{'uuid': WEB, 'active': active}]
+    return {'domains': domains, 'processes': processes, 'why': 'no socket'}
+
+
 class Stop(HostCase):
     change = stop_guest.StopGuest()
 
@@ -28,10 +33,6 @@ class Stop(HostCase):
         rows.add('instances', id=1, uuid=WEB, host=host, deleted=deleted)
         where.cloud.databases.cell = {'cell1': rows}.__getitem__
 
-    def listed(self, active: bool | None, processes: Any) -> Any:
-        domains = None if active is None else [{'uuid': WEB, 'active': active}]
-        return {'domains': domains, 'processes': processes, 'why': 'no socket'}
-
     def test_how_it_stands(self) -> None:
         for active, processes, state in (
             (True, PROCESS, State.BEFORE),
@@ -41,9 +42,7 @@ class Stop(HostCase):
             (None, PROCESS, State.UNKNOWN),
         ):
             where = self.at(
-                self.item(),
-                False,
-                guests_list=[self.listed(active, processes)],
+                self.item(), False, guests_list=[listed(active, processes)]
             )
             self.assertIs(state, self.change.observe(where).state)
 
@@ -81,3 +80,30 @@ class Stop(HostCase):
     def test_nothing_brings_back_what_it_had(self) -> None:
         where = self.at(self.item(), True)
         self.assertRaises(NotRevertible, self.change.revert, where)
+
+
+class Cut(HostCase):
+    """The power of a canary, and the rest only after that."""
+
+    change = stop_guest.CutGuest()
+
+    def item(self) -> Item:
+        return self.made('cut-guest', uuid=WEB)
+
+    def test_how_it_stands(self) -> None:
+        for begun, active, state in (
+            (False, True, State.BEFORE),
+            # it was off before: nobody took its power
+            (False, False, State.NEITHER),
+            (True, False, State.AFTER),
+        ):
+            where = self.at(
+                self.item(), begun, guests_list=[listed(active, [])]
+            )
+            self.assertIs(state, self.change.observe(where).state)
+
+    def test_it_is_ended_or_had_ended(self) -> None:
+        where = self.at(self.item(), True, guests_stop=[{'stopped': True}])
+        self.assertEqual('it lost its power', self.change.apply(where))
+        where = self.at(self.item(), True, guests_stop=[{'stopped': False}])
+        self.assertRaises(Conflict, self.change.apply, where)

@@ -13,9 +13,10 @@ import fixtures
 from nova_recovery import changes
 from nova_recovery.engine import change
 from nova_recovery.engine.findings import Finding
+from nova_recovery.engine.overrides import parse_overrides
 from nova_recovery.engine.plan import Gate, Plan
-from nova_recovery.procedures.drill import procedure
-from nova_recovery.procedures.drill.back import Drill, Seen
+from nova_recovery.procedures.drill import back, procedure
+from nova_recovery.procedures.drill.back import Seen
 from nova_recovery.procedures.drill.procedure import Canary, Request
 from nova_recovery.procedures.iscsi.facts import Facts
 from nova_recovery.procedures.reached import Reached
@@ -178,23 +179,76 @@ class Canaries(TestCase):
 class SeenTest(TestCase):
     def test_all_of_the_loss_has_to_be_seen(self) -> None:
         lost = {VOLUME: 'ISCSI-LOST'}
-        self.assertTrue(Seen(lost, 'down: off').loss([VOLUME])[0])
+        self.assertTrue(Seen(lost, 'down', 'off').loss([VOLUME])[0])
         for seen in (
-            Seen(lost, ''),
-            Seen({}, 'down: off'),
-            Seen({VOLUME: 'ISCSI-SESSION'}, 'down: off'),
+            Seen(lost, 'up'),
+            Seen(lost, 'unproven'),
+            Seen(lost, 'starting'),
+            Seen({}, 'down'),
+            Seen({VOLUME: 'ISCSI-SESSION'}, 'down'),
         ):
             self.assertFalse(seen.loss([VOLUME])[0])
 
     def test_back_is_up_with_each_of_its_sessions(self) -> None:
         there = {VOLUME: 'ISCSI-SESSION'}
-        self.assertTrue(Seen(there, '').back([VOLUME])[0])
-        for seen in (Seen(there, 'down: off'), Seen({}, '')):
-            good, told = seen.back([VOLUME])
-            self.assertFalse(good)
-        self.assertIn('not found', told)
+        self.assertTrue(Seen(there, 'up').back([VOLUME])[0])
+        for seen in (
+            Seen(there, 'down'),
+            Seen(there, 'unproven'),
+            Seen({}, 'up'),
+        ):
+            self.assertFalse(seen.back([VOLUME])[0])
 
-    def test_when_it_was_is_told_as_databases_have_it(self) -> None:
-        plan = Plan('drill', '', {'server': DB, 'cell': 'c'}, ())
-        drill = Drill(plan, '/s', '2026-11-29T10:49:10.920Z')
-        self.assertEqual('2026-11-29T10:49:10', drill.since.isoformat())
+
+class WayBackTest(TestCase):
+    """What was overridden before the power was taken, and since."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.asked = (
+            Gate('keys-readable', 'db', 'soft', 'unknown', 'encrypted', 'x'),
+            Gate('dump-named', '', 'soft', 'unknown', 'none', 'x'),
+        )
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'nova_recovery.procedures.drill.back.disaster.make_plan',
+                lambda cloud, request: Plan(
+                    'disaster', '', {}, (), gates=self.asked
+                ),
+            )
+        )
+
+    def plan(self, *given: Gate, words: tuple[str, ...] = ()) -> Plan:
+        loss = Plan(
+            'drill',
+            '',
+            {'server': 'u', 'cell': 'cell1', 'targets': {}},
+            (),
+            gates=given,
+        )
+        drill = back.Drill(loss, 'a.snapshot', '2026-11-29T11:00:00+00:00')
+        return back.make_plan(mock.Mock(), drill, parse_overrides(words))
+
+    def test_without_a_word_it_is_refused(self) -> None:
+        self.assertEqual(
+            ['unknown', 'overridden'], [g.state for g in self.plan().gates]
+        )
+
+    def test_it_stays_so(self) -> None:
+        given = dataclasses.replace(
+            self.asked[0], state='overridden', reason='the keys are mine'
+        )
+        other = dataclasses.replace(given, name='cells-read', subject='')
+        gates = self.plan(given, other).gates
+        self.assertEqual(['overridden'] * 2, [g.state for g in gates])
+        self.assertEqual('the keys are mine', gates[0].reason)
+
+    def test_it_is_not_for_what_was_seen_since(self) -> None:
+        given = dataclasses.replace(
+            self.asked[0], state='overridden', reason='y', observed='other'
+        )
+        self.assertEqual('unknown', self.plan(given).gates[0].state)
+
+    def test_it_may_be_given_for_the_way_back(self) -> None:
+        gates = self.plan(words=('keys-readable:db=asked him',)).gates
+        self.assertEqual(['overridden'] * 2, [g.state for g in gates])
