@@ -29,6 +29,7 @@ DEADLY = (
     "SELECT 1 FROM items WHERE kind = 'cut-guest' AND state = 'intent'",
     "SELECT 1 FROM items WHERE kind = 'close-session' AND state = 'done'",
     "SELECT 1 FROM events WHERE kind = 'loss-seen'",
+    "SELECT 1 FROM items WHERE kind = 'record-relations' AND state = 'done'",
     "SELECT 1 FROM items WHERE kind = 'restart-server' AND state = 'sent'",
     "SELECT 1 FROM runs WHERE procedure = 'disaster' AND state = 'done'",
 )
@@ -138,6 +139,9 @@ class TestDrill(DrillTest):
         words = ('drill', 'power-loss', '--server', name, '--yes')
         for point in DEADLY:
             self.kill_at(point, *words)
+            if 'record-relations' in point:
+                # a way back that is taken back is not the last one
+                self.typed('run', 'undo', self.newest_run(), '--yes')
         rows = json.loads(self.typed(*words, '-f', 'json').stdout)
         self.assertEqual(
             set(),
