@@ -462,7 +462,7 @@ class TestCommands(Standalone, Check):
         self.assertIn('consistent', ended.stdout)
         self.assertEqual(before, self.all_rows())
 
-    def test_names_are_no_uuids(self) -> None:
-        ended = self.run_command('volume reset data --yes')
-        self.assertEqual(2, ended.code)
-        self.assertIn('no UUID', ended.stderr)
+    def test_a_name_that_no_volume_has(self) -> None:
+        ended = self.run_command('volume reset nothing-like-it --yes')
+        self.assertEqual((1, ''), (ended.code, ended.stdout))
+        self.assertEqual('no volume nothing-like-it\n', ended.stderr)
