@@ -11,18 +11,20 @@ import yaml
 
 from tests.base import TestCase
 
-FUNCTIONAL = pathlib.Path(__file__).parents[1] / 'functional'
+TESTS = pathlib.Path(__file__).parents[1]
+FUNCTIONAL = TESTS / 'functional'
 _TEST = re.compile(r'^class (\w+)|^    def (test_\w+)', re.M)
 
 
-def names() -> list[str]:
+def names(folder: pathlib.Path = FUNCTIONAL) -> list[str]:
     """``module.Class`` and ``module.Class.method``, as they are written."""
     found = []
-    for path in sorted(FUNCTIONAL.glob('test_*.py')):
+    for path in sorted(folder.rglob('test_*.py')):
+        module = '.'.join(path.relative_to(folder).with_suffix('').parts)
         owner = ''
         for match in _TEST.finditer(path.read_text()):
             owner = match[1] or owner
-            found.append('.'.join(filter(None, (path.stem, owner, match[2]))))
+            found.append('.'.join(filter(None, (module, owner, match[2]))))
     return found
 
 
@@ -43,11 +45,19 @@ class WorkersTest(TestCase):
     """A test that no worker has would never run."""
 
     def test_each_test_has_one_worker(self) -> None:
-        text = (FUNCTIONAL / 'workers.yaml').read_text()
-        given = [
-            regex for one in yaml.safe_load(text) for regex in one['worker']
-        ]
-        for name in names():
-            test = f'tests.functional.{name}'
-            found = [regex for regex in given if re.search(regex, test)]
-            self.assertEqual(1, len(found), f'{name}: {found}')
+        for ring in ('integration', 'functional'):
+            text = (TESTS / ring / 'workers.yaml').read_text()
+            workers = [one['worker'] for one in yaml.safe_load(text)]
+            known = [f'tests.{ring}.{name}' for name in names(TESTS / ring)]
+            for regexes in workers:
+                self.assertTrue(_of(regexes, known), regexes)
+            for name in known:
+                found = [
+                    r for regexes in workers for r in _of(regexes, [name])
+                ]
+                self.assertEqual(1, len(found), f'{name}: {found}')
+
+
+def _of(regexes: list[str], names: list[str]) -> list[str]:
+    """What means any of these tests, once for each test."""
+    return [r for r in regexes for name in names if re.search(r, name)]
