@@ -11,7 +11,6 @@ import collections
 from collections.abc import Callable, Iterable, Iterator, Mapping
 import functools
 from operator import attrgetter
-import re
 from typing import Any, TypeVar
 
 from oslo_config import cfg
@@ -19,7 +18,6 @@ from oslo_config import cfg
 from nova_recovery import exit_codes, fleet, program
 from nova_recovery.cloud import bus as bus_module
 from nova_recovery.cloud import clock, secrets, settings
-from nova_recovery.cloud.api import words as api_words
 from nova_recovery.cloud.cloud import Cloud
 from nova_recovery.cloud.db import databases as databases_module
 from nova_recovery.cloud.db import grants, schema
@@ -45,6 +43,7 @@ from nova_recovery.readiness import (
     bounded,
     bus,
     clocks,
+    common,
     control,
     keystone,
     Site,
@@ -265,7 +264,7 @@ def _api(site: Site, kind: str) -> Iterator[Finding]:
         connection = site.apis().connection
     except RecoveryError as error:
         # it is one fault: told where it is, and mended there
-        fix = _mend(error, service) if kind == 'identity' else ''
+        fix = common.mend_api(error, service) if kind == 'identity' else ''
         yield seen(what, UNKNOWN, secrets.mask_text(str(error)), fix=fix)
         return
     try:
@@ -277,32 +276,11 @@ def _api(site: Site, kind: str) -> Iterator[Finding]:
         ahead = _ahead(connection, kind)
     except RecoveryError as error:
         told = secrets.mask_text(str(error))
-        if _code(error) == 403:
+        if common.code_of(error) == 403:
             told = f'not an administrator: {told}'
-        yield seen(what, UNKNOWN, told, fix=_mend(error, service))
+        yield seen(what, UNKNOWN, told, fix=common.mend_api(error, service))
         return
     yield seen(what, OK, url, offset=ahead)
-
-
-def _mend(error: RecoveryError, service: str) -> str:
-    """What is done about what did not answer; '' if it did, and refused."""
-    code = _code(error)
-    if code is not None:
-        return _restart(service) if code >= 500 else ''
-    cause = error.__cause__
-    silent = cause is not None and api_words.is_silent(cause)
-    return _restart(service) if silent else ''
-
-
-def _code(error: RecoveryError) -> int | None:
-    """The HTTP status that an error stands for, None for none."""
-    cause = error.__cause__
-    code = None if cause is None else api_words.code_of(cause)
-    if code is None:
-        # of what we judged ourselves only the words tell
-        found = re.search(r'HTTP (\d{3})\b', str(error))
-        code = int(found.group(1)) if found else None
-    return code
 
 
 def _ahead(connection: Any, kind: str) -> float | None:
@@ -320,10 +298,6 @@ def _not_there(what: str, site: Site, kind: str) -> Finding:
         'the catalogue has no such endpoint for this region and interface',
         fix='openstack catalog list',
     )
-
-
-def _restart(service: str) -> str:
-    return f'systemctl restart {service}  # or the web server that runs it'
 
 
 def _nothing() -> Any:

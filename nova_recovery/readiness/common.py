@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+import re
 from typing import Any
 
 import sqlalchemy as sa
 
 from nova_recovery import program
+from nova_recovery.cloud.api import words as api_words
 from nova_recovery.cloud.db import schema, services
 from nova_recovery.cloud.db.databases import divide
 from nova_recovery.engine.findings import Finding
@@ -151,3 +153,31 @@ def on_one_line(bad: Iterable[Finding], good: Finding) -> Iterator[Finding]:
     """The rows that are not good, else the one that stands for all."""
     rows = list(bad)
     yield from rows or [good]
+
+
+def mend_api(error: BaseException, service: str) -> str:
+    """What is done about an API that did not do as asked.
+
+    :param service: what serves it
+    :returns: a command; '' where it answered and refused, or the way to it,
+        a name or TLS is wrong: no restart mends that
+    """
+    mended = f'systemctl restart {service}  # or the web server that runs it'
+    if isinstance(error, TimeoutError):
+        return mended
+    code = code_of(error)
+    if code is not None:
+        return mended if code >= 500 else ''
+    cause = error.__cause__
+    return mended if cause and api_words.is_silent(cause) else ''
+
+
+def code_of(error: BaseException) -> int | None:
+    """The HTTP status that an error stands for, None for none."""
+    cause = error.__cause__
+    code = None if cause is None else api_words.code_of(cause)
+    if code is None:
+        # of what we judged ourselves only the words tell
+        found = re.search(r'HTTP (\d{3})\b', str(error))
+        code = int(found.group(1)) if found else None
+    return code

@@ -93,9 +93,7 @@ def _api(name: str, answer: Any) -> Finding:
         name,
         observed,
         'answers an administrator',
-        f'systemctl restart {name}  # or the web server that runs it'
-        if bad
-        else '',
+        common.mend_api(answer, name) if bad else '',
     )
 
 

@@ -15,7 +15,7 @@ from nova_recovery import program, readiness
 from nova_recovery.cloud.api.network import Port
 from nova_recovery.cloud.records import ComputeNode
 from nova_recovery.engine.findings import Finding
-from nova_recovery.exceptions import ApiUnavailable, NotFound
+from nova_recovery.exceptions import ApiUnavailable, NotFound, RecoveryError
 from nova_recovery.readiness import (
     bus,
     clocks,
@@ -288,6 +288,19 @@ class TestNetwork(TestCase):
     def test_one_that_is_bound_by_another_driver(self) -> None:
         (row,) = self.bindings([port('p1', 'bridge')], {'p1': ('h1', 'ovs')})
         self.assertEqual(readiness.NO_GO, row.severity)
+
+
+class TestApis(TestCase):
+    def test_only_what_may_be_down_is_restarted(self) -> None:
+        for error, mended in (
+            (TimeoutError('no answer within 8 s'), True),
+            (RecoveryError('nova: internal error (HTTP 500)'), True),
+            (RecoveryError("nova: policy doesn't allow it (HTTP 403)"), False),
+            (RecoveryError('TLS with the endpoint of nova failed'), False),
+        ):
+            row = control._api('nova-api', error)
+            self.assertEqual(readiness.UNKNOWN, row.severity)
+            self.assertEqual(mended, 'systemctl restart' in row.fix, error)
 
 
 class TestClocks(TestCase):
