@@ -234,7 +234,7 @@ class TestBackups(FunctionalTest):
             (1, ['check', '--project', 'no-such-project']),
             (1, ['check', '--host', 'host']),
             (1, ['check', '--server', 'no-such-server']),
-            (2, ['create', '--volume', 'somebodys']),
+            (1, ['create', '--volume', 'no-such-volume']),
             (2, ['create', '--volume', volume, '--host', 'host1']),
             (1, ['create', '--volume', str(uuid.uuid4())]),
             (2, ['create', '--limit', '0']),

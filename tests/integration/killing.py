@@ -102,8 +102,8 @@ class Watch:
         really_write = Database.write
 
         @contextlib.contextmanager
-        def sending(what: str) -> Iterator[None]:
-            with really_sending(what):
+        def sending(what: str, service: str = '') -> Iterator[None]:
+            with really_sending(what, service):
                 yield
             self.reached(f'sent {what}')
 

@@ -9,7 +9,7 @@ is ``OutcomeUnknown`` and the caller observes before it does anything else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 import json
 
@@ -68,6 +68,17 @@ def sending(what: str, service: str = '') -> Iterator[None]:
         if (code is not None and 400 <= code < 500) or _never_left(error):
             raise ChangeFailed(told) from error
         raise OutcomeUnknown(told) from error
+
+
+Sort = Callable[[str], contextlib.AbstractContextManager[None]]
+
+
+def by(service: str) -> tuple[Sort, Sort]:
+    """``reading`` and ``sending`` of what this service answers."""
+    return (
+        lambda what: reading(what, service),
+        lambda what: sending(what, service),
+    )
 
 
 def _answers() -> tuple[type[Exception], ...]:

@@ -26,8 +26,7 @@ JSON = dict[str, Any]
 
 #: What answers here.
 _SERVICE = 'nova-api'
-_reading = functools.partial(apis.reading, service=_SERVICE)
-_sending = functools.partial(apis.sending, service=_SERVICE)
+_reading, _sending = apis.by(_SERVICE)
 
 #: Power states of a guest that is there and does not run.
 _HOLDING = frozenset({'paused', 'suspended'})

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any
 
 from openstack import exceptions as sdk_exceptions
@@ -17,8 +16,7 @@ JSON = dict[str, Any]
 
 #: What answers here.
 _SERVICE = 'neutron-server'
-_reading = functools.partial(apis.reading, service=_SERVICE)
-_sending = functools.partial(apis.sending, service=_SERVICE)
+_reading, _sending = apis.by(_SERVICE)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,6 @@ generations and capacity is checked there.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from nova_recovery.cloud.api import apis
@@ -23,8 +22,7 @@ JSON = dict[str, Any]
 
 #: What answers here.
 _SERVICE = 'placement-api'
-_reading = functools.partial(apis.reading, service=_SERVICE)
-_sending = functools.partial(apis.sending, service=_SERVICE)
+_reading, _sending = apis.by(_SERVICE)
 
 #: nova itself writes allocations at 1.28 (consumer generations); Queens
 #: has 1.17 and takes the form of 1.12 without them.

@@ -21,8 +21,7 @@ JSON = dict[str, Any]
 
 #: What answers here.
 _SERVICE = 'cinder-api'
-_reading = functools.partial(apis.reading, service=_SERVICE)
-_sending = functools.partial(apis.sending, service=_SERVICE)
+_reading, _sending = apis.by(_SERVICE)
 
 #: os-complete; Queens has 3.50.
 ATTACHMENTS = '3.44'
