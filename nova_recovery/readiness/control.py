@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 import functools
 from typing import Any
 
-from nova_recovery import readiness
+from nova_recovery import program, readiness
 from nova_recovery.cloud.api import apis
 from nova_recovery.engine.findings import Finding
 from nova_recovery.exceptions import ApiUnavailable
@@ -93,7 +93,9 @@ def _api(name: str, answer: Any) -> Finding:
         name,
         observed,
         'answers an administrator',
-        common.mend_api(answer, name) if bad else '',
+        (common.mend_api(answer, name) or program.call('config check'))
+        if bad
+        else '',
     )
 
 

@@ -155,6 +155,12 @@ def _silent(error: BaseException, text: str) -> str:
     """No answer came, or none that says anything."""
     if code_of(error):
         return ''
+    if 'does not have any supported versions' in text:
+        # openstacksdk/service_description.py, which has asked it for them
+        return (
+            '{place} tells no versions: start {service}, or look at the '
+            'endpoint in the catalogue'
+        )
     if not isinstance(
         error,
         (

@@ -147,6 +147,17 @@ class TestPlain(TestCase):
             ),
         )
 
+    def test_no_versions_where_nothing_listens(self) -> None:
+        error = sdk.NotSupported(
+            'The image service for envvars:RegionOne exists but does not '
+            'have any supported versions.'
+        )
+        self.assertIn(
+            'the endpoint of glance-api tells no versions: start glance-api',
+            words.plain(error, 'glance-api'),
+        )
+        self.assertTrue(words.is_silent(error))
+
     def test_what_a_service_says_of_a_request_stays(self) -> None:
         self.assertIn(
             'Cannot reboot',

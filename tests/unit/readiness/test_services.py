@@ -301,6 +301,7 @@ class TestApis(TestCase):
             row = control._api('nova-api', error)
             self.assertEqual(readiness.UNKNOWN, row.severity)
             self.assertEqual(mended, 'systemctl restart' in row.fix, error)
+            self.assertTrue(row.fix)
 
 
 class TestClocks(TestCase):
