@@ -99,8 +99,7 @@ class ReleaseHost(BaseChange):
         )
 
     def apply(self, at: At) -> str:
-        _set(at, at.image, _given_back(at.item, at.run_id))
-        _count(at, 1)
+        _set(at, at.image, _given_back(at.item, at.run_id), 1)
         if not claiming.restores(at.item):
             return 'stays disabled and forced down until it has cleaned up'
         seen = at.data['seen'].get('forced_down')
@@ -114,8 +113,7 @@ class ReleaseHost(BaseChange):
     def revert(self, at: At) -> str:
         if _service(at)['disabled_reason'] == at.marker:
             return 'already claimed'
-        _set(at, _given_back(at.item, at.run_id), _claimed(at))
-        _count(at, -1)
+        _set(at, _given_back(at.item, at.run_id), _claimed(at), -1)
         return 'claimed again'
 
 
@@ -157,14 +155,13 @@ class ReleaseServer(BaseChange):
         return Observed.before()
 
     def apply(self, at: At) -> str:
-        told = _release(at)
-        _count(at, 1)
-        return told
+        return _release(at, 1)
 
     def revert(self, at: At) -> str:
         # What is taken back next is done under the claim again.
-        claims.claim_server(cell.database(at), at.data['uuid'], at.marker)
-        _count(at, -1)
+        claims.claim_server(
+            cell.database(at), at.data['uuid'], at.marker, (at.run_id, -1)
+        )
         return 'claimed again'
 
 
@@ -172,8 +169,15 @@ def _service(at: At) -> JSON:
     return claims.service_row(cell.database(at), at.data['service_id'])
 
 
-def _set(at: At, seen: JSON, values: JSON) -> None:
-    claims.set_service(cell.database(at), at.data['service_id'], seen, values)
+def _set(at: At, seen: JSON, values: JSON, more: int = 0) -> None:
+    """:param more: see ``claims.Counted``"""
+    claims.set_service(
+        cell.database(at),
+        at.data['service_id'],
+        seen,
+        values,
+        (at.run_id, more) if more else None,
+    )
 
 
 def _silence(at: At) -> JSON:
@@ -211,17 +215,17 @@ def _told(item: Item) -> str:
     return f'disabled, as it was: {seen["disabled_reason"] or "no reason"}'
 
 
-def _count(at: At, more: int) -> None:
-    """Killed before it: one too few, and then a claim counts as lost."""
-    claims.note_given_back(cell.database(at), at.run_id, more)
-
-
 def _holder(at: At) -> str | None:
     return claims.server_holder(cell.database(at), at.data['uuid'])
 
 
-def _release(at: At) -> str:
-    claims.release_server(cell.database(at), at.data['uuid'], at.marker)
+def _release(at: At, more: int = 0) -> str:
+    claims.release_server(
+        cell.database(at),
+        at.data['uuid'],
+        at.marker,
+        (at.run_id, more) if more else None,
+    )
     return 'claim given back'
 
 

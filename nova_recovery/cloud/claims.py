@@ -45,6 +45,9 @@ TASK = 'nova-recovery'
 _PERIOD = datetime.datetime(2000, 1, 1)
 #: Of runs that changed hands; ``host`` is the run.
 _TAKEN = 'nova-recovery taken'
+#: A run, and how many claims more it has given back at its end: 1, or -1
+#: where one is claimed again. Counted in the transaction of the claim.
+Counted = tuple[str, int]
 
 
 def holder(reason: str | None) -> str | None:
@@ -82,6 +85,7 @@ def set_service(
     service_id: int,
     seen: dict[str, Any],
     values: dict[str, Any],
+    counted: Counted | None = None,
 ) -> None:
     """Change ``disabled`` and ``disabled_reason`` by compare-and-set.
 
@@ -96,6 +100,7 @@ def set_service(
             seen,
             values,
         )
+        _count(connection, database, counted)
 
     database.write(change)
 
@@ -126,7 +131,9 @@ def _held(
     return marker
 
 
-def claim_server(database: Database, uuid: str, marker: str) -> None:
+def claim_server(
+    database: Database, uuid: str, marker: str, counted: Counted | None = None
+) -> None:
     """Claim a server; fine if this marker has it already.
 
     :raises ClaimLost: somebody else has it; named is who
@@ -139,6 +146,7 @@ def claim_server(database: Database, uuid: str, marker: str) -> None:
         if held is not None:
             raise ClaimLost(f'server {uuid} is claimed: {held}')
         connection.execute(_row(database, TASK, uuid, 'CLAIMED', marker))
+        _count(connection, database, counted)
 
     try:
         database.write(change)
@@ -151,7 +159,9 @@ def claim_server(database: Database, uuid: str, marker: str) -> None:
             ) from error
 
 
-def release_server(database: Database, uuid: str, marker: str) -> bool:
+def release_server(
+    database: Database, uuid: str, marker: str, counted: Counted | None = None
+) -> bool:
     """Give a server's claim back; False, and nothing happens, if not ours."""
     tasks = database.tables['task_log']
 
@@ -161,6 +171,8 @@ def release_server(database: Database, uuid: str, marker: str) -> bool:
                 *_ours(database, uuid), tasks.c.message == marker
             )
         )
+        if done.rowcount:
+            _count(connection, database, counted)
         return bool(done.rowcount)
 
     return database.write(change)
@@ -204,22 +216,20 @@ def note_taken(database: Database, run_id: str, taker: str | None) -> None:
     database.write(change)
 
 
-def note_given_back(database: Database, run_id: str, more: int = 1) -> None:
-    """Count a claim that the run itself gave back at its end, in its note.
-
-    Of a run that nobody took over there is none, and nobody asks.
-
-    :param more: -1 where it is claimed again
-    """
-    if not possible(database):
+def _count(
+    connection: sa.engine.Connection,
+    database: Database,
+    counted: Counted | None,
+) -> None:
+    """Count a claim in the note of a run, if somebody took that over."""
+    if counted is None or not possible(database):
         return
+    run_id, more = counted
     tasks = database.tables['task_log']
-    database.write(
-        lambda connection: connection.execute(
-            sa.update(tasks)
-            .where(*_ours(database, run_id, _TAKEN))
-            .values(task_items=tasks.c.task_items + more)
-        )
+    connection.execute(
+        sa.update(tasks)
+        .where(*_ours(database, run_id, _TAKEN))
+        .values(task_items=tasks.c.task_items + more)
     )
 
 
