@@ -134,12 +134,17 @@ class TestStatesOfADeadHost(FunctionalTest):
             '--shared-storage', '--dry-run', code=code,
         ).stderr  # fmt: skip
 
-    def follow(self, told: str, command: str = 'server set') -> None:
-        """Type the first command that is printed."""
+    def follow(
+        self, told: str, command: str = 'server set', *more: str
+    ) -> None:
+        """Type the first command that is printed.
+
+        :param more: what only an operator can say
+        """
         line = next(
             line for line in told.splitlines() if f' {command} ' in line
         )
-        self.done(*shlex.split(line.strip())[2:], '--yes')
+        self.done(*shlex.split(line.strip())[2:], *more, '--yes')
 
     def test_a_volume_that_cinder_does_not_have_any_more(self) -> None:
         """Nova would evacuate it, and leave it in error."""
@@ -155,7 +160,8 @@ class TestStatesOfADeadHost(FunctionalTest):
             self.practice.sql('cinder', statement, [volume])
         told = self.recover(self.gone, 3)
         self.assertIn('volumes-held', told)
-        self.follow(told, 'volume detach-stale')
+        off = f'guest-off:{volume}=its host has no power'
+        self.follow(told, 'volume detach-stale', '--override', off)
         self.assertIn('evacuated by nova', self.recover(self.gone, 0))
 
     def test_each_has_a_way_on(self) -> None:
