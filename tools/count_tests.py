@@ -3,8 +3,8 @@
 """How many tests ran, in all runs that .stestr remembers.
 
 ``tox -e lower,cover`` runs stestr several times, and each tells its own totals
-only. Prints what failed and how long each run took, then one line, and ends
-with 1 if a test failed or none ran.
+only. Prints what failed, with how its traceback ends, and how long each run
+took, then one line, and ends with 1 if a test failed or none ran.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from typing import Any
 
 from stestr.repository import file as repository
 import testtools
+
+#: How much of a traceback, in lines and their characters.
+LINES, WIDTH = 20, 400
 
 # how tests end well; "exists" is a test that was listed, not run
 PASSED = ('success', 'xfail', 'exists')
@@ -32,6 +35,11 @@ def main() -> int:
         ended[test['status']] += 1
         if test['status'] not in PASSED:
             print(f'{test["status"]}: {test["id"]}')
+            for name, text in test['details'].items():
+                if name.startswith('traceback'):
+                    lines = text.as_text().strip().splitlines()
+                    for line in lines[-LINES:]:
+                        print(f'    {line[:WIDTH]}')
         began, over = test['timestamps']
         if began and over:
             times.extend((began, over))

@@ -68,21 +68,26 @@ _COUNT = """(async () => {
   return [image.width, image.height, all, found];
 })()"""
 
+_FRAMES = (
+    'new Promise(done => requestAnimationFrame('
+    '() => requestAnimationFrame(() => done(1))))'
+)
+
 
 class Browser:
     """A context manager; one page at a time.
 
     :param folder: for its profile
-    :ivar told: what pages wrote to the console, and what the browser had to
-        say of them
-    :ivar asked: the URLs that pages asked for
+    :ivar told: what the page wrote to the console, and what the browser had
+        to say of it
+    :ivar asked: the URLs that the page asked for
     """
 
     def __init__(self, folder: pathlib.Path) -> None:
         self._folder = folder
         self._number = 0
-        self._session = ''
         self._rest = b''
+        self._loaded: set[str] = set()
         self.told: list[str] = []
         self.asked: list[str] = []
 
@@ -108,14 +113,22 @@ class Browser:
         )  # fmt: skip
         os.close(theirs_in)
         os.close(theirs_out)
+        # the one that was made last is in front: only that one is drawn
+        self._canvas, self._page = self._target(), self._target()
+        for domain in ('Page', 'Runtime', 'Log', 'Network'):
+            self._call(f'{domain}.enable', self._page)
+        self._call(
+            'Page.setLifecycleEventsEnabled', self._page, enabled=True
+        )
+        return self
+
+    def _target(self) -> str:
+        """The session of a page that is blank."""
         made = self._call('Target.createTarget', url='about:blank')
         joined = self._call(
             'Target.attachToTarget', targetId=made['targetId'], flatten=True
         )
-        self._session = joined['sessionId']
-        for domain in ('Page', 'Runtime', 'Log', 'Network'):
-            self._call(f'{domain}.enable')
-        return self
+        return str(joined['sessionId'])
 
     def __exit__(
         self,
@@ -134,17 +147,21 @@ class Browser:
         """Return when the page of a file is there."""
         self.told.clear()
         self.asked.clear()
-        self._call('Page.navigate', url=path.as_uri())
-        deadline = time.monotonic() + PATIENCE
-        while self.run('document.readyState') != 'complete':
-            if time.monotonic() > deadline:
-                raise TimeoutError(f'{path} is not there')
+        loader = self._call('Page.navigate', self._page, url=path.as_uri())
+        # the answer comes before the page does: a question that is asked in
+        # between is answered by the page before, or goes down with it
+        while loader['loaderId'] not in self._loaded:
+            self._note(self._read())
         self.run('document.fonts.ready.then(() => 1)')
 
     def run(self, script: str) -> Any:
-        """The value of a piece of JavaScript."""
+        """The value of a piece of JavaScript in the page."""
+        return self._value(self._page, script)
+
+    def _value(self, session: str, script: str) -> Any:
         answer = self._call(
             'Runtime.evaluate',
+            session,
             expression=script,
             returnByValue=True,
             awaitPromise=True,
@@ -158,18 +175,22 @@ class Browser:
         scheme = 'dark' if dark else 'light'
         self._call(
             'Emulation.setEmulatedMedia',
+            self._page,
             features=[{'name': 'prefers-color-scheme', 'value': scheme}],
         )
         self._call(
-            'Emulation.setDeviceMetricsOverride',
+            'Emulation.setDeviceMetricsOverride', self._page,
             width=width, height=900, deviceScaleFactor=1, mobile=width < 500,
         )  # fmt: skip
+        # what was asked for is there with the frame after the next one
+        self.run(_FRAMES)
         wide = self.run(
             'document.documentElement.scrollWidth - window.innerWidth'
         )
         height = self.run('document.documentElement.scrollHeight')
         shot = self._call(
             'Page.captureScreenshot',
+            self._page,
             captureBeyondViewport=True,
             clip={
                 'x': 0, 'y': 0, 'width': width,
@@ -180,10 +201,11 @@ class Browser:
         return Seen(base64.b64decode(shot['data']), wide)
 
     def painted(self, png: bytes) -> Painted:
-        """What a picture shows; leaves the page."""
-        self._call('Page.navigate', url='about:blank')
+        """What a picture shows."""
         text = json.dumps(base64.b64encode(png).decode())
-        width, height, dots, counts = self.run(_COUNT % text)
+        width, height, dots, counts = self._value(
+            self._canvas, _COUNT % text
+        )
         return Painted(
             width,
             height,
@@ -196,17 +218,22 @@ class Browser:
     def printed(self) -> bytes:
         """The page as PDF, as its own style wants it."""
         made = self._call(
-            'Page.printToPDF', preferCSSPageSize=True, printBackground=False
+            'Page.printToPDF',
+            self._page,
+            preferCSSPageSize=True,
+            printBackground=False,
         )
         return base64.b64decode(made['data'])
 
-    def _call(self, method: str, **words: Any) -> dict[str, Any]:
+    def _call(
+        self, method: str, session: str = '', **words: Any
+    ) -> dict[str, Any]:
         self._number += 1
         message: dict[str, Any] = {
             'id': self._number, 'method': method, 'params': words,
         }  # fmt: skip
-        if self._session and not method.startswith('Target.'):
-            message['sessionId'] = self._session
+        if session:
+            message['sessionId'] = session
         whole = json.dumps(message).encode() + b'\0'
         while whole:
             whole = whole[os.write(self._to, whole) :]
@@ -221,7 +248,10 @@ class Browser:
 
     def _note(self, event: dict[str, Any]) -> None:
         words = event.get('params', {})
-        if event['method'] == 'Log.entryAdded':
+        if event['method'] == 'Page.lifecycleEvent':
+            if words['name'] == 'load':
+                self._loaded.add(words['loaderId'])
+        elif event['method'] == 'Log.entryAdded':
             self.told.append(words['entry']['text'])
         elif event['method'] == 'Runtime.consoleAPICalled':
             self.told.append(json.dumps(words['args']))
