@@ -117,9 +117,7 @@ class Browser:
         self._canvas, self._page = self._target(), self._target()
         for domain in ('Page', 'Runtime', 'Log', 'Network'):
             self._call(f'{domain}.enable', self._page)
-        self._call(
-            'Page.setLifecycleEventsEnabled', self._page, enabled=True
-        )
+        self._call('Page.setLifecycleEventsEnabled', self._page, enabled=True)
         return self
 
     def _target(self) -> str:
@@ -203,9 +201,7 @@ class Browser:
     def painted(self, png: bytes) -> Painted:
         """What a picture shows."""
         text = json.dumps(base64.b64encode(png).decode())
-        width, height, dots, counts = self._value(
-            self._canvas, _COUNT % text
-        )
+        width, height, dots, counts = self._value(self._canvas, _COUNT % text)
         return Painted(
             width,
             height,
