@@ -151,7 +151,7 @@ class TestCells(FunctionalTest):
         self._cut('cell2')
         began = time.monotonic()
         ended = self.done('server', 'list', '--host', 'host1', code=1)
-        self.assertLess(time.monotonic() - began, 15)
+        self.assertLess(time.monotonic() - began, 30)
         self.assertIn('at3-ui07', ended.stdout)
         self.assertIn('database of cell2 unavailable', ended.stderr)
         self.done('server', 'show', self.uuid)
@@ -173,7 +173,7 @@ class TestCells(FunctionalTest):
             ended = self.done(*words, code=1)
             self.assertIn('database of cell1 unavailable', ended.stderr)
             self.assertNotIn('Nothing to do', ended.stderr)
-        self.assertLess(time.monotonic() - began, 30)
+        self.assertLess(time.monotonic() - began, 60)
         self.assertEqual([], self.answer('run', 'list'))
         self.assertEqual(0, self.state.service('host1')['disabled'])
 

@@ -56,6 +56,10 @@ MAIL = '6c1d5f57-f4a5-4b38-a6a9-8ed1d7d5bd36'
 CELL1 = '11111111-1111-4111-8111-111111111111'
 CELL2 = '22222222-2222-4222-8222-222222222222'
 
+#: Seconds: half of what an answer may take (30) on a machine that is busy
+#: with other tests. A frozen server takes 4.5 where nothing else runs.
+SOON = 15
+
 
 class DatabaseTestCase(TestCase):
     """One cell, with one server of np-rcc4."""
@@ -410,7 +414,7 @@ class TestOutages(TestCase):
     def assertUnknownSoon(self, asked: Database, reason: str = '') -> None:
         started = time.monotonic()
         error = self.assertRaises(DatabaseUnavailable, self.ask, asked)
-        self.assertLess(time.monotonic() - started, 5)
+        self.assertLess(time.monotonic() - started, SOON)
         self.assertEqual('cell1', error.name)
         self.assertIn(reason, error.reason)
         self.assertNotIn('practice', str(error))
@@ -447,7 +451,8 @@ class TestOutages(TestCase):
         self.assertUnknownSoon(self.database)
         started = time.monotonic()
         self.assertUnknownSoon(self.database)
-        self.assertLess(time.monotonic() - started, 0.5)
+        # asked, it would hold us for as long as a connection may take: 3 s
+        self.assertLess(time.monotonic() - started, 2)
 
     def test_an_address_that_answers_nothing(self) -> None:
         # a full backlog: the kernel drops further SYNs
@@ -595,7 +600,7 @@ class TestCells(DatabaseTestCase):
         found = self.connect()
         started = time.monotonic()
         listed, unknown = servers.list_servers(found)
-        self.assertLess(time.monotonic() - started, 5)
+        self.assertLess(time.monotonic() - started, SOON)
         self.assertEqual([WEB], [one.uuid for one in listed])
         self.assertEqual(['cell2'], list(unknown))
         # 'web' may exist in cell2 as well
