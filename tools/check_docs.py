@@ -3,9 +3,9 @@
 """Is in the documentation, as it was built, what the program points to?
 
 ``python tools/check_docs.py doc/build/html``: each code of a finding and each
-gate has its line, each anchor of the time when all commands were on one page
-still leads somewhere, and nothing is loaded from elsewhere: it is read in the
-hour when there is no network.
+gate has its line, which is what the program itself tells of it, each anchor of
+the time when all commands were on one page still leads somewhere, and nothing
+is loaded from elsewhere: it is read in the hour when there is no network.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from nova_recovery.engine import findings
 from nova_recovery.procedures import gates
 
 SOURCES = pathlib.Path(__file__).parents[1] / 'nova_recovery'
+#: What "recovery guide CODE" tells, made of the pages by doc/ext/codes.py.
+TOLD = SOURCES / 'cli' / 'codes.json'
 _CODE = re.compile(r'[A-Z]{2,8}(-[A-Z]+)+')
 #: What a browser fetches by itself.
 _LOADED = re.compile(
@@ -52,10 +54,14 @@ def _of_finding(call: ast.Call) -> Iterator[str]:
             yield code.value
 
 
-def wrong(html: pathlib.Path) -> Iterator[str]:
+def names() -> set[str]:
+    """Each gate, and each code of a finding."""
     layers = {point.name for point in entry_points('nova_recovery.readiness')}
-    named = {findings.guide(one.name) for one in gates.GATES}
-    named |= {findings.guide(code) for code in codes() | layers}
+    return {one.name for one in gates.GATES} | codes() | layers
+
+
+def wrong(html: pathlib.Path) -> Iterator[str]:
+    named = {findings.guide(name) for name in names()}
     named |= {
         f'cli/index.html#{point.name.replace("_", "-")}'
         for point in entry_points('openstack.recovery.v1')
@@ -68,6 +74,9 @@ def wrong(html: pathlib.Path) -> Iterator[str]:
     for path in sorted(html.rglob('*.html')):
         for loaded in _LOADED.findall(path.read_text()):
             yield f'{path.relative_to(html)} loads {loaded}'
+    told = html / TOLD.name
+    if told.read_text() != TOLD.read_text():
+        yield f'{TOLD} is not what the pages say: copy {told} there'
     if not (html / 'searchindex.js').exists():
         yield 'there is no searchindex.js'
 

@@ -129,8 +129,9 @@ def refuse_if_blocked(gates: Iterable[Gate], digest: str) -> None:
     if not blocking:
         return
     several = 'gate' if len(blocking) == 1 else 'gates'
+    meant = findings.meaning(gate.name for gate in blocking)
     raise Refused(
-        f'Refused by {len(blocking)} {several}. Nothing was changed.',
+        f'{meant}\nRefused by {len(blocking)} {several}. Nothing was changed.',
         (
             (
                 'Gate',

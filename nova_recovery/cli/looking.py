@@ -62,6 +62,8 @@ class LookingLister(RecoveryLister):
             return self._monitor(parsed_args)
         result = self.assess(parsed_args)
         self._silent = result.silent
+        if parsed_args.formatter == 'table' and result.meaning:
+            self.closing.append(result.meaning)
         self.closing.extend(result.summary)
         self.exit_code = result.exit_code
         if parsed_args.formatter in ('json', 'yaml'):

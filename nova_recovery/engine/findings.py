@@ -9,11 +9,11 @@ as an assessment: a table, a line, an exit code, and one line for monitoring.
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 import dataclasses
 from typing import Any
 
-from nova_recovery import exit_codes
+from nova_recovery import exit_codes, program
 from nova_recovery.engine.plan import Gate
 
 #: To go on as it is may lose a disk, or run a guest twice.
@@ -46,6 +46,18 @@ def guide(name: str) -> str:
     A page and an anchor below its root (doc/ext/codes.py makes them).
     """
     return f'user/codes.html#{name.lower()}'
+
+
+#: So many codes are named where all could be explained.
+_MEANT = 3
+
+
+def meaning(names: Iterable[str]) -> str:
+    """How it is read what codes or gates mean, a line; '' without any."""
+    found = list(dict.fromkeys(names))[:_MEANT]
+    if not found:
+        return ''
+    return f'What it means: {program.call(" ".join(["guide", *found]))}'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,6 +182,18 @@ class Assessment:
         """The table, and where each code is told of: for programs."""
         where = ('Guide', lambda one: guide(one.code))
         return dataclasses.replace(self, columns=(*self.columns, where)).table
+
+    @property
+    def meaning(self) -> str:
+        """How it is read what is wrong, a line; '' if nothing is."""
+        shown = [
+            one
+            for one in self.findings
+            if one.severity in (DANGER, UNKNOWN, STALE)
+            and (not self.codes or one.code in self.codes)
+        ]
+        shown.sort(key=lambda one: SEVERITIES.index(one.severity))
+        return meaning(one.code for one in shown)
 
     @property
     def monitoring(self) -> tuple[str, int]:

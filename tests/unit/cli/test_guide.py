@@ -42,6 +42,21 @@ class UnifiedClientTest(UnifiedClient, TestCase):
         self.assertEqual(0, ended.code, ended.stderr)
         self.assertIn('openstack recovery volume check', ended.stdout)
 
+    def test_a_gate_and_a_code(self) -> None:
+        ended = self.run_program('guide source-fenced srv-down')
+        self.assertEqual(0, ended.code, ended.stderr)
+        self.assertIn('source-fenced  (user guide: Gates)\n', ended.stdout)
+        self.assertIn('  What it asks: Is the host off?', ended.stdout)
+        self.assertIn('SRV-DOWN  (user guide: ', ended.stdout)
+
+    def test_no_such_code(self) -> None:
+        ended = self.run_program('guide source-fence')
+        self.assertEqual(2, ended.code)
+        self.assertIn('no gate or code "source-fence"', ended.stderr)
+        self.assertIn(
+            '  openstack recovery guide source-fenced\n', ended.stderr
+        )
+
     def test_no_such_command(self) -> None:
         ended = self.run_program('volume chek')
         self.assertEqual(2, ended.code, ended.stderr)

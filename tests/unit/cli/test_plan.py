@@ -43,6 +43,7 @@ class GateTest(RunsTestCase):
             (gate['Gate'], gate['Subject'], gate['State']),
         )
         self.assertIn('Refused by 1 gate. Nothing was changed.', ended.stderr)
+        self.assertIn('What it means: nova-recovery guide ', ended.stderr)
         self.assertFalse((self.folder / 'journal.sqlite').exists())
 
     def test_an_override_lets_it_pass(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any
 
-from nova_recovery import exit_codes
+from nova_recovery import exit_codes, program
 from nova_recovery.engine import findings
 from nova_recovery.engine.findings import (
     Assessment,
@@ -52,6 +52,18 @@ class TestAssessment(TestCase):
             self.assertEqual(
                 exit_codes.PARTLY, assessment(NOTE, bad).exit_code
             )
+
+    def test_how_it_is_read_what_the_worst_codes_mean(self) -> None:
+        self.assertEqual('', assessment(NOTE, GOOD).meaning)
+        self.assertEqual(
+            'What it means: '
+            + program.call('guide X-DANGER X-UNKNOWN X-STALE'),
+            assessment(STALE, NOTE, UNKNOWN, STALE, DANGER).meaning,
+        )
+        only = assessment(STALE, DANGER, codes=('X-STALE',))
+        self.assertEqual(
+            f'What it means: {program.call("guide X-STALE")}', only.meaning
+        )
 
     def test_what_was_not_looked_at_is_an_error(self) -> None:
         result = assessment(STALE, silent=('cell2 does not answer',))
