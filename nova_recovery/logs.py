@@ -2,6 +2,8 @@
 
 """What goes into logs: nothing secret, and nothing that moves a cursor.
 
+What of it goes to a terminal fits there, no word and no command divided.
+
 The libraries that we use write whole answers of the APIs at DEBUG, with the
 passwords of storage in them, and names that tenants chose.
 
@@ -21,6 +23,7 @@ from nova_recovery import version
 from nova_recovery.cloud import secrets
 from nova_recovery.engine import files, printable
 from nova_recovery.exceptions import ConfigError
+from nova_recovery.report import wording
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -63,8 +66,7 @@ class Ours(logging.Filter):
         self._handler = handler
 
     def filter(self, record: logging.LogRecord) -> bool:
-        shown = self._handler.level or logging.getLogger().level
-        if shown <= logging.INFO:
+        if _is_verbose(self._handler):
             return True
         return not any(
             record.name == name or record.name.startswith(f'{name}.')
@@ -72,19 +74,28 @@ class Ours(logging.Filter):
         )
 
 
+def _is_verbose(handler: logging.Handler) -> bool:
+    """Whether more was asked for on it than warnings."""
+    return (handler.level or logging.getLogger().level) <= logging.INFO
+
+
 class Masking(logging.Formatter):
     """What another formatter makes of a record, without secrets.
 
-    :param inner: the other one
+    :param handler: whose formatter it was; it may write to a terminal
     """
 
-    def __init__(self, inner: logging.Formatter | None) -> None:
+    def __init__(self, handler: logging.Handler) -> None:
         super().__init__()
-        self._inner = inner or logging.Formatter()
+        self._handler = handler
+        self._inner = handler.formatter or logging.Formatter()
 
     def format(self, record: logging.LogRecord) -> str:
         # with its traceback, if there is one
-        return printable.lines(secrets.mask_text(self._inner.format(record)))
+        text = printable.lines(secrets.mask_text(self._inner.format(record)))
+        if _is_verbose(self._handler):
+            return text
+        return wording.fitted(text, getattr(self._handler, 'stream', None))
 
 
 def mask_handlers() -> None:
@@ -103,7 +114,7 @@ def mask_handlers() -> None:
 def mask(handler: Any) -> None:
     """Mask what a handler writes. Twice does no harm."""
     if not isinstance(handler.formatter, Masking):
-        handler.setFormatter(Masking(handler.formatter))
+        handler.setFormatter(Masking(handler))
 
 
 def quiet(handler: Any) -> None:

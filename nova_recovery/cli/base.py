@@ -177,7 +177,7 @@ class RecoveryMixin(command.Command):
             if self.app.options.debug:
                 self.log.exception('%s', error)
             else:
-                self.log.error('%s', self._fitted(str(error)))
+                self.log.error('%s', error)
             if isinstance(error, UsageError):
                 self.app.stderr.write(self._like())
             if isinstance(error, Refused) and error.table:
@@ -186,21 +186,6 @@ class RecoveryMixin(command.Command):
             return code
         finally:
             self.log.info('%s ended with %s', self.cmd_name, code)
-
-    def _fitted(self, text: str) -> str:
-        """A message as it fits the terminal, if that is one.
-
-        A line that is a command, or one of a list, stays whole.
-        """
-        columns = tables.width(self.app.stderr)
-        if not columns:
-            return text
-        return '\n'.join(
-            line
-            if line.startswith(' ') or wording.is_command(line)
-            else '\n'.join(wording.wrap(line, '', columns))
-            for line in text.split('\n')
-        )
 
     def _use_program(self) -> None:
         """What is advised works in the program in which this is run."""
@@ -220,7 +205,7 @@ class RecoveryMixin(command.Command):
         self._use_program()
         name = str(self.cmd_name or '').removeprefix('recovery ')
         self.app.stderr.write(
-            f'{message}\n{self._like()}'
+            f'{wording.fitted(message, self.app.stderr)}\n{self._like()}'
             f'all of it: {program.call(f"{name} --help")}\n'
         )
         raise SystemExit(exit_codes.USAGE)
@@ -237,7 +222,7 @@ class RecoveryMixin(command.Command):
         self.app.stdout.flush()
         try:
             for line in self.closing:
-                told = self._fitted(printable.lines(line))
+                told = wording.fitted(printable.lines(line), self.app.stderr)
                 self.app.stderr.write(f'{told}\n')
         except OSError:
             # a terminal that is gone must not hide how it ended

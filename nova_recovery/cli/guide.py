@@ -17,7 +17,6 @@ import pathlib
 from typing import Any
 
 from nova_recovery import exit_codes, program
-from nova_recovery.cli import tables
 from nova_recovery.cli.base import RecoveryCommand
 from nova_recovery.report import wording
 
@@ -123,7 +122,7 @@ class Guide(RecoveryCommand):
             typed = ' '.join(words)
             self.log.error('there is no command "%s"', program.call(typed))
             return self._near(self._commands(typed))
-        columns = min(tables.width(self.app.stdout) or WIDEST, WIDEST)
+        columns = min(wording.columns(self.app.stdout) or WIDEST, WIDEST)
         for word in words:
             alike = known[word.lower()]
             for name in [word] if word in alike else alike:

@@ -124,7 +124,9 @@ class Stage:
         What is text may have names that tenants chose.
         """
         if isinstance(text, str):
-            text = printable.lines(text)
+            text = wording.fitted(
+                printable.lines(text), self._command.app.stderr
+            )
         try:
             self.screen.print(text)
         except OSError:

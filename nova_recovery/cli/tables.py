@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
-import os
 from typing import Any, TYPE_CHECKING
 
 from nova_recovery.compat import pairs
@@ -60,17 +59,6 @@ def wanted(parsed: argparse.Namespace, stream: Any) -> bool:
     )
 
 
-def width(stream: Any) -> int:
-    """The columns of a terminal; 0 for what is none, or doesn't say."""
-    try:
-        if stream.isatty():
-            # rich asks stdin, which may be another terminal or none
-            return os.get_terminal_size(stream.fileno()).columns
-    except (AttributeError, OSError, ValueError):
-        pass
-    return 0
-
-
 def show(
     columns: Sequence[str],
     rows: Iterable[Row],
@@ -89,7 +77,7 @@ def show(
         return
     screen = Console(
         file=stream,
-        width=width(stream) or None,
+        width=wording.columns(stream) or None,
         highlight=False,
         markup=False,
         emoji=False,

@@ -7,6 +7,7 @@ from __future__ import annotations
 import collections
 from collections.abc import Iterable, Mapping, Sequence
 import datetime
+import os
 import re
 import textwrap
 from typing import Any, Union
@@ -206,3 +207,30 @@ def wrap(text: str, head: str, width: int) -> list[str]:
         (pad if number else head) + line.replace(_JOINED, ' ')
         for number, line in enumerate(lines or [''])
     ]
+
+
+def columns(stream: Any) -> int:
+    """Those of a terminal; 0 for what is none, or doesn't say."""
+    try:
+        if stream.isatty():
+            # rich asks stdin, which may be another terminal or none
+            return os.get_terminal_size(stream.fileno()).columns
+    except (AttributeError, OSError, ValueError):
+        pass
+    return 0
+
+
+def fitted(text: str, stream: Any) -> str:
+    """A message as it fits the terminal, if the stream is one.
+
+    A line that is a command, or one of a list, stays whole.
+    """
+    width = columns(stream)
+    if not width:
+        return text
+    return '\n'.join(
+        line
+        if line.startswith(' ') or is_command(line)
+        else '\n'.join(wrap(line, '', width))
+        for line in text.split('\n')
+    )

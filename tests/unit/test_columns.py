@@ -8,11 +8,9 @@ from collections.abc import Iterator
 import importlib
 import pkgutil
 from typing import Any
-from unittest import mock
 
 from nova_recovery import procedures, readiness
 from nova_recovery.cli import tables
-from nova_recovery.cli.base import RecoveryMixin
 from nova_recovery.engine.findings import DANGER, Finding
 from nova_recovery.report import wording
 from tests.base import TestCase
@@ -94,9 +92,8 @@ class FittedTest(TestCase):
 
     def told(self, text: str) -> list[str]:
         screen = Screen(80)
-        command = mock.Mock(app=mock.Mock(stderr=screen.stream))
         self.addCleanup(screen.stream.close)
-        return RecoveryMixin._fitted(command, text).split('\n')
+        return wording.fitted(text, screen.stream).split('\n')
 
     def test_words_stay_whole(self) -> None:
         text = 'no cell answers, and so nothing is known; ' * 5

@@ -44,7 +44,7 @@ MAY = {
     'conf': set(),
     # the program beside openstack, and the plugin in it
     'shell': {'cli', 'engine', 'logs'},
-    'logs': {'cloud', 'engine'},
+    'logs': {'cloud', 'engine', 'report'},
     'plugin': {'cli'},
     'compat': set(),
     'exceptions': set(),

@@ -15,6 +15,7 @@ import fixtures
 from nova_recovery import conf, logs
 from nova_recovery.exceptions import ConfigError
 from tests.base import TestCase
+from tests.unit.cli.test_tables import Screen
 
 LOG = logging.getLogger('nova_recovery.tests')
 
@@ -72,6 +73,23 @@ class PlacesTest(TestCase):
         )
         self.assertEqual(0o600, stat.S_IMODE(file.stat().st_mode))
         self.assertEqual('it is late\n', self.terminal.getvalue())
+
+    def test_a_message_fits_the_terminal_and_is_whole_in_the_file(
+        self,
+    ) -> None:
+        screen = Screen(80)
+        logging.getLogger().handlers = [logging.StreamHandler(screen.stream)]
+        logs.mask_handlers()
+        self.begin(f'log_file = {self.folder}/log')
+        text = (
+            '/srv/site-2026-03-01.snapshot does not say of which cloud it is, '
+            'as older versions made it; what it has is compared with this one'
+        )
+        LOG.warning('%s', text)
+        lines = screen.text().splitlines()
+        self.assertEqual(text, ' '.join(lines))
+        self.assertLessEqual(max(map(len, lines)), 80)
+        self.assertIn(text, (self.folder / 'log').read_text())
 
     def test_nothing_secret_is_in_it(self) -> None:
         self.begin(f'log_file = {self.folder}/log')
