@@ -9,6 +9,7 @@ is known to be off may have its guests started elsewhere.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import re
 import shlex
 import subprocess  # nosec: a command that the operator configured
@@ -17,9 +18,11 @@ from typing import Any, Protocol
 from oslo_config import cfg
 import stevedore
 
-from nova_recovery import exceptions
 from nova_recovery.cloud import secrets
 from nova_recovery.exceptions import ChangeFailed, ConfigError
+from nova_recovery.fencing import words
+
+LOG = logging.getLogger(__name__)
 
 #: Seconds for one call of a fence program; those talk to slow controllers.
 PATIENCE = 120
@@ -115,7 +118,10 @@ class Command:
         except ChangeFailed as error:
             return Status('unknown', str(error))
         state = _state(ended)
-        return Status(state, f'{state}, says command_status: {ended.words}')
+        # what proves something is quoted as it came
+        tell = words.plain if state == 'unknown' else words.quoted
+        told = tell(ended.words)
+        return Status(state, f'{state}, says command_status: {told}')
 
     def _controlled(self, host: str, asked: Status) -> Status:
         """Off only if the program doesn't call off what is known to be on.
@@ -147,7 +153,7 @@ class Command:
         if ended.code:
             raise ChangeFailed(
                 f'[fencing] command_off for {host} ended with {ended.code}: '
-                f'{ended.words}'
+                f'{words.plain(ended.words)}'
             )
 
 
@@ -179,14 +185,14 @@ def _run(option: str, command: str | None, host: str) -> _Ended:
     if not command:
         raise ChangeFailed(f'[fencing] {option} is not set')
     try:
-        words = [word.replace('{host}', host) for word in shlex.split(command)]
+        typed = [word.replace('{host}', host) for word in shlex.split(command)]
     except ValueError as error:
         raise ChangeFailed(
             f'[fencing] {option} is no command line: {error}'
         ) from None
     try:
         done = subprocess.run(  # nosec: no shell, the operator's program
-            words,
+            typed,
             capture_output=True,
             text=True,
             errors='replace',
@@ -197,20 +203,22 @@ def _run(option: str, command: str | None, host: str) -> _Ended:
     except (OSError, ValueError) as error:
         # ValueError: a NUL in the name of the host
         raise ChangeFailed(
-            f'[fencing] {option} for {host}: {words[0]}: '
-            f'{exceptions.plainly(error)}'
+            f'[fencing] {option} for {host}: {words.not_run(typed[0], error)}'
         ) from error
     except subprocess.TimeoutExpired:
         # The words of this exception are the whole command line.
         raise ChangeFailed(
-            f'[fencing] {option} for {host}: no answer within {PATIENCE} s'
+            f'[fencing] {option} for {host}: no answer within {PATIENCE} s: '
+            'look at the power controller'
         ) from None
     everything = f'{done.stdout}\n{done.stderr}'
+    said = _said(everything, typed)
+    LOG.info('[fencing] %s ended with %s: %s', option, done.returncode, said)
     return _Ended(
         code=done.returncode,
         lines=tuple(line.strip() for line in done.stdout.splitlines()),
         trouble=any(map(_TROUBLE.search, everything.splitlines())),
-        words=_said(everything, words),
+        words=said,
     )
 
 
@@ -219,7 +227,7 @@ def _said(output: str, command: list[str]) -> str:
     for option, value in zip(command, command[1:]):
         if value and _SECRET_OPTION.fullmatch(option):
             output = output.replace(value, secrets.MASK)
-    return secrets.mask_text(' '.join(output.split()))[:200]
+    return secrets.mask_text(' '.join(output.split()))
 
 
 def load(conf: cfg.ConfigOpts, words: str) -> Driver:

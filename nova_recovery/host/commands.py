@@ -20,6 +20,17 @@ class NotInstalled(HostError):
     """There is no such program."""
 
 
+class Failed(HostError):
+    """A program ended with an error.
+
+    :ivar said: what it complained of, on one line
+    """
+
+    def __init__(self, text: str, said: str) -> None:
+        super().__init__(text)
+        self.said = said
+
+
 def run(
     words: Sequence[str], fine: Sequence[int] = (0,), timeout: float = PATIENCE
 ) -> str:
@@ -27,7 +38,8 @@ def run(
 
     :param fine: exit codes that are no failure
     :raises NotInstalled: there is no such program
-    :raises HostError: it failed or hung
+    :raises Failed: it ended with another exit code
+    :raises HostError: it hung
     """
     try:
         done = subprocess.run(  # nosec B603
@@ -48,7 +60,8 @@ def run(
         ) from None
     if done.returncode not in fine:
         said = ' '.join(done.stderr.decode(errors='replace').split())
-        raise HostError(
-            f'{" ".join(words)} ended with {done.returncode}: {said[:300]}'
+        raise Failed(
+            f'{" ".join(words)} ended with {done.returncode}: {said[:300]}',
+            said,
         )
     return done.stdout.decode(errors='replace')

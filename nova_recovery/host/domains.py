@@ -16,6 +16,7 @@ from typing import Any
 from xml.etree import ElementTree  # nosec B405
 
 from nova_recovery.host import commands
+from nova_recovery.host.agent import virsh
 from nova_recovery.host.commands import HostError
 
 URI = 'qemu:///system'
@@ -179,7 +180,7 @@ def _by_libvirt(libvirt: Any) -> list[Domain]:
         finally:
             connection.close()
     except libvirt.libvirtError as error:
-        raise HostError(f'libvirt: {error}') from error
+        raise HostError(virsh.plain(str(error))) from error
 
 
 def _of_libvirt(one: Any) -> Domain:
@@ -207,14 +208,13 @@ def _unless_gone(
 
 
 def _by_virsh() -> list[Domain]:
-    virsh = ['virsh', '--readonly', '--connect', URI]
     found = []
-    for uuid in commands.run([*virsh, 'list', '--all', '--uuid']).split():
+    for uuid in _virsh('list', '--all', '--uuid').split():
         try:
-            about = _fields(commands.run([*virsh, 'dominfo', uuid]))
-            xml = commands.run([*virsh, 'dumpxml', uuid])
-        except HostError as error:
-            if 'failed to get domain' in str(error).lower():
+            about = _fields(_virsh('dominfo', uuid))
+            xml = _virsh('dumpxml', uuid)
+        except commands.Failed as error:
+            if 'failed to get domain' in error.said.lower():
                 # destroyed since it was listed
                 continue
             raise
@@ -229,6 +229,17 @@ def _by_virsh() -> list[Domain]:
             )
         )
     return found
+
+
+def _virsh(*words: str) -> str:
+    """What it prints.
+
+    :raises HostError: what libvirt complains of, or there is no virsh
+    """
+    try:
+        return commands.run(['virsh', '--readonly', '--connect', URI, *words])
+    except commands.Failed as error:
+        raise commands.Failed(virsh.plain(error.said), error.said) from error
 
 
 def _fields(text: str) -> dict[str, str]:

@@ -18,6 +18,51 @@ _NAMED = re.compile(r'instance-[0-9a-f]{8}$')
 INPUT = '/dev/stdin'
 #: Seconds; a destroy waits for what is in flight.
 _PATIENCE = 60
+#: What stands in the words of libvirt -> what is so, and what next
+#: (src/rpc/virnetsocket.c, virnetclient.c, src/qemu/qemu_domainjob.c).
+_WORDS = (
+    (
+        'socket.*(No such file|Connection refused)',
+        'libvirt does not run there: start libvirtd, or virtqemud',
+    ),
+    (
+        'Permission denied|uthentication (failed|unavailable)|'
+        'authorization|access denied',
+        'libvirt refuses this account: become root, or join the group libvirt',
+    ),
+    (
+        'connection reset|client socket is closed|end of file',
+        'libvirt broke the connection off: look at its log',
+    ),
+    ('[Dd]omain not found|failed to get domain', 'libvirt has no such guest'),
+    (
+        'cannot acquire state change lock',
+        'another operation holds the guest: wait for its end, or look at '
+        'virsh domjobinfo',
+    ),
+    (
+        'no connection driver',
+        'libvirt there has no driver for qemu: install it',
+    ),
+)
+#: So much of what is not known is quoted.
+_QUOTED = 200
+
+
+def plain(text: str) -> str:
+    """What libvirt complains of, one line with what to do.
+
+    What is not known is quoted, without what virsh says before.
+    """
+    for words, told in _WORDS:
+        if re.search(words, text, re.IGNORECASE):
+            return told
+    left = text.split('error: ')[-1].strip()
+    return (
+        'libvirt says "{}"'.format(left[:_QUOTED])
+        if left
+        else ('libvirt does not say why; look at its log')
+    )
 
 
 def run(found: Dict[str, Any], *words: str) -> str:
@@ -32,7 +77,7 @@ def run(found: Dict[str, Any], *words: str) -> str:
         list(found['exec_prefix']) + ['virsh'] + uri + ['; '.join(words)]
     )
     if code:
-        raise AgentError('virsh: {}'.format(complained))
+        raise AgentError(plain(complained))
     return printed
 
 
@@ -56,7 +101,9 @@ def order(
         text or '',
     )
     if code:
-        raise AgentError('virsh {}: {}'.format(' '.join(words), complained))
+        raise AgentError(
+            'virsh {}: {}'.format(' '.join(words), plain(complained))
+        )
     return printed
 
 

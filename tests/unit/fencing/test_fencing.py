@@ -177,7 +177,7 @@ class StatusTest(Site):
             Status(
                 'unknown',
                 '[fencing] command_status for np-rcc54: no answer within '
-                '0.2 s',
+                '0.2 s: look at the power controller',
             ),
             found,
         )
@@ -185,7 +185,79 @@ class StatusTest(Site):
     def test_a_missing_program_proves_nothing(self) -> None:
         found = self.status('/nowhere/fence_site -a {host}')
         self.assertEqual('unknown', found.state)
-        self.assertIn('/nowhere/fence_site', found.detail)
+        self.assertIn('no program /nowhere/fence_site here', found.detail)
+
+    def test_nor_does_one_that_may_not_be_run(self) -> None:
+        path = self.folder / 'fence_site'
+        path.write_text('#!/bin/sh\necho off\nexit 2\n')
+        self.assertIn('may not be run', self.status(str(path)).detail)
+
+    def test_what_goes_wrong_is_told_with_what_to_do(self) -> None:
+        # fence_ipmilan and fence_redfish 4.12, ipmitool 1.8.19, as they said
+        # it; sh of one that isn't there
+        when = '2026-11-29 14:15:49,478 ERROR: '
+        usage = f"\n{when}Please use '-h' for usage\n"
+        for text, told in (
+            (f'{when}Connection timed out', 'does not answer'),
+            (
+                f'{when}Failed: You have to enter fence address{usage}',
+                'by hand',
+            ),
+            (
+                f'ERROR:root:Parse error: option --lan not recognized{usage}',
+                'called wrongly',
+            ),
+            (
+                f'{when}Ipmitool not found or not accessible{usage}',
+                'not installed',
+            ),
+            (
+                f'{when}Failed: Unable to obtain correct plug status or plug '
+                'is not available',
+                'no such plug',
+            ),
+            (
+                f'{when}Unable to connect/login to fencing device',
+                'refuses the login',
+            ),
+            (f'{when}Failed: Timed out waiting to power OFF', 'at the host'),
+            (
+                f'{when}Failed: send_get_request: HTTPSConnectionPool(host='
+                "'127.0.0.1', port=443): Max retries exceeded with url: /x "
+                '(Caused by NewConnectionError(...: [Errno 111] Connection '
+                f"refused')){usage}",
+                'does not answer',
+            ),
+            (
+                'Error: Unable to establish IPMI v2 / RMCP+ session',
+                'does not answer',
+            ),
+            (
+                'Address lookup for nosuch.invalid failed\nCould not open '
+                'socket!\nError: Unable to establish IPMI v2 / RMCP+ session',
+                'can not be resolved',
+            ),
+            (
+                'Could not open device at /dev/ipmi0 or /dev/ipmi/0 or '
+                '/dev/ipmidev/0: No such file or directory',
+                '-I lanplus',
+            ),
+            ('sh: 1: ipmitool: not found', 'not installed'),
+            (
+                'Traceback (most recent call last):\n  File "fencing.py", '
+                "line 4\nModuleNotFoundError: No module named 'pexpect'",
+                'not installed',
+            ),
+        ):
+            found = self.says('', 1, text)
+            self.assertEqual('unknown', found.state, text)
+            self.assertIn(told, found.detail, text)
+            self.assertNotIn('ERROR', found.detail)
+
+    def test_what_is_not_known_is_quoted(self) -> None:
+        self.assertIn(
+            'plug 7 is on fire', self.says('', 1, 'plug 7 is on fire').detail
+        )
 
     def test_a_command_that_cant_be_split_proves_nothing(self) -> None:
         found = self.status('fence_site --lanplus "{host}')
