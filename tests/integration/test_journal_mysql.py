@@ -13,6 +13,7 @@ from typing import Any
 
 import pymysql
 import pymysql.constants.ER
+import sqlalchemy as sa
 
 from nova_recovery.engine import states
 from nova_recovery.engine.journal import Journal, models
@@ -69,6 +70,25 @@ class TestPlace(JournalTestCase):
         error = self.assertRaises(JournalNewer, Journal.open, self.site.url)
         self.assertIn('0099', str(error))
         self.assertIn(models.HEAD, str(error))
+
+    def test_what_a_server_says_is_told_with_what_to_do(self) -> None:
+        Journal.open(self.site.url).close()
+        self.sql("CREATE USER 'diarist'@'127.0.0.1' IDENTIFIED BY 'practice'")
+        self.addCleanup(self.sql, "DROP USER 'diarist'@'127.0.0.1'")
+        user = sa.engine.make_url(self.site.url)
+        for place, told in (
+            (
+                user.set(password='practise'),
+                'refuses the user or the password',
+            ),
+            (user.set(database='diary'), 'CREATE DATABASE'),
+            (user.set(username='diarist'), 'GRANT ALL'),
+            (user.set(port=1), 'start it'),
+        ):
+            url = place.render_as_string(hide_password=False)
+            error = self.assertRaises(JournalError, Journal.open, url)
+            self.assertIn(told, str(error))
+            self.assertNotIn('pymysql.err', str(error))
 
 
 class TestRun(JournalTestCase):

@@ -37,10 +37,10 @@ _DENIED = {
     1045: 'the user or its password is wrong, or it has to come by TLS',
     1698: 'the user may not log in',
     1044: 'the user may not use this database',
-    1049: 'there is no such database on that server',
-    1290: 'the server is read-only',
+    1049: 'there is no such database on that server: look at the URL',
+    1290: 'the server is read-only: name the primary in the URL',
     1792: 'the transaction is read-only',
-    1836: 'the server is read-only',
+    1836: 'the server is read-only: name the primary in the URL',
     NO_TLS: 'its URL asks for TLS, and the server has none; take the ssl '
     'options out of the URL if that is right',
     3159: 'the server wants TLS, and its URL has none; add the ssl_ca of its '
@@ -52,11 +52,12 @@ _LACKS = {1142: 'a right on a table', 1143: 'a right on a column',
           1227: 'a privilege'}  # fmt: skip
 
 _WORDS = {
-    1205: 'waited too long for a lock (1205)',
+    1205: 'waited too long for a lock (1205): SHOW PROCESSLIST has who holds '
+    'it',
     1213: 'deadlock (1213)',
     1020: 'the row changed since it was read (1020)',
-    1040: 'too many connections (1040)',
-    1047: 'the Galera node is not ready (1047)',
+    1040: 'too many connections (1040): raise max_connections, or end some',
+    1047: 'the Galera node is not ready (1047): look at its log',
     2013: 'the connection was lost (2013)',
     2006: 'the connection was lost (2006)',
 }
@@ -120,16 +121,17 @@ def describe(error: BaseException) -> str:
     if is_lost(error) or isinstance(cause, OSError):
         # PyMySQL: "Can't connect to MySQL server on 'db1' ([Errno 111] …)"
         if 'timed out' in text:
-            return 'the server did not answer in time'
+            return 'the server did not answer in time: look at its load'
         if 'refused' in text:
-            return 'the server refused the connection: it is down'
+            return 'the server refused the connection: start it'
         if 'not known' in text or 'resolution' in text:
-            return 'the name of the server could not be resolved'
+            return 'the name of the server could not be resolved: look at DNS'
         if 'No such file' in text:
-            return 'the server has no socket there, or is down'
-        return f'the server could not be reached ({number or "no number"})'
+            return 'the server has no socket there: start it'
+        told = number or 'no number'
+        return f'the server could not be reached ({told}): look at its log'
     if number is not None:
-        return f'database error {number}'
+        return f'database error {number}: look at the log of the server'
     return type(cause).__name__
 
 

@@ -50,6 +50,8 @@ _NUMBERS = {
     (1044, 1142, 1143): 'its user lacks rights: GRANT ALL on that database',
     (1049,): 'the server has no such database: CREATE DATABASE it',
     (1290, 1792, 1836): 'the server is read-only: name the primary',
+    (1205, 1213): 'another program holds its rows: SHOW PROCESSLIST has it',
+    (1040,): 'the server has too many connections: raise max_connections',
 }
 
 
