@@ -152,6 +152,19 @@ class Browser:
             self._note(self._read())
         self.run('document.fonts.ready.then(() => 1)')
 
+    def follow(self, url: str) -> str:
+        """Where one gets by a link to a page that leads to another."""
+        before = set(self._loaded)
+        self._call('Page.navigate', self._page, url=url)
+        deadline = time.monotonic() + PATIENCE
+        # the page itself may be left before all of it was there
+        while not self._loaded - before:
+            self._note(self._read())
+        while (place := str(self.run('location.href'))) == url:
+            if time.monotonic() > deadline:
+                break
+        return place
+
     def run(self, script: str) -> Any:
         """The value of a piece of JavaScript in the page."""
         return self._value(self._page, script)
@@ -269,3 +282,12 @@ class Browser:
         message, _, self._rest = self._rest.partition(b'\0')
         found: dict[str, Any] = json.loads(message)
         return found
+
+
+def pages(pdf: bytes) -> int:
+    """How many a PDF has, as poppler reads it."""
+    told = subprocess.run(
+        ['pdfinfo', '-'], input=pdf, capture_output=True, check=True
+    ).stdout.decode()
+    (line,) = [one for one in told.splitlines() if one.startswith('Pages:')]
+    return int(line.split()[1])

@@ -9,7 +9,6 @@ thousand.
 from __future__ import annotations
 
 import pathlib
-import subprocess
 import time
 from typing import Any
 
@@ -17,6 +16,7 @@ import fixtures
 
 from nova_recovery.report import story, writing
 from tests.base import TestCase
+from tests.integration import browser as browsing
 from tests.integration.browser import Browser, Seen
 from tests.unit.report import stories
 from tests.unit.report.stories import Story
@@ -100,7 +100,7 @@ class FewTest(ReportTestCase):
                 ' document.querySelector(one.getAttribute("href"))).length'
             ),
         )
-        self.assertGreater(pages(browser.printed()), 0)
+        self.assertGreater(browsing.pages(browser.printed()), 0)
         self.assert_quiet(browser, path)
         for seen, width in looks:
             self.assert_looks(browser, seen, width)
@@ -142,16 +142,7 @@ class ManyTest(ReportTestCase):
             ),
         )
         # a row a server, and none is cut off by a page
-        self.assertIn(pages(browser.printed()), range(10, 120))
+        self.assertIn(browsing.pages(browser.printed()), range(10, 120))
         self.assert_quiet(browser, path)
         for seen, width in looks:
             self.assert_looks(browser, seen, width)
-
-
-def pages(pdf: bytes) -> int:
-    """How many a PDF has, as poppler reads it."""
-    told = subprocess.run(
-        ['pdfinfo', '-'], input=pdf, capture_output=True, check=True
-    ).stdout.decode()
-    (line,) = [one for one in told.splitlines() if one.startswith('Pages:')]
-    return int(line.split()[1])
