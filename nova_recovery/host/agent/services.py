@@ -181,35 +181,56 @@ def _units(
         if more:
             raise Refused('no systemd runs here: no unit can be asked')
         return []
-    code, text, complained = programs.run(
-        ['systemctl', 'list-units', '--all', '--plain', '--no-legend']
-        + ['--no-pager', '--full']
-    )
-    if code:
-        raise AgentError('systemctl list-units: {}'.format(complained))
     rows = []
-    for line in text.splitlines():
-        words = line.split()
-        name, ending = os.path.splitext(words[0] if words else '')
-        if ending not in _ENDINGS or len(words) < 4 or words[1] != 'loaded':
-            continue
-        group = _group(found, groups, name, name + ending in more)
+    for name, state in _states().items():
+        group = _group(found, groups, os.path.splitext(name)[0], name in more)
         if group:
             rows.append(
                 {
-                    'name': name + ending,
+                    'name': name,
                     'kind': 'unit',
                     'group': group,
                     'engine': None,
-                    'state': '{} ({})'.format(words[2], words[3]),
-                    'runs': words[2] in _RUNS,
-                    'held': held.by(name + ending),
+                    'state': '{} ({})'.format(*state),
+                    'runs': state[0] in _RUNS,
+                    'held': held.by(name),
                 }
             )
     absent = sorted(set(more) - {row['name'] for row in rows})
     if absent:
         raise Refused('no such unit: {}'.format(', '.join(absent)))
     return rows
+
+
+def _states() -> Dict[str, Sequence[str]]:
+    """Unit -> what it is in and what that is called, as systemd has it.
+
+    A service that neither runs nor is enabled is not loaded: it is installed.
+    """
+    states = {}  # type: Dict[str, Sequence[str]]
+    for words in _listed('list-units', '--all'):
+        if len(words) >= 4 and words[1] == 'loaded':
+            states[words[0]] = words[2:4]
+    for words in _listed('list-unit-files'):
+        if words[1:2] == ['disabled'] and words[0].endswith('.service'):
+            states.setdefault(words[0], ('inactive', 'dead'))
+    # not what is only a pattern of units
+    return {
+        name: state
+        for name, state in states.items()
+        if os.path.splitext(name)[1] in _ENDINGS and '@.' not in name
+    }
+
+
+def _listed(*verb: str) -> List[List[str]]:
+    code, text, complained = programs.run(
+        ['systemctl']
+        + list(verb)
+        + ['--plain', '--no-legend', '--no-pager', '--full']
+    )
+    if code:
+        raise AgentError('systemctl {}: {}'.format(verb[0], complained))
+    return [line.split() for line in text.splitlines() if line.strip()]
 
 
 def _group(

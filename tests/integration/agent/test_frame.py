@@ -199,6 +199,7 @@ _SYSTEMCTL = """
 units=/var/units
 case "$1" in
 list-units) cat $units ;;
+list-unit-files) [ ! -e /var/files ] || cat /var/files ;;
 is-active) grep -q "^$3 loaded active" $units ;;
 stop) echo "$@" >> /var/asked
     sed -i "s/^$2 loaded active running/$2 loaded inactive dead/" $units ;;
@@ -272,6 +273,30 @@ class Services(Host):
         self.asked()
         self.do('start', *self.STATE)
         self.assertEqual([], self.asked())
+
+    def test_what_is_installed_and_was_never_enabled_is_off(self) -> None:
+        # systemd has not loaded it
+        kept = self.units.read_text().splitlines(keepends=True)
+        self.units.write_text(''.join(kept[1:]))
+        self.place.write(
+            'var/files',
+            'nova-compute.service disabled enabled\n'
+            'nova-serialproxy.service disabled enabled\n'
+            'nova-novncproxy@.service disabled enabled\n'
+            'nova-metadata.service masked enabled\n',
+        )
+        rows = self.do('list', '--group', 'nova')['services']
+        self.assertEqual(
+            [
+                ('nova-compute.service', 'inactive (dead)', False),
+                ('nova-serialproxy.service', 'inactive (dead)', False),
+            ],
+            [(row['name'], row['state'], row['runs']) for row in rows],
+        )
+        self.do('stop', '--hold', *self.STATE)
+        self.assertEqual([], self.asked())
+        # and stays so, whoever starts it
+        self.assertIn('nova-compute.service.d', self.drop_ins())
 
     def test_reboot_in_between_started_it_again(self) -> None:
         before = self.units.read_text()
