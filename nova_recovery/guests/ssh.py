@@ -68,6 +68,8 @@ _USER = re.compile(r'[A-Za-z0-9_][A-Za-z0-9._@-]*')
 _JUMP = re.compile(r'[A-Za-z0-9_\[][A-Za-z0-9._@:,/%\[\]-]*')
 _OPTION = re.compile(r'([A-Za-z0-9]+)=(.+)')
 
+#: What ssh says when the jump host's ssh has said why.
+_ECHO = re.compile(r'Connection (closed|reset) by UNKNOWN port 65535')
 #: Trying again won't help, and what will.
 _FINAL = {
     'Host key verification failed': (
@@ -121,9 +123,10 @@ class Said:
 
     @property
     def problem(self) -> str:
-        """The last complaint, on one line, with what helps."""
+        """The last complaint that says why, on one line, with what helps."""
         lines = [printable.clean(x.strip()) for x in self.err.splitlines()]
-        last = ([line for line in lines if line] or [''])[-1][:200]
+        why = [line for line in lines if line and not _ECHO.match(line)]
+        last = (why or [line for line in lines if line] or [''])[-1][:200]
         if self.code is None:
             last = last or 'no answer'
             return f'{last} (ssh did not end in time and was killed)'

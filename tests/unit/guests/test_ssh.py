@@ -182,6 +182,16 @@ class TestSaid(TestCase):
         self.assertIn('Host key verification failed.: its ', said.problem)
         self.assertTrue(said.hopeless)
 
+    def test_of_a_jump_host_it_is_what_the_jump_host_said(self) -> None:
+        echo = 'Connection closed by UNKNOWN port 65535\r\n'
+        said = Said(
+            ssh.FAILED,
+            err='ssh: Could not resolve hostname c1: Name or service not '
+            f'known\r\n{echo}',
+        )
+        self.assertTrue(said.problem.startswith('ssh: Could not resolve'))
+        self.assertEqual(echo.strip(), Said(ssh.FAILED, err=echo).problem)
+
     def test_a_guest_can_not_paint_the_terminal(self) -> None:
         said = Said(1, err='\x1b[2Jdone\u202e\n')
         self.assertTrue(said.problem.isprintable(), said.problem)
