@@ -10,7 +10,7 @@ iSCSI sessions by their numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -358,16 +358,16 @@ def _sessions(canary: Canary, sessions: list[Session]) -> Iterator[Gate]:
                 'canary with a target of its own',
             )
         held = [
-            f'{disk["device"]}: {use["kind"]} {use["what"]}'
+            (disk['device'], use)
             for disk in one.disks
             for use in disk['uses']
             if use['server'] != server.uuid
         ]
         if held:
+            told = '; '.join(f'{d}: {u["kind"]} {u["what"]}' for d, u in held)
+            maps = {u['what'] for _device, u in held if u['kind'] == 'map'}
             yield refused(
-                f'session {one.number}: {"; ".join(held)}',
-                'the host uses its disk besides the guest: unmount or unmap '
-                'it, or choose a canary without multipath',
+                f'session {one.number}: {told}', _freed(server, one, maps)
             )
     yield Gate(
         'canary-sessions',
@@ -379,6 +379,28 @@ def _sessions(canary: Canary, sessions: list[Session]) -> Iterator[Gate]:
             f'{one.number} (volume {", ".join(one.volumes)})'
             for one in sessions
         ),
+    )
+
+
+def _freed(server: Server, one: Session, maps: Collection[str]) -> str:
+    """What can be done where the host uses the disk of a session."""
+    if not maps:
+        return (
+            'the host uses its disk besides the guest: unmount it, or choose '
+            'another canary'
+        )
+    return (
+        'the host has a map on its disk, as multipath makes one: no session '
+        'is closed beneath it, for that fails a path and is no power loss. '
+        'Choose a canary without, or do by hand what a drill does. '
+        f'There: virsh destroy {server.uuid}; '
+        + '; '.join(f'multipath -f {name}' for name in sorted(maps))
+        + '. Then each of its sessions, and back:\n'
+        + program.call(
+            f'iscsi session delete {one.host} --session {one.number}'
+        )
+        + '\n'
+        + program.call(f'server reboot {server.uuid}')
     )
 
 

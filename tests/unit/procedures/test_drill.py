@@ -112,6 +112,20 @@ class Canaries(TestCase):
             plan = self.plan(session(disk(uses=[use(None, kind)])))
             self.assertIn(f'sdb: {kind} x', self.told(plan))
 
+    def test_multipath_is_refused_with_how_it_is_done_by_hand(self) -> None:
+        held = [use(None, 'map')]
+        plan = self.plan(
+            session(disk(uses=held)), session(disk('sdc', uses=held), number=2)
+        )
+        remedies = [gate.remedy for gate in self.refusing(plan)]
+        self.assertEqual(2, len(remedies))
+        for number, remedy in enumerate(remedies, 1):
+            self.assertIn(f'virsh destroy {self.uuid}; multipath -f x', remedy)
+            self.assertIn(
+                f'iscsi session delete c1 --session {number}\n', remedy
+            )
+            self.assertIn(f'server reboot {self.uuid}', remedy)
+
     def test_what_nova_has_there_must_be_known(self) -> None:
         plan = self.plan(session(disk()), unknown=('cell2 is silent',))
         self.assertIn('cell2 is silent', self.told(plan))
