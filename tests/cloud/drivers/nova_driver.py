@@ -11,7 +11,8 @@ hosts at once: ``{UUID: {"name": "instance-0000000a", "state": "running",
 What the guest printed at its last start is in ``console/UUID``. A test tells
 how the next start goes in ``next/UUID``, a JSON object with any of
 ``console``, ``error`` and ``seconds``, which only that start obeys. A file
-``lost/UUID`` takes its power from that one guest; nobody tells nova.
+``lost/UUID`` takes its power from that one guest; nobody tells nova, unless
+``told/UUID`` follows: then nova has the event that libvirt sends.
 """
 
 import json
@@ -23,7 +24,7 @@ from nova import exception
 from nova.compute import power_state
 import nova.conf
 from nova.objects import diagnostics
-from nova.virt import driver, fake
+from nova.virt import driver, event, fake
 
 CONF = nova.conf.CONF
 
@@ -87,6 +88,20 @@ class PracticeDriver(fake.FakeDriverWithoutFakeNodes):
             )
             self._volumes[uuid] = guest['volumes']
             self._boots[uuid] = guest.get('boots', 1)
+        threading.Thread(target=self._tell, daemon=True).start()
+
+    def _tell(self):
+        """Pass on the events of a libvirt, as its driver does."""
+        told = os.path.join(CONF.state_path, 'told')
+        os.makedirs(told, exist_ok=True)
+        while True:
+            time.sleep(0.2)
+            for uuid in os.listdir(told):
+                os.remove(os.path.join(told, uuid))
+                self._lose(uuid)
+                self.emit_event(
+                    event.LifecycleEvent(uuid, event.EVENT_LIFECYCLE_STOPPED)
+                )
 
     def _save(self):
         with self._lock:
