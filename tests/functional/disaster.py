@@ -206,9 +206,9 @@ class DisasterTest(FunctionalTest):
 
     # before
 
-    def take_snapshot(self) -> None:
+    def take_snapshot(self, *words: Any) -> None:
         """The whole cloud, before anything happens to it."""
-        self.done('snapshot', 'create', '--file', self.snapshot)
+        self.done('snapshot', 'create', '--file', self.snapshot, *words)
         (now,) = self.practice.sql('nova', 'SELECT UTC_TIMESTAMP() AS t')
         # An outage is known by the last sign of life, which must not seem
         # older than the snapshot.

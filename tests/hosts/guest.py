@@ -89,6 +89,7 @@ class Guest:
     among them, and belong to nova until libvirt takes them.
 
     :param number: the one in instance-NUMBER; also of its address
+    :param uuid: of its server; '': a new one
     """
 
     def __init__(
@@ -97,10 +98,11 @@ class Guest:
         number: int,
         dhcp_server: str = GATEWAY,
         vnc_listen: str = '127.0.0.1',
+        uuid: str = '',
     ) -> None:
         self.bed = bed
         self.name = f'instance-{number:08x}'
-        self.uuid = str(uuid_module.uuid4())
+        self.uuid = uuid or str(uuid_module.uuid4())
         self.address = f'10.0.0.{10 + number}'
         self.mac = f'fa:16:3e:00:00:{number:02x}'
         self.filter = f'nova-instance-{self.name}-{self.mac.replace(":", "")}'
@@ -201,7 +203,7 @@ class Guest:
                 uuid=self.uuid,
                 directory=directory,
                 words='console=ttyS0 quiet panic=-1 mitigations=off nokaslr '
-                'random.trust_cpu=on net.ifnames=0 '
+                'reboot_after=1 random.trust_cpu=on net.ifnames=0 '
                 f'address={self.address}/24',
                 mac=self.mac,
                 bridge=_BRIDGE,
