@@ -92,11 +92,16 @@ class Parsed(TestCase):
                 ],
                 'nft:inet:f:other': [''],
             },
-            chains.parse(TEXTS),
+            chains.parse(TEXTS, ['iptables', 'ebtables']),
         )
 
     def test_a_table_that_only_nft_has_is_its_own(self) -> None:
-        self.assertIn('nft:ip:filter:INPUT', chains.parse({'nft': NFT}))
+        self.assertIn('nft:ip:filter:INPUT', chains.parse({'nft': NFT}, []))
+
+    def test_what_iptables_of_before_nft_has_hides_none_of_nft(self) -> None:
+        found = chains.parse(TEXTS, ['ebtables'])
+        self.assertIn('nft:ip:filter:INPUT', found)
+        self.assertIn(INPUT, found)
 
     def test_what_is_built_in_and_not_listed_lets_all_pass(self) -> None:
         self.assertEqual(['ACCEPT'], chains.of({}, 'ip6tables:nat:OUTPUT'))
@@ -137,6 +142,10 @@ class Others(TestCase):
             '-j neutron-filter-top',
             '-m physdev --physdev-in tap0a1b -j ACCEPT',
             '-s 172.17.0.0/16 ! -o docker0 -j MASQUERADE',
+            '-s 172.18.0.0/16 ! -o br-0123456789ab -j MASQUERADE',
+            'iifname "br-0123456789ab" oifname "eth0" accept',
+            '-i lxdbr0 -p tcp --dport 53 -j ACCEPT',
+            '-j WEAVE-NPC',
             '-i virbr0 -p udp --dport 53 -j ACCEPT',
             'iifname "vnet3" accept',
             'iifname "eth0" oifname "tap0a1b" accept comment "of ops"',
@@ -148,6 +157,8 @@ class Others(TestCase):
             self.assertTrue(chains.others(rule), rule)
         for rule in (
             '-i eth0 -j mine',
+            '-i br-ex -j ACCEPT',
+            '-i br-mgmt -j ACCEPT',
             '-p tcp --dport 22 -j ACCEPT',
             # what an operator says of it does not make it theirs
             '-p udp -m multiport --dports 4789 -m comment --comment '
@@ -217,6 +228,50 @@ class Packed(TestCase):
         ):
             packed = rules.pack({name: (None, ['-', rule])})
             self.assertRaises(Refused, rules.unpack, packed)
+
+
+class BeforeNft(TestCase):
+    """Tables that iptables by nft, as it is on today's hosts, hides."""
+
+    def look(self, version: str, names: str, legacy: bool = True) -> Any:
+        path = pathlib.Path(self.useFixture(fixtures.TempDir()).path, 'names')
+        path.write_text(names)
+        tables = {'iptables-legacy': str(path), 'ip6tables-legacy': '/none'}
+        self.useFixture(
+            fixtures.MockPatchObject(rules, '_BEFORE_NFT', tables)
+        )
+        said = {
+            'iptables-save': '',
+            'iptables': f'iptables v1.8.9 ({version})\n',
+            'iptables-legacy-save': IPTABLES.replace(' (nf_tables)', ''),
+        }
+        if not legacy:
+            del said['iptables-legacy-save']
+
+        def run(words: Any, *_more: Any) -> Any:
+            if words[0] not in said:
+                raise programs.Missing(f'{words[0]} is not installed')
+            return 0, said[words[0]], ''
+
+        self.useFixture(fixtures.MockPatchObject(programs, 'run', run))
+        return rules.read()
+
+    def test_they_are_told_by_a_name_of_their_own(self) -> None:
+        found, why = self.look('nf_tables', 'filter\n')
+        name = 'iptables-legacy:filter:INPUT'
+        self.assertEqual({}, why)
+        self.assertEqual('ACCEPT', found[name][0])
+        self.assertEqual(['ACCEPT'], chains.of({}, name))
+        self.assertIn(name, rules.unpack(rules.pack({name: (None, ['-'])})))
+
+    def test_what_shows_them_is_not_there(self) -> None:
+        found, why = self.look('nf_tables', 'filter\n', legacy=False)
+        self.assertEqual({}, found)
+        self.assertIn('not installed', why['iptables-legacy'])
+
+    def test_there_are_none_or_iptables_itself_shows_them(self) -> None:
+        for version, names in (('nf_tables', ''), ('legacy', 'filter\n')):
+            self.assertEqual(({}, {}), self.look(version, names))
 
 
 class Host:

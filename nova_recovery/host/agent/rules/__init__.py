@@ -28,7 +28,15 @@ _LIST = {
     'iptables': ['iptables-save'],
     'ip6tables': ['ip6tables-save'],
     'ebtables': ['ebtables-save'],
+    'iptables-legacy': ['iptables-legacy-save'],
+    'ip6tables-legacy': ['ip6tables-legacy-save'],
     'nft': ['nft', '--stateless', 'list', 'ruleset'],
+}
+#: Where the kernel has tables of before nft, which iptables by nft does not
+#: show; a container that brings its own iptables may have made them.
+_BEFORE_NFT = {
+    'iptables-legacy': '/proc/net/ip_tables_names',
+    'ip6tables-legacy': '/proc/net/ip6_tables_names',
 }
 _SET = {tool: [tool + '-restore', '--noflush'] for tool in _LIST}
 _SET['nft'] = ['nft', '-f', '-']
@@ -82,8 +90,12 @@ def read() -> Tuple[Dict[str, Chain], Dict[str, str]]:
     texts, why = {}, {}
     for tool, words in _LIST.items():
         try:
+            if tool in _BEFORE_NFT and not _beside(tool):
+                continue
             code, text, complained = programs.run(words)
-        except programs.Missing:
+        except programs.Missing as error:
+            if tool in _BEFORE_NFT:
+                why[tool] = 'there are rules of it, and {}'.format(error)
             continue
         except (AgentError, OSError) as error:
             code, text, complained = 1, '', str(error)
@@ -91,7 +103,22 @@ def read() -> Tuple[Dict[str, Chain], Dict[str, str]]:
             why[tool] = complained or 'ended with {}'.format(code)
         else:
             texts[tool] = text
-    return chains.parse(texts), why
+    return chains.parse(texts, [t for t in texts if _by_nft(t)]), why
+
+
+def _beside(tool: str) -> bool:
+    """Whether there are tables of it that iptables itself doesn't show."""
+    names = files.read(_BEFORE_NFT[tool])
+    return bool(names) and _by_nft(tool.partition('-')[0])
+
+
+def _by_nft(tool: str) -> bool:
+    """Whether what a tool sets is nft's, as its --version says."""
+    try:
+        said = programs.run([tool, '--version'])[1]
+    except (AgentError, OSError):
+        return False
+    return '(nf_tables)' in said
 
 
 def pack(wanted: Wanted) -> str:
@@ -139,7 +166,7 @@ def apply(
             raise Refused('{}: it was changed since'.format(name))
     if any(name[:9] == 'ebtables:' for name in wanted):
         # the old one's restore throws away whatever it is not given
-        if 'nf_tables' not in programs.run(['ebtables', '--version'])[1]:
+        if not _by_nft('ebtables'):
             raise Refused('ebtables here can only be restored as a whole')
     if before is None:
         before = {name: chains.of(there, name) for name in wanted}

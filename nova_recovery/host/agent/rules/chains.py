@@ -8,17 +8,19 @@ on), then its rules as the tool writes them. Its name says whose it is:
 """
 
 import re
-from typing import Dict, Iterable, Iterator, List, Optional
+from typing import Collection, Dict, Iterable, Iterator, List, Optional
 
 Chain = List[str]
 
 #: What others make and take away by themselves, by the names of chains and
-#: interfaces: neutron and nova, docker, kube and its networks, OVN, libvirt
-#: with its nwfilter (FI-vnet0, I-vnet0-mac, libvirt-I-vnet0).
+#: interfaces: neutron and nova, docker (br-ID is a network of it), kube and
+#: its networks, LXD and Incus, OVN, libvirt with its nwfilter (FI-vnet0,
+#: I-vnet0-mac, libvirt-I-vnet0).
 _OTHERS = re.compile(
     r'(?:^|[\s:"!,])(?:(?i:neutron|nova-|docker|podman|netavark|kube|calico'
-    r'|cali|cni|cilium|flannel|ovn|libvirt)|F[IOJP]-|H[IJ]-|[IOJP]-'
-    r'|tap|qv[bo]|qbr|q[rg]-|vnet\d|virbr|br-int)'
+    r'|cali|cni|cilium|flannel|weave|antrea|ovn|libvirt|lxdbr|lxcbr|incusbr)'
+    r'|F[IOJP]-|H[IJ]-|[IOJP]-'
+    r'|tap|qv[bo]|qbr|q[rg]-|vnet\d|virbr|br-int|br-[0-9a-f]{12}\b)'
 )
 #: What people say of a rule, as iptables-save and nft write it; but calico
 #: and flannel know some of their rules by nothing else.
@@ -27,10 +29,10 @@ _COMMENT = re.compile(
     r'(?:"(?:[^"\\]|\\.)*"|\S+)'
 )
 #: The tables of iptables and its kin, which nft lists too.
-_KIN = {'ip': 'iptables', 'ip6': 'ip6tables', 'bridge': 'ebtables'}
+_KIN = {'iptables': 'ip', 'ip6tables': 'ip6', 'ebtables': 'bridge'}
 #: Those of iptables that are there also where nothing is listed of them.
 _BUILT_IN = re.compile(
-    r'(ip6?|eb)tables:\w+:(INPUT|FORWARD|(PRE|POST|B)ROUTING|OUTPUT)$'
+    r'(ip6?tables(-legacy)?|ebtables):\w+:(INPUT|FORWARD|(PRE|POST|B)ROUTING|OUTPUT)$'
 )
 _COUNTERS = re.compile(r'^\[\d+:\d+\] | \[\d+:\d+\]$')
 _QUOTED = re.compile(r'"[^"]*"')
@@ -70,11 +72,14 @@ def merged(now: Optional[Chain], wanted: Optional[Chain]) -> Optional[Chain]:
     return wanted[:1] + theirs + (own(wanted) or [])[1:]
 
 
-def parse(texts: Dict[str, str]) -> Dict[str, Chain]:
+def parse(
+    texts: Dict[str, str], by_nft: Collection[str]
+) -> Dict[str, Chain]:
     """All chains in what the tools print.
 
     :param texts: tool -> of ``iptables-save`` and its kin, or of ``nft
         --stateless list ruleset``
+    :param by_nft: those of the tools whose tables nft lists, too
     :returns: without counters; those of iptables only once
     """
     found = {}  # type: Dict[str, Chain]
@@ -82,11 +87,10 @@ def parse(texts: Dict[str, str]) -> Dict[str, Chain]:
         if tool == 'nft':
             found.update(_nft(text))
             continue
-        for family, kin in _KIN.items():
-            if kin == tool:
-                tables = {'nft:%s:%s:' % (family, t) for t in _tables(text)}
-        for name in [n for n in found if n.startswith(tuple(tables))]:
-            del found[name]
+        if tool in by_nft:
+            places = ['nft:%s:%s:' % (_KIN[tool], t) for t in _tables(text)]
+            for name in [n for n in found if n.startswith(tuple(places))]:
+                del found[name]
         found.update(_saved(tool, text))
     return found
 
