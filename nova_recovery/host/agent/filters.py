@@ -6,7 +6,7 @@ import argparse
 import hashlib
 import os
 import re
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Collection, Dict, Iterator, List, Optional
 from xml.etree import ElementTree  # nosec B405
 
 from nova_recovery.host.agent import files, layout, programs, virsh
@@ -57,35 +57,42 @@ def look(found: Dict[str, Any], name: Optional[str] = None) -> Dict[str, Any]:
     said: Dict[str, Any] = {'filters': None, 'uses': [], 'why': ''}
     said['rules'] = None
     try:
-        names = _names(found)
+        uuids = _uuids(found)
         if name is not None:
-            names = [one for one in names if one == name]
-        texts = [_xml(found, one) for one in names]
-        said['filters'] = [_row(text, name is not None) for text in texts]
+            uuids = {one: uuids[one] for one in uuids if one == name}
+        said['filters'] = [
+            _row(one, uuid, _xml(found, uuid), name is not None)
+            for one, uuid in uuids.items()
+        ]
         if name is None:
             said['uses'] = list(_uses(found))
     except AgentError as error:
         said.update(filters=None, why=str(error))
     if name is None:
-        said['rules'] = _rules(found)
+        devices = {use['target'] for use in said['uses'] if use['target']}
+        said['rules'] = _rules(found, devices)
     return said
 
 
-def _names(found: Dict[str, Any]) -> List[str]:
+def _uuids(found: Dict[str, Any]) -> Dict[str, str]:
+    """Those that are defined, by name."""
     lines = virsh.run(found, 'nwfilter-list').splitlines()
-    return [line.split(None, 1)[1].strip() for line in lines if line.split()]
+    pairs = [line.split(None, 1) for line in lines if line.split()]
+    return {name.strip(): uuid for uuid, name in pairs}
 
 
-def _xml(found: Dict[str, Any], name: str) -> str:
-    return virsh.run(found, "nwfilter-dumpxml '{}'".format(name)).strip()
+def _xml(found: Dict[str, Any], uuid: str) -> str:
+    # a name may have a quote in it, or begin as an option does
+    return virsh.run(found, 'nwfilter-dumpxml {}'.format(uuid)).strip()
 
 
-def _row(text: str, whole: bool) -> Dict[str, Any]:
-    # of libvirt itself
-    top = ElementTree.fromstring(text)  # nosec B314
+def _row(name: str, uuid: str, text: str, whole: bool) -> Dict[str, Any]:
+    # libvirt escapes no name: one of somebody else's may have a quote in it
+    bare = text.replace(" name='{}'".format(name), '', 1)
+    top = virsh.parsed(bare, 'nwfilter-dumpxml {}'.format(name))
     return {
-        'name': top.get('name'),
-        'uuid': top.findtext('uuid'),
+        'name': name,
+        'uuid': uuid,
         'refs': [one.get('filter') for one in top.findall('filterref')],
         'xml': text if whole else None,
     }
@@ -98,7 +105,7 @@ def _uses(found: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
         words = ['--inactive', ''] if row['active'] else ['--inactive']
         for word in reversed(words):
             text = virsh.run(found, 'dumpxml {} {}'.format(word, row['uuid']))
-            top = ElementTree.fromstring(text)  # nosec B314
+            top = virsh.parsed(text, 'dumpxml {}'.format(row['name']))
             for one in top.iterfind('./devices/interface'):
                 made = _interface(one)
                 if (made['mac'], made['filter']) not in seen:
@@ -127,7 +134,10 @@ def _interface(one: ElementTree.Element) -> Dict[str, Any]:
     }
 
 
-def _rules(found: Dict[str, Any]) -> Optional[Dict[str, int]]:
+def _rules(
+    found: Dict[str, Any], devices: Collection[str]
+) -> Optional[Dict[str, int]]:
+    """How many there are for each device; None where that can't be told."""
     words = ['ebtables', '-t', 'nat', '-L']
     try:
         code, printed, _complained = programs.run(words)
@@ -140,14 +150,16 @@ def _rules(found: Dict[str, Any]) -> Optional[Dict[str, int]]:
     if code:
         return None
     counts: Dict[str, int] = {}
-    device = ''
+    mine: List[str] = []
     for line in printed.splitlines():
         if line.startswith('Bridge chain'):
             match = _CHAIN.match(line)
-            # I-vnet0-mac: a chain of the protocol
-            device = match.group(1).split('-')[0] if match else ''
-        elif device and line.strip():
-            counts[device] = counts.get(device, 0) + 1
+            # I-vnet0-mac: a chain of the protocol; tap0a1b2c3d-4e is a device
+            chain = match.group(1) + '-' if match else ''
+            mine = [one for one in devices if chain.startswith(one + '-')]
+        elif line.strip():
+            for device in mine:
+                counts[device] = counts.get(device, 0) + 1
     return counts
 
 
@@ -160,7 +172,8 @@ def change(
     :param xml: as it shall be; None: not there
     :raises Refused: it is not as it was, or in use; nothing was changed
     """
-    now = _xml(found, name) if name in _names(found) else None
+    uuid = _uuids(found).get(name)
+    now = None if uuid is None else _xml(found, uuid)
     digest = hashlib.sha256((now or '').encode()).hexdigest() if now else ''
     if digest != was:
         raise Refused('{}: it is not as it was'.format(name))

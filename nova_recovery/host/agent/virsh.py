@@ -107,6 +107,18 @@ def order(
     return printed
 
 
+def parsed(text: str, what: str) -> ElementTree.Element:
+    """What virsh printed; it is of libvirt itself, without what is secret.
+
+    :param what: its command, with the name of what it is of
+    :raises AgentError: it is no XML
+    """
+    try:
+        return ElementTree.fromstring(text)  # nosec B314
+    except ElementTree.ParseError as error:
+        raise AgentError('virsh {}: {}'.format(what, error)) from None
+
+
 def domains(found: Dict[str, Any]) -> List[Dict[str, Any]]:
     """The guests that libvirt knows, running or only defined.
 
@@ -126,13 +138,7 @@ def domains(found: Dict[str, Any]) -> List[Dict[str, Any]]:
     text = run(found, *['dumpxml {}'.format(uuid) for uuid in uuids])
     states = run(found, *['domstate {}'.format(uuid) for uuid in uuids])
     words = [line.strip() for line in states.splitlines() if line.strip()]
-    try:
-        # of libvirt itself, which leaves out what is secret
-        top = ElementTree.fromstring(  # nosec B314
-            '<domains>{}</domains>'.format(text)
-        )
-    except ElementTree.ParseError as error:
-        raise AgentError('virsh dumpxml: {}'.format(error)) from None
+    top = parsed('<domains>{}</domains>'.format(text), 'dumpxml')
     rows = [_row(domain) for domain in top.findall('domain')]
     if not len(rows) == len(words) == len(uuids):
         raise AgentError('virsh: guests came or went meanwhile; look again')
