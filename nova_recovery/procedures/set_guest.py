@@ -329,7 +329,18 @@ def _of_servers(request: Request, one: Guest, mac: str) -> Iterator[Gate]:
             'only nova-network had it; with neutron the agent of the host '
             'lets DHCP through, and nothing is to be set',
         )
-    elif any(', ' in seen[what] for what in wanted) or (several and not mac):
+    elif any(', ' in seen[what] for what in wanted):
+        told = ', '.join(f'{what}: {seen[what]}' for what in wanted)
+        yield Gate(
+            'dhcp-parameter',
+            mac or one.name,
+            'hard',
+            'refused',
+            f'one interface has several, as nova never made it: {told}',
+            'which of them goes is yours to say; on the host, for the next '
+            f'power cycle:\nvirsh edit {one.uuid}',
+        )
+    elif several and not mac:
         told = ', '.join(f'{what} {value}' for what, value in seen.items())
         yield Gate(
             'dhcp-parameter',

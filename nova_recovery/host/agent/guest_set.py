@@ -67,15 +67,13 @@ def show(
 def _shown(
     found: Dict[str, Any], row: Dict[str, Any], whole: bool
 ) -> Dict[str, Any]:
-    uuid = row['uuid']
-    persistent = virsh.run(found, 'list --all --persistent --uuid').split()
     with _file(found, row) as (path, folder):
-        texts = _texts(found, row, folder)
+        texts = _texts(found, row, path, folder)
     shown: Dict[str, Any] = {
-        place: None if text is None else guest_xml.values(text)
+        place: None if text is None else _values(text, place, row, path)
         for place, text in texts.items()
     }
-    shown.update(persistent=uuid in persistent, path=path)
+    shown.update(persistent=_persistent(found, row['uuid']), path=path)
     if whole:
         shown['xml'] = {
             place: text.decode('utf-8', 'backslashreplace')
@@ -85,8 +83,31 @@ def _shown(
     return shown
 
 
+def _persistent(found: Dict[str, Any], uuid: str) -> bool:
+    """Whether it stays defined when it ends."""
+    return uuid in virsh.run(found, 'list --all --persistent --uuid').split()
+
+
+def _values(
+    text: bytes, place: str, row: Dict[str, Any], path: Optional[str]
+) -> Dict[str, str]:
+    """As :func:`guest_xml.values`; a power loss may have left no XML."""
+    try:
+        return guest_xml.values(text)
+    except AgentError as error:
+        if place != 'file':
+            raise
+        raise AgentError(
+            '{}: {}; put it right, such as by: virsh dumpxml --inactive {} '
+            '> {}'.format(path, error, row['uuid'], path)
+        ) from None
+
+
 def _texts(
-    found: Dict[str, Any], row: Dict[str, Any], folder: Optional[int]
+    found: Dict[str, Any],
+    row: Dict[str, Any],
+    path: Optional[str],
+    folder: Optional[int],
 ) -> Dict[str, Optional[bytes]]:
     config = virsh.run(found, 'dumpxml --inactive {}'.format(row['uuid']))
     live = None
@@ -95,7 +116,7 @@ def _texts(
     return {
         'config': _bytes(config),
         'live': live,
-        'file': None if folder is None else _read(folder),
+        'file': None if folder is None else _read(str(path), folder),
     }
 
 
@@ -120,10 +141,17 @@ def change(
     row = next((r for r in virsh.domains(found) if r['uuid'] == uuid), None)
     if row is None:
         raise Refused('{}: libvirt has no such guest'.format(uuid))
-    with _file(found, row) as (_path, folder):
-        texts = _texts(found, row, folder)
+    if not _persistent(found, uuid):
+        # to define it would bring back what somebody has undefined
+        raise Refused('{}: it is gone when it ends'.format(uuid))
+    with _file(found, row) as (path, folder):
+        texts = _texts(found, row, path, folder)
+        seen = {
+            place: None if text is None else _values(text, place, row, path)
+            for place, text in texts.items()
+        }
         for edit in edits:
-            _check(texts, edit)
+            _check(seen, edit)
         _define(found, uuid, edits)
         if texts['live'] is not None:
             _update(found, uuid, texts['live'], edits)
@@ -131,7 +159,7 @@ def change(
             text = _all(texts['file'], 'file', edits)
             if text != texts['file']:
                 _replace(folder, text)
-        texts = _texts(found, row, folder)
+        texts = _texts(found, row, path, folder)
     for edit in edits:
         place, what, _was, shall = edit
         now = texts[place]
@@ -142,15 +170,15 @@ def change(
     return {'guest': dict(row, **_shown(found, row, False))}
 
 
-def _check(texts: Dict[str, Optional[bytes]], edit: Edit) -> None:
+def _check(seen: Dict[str, Optional[Dict[str, str]]], edit: Edit) -> None:
     place, what, was, shall = edit
-    text = texts[place]
-    if text is None:
+    values = seen[place]
+    if values is None:
         if place == 'live':
             # it has ended: its next start takes what is defined
             return
         raise Refused('there is no {} any more'.format(_NAME))
-    now = guest_xml.values(text).get(what)
+    now = values.get(what)
     if now not in (was, shall):
         raise Refused(
             '{} of {} is {}, it was {}'.format(what, place, now, was)
@@ -216,13 +244,20 @@ def _file(
     yield None, None
 
 
-def _read(folder: int) -> bytes:
+def _read(path: str, folder: int) -> bytes:
     """:raises AgentError: it is something else than a file"""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-    with open(os.open(_NAME, flags, dir_fd=folder), 'rb') as file:
-        seen = os.fstat(file.fileno())
+    try:
+        descriptor = os.open(_NAME, flags, dir_fd=folder)
+    except OSError as error:
+        # ELOOP: it is a link
+        raise AgentError('{}: {}'.format(path, error.strerror)) from None
+    with open(descriptor, 'rb') as file:
+        seen = os.fstat(descriptor)
         if not stat.S_ISREG(seen.st_mode) or seen.st_nlink > 1:
-            raise AgentError('{}: not a plain file'.format(_NAME))
+            raise AgentError('{}: not a plain file'.format(path))
+        if seen.st_size > _LONGEST:
+            raise AgentError('{}: {} bytes'.format(path, seen.st_size))
         return file.read(_LONGEST)
 
 

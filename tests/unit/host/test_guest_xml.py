@@ -149,7 +149,7 @@ class Changed(TestCase):
         super().setUp()
         self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
         self.found: dict[str, Any] = {'instances': str(self.folder)}
-        self.config, self.live = TEXT, TEXT
+        self.config, self.live, self.persistent = TEXT, TEXT, True
         self.orders: list[tuple[str, ...]] = []
         self.row = {'uuid': UUID, 'name': 'instance-00000001', 'active': True}
         virsh = self.useFixture(
@@ -162,7 +162,7 @@ class Changed(TestCase):
 
     def _run(self, _found: Any, words: str) -> str:
         if 'list' in words:
-            return UUID
+            return UUID if self.persistent else ''
         return (self.config if '--inactive' in words else self.live).decode()
 
     def _order(self, _found: Any, *words: str, text: str = '') -> str:
@@ -226,6 +226,32 @@ class Changed(TestCase):
             ['dumpxml', 'define', 'dumpxml'], [o[0] for o in self.orders]
         )
 
+    def test_one_that_was_undefined_meanwhile_is_not_defined_again(
+        self,
+    ) -> None:
+        self.persistent = False
+        edit = ('config', 'vnc', '0.0.0.0', '10.0.0.4')
+        error = self.assertRaises(Refused, self.change, edit)
+        self.assertIn('gone when it ends', str(error))
+        self.assertEqual([], self.orders)
+
+    def test_what_lies_there_and_is_no_libvirt_xml_is_named(self) -> None:
+        path = self.file()
+        edit = ('config', 'vnc', '0.0.0.0', '10.0.0.4')
+        for text, why in (
+            # as a power loss leaves it
+            (b'', 'no element found: line 1, column 0; put it right'),
+            (b'<domain>' + b' ' * (1 << 20), 'bytes'),
+        ):
+            path.write_bytes(text)
+            error = self.assertRaises(AgentError, self.change, edit)
+            self.assertIn(why, str(error))
+            self.assertIn(str(path), str(error))
+        os.link(path, self.folder / 'other')
+        error = self.assertRaises(AgentError, self.change, edit)
+        self.assertEqual(f'{path}: not a plain file', str(error))
+        self.assertEqual([], self.orders)
+
     def test_one_that_has_ended_is_not_updated(self) -> None:
         self.row['active'] = False
         found = self.change(('live', ONE, '10.0.0.7', '10.0.0.1'))
@@ -236,11 +262,10 @@ class Changed(TestCase):
         path = self.file()
         path.rename(self.folder / 'elsewhere')
         path.symlink_to(self.folder / 'elsewhere')
-        self.assertRaises(
-            (AgentError, OSError),
-            self.change,
-            ('file', 'vnc', '0.0.0.0', '10.0.0.4'),
+        error = self.assertRaises(
+            AgentError, self.change, ('file', 'vnc', '0.0.0.0', '10.0.0.4')
         )
+        self.assertTrue(str(error).startswith(str(path)), error)
         self.assertEqual(TEXT, (self.folder / 'elsewhere').read_bytes())
 
     def test_what_virsh_did_not_do_is_told(self) -> None:

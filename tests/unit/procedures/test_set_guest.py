@@ -202,6 +202,19 @@ class Planned(TestCase):
         self.assertEqual([], self.refused(plan))
         self.assertEqual({TWO}, {edit[1] for edit in self.edits(plan)})
 
+    def test_one_that_is_a_list_by_itself_is_left_to_virsh(self) -> None:
+        values = {'vnc': '::1', ONE: '10.0.0.1, 10.0.0.2'}
+        one = guest(config=values, live=values)
+        for mac in ('', ONE):
+            plan = self.decide(one, None, {mac: '10.0.0.1'})
+            self.assertEqual(
+                [('dhcp-parameter', 'hard', 'refused')], self.refused(plan)
+            )
+            (gate,) = [g for g in plan.gates if g.state == 'refused']
+            # to name it once more would end here again
+            self.assertNotIn('--dhcpserver', gate.remedy)
+            self.assertIn('virsh edit ', gate.remedy)
+
     def test_none_where_neutron_filters(self) -> None:
         one = guest(config={'vnc': '::1', ONE: ''}, live=None)
         for mac in ('', ONE):
