@@ -39,10 +39,7 @@ def of(disks: Sequence[str], top: str = '') -> Dict[str, List[Use]]:
                 # md has no other name
                 _add(found[disk], 'map', mapped(name, top) or name)
     numbers = {
-        number: name
-        for name in owner
-        for number in [word(top, name, 'dev')]
-        if number
+        number: name for name in owner for number in _numbers(name, top)
     }
     for kind, name, what, server in _held(top, numbers, owner):
         _add(found[owner[name]], kind, what, server)
@@ -104,6 +101,23 @@ def family(disk: str, top: str = '') -> List[Tuple[str, bool]]:
     return found
 
 
+def _numbers(name: str, top: str) -> Iterator[str]:
+    """Of the block device, and of those by which SCSI itself is talked.
+
+    A guest whose disk is a host device of SCSI has ``/dev/sg3`` open, not
+    ``/dev/sdb``.
+    """
+    number = word(top, name, 'dev')
+    if number:
+        yield number
+    for kind in ('scsi_generic', 'bsg'):
+        place = '{}/sys/class/block/{}/device/{}'.format(top, name, kind)
+        for one in _names(place):
+            number = value(os.path.join(place, one, 'dev'))
+            if number:
+                yield 'character {}'.format(number)
+
+
 def _names(directory: str) -> List[str]:
     try:
         return sorted(os.listdir(directory))
@@ -126,7 +140,7 @@ def _held(
     seen = set()  # type: Set[str]
     for pid in filter(str.isdigit, _names(top + '/proc')):
         place = '{}/proc/{}'.format(top, pid)
-        for name, target in _mounted(place, seen, numbers, owner):
+        for name, target in _mounted(top, place, seen, numbers, owner):
             yield 'mount', name, target, None
         if int(pid) == os.getpid():
             continue
@@ -136,7 +150,11 @@ def _held(
 
 
 def _mounted(
-    place: str, seen: Set[str], numbers: Dict[str, str], owner: Dict[str, str]
+    top: str,
+    place: str,
+    seen: Set[str],
+    numbers: Dict[str, str],
+    owner: Dict[str, str],
 ) -> Iterator[Tuple[str, str]]:
     try:
         space = os.readlink(place + '/ns/mnt')
@@ -152,12 +170,31 @@ def _mounted(
         name = numbers.get(mount.device)
         if name is None and mount.source.startswith(b'/dev/'):
             name = _name(os.fsdecode(mount.source))
-        if name in owner:
-            yield name, os.fsdecode(mount.target)
+        for one in _of_file_system(mount, name, top):
+            if one in owner:
+                yield one, os.fsdecode(mount.target)
+
+
+def _of_file_system(
+    mount: mounts.Mount, name: Optional[str], top: str
+) -> Iterator[str]:
+    """All devices of what is mounted, of which mountinfo names one."""
+    if name is not None:
+        yield name
+    for option in mount.super_options:
+        # of xfs: its journal, and its data of real time
+        key, _equals, path = os.fsdecode(option).partition('=')
+        if key in ('logdev', 'rtdev'):
+            yield _name(path)
+    if mount.type == 'btrfs':
+        for uuid in _names(top + '/sys/fs/btrfs'):
+            several = _names('{}/sys/fs/btrfs/{}/devices'.format(top, uuid))
+            if name in several:
+                yield from several
 
 
 def _opened(place: str, numbers: Dict[str, str]) -> Set[str]:
-    """The block devices that a process holds."""
+    """The devices that a process holds, as block devices."""
     found = set()  # type: Set[str]
     for descriptor in _names(place + '/fd'):
         path = os.path.join(place, 'fd', descriptor)
@@ -168,11 +205,12 @@ def _opened(place: str, numbers: Dict[str, str]) -> Set[str]:
             status = os.stat(path)
         except OSError:
             continue
-        if stat.S_ISBLK(status.st_mode):
-            number = status.st_rdev
-            text = '{}:{}'.format(os.major(number), os.minor(number))
-            if text in numbers:
-                found.add(numbers[text])
+        number = status.st_rdev
+        text = '{}:{}'.format(os.major(number), os.minor(number))
+        if stat.S_ISCHR(status.st_mode):
+            text = 'character ' + text
+        if text in numbers:
+            found.add(numbers[text])
     return found
 
 

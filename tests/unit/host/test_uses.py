@@ -79,6 +79,26 @@ class Uses(Kernel):
         self.process(1, '30 1 0:45 / /srv rw - btrfs /dev/sdb rw\n')
         self.assertEqual(['sdb: mount /srv'], self.told('sdb'))
 
+    def test_each_disk_of_a_file_system_that_has_several(self) -> None:
+        # seen with two loops: the kernel holds the second one, mountinfo
+        # names the first, and neither has a holder
+        for name, number in (('sdb', '8:16'), ('sdc', '8:32')):
+            self.block(name, number)
+            place = self.top / 'sys/fs/btrfs/0a1b/devices'
+            place.mkdir(parents=True, exist_ok=True)
+            (place / name).mkdir()
+        self.block('sdd', '8:48')
+        (self.top / 'sys/fs/btrfs/features').mkdir()
+        self.process(
+            1,
+            '30 1 0:45 / /srv rw - btrfs /dev/sdb rw\n'
+            '31 1 8:64 / /var rw - xfs /dev/sde rw,logdev=/dev/sdd\n',
+        )
+        self.assertEqual(
+            ['sdb: mount /srv', 'sdc: mount /srv', 'sdd: mount /var'],
+            self.told('sdb', 'sdc', 'sdd'),
+        )
+
     def test_swap_and_a_loop(self) -> None:
         self.block('sdb', '8:16')
         self.block('sdc', '8:32')
@@ -100,6 +120,19 @@ class Uses(Kernel):
             ('qemu-system-x86', WEB), uses.who(str(self.top / 'proc/9'))
         )
         self.assertEqual(1, os.major(number.st_rdev))
+
+    def test_a_guest_that_has_it_as_a_host_device_of_scsi(self) -> None:
+        number = os.stat('/dev/null').st_rdev
+        text = f'{os.major(number)}:{os.minor(number)}\n'
+        command = f'qemu\0-uuid\0{WEB}\0'.encode()
+        self.process(9, '', command, _3='/dev/null')
+        self.block('sdb', '8:16', device__scsi_generic__sg1__dev=text)
+        self.block('sdc', '8:32')
+        self.write('sys/class/block/sdc/device/bsg/2:0:0:1/dev', text)
+        for disk in ('sdb', 'sdc'):
+            self.assertEqual(
+                [f'{disk}: open qemu-system-x86 (9)'], self.told(disk)
+            )
 
     def test_another_disk_and_no_disk_are_not_used(self) -> None:
         self.block('sdb', '8:16')
