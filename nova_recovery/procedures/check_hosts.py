@@ -32,6 +32,14 @@ APART = 1.0
 #: For all images that are checked at once.
 _IMAGES = 1800
 _EXT = frozenset({'ext2', 'ext3', 'ext4'})
+#: They stop at an error of their disk, rather than go on writing.
+_STOPS = ('errors=remount-ro', 'errors=panic')
+#: What they know of ``errors=``; xfs and btrfs have no such option, and no
+#: file system is mounted with one that it does not know.
+_ERRORS: Mapping[str, Sequence[str]] = {
+    **dict.fromkeys(_EXT, ('errors=continue', *_STOPS)),
+    **dict.fromkeys(('xfs', 'btrfs'), ()),
+}
 #: What systemd takes for a network mount by its type (systemd.mount(5)).
 _KNOWN_REMOTE = frozenset({'nfs', 'nfs4', 'cifs', 'ceph', 'glusterfs', 'gfs2'})
 
@@ -151,14 +159,17 @@ def _fstab(
     label = f'/etc/fstab:{row["line"]} {row["target"]}'
     options = set(row['options'])
     ext = row['type'] in _EXT
-    if ext and 'errors=remount' in options:
+    given = [one for one in row['options'] if one.startswith('errors=')]
+    for option in given:
+        if option in _ERRORS.get(row['type'], given):
+            continue
         yield reached.finding(
             host,
             'FSTAB-WRONG',
             findings.DANGER,
-            f'errors=remount is no option of {row["type"]}: it is not mounted',
+            f'{option} is no option of {row["type"]}: it is not mounted',
             label,
-            'write errors=remount-ro',
+            'write errors=remount-ro' if ext else f'take {option} out',
         )
     away = bool(row['way']) or row['remote']
     if away and row['target'] in ('/home', '/root'):
@@ -201,19 +212,16 @@ def _fstab(
         )
     mounted = [m for m in said['mounts'] if m['target'] == row['target']]
     errors = mounted[0]['errors'] if mounted else ''
-    if (
-        ext
-        and row['way']
-        and 'errors=remount-ro' not in options
-        and errors not in ('remount-ro', 'panic')
-    ):
+    if ext and row['way'] and not {*options, f'errors={errors}'} & {*_STOPS}:
         yield reached.finding(
             host,
             'FSTAB-ERRORS',
             findings.STALE,
             'it goes on writing after an error of its disk',
             label,
-            'add errors=remount-ro',
+            f'write errors=remount-ro in place of {given[-1]}'
+            if given
+            else 'add errors=remount-ro',
         )
 
 
@@ -295,17 +303,22 @@ def _maps(
             'multipath',
         )
     for one in maps or ():
-        if one['failed']:
-            dead = not one['good']
+        dead = not one['good']
+        if one['failed'] or dead:
             yield reached.finding(
                 host,
                 'MAP-DEAD' if dead else 'PATH-FAILED',
                 findings.DANGER if dead else findings.STALE,
                 f'{len(one["failed"])} of '
                 f'{len(one["failed"]) + len(one["good"])} paths failed: '
-                + ', '.join(one['failed']),
+                + ', '.join(one['failed'])
+                if one['failed']
+                else 'it has no path: its sessions are closed, and whoever '
+                'reads it may wait for ever',
                 one['name'],
-                'look at the switch, the portal and multipath -ll',
+                'look at the switch, the portal and multipath -ll'
+                if one['failed']
+                else 'if nobody needs it: multipath -f ' + one['name'],
             )
 
 

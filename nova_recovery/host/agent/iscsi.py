@@ -324,11 +324,22 @@ def _numbers(target: str, portal: str) -> List[int]:
 
 
 def _recorded(found: Dict[str, Any], target: str, portal: str) -> bool:
-    """Whether iscsid knows how to log in there; it holds passwords."""
+    """Whether iscsid knows how to log in there; it holds passwords.
+
+    :raises AgentError: that can't be known; a new record would take the
+        place of one that is there, and of its passwords
+    """
+    words = ['-m', 'node', '-T', target, '-p', portal]
     try:
-        code = _iscsiadm(found, '-m', 'node', '-T', target, '-p', portal)[0]
+        code, _printed, complained = _iscsiadm(found, *words)
     except programs.Missing:
         return False
+    if code not in (0, _NONE):
+        raise AgentError(
+            'iscsiadm {}: {}'.format(
+                ' '.join(words), complained or 'ended with %d' % code
+            )
+        )
     return code == 0
 
 

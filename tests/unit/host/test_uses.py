@@ -10,6 +10,7 @@ import pathlib
 import fixtures
 
 from nova_recovery.host.agent import iscsi, uses
+from nova_recovery.host.agent.lines import AgentError, Refused
 from tests.base import TestCase
 
 WEB = '3f57699a-e773-4650-a443-b4b37eed5a06'
@@ -197,3 +198,41 @@ class Sessions(Kernel):
         self.assertEqual([9, 10], [one['session'] for one in found])
         self.assertEqual('[fd00::1]:3260', found[0]['portal'])
         self.assertEqual('', found[1]['portal'])
+
+
+class Opened(TestCase):
+    """A session that is opened, by an iscsiadm that is not there."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.answers: list[tuple[int, str, str]] = []
+        self.asked: list[list[str]] = []
+        for where, name, value in (
+            (iscsi.programs, 'run', self._run),
+            (iscsi.programs, 'find', lambda name: f'/sbin/{name}'),
+            (iscsi, 'sessions', list),
+        ):
+            self.useFixture(fixtures.MockPatchObject(where, name, value))
+
+    def _run(self, words: list[str], _seconds: float) -> tuple[int, str, str]:
+        self.asked.append(words[1:])
+        return self.answers.pop(0)
+
+    def create(self) -> None:
+        iscsi.create({'engine': ''}, 'iqn.2010-10.org:x', '10.0.0.1:3260')
+
+    def test_a_record_that_may_be_there_is_not_made_anew(self) -> None:
+        # it has the passwords of CHAP; iscsiadm(8): 6 is its database
+        self.answers = [(6, '', 'could not lock the database')]
+        error = self.assertRaises(AgentError, self.create)
+        self.assertIn('could not lock the database', str(error))
+        self.assertEqual(1, len(self.asked))
+
+    def test_one_that_was_made_goes_with_a_login_that_failed(self) -> None:
+        self.answers = [(21, '', ''), (0, '', ''), (24, '', 'no'), (0, '', '')]
+        error = self.assertRaises(Refused, self.create)
+        self.assertIn('no session came of it: no', str(error))
+        self.assertEqual(
+            ['10.0.0.1:3260', 'new', '--login', 'delete'],
+            [words[-1] for words in self.asked],
+        )

@@ -173,6 +173,38 @@ class Judged(TestCase):
             ('FSTAB-WRONG', findings.DANGER), self.line('errors=remount')
         )
 
+    def test_errors_that_its_file_system_does_not_know(self) -> None:
+        # each of them as mount(8) takes it or does not
+        for kind, option, known in (
+            ('ext4', 'remount-ro', True),
+            ('ext4', 'continue', True),
+            ('ext3', 'panic', True),
+            ('ext4', 'remount,ro', False),
+            ('xfs', 'remount-ro', False),
+            ('btrfs', 'continue', False),
+            ('vfat', 'whatever', True),
+        ):
+            options = f'errors={option}'.split(',')
+            found = self.line(*options, type=kind)
+            self.assertEqual(
+                known, ('FSTAB-WRONG', findings.DANGER) not in found, kind
+            )
+
+    def test_what_stops_at_an_error_and_what_is_written_instead(self) -> None:
+        row = {**LINE, 'way': 'iscsi'}
+        for option, fix in (
+            ('errors=panic', ''),
+            ('errors=continue', 'in place of errors=continue'),
+        ):
+            options = ['_netdev', 'nofail', option]
+            (one,) = self.judge(
+                fstab=[{**row, 'options': options}], targets=['/srv']
+            )
+            self.assertIn(fix, one.expected)
+            self.assertEqual(
+                'FSTAB-ERRORS' if fix else 'HOST-GOOD', one.code
+            )
+
     def test_homes_that_are_away_with_the_storage(self) -> None:
         good = '_netdev', 'nofail', 'errors=remount-ro'
         found = self.line(*good, way='iscsi', target='/home')
@@ -222,6 +254,8 @@ class Judged(TestCase):
         for maps, expected in (
             ([one], ('PATH-FAILED', findings.STALE)),
             ([dead], ('MAP-DEAD', findings.DANGER)),
+            # its sessions are closed, and it is left
+            ([{**dead, 'failed': []}], ('MAP-DEAD', findings.DANGER)),
             (None, ('PATHS-UNKNOWN', findings.UNKNOWN)),
         ):
             self.assertEqual([expected], self.codes(maps=maps))
