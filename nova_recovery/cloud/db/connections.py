@@ -25,7 +25,7 @@ DISKS = ISCSI | {'fibre_channel', 'nvmeof', 'rbd'}
 
 @dataclasses.dataclass(frozen=True)
 class Path:
-    """One way to a volume."""
+    """One way to a volume; its LUN as the host has it."""
 
     target: str
     portal: str
@@ -116,11 +116,15 @@ def _paths(data: Mapping[str, Any]) -> Iterator[Path]:
         data.get(name) or ()
         for name in ('target_iqns', 'target_portals', 'target_luns')
     ]
+    mode = str(data.get('addressing_mode'))
     if all(several):
-        yield from (_path(*one) for one in zip(*several))
+        yield from (_path(*one, mode) for one in zip(*several))
     elif data.get('target_iqn') and data.get('target_portal'):
         yield _path(
-            data['target_iqn'], data['target_portal'], data.get('target_lun')
+            data['target_iqn'],
+            data['target_portal'],
+            data.get('target_lun'),
+            mode,
         )
     elif not _wwid(data):
         # of NVMe-oF one subsystem, of RBD one image (POOL/IMAGE)
@@ -129,8 +133,15 @@ def _paths(data: Mapping[str, Any]) -> Iterator[Path]:
                 yield Path(str(data[key]), '', None)
 
 
-def _path(target: Any, portal: Any, lun: Any) -> Path:
-    number = str(lun)
-    return Path(
-        str(target), str(portal), int(number) if number.isdecimal() else None
-    )
+def _path(target: Any, portal: Any, lun: Any, mode: str) -> Path:
+    """With the LUN as the host has it.
+
+    :param mode: of flat addresses (lun_for_addressing in
+        initiator/linuxscsi.py of os-brick): LUN 256 is the disk 2:0:0:16640
+    """
+    number = int(lun) if str(lun).isdecimal() else None
+    if number is not None and (
+        mode == 'SAM3-flat' or (mode == 'SAM2' and number >= 256)
+    ):
+        number += 16384
+    return Path(str(target), str(portal), number)

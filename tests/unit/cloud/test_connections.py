@@ -82,6 +82,24 @@ class OfHosts(TestCase):
         (one,) = self.found('np-rcc4')
         self.assertEqual((Path('iqn.a', 'p:3260', 1),), one.paths)
 
+    def test_a_lun_as_the_host_has_it_where_addresses_are_flat(self) -> None:
+        self.server('s1', 'np-rcc4')
+        several = {'target_iqns': ['i'], 'target_portals': ['p']}
+        for mode, lun, seen in (
+            (None, 256, 256),
+            ('SAM', 256, 256),
+            ('SAM2', 255, 255),
+            ('SAM2', 256, 16640),
+            ('SAM3-flat', 1, 16385),
+        ):
+            data: dict[str, Any] = {'target_luns': [lun], **several}
+            if mode:
+                data['addressing_mode'] = mode
+            self.volume('s1', self.iscsi(**data))
+            self.assertEqual(
+                (Path('i', 'p', seen),), self.found('np-rcc4')[-1].paths
+            )
+
     def test_exactly_these_hosts_and_only_iscsi(self) -> None:
         for uuid, host in (('s1', 'np-rcc4'), ('s2', 'np-rcc46')):
             self.server(uuid, host)

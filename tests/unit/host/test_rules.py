@@ -237,9 +237,7 @@ class BeforeNft(TestCase):
         path = pathlib.Path(self.useFixture(fixtures.TempDir()).path, 'names')
         path.write_text(names)
         tables = {'iptables-legacy': str(path), 'ip6tables-legacy': '/none'}
-        self.useFixture(
-            fixtures.MockPatchObject(rules, '_BEFORE_NFT', tables)
-        )
+        self.useFixture(fixtures.MockPatchObject(rules, '_BEFORE_NFT', tables))
         said = {
             'iptables-save': '',
             'iptables': f'iptables v1.8.9 ({version})\n',

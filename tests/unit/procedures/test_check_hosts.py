@@ -201,9 +201,7 @@ class Judged(TestCase):
                 fstab=[{**row, 'options': options}], targets=['/srv']
             )
             self.assertIn(fix, one.expected)
-            self.assertEqual(
-                'FSTAB-ERRORS' if fix else 'HOST-GOOD', one.code
-            )
+            self.assertEqual('FSTAB-ERRORS' if fix else 'HOST-GOOD', one.code)
 
     def test_homes_that_are_away_with_the_storage(self) -> None:
         good = '_netdev', 'nofail', 'errors=remount-ro'

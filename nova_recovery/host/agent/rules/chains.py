@@ -72,9 +72,7 @@ def merged(now: Optional[Chain], wanted: Optional[Chain]) -> Optional[Chain]:
     return wanted[:1] + theirs + (own(wanted) or [])[1:]
 
 
-def parse(
-    texts: Dict[str, str], by_nft: Collection[str]
-) -> Dict[str, Chain]:
+def parse(texts: Dict[str, str], by_nft: Collection[str]) -> Dict[str, Chain]:
     """All chains in what the tools print.
 
     :param texts: tool -> of ``iptables-save`` and its kin, or of ``nft
