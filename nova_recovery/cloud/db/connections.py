@@ -112,20 +112,15 @@ def _wwid(data: Mapping[str, Any]) -> str:
 
 def _paths(data: Mapping[str, Any]) -> Iterator[Path]:
     """As os-brick reads them (_get_all_targets in initiator/connectors)."""
-    several = [
-        data.get(name) or ()
-        for name in ('target_iqns', 'target_portals', 'target_luns')
-    ]
     mode = str(data.get('addressing_mode'))
-    if all(several):
-        yield from (_path(*one, mode) for one in zip(*several))
+    targets, portals = data.get('target_iqns'), data.get('target_portals')
+    lun = data.get('target_lun', 0)
+    if targets and portals:
+        luns = data.get('target_luns') or [lun] * len(targets)
+        for target, portal, number in zip(targets, portals, luns):
+            yield _path(target, portal, number, mode)
     elif data.get('target_iqn') and data.get('target_portal'):
-        yield _path(
-            data['target_iqn'],
-            data['target_portal'],
-            data.get('target_lun'),
-            mode,
-        )
+        yield _path(data['target_iqn'], data['target_portal'], lun, mode)
     elif not _wwid(data):
         # of NVMe-oF one subsystem, of RBD one image (POOL/IMAGE)
         for key in ('target_nqn', 'nqn', 'name'):

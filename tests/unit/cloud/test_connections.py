@@ -82,6 +82,16 @@ class OfHosts(TestCase):
         (one,) = self.found('np-rcc4')
         self.assertEqual((Path('iqn.a', 'p:3260', 1),), one.paths)
 
+    def test_several_paths_of_one_lun_or_of_none_that_is_told(self) -> None:
+        self.server('s1', 'np-rcc4')
+        several = {'target_iqns': ['i', 'j'], 'target_portals': ['p', 'q']}
+        for data, lun in (({'target_lun': 3, **several}, 3), (several, 0)):
+            self.volume('s1', self.iscsi(**data))
+            self.assertEqual(
+                (Path('i', 'p', lun), Path('j', 'q', lun)),
+                self.found('np-rcc4')[-1].paths,
+            )
+
     def test_a_lun_as_the_host_has_it_where_addresses_are_flat(self) -> None:
         self.server('s1', 'np-rcc4')
         several = {'target_iqns': ['i'], 'target_portals': ['p']}
