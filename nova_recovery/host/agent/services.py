@@ -24,6 +24,9 @@ _PATIENCE = 240
 _ENDINGS = ('.socket', '.timer', '.path', '.service')
 #: Somebody may be at work on it: it runs, or soon will.
 _RUNS = frozenset({'active', 'activating', 'reloading', 'deactivating'})
+#: Our own are no services of nova: one that is stopped in the middle of its
+#: work is gone, and can't be started as it was (nova-recovery-RUN).
+_OURS = 'nova-recovery'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -209,7 +212,8 @@ def _states() -> Dict[str, Sequence[str]]:
     """
     states = {}  # type: Dict[str, Sequence[str]]
     for words in _listed('list-units', '--all'):
-        if len(words) >= 4 and words[1] == 'loaded':
+        # one that was masked, or whose file was removed, may run on
+        if len(words) >= 4 and (words[1] == 'loaded' or words[2] in _RUNS):
             states[words[0]] = words[2:4]
     for words in _listed('list-unit-files'):
         if words[1:2] == ['disabled'] and words[0].endswith('.service'):
@@ -238,8 +242,10 @@ def _group(
 ) -> str:
     for group in ('nova', 'libvirt'):
         patterns = found[group + '_units']
-        if group in groups and any(
-            fnmatch.fnmatchcase(name, pattern) for pattern in patterns
+        if (
+            group in groups
+            and not name.startswith(_OURS)
+            and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
         ):
             return group
     return 'named' if named else ''
