@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import pathlib
 import threading
 import time
@@ -279,6 +280,7 @@ class Host:
         self.chain = ['ACCEPT', '-j neutron-a', '-j old']
         self.refuses = self.hides = self.lacks_memory = 0
         self.set: list[str] = []
+        self.odd = ''
         self.raises: list[Exception] = []
 
     def run(self, words: Any, seconds: float = 0, given: str = '') -> Any:
@@ -295,6 +297,8 @@ class Host:
             return 0, text, ''
         if words[0] != 'iptables-restore':
             raise programs.Missing('not here')
+        if '--test' in words:
+            return (2, '', self.odd) if self.odd else (0, '', '')
         if self.raises:
             raise self.raises.pop()
         self.set.append(given)
@@ -360,6 +364,15 @@ class Applied(TestCase):
         self.host.chain = ['ACCEPT', '-j somebody']
         self.assertRaises(Refused, self.apply)
         self.assertEqual([], self.host.set)
+
+    def test_what_could_not_be_set_back_is_not_set(self) -> None:
+        # iptables-save writes what iptables-restore does not take: a chain
+        # with a quote in its name, a match whose module is gone
+        self.host.odd = 'Invalid target name'
+        error = self.assertRaises(Refused, self.apply, 30)
+        self.assertIn('first: iptables-restore: Invalid', str(error))
+        self.assertEqual([], self.host.set)
+        self.assertEqual([], os.listdir(self.state))
 
     def test_a_rule_that_somebody_refuses_leaves_it_as_it_was(self) -> None:
         self.host.refuses = rules._TRIES

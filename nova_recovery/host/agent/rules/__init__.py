@@ -40,6 +40,9 @@ _BEFORE_NFT = {
 }
 _SET = {tool: [tool + '-restore', '--noflush'] for tool in _LIST}
 _SET['nft'] = ['nft', '-f', '-']
+#: What has them only look at it; ebtables has nothing of the kind.
+_TEST = {tool: ['--test'] for tool in _SET if tool != 'ebtables'}
+_TEST['nft'] = ['--check']
 #: Somebody else may be at the same rules: how often it is tried, with a
 #: second in between; to take back what nobody confirmed, longer.
 _TRIES, _UNDO_TRIES = 5, 60
@@ -146,7 +149,8 @@ def apply(
     """Set chains; back again unless somebody confirms in time.
 
     :returns: whether they are kept
-    :raises Refused: one is neither as it was seen nor as it is wanted
+    :raises Refused: one is neither as it was seen nor as it is wanted, or
+        could not be set back
     :raises AgentError: a tool refused; they are as they were
     """
     path = os.path.join(state, 'before.json')
@@ -170,6 +174,7 @@ def apply(
             raise Refused('ebtables here can only be restored as a whole')
     if before is None:
         before = {name: chains.of(there, name) for name in wanted}
+        _rehearse(before, there)
         files.save(path, before)
     signal.signal(signal.SIGTERM, _told_to_end)
     time.sleep(_BREATH)
@@ -205,35 +210,60 @@ def _put(wanted: Dict[str, Optional[Chain]], tries: int) -> None:
         time.sleep(1 if attempt else 0)
         there, why = read()
         failed = _unknown(wanted, why)
-        some = {}  # type: Dict[str, Dict[str, Optional[Chain]]]
-        for name, chain in wanted.items():
-            tool = name.partition(':')[0]
-            now = chains.of(there, name)
-            # what is not shown may have rules of others: it is left alone
-            if tool not in why and (now is not None or chain is not None):
-                some.setdefault(tool, {})[name] = chains.merged(now, chain)
-        failed += [
-            told
-            for tool, given in sorted(some.items())
-            for told in [_restored(tool, chains.script(tool, given))]
-            if told
-        ]
+        # what is not shown may have rules of others: it is left alone
+        shown = {
+            name: chain
+            for name, chain in wanted.items()
+            if name.partition(':')[0] not in why
+        }
+        for tool, text in _scripts(shown, there):
+            failed += _restored(_SET[tool], text)
         if not failed:
             return
     raise AgentError('; '.join(failed))
 
 
-def _restored(tool: str, text: str) -> str:
-    """Why not; '' if it is.
+def _rehearse(before: Dict[str, Optional[Chain]], there: Any) -> None:
+    """The way back can be walked: not all that is shown can be set.
+
+    :raises Refused: it can't
+    """
+    for tool, text in _scripts(before, there):
+        if tool in _TEST:
+            for told in _restored(_SET[tool] + _TEST[tool], text):
+                raise Refused(
+                    'what is there could not be set back, so nothing is set; '
+                    'mend that rule on the host first: {}'.format(told)
+                )
+
+
+def _scripts(
+    wanted: Dict[str, Optional[Chain]], there: Dict[str, Chain]
+) -> List[Tuple[str, str]]:
+    """(tool, what it is given) to set these, as what is there needs it."""
+    some = {}  # type: Dict[str, Dict[str, Optional[Chain]]]
+    for name, chain in wanted.items():
+        now = chains.of(there, name)
+        if now is not None or chain is not None:
+            tool = name.partition(':')[0]
+            some.setdefault(tool, {})[name] = chains.merged(now, chain)
+    return [
+        (tool, chains.script(tool, given))
+        for tool, given in sorted(some.items())
+    ]
+
+
+def _restored(words: List[str], text: str) -> List[str]:
+    """Why not; [] if it is.
 
     Whatever goes wrong, the other tools and the next attempt have their
     turn, above all on the way back.
     """
     try:
-        code, _said, complained = programs.run(_SET[tool], given=text)
+        code, _said, complained = programs.run(words, given=text)
     except (AgentError, OSError) as error:
-        return str(error)
-    return code and '{}: {}'.format(_SET[tool][0], complained) or ''
+        return [str(error)]
+    return ['{}: {}'.format(words[0], complained)] if code else []
 
 
 def _confirmed(mark: str, seconds: int) -> bool:
