@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 import dataclasses
 import json
 from typing import Any, TYPE_CHECKING
@@ -216,6 +216,12 @@ def load(path: str) -> Saved:
 def _host(one: Mapping[str, Any]) -> Host:
     """:raises ValueError: there is something else in it"""
     for name, chain in one['chains'].items():
-        if not chain or not all(isinstance(line, str) for line in chain):
+        if not chain or not isinstance(chain, list) or '\n' in _text(chain):
             raise ValueError(f'chain {name}')
-    return Host(str(one['machine_id']), one['chains'], one['why'])
+    _text([*one['why'].values(), one['machine_id']])
+    return Host(one['machine_id'], one['chains'], one['why'])
+
+
+def _text(words: Iterable[Any]) -> str:
+    """:raises TypeError: one of them is no text"""
+    return ' '.join(words)

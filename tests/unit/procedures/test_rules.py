@@ -94,28 +94,34 @@ class InAFile(TestCase):
         self.assertFalse(back.lacks('nft:inet:f:in'))
 
     def test_another_file(self) -> None:
-        for text in (
-            '',
-            '[]',
-            '{"format": 2}',
-            json.dumps(
-                {
-                    'format': 1,
-                    'saved_at': 'x',
-                    'hosts': {
-                        'c1': {
-                            'machine_id': 'x',
-                            'why': {},
-                            'chains': {INPUT: [7]},
-                        }
-                    },
-                }
-            ),
-        ):
+        for text in ('', '[]', '{"format": 2}', '{"format": 1, "saved_at"'):
             self.path.write_text(text)
             self.assertRaises(RecoveryError, saved.load, str(self.path))
         self.path.unlink()
         self.assertRaises(RecoveryError, saved.load, str(self.path))
+
+    def test_what_somebody_wrote_into_it(self) -> None:
+        good = {'machine_id': 'x', 'chains': {INPUT: ['ACCEPT']}, 'why': {}}
+        for one in (
+            {'chains': {INPUT: []}},
+            {'chains': {INPUT: 'ACCEPT'}},
+            {'chains': {INPUT: ['ACCEPT', 5]}},
+            {'chains': {INPUT: ['ACCEPT', '-j DROP\n-j ACCEPT']}},
+            {'machine_id': None},
+            {'why': []},
+            {'why': {'nft': 7}},
+        ):
+            self.path.write_text(self.file(good, one))
+            self.assertRaises(RecoveryError, saved.load, str(self.path))
+        self.path.write_text(self.file(good, {}))
+        self.assertEqual(['c1'], list(saved.load(str(self.path)).hosts))
+
+    def file(self, *parts: dict[str, Any]) -> str:
+        host: dict[str, Any] = {}
+        for part in parts:
+            host.update(part)
+        known = {'format': 1, 'saved_at': 'x', 'hosts': {'c1': host}}
+        return json.dumps(known)
 
 
 class InASnapshot(TestCase):
