@@ -73,11 +73,12 @@ def run(parsed: argparse.Namespace, say: Callable[..., None]) -> int:
     except AgentError:
         domains = None
     found_maps = maps()
+    targets = {os.fsdecode(mount.target) for mount in mounts.read()}
     say(
         'result',
         mounts=table,
-        targets=sorted({os.fsdecode(mount.target) for mount in mounts.read()}),
-        fstab=list(fstab()),
+        targets=sorted(targets),
+        fstab=[led(row, targets) for row in fstab()],
         maps=found_maps,
         sessions=iscsi.sessions(),
         lvm=lvm.look(dead(table, found_maps or [])),
@@ -228,6 +229,24 @@ def fstab(path: str = _FSTAB) -> Iterator[Dict[str, Any]]:
             'remote': mounts.remote(words[2]),
             'way': way(device(words[0])),
         }
+
+
+def led(row: Dict[str, Any], targets: Set[str]) -> Dict[str, Any]:
+    """A line of fstab with the target that the kernel knows it by.
+
+    It may lead through a link, which mount(8) follows. It is looked at by a
+    program that is given up: below a dead NFS server it would hang.
+
+    :param targets: of all mounts
+    """
+    if row['target'] in targets or not row['target'].startswith('/'):
+        return row
+    words = ['realpath', '--canonicalize-missing', '--', row['target']]
+    try:
+        real = programs.run(words, _PATIENCE)[1].rstrip('\n')
+    except AgentError:
+        return row
+    return dict(row, target=real) if real in targets else row
 
 
 def _unescaped(text: str) -> str:

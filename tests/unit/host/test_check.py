@@ -38,6 +38,22 @@ class Fstab(TestCase):
             [(row['line'], row['target']) for row in self.rows()],
         )
 
+    def test_a_target_behind_a_link_is_that_which_it_leads_to(self) -> None:
+        top = pathlib.Path(self.useFixture(fixtures.TempDir()).path).resolve()
+        (top / 'real').mkdir()
+        (top / 'link').symlink_to('real')
+        for line, mounted, seen in (
+            ('link', 'real', 'real'),
+            ('link', 'other', 'link'),
+            ('link', 'link', 'link'),
+            ('link/b', 'real/b', 'real/b'),
+        ):
+            row = check.led({'target': str(top / line)}, {str(top / mounted)})
+            self.assertEqual(str(top / seen), row['target'])
+        self.assertEqual(
+            {'target': 'none'}, check.led({'target': 'none'}, set())
+        )
+
     def test_how_it_hangs_on_the_host(self) -> None:
         self.assertEqual(
             [('', False), ('iscsi', False), ('', True)],
