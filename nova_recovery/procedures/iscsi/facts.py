@@ -142,6 +142,22 @@ def through(one: Connection, target: str, portal: str) -> list[int | None]:
     ]
 
 
+def has_disk(
+    session: Session, one: Connection, domains: Collection[Mapping[str, Any]]
+) -> bool:
+    """Whether a disk of a session is a volume; a target may have lost it."""
+    if None in through(one, session.target, session.portal):
+        return bool(session.disks)
+    if volume_of(session.target) == one.volume:
+        # it has no other
+        return bool(session.disks)
+    return any(
+        one.volume
+        in of_disk(disk, domains, [one], session.target, session.portal)[0]
+        for disk in session.disks
+    )
+
+
 def of_disk(
     disk: Mapping[str, Any],
     domains: Collection[Mapping[str, Any]],

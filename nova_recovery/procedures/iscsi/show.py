@@ -141,6 +141,8 @@ def _verdict(found: Facts, one: Session) -> tuple[str, str, str]:
             findings.DANGER if used or one.wanted else findings.STALE,
             seen or 'it is not logged in: is its portal alive?',
         )
+    if one.wanted and not one.disks:
+        return SESSION, findings.NOTE, 'it has no disk'
     if one.wanted or used:
         return SESSION, findings.GOOD, used or 'nova has it so'
     if found.unknown:
@@ -161,12 +163,21 @@ def _verdict(found: Facts, one: Session) -> tuple[str, str, str]:
 def _missing(
     host: Reached, one: Connection, sessions: Sequence[Session]
 ) -> Iterator[Finding]:
-    if not one.paths or any(
-        facts.through(one, session.target, session.portal)
+    mine = [
+        session
         for session in sessions
-    ):
+        if facts.through(one, session.target, session.portal)
+    ]
+    domains = host.said[0]['domains'] or ()
+    if not one.paths or any(facts.has_disk(s, one, domains) for s in mine):
         return
     path = one.paths[0]
+    lacks = (
+        f'session {mine[0].number} has no disk of it (LUN {path.lun}): does '
+        'its target still export it?'
+        if mine
+        else 'no session'
+    )
     active = one.server.vm_state == 'active'
     severity, seen = (
         (
@@ -187,7 +198,7 @@ def _missing(
         LOST,
         severity,
         f'volume:{one.volume}',
-        f'no session; {seen}',
+        f'{lacks}; {seen}',
         fix=program.call(f'server reboot {one.server.uuid}') if active else '',
         label=one.volume,
         host=host.name,

@@ -162,6 +162,35 @@ class Shown(TestCase):
             found = facts(host(domains=domains), own=(wanted(vm_state=state),))
             self.assertEqual([('ISCSI-LOST', severity)], self.codes(found))
 
+    def test_a_session_whose_target_has_lost_the_disk(self) -> None:
+        running = [{'uuid': WEB, 'active': True, 'disks': {}}]
+        array, own = {'target': ARRAY}, (wanted(target=ARRAY, wwid='3x'),)
+        for there, volumes, told in (
+            (session(), (wanted(),), [findings.NOTE, findings.DANGER]),
+            (session(disk(lun=2)), (wanted(),), [findings.GOOD]),
+            (
+                session(disk('sdc', 2), **array),
+                own,
+                [findings.GOOD, findings.DANGER],
+            ),
+            (session(disk(), **array), own, [findings.GOOD]),
+            # by its wwid, or by what its guest says of it
+            (session(disk('x', 2), **array), own, [findings.GOOD]),
+        ):
+            found = self.judged(
+                facts(host(there, domains=running), own=volumes)
+            )
+            self.assertEqual(told, [one.severity for one in found], there)
+            if len(told) > 1:
+                self.assertEqual(
+                    ('ISCSI-LOST', WEB), (found[1].code, found[1].server)
+                )
+                self.assertIn('session 1 has no disk of it', found[1].cause)
+        guest = {**running[0], 'disks': {'sdc': VOLUME}}
+        there = host(session(disk('sdc', 9), **array), domains=[guest])
+        (one,) = self.judged(facts(there, own=own))
+        self.assertEqual(findings.GOOD, one.severity)
+
     def test_a_session_at_another_portal_is_none_of_the_volume(self) -> None:
         found = facts(
             host(session(disk(), portal='10.0.0.2:3260'), domains=None),
