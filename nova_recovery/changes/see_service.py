@@ -18,7 +18,8 @@ POLL, PATIENCE = 2.0, 180
 class SeeService(Look):
     """Changes nothing; its count of reports goes up.
 
-    Data: host, cell, service_id.
+    Data: host, cell, service_id; and where it may take longer, patience
+    (seconds).
     """
 
     kind = 'see-service'
@@ -32,7 +33,8 @@ class SeeService(Look):
     def follow(self, at: At) -> str:
         first = _reports(at)
         waited = 0.0
-        while waited < PATIENCE:
+        patience = at.data.get('patience', PATIENCE)
+        while waited < patience:
             at.wait(POLL)
             waited += POLL
             if _reports(at) > first:
@@ -40,7 +42,7 @@ class SeeService(Look):
             at.progress(f'no report for {waited:.0f} s')
         raise ChangeFailed(
             f'nova-compute of {at.data["host"]} has reported nothing for '
-            f'{PATIENCE} s: see its log'
+            f'{patience} s: see its log'
         )
 
 

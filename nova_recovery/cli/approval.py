@@ -19,6 +19,9 @@ from nova_recovery.exceptions import Refused, UsageError
 LARGE = 100
 #: Answers that mean to agree without saying so; they are asked again.
 NEARLY = frozenset(('y', 'ye', 'yes', 'ja', 'ok'))
+#: For ``--approve``, and nothing that can be typed: whatever the plan is, it
+#: was agreed to with what it is a part of.
+AGREED = ''
 #: Seconds after which an answer is for gates that may no longer stand so.
 STALE = 120
 
@@ -170,12 +173,13 @@ class Asker:
     def there(self) -> bool:
         return bool(self._stdin.isatty() and self._stderr.isatty())
 
-    def ask(self, question: str) -> str:
+    def ask(self, question: str, stopped: str = 'Nothing was changed.') -> str:
         """The answer; ``''`` at the end of input.
 
         What was typed before it was asked answers something else: a "yes"
         while the plan was still being made is thrown away.
 
+        :param stopped: said at Ctrl-C
         :raises KeyboardInterrupt: Ctrl-C
         """
         termios.tcflush(self._stdin, termios.TCIFLUSH)
@@ -184,7 +188,7 @@ class Asker:
         try:
             return str(self._stdin.readline()).strip()
         except KeyboardInterrupt:
-            self._stderr.write('\nNothing was changed.\n')
+            self._stderr.write(f'\n{stopped}\n')
             raise
 
 
@@ -202,7 +206,7 @@ def confirm(
     :param name: what has to be typed instead of yes: whose bad day it is
     :raises Refused: nobody did
     """
-    if parsed.approve:
+    if parsed.approve is not None:
         if digest.startswith(parsed.approve):
             return
         raise Refused(

@@ -3,13 +3,15 @@
 """``recovery drill …``: a power loss on one canary, to be ready for the day.
 
 A drill is two runs: one that takes the power, and a disaster's that brings
-the server back. Where it stands is in the journal, so that typing the command
-again goes on with it.
+back what lost it. Where it stands is in the journal, so that typing the
+command again goes on with it. What the drill of one server has in common with
+that of a whole site (``drill_site``) is ``Rehearsal``.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
 from typing import Any, TYPE_CHECKING
 
@@ -24,7 +26,6 @@ from nova_recovery.exceptions import NotFound, RecoveryError
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
     from nova_recovery.cloud.records import Server
-    from nova_recovery.procedures.drill.back import Seen
     from nova_recovery.report.drill import Drill
 
 #: Seconds between two looks, and until the loss, or its end, must be seen.
@@ -32,7 +33,228 @@ POLL, PATIENCE = 2.0, 120.0
 SHORT = ('Step', 'Began', 'Seconds', 'Target', 'Result')
 
 
-class PowerLossDrill(RecoveryLister):
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """What loses its power.
+
+    :ivar key: by which the journal knows its drills, see ``drill.newest``
+    :ivar name: what has to be typed to agree
+    """
+
+    key: str
+    name: str
+
+
+class Rehearsal(RecoveryLister):
+    """From the loss of power to its end, over two runs of the journal.
+
+    :cvar procedure: of the first run
+    """
+
+    short = SHORT
+    procedure: str
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            '--target',
+            metavar='<step>=<seconds>',
+            action='append',
+            default=[],
+            help='How long a step may take, before what [drill] targets '
+            'says: snapshot, loss, power (of a site: until it is back), seen, '
+            'record, clean, restart, attach, guests, or back for all of it. '
+            'Repeat it for several',
+        )
+        group = approval.add_confirm_options(parser)
+        group.add_argument(
+            '--dry-run',
+            action='store_true',
+            help='Show the plan and stop: exit code 0, or 3 if a gate refuses',
+        )
+        approval.add_override(group)
+        parser.set_defaults(plan_file=None)
+        return parser
+
+    def _back(self) -> Any:
+        """The module that looks, and plans the way back."""
+        raise NotImplementedError
+
+    def _taken(self, found: Drill) -> Any:
+        """What lost its power, for that module."""
+        raise NotImplementedError
+
+    def _whole_loss(
+        self, parsed: argparse.Namespace, subject: Subject
+    ) -> Drill | None:
+        """The drill, if its power is lost and nothing is under way."""
+        raise NotImplementedError
+
+    def _go_on(self, parsed: argparse.Namespace, found: Drill) -> None:
+        """Go on with the run that takes the power."""
+        self._resume(parsed, found.loss.run.id)
+
+    def _requests(self, parsed: argparse.Namespace) -> frozenset[str]:
+        """What our own runs asked of nova lately, if there is a journal."""
+        from nova_recovery.cli import stage
+
+        try:
+            with self.stage(parsed).journal() as journal:
+                return stage.requests_of_others(journal, '')
+        except NotFound:
+            return frozenset()
+
+    def _newest(
+        self, parsed: argparse.Namespace, subject: Subject
+    ) -> Drill | None:
+        from nova_recovery.report import drill
+
+        try:
+            with self.stage(parsed).journal() as journal:
+                return drill.newest(journal, subject.key, self.procedure)
+        except NotFound:
+            return None
+
+    def _again(
+        self,
+        parsed: argparse.Namespace,
+        cloud: Cloud,
+        subject: Subject,
+        found: Drill,
+    ) -> Table:
+        """Go on with a drill that has no end yet."""
+        stage = self.stage(parsed)
+        run = found.loss.run
+        stage.check_mine(run)
+        stage.say(f'Drill {run.id} of {subject.name} has no end yet.')
+        if parsed.dry_run:
+            self.closing.append('Dry run. Nothing was changed.')
+            return self._told(parsed, subject, found)
+        approval.confirm(stage.asker(), parsed, 1, run.digest, subject.name)
+        if not found.loss.over and run.state != states.UNDONE:
+            self._go_on(parsed, found)
+        return self._forward(parsed, cloud, subject)
+
+    def _forward(
+        self, parsed: argparse.Namespace, cloud: Cloud, subject: Subject
+    ) -> Table:
+        """From the loss to its end, or as far as it can be had now."""
+        try:
+            self._bring_back(parsed, cloud, subject)
+        except RecoveryError as error:
+            self.closing.append(str(error))
+            self.exit_code = error.exit_code
+        found = self._newest(parsed, subject)
+        if found is None:
+            raise NotFound('the journal of the drill is gone')
+        return self._told(parsed, subject, found)
+
+    def _told(
+        self, parsed: argparse.Namespace, subject: Subject, found: Drill
+    ) -> Table:
+        from nova_recovery.report import drill
+
+        good, text = drill.verdict(found, subject.name)
+        if not good and not self.exit_code:
+            self.exit_code = exit_codes.PARTLY
+        self.closing.append(text)
+        self.closing += _ways_on(self.stage(parsed), found)
+        return drill.COLUMNS, drill.table(found)
+
+    def _bring_back(
+        self, parsed: argparse.Namespace, cloud: Cloud, subject: Subject
+    ) -> None:
+        from nova_recovery.report import drill
+
+        found = self._whole_loss(parsed, subject)
+        if found is None:
+            return
+        back, taken = self._back(), self._taken(found)
+        if found.last(drill.SEEN, drill.NOT_SEEN) is None:
+            self._say(parsed, '\nWhether the findings see it …')
+            self._look(
+                parsed, cloud, taken, found, (drill.SEEN, drill.NOT_SEEN)
+            )
+        way = found.back
+        if way is not None and not way.over and not way.undone:
+            self._resume(parsed, way.run.id)
+        elif way is None or not back.look(cloud, taken).back(taken.volumes)[0]:
+            # none yet, or one that was taken back, given up, or not enough
+            self._say(parsed, '\nAnd back:')
+            plan = back.make_plan(
+                cloud, taken, parse_overrides(parsed.override)
+            )
+            self.stage(_unasked(parsed)).settle(plan, cloud)
+        self._quiet(parsed)
+        again = self._newest(parsed, subject)
+        if again is None or (
+            again.back and again.back.run.state in states.HALTED
+        ):
+            return
+        self._say(parsed, '\nWhether it is whole again …')
+        self._look(parsed, cloud, taken, found, (drill.BACK, drill.NOT_BACK))
+
+    def _look(
+        self,
+        parsed: argparse.Namespace,
+        cloud: Cloud,
+        taken: Any,
+        found: Drill,
+        kinds: tuple[str, str],
+    ) -> None:
+        """See that all is so, in some time, and write down what was seen.
+
+        :param kinds: of the event, if it is so and if not
+        """
+        from nova_recovery.report import drill
+
+        back = self._back()
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            seen = back.look(cloud, taken)
+            judge = seen.loss if kinds[0] == drill.SEEN else seen.back
+            good, told = judge(taken.volumes)
+            if good or time.monotonic() > deadline:
+                break
+            time.sleep(POLL)
+        stage = self.stage(parsed)
+        stage.say(f'  {told}')
+        me = stage.who()
+        del me['command']
+        with stage.journal() as journal:
+            kind = kinds[0] if good else kinds[1]
+            journal.tell(found.loss.run.id, kind, told, **me)
+
+    def _resume(
+        self,
+        parsed: argparse.Namespace,
+        run_id: str,
+        through: int | None = None,
+    ) -> None:
+        from nova_recovery.cli import run_resume
+
+        words = _unasked(parsed)
+        words.override = parsed.override
+        for name in ('again', 'skip', 'skip_host', 'skip_backend'):
+            setattr(words, name, [])
+        words.run, words.through = run_id, through
+        # they are for what refused, and not for what follows
+        parsed.override = []
+        run_resume.resume(self, words)
+
+    def _say(self, parsed: argparse.Namespace, text: str) -> None:
+        self.stage(parsed).say(text)
+
+    def _quiet(self, parsed: argparse.Namespace) -> None:
+        """Say now how a run ended, which is not the end of the drill."""
+        stage = self.stage(parsed)
+        while self.closing:
+            stage.say(self.closing.pop(0))
+        if self.exit_code != exit_codes.INTERRUPTED:
+            self.exit_code = exit_codes.DONE
+
+
+class PowerLossDrill(Rehearsal):
     """Take the power of one canary, and bring it back as after a disaster.
 
     A snapshot is taken, the guest is cut off on its host without a word to
@@ -50,43 +272,27 @@ class PowerLossDrill(RecoveryLister):
         openstack recovery drill power-loss --server canary --target back=300
     """
 
-    short = SHORT
+    procedure = 'drill'
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument(
             '--server', metavar='<server>', required=True, help=ANY_NAME
         )
-        parser.add_argument(
-            '--target',
-            metavar='<step>=<seconds>',
-            action='append',
-            default=[],
-            help='How long a step may take, before what [drill] targets '
-            'says: snapshot, loss, seen, record, clean, restart, attach, '
-            'guests, or back for all of it. Repeat it for several',
-        )
-        group = approval.add_confirm_options(parser)
-        group.add_argument(
-            '--dry-run',
-            action='store_true',
-            help='Show the plan and stop: exit code 0, or 3 if a gate refuses',
-        )
-        approval.add_override(group)
-        parser.set_defaults(plan_file=None)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         cloud = self.cloud(parsed_args)
         (server,) = recovering.resolve(cloud, [parsed_args.server])
-        found = self._newest(parsed_args, server)
+        subject = Subject(server.uuid, _name(server))
+        found = self._newest(parsed_args, subject)
         if found is not None and not found.over:
-            return self._again(parsed_args, cloud, server, found)
+            return self._again(parsed_args, cloud, subject, found)
         begun = self._begin(parsed_args, cloud, server)
-        found = self._newest(parsed_args, server)
+        found = self._newest(parsed_args, subject)
         if parsed_args.dry_run or found is None:
             return begun
-        return self._forward(parsed_args, cloud, server)
+        return self._forward(parsed_args, cloud, subject)
 
     def _begin(
         self, parsed: argparse.Namespace, cloud: Cloud, server: Server
@@ -108,109 +314,18 @@ class PowerLossDrill(RecoveryLister):
         parsed.override = []
         return result
 
-    def _requests(self, parsed: argparse.Namespace) -> frozenset[str]:
-        """What our own runs asked of nova lately, if there is a journal."""
-        from nova_recovery.cli import stage
-
-        try:
-            with self.stage(parsed).journal() as journal:
-                return stage.requests_of_others(journal, '')
-        except NotFound:
-            return frozenset()
-
-    def _newest(
-        self, parsed: argparse.Namespace, server: Server
-    ) -> Drill | None:
-        from nova_recovery.report import drill
-
-        try:
-            with self.stage(parsed).journal() as journal:
-                return drill.newest(journal, server.uuid)
-        except NotFound:
-            return None
-
-    def _again(
-        self,
-        parsed: argparse.Namespace,
-        cloud: Cloud,
-        server: Server,
-        found: Drill,
-    ) -> Table:
-        """Go on with a drill that has no end yet."""
-        stage = self.stage(parsed)
-        run = found.loss.run
-        stage.check_mine(run)
-        stage.say(f'Drill {run.id} of {_name(server)} has no end yet.')
-        if parsed.dry_run:
-            self.closing.append('Dry run. Nothing was changed.')
-            return self._told(parsed, server, found)
-        approval.confirm(stage.asker(), parsed, 1, run.digest, _name(server))
-        if not found.loss.over and run.state != states.UNDONE:
-            self._resume(parsed, run.id)
-        return self._forward(parsed, cloud, server)
-
-    def _forward(
-        self, parsed: argparse.Namespace, cloud: Cloud, server: Server
-    ) -> Table:
-        """From the loss to its end, or as far as it can be had now."""
-        try:
-            self._bring_back(parsed, cloud, server)
-        except RecoveryError as error:
-            self.closing.append(str(error))
-            self.exit_code = error.exit_code
-        found = self._newest(parsed, server)
-        if found is None:
-            raise NotFound('the journal of the drill is gone')
-        return self._told(parsed, server, found)
-
-    def _told(
-        self, parsed: argparse.Namespace, server: Server, found: Drill
-    ) -> Table:
-        from nova_recovery.report import drill
-
-        good, text = drill.verdict(found, _name(server))
-        if not good and not self.exit_code:
-            self.exit_code = exit_codes.PARTLY
-        self.closing.append(text)
-        self.closing += _ways_on(self.stage(parsed), found)
-        return drill.COLUMNS, drill.table(found)
-
-    def _bring_back(
-        self, parsed: argparse.Namespace, cloud: Cloud, server: Server
-    ) -> None:
+    def _back(self) -> Any:
         from nova_recovery.procedures.drill import back
-        from nova_recovery.report import drill
 
-        found = self._whole_loss(parsed, server)
-        if found is None:
-            return
-        taken = back.Drill(found.loss.plan, found.snapshot, found.lost_at)
-        if found.last(drill.SEEN, drill.NOT_SEEN) is None:
-            self._say(parsed, '\nWhether the findings see it …')
-            self._look(
-                parsed, cloud, taken, found, (drill.SEEN, drill.NOT_SEEN)
-            )
-        way = found.back
-        if way is not None and not way.over and not way.undone:
-            self._resume(parsed, way.run.id)
-        elif way is None or not back.look(cloud, taken).back(taken.volumes)[0]:
-            # none yet, or one that was taken back, given up, or not enough
-            self._say(parsed, '\nAnd back:')
-            plan = back.make_plan(
-                cloud, taken, parse_overrides(parsed.override)
-            )
-            self.stage(_unasked(parsed)).settle(plan, cloud)
-        self._quiet(parsed)
-        again = self._newest(parsed, server)
-        if again is None or (
-            again.back and again.back.run.state in states.HALTED
-        ):
-            return
-        self._say(parsed, '\nWhether it is whole again …')
-        self._look(parsed, cloud, taken, found, (drill.BACK, drill.NOT_BACK))
+        return back
+
+    def _taken(self, found: Drill) -> Any:
+        return self._back().Drill(
+            found.loss.plan, found.snapshot, found.lost_at
+        )
 
     def _whole_loss(
-        self, parsed: argparse.Namespace, server: Server
+        self, parsed: argparse.Namespace, subject: Subject
     ) -> Drill | None:
         """The drill, if its server lost its power and nothing is under way.
 
@@ -218,7 +333,7 @@ class PowerLossDrill(RecoveryLister):
         loss, the server comes back.
         """
         self._quiet(parsed)
-        found = self._newest(parsed, server)
+        found = self._newest(parsed, subject)
         if found is None or not found.lost_at:
             return None
         if found.loss.run.state in states.HALTED:
@@ -243,62 +358,8 @@ class PowerLossDrill(RecoveryLister):
                     )
             self._resume(parsed, found.loss.run.id)
             self._quiet(parsed)
-            found = self._newest(parsed, server)
+            found = self._newest(parsed, subject)
         return found
-
-    def _look(
-        self,
-        parsed: argparse.Namespace,
-        cloud: Cloud,
-        taken: Any,
-        found: Drill,
-        kinds: tuple[str, str],
-    ) -> None:
-        """See that all is so, in some time, and write down what was seen.
-
-        :param kinds: of the event, if it is so and if not
-        """
-        from nova_recovery.procedures.drill import back
-        from nova_recovery.report import drill
-
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            seen: Seen = back.look(cloud, taken)
-            judge = seen.loss if kinds[0] == drill.SEEN else seen.back
-            good, told = judge(taken.volumes)
-            if good or time.monotonic() > deadline:
-                break
-            time.sleep(POLL)
-        stage = self.stage(parsed)
-        stage.say(f'  {told}')
-        me = stage.who()
-        del me['command']
-        with stage.journal() as journal:
-            kind = kinds[0] if good else kinds[1]
-            journal.tell(found.loss.run.id, kind, told, **me)
-
-    def _resume(self, parsed: argparse.Namespace, run_id: str) -> None:
-        from nova_recovery.cli import run_resume
-
-        words = _unasked(parsed)
-        words.override = parsed.override
-        for name in ('again', 'skip', 'skip_host', 'skip_backend'):
-            setattr(words, name, [])
-        words.run, words.through = run_id, None
-        # they are for what refused, and not for what follows
-        parsed.override = []
-        run_resume.resume(self, words)
-
-    def _say(self, parsed: argparse.Namespace, text: str) -> None:
-        self.stage(parsed).say(text)
-
-    def _quiet(self, parsed: argparse.Namespace) -> None:
-        """Say now how a run ended, which is not the end of the drill."""
-        stage = self.stage(parsed)
-        while self.closing:
-            stage.say(self.closing.pop(0))
-        if self.exit_code != exit_codes.INTERRUPTED:
-            self.exit_code = exit_codes.DONE
 
 
 class ReportDrill(RecoveryLister):
@@ -321,8 +382,8 @@ class ReportDrill(RecoveryLister):
             'run',
             metavar='<run>',
             nargs='?',
-            help='The run of "drill power-loss", or the beginning of its ID '
-            '(default: the newest)',
+            help='The run of "drill power-loss" or "drill site", or the '
+            'beginning of its ID (default: the newest)',
         )
         return parser
 
@@ -343,10 +404,7 @@ class ReportDrill(RecoveryLister):
                         + ' SERVER'
                     )
                 found = newest
-        label = next(
-            (i.label for i in found.loss.items if i.kind == 'cut-guest'), ''
-        )
-        good, text = drill.verdict(found, label)
+        good, text = drill.verdict(found, found.label)
         if not good:
             self.exit_code = exit_codes.PARTLY
         self.closing.append(text)
@@ -363,7 +421,7 @@ def _name(server: Server) -> str:
 def _unasked(parsed: argparse.Namespace) -> argparse.Namespace:
     """The same options, for what was agreed to with the drill."""
     words = argparse.Namespace(**vars(parsed))
-    words.yes, words.approve = True, None
+    words.yes, words.approve = False, approval.AGREED
     words.override, words.dry_run, words.plan_file = [], False, None
     return words
 
@@ -377,10 +435,7 @@ def _ways_on(stage: Any, found: Drill) -> list[str]:
         f'All of it: {stage.call("run", "report", run_id)}' for run_id in runs
     ]
     if not found.over:
-        lines.append(
-            'Go on:     '
-            + stage.call('drill', 'power-loss', '--server', found.server)
-        )
+        lines.append('Go on:     ' + stage.call('drill', *found.words))
         if not found.lost_at:
             lines.append(
                 f'End it:    {stage.call("run", "abandon", found.loss.run.id)}'

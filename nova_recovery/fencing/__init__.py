@@ -9,20 +9,15 @@ is known to be off may have its guests started elsewhere.
 from __future__ import annotations
 
 import dataclasses
-import logging
 import re
-import shlex
-import subprocess  # nosec: a command that the operator configured
 from typing import Any, Protocol
 
 from oslo_config import cfg
 import stevedore
 
-from nova_recovery.cloud import secrets
-from nova_recovery.exceptions import ChangeFailed, ConfigError
-from nova_recovery.fencing import words
-
-LOG = logging.getLogger(__name__)
+from nova_recovery.exceptions import ChangeFailed, ConfigError, OutcomeUnknown
+from nova_recovery.fencing import programs, words
+from nova_recovery.fencing.programs import Ended
 
 #: Seconds for one call of a fence program; those talk to slow controllers.
 PATIENCE = 120
@@ -35,11 +30,6 @@ _LINES = (
     (re.compile('^chassis power is (on|off)$', re.I), {'on': 0, 'off': 0}),
     (re.compile(r'"PowerState" *: *"(\w+)"', re.I), {'on': 0, 'off': 0}),
 )
-#: Whoever says so was called wrongly or failed, whatever else it says.
-_TROUBLE = re.compile(r'^\W*usage\b|\b(error|failed|failure)\b', re.IGNORECASE)
-#: Options that are followed by a secret: the fence agents' -p, ipmitool's -P
-#: and -k, and the like.
-_SECRET_OPTION = re.compile('-[pPk]|--?[a-z-]*(pass|secret|token|key)[a-z-]*')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,20 +72,6 @@ class Operator:
         raise ChangeFailed(
             f'turn {host} off by hand, or configure [fencing] driver=command'
         )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Ended:
-    """A program that ended.
-
-    :ivar lines: what it wrote to stdout
-    :ivar words: the same and stderr on one line, without secrets
-    """
-
-    code: int
-    lines: tuple[str, ...]
-    trouble: bool
-    words: str
 
 
 class Command:
@@ -157,7 +133,7 @@ class Command:
             )
 
 
-def _state(ended: _Ended) -> str:
+def _state(ended: Ended) -> str:
     """What a status command proves: ``on``, ``off`` or ``unknown``.
 
     Off is a line that says nothing else, from a program that ended as it
@@ -177,57 +153,18 @@ def _state(ended: _Ended) -> str:
     return said.pop()
 
 
-def _run(option: str, command: str | None, host: str) -> _Ended:
+def _run(option: str, command: str | None, host: str) -> Ended:
     """Run the operator's program.
 
     :raises ChangeFailed: it could not be run, or not to its end
     """
-    if not command:
-        raise ChangeFailed(f'[fencing] {option} is not set')
+    where = f'[fencing] {option}'
+    typed = programs.split(where, command, {'host': host})
     try:
-        typed = [word.replace('{host}', host) for word in shlex.split(command)]
-    except ValueError as error:
-        raise ChangeFailed(
-            f'[fencing] {option} is no command line: {error}'
-        ) from None
-    try:
-        done = subprocess.run(  # nosec: no shell, the operator's program
-            typed,
-            capture_output=True,
-            text=True,
-            errors='replace',
-            stdin=subprocess.DEVNULL,
-            timeout=PATIENCE,
-            check=False,
-        )
-    except (OSError, ValueError) as error:
-        # ValueError: a NUL in the name of the host
-        raise ChangeFailed(
-            f'[fencing] {option} for {host}: {words.not_run(typed[0], error)}'
-        ) from error
-    except subprocess.TimeoutExpired:
-        # The words of this exception are the whole command line.
-        raise ChangeFailed(
-            f'[fencing] {option} for {host}: no answer within {PATIENCE} s: '
-            'look at the power controller'
-        ) from None
-    everything = f'{done.stdout}\n{done.stderr}'
-    said = _said(everything, typed)
-    LOG.info('[fencing] %s ended with %s: %s', option, done.returncode, said)
-    return _Ended(
-        code=done.returncode,
-        lines=tuple(line.strip() for line in done.stdout.splitlines()),
-        trouble=any(map(_TROUBLE.search, everything.splitlines())),
-        words=said,
-    )
-
-
-def _said(output: str, command: list[str]) -> str:
-    # Fence agents have been seen to print their own command line.
-    for option, value in zip(command, command[1:]):
-        if value and _SECRET_OPTION.fullmatch(option):
-            output = output.replace(value, secrets.MASK)
-    return secrets.mask_text(' '.join(output.split()))
+        return programs.run(where, typed, PATIENCE, f' for {host}')
+    except OutcomeUnknown as error:
+        # of a status as of an off: the host may still be on
+        raise ChangeFailed(f'{error}: look at the power controller') from None
 
 
 def load(conf: cfg.ConfigOpts, words: str) -> Driver:

@@ -32,6 +32,7 @@ MODULES = {
     'bus-purge': 'bus_purge',
     'disaster': 'disaster.procedure',
     'drill': 'drill.procedure',
+    'drill-site': 'drill.site',
     'filter-rebuild': 'rebuild_filters',
     'guest-reboot': 'guests.reboot',
     'guest-set': 'set_guest',

@@ -97,6 +97,11 @@ GATES = (
         "Does cinder's API answer an administrator?",
     ),
     Known(
+        'computes-alive',
+        ('hard',),
+        'Is each nova-compute up, before the site loses its power?',
+    ),
+    Known(
         'connector-known',
         ('hard',),
         'Is it known how the host connects to volumes?',
@@ -238,6 +243,11 @@ GATES = (
         "Does nova's API find the server in its cell?",
     ),
     Known(
+        'journal-outside',
+        ('soft',),
+        'Does the journal keep its power when the site loses it?',
+    ),
+    Known(
         'keys-readable',
         ('soft', 'advice'),
         'Can the keys of encrypted volumes be read?',
@@ -299,6 +309,11 @@ GATES = (
         'Does each old number mean one account in what is shared?',
     ),
     Known(
+        'power-programs',
+        ('hard',),
+        'What takes the power of the site, and gives it back?',
+    ),
+    Known(
         'quota',
         ('soft',),
         'Has your project room for the backups?',
@@ -349,6 +364,11 @@ GATES = (
         'Does nova attach to a server in its state?',
     ),
     Known(
+        'servers-named',
+        ('hard',),
+        'Were all named that would lose their power?',
+    ),
+    Known(
         'session-there', ('hard',), 'Has the host a session of that number?'
     ),
     Known(
@@ -365,7 +385,12 @@ GATES = (
         'shares-known', ('hard',), 'Is it known which directories hosts share?'
     ),
     Known(
-        'site-ready', ('hard',), 'Is the site ready to start the server again?'
+        'site-ready', ('hard',), 'Is the site ready to start servers again?'
+    ),
+    Known(
+        'site-sound',
+        ('soft',),
+        'Is nothing wrong with the volumes of the site before?',
     ),
     Known('snapshot-given', ('advice',), 'Does a snapshot tell what was?'),
     Known(

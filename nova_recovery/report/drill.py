@@ -3,8 +3,8 @@
 """A drill: what the journal has of it, and how long each step took.
 
 A drill is two runs: one takes the power, the other is the disaster's and
-brings the server back. What was seen in between, and in the end, are events
-of the first.
+brings back what lost it: a server, or a whole site. What was seen in between,
+and in the end, are events of the first.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from nova_recovery.engine.plan import Plan
     from nova_recovery.engine.records import EventRecord, ItemRecord, RunRecord
 
-PROCEDURE, WAY_BACK = 'drill', 'disaster'
+SERVER, SITE, WAY_BACK = 'drill', 'drill-site', 'disaster'
+#: What takes the power.
+_CUTS = frozenset({'cut-guest', 'power-off-site'})
 #: Kinds of events: whether the findings saw the loss, and the server whole.
 SEEN, NOT_SEEN = 'loss-seen', 'loss-not-seen'
 BACK, NOT_BACK = 'back', 'not-back'
@@ -30,6 +32,7 @@ BACK, NOT_BACK = 'back', 'not-back'
 STEPS = {
     'snapshot': 'save how it is',
     'loss': 'its power is taken, its sessions are closed',
+    'power': 'the power is back, and what had lost it answers',
     'seen': 'the findings see it',
     'record': 'step 1: record what belongs together',
     'clean': 'step 2: clean what is stale of volumes',
@@ -38,11 +41,28 @@ STEPS = {
     'guests': 'step 5: reboot from inside',
     'back': 'all of it, until it is whole again',
 }
+#: The same of a site, where it is something else.
+_SITE_WORDS = {
+    'loss': 'the power of the site is taken',
+    'back': 'all of it, until all servers are up again',
+}
 _OF_DISASTER = {
     name: number
     for number, name in enumerate(
         ('record', 'clean', 'restart', 'attach', 'guests'), 1
     )
+}
+#: The steps of the first run -> the kinds of their items.
+_LOSSES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    SERVER: {
+        'snapshot': ('take-snapshot',),
+        'loss': ('cut-guest', 'close-session'),
+    },
+    SITE: {
+        'snapshot': ('take-snapshot',),
+        'loss': ('power-off-site',),
+        'power': ('power-on-site', 'see-site', 'see-service'),
+    },
 }
 COLUMNS = ('Step', 'What', 'Run', 'Began', 'Seconds', 'Target', 'Result')
 MET, MISSED, TIMED = 'met', 'missed', 'timed'
@@ -83,8 +103,28 @@ class Drill:
     back: Part | None = None
 
     @property
-    def server(self) -> str:
-        return str(self.loss.plan.arguments['server'])
+    def of_site(self) -> bool:
+        """Whether it is of a whole site, not of one server."""
+        return self.loss.run.procedure == SITE
+
+    @property
+    def name(self) -> str:
+        """The UUID of the server, or what the site's cloud is called."""
+        asked = self.loss.plan.arguments
+        return str(asked['cloud' if self.of_site else 'server'])
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        labels = (i.label for i in self.loss.items if i.kind == 'cut-guest')
+        return next(labels, self.name)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What is typed behind ``drill`` to go on with it."""
+        if self.of_site:
+            return 'site', '--cloud', self.name
+        return 'power-loss', '--server', self.name
 
     @property
     def snapshot(self) -> str:
@@ -98,7 +138,7 @@ class Drill:
             (
                 item.started_at
                 for item in self.loss.items
-                if item.kind == 'cut-guest' and item.begun
+                if item.kind in _CUTS and item.begun
             ),
             '',
         )
@@ -145,7 +185,7 @@ def of_run(journal: Journal, run_id: str) -> Drill:
     :raises UsageError: the run is none
     """
     loss = _part(journal, run_id)
-    if loss.run.procedure != PROCEDURE:
+    if loss.run.procedure not in (SERVER, SITE):
         raise UsageError(f'run {run_id} is no drill but {loss.run.procedure}')
     return Drill(
         loss,
@@ -154,16 +194,24 @@ def of_run(journal: Journal, run_id: str) -> Drill:
     )
 
 
-def newest(journal: Journal, server: str = '') -> Drill | None:
+def newest(
+    journal: Journal, key: str = '', procedure: str = ''
+) -> Drill | None:
     """The newest drill; None: there is none.
 
-    :param server: only of this one, by its UUID
+    :param key: only of this one: the server's UUID; what the site's cloud is
+        called, or one of the UUIDs that tell it
+    :param procedure: only of a server, or of a site
     """
     for run in journal.runs():
-        if run.procedure == PROCEDURE:
-            whose = journal.plan(run.id).arguments['server']
-            if server in ('', whose):
-                return of_run(journal, run.id)
+        if run.procedure not in (SERVER, SITE) or (
+            procedure not in ('', run.procedure)
+        ):
+            continue
+        asked = journal.plan(run.id).arguments
+        keys = {asked.get('server'), asked.get('cloud')}
+        if not key or key in keys | {*asked.get('identity', ())}:
+            return of_run(journal, run.id)
     return None
 
 
@@ -202,11 +250,12 @@ def rows(drill: Drill) -> list[Row]:
 def _rows(drill: Drill) -> Iterator[Row]:
     targets: Mapping[str, int] = drill.loss.plan.arguments['targets']
     loss = drill.loss
-    for step, kinds in (
-        ('snapshot', ('take-snapshot',)),
-        ('loss', ('cut-guest', 'close-session')),
-    ):
-        some = [item for item in loss.items if item.kind in kinds]
+    for step, kinds in _LOSSES[loss.run.procedure].items():
+        some = [
+            item
+            for item in loss.items
+            if item.kind in kinds and item.step != 'alive'
+        ]
         yield _of_items(step, loss.run.id, some, targets)
     yield _of_event('seen', drill, SEEN, NOT_SEEN, targets)
     for step, number in _OF_DISASTER.items():
@@ -245,12 +294,29 @@ def _of_event(
     step: str, drill: Drill, good: str, bad: str, targets: Mapping[str, int]
 ) -> Row:
     run, target = drill.loss.run.id, targets.get(step)
+    began = drill.lost_at
+    if step == 'seen':
+        began = _power_back(drill) or began
     event = drill.last(good, bad)
     if event is None:
-        return Row(step, run, drill.lost_at, None, target, NOT_YET)
+        return Row(step, run, began, None, target, NOT_YET)
     if event.kind == bad:
-        return Row(step, run, drill.lost_at, None, target, event.detail)
-    return _timed(step, run, drill.lost_at, event.at, target)
+        return Row(step, run, began, None, target, event.detail)
+    return _timed(step, run, began, event.at, target)
+
+
+def _power_back(drill: Drill) -> str:
+    """When a site that lost its power answered again; nobody sees it before.
+
+    '' where it does not, or where it is about one server.
+    """
+    kinds = _LOSSES[drill.loss.run.procedure].get('power', ())
+    ends = [
+        item.finished_at
+        for item in drill.loss.items
+        if item.kind in kinds and item.step != 'alive'
+    ]
+    return max(ends) if all(ends) and ends else ''
 
 
 def _timed(
@@ -275,7 +341,7 @@ def verdict(drill: Drill, label: str = '') -> tuple[bool, str]:
     wrong = [row for row in every if not row.right]
     judged = [row for row in every if row.target is not None]
     met = sum(row.result == MET for row in judged)
-    name = label or drill.server
+    name = label or drill.name
     end = every[-1]
     if drill.over and not drill.lost_at:
         return False, f'{name} kept its power: nothing was drilled.'
@@ -295,7 +361,9 @@ def table(drill: Drill) -> list[tuple[object, ...]]:
     return [
         (
             row.step,
-            STEPS[row.step],
+            _SITE_WORDS.get(row.step, STEPS[row.step])
+            if drill.of_site
+            else STEPS[row.step],
             row.run,
             wording.stamp(row.began),
             row.seconds,

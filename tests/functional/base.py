@@ -6,14 +6,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent import futures
+import contextlib
 import fcntl
 import functools
 import itertools
 import json
 import os
 import pathlib
+import signal
+import sqlite3
 import subprocess
 import sys
+import time
 from typing import Any, ClassVar
 import uuid as uuid_module
 
@@ -160,6 +164,42 @@ class FunctionalTest(TestCase):
             **options,
         )
         return Ended(done.returncode, done.stdout, done.stderr)
+
+    def kill_when(
+        self,
+        begun: subprocess.Popen[str],
+        so: Callable[[], bool],
+        said: pathlib.Path,
+    ) -> None:
+        """Kill a command by SIGKILL as soon as something is so.
+
+        :param said: where it says things, for who wonders why it ended
+        """
+        self.until_so(begun, so, said)
+        begun.send_signal(signal.SIGKILL)
+        self.assertEqual(-signal.SIGKILL, begun.wait(30), said.read_text())
+
+    def until_so(
+        self,
+        begun: subprocess.Popen[str],
+        so: Callable[[], bool],
+        said: pathlib.Path,
+    ) -> None:
+        """Wait until something is so, while a command runs."""
+        while not so():
+            told = said.read_text() if said.exists() else ''
+            self.assertIsNone(begun.poll(), told)
+            time.sleep(0.005)
+
+    def journal_rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What the journal has just now, by SQL; nothing before it is made."""
+        try:
+            with contextlib.closing(
+                sqlite3.connect(f'file:{self.journal}?mode=ro', uri=True)
+            ) as journal:
+                return journal.execute(query).fetchall()
+        except sqlite3.OperationalError:
+            return []
 
     def _words(self, words: tuple[Any, ...]) -> list[str]:
         texts = [str(word) for word in words]

@@ -8,15 +8,11 @@ The same with a real host, real sessions and libvirt is in
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pathlib
-import signal
-import sqlite3
 import subprocess
 import sys
-import time
 from typing import Any
 
 from tests.functional.base import FunctionalTest
@@ -185,27 +181,13 @@ class TestDrill(DrillTest):
         said = self.home / 'said'
         with open(said, 'w') as file:
             begun = self.start(*words, into=file)
-        self.until(point, begun)
-        begun.send_signal(signal.SIGKILL)
-        self.assertEqual(-signal.SIGKILL, begun.wait(30), point)
+        self.kill_when(begun, lambda: bool(self.journal_rows(point)), said)
 
     def until(self, point: str, begun: subprocess.Popen[str]) -> None:
         """Wait until the journal of a command that runs has that."""
-        said = self.home / 'said'
-        while not self.has(point):
-            told = said.read_text() if said.exists() else ''
-            self.assertIsNone(begun.poll(), f'{point}\n{told}')
-            time.sleep(0.005)
-
-    def has(self, query: str) -> bool:
-        try:
-            with contextlib.closing(
-                sqlite3.connect(f'file:{self.journal}?mode=ro', uri=True)
-            ) as journal:
-                return journal.execute(query).fetchone() is not None
-        except sqlite3.OperationalError:
-            # it isn't made yet
-            return False
+        self.until_so(
+            begun, lambda: bool(self.journal_rows(point)), self.home / 'said'
+        )
 
     def test_refused_with_what_can_be_done(self) -> None:
         name, server, _volumes = self.canary('rbd')

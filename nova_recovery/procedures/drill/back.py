@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 import dataclasses
 import datetime
-from typing import Any, TYPE_CHECKING
+from typing import Any, Protocol, TYPE_CHECKING
 
 from nova_recovery.compat import utc
 from nova_recovery.engine.overrides import (
@@ -26,6 +26,7 @@ from nova_recovery.procedures.disaster import procedure as disaster
 from nova_recovery.procedures.disaster.judge import alive
 from nova_recovery.procedures.disaster.look import read
 from nova_recovery.procedures.disaster.request import Request
+from nova_recovery.procedures.disaster.scope import Scope
 from nova_recovery.procedures.disaster.situation import Server
 from nova_recovery.procedures.drill import procedure
 from nova_recovery.procedures.iscsi import facts, show
@@ -164,11 +165,35 @@ def _runs(cloud: Cloud, server: Server) -> bool | None:
 
 
 def make_plan(cloud: Cloud, drill: Drill, overrides: Overrides = ()) -> Plan:
-    """The five steps for this server alone.
+    """The five steps for this server alone; see :func:`forward`."""
+    scope = procedure.scope(drill.server, drill.request.cell)
+    return forward(cloud, drill, scope, NO_DUMP, overrides)
+
+
+class Lost(Protocol):
+    """What lost its power; see :class:`Drill`."""
+
+    @property
+    def plan(self) -> Plan: ...
+    @property
+    def snapshot(self) -> str: ...
+    @property
+    def since(self) -> datetime.datetime: ...
+
+
+def forward(
+    cloud: Cloud,
+    drill: Lost,
+    scope: Scope,
+    no_dump: str,
+    overrides: Overrides = (),
+) -> Plan:
+    """The five steps after a drill.
 
     What was overridden before the power was taken stays so where the same is
     asked for the same reason: who took the power agreed to the way back.
 
+    :param no_dump: why there is no dump
     :param overrides: given since
     :raises RecoveryError: as of a disaster's plan
     """
@@ -176,7 +201,7 @@ def make_plan(cloud: Cloud, drill: Drill, overrides: Overrides = ()) -> Plan:
     plan = disaster.make_plan(
         cloud,
         Request(
-            scope=procedure.scope(drill.server, drill.request.cell),
+            scope=scope,
             snapshot=drill.snapshot,
             priority_key=conf.disaster.priority_key,
             since=drill.since.isoformat(),
@@ -188,5 +213,5 @@ def make_plan(cloud: Cloud, drill: Drill, overrides: Overrides = ()) -> Plan:
     before = [g for g in drill.plan.gates if (g.name, g.subject) in asked]
     gates = as_approved(plan.gates, before)
     if any(one.name == 'dump-named' and one.blocks for one in gates):
-        overrides = (*overrides, Override('dump-named', '', NO_DUMP))
+        overrides = (*overrides, Override('dump-named', '', no_dump))
     return dataclasses.replace(plan, gates=apply(gates, overrides))

@@ -44,10 +44,10 @@ class TestRegistry(TestCase):
             'close-session create-backup cut-guest define-filter '
             'drop-attachment drop-mapping evacuate-server fence-host '
             'force-down link-mapping lock-server move-allocation move-record '
-            'open-session purge-queue reboot-guest reboot-server '
-            'reconnect-volume record-relations '
+            'open-session power-off-site power-on-site purge-queue '
+            'reboot-guest reboot-server reconnect-volume record-relations '
             'recreate-attachment release-host release-server reset-volume '
-            'restart-server restore-rules see-service set-accounts '
+            'restart-server restore-rules see-service see-site set-accounts '
             'set-guest set-states start-server start-services stop-guest '
             'stop-services take-snapshot '
             'unlock-server verify-owners verify-server watch-boot',

@@ -80,7 +80,8 @@ ALL = ((18.0, 'loss-seen'), (50.0, 'back'))
 class Rows(TestCase):
     def test_each_step_is_timed(self) -> None:
         rows = {row.step: row for row in drill.rows(made(*ALL))}
-        self.assertEqual(list(drill.STEPS), list(rows))
+        self.assertEqual(set(drill.STEPS) - {'power'}, set(rows))
+        self.assertEqual([s for s in drill.STEPS if s in rows], list(rows))
         self.assertEqual(
             {
                 'snapshot': 2.0,
