@@ -9,6 +9,7 @@ import os
 import pathlib
 import subprocess
 
+from nova_recovery.host.agent.owners import journal
 from tests.integration.agent import base
 
 
@@ -62,6 +63,46 @@ class Journals(base.AgentTest):
             self.assert_changed()
             self.assertEqual(bytes(after), self.journal.read_bytes())
 
+    def test_wherever_it_is_damaged_nothing_is_done_with_it(self) -> None:
+        """Its lengths, too: what follows a wrong one is not cut off."""
+        self.assertEqual(0, self.agent('change'))
+        whole = self.journal.read_bytes()
+        read = journal.Journal.read(str(self.journal))
+        assert read is not None
+        self.addCleanup(read.close)
+        last = read.batches[-1].end
+        for place in range(last):
+            for bit in (0, 7):
+                damaged = bytearray(whole)
+                damaged[place] ^= 1 << bit
+                self.journal.write_bytes(damaged)
+                self.assertRaises(
+                    journal.Damaged, journal.Journal.open, str(self.journal)
+                )
+                self.assertEqual(len(whole), self.journal.stat().st_size)
+        # killed, it has nothing after its last batch
+        damaged = bytearray(whole[:last])
+        damaged[3] ^= 1
+        self.journal.write_bytes(damaged)
+        self.assertEqual(1, self.agent('undo'))
+        self.assertIn('is damaged at byte 0 of', self.lines[-1]['text'])
+        self.journal.write_bytes(whole)
+        self.assertEqual(0, self.agent('undo'))
+        self.assert_as_before()
+
+    def test_something_else_of_that_name(self) -> None:
+        self.state.mkdir(0o700)
+        self.journal.write_bytes(b'not a journal, but somebody needs it\n')
+        self.assertEqual(1, self.agent('change'))
+        self.assertIn('is damaged at byte 0 of', self.lines[-1]['text'])
+        self.assertIn(b'needs it', self.journal.read_bytes())
+        self.journal.unlink()
+        os.mkfifo(self.journal)
+        for action in ('change', 'verify', 'undo'):
+            self.assertEqual(1, self.agent(action))
+            self.assertIn('not a file of ours', self.lines[-1]['text'])
+        self.assert_as_before()
+
     def test_somebody_elses(self) -> None:
         self.assertEqual(0, self.agent('change'))
         os.chown(self.journal, 5, 5)
@@ -87,7 +128,9 @@ class Journals(base.AgentTest):
             os.write = write
         """
         self.assertEqual(1, self.agent('change', hook=small))
-        self.assertIn('before-images', self.lines[-1]['text'])
+        self.assertIn(
+            'No space left on device: before-images', self.lines[-1]['text']
+        )
         changed = int(
             subprocess.run(
                 f'find {self.root} -uid 162 -o -gid 162 | wc -l',

@@ -16,7 +16,8 @@ Frames of <length, CRC-32, payload>, the payload's first byte its kind::
 H, M, B, L, F, U and X are on disk before anything happens that they speak of.
 K is not waited for: it saves work, and after a power cut it may have come to
 the disk before the changes did, so it counts in its own boot only (or once
-there is an F). What stands last and is cut short was never acted upon.
+there is an F). What stands last and is cut short was never acted upon; what
+is cut short and has something whole after it was damaged later.
 """
 
 import binascii
@@ -25,6 +26,7 @@ import errno
 import hashlib
 import json
 import os
+import stat
 import struct
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
@@ -169,32 +171,43 @@ class Journal:
         place = 0
         while place < size:
             head = os.pread(self._descriptor, _FRAME.size, place)
-            if len(head) < _FRAME.size:
-                return place
-            length, crc = _FRAME.unpack(head)
+            length, crc = _FRAME.unpack(head.ljust(_FRAME.size, b'\0'))
             end = place + _FRAME.size + length
-            if end > size:
-                return place
-            data = os.pread(self._descriptor, length, place + _FRAME.size)
-            if not length or binascii.crc32(data) != crc:
-                if end == size or self._zeros(place, size):
+            data = b''
+            if end <= size:
+                data = os.pread(self._descriptor, length, place + _FRAME.size)
+            if not data or binascii.crc32(data) != crc:
+                if self._cut_short(place, end, size):
                     return place
                 raise Damaged(
-                    '%s is damaged at byte %d of %d: nothing was done; give'
-                    ' the copy that the digest is of'
+                    '%s is damaged at byte %d of %d: nothing was done. Put a'
+                    ' copy of it there that is whole: the result of the'
+                    ' change has the digest of its before-images'
                     % (self.path, place, size)
                 )
             self._take(data[:1], data[1:], place + _FRAME.size + 1)
             place = end
         return place
 
-    def _zeros(self, place: int, size: int) -> bool:
-        """Whether the rest was given room but never written (a power cut)."""
-        while place < size:
-            data = os.pread(self._descriptor, 1 << 16, place)
-            if data.strip(b'\0'):
-                return False
-            place += len(data)
+    def _cut_short(self, place: int, end: int, size: int) -> bool:
+        """Whether what isn't whole is the last that was written.
+
+        Nothing whole comes after it then. Its length may be what is wrong, so
+        a frame is looked for that ends where the file does, wherever it
+        begins; from the end, where a short one is found at once.
+        """
+        rest = os.pread(self._descriptor, size - place, place)
+        if not rest.strip(b'\0'):
+            # given room, but never written (a power cut)
+            return True
+        if end < size or (not place and rest[_FRAME.size : 9] not in b'H\0'):
+            return False
+        for at in range(len(rest) - _FRAME.size - 1, 0, -1):
+            length, crc = _FRAME.unpack_from(rest, at)
+            start = at + _FRAME.size
+            if length == len(rest) - start:
+                if binascii.crc32(rest[start:]) == crc:
+                    return False
         return True
 
     def _take(self, kind: bytes, body: bytes, start: int) -> None:
@@ -299,20 +312,30 @@ class Journal:
     def _write(self, kind: bytes, body: bytes, wait: bool) -> None:
         data = kind + body
         frame = _FRAME.pack(len(data), binascii.crc32(data)) + data
-        written = os.write(self._descriptor, frame)
-        if written != len(frame):
-            os.ftruncate(self._descriptor, self.end)
-            raise OSError(errno.ENOSPC, 'no room for before-images', self.path)
-        if wait:
-            os.fdatasync(self._descriptor)
+        try:
+            written = os.write(self._descriptor, frame)
+            if written != len(frame):
+                os.ftruncate(self._descriptor, self.end)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if wait:
+                os.fdatasync(self._descriptor)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                '%s: before-images can not be written, so nothing more is'
+                ' changed; when they can be, type the same again'
+                % error.strerror,
+                self.path,
+            ) from error
         self._take(kind, body, self.end + _FRAME.size + 1)
         self.end += written
 
 
 def _opened(path: str, flags: int) -> int:
-    flags |= os.O_CLOEXEC | os.O_NOFOLLOW
+    flags |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     descriptor = os.open(path, flags, 0o600)
-    if os.fstat(descriptor).st_uid != os.geteuid():
+    status = os.fstat(descriptor)
+    if status.st_uid != os.geteuid() or not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise lines.AgentError('%s is not a file of ours' % path)
     return descriptor
