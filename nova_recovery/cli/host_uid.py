@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import posixpath
 from typing import TYPE_CHECKING
 
 from nova_recovery.cli import approval
@@ -147,7 +148,7 @@ class SetHostUid(RecoveryLister):
             was_gid=was['gid'],
             accounts=not files_only,
             files=not parsed_args.accounts_only,
-            roots=tuple(parsed_args.root or ['/']),
+            roots=roots(parsed_args.root),
             shared=tuple(parsed_args.shared),
             meant=_meant(parsed_args.meant),
             lift=parsed_args.lift_immutable,
@@ -235,9 +236,33 @@ class VerifyHostUid(LookingLister):
             )
         else:
             checks = verify.of_numbers(
-                cloud, parsed_args.hosts, was, parsed_args.root or ['/']
+                cloud, parsed_args.hosts, was, roots(parsed_args.root)
             )
         return verify.assess(cloud, checks)
+
+
+def roots(typed: list[str] | None) -> tuple[str, ...]:
+    """The directories below which is looked, without ``//`` and ``..``.
+
+    Where numbers are exchanged, what is walked twice is changed twice.
+
+    :raises UsageError: one is relative, or lies below another
+    """
+    found: list[str] = []
+    for text in typed or ['/']:
+        if not text.startswith('/'):
+            raise UsageError(
+                f'--root {text or repr(text)}: give an absolute path'
+            )
+        root = posixpath.normpath('/' + text.lstrip('/'))
+        for other in found:
+            if posixpath.commonpath([root, other]) in (root, other):
+                raise UsageError(
+                    f'--root {other} and --root {root} have the same files: '
+                    'give the upper one alone'
+                )
+        found.append(root)
+    return tuple(found)
 
 
 def _meant(texts: list[str]) -> dict[str, str]:
@@ -267,8 +292,12 @@ def numbers(texts: list[str], kind: str) -> dict[str, int]:
     found: dict[str, int] = {}
     for text in texts:
         name, _equals, number = text.partition('=')
-        if not number.isdecimal() or not 0 < int(number) < 1 << 32:
-            raise UsageError(f'{text!r}: give NAME=NUMBER, such as nova=112')
+        # the highest of 32 bits means "leave it" to chown(2)
+        if not number.isdecimal() or not 0 < int(number) < (1 << 32) - 1:
+            raise UsageError(
+                f'{text!r}: give NAME=NUMBER, such as nova=112; numbers go '
+                f'from 1 to {(1 << 32) - 2}'
+            )
         role = numbers_module.role_of(kind, name)
         if found.setdefault(role, int(number)) != int(number):
             raise UsageError(f'{text}: {name} has a number already')

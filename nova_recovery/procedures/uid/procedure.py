@@ -398,6 +398,7 @@ class _Steps:
                 )
 
     def _local(self) -> Iterator[Item]:
+        """What each host has for itself; what it shares is walked once."""
         shared: dict[str, list[str]] = {}
         for share in self._found.shares:
             for place in share.places:
@@ -405,14 +406,17 @@ class _Steps:
         for name in self.concerned:
             pairs = numbers.pairs(self._accounts[name])
             if any(pairs.values()):
+                common = sorted(shared.get(name, ()))
                 for root in self._request.roots:
+                    if any(root == p or _below(root, p) for p in common):
+                        continue
                     yield self._walk(
                         name,
                         root,
                         pairs,
                         f'host:{name}',
                         name,
-                        leave_out=sorted(shared.get(name, ())),
+                        leave_out=[p for p in common if _below(p, root)],
                     )
 
     def _shared(self) -> Iterator[Item]:

@@ -230,6 +230,27 @@ class Deciding(TestCase):
             if item.kind == 'start-services':
                 self.assertEqual((walks[0].subject,), item.follows)
 
+    def test_what_is_shared_is_not_walked_again_as_a_root(self) -> None:
+        """From both hosts at once 112 would become 120, and 120 130."""
+        plan = self.decide(
+            host('c1', {'nova': 112}),
+            host('c2', {'nova': 112}),
+            shares=(share('c1', 'c2'),),
+            uid={'nova': 120},
+            roots=('/srv', '/srv/one', '/srv2', '/var'),
+        )
+        self.assertEqual(
+            [
+                ('c1', '/srv', []),
+                *((c, d, []) for c in ('c1', 'c2') for d in ('/srv2', '/var')),
+            ],
+            [
+                (i.data['host'], i.data['root'], i.data['leave_out'])
+                for i in plan.items()
+                if i.kind == 'change-owners'
+            ],
+        )
+
     def test_who_walks_for_others_is_stopped_and_started_too(self) -> None:
         plan = self.decide(
             host('c1'),
