@@ -2,6 +2,7 @@
 
 """Small files that must outlive a power cut, and locks that mustn't."""
 
+import argparse
 import contextlib
 import fcntl
 import json
@@ -9,7 +10,18 @@ import os
 import time
 from typing import Any, Iterator, List
 
-from nova_recovery.host.agent.lines import Refused
+from nova_recovery.host.agent.lines import AgentError, Refused
+
+
+def typed(text: str) -> str:
+    """A path of the command line.
+
+    An empty one comes of a variable that isn't set, and would be wherever
+    who types happens to be.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError('it is empty: give a path')
+    return text
 
 
 def read(path: str) -> List[str]:
@@ -62,12 +74,19 @@ def sync(directory: str) -> None:
 
 
 def load(path: str) -> Any:
-    """A JSON file that :func:`save` wrote; None where there is none."""
+    """A JSON file that :func:`save` wrote; None where there is none.
+
+    :raises AgentError: it isn't what was written
+    """
     try:
         with open(path) as file:
             return json.load(file)
     except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise AgentError(
+            '{} is damaged: put a copy of it there that is whole'.format(path)
+        ) from error
 
 
 @contextlib.contextmanager

@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--state',
         metavar='DIR',
+        type=files.typed,
         help='where what was stopped is remembered; for list, whether it is'
         ' kept off',
     )

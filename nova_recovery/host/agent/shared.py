@@ -14,7 +14,7 @@ import os
 import re
 from typing import Any, Callable, Dict, List, Sequence
 
-from nova_recovery.host.agent import layout, mounts
+from nova_recovery.host.agent import files, layout, mounts
 from nova_recovery.host.agent.lines import AgentError, Refused
 
 HELP = 'directories that other hosts have too: list, mark, look, clear'
@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='append',
         default=[],
         metavar='DIR',
+        type=files.typed,
         help='such a directory, may be given several times; for list, one'
         ' more to tell of',
     )

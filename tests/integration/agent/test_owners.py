@@ -615,6 +615,34 @@ class Refusals(base.AgentTest):
         words[3] = str(link)
         self.refused(2, words, 'leads over a link', str(self.root))
 
+    def test_what_is_left_out_is_what_was_meant(self) -> None:
+        (self.root / 'way').symlink_to('deep')
+        (self.top / 'way').symlink_to(self.root)
+        self.before = trees.snapshot(self.tree)
+        for path, part in (
+            (self.root / 'dep', 'No such file'),
+            (self.root / 'way', 'over a link'),
+            (self.root / 'way' / 'er', 'over a link'),
+            (self.top / 'way' / 'deep', 'not below --root'),
+            (self.root, 'not below --root'),
+            (self.tree, 'not below --root'),
+            ('deep', 'not below --root'),
+        ):
+            for action in ('show', 'change'):
+                words = self.words(action, '--leave-out', str(path))
+                self.refused(2, words, part, str(path))
+        words = self.words('change', '--leave-out', str(self.root / 'deep'))
+        self.assertEqual(0, self.typed(words))
+        self.assertEqual((112, 124), self.ids('deep/er'))
+        self.assertEqual((162, 162), self.ids('plain'))
+
+    def test_an_empty_path_is_not_where_we_are(self) -> None:
+        """As ``--root "$DIRECTORY"`` is where that isn't set."""
+        for option in ('--root', '--state', '--leave-out'):
+            words = self.words('change', option + '=')
+            self.refused(2, words)
+        self.assertFalse(self.state.exists())
+
     def test_a_root_that_is_not_there_or_no_directory(self) -> None:
         words = self.words('change')
         for path in (self.root / 'missing', self.root / 'plain'):

@@ -7,6 +7,7 @@ import os
 import re
 from typing import Callable, Dict, Sequence
 
+from nova_recovery.host.agent import files
 from nova_recovery.host.agent.accounts import look, renumber
 from nova_recovery.host.agent.lines import Refused
 
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--state',
         metavar='DIR',
+        type=files.typed,
         help='where the accounts as they were are kept; not for show',
     )
 

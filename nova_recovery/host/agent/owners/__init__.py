@@ -10,7 +10,7 @@ import argparse
 import gc
 from typing import Any, Callable, Optional
 
-from nova_recovery.host.agent import kernel, lines, mounts
+from nova_recovery.host.agent import files, kernel, lines, mounts
 from nova_recovery.host.agent.owners import change, doubts, survey, undo, walk
 from nova_recovery.host.agent.owners import journal as journal_module
 from nova_recovery.host.agent.owners import pairs as pairs_module
@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--root',
         required=True,
         metavar='DIR',
+        type=files.typed,
         help='all below it, and itself; may not lead over a link',
     )
     for kind in ('uid', 'gid'):
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--state',
         metavar='DIR',
+        type=files.typed,
         help='where the before-images lie; for change and undo, and for'
         ' verify where an old number is a new one, too',
     )
@@ -54,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='append',
         default=[],
         metavar='DIR',
+        type=files.typed,
         help='all below this is left alone; may be given several times',
     )
     parser.add_argument(
@@ -83,7 +86,10 @@ def run(parsed: argparse.Namespace, say: Say) -> int:
 
 
 def _tree(parsed: argparse.Namespace, state: Optional[str]) -> walk.Tree:
-    return walk.Tree(parsed.root, state, parsed.leave_out)
+    tree = walk.Tree(parsed.root, state, parsed.leave_out)
+    if parsed.action in ('show', 'change'):
+        tree.check_left_out(parsed.leave_out)
+    return tree
 
 
 def _show(parsed: argparse.Namespace, pairs: Pairs, say: Say) -> int:

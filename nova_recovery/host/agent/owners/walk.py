@@ -59,10 +59,9 @@ class Tree:
             )
         self.path = path
         self.descriptor = descent.open_root(path)
+        left = [os.fsencode(os.path.abspath(one)) for one in without]
         try:
-            self.plan = mounts.plan(
-                path, table, [os.fsencode(os.path.abspath(p)) for p in without]
-            )
+            self.plan = mounts.plan(path, table, left)
         except ValueError as error:
             raise lines.Refused(str(error)) from error
         #: What it lies on.
@@ -71,6 +70,41 @@ class Tree:
             inside = os.fsencode(os.path.realpath(state))
             if inside != path and mounts.under(inside, path):
                 self.plan.avoid(mounts.relative(inside, path))
+
+    def check_left_out(self, words: Sequence[str]) -> None:
+        """That it is as it was meant, before anything is changed.
+
+        What leads over a link, lies elsewhere or is a slip of the pen leaves
+        nothing out, and nobody would know.
+
+        :raises lines.Usage: it isn't
+        """
+        for word in words:
+            path = os.fsencode(os.path.abspath(word))
+            if path == self.path or not mounts.under(path, self.path):
+                raise lines.Usage(
+                    '--leave-out %s is not below --root %s'
+                    % (word, os.fsdecode(self.path))
+                )
+            place = self.path
+            for name in mounts.relative(path, self.path).split(b'/'):
+                place = mounts.join(place, name)
+                on = self.table.mount_of(place)
+                if on is not None and on.id != self.mount.id:
+                    if on.shared or on.type in mounts.PSEUDO:
+                        # no link, and a look may hang
+                        break
+                try:
+                    status = os.lstat(place)
+                except OSError as error:
+                    raise lines.Usage(
+                        '--leave-out %s: %s' % (word, error.strerror)
+                    ) from error
+                if stat.S_ISLNK(status.st_mode):
+                    raise lines.Usage(
+                        '--leave-out %s leads over a link: give what it leads'
+                        ' to, if that is below --root' % word
+                    )
 
     def next_tick(self) -> int:
         """As ``kernel.next_tick``, by the clock that stamps these files.

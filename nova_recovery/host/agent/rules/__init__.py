@@ -64,7 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='for list: such as iptables:filter:INPUT; else all',
     )
     parser.add_argument('--wanted', help='for apply: see pack()')
-    parser.add_argument('--state', help='where it is remembered what was')
+    parser.add_argument(
+        '--state', type=files.typed, help='where it is remembered what was'
+    )
     parser.add_argument('--seconds', type=int, default=60)
     parser.add_argument('--token', help='for confirm: as apply said')
 
