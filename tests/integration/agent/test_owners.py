@@ -490,6 +490,36 @@ class Meanwhile(base.AgentTest):
         uids = {path.lstat().st_uid for path in self.root.rglob('*/*')}
         self.assertEqual({112}, uids)
 
+    def test_renamed_before_it_is_changed_it_is_told(self) -> None:
+        """What can be changed already is not changed again in the walk."""
+        self.pairs = ['--uid', '108:112', '--uid', '112:119']
+        self.root.mkdir(parents=True)
+        for name, uid in (('a', 108), ('b', 112), ('c', 112), ('d', 112)):
+            trees.make(self.root / name, uid, 5)
+        hook = f"""
+            from nova_recovery.host.agent.owners import change
+            batch = change.Change._batch
+            def moved(self, body):
+                root = {str(self.root)!r}
+                for name in 'abc':
+                    os.rename(root + '/' + name, root + '/moved-' + name)
+                change.Change._batch = batch
+                return batch(self, body)
+            change.Change._batch = moved
+        """
+        self.assertEqual(4, self.agent('change', hook=hook), self.lines)
+        self.assertEqual({'changed-meanwhile': {'b', 'c'}}, self.problems())
+        self.assertEqual((112, 5), self.ids('moved-a'))
+        os.unlink(self.root / 'moved-c')
+        self.assertEqual(0, self.agent('change'), self.lines)
+        self.assertEqual((112, 5), self.ids('moved-a'))
+        self.assertEqual((119, 5), self.ids('moved-b'))
+        self.assertEqual(0, self.agent('verify'), self.lines)
+        self.assertEqual(4, self.agent('undo'), self.lines)
+        self.assertEqual({'gone': {'c'}}, self.problems())
+        self.assertEqual((108, 5), self.ids('moved-a'))
+        self.assertEqual((112, 5), self.ids('moved-b'))
+
     @contextlib.contextmanager
     def renaming(self, swap: list[tuple[str, str]]) -> Iterator[list[int]]:
         """Files swap their names as fast as somebody can."""

@@ -332,7 +332,7 @@ class Change:
         fchownat, empty = kernel.fchownat, kernel.AT_EMPTY_PATH
         opened, fstat, close = os.open, os.fstat, os.close
         exactly, special = image.EXACTLY, image.SPECIAL
-        directory: Optional[journal_module.Directory] = None
+        directory: Any = None
         parent: Optional[int] = None
         changed = 0
         while at < end:
@@ -346,14 +346,13 @@ class Change:
                 self._one(directory, parent, entry)
                 continue
             start, at = at, at + size + length
-            if parent is None:
-                self.vanished += 1
-                continue
             name = body[start + size : at]
             try:
+                if parent is None:
+                    raise FileNotFoundError
                 descriptor = opened(name, exactly, dir_fd=parent)
             except OSError:
-                self.vanished += 1
+                self._vanished(directory, name, uid, gid)
                 continue
             status = fstat(descriptor)
             if (
@@ -378,6 +377,25 @@ class Change:
             self._one(directory, parent, entry)
         self.changed += changed
 
+    def _vanished(
+        self, directory: Any, name: bytes, uid: int, gid: int
+    ) -> None:
+        """One isn't there any more by the name under which it was seen.
+
+        Renamed, it is found again, unless what has its number may have been
+        changed already: then it takes the journal to tell, at the next start.
+        """
+        self.vanished += 1
+        pairs = self._pairs
+        certain = pairs.certain('uid', uid) or pairs.certain('gid', gid)
+        if pairs.chained and not certain:
+            self._problems.add(
+                'changed-meanwhile',
+                mounts.join(directory.path, name),
+                'renamed or removed since it was looked at: type the same'
+                ' again',
+            )
+
     def _one(
         self,
         directory: Any,
@@ -391,7 +409,7 @@ class Change:
                 raise image.Gone()
             descriptor = os.open(entry.name, image.EXACTLY, dir_fd=parent)
         except (OSError, image.Gone):
-            self.vanished += 1
+            self._vanished(directory, entry.name, entry.uid, entry.gid)
             return
         try:
             if places_module.settle(
@@ -404,7 +422,7 @@ class Change:
             ):
                 self.changed += 1
         except image.Gone:
-            self.vanished += 1
+            self._vanished(directory, entry.name, entry.uid, entry.gid)
         except image.Changed as error:
             self._problems.add('changed-meanwhile', path, str(error))
         except OSError as error:
