@@ -283,7 +283,7 @@ def _meant(texts: list[str]) -> dict[str, str]:
 
 
 def numbers(texts: list[str], kind: str) -> dict[str, int]:
-    """Role -> number, of ``NAME=NUMBER``.
+    """Role -> number, of ``NAME=NUMBER``; of two roles two numbers.
 
     :raises UsageError: one makes no sense
     """
@@ -301,4 +301,9 @@ def numbers(texts: list[str], kind: str) -> dict[str, int]:
         role = numbers_module.role_of(kind, name)
         if found.setdefault(role, int(number)) != int(number):
             raise UsageError(f'{text}: {name} has a number already')
+        if list(found.values()).count(int(number)) > 1:
+            raise UsageError(
+                f'{text}: another one has that number already, and their '
+                'files could not be told apart'
+            )
     return found

@@ -173,6 +173,12 @@ class ThereAndBack(Local):
         self.done(*SET, '--files-only', *files)
         self.assert_right()
 
+    def test_a_number_that_is_not_given_up_is_not_looked_for(self) -> None:
+        """Nothing was, and an empty table looked as if nothing was left."""
+        words = ('host', 'uid', 'verify', 'c1', '--root', '/var')
+        said = self.done(*words, '--was-uid', 'nova=7108', code=1)
+        self.assertIn('uid 7108 is what nova has there', said)
+
     def test_a_number_that_is_taken_is_refused_and_nothing_changes(
         self,
     ) -> None:

@@ -109,7 +109,8 @@ def of_numbers(
     """That the files of accounts have the numbers that these have now.
 
     :param was: the numbers that nobody should own
-    :raises RecoveryError: a host doesn't say what its accounts have
+    :raises RecoveryError: a host doesn't say what its accounts have, or one
+        of them has the number still
     """
     made = []
     for host in facts.read(cloud, hosts).hosts:
@@ -118,7 +119,13 @@ def of_numbers(
         pairs: dict[str, list[str]] = {'uid': [], 'gid': []}
         for (kind, role), old in was.items():
             now = numbers.number_on(host, kind, role)
-            if now not in (old, None):
+            if now == old:
+                raise RecoveryError(
+                    f'{host.name}: {kind} {old} is what '
+                    f'{numbers.name_on(host, kind, role)} has there: give it '
+                    'its new number first, or leave this host out'
+                )
+            if now is not None:
                 pairs[kind].append(f'{old}:{now}')
         if any(pairs.values()):
             made += [

@@ -33,11 +33,25 @@ class Typed(TestCase):
 
     def test_numbers_that_the_kernel_has(self) -> None:
         self.assertEqual(
-            {'nova': 4294967294},
-            host_uid.numbers(['nova=4294967294'], 'uid'),
+            {'nova': 4294967294}, host_uid.numbers(['nova=4294967294'], 'uid')
         )
         for number in ('0', '-1', '4294967295', '4294967296', '', 'nova'):
             error = self.assertRaises(
                 UsageError, host_uid.numbers, [f'nova={number}'], 'uid'
             )
             self.assertIn('from 1 to 4294967294', str(error))
+
+    def test_two_accounts_have_two_numbers(self) -> None:
+        error = self.assertRaises(
+            UsageError,
+            host_uid.numbers,
+            ['nova=130', 'libvirt-qemu=130'],
+            'uid',
+        )
+        self.assertIn('could not be told apart', str(error))
+        self.assertEqual(
+            {'nova': 130, 'qemu': 131},
+            host_uid.numbers(
+                ['nova=130', 'qemu=131', 'libvirt-qemu=131', 'nova=130'], 'uid'
+            ),
+        )
