@@ -10,9 +10,9 @@ iSCSI sessions by their numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 from nova_recovery import program, readiness
 from nova_recovery.cloud import clock
@@ -357,18 +357,13 @@ def _sessions(canary: Canary, sessions: list[Session]) -> Iterator[Gate]:
                 'a drill touches no server that is not named: choose a '
                 'canary with a target of its own',
             )
-        held = [
-            (disk['device'], use)
-            for disk in one.disks
-            for use in disk['uses']
-            if use['server'] != server.uuid
-        ]
-        if held:
-            told = '; '.join(f'{d}: {u["kind"]} {u["what"]}' for d, u in held)
-            maps = {u['what'] for _device, u in held if u['kind'] == 'map'}
-            yield refused(
-                f'session {one.number}: {told}', _freed(server, one, maps)
-            )
+    held = _held(server, sessions)
+    if held:
+        told = '; '.join(
+            f'session {number}: {device}: {use["kind"]} {use["what"]}'
+            for number, device, use in held
+        )
+        yield refused(told, _freed(server, sessions, held))
     yield Gate(
         'canary-sessions',
         _name(server),
@@ -382,25 +377,49 @@ def _sessions(canary: Canary, sessions: list[Session]) -> Iterator[Gate]:
     )
 
 
-def _freed(server: Server, one: Session, maps: Collection[str]) -> str:
-    """What can be done where the host uses the disk of a session."""
+def _held(
+    server: Server, sessions: Sequence[Session]
+) -> list[tuple[int, str, Mapping[str, Any]]]:
+    """(session, disk, use) of what the host does with disks of the server."""
+    return [
+        (one.number, disk['device'], use)
+        for one in sessions
+        for disk in one.disks
+        for use in disk['uses']
+        if use['server'] != server.uuid
+    ]
+
+
+def _freed(
+    server: Server,
+    sessions: Sequence[Session],
+    held: Sequence[tuple[int, str, Mapping[str, Any]]],
+) -> str:
+    """What can be done where the host uses disks of the server."""
+    maps = sorted({u['what'] for *_disk, u in held if u['kind'] == 'map'})
     if not maps:
         return (
             'the host uses its disk besides the guest: unmount it, or choose '
             'another canary'
         )
-    return (
-        'the host has a map on its disk, as multipath makes one: no session '
-        'is closed beneath it, for that fails a path and is no power loss. '
-        'Choose a canary without, or do by hand what a drill does. '
-        f'There: virsh destroy {server.uuid}; '
-        + '; '.join(f'multipath -f {name}' for name in sorted(maps))
-        + '. Then each of its sessions, and back:\n'
-        + program.call(
-            f'iscsi session delete {one.host} --session {one.number}'
-        )
-        + '\n'
-        + program.call(f'server reboot {server.uuid}')
+    host = sessions[0].host
+    return '\n'.join(
+        [
+            'no session is closed beneath a map, as multipath makes one: that '
+            'fails a path, and is no power loss. Choose a canary without, or '
+            f'do by hand what a drill does. On {host}, end the guest and take '
+            'its maps away; then close its sessions, see that it is down, and '
+            'bring it back:',
+            f'virsh destroy {server.uuid}',
+            *(f'multipath -f {name}' for name in maps),
+            *(
+                program.call(
+                    f'iscsi session delete {host} --session {one.number}'
+                )
+                for one in sessions
+            ),
+            program.call(f'server reboot {server.uuid}'),
+        ]
     )
 
 
