@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator, Mapping
 import dataclasses
 from typing import Any, TYPE_CHECKING
 
+from nova_recovery import program
+from nova_recovery.cloud import records
 from nova_recovery.cloud.db import services
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.rows import Reader
@@ -26,6 +28,7 @@ _COLUMNS: Columns = (
     ('Service', lambda one: one.label),
     ('Of', lambda one: one.more.get('group', '')),
     ('State', lambda one: one.cause),
+    ('To do', lambda one: one.fix or one.expected),
 )
 
 
@@ -97,6 +100,8 @@ def _of_host(host: Reached, heard: Mapping[str, Service]) -> Iterator[Finding]:
     one = heard.get(host.name)
     if one is not None:
         told = f', disabled: {one.disabled_reason}' if one.disabled else ''
+        restart, start = _mended(host, rows)
+        down = one.state == records.DOWN
         yield Finding(
             'SERVICE-HEARD' if one.up else 'SERVICE-UNHEARD',
             findings.GOOD if one.up else findings.STALE,
@@ -104,7 +109,29 @@ def _of_host(host: Reached, heard: Mapping[str, Service]) -> Iterator[Finding]:
             f'{one.state}{told}',
             label='nova-compute, as nova hears of it',
             host=host.name,
+            fix=restart if down else '',
+            expected=start if down else '',
         )
+
+
+def _mended(
+    host: Reached, rows: Collection[Mapping[str, Any]]
+) -> tuple[str, str]:
+    """What brings back a nova-compute of which nova does not hear.
+
+    :returns: our command, where it runs; else that of the host, where it may
+        be started
+    """
+    there = [row for row in rows if 'compute' in row['name']]
+    if any(row['runs'] for row in there):
+        return program.call(f'host service restart {host.name}'), ''
+    for row in there:
+        if not row['held']:
+            return (
+                '',
+                f'{row.get("engine") or "systemctl"} start {row["name"]}',
+            )
+    return '', ''
 
 
 def _state(row: Mapping[str, Any]) -> tuple[str, str]:

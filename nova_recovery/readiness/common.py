@@ -137,7 +137,7 @@ def start(ours: bool, host: str) -> str:
     """
     if ours:
         look = program.call(f'host service list {host}')
-        return f'{look}  # then start there what does not run'
+        return f'{look}  # it says what is to be done there'
     return f'systemctl start nova-compute  # on {host}'
 
 

@@ -373,16 +373,27 @@ Host inside
             found['UID-DIFFERS', 'host2']['Fix'],
         )
         self.done('host', 'uid', 'set', *self.hands, '--yes')
-        # that runs, and is not heard of
-        queue = red['queue compute.host1']['Mend']
+        # one that runs and is not heard of, one that does not run
+        for host in (HUNG, OFF):
+            self.assertEqual(
+                f'openstack recovery host service list {host}',
+                found['HOST-DOWN', host]['Fix'],
+            )
         self.assertEqual(
-            'openstack recovery host service restart host1', queue
+            'openstack recovery host service restart host1', self.to_do(HUNG)
         )
         self.done('host', 'service', 'restart', 'host1', '--yes')
-        self.hands['host2'].bed.run(
-            *found['HOST-DOWN', 'host2']['Fix'].split()
+        self.assertEqual(
+            'systemctl start nova-compute.service', self.to_do(OFF)
         )
+        self.hands[OFF].bed.run(*self.to_do(OFF).split())
         self.wait_up()
+
+    def to_do(self, host: str) -> str:
+        """What the list of a host's services says of its nova-compute."""
+        rows = self.answer('host', 'service', 'list', host, code=4)
+        (told,) = (row['To do'] for row in rows if row['To do'])
+        return str(told)
 
     def assert_real_ones_run(self, before: dict[str, Any]) -> None:
         """On the hosts; the one guest was rebooted once from inside."""

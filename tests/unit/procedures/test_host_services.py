@@ -7,7 +7,7 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from nova_recovery import changes
+from nova_recovery import changes, program
 from nova_recovery.cloud.records import Service as Row
 from nova_recovery.engine import change, findings
 from nova_recovery.engine.plan import Plan
@@ -201,6 +201,23 @@ class Listed(TestCase):
             {'c1': self.row(state='up', disabled=True, disabled_reason='why')},
         )
         self.assertIn('disabled: why', result.findings[-1].cause)
+
+    def test_what_brings_one_back_of_which_nova_does_not_hear(self) -> None:
+        name = 'nova-compute.service'
+        off = service(name, state='inactive')
+        restart = program.call('host service restart c1')
+        for row, state, told in (
+            (service(name), 'down', restart),
+            (off, 'down', f'systemctl start {name}'),
+            ({**off, 'engine': 'podman'}, 'down', f'podman start {name}'),
+            ({**off, 'held': '/x/held'}, 'down', ''),
+            (service('libvirtd.service', 'libvirt'), 'down', ''),
+            (service(name), 'forced down', ''),
+            (service(name), 'up', ''),
+        ):
+            heard = {'c1': self.row(state=state)}
+            last = list_services.judge([host('c1', row)], heard).findings[-1]
+            self.assertEqual(told, last.fix or last.expected)
 
     def test_a_host_that_does_not_answer(self) -> None:
         found = self.codes(Reached('c1', problem='unreachable'))

@@ -385,6 +385,18 @@ def _cells(found: Situation) -> Iterator[Finding]:
             )
 
 
+def _start(found: Situation, one: records.Service, compute: str) -> str:
+    """What brings a service back that sends no heartbeat.
+
+    One that runs and hangs is started by nothing: the host that was asked
+    itself tells which it is.
+    """
+    told = found.hosts_now.get(compute)
+    if told is not None and not told.in_files:
+        return program.call(f'host service list {compute}')
+    return f'systemctl start {one.binary}'
+
+
 def _services(found: Situation) -> Iterator[Finding]:
     for one in (*found.computes.values(), *found.services):
         compute = one.host if one.host in found.computes else ''
@@ -415,7 +427,7 @@ def _services(found: Situation) -> Iterator[Finding]:
                 f'{one.binary} sent no heartbeat since {seen or "ever"}'
                 f'{disabled}{f"; skipped: {skipped}" if skipped else ""}',
                 label=one.host,
-                fix=f'systemctl start {one.binary}',
+                fix=_start(found, one, compute),
                 host=compute,
             )
         elif one.state == records.UNKNOWN:

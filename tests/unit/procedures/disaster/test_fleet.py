@@ -265,6 +265,15 @@ class Judged(FleetTestCase):
             {'HOST-UNKNOWN', 'SRV-UNPROVEN'}, {one.code for one in found}
         )
 
+    def test_a_host_that_answers_tells_what_hangs_there(self) -> None:
+        computes = {'c1': 'down', 'c2': 'down'}
+        found = self.found(
+            self.told(c1=host(), c2=None), servers={}, computes=computes
+        )
+        down = {one.host: one for one in found if one.code == 'HOST-DOWN'}
+        self.assertIn('host service list c1', down['c1'].fix)
+        self.assertEqual('systemctl start nova-compute', down['c2'].fix)
+
     def test_words_of_advice_are_no_command(self) -> None:
         found = self.found(
             self.told(c1=host(mounts=[FULL]), c2=host()), servers={}
