@@ -133,18 +133,18 @@ class PowerOffSite(_Programmed):
         if self._still_runs(at):
             return Observed.underway('the program still runs')
         heard, unknown = _watch(at, at.pause)
-        if not heard and (not unknown or at.notes.get('ended') == 0):
+        if not heard and (not unknown or _said_so(at)):
             return Observed.after(_silent(at, unknown))
-        if at.data['command'] is None and not unknown:
+        if at.data['command'] is None:
             # nothing was sent: it can be waited for again
             return Observed.before(at.image)
         return Observed.unknown(_look_there(at, heard, unknown))
 
     def apply(self, at: At) -> str:
-        _none_unnamed(at)
         if at.data['command'] is None:
             once.about_to_send(at)
             return 'waiting until the hosts are silent'
+        _none_unnamed(at)
         self._as_planned(at)
         once.about_to_send(at)
         ended = self._run(at)
@@ -158,7 +158,7 @@ class PowerOffSite(_Programmed):
 
     def follow(self, at: At) -> str:
         self._wait_for_its_end(at)
-        told_off = at.notes.get('ended') == 0
+        told_off = _said_so(at)
         deadline = time.monotonic() + at.cloud.conf.drill.site_silent_timeout
         while True:
             at.progress(f'nothing may be heard for {at.data["quiet"]} s')
@@ -298,10 +298,15 @@ def _watch(at: At, wait: Callable[[float], None]) -> tuple[list[str], str]:
     return [], '; '.join(first.silent.values())
 
 
+def _said_so(at: At) -> bool:
+    """Whether the program, or whoever did it by hand, says that it is off."""
+    return at.data['command'] is None or at.notes.get('ended') == 0
+
+
 def _silent(at: At, unknown: str) -> str:
     hosts = len(at.data['hosts'])
     if unknown:
-        return f'the program said so, and the database is silent: {unknown}'
+        return f'it is said to be off, and the database is silent: {unknown}'
     return f'nothing is heard of {hosts} hosts for {at.data["quiet"]} s'
 
 

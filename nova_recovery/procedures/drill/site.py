@@ -257,7 +257,10 @@ def _steps(request: Request, seen: Seen) -> tuple[Step, ...]:
             'servers': sorted(seen.servers),
             'quiet': seen.quiet,
         },
-        (procedure.SNAPSHOT, *(claim.subject for claim in claims)),
+        # taken by hand, it may have taken what the claims are asked of
+        (procedure.SNAPSHOT,)
+        if request.by_hand
+        else (procedure.SNAPSHOT, *(claim.subject for claim in claims)),
     )
     on = Item(
         f'{ON}:site', ON, _ON, 'power-on', {'command': seen.power.on}, (_OFF,)
@@ -486,10 +489,14 @@ def check(
     Once the power may be off there is nobody to be asked, and nothing to be
     refused: it has to come back.
     """
-    items = {item.subject for item in plan.items()}
-    if _OFF in touched or _OFF not in items:
-        return ()
+    left = {item.subject for item in plan.items()}
     request = of(plan)
+    # by hand it is taken once all is claimed
+    taken = request.by_hand and not any(
+        item.kind == claiming.HOST for item in plan.items()
+    )
+    if taken or _OFF in touched or _OFF not in left:
+        return ()
     return tuple(_gates(request, _read(cloud, request, frozenset), touched))
 
 

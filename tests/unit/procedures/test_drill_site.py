@@ -131,6 +131,16 @@ class Sites(TestCase):
             {i.data['command'] for i in plan.items() if 'command' in i.data},
         )
 
+    def test_by_hand_nobody_is_asked_who_may_be_off(self) -> None:
+        plan = self.plan(by_hand=True)
+        off = next(i for i in plan.items() if i.kind == 'power-off-site')
+        # no claim: it would be asked for
+        self.assertEqual(('snapshot:drill',), off.follows)
+        rest = plan.remaining(
+            [item.id for step in plan.steps[:3] for item in step.items]
+        )
+        self.assertEqual((), procedures.check_gates(rest, mock.Mock(spec=())))
+
     def test_what_is_down_before_tells_nothing(self) -> None:
         computes = dict(self.found.situation.computes)
         computes['empty'] = dataclasses.replace(
