@@ -72,6 +72,15 @@ class Request:
         return _keyed(self.uid, self.gid)
 
     @property
+    def perhaps_shared(self) -> tuple[str, ...]:
+        """Where it is found out whether hosts have the same files.
+
+        Roots, too: one on a remote file system without servers would be
+        walked from each host at the same time.
+        """
+        return *self.shared, *(root for root in self.roots if root != '/')
+
+    @property
     def was(self) -> numbers.Goal:
         return _keyed(self.was_uid, self.was_gid)
 
@@ -124,7 +133,7 @@ def _read(cloud: Cloud, request: Request) -> Facts:
             'gid': [*request.gid.values(), *request.was_gid.values()],
         },
         request.files,
-        request.shared,
+        request.perhaps_shared,
         guests=True,
     )
 

@@ -251,6 +251,14 @@ class Deciding(TestCase):
             ],
         )
 
+    def test_a_root_may_be_shared_though_no_server_lies_there(self) -> None:
+        """Or each host walks it, and a chain goes on by one number."""
+        request = Request(('c1',), shared=('/a',), roots=('/', '/mnt/nfs'))
+        self.assertEqual(('/a', '/mnt/nfs'), request.perhaps_shared)
+        with mock.patch.object(procedure.facts_module, 'read') as read:
+            procedure._read(mock.Mock(), request)
+        self.assertEqual(('/a', '/mnt/nfs'), read.call_args[0][4])
+
     def test_who_walks_for_others_is_stopped_and_started_too(self) -> None:
         plan = self.decide(
             host('c1'),
