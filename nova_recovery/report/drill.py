@@ -311,12 +311,14 @@ def _power_back(drill: Drill) -> str:
     '' where it does not, or where it is about one server.
     """
     kinds = _LOSSES[drill.loss.run.procedure].get('power', ())
-    ends = [
-        item.finished_at
+    some = [
+        item
         for item in drill.loss.items
         if item.kind in kinds and item.step != 'alive'
     ]
-    return max(ends) if all(ends) and ends else ''
+    if any(item.state not in states.GOOD for item in some):
+        return ''
+    return max((item.finished_at for item in some), default='')
 
 
 def _timed(
