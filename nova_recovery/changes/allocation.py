@@ -54,6 +54,61 @@ class MoveAllocation(BaseChange):
         return f'allocated on {at.data["source"]} again'
 
 
+class ReleaseAllocation(BaseChange):
+    """What a migration holds of its source goes, as when it is confirmed.
+
+    While a resize waits, the source's part is allocated to the migration
+    (``_delete_allocation_after_move`` in nova/compute/manager.py ends that).
+
+    Data: uuid (of the migration), source (host), seen (provider ->
+    resources).
+    """
+
+    kind = 'release-allocation'
+    confirms = True
+
+    def describe(self, item: Item) -> list[str]:
+        held = ', '.join(
+            f'{name} {amount}'
+            for resources in item.data['seen'].values()
+            for name, amount in sorted(resources.items())
+        )
+        return [f'- allocation  of its resize on {item.data["source"]}   {held}']
+
+    def observe(self, at: At) -> Observed:
+        now = at.cloud.placement.allocations(at.data['uuid'])
+        if not now['allocations']:
+            return Observed.after('it holds nothing')
+        if now['allocations'] == at.data['seen']:
+            return Observed.before(now)
+        return Observed.neither(f'the allocation is now {now["allocations"]}')
+
+    def apply(self, at: At) -> str:
+        # Read again for the generation, as in ``_exchange``.
+        now = at.cloud.placement.allocations(at.data['uuid'])
+        if now['allocations'] and now['allocations'] != at.data['seen']:
+            raise Conflict(
+                f'allocation of migration {at.data["uuid"]} is now '
+                f'{now["allocations"]}'
+            )
+        at.confirm()
+        at.cloud.placement.put_allocations(
+            at.data['uuid'], {**now, 'allocations': {}}
+        )
+        return f'released on {at.data["source"]}'
+
+    def revert(self, at: At) -> str:
+        now = at.cloud.placement.allocations(at.data['uuid'])
+        if now['allocations']:
+            return 'already as it was'
+        at.confirm()
+        # A consumer that holds nothing is none: it has no generation.
+        at.cloud.placement.put_allocations(
+            at.data['uuid'], {**at.image, 'consumer_generation': None}
+        )
+        return f'held on {at.data["source"]} again'
+
+
 def _sides(data: JSON) -> tuple[JSON, JSON]:
     """What is held before and afterwards: provider -> resources."""
     if 'seen' in data:

@@ -294,9 +294,12 @@ def _moved(data: JSON) -> JSON:
 
 
 def _close(
-    connection: sa.engine.Connection, database: Database, data: JSON
+    connection: sa.engine.Connection,
+    database: Database,
+    data: JSON,
+    status: str = 'completed',
 ) -> None:
-    """End the migrations that brought the guest to the target.
+    """End the migrations that brought the guest to where it is.
 
     :raises Conflict: one of them went on since the plan was made
     """
@@ -307,7 +310,7 @@ def _close(
             table,
             {'id': row['id']},
             {'status': row['status']},
-            {'status': 'completed', 'updated_at': timeutils.utcnow()},
+            {'status': status, 'updated_at': timeutils.utcnow()},
         )
     if data.get('close'):
         _set_context(connection, database, data['uuid'], None)
@@ -459,10 +462,19 @@ def _text(statement: sa.sql.ClauseElement) -> str:
     return str(compiled).replace('\n', ' ') + ';'
 
 
+#: Where the before-image of a server's states has its migration context.
+_CONTEXT = 'migration_context'
+
+
 class SetStates(BaseChange):
     """Data: cell, uuid, seen and values (vm_state, power_state, task_state).
 
-    Which combinations are legal is the procedure's to decide.
+    Which combinations are legal is the procedure's to decide. ``close``: the
+    rows of ``migrations`` of a resize that nobody can confirm any more, id
+    and status as seen. They end as nova itself ends those of a server that
+    is not resized (``_poll_unconfirmed_resizes`` in nova/compute/manager.py);
+    one that is left would be taken for that of a later resize, and confirmed
+    on the wrong host (``migration_get_by_instance_and_status``).
     """
 
     kind = 'set-states'
@@ -473,37 +485,69 @@ class SetStates(BaseChange):
             f'~ {name}  {cell.text(seen[name])} -> {cell.text(value)}'
             for name, value in values.items()
             if seen[name] != value
+        ] + [
+            f'~ {row["type"]} {row["id"]}  {row["status"]} -> error   nobody '
+            'can confirm it any more'
+            for row in item.data.get('close', ())
         ]
 
     def observe(self, at: At) -> Observed:
-        row = cell.server_row(at)
+        database = cell.database(at)
+        with database.reader() as connection:
+            row = cell.instance(connection, database, at.data['uuid'])
+            context = None
+            if at.data.get('close'):
+                context = _context(connection, database, at.data['uuid'])
         if not cell.differences(at.data['values'], row):
+            # of one transaction: with the row, its migrations
             return Observed.after('already so')
         changed = cell.differences(at.data['seen'], row)
         if changed:
             return Observed.neither(cell.tell(changed))
         image = {name: row[name] for name in at.data['values']}
+        if context:
+            image[_CONTEXT] = context
         return Observed.before(image)
 
     def apply(self, at: At) -> str:
-        self._write(at, at.data['seen'], at.data['values'])
+        database = cell.database(at)
+
+        def write(connection: sa.engine.Connection) -> None:
+            self._write(connection, at, at.data['seen'], at.data['values'])
+            _close(connection, database, at.data, 'error')
+
+        database.write(write)
         return 'set'
 
     def revert(self, at: At) -> str:
-        row = cell.server_row(at)
-        if not cell.differences(at.image, row):
+        database = cell.database(at)
+        before = {name: at.image[name] for name in at.data['values']}
+        if not cell.differences(before, cell.server_row(at)):
             return 'already as it was'
-        self._write(at, at.data['values'], at.image)
+
+        def write(connection: sa.engine.Connection) -> None:
+            self._write(connection, at, at.data['values'], before)
+            for row in at.data.get('close', ()):
+                _set_status(connection, database, [row['id']], row['status'])
+            if at.image.get(_CONTEXT):
+                _set_context(
+                    connection, database, at.data['uuid'], at.image[_CONTEXT]
+                )
+
+        database.write(write)
         return 'set back'
 
-    def _write(self, at: At, seen: JSON, values: JSON) -> None:
-        database = cell.database(at)
-        database.write(
-            lambda connection: cas.update_one(
-                connection,
-                database.tables['instances'],
-                {'uuid': at.data['uuid'], 'deleted': 0},
-                seen,
-                values,
-            )
+    def _write(
+        self,
+        connection: sa.engine.Connection,
+        at: At,
+        seen: JSON,
+        values: JSON,
+    ) -> None:
+        cas.update_one(
+            connection,
+            cell.database(at).tables['instances'],
+            {'uuid': at.data['uuid'], 'deleted': 0},
+            seen,
+            values,
         )

@@ -29,14 +29,16 @@ def unstuck(uuid: str, name: str, why: str = 'nobody is at it') -> str:
     )
 
 
-def stopped(uuid: str, name: str) -> str:
+def stopped(uuid: str, name: str, state: str = 'stopped') -> str:
     """The command that makes a server of a dead host a stopped one.
 
     Why that can be no lie is for whoever types it to say.
+
+    :param state: another vm_state that it shall have
     """
     override = shlex.quote(f'guest-agrees:{name}=REASON')
     return program.call(
-        f'server set {uuid} --vm-state stopped --override {override}'
+        f'server set {uuid} --vm-state {state} --override {override}'
     )
 
 

@@ -330,6 +330,11 @@ GATES = (
         'Is a reset the right command for what is wrong?',
     ),
     Known(
+        'resize-abandoned',
+        ('soft', 'hard'),
+        'Can nova not end the resize of the server itself?',
+    ),
+    Known(
         'root-is-root',
         ('hard',),
         'Is root trusted by the server of what is shared?',

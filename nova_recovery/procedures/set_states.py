@@ -11,13 +11,14 @@ guests that a wrong row says are stopped.
 from __future__ import annotations
 
 from collections.abc import Iterator
+import contextlib
 import dataclasses
 from typing import Any, TYPE_CHECKING
 
 from nova_recovery.cloud import clock
 from nova_recovery.cloud.db import services
 from nova_recovery.cloud.db.servers import list_servers
-from nova_recovery.cloud.records import Server
+from nova_recovery.cloud.records import Migration, Server
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.exceptions import NotFound, RecoveryError, UsageError
 from nova_recovery.procedures import Procedure, whereabouts
@@ -68,18 +69,38 @@ class Request:
 
 
 @dataclasses.dataclass(frozen=True)
+class Resize:
+    """One that waits to be confirmed.
+
+    :ivar alive: whether nova-compute of its source is up; None: unknown
+    :ivar held: what placement has allocated to it, provider -> resources;
+        None: not asked
+    """
+
+    migration: Migration
+    alive: bool | None
+    held: dict[str, dict[str, int]] | None
+
+    @property
+    def source(self) -> str:
+        return self.migration.source_compute or ''
+
+
+@dataclasses.dataclass(frozen=True)
 class Situation:
     """The server in its row and on its hypervisor.
 
     :ivar runs: whether the hypervisor has the guest running; None: unknown
     :ivar alive: whether nova-compute of the host looks alive; None: unknown
     :ivar place: where its guest may run; None: nobody asked
+    :ivar resizes: of it, which wait to be confirmed
     """
 
     server: Server
     runs: bool | None
     alive: bool | None
     place: Whereabouts | None = None
+    resizes: tuple[Resize, ...] = ()
 
 
 def power_state(word: str) -> int:
@@ -146,7 +167,26 @@ def read(cloud: Cloud, request: Request) -> Situation:
     places = whereabouts.read(
         cloud, [server], whereabouts.not_there(request.not_running)
     )
-    return Situation(server, runs, alive, places[server.uuid])
+    resizes = tuple(_resizes(cloud, server)) if request.vm_state else ()
+    return Situation(server, runs, alive, places[server.uuid], resizes)
+
+
+def _resizes(cloud: Cloud, server: Server) -> Iterator[Resize]:
+    """What waits to be confirmed; a new vm_state ends it."""
+    rows = whereabouts.migrations(cloud, [server]).get(server.uuid, ())
+    database = cloud.databases.cell(server.cell)
+    for row in whereabouts.unconfirmed(rows):
+        alive: bool | None = False
+        held = None
+        if services.compute_services(database, row.source_compute or ''):
+            try:
+                found = cloud.compute.service(row.source_compute or '')
+                alive = found['state'] == 'up'
+            except RecoveryError:
+                alive = None
+        with contextlib.suppress(RecoveryError):
+            held = cloud.placement.allocations(row.uuid or '')['allocations']
+        yield Resize(row, alive, held)
 
 
 def make_plan(cloud: Cloud, request: Request) -> Plan:
@@ -170,28 +210,51 @@ def decide(request: Request, found: Situation, now: str = '') -> Plan:
         'power_state': server.power_state,
         'task_state': server.task_state,
     }
+    data: dict[str, Any] = {
+        'uuid': server.uuid,
+        'cell': server.cell,
+        'seen': seen,
+        'values': values,
+    }
+    if found.resizes:
+        data['close'] = [
+            {'id': row.id, 'status': row.status, 'type': row.migration_type}
+            for row in (one.migration for one in found.resizes)
+        ]
     item = Item(
         id=f'set-states:{server.uuid}',
         kind='set-states',
         subject=f'server:{server.uuid}',
         label=server.name,
-        data={
-            'uuid': server.uuid,
-            'cell': server.cell,
-            'seen': seen,
-            'values': values,
-        },
+        data=data,
     )
+    items = (item, *_releases(found, item))
     changed = any(seen[name] != value for name, value in values.items())
     return Plan(
         procedure=NAME,
         title=f'set the states of server {server.name}',
         arguments=dataclasses.asdict(request),
-        steps=(Step('set', 'set its states', (item,)),) if changed else (),
+        steps=(Step('set', 'set its states', items),) if changed else (),
         gates=tuple(gates(found, values)),
-        notes=tuple(_notes(server, values)),
+        notes=tuple(_notes(found, values)),
         created_at=now,
     )
+
+
+def _releases(found: Situation, item: Item) -> Iterator[Item]:
+    """What resizes hold of their sources goes once they are closed."""
+    for one in found.resizes:
+        if one.held:
+            yield dataclasses.replace(
+                item,
+                id=f'release-allocation:{one.migration.uuid}',
+                kind='release-allocation',
+                data={
+                    'uuid': one.migration.uuid,
+                    'source': one.source,
+                    'seen': one.held,
+                },
+            )
 
 
 def check(
@@ -235,6 +298,8 @@ def gates(found: Situation, values: dict[str, Any]) -> Iterator[Gate]:
     marked = values['vm_state'] == 'error'
     if not marked or values['task_state'] != found.server.task_state:
         yield from whereabouts.gates(found.place, found.server.uuid, name)
+    for one in found.resizes:
+        yield _abandoned(one, found.server)
     says_running = values['power_state'] == 1
     # Where only the task is cleared, nova's sync finds what it found before.
     same = (values['vm_state'], values['power_state']) == (
@@ -291,7 +356,58 @@ def gates(found: Situation, values: dict[str, Any]) -> Iterator[Gate]:
         )
 
 
-def _notes(server: Server, values: dict[str, Any]) -> Iterator[str]:
+def _abandoned(one: Resize, server: Server) -> Gate:
+    """A resize is closed by hand only where nova can't end it.
+
+    The source confirms it, and removes what it keeps of the server
+    (``confirm_resize`` in nova/compute/manager.py).
+    """
+    row, source = one.migration, one.source
+    confirm = f'\nopenstack server resize confirm {server.uuid}'
+    klass, state, remedy = 'soft', 'ok', ''
+    observed = f'{source}, where it was resized from, is down'
+    if row.row.get('cross_cell_move'):
+        klass, state = 'hard', 'refused'
+        observed = (
+            f'its resize from {source} is between two cells, and the other '
+            'has a hidden copy of its rows'
+        )
+        remedy = f'have nova end it, once {source} is up:{confirm}'
+    elif one.alive and row.status == 'confirming':
+        state = 'refused'
+        observed = (
+            f'{source}, where it was resized from, is up, and was asked to '
+            'end that'
+        )
+        remedy = 'wait for it; if it comes to nothing, override'
+    elif one.alive:
+        state = 'refused'
+        observed = f'{source}, where it was resized from, is up'
+        remedy = f'have nova end that, which cleans up there:{confirm}'
+    elif one.alive is None:
+        state = 'unknown'
+        observed = f'nova was not asked whether {source} is up'
+        remedy = f'where it is up, have nova end the resize:{confirm}'
+    return Gate(
+        'resize-abandoned', server.name, klass, state, observed, remedy
+    )
+
+
+def _notes(found: Situation, values: dict[str, Any]) -> Iterator[str]:
+    server = found.server
+    for one in found.resizes:
+        yield (
+            f'{one.source} keeps what it had of it before the resize: '
+            f'{server.uuid}_resize below its instances directory, and '
+            f'{server.instance_name} in libvirt, shut off. Once nobody needs '
+            f'that, remove it there: virsh undefine {server.instance_name}'
+        )
+        if one.held is None:
+            yield (
+                'Placement was not asked what the resize holds; that goes '
+                'with: openstack resource provider allocation delete '
+                f'{one.migration.uuid}'
+            )
     only_api = (
         values['vm_state'] in BY_API
         and values['power_state'] == server.power_state
@@ -303,7 +419,11 @@ def _notes(server: Server, values: dict[str, Any]) -> Iterator[str]:
             'The API can do this: openstack server set --state '
             f'{values["vm_state"]} {server.uuid}'
         )
-    if server.vm_state in ('resized', 'shelved_offloaded', 'building'):
+    if not found.resizes and server.vm_state in (
+        'resized',
+        'shelved_offloaded',
+        'building',
+    ):
         yield f'The server is {server.vm_state}, which nova finishes itself.'
 
 

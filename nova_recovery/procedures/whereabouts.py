@@ -249,6 +249,21 @@ def harmless(kind: str | None, status: str | None) -> bool:
     return status in OVER and status not in _FAILED.get(kind or '', ())
 
 
+def unconfirmed(migrations: Iterable[Migration]) -> list[Migration]:
+    """Those of a resize that waits to be confirmed, newest last.
+
+    Soft-deleted ones, too, which nova's API reads
+    (``migration_get_by_instance_and_status`` in nova/db/main/api.py); and
+    one whose request the source never took up.
+    """
+    return [
+        row
+        for row in migrations
+        if row.migration_type in COLD
+        and row.status in ('finished', 'confirming')
+    ]
+
+
 def judge(
     server: Server,
     migrations: Iterable[Migration],

@@ -15,7 +15,7 @@ from tests.cloud import services
 from tests.functional import disaster
 from tests.functional.base import FunctionalTest
 
-HOST = 'host2'
+SOURCE, HOST, TARGET = 'host1', 'host2', 'host3'
 
 
 class TestStuck(FunctionalTest):
@@ -113,6 +113,7 @@ class TestStatesOfADeadHost(FunctionalTest):
             ),
             'it to be offloaded',
         )
+        self.resized = self.resize('resized')
         self.kill_compute(HOST)
         for uuid, values in (
             (self.rescued, "vm_state = 'rescued'"),
@@ -128,10 +129,30 @@ class TestStatesOfADeadHost(FunctionalTest):
                 [uuid],
             )
 
-    def recover(self, uuid: str, code: int) -> str:
+    def resize(self, name: str) -> str:
+        """A server that came from SOURCE, and waits to be confirmed."""
+        uuid: str = self.create_server(name, host=SOURCE).id
+        self.migrate(uuid, HOST)
+        return uuid
+
+    def migrate(self, uuid: str, host: str) -> None:
+        answer = self.state.server_action(uuid, 'migrate', {'host': host})
+        self.assertEqual(202, answer.status_code, answer.text)
+        self.becomes(uuid, 'resized')
+
+    def becomes(self, uuid: str, state: str) -> None:
+        self.wait_for(
+            lambda: (
+                self.state.row(uuid)['vm_state'] == state
+                and not self.state.row(uuid)['task_state']
+            ),
+            f'it to be {state}',
+        )
+
+    def recover(self, uuid: str, code: int, *more: str) -> str:
         return self.done(
             'server', 'recover', uuid, '--fenced', 'PDU port 14 is off',
-            '--shared-storage', '--dry-run', code=code,
+            '--shared-storage', '--dry-run', *more, code=code,
         ).stderr  # fmt: skip
 
     def follow(
@@ -179,3 +200,61 @@ class TestStatesOfADeadHost(FunctionalTest):
             'it to run again',
         )
         self.assertNotEqual(HOST, self.state.row(self.unshelved)['host'])
+
+    def test_a_resize_that_its_source_confirms(self) -> None:
+        """Nova asks the source alone, whatever became of the target."""
+        told = self.recover(self.resized, 3)
+        words = f'openstack server resize confirm {self.resized}'
+        self.assertIn(words, told)
+        setting = self.done(
+            'server', 'set', self.resized, '--vm-state', 'active', '--yes',
+            code=3,
+        ).stderr  # fmt: skip
+        self.assertRegex(setting, 'refused +resize-abandoned .*host1.* is up')
+        self.assertIn(words, setting)
+        answer = self.state.server_action(self.resized, 'confirmResize')
+        self.assertEqual(204, answer.status_code, answer.text)
+        self.becomes(self.resized, 'active')
+        self.assertIn('evacuated by nova', self.recover(self.resized, 0))
+
+    def test_a_resize_that_nobody_can_confirm(self) -> None:
+        """Both its hosts are dead; it runs on a third, and is resized again."""
+        (migration,) = self.state.migrations(self.resized)
+        (held,) = self.held(migration['uuid'])
+        self.assertEqual(SOURCE, held)
+        self.kill_compute(SOURCE)
+        self.practice.wait_compute_down(SOURCE)
+        answer = self.state.server_action(self.resized, 'confirmResize')
+        self.assertEqual(409, answer.status_code, answer.text)
+
+        alone = '--override', 'cell-alive:cell1=two hosts died'
+        told = self.recover(self.resized, 3, *alone)
+        self.follow(told)
+        (migration,) = self.state.migrations(self.resized)
+        self.assertEqual('error', migration['status'])
+        self.assertEqual([], self.held(migration['uuid']))
+        run = self.newest_run()
+        self.done('run', 'undo', run, '--yes')
+        (migration,) = self.state.migrations(self.resized)
+        self.assertEqual('finished', migration['status'])
+        self.assertEqual([SOURCE], self.held(migration['uuid']))
+        self.follow(told)
+
+        self.done(
+            'server', 'recover', self.resized, '--fenced', 'no power',
+            '--shared-storage', *alone, '--target-host', TARGET, '--yes',
+        )  # fmt: skip
+        self.assertEqual(TARGET, self.state.row(self.resized)['host'])
+        self.assertEqual('running', self.state.guests(self.resized)[TARGET])
+
+        self.revive(SOURCE)
+        self.migrate(self.resized, SOURCE)
+        answer = self.state.server_action(self.resized, 'confirmResize')
+        self.assertEqual(204, answer.status_code, answer.text)
+        self.becomes(self.resized, 'active')
+        self.assertEqual(SOURCE, self.state.row(self.resized)['host'])
+        self.assertEqual({SOURCE}, set(self.state.allocations(self.resized)))
+
+    def held(self, migration: str) -> list[str]:
+        """The nodes on which a migration holds something."""
+        return list(self.state.allocations(migration))

@@ -91,6 +91,8 @@ class Placement:
     def put_allocations(self, consumer: str, body: JSON) -> None:
         """Replace what a server holds; ``body`` as ``allocations`` gives it.
 
+        {} as ``allocations`` in it: it holds nothing any more.
+
         :raises ChangeFailed: no capacity, or somebody was there first
         """
         payload: JSON = {
@@ -103,15 +105,21 @@ class Placement:
         }
         if self._microversion() == MODERN:
             payload['consumer_generation'] = body['consumer_generation']
-        what = f'allocation of server {consumer}'
+        what = f'allocation of {consumer}'
+        path = f'/allocations/{consumer}'
+        how: JSON = {
+            'microversion': self._microversion(),
+            'timeout': self._timeout,
+            **apis.SENT_ONCE,
+        }
         with _sending(what):
-            answer = self._connection.placement.put(
-                f'/allocations/{consumer}',
-                json=payload,
-                microversion=self._microversion(),
-                timeout=self._timeout,
-                **apis.SENT_ONCE,
-            )
+            if not payload['allocations'] and self._microversion() == QUEENS:
+                # its PUT takes no empty ones
+                answer = self._connection.placement.delete(path, **how)
+            else:
+                answer = self._connection.placement.put(
+                    path, json=payload, **how
+                )
         if 400 <= answer.status_code < 500:
             raise ChangeFailed(f'{what}: {_errors(answer)}')
         if answer.status_code >= 500:

@@ -541,6 +541,8 @@ class _Server:
         server = self.server
         uuid, name = server.uuid, server.name
         once = f'once {server.host} is proven to be off, '
+        if server.vm_state == 'resized':
+            return self._end_of_resize(once)
         if server.task_state == 'shelving_offloading':
             return '\n'.join(
                 (
@@ -573,6 +575,46 @@ class _Server:
                     f'openstack server delete {uuid}',
                 ),
             }.get(server.vm_state or '', ())
+        )
+
+    def _end_of_resize(self, once: str) -> str:
+        """How the resize of a server whose present host is dead ends.
+
+        Nova confirms it on the source alone, and refuses where that is down
+        (``confirm_resize`` in nova/compute/api.py and manager.py); a revert
+        begins on the present host, and would wait there for ever.
+        """
+        server, found = self.server, self.found
+        uuid = server.uuid
+        source = ', '.join(server.resized_from) or 'its source'
+        alive = [
+            name
+            for name in server.resized_from
+            if (name not in found.hosts or not found.hosts[name].silent)
+            and name not in self.request.hosts
+        ]
+        if alive:
+            lost = ways.disks(server, ways.EVACUATE)
+            seen, _ = ways.sight(self.one, found)
+            last = bool(
+                lost and seen != ways.SEEN and not self.request.shared_storage
+            )
+            return (
+                f'have {source} end its resize, and recover it then. That '
+                f'removes the disk of before, {uuid}_resize on {source}'
+                + (
+                    f', the only one if {server.host} does not come back: '
+                    'copy it first'
+                    if last
+                    else ''
+                )
+                + f':\nopenstack server resize confirm {uuid}'
+            )
+        state = 'active' if server.power_state == 1 else 'stopped'
+        return (
+            f'{once}end its resize without {source}, where {uuid}_resize is '
+            'the disk of before, and recover it then:\n'
+            + tasks.stopped(uuid, server.name, state)
         )
 
     def _disks(self) -> Iterator[Gate]:

@@ -559,6 +559,10 @@ def of_facts(
             for m in facts.migrations
             if not m.deleted and m.status not in whereabouts.OVER
         ),
+        resized_from=tuple(
+            m.source_compute or ''
+            for m in whereabouts.unconfirmed(facts.migrations)
+        ),
         armed=_armed(facts),
         pinned_zone=(facts.request_spec or {}).get('availability_zone'),
         group=group,

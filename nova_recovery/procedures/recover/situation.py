@@ -169,6 +169,8 @@ class Server(records.Server):
     :ivar config_drive: it has one, which only an evacuation makes anew
     :ivar special: what binds it to its host, in words (pinned CPUs, …)
     :ivar open_migrations: in words
+    :ivar resized_from: the hosts from which it was resized, which waits to
+        be confirmed
     :ivar armed: host -> evacuations away from it that it didn't clean up
         after: ``{'id', 'status'}``
     :ivar unheld: what cinder doesn't hold for it as nova says; None: nothing
@@ -197,6 +199,7 @@ class Server(records.Server):
     shares: int = 0
     special: tuple[str, ...] = ()
     open_migrations: tuple[str, ...] = ()
+    resized_from: tuple[str, ...] = ()
     armed: dict[str, list[JSON]] = dataclasses.field(default_factory=dict)
     whereabouts: Whereabouts | None = None
     unheld: Unheld | None = None

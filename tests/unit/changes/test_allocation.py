@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from nova_recovery.changes.allocation import MoveAllocation
+from nova_recovery.changes.allocation import MoveAllocation, ReleaseAllocation
 from nova_recovery.engine.change import State
 from nova_recovery.exceptions import ChangeFailed, Conflict, OutcomeUnknown
 from tests.unit.changes.case import ChangeTestCase, UUID
@@ -105,3 +105,49 @@ class TestMoveAllocation(ChangeTestCase):
         self.cloud.placement.put_allocations.side_effect = lost
         self.assertRaises(OutcomeUnknown, self.apply)
         self.assert_seen(State.AFTER, again=True)
+
+
+class TestReleaseAllocation(ChangeTestCase):
+    """What a resize holds of its source; who holds nothing is forgotten."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.change = ReleaseAllocation()
+        self.make_item(
+            f'server:{UUID}', uuid='m', source='np-rcc46', seen=SOURCE
+        )
+        self.held: dict[str, Any] = SOURCE
+        placement = self.cloud.placement
+        placement.allocations.side_effect = self.allocations
+        placement.put_allocations.side_effect = self.put
+
+    def allocations(self, uuid: str) -> dict[str, Any]:
+        self.assertEqual('m', uuid)
+        known = bool(self.held)
+        return {
+            'allocations': copy.deepcopy(self.held),
+            'project_id': 'p' if known else None,
+            'user_id': 'u' if known else None,
+            'consumer_generation': 3 if known else None,
+        }
+
+    def put(self, uuid: str, body: dict[str, Any]) -> None:
+        self.assertEqual(('p', 'u'), (body['project_id'], body['user_id']))
+        self.assertEqual(3 if self.held else None, body['consumer_generation'])
+        self.held = body['allocations']
+
+    def test_there_and_back(self) -> None:
+        self.assertEqual('released on np-rcc46', self.apply())
+        self.assertEqual({}, self.held)
+        self.assert_seen(State.AFTER, again=True)
+        self.assertEqual('held on np-rcc46 again', self.revert())
+        self.assertEqual(SOURCE, self.held)
+        self.assertEqual('already as it was', self.revert())
+
+    def test_what_changed_since_the_plan(self) -> None:
+        self.begin()
+        self.held = TARGET
+        self.assert_seen(State.NEITHER, 'p-target')
+        self.assert_refused(
+            Conflict, lambda: self.change.apply(self.begun), 'p-target'
+        )

@@ -304,6 +304,27 @@ class TestStates(ChangeTestCase):
         self.assertEqual(before, self.everything())
         self.assertEqual('already as it was', self.revert())
 
+    def test_a_resize_that_nobody_confirms_ends_with_it(self) -> None:
+        self.cell.add(
+            'migrations', id=7, uuid='m', instance_uuid=UUID, deleted=0,
+            status='finished', migration_type='resize',
+            source_compute='np-rcc46', dest_compute='np-rcc54',
+        )  # fmt: skip
+        row = {'id': 7, 'status': 'finished', 'type': 'resize'}
+        self.item.data['close'] = [row]
+        self.assertIn('~ resize 7', self.change.describe(self.item)[-1])
+        self.apply()
+        self.assertEqual(
+            {'status': 'error'}, self.cell.row('migrations', 'status')
+        )
+        self.revert()
+        self.assertEqual(self.SEEN, self.states())
+        self.assertEqual(
+            {'status': 'finished'}, self.cell.row('migrations', 'status')
+        )
+        self.cell.set('migrations', status='confirming')
+        self.assert_refused(Conflict, self.apply, 'status')
+
     def test_what_is_so_already(self) -> None:
         self.set_server(**self.VALUES)
         self.assert_seen(State.AFTER, 'already so')

@@ -228,6 +228,63 @@ class GatesTest(TestCase):
         self.assertIn('may be at it', self.gate(plan, 'no-task').observed)
 
 
+class ResizeTest(TestCase):
+    """One that waits to be confirmed, from np-rcc46 to np-rcc54."""
+
+    HELD = {'p-source': {'VCPU': 1}}
+
+    def decided(self, alive: bool | None, **fields: Any) -> Any:
+        row = rows.migration(
+            7, **{'status': 'finished', 'migration_type': 'resize', **fields}
+        )
+        request = Request(uuid=rows.UUID, cell='cell1', vm_state='active')
+        found = Situation(
+            rows.server(vm_state='resized', power_state=1),
+            None,
+            False,
+            Whereabouts('np-rcc54'),
+            (set_states.Resize(row, alive, self.HELD),),
+        )
+        return plans.checked(set_states.decide(request, found))
+
+    def gate(self, plan: Any) -> Any:
+        (gate,) = [g for g in plan.gates if g.name == 'resize-abandoned']
+        return gate
+
+    def test_it_ends_with_the_state_where_its_source_is_down(self) -> None:
+        plan = self.decided(False)
+        self.assertEqual('ok', self.gate(plan).state)
+        states, release = plan.items()
+        self.assertEqual(
+            [{'id': 7, 'status': 'finished', 'type': 'resize'}],
+            states.data['close'],
+        )
+        self.assertEqual(
+            {'uuid': 'migration-7', 'source': 'np-rcc46', 'seen': self.HELD},
+            release.data,
+        )
+        (note,) = (note for note in plan.notes if 'np-rcc46' in note)
+        self.assertIn(f'{rows.UUID}_resize', note)
+        self.assertIn('virsh undefine instance-000015b9', note)
+
+    def test_nova_ends_it_where_its_source_is_up(self) -> None:
+        gate = self.gate(self.decided(True))
+        self.assertEqual(('soft', 'refused'), (gate.klass, gate.state))
+        self.assertTrue(
+            gate.remedy.endswith(f'server resize confirm {rows.UUID}')
+        )
+        gate = self.gate(self.decided(True, status='confirming'))
+        self.assertEqual('refused', gate.state)
+        self.assertNotIn('resize confirm', gate.remedy)
+
+    def test_nobody_knows_of_its_source(self) -> None:
+        self.assertEqual('unknown', self.gate(self.decided(None)).state)
+
+    def test_between_two_cells_only_nova_ends_it(self) -> None:
+        gate = self.gate(self.decided(False, row={'cross_cell_move': 1}))
+        self.assertEqual(('hard', 'refused'), (gate.klass, gate.state))
+
+
 class NotesTest(TestCase):
     API = 'openstack server set --state'
 
