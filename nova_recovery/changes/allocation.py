@@ -73,7 +73,9 @@ class ReleaseAllocation(BaseChange):
             for resources in item.data['seen'].values()
             for name, amount in sorted(resources.items())
         )
-        return [f'- allocation  of its resize on {item.data["source"]}   {held}']
+        return [
+            f'- allocation  of its resize on {item.data["source"]}   {held}'
+        ]
 
     def observe(self, at: At) -> Observed:
         now = at.cloud.placement.allocations(at.data['uuid'])

@@ -356,6 +356,25 @@ def server_holder(database: Database, uuid: str) -> str | None:
     return server_holders(database, [uuid]).get(uuid)
 
 
+def archived(database: Database, uuid: str, marker: str) -> bool:
+    """Whether nova's archive took the claim on a server away.
+
+    ``nova-manage db archive_deleted_rows --task-log`` moves rows of
+    ``task_log`` whatever they are. The table has no index: only for one that
+    is missing.
+    """
+    if not database.tables.has('shadow_task_log', 'message'):
+        return False
+    tasks = database.tables['shadow_task_log'].c
+    with Reader.of(database) as reader:
+        query = sa.select(tasks.id).where(
+            tasks.task_name == TASK,
+            tasks.host == uuid,
+            tasks.message == marker,
+        )
+        return reader.connection.execute(query.limit(1)).first() is not None
+
+
 def server_holders(database: Database, uuids: Iterable[str]) -> dict[str, str]:
     """The marker of whoever claimed each server, of those that are claimed."""
     if not possible(database):

@@ -137,10 +137,16 @@ def _confirm(
     if claim.kind == claiming.SERVER:
         held = claims.server_holder(database, claim.data['uuid'])
         if held != marker:
+            how = 'somebody took it'
+            if held:
+                how = f'it is claimed by {held}'
+            elif claims.archived(database, claim.data['uuid'], marker):
+                how = (
+                    'nova-manage db archive_deleted_rows --task-log took it '
+                    'away, which must not run beside us'
+                )
             raise ClaimLost(
-                f'the claim on server {claim.label} is gone: '
-                + (f'it is claimed by {held}' if held else 'somebody took it')
-                + _OVER
+                f'the claim on server {claim.label} is gone: {how}{_OVER}'
             )
         source = claim.data.get('source')
         if source and not undoing:

@@ -9,7 +9,7 @@ import dataclasses
 from typing import Any, Protocol, TYPE_CHECKING, TypeVar
 
 from nova_recovery import program
-from nova_recovery.cloud.db import services
+from nova_recovery.cloud.db import cells, services
 from nova_recovery.cloud.db.databases import divide
 from nova_recovery.engine.findings import Finding, UNKNOWN
 from nova_recovery.engine.plan import Gate
@@ -19,6 +19,7 @@ from nova_recovery.fleet.script import Words
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.cloud.db.cells import Cell
     from nova_recovery.cloud.db.database import Database
 
 T = TypeVar('T')
@@ -97,11 +98,29 @@ def of_cells(
         return {}, (str(error),)
     return known, (
         *map(str, unknown.values()),
-        *(
-            f'{one.name} is disabled, and not asked'
-            for one in databases.disabled
-        ),
+        *(_not_asked(one) for one in databases.disabled),
     )
+
+
+def _not_asked(cell: Cell) -> str:
+    return f'{cell.name} is disabled, and not asked'
+
+
+def disabled(cloud: Cloud) -> dict[str, tuple[str, str]]:
+    """Cells that somebody has disabled, by what ``of_cells`` says of them.
+
+    Where only hosts of other cells are looked at nothing of such a one is
+    missing: a host is in one cell.
+
+    :returns: the line -> the name of the cell, and what enables it
+    """
+    try:
+        found = cloud.databases.disabled
+    except RecoveryError:
+        return {}
+    return {
+        _not_asked(one): (one.name, cells.enable(one.uuid)) for one in found
+    }
 
 
 def hosts_of(cloud: Cloud) -> tuple[list[str], tuple[str, ...]]:

@@ -97,57 +97,8 @@ class TestStuck(FunctionalTest):
         self.assert_runs()
 
 
-class TestStatesOfADeadHost(FunctionalTest):
-    """What is neither evacuated nor moved as it is, and what leads on."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.rescued = self.create_server('rescued', host=HOST).id
-        self.unshelved = self.create_server('unshelved', host=HOST).id
-        self.gone = self.create_server('gone', host=HOST, volumes=('rbd',)).id
-        self.state.server_action(self.unshelved, 'shelve')
-        self.wait_for(
-            lambda: (
-                self.state.row(self.unshelved)['vm_state']
-                == 'shelved_offloaded'
-            ),
-            'it to be offloaded',
-        )
-        self.resized = self.resize('resized')
-        self.kill_compute(HOST)
-        for uuid, values in (
-            (self.rescued, "vm_state = 'rescued'"),
-            # its owner had it unshelved, and the host died
-            (
-                self.unshelved,
-                f"host = '{HOST}', node = '{HOST}', task_state = 'spawning'",
-            ),
-        ):
-            self.practice.sql(
-                'nova',
-                f'UPDATE instances SET {values} WHERE uuid = %s',
-                [uuid],
-            )
-
-    def resize(self, name: str) -> str:
-        """A server that came from SOURCE, and waits to be confirmed."""
-        uuid: str = self.create_server(name, host=SOURCE).id
-        self.migrate(uuid, HOST)
-        return uuid
-
-    def migrate(self, uuid: str, host: str) -> None:
-        answer = self.state.server_action(uuid, 'migrate', {'host': host})
-        self.assertEqual(202, answer.status_code, answer.text)
-        self.becomes(uuid, 'resized')
-
-    def becomes(self, uuid: str, state: str) -> None:
-        self.wait_for(
-            lambda: (
-                self.state.row(uuid)['vm_state'] == state
-                and not self.state.row(uuid)['task_state']
-            ),
-            f'it to be {state}',
-        )
+class OfADeadHost(FunctionalTest):
+    """A recovery that is refused, and what it prints."""
 
     def recover(self, uuid: str, code: int, *more: str) -> str:
         return self.done(
@@ -166,6 +117,38 @@ class TestStatesOfADeadHost(FunctionalTest):
             line for line in told.splitlines() if f' {command} ' in line
         )
         self.done(*shlex.split(line.strip())[2:], *more, '--yes')
+
+
+class TestStatesOfADeadHost(OfADeadHost):
+    """What is neither evacuated nor moved as it is, and what leads on."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.rescued = self.create_server('rescued', host=HOST).id
+        self.unshelved = self.create_server('unshelved', host=HOST).id
+        self.gone = self.create_server('gone', host=HOST, volumes=('rbd',)).id
+        self.state.server_action(self.unshelved, 'shelve')
+        self.wait_for(
+            lambda: (
+                self.state.row(self.unshelved)['vm_state']
+                == 'shelved_offloaded'
+            ),
+            'it to be offloaded',
+        )
+        self.kill_compute(HOST)
+        for uuid, values in (
+            (self.rescued, "vm_state = 'rescued'"),
+            # its owner had it unshelved, and the host died
+            (
+                self.unshelved,
+                f"host = '{HOST}', node = '{HOST}', task_state = 'spawning'",
+            ),
+        ):
+            self.practice.sql(
+                'nova',
+                f'UPDATE instances SET {values} WHERE uuid = %s',
+                [uuid],
+            )
 
     def test_a_volume_that_cinder_does_not_have_any_more(self) -> None:
         """Nova would evacuate it, and leave it in error."""
@@ -201,45 +184,60 @@ class TestStatesOfADeadHost(FunctionalTest):
         )
         self.assertNotEqual(HOST, self.state.row(self.unshelved)['host'])
 
-    def test_a_resize_that_its_source_confirms(self) -> None:
+
+class TestResizesOfADeadHost(OfADeadHost):
+    """Servers that came from SOURCE, and wait to be confirmed."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        options = {'host': SOURCE}
+        first, second = self.create_servers(
+            {'resized': options, 'resized-too': options}
+        )
+        self.confirmed, self.resized = first.id, second.id
+        for uuid in (self.confirmed, self.resized):
+            self.migrate(uuid, HOST)
+        self.kill_compute(HOST)
+
+    def migrate(self, uuid: str, host: str) -> None:
+        answer = self.state.server_action(uuid, 'migrate', {'host': host})
+        self.assertEqual(202, answer.status_code, answer.text)
+        self.becomes(uuid, 'resized')
+
+    def becomes(self, uuid: str, state: str) -> None:
+        self.wait_for(
+            lambda: (
+                self.state.row(uuid)['vm_state'] == state
+                and not self.state.row(uuid)['task_state']
+            ),
+            f'it to be {state}',
+        )
+
+    def test_each_has_a_way_on(self) -> None:
         """Nova asks the source alone, whatever became of the target."""
-        told = self.recover(self.resized, 3)
-        words = f'openstack server resize confirm {self.resized}'
+        told = self.recover(self.confirmed, 3)
+        words = f'openstack server resize confirm {self.confirmed}'
         self.assertIn(words, told)
         setting = self.done(
-            'server', 'set', self.resized, '--vm-state', 'active', '--yes',
+            'server', 'set', self.confirmed, '--vm-state', 'active', '--yes',
             code=3,
         ).stderr  # fmt: skip
         self.assertRegex(setting, 'refused +resize-abandoned .*host1.* is up')
         self.assertIn(words, setting)
-        answer = self.state.server_action(self.resized, 'confirmResize')
-        self.assertEqual(204, answer.status_code, answer.text)
-        self.becomes(self.resized, 'active')
-        self.assertIn('evacuated by nova', self.recover(self.resized, 0))
+        self.confirm(self.confirmed)
+        self.assertIn('evacuated by nova', self.recover(self.confirmed, 0))
 
-    def test_a_resize_that_nobody_can_confirm(self) -> None:
-        """Both its hosts are dead; it runs on a third, and is resized again."""
-        (migration,) = self.state.migrations(self.resized)
-        (held,) = self.held(migration['uuid'])
-        self.assertEqual(SOURCE, held)
         self.kill_compute(SOURCE)
         self.practice.wait_compute_down(SOURCE)
         answer = self.state.server_action(self.resized, 'confirmResize')
         self.assertEqual(409, answer.status_code, answer.text)
-
         alone = '--override', 'cell-alive:cell1=two hosts died'
         told = self.recover(self.resized, 3, *alone)
         self.follow(told)
-        (migration,) = self.state.migrations(self.resized)
-        self.assertEqual('error', migration['status'])
-        self.assertEqual([], self.held(migration['uuid']))
-        run = self.newest_run()
-        self.done('run', 'undo', run, '--yes')
-        (migration,) = self.state.migrations(self.resized)
-        self.assertEqual('finished', migration['status'])
-        self.assertEqual([SOURCE], self.held(migration['uuid']))
+        self.assertEqual(('error', []), self.migration())
+        self.done('run', 'undo', self.newest_run(), '--yes')
+        self.assertEqual(('finished', [SOURCE]), self.migration())
         self.follow(told)
-
         self.done(
             'server', 'recover', self.resized, '--fenced', 'no power',
             '--shared-storage', *alone, '--target-host', TARGET, '--yes',
@@ -247,14 +245,19 @@ class TestStatesOfADeadHost(FunctionalTest):
         self.assertEqual(TARGET, self.state.row(self.resized)['host'])
         self.assertEqual('running', self.state.guests(self.resized)[TARGET])
 
+        # what was left would be confirmed, on the wrong host
         self.revive(SOURCE)
         self.migrate(self.resized, SOURCE)
-        answer = self.state.server_action(self.resized, 'confirmResize')
-        self.assertEqual(204, answer.status_code, answer.text)
-        self.becomes(self.resized, 'active')
+        self.confirm(self.resized)
         self.assertEqual(SOURCE, self.state.row(self.resized)['host'])
         self.assertEqual({SOURCE}, set(self.state.allocations(self.resized)))
 
-    def held(self, migration: str) -> list[str]:
-        """The nodes on which a migration holds something."""
-        return list(self.state.allocations(migration))
+    def confirm(self, uuid: str) -> None:
+        answer = self.state.server_action(uuid, 'confirmResize')
+        self.assertEqual(204, answer.status_code, answer.text)
+        self.becomes(uuid, 'active')
+
+    def migration(self) -> tuple[str, list[str]]:
+        """Of the resize: its status, and where it holds something."""
+        row = self.state.migrations(self.resized)[0]
+        return row['status'], list(self.state.allocations(row['uuid']))

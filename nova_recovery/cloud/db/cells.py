@@ -39,6 +39,11 @@ class Cell:
     disabled: bool = False
 
 
+def enable(uuid: str) -> str:
+    """The command that enables a cell (nova/cmd/manage.py)."""
+    return f'nova-manage cell_v2 update_cell --cell_uuid {uuid} --enable'
+
+
 def load_cells(api: Database, base: str | None) -> list[Cell]:
     """Return all cells but cell0, in nova's order, disabled ones too.
 

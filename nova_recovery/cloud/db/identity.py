@@ -3,7 +3,9 @@
 """Which cloud it is: the UUIDs of its cells, as nova-manage made them.
 
 Before there were cells nothing has a name that no other cloud has; then it is
-the oldest service that the database remembers, with the second of its birth.
+the oldest services that the database remembers, with the second of the birth
+of each. ``nova-manage db archive_deleted_rows`` moves those that were deleted
+into a shadow table, which only releases with cells purge.
 """
 
 from __future__ import annotations
@@ -35,10 +37,10 @@ def of(cloud: Cloud) -> Identity:
     if uuids:
         return uuids
     try:
-        known, _silent = divide(databases.each_cell(_first_service))
+        known, _silent = divide(databases.each_cell(_first_services))
     except RecoveryError:
         return frozenset()
-    return frozenset(word for word in known.values() if word)
+    return frozenset(word for some in known.values() for word in some)
 
 
 def another(one: Identity, other: Identity) -> bool:
@@ -46,19 +48,32 @@ def another(one: Identity, other: Identity) -> bool:
     return bool(one and other and not one & other)
 
 
-def _first_service(database: Database) -> str:
-    """``service 1 nova-cert@control of 2012-11-22T14:49:51``."""
-    table = database.tables['services']
-    query = (
-        sa.select(table.c.id, table.c.binary, table.c.host, table.c.created_at)
-        .order_by(table.c.id)
-        .limit(1)
-    )
+#: So many: one that somebody deletes by hand does not change who it is.
+_FIRST = 5
+
+
+def _first_services(database: Database) -> list[str]:
+    """Each as ``service 1 nova-cert@control of 2012-11-22T14:49:51``."""
+    found = []
     with database.reader() as connection:
-        row = connection.execute(query).first()
-    if row is None or row.created_at is None:
-        return ''
-    return (
+        for name in ('services', 'shadow_services'):
+            if not database.tables.has(name, 'created_at'):
+                continue
+            table = database.tables[name]
+            query = (
+                sa.select(
+                    table.c.id,
+                    table.c.binary,
+                    table.c.host,
+                    table.c.created_at,
+                )
+                .where(table.c.created_at.is_not(None))
+                .order_by(table.c.id)
+                .limit(_FIRST)
+            )
+            found.extend(connection.execute(query))
+    return [
         f'service {row.id} {row.binary}@{row.host} of '
         f'{row.created_at:%Y-%m-%dT%H:%M:%S}'
-    )
+        for row in sorted(found, key=lambda row: int(row.id))[:_FIRST]
+    ]

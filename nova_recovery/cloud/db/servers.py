@@ -260,7 +260,10 @@ def _mapped_cells(databases: Databases, uuid: str) -> Sequence[CellDatabase]:
         raise NotFound(f'server {uuid} is in cell0: it was never on a host')
     mapped = [known for known in databases.cells if known.cell.uuid == cell]
     if not mapped:
-        raise NotFound(f'server {uuid} is in cell {cell}, which is disabled')
+        raise NotFound(
+            f'server {uuid} is in cell {cell}, which is disabled; enable it '
+            f'with: {cells_module.enable(cell)}'
+        )
     return mapped
 
 

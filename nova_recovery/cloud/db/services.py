@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from nova_recovery.cloud.db import cells as cells_module
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import Databases, divide
 from nova_recovery.cloud.db.rows import Reader
@@ -191,7 +192,10 @@ def _mapped(databases: Databases, api: Database, host: str) -> str:
     for known in databases.cells:
         if known.cell.uuid == found[0]:
             return known.cell.name
-    raise NotFound(f'host {host} is in cell {found[0]}, which is disabled')
+    raise NotFound(
+        f'host {host} is in cell {found[0]}, which is disabled; enable it '
+        f'with: {cells_module.enable(found[0])}'
+    )
 
 
 def _node(

@@ -34,6 +34,7 @@ NOVA = (
     'instances',
     'migrations',
     'services',
+    'shadow_task_log',
     'tags',
     'task_log',
 )

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 from typing import Any
 from unittest import mock
 
@@ -117,6 +118,19 @@ class GuardTest(TestCase):
             told = self.lost(REBOOT, CLAIM_SERVER, REBOOT)
             self.assertIn('web', told)
             self.assertIn('run abandon', told)
+            self.assertNotIn('archive', told)
+
+    def test_a_claim_that_the_archive_took(self) -> None:
+        self.holder = None
+        self.cloud.cell.add(
+            'shadow_task_log', id=1, task_name='nova-recovery',
+            host=CLAIM_SERVER.data['uuid'], message=MARKER, state='CLAIMED',
+            period_beginning=datetime.datetime(2000, 1, 1),
+            period_ending=datetime.datetime(2000, 1, 1),
+        )  # fmt: skip
+        told = self.lost(REBOOT, CLAIM_SERVER, REBOOT)
+        self.assertIn('archive_deleted_rows --task-log took it', told)
+        self.assertIn('run abandon', told)
 
     def test_two_runs_by_two_kinds_of_claims(self) -> None:
         """Both were seen by nobody when they were made."""

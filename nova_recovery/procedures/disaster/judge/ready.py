@@ -8,8 +8,9 @@ or makes it dangerous.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 import dataclasses
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from nova_recovery import readiness
@@ -63,9 +64,12 @@ def rows(
     :raises ConfigError: the fleet can't be reached at all
     """
     silent: tuple[str, ...] = ()
+    left_out: dict[str, tuple[str, str]] = {}
     if hosts is None:
         try:
             hosts, silent = reached.hosts_of(cloud)
+            # of those that are named, one may be of a cell that is disabled
+            left_out = reached.disabled(cloud)
         except DatabaseUnavailable as error:
             hosts, silent = (), (f'{error}: no host was asked',)
     told = fleet.read(
@@ -74,14 +78,29 @@ def rows(
         fleet.storage_hosts(layout.of_cinder(cloud), scope.skip_backends),
         progress,
     )
-    return tuple(judge(told, (*silent, *told.unknown)))
+    return tuple(judge(told, (*silent, *told.unknown), left_out))
 
 
-def judge(told: Told, silent: Iterable[str] = ()) -> Iterator[Finding]:
+def judge(
+    told: Told,
+    silent: Iterable[str] = (),
+    left_out: Mapping[str, tuple[str, str]] = MappingProxyType({}),
+) -> Iterator[Finding]:
     """A row for each thing that is in the way, and one for the hosts.
 
     :param silent: why some could not even be named, lines
+    :param left_out: such a line -> a cell that somebody has disabled, and
+        what enables it: its hosts are left out, which is in nobody's way
     """
+    for name, command in left_out.values():
+        yield Finding(
+            LAYER,
+            readiness.GO,
+            name,
+            f'the cell is disabled: its hosts are left out; {command}',
+            'enabled, if its servers are to be started, too',
+            command,
+        )
     red = 0
     for one in told.findings:
         if (one.severity == findings.STALE and one.code not in _STALE) or (
@@ -91,6 +110,8 @@ def judge(told: Told, silent: Iterable[str] = ()) -> Iterator[Finding]:
         red += 1
         yield _row(one)
     for why in silent:
+        if why in left_out:
+            continue
         red += 1
         yield Finding(
             LAYER,

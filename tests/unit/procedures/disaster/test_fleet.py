@@ -348,6 +348,23 @@ class Ready(FleetTestCase):
         (row,) = ready.judge(told)
         self.assertEqual(readiness.GO, row.severity)
 
+    def test_a_cell_that_is_disabled_is_in_nobodys_way(self) -> None:
+        told = self.told(c1=host())
+        told = dataclasses.replace(
+            told, unknown=('cell3 is disabled, and not asked',)
+        )
+        enable = 'nova-manage cell_v2 update_cell --cell_uuid 3 --enable'
+        cells = {told.unknown[0]: ('cell3', enable)}
+        cell, hosts = ready.judge(told, told.unknown, cells)
+        self.assertEqual(
+            ('cell3', readiness.GO, enable),
+            (cell.subject, cell.severity, cell.fix),
+        )
+        self.assertEqual('all', hosts.subject)
+        # a host that was named may be of that cell
+        row, *_ = ready.judge(told, told.unknown)
+        self.assertEqual(readiness.UNKNOWN, row.severity)
+
     def test_no_database_no_names(self) -> None:
         cloud = self.cloud()
         with (
