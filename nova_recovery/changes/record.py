@@ -316,6 +316,20 @@ def _close(
         _set_context(connection, database, data['uuid'], None)
 
 
+def _unclosed(
+    connection: sa.engine.Connection, database: Database, data: JSON
+) -> list[int]:
+    """The migrations to be closed that are still as they were seen."""
+    seen = {row['id']: row['status'] for row in data.get('close', ())}
+    if not seen:
+        return []
+    table = database.tables['migrations'].c
+    rows = connection.execute(
+        sa.select(table.id, table.status).where(table.id.in_(seen))
+    )
+    return [row.id for row in rows if row.status == seen[row.id]]
+
+
 def _context(
     connection: sa.engine.Connection, database: Database, uuid: str
 ) -> str | None:
@@ -496,10 +510,10 @@ class SetStates(BaseChange):
         with database.reader() as connection:
             row = cell.instance(connection, database, at.data['uuid'])
             context = None
+            left = _unclosed(connection, database, at.data)
             if at.data.get('close'):
                 context = _context(connection, database, at.data['uuid'])
-        if not cell.differences(at.data['values'], row):
-            # of one transaction: with the row, its migrations
+        if not cell.differences(at.data['values'], row) and not left:
             return Observed.after('already so')
         changed = cell.differences(at.data['seen'], row)
         if changed:
@@ -522,12 +536,16 @@ class SetStates(BaseChange):
     def revert(self, at: At) -> str:
         database = cell.database(at)
         before = {name: at.image[name] for name in at.data['values']}
-        if not cell.differences(before, cell.server_row(at)):
+        closed = at.data.get('close', ())
+        with database.reader() as connection:
+            row = cell.instance(connection, database, at.data['uuid'])
+            left = _unclosed(connection, database, at.data)
+        if not cell.differences(before, row) and len(left) == len(closed):
             return 'already as it was'
 
         def write(connection: sa.engine.Connection) -> None:
             self._write(connection, at, at.data['values'], before)
-            for row in at.data.get('close', ()):
+            for row in closed:
                 _set_status(connection, database, [row['id']], row['status'])
             if at.image.get(_CONTEXT):
                 _set_context(

@@ -229,7 +229,10 @@ def decide(request: Request, found: Situation, now: str = '') -> Plan:
         data=data,
     )
     items = (item, *_releases(found, item))
-    changed = any(seen[name] != value for name, value in values.items())
+    # a row that is left of a server that is no longer resized goes, too
+    changed = bool(found.resizes) or any(
+        seen[name] != value for name, value in values.items()
+    )
     return Plan(
         procedure=NAME,
         title=f'set the states of server {server.name}',

@@ -74,6 +74,14 @@ _NOT_GONE = {
         ),
     ),
 }
+#: The same words where the row names the target: of a resize whose
+#: confirmation failed, or that was closed without one
+#: (``_poll_unconfirmed_resizes``), and of a move by hand.
+_AFTER_ALL = {
+    EVACUATION: frozenset({tombstones.UNARMED}),
+    LIVE: frozenset(),
+    **dict.fromkeys(COLD, frozenset({'error'})),
+}
 #: nova says that it failed, which it also does when the guest was started
 #: and something after that went wrong (compute/manager.py,
 #: ``_rebuild_instance_with_claim`` and ``_post_live_migration``).
@@ -333,15 +341,20 @@ def _of_migrations(
                     row.dest_compute,
                     f'{what} is {status}, and its row still names {host}',
                 )
+            elif row.source_compute == host:
+                yield f'{what} is {status}'
             return
         elif row.source_compute == host:
             yield from _from_here(row, kind, status, what)
         elif kind in COLD and status in ('reverting', 'reverted'):
             yield from _reverted(row, host, status, what)
-        elif status == 'reverted':
+        elif row.dest_compute == host and (
+            status not in _NOT_GONE[kind] or status in _AFTER_ALL[kind]
+        ):
+            # From elsewhere to here, and the row names the target: whatever
+            # became of it since, it brought the guest here, and what was
+            # before tells nothing any more.
             return
-        # From elsewhere to here, and not over: the row names the target, so
-        # the guest has left the source.
 
 
 def _from_here(
@@ -349,6 +362,10 @@ def _from_here(
 ) -> Iterator[Perhaps | str]:
     """A migration away from where the row says that the guest is."""
     if status in _NOT_GONE[kind] or status in ('reverting', 'reverted'):
+        return
+    if row.dest_compute == row.source_compute:
+        # a resize within its host: the guest is nowhere else
+        yield f'{what} is {status}, and its disk may be half of it'
         return
     if status in _FAILED.get(kind, ()):
         if row.dest_compute:

@@ -52,6 +52,14 @@ def stays(server: Server, request: Request) -> str:
     for tag in request.exclude_tags:
         if tag in server.tags:
             return f'excluded: it has tag {tag}'
+    if server.hidden and server.mapped not in ('', server.cell):
+        return (
+            f'it is a hidden copy: nova has it in {server.mapped}, where its '
+            'resize to another cell waits for its owner:\n'
+            f'openstack server resize confirm {server.uuid}'
+            if server.mapped
+            else 'it is a hidden copy, of a resize to another cell'
+        )
     return whereabouts.deleted(server)
 
 

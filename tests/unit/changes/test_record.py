@@ -325,6 +325,21 @@ class TestStates(ChangeTestCase):
         self.cell.set('migrations', status='confirming')
         self.assert_refused(Conflict, self.apply, 'status')
 
+    def test_one_of_a_server_that_is_no_longer_resized(self) -> None:
+        self.cell.add(
+            'migrations', id=7, uuid='m', instance_uuid=UUID, deleted=0,
+            status='finished', migration_type='resize',
+        )  # fmt: skip
+        row = {'id': 7, 'status': 'finished', 'type': 'resize'}
+        self.item.data.update(close=[row], values=self.SEEN)
+        self.assertEqual('set', self.apply())
+        self.assert_seen(State.AFTER, again=True)
+        self.assertEqual('set back', self.revert())
+        self.assertEqual('already as it was', self.revert())
+        self.assertEqual(
+            {'status': 'finished'}, self.cell.row('migrations', 'status')
+        )
+
     def test_what_is_so_already(self) -> None:
         self.set_server(**self.VALUES)
         self.assert_seen(State.AFTER, 'already so')

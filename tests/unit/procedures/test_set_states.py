@@ -267,6 +267,23 @@ class ResizeTest(TestCase):
         self.assertIn(f'{rows.UUID}_resize', note)
         self.assertIn('virsh undefine instance-000015b9', note)
 
+    def test_one_that_is_left_of_a_server_in_another_state(self) -> None:
+        """Somebody reset its state by the API."""
+        row = rows.migration(7, status='finished', migration_type='resize')
+        request = Request(uuid=rows.UUID, cell='cell1', vm_state='active')
+        found = Situation(
+            rows.server(vm_state='active', power_state=1),
+            None,
+            False,
+            Whereabouts('np-rcc54'),
+            (set_states.Resize(row, False, None),),
+        )
+        plan = set_states.decide(request, found)
+        (item,) = plan.items()
+        self.assertEqual(7, item.data['close'][0]['id'])
+        (note,) = (n for n in plan.notes if 'allocation delete' in n)
+        self.assertIn('allocation delete migration-7', note)
+
     def test_nova_ends_it_where_its_source_is_up(self) -> None:
         gate = self.gate(self.decided(True))
         self.assertEqual(('soft', 'refused'), (gate.klass, gate.state))

@@ -141,6 +141,57 @@ class TestWhereabouts(TestCase):
             row = migration(kind, status, 'host1', 'host2')
             self.assertTrue(self.judge(row).here_only, (kind, status))
 
+    # Odd ones, each of them seen or thought of
+
+    def test_a_resize_whose_end_failed_brought_it_here(self) -> None:
+        """What was before it tells nothing: it was here then, too."""
+        away = migration('live-migration', 'completed', 'host1', 'host2', 1)
+        back = migration('resize', 'error', 'host2', 'host1', 2)
+        self.check(self.judge(away, back))
+        # never begun: then nothing tells how it came back
+        for status in ('failed', 'cancelled', 'accepted'):
+            back = migration('resize', status, 'host2', 'host1', 2)
+            self.check(self.judge(away, back), 'host2')
+
+    def test_a_move_by_hand_that_armed_nothing_brought_it_here(self) -> None:
+        away = migration('live-migration', 'completed', 'host1', 'host2', 1)
+        moved = migration('evacuation', 'cancelled', 'host2', 'host1', 2)
+        self.check(self.judge(away, moved, held=(HOST1,)))
+
+    def test_an_evacuation_that_failed_after_it_arrived(self) -> None:
+        away = migration('live-migration', 'completed', 'host1', 'host2', 1)
+        for status in ('failed', 'error'):
+            row = migration('evacuation', status, 'host2', 'host1', 2)
+            self.check(self.judge(away, row))
+
+    def test_a_resize_within_its_host(self) -> None:
+        for status in ('migrating', 'post-migrating'):
+            row = migration('resize', status, 'host1', 'host1')
+            found = self.judge(row, task_state='resize_migrating')
+            self.assertEqual((), found.perhaps)
+            self.assertIn('its disk may be half of it', found.because())
+        row = migration('resize', 'finished', 'host1', 'host1')
+        self.check(self.judge(row))
+
+    def test_two_migrations_at_once(self) -> None:
+        live = migration('live-migration', 'running', 'host1', 'host2', 1)
+        evacuated = migration('evacuation', 'accepted', 'host1', 'host3', 2)
+        self.check(self.judge(live, evacuated), 'host2', 'host3')
+
+    def test_it_went_to_nobody_knows_where(self) -> None:
+        for kind, status in (
+            ('evacuation', 'done'),
+            ('live-migration', 'completed'),
+            ('resize', 'migrating'),
+        ):
+            found = self.judge(migration(kind, status, 'host1', None))
+            self.assertEqual((), found.perhaps)
+            self.assertIn(f'not chosen yet is {status}', found.because())
+
+    def test_a_node_that_is_another_hosts(self) -> None:
+        """As after the guide's UPDATE of the host alone."""
+        self.check(self.judge(held=(HOST2,), node='host2'), 'host2')
+
     # What settles it
 
     def test_it_arrived_here(self) -> None:
