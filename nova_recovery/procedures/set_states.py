@@ -376,6 +376,12 @@ def _abandoned(one: Resize, server: Server) -> Gate:
             'has a hidden copy of its rows'
         )
         remedy = f'have nova end it, once {source} is up:{confirm}'
+    elif server.vm_state != 'resized':
+        # somebody reset its state: nova's API refuses to confirm it
+        observed = (
+            f'it is {server.vm_state}: nobody can confirm its resize from '
+            f'{source} any more'
+        )
     elif one.alive and row.status == 'confirming':
         state = 'refused'
         observed = (

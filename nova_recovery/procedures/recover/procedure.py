@@ -395,6 +395,7 @@ def _notes(
         for one in assigned
         if one.method == ways.MOVE and request.method == 'auto'
     ]
+    notes += list(_resizes(assigned))
     notes += list(_sights(found, assigned))
     notes += list(_kept_copies(found, assigned))
     if not any(one.target for one in assigned):
@@ -421,6 +422,22 @@ def _notes(
             'before you enable them.'
         )
     return notes
+
+
+def _resizes(assigned: Iterable[Assignment]) -> Iterator[str]:
+    """What a state that somebody reset by the API leaves behind."""
+    for one in assigned:
+        server = one.server
+        if server.resized_from and server.vm_state != 'resized':
+            yield (
+                f'{server.name} is {server.vm_state}, and nova has its resize '
+                f'from {", ".join(server.resized_from)} as one that waits: it '
+                'would confirm that instead of a later one. Once it is '
+                'recovered, close it: '
+                + program.call(
+                    f'server set {server.uuid} --vm-state {server.vm_state}'
+                )
+            )
 
 
 def table(

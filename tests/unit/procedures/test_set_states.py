@@ -276,9 +276,10 @@ class ResizeTest(TestCase):
             None,
             False,
             Whereabouts('np-rcc54'),
-            (set_states.Resize(row, False, None),),
+            (set_states.Resize(row, True, None),),
         )
         plan = set_states.decide(request, found)
+        self.assertEqual('ok', self.gate(plan).state)
         (item,) = plan.items()
         self.assertEqual(7, item.data['close'][0]['id'])
         (note,) = (n for n in plan.notes if 'allocation delete' in n)
