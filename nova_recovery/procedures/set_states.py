@@ -422,6 +422,7 @@ def _notes(found: Situation, values: dict[str, Any]) -> Iterator[str]:
         and values['power_state'] == server.power_state
         # It always clears the task.
         and values['task_state'] is None
+        and not found.resizes
     )
     if only_api:
         yield (

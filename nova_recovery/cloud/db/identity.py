@@ -10,7 +10,7 @@ into a shadow table, which only releases with cells purge.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -54,7 +54,7 @@ _FIRST = 5
 
 def _first_services(database: Database) -> list[str]:
     """Each as ``service 1 nova-cert@control of 2012-11-22T14:49:51``."""
-    found = []
+    found: list[Any] = []
     with database.reader() as connection:
         for name in ('services', 'shadow_services'):
             if not database.tables.has(name, 'created_at'):

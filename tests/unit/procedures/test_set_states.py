@@ -282,6 +282,7 @@ class ResizeTest(TestCase):
         self.assertEqual('ok', self.gate(plan).state)
         (item,) = plan.items()
         self.assertEqual(7, item.data['close'][0]['id'])
+        self.assertNotIn('The API can do this', ''.join(plan.notes))
         (note,) = (n for n in plan.notes if 'allocation delete' in n)
         self.assertIn('allocation delete migration-7', note)
 
