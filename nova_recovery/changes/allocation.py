@@ -18,7 +18,8 @@ class MoveAllocation(BaseChange):
     ones. Data: uuid, source, target (names), source_provider,
     target_provider, resources. Where that doesn't tell it all (an evacuation
     that stopped half-way holds both): seen and wanted, provider ->
-    resources.
+    resources. Wanted is {}, and uuid a migration's, where that comes to its
+    end (``_delete_allocation_after_move`` in nova/compute/manager.py).
     """
 
     kind = 'move-allocation'
@@ -31,7 +32,10 @@ class MoveAllocation(BaseChange):
             for resources in (wanted or seen).values()
             for name, amount in sorted(resources.items())
         )
-        source, target = item.data['source'], item.data['target']
+        source = item.data['source']
+        if not wanted:
+            return [f'- allocation  of its migration on {source}   {held}']
+        target = item.data['target']
         return [f'~ allocation  {source} -> {target}   {held}']
 
     def observe(self, at: At) -> Observed:
@@ -45,70 +49,16 @@ class MoveAllocation(BaseChange):
         return Observed.neither(f'the allocation is now {held}')
 
     def apply(self, at: At) -> str:
-        _exchange(at, *_sides(at.data))
+        seen, wanted = _sides(at.data)
+        _exchange(at, seen, wanted)
+        if not wanted:
+            return f'released on {at.data["source"]}'
         return f'allocated on {at.data["target"]}'
 
     def revert(self, at: At) -> str:
         seen, wanted = _sides(at.data)
         _exchange(at, wanted, seen)
         return f'allocated on {at.data["source"]} again'
-
-
-class ReleaseAllocation(BaseChange):
-    """What a migration holds of its source goes, as when it is confirmed.
-
-    While a resize waits, the source's part is allocated to the migration
-    (``_delete_allocation_after_move`` in nova/compute/manager.py ends that).
-
-    Data: uuid (of the migration), source (host), seen (provider ->
-    resources).
-    """
-
-    kind = 'release-allocation'
-    confirms = True
-
-    def describe(self, item: Item) -> list[str]:
-        held = ', '.join(
-            f'{name} {amount}'
-            for resources in item.data['seen'].values()
-            for name, amount in sorted(resources.items())
-        )
-        return [
-            f'- allocation  of its resize on {item.data["source"]}   {held}'
-        ]
-
-    def observe(self, at: At) -> Observed:
-        now = at.cloud.placement.allocations(at.data['uuid'])
-        if not now['allocations']:
-            return Observed.after('it holds nothing')
-        if now['allocations'] == at.data['seen']:
-            return Observed.before(now)
-        return Observed.neither(f'the allocation is now {now["allocations"]}')
-
-    def apply(self, at: At) -> str:
-        # Read again for the generation, as in ``_exchange``.
-        now = at.cloud.placement.allocations(at.data['uuid'])
-        if now['allocations'] and now['allocations'] != at.data['seen']:
-            raise Conflict(
-                f'allocation of migration {at.data["uuid"]} is now '
-                f'{now["allocations"]}'
-            )
-        at.confirm()
-        at.cloud.placement.put_allocations(
-            at.data['uuid'], {**now, 'allocations': {}}
-        )
-        return f'released on {at.data["source"]}'
-
-    def revert(self, at: At) -> str:
-        now = at.cloud.placement.allocations(at.data['uuid'])
-        if now['allocations']:
-            return 'already as it was'
-        at.confirm()
-        # A consumer that holds nothing is none: it has no generation.
-        at.cloud.placement.put_allocations(
-            at.data['uuid'], {**at.image, 'consumer_generation': None}
-        )
-        return f'held on {at.data["source"]} again'
 
 
 def _sides(data: JSON) -> tuple[JSON, JSON]:
@@ -131,6 +81,9 @@ def _exchange(at: At, origin: JSON, goal: JSON) -> None:
         return
     if held != origin:
         raise Conflict(f'allocation of server {at.data["uuid"]} is now {held}')
+    if not held:
+        # Who holds nothing is forgotten: whose it was, too.
+        now = {**at.image, 'consumer_generation': None}
     at.confirm()
     at.cloud.placement.put_allocations(
         at.data['uuid'], {**now, 'allocations': goal}

@@ -250,12 +250,13 @@ def _releases(found: Situation, item: Item) -> Iterator[Item]:
         if one.held:
             yield dataclasses.replace(
                 item,
-                id=f'release-allocation:{one.migration.uuid}',
-                kind='release-allocation',
+                id=f'move-allocation:{one.migration.uuid}',
+                kind='move-allocation',
                 data={
                     'uuid': one.migration.uuid,
                     'source': one.source,
                     'seen': one.held,
+                    'wanted': {},
                 },
             )
 

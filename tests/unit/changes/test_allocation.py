@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from nova_recovery.changes.allocation import MoveAllocation, ReleaseAllocation
+from nova_recovery.changes.allocation import MoveAllocation
 from nova_recovery.engine.change import State
 from nova_recovery.exceptions import ChangeFailed, Conflict, OutcomeUnknown
 from tests.unit.changes.case import ChangeTestCase, UUID
@@ -107,14 +107,18 @@ class TestMoveAllocation(ChangeTestCase):
         self.assert_seen(State.AFTER, again=True)
 
 
-class TestReleaseAllocation(ChangeTestCase):
-    """What a resize holds of its source; who holds nothing is forgotten."""
+class TestOfAMigration(ChangeTestCase):
+    """What it holds of its source; who holds nothing is forgotten."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.change = ReleaseAllocation()
+        self.change = MoveAllocation()
         self.make_item(
-            f'server:{UUID}', uuid='m', source='np-rcc46', seen=SOURCE
+            f'server:{UUID}',
+            uuid='m',
+            source='np-rcc46',
+            seen=SOURCE,
+            wanted={},
         )
         self.held: dict[str, Any] = SOURCE
         placement = self.cloud.placement
@@ -140,9 +144,10 @@ class TestReleaseAllocation(ChangeTestCase):
         self.assertEqual('released on np-rcc46', self.apply())
         self.assertEqual({}, self.held)
         self.assert_seen(State.AFTER, again=True)
-        self.assertEqual('held on np-rcc46 again', self.revert())
+        self.assertEqual('allocated on np-rcc46 again', self.revert())
         self.assertEqual(SOURCE, self.held)
-        self.assertEqual('already as it was', self.revert())
+        self.assertIn('np-rcc46', self.revert())
+        self.assertIn('MEMORY_MB 2048', self.change.describe(self.item)[0])
 
     def test_what_changed_since_the_plan(self) -> None:
         self.begin()

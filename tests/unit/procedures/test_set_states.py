@@ -260,7 +260,12 @@ class ResizeTest(TestCase):
             states.data['close'],
         )
         self.assertEqual(
-            {'uuid': 'migration-7', 'source': 'np-rcc46', 'seen': self.HELD},
+            {
+                'uuid': 'migration-7',
+                'source': 'np-rcc46',
+                'seen': self.HELD,
+                'wanted': {},
+            },
             release.data,
         )
         (note,) = (note for note in plan.notes if 'np-rcc46' in note)
