@@ -219,6 +219,14 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
         help='A dump of the databases that was made after the outage; its '
         'checksum is kept with the plan',
     )
+    parser.add_argument(
+        '--hosts',
+        action='store_true',
+        default=None,
+        help='Ask the hosts of the servers themselves, over the [fleet], as '
+        '"disaster assess --ready --hosts" does: what on them is in the way '
+        'is a gate, now and whenever the plan is carried out',
+    )
     recovering.add_not_running(parser)
     group = parser.add_argument_group('how fast')
     group.add_argument(
@@ -285,6 +293,7 @@ def request(parsed: argparse.Namespace, cloud: Cloud) -> Request:
         groups_first=tuple(parsed.group_first),
         priority_key=conf.disaster.priority_key,
         since=parsed.since and parsed.since.isoformat(),
+        ask_hosts=bool(parsed.hosts),
         not_running=recovering.not_running(cloud, parsed.not_running),
         settle=conf.timeouts.settle,
         patience=conf.timeouts.server,

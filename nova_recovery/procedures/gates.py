@@ -238,6 +238,11 @@ GATES = (
         'Is the host off whose volumes become available?',
     ),
     Known(
+        'hosts-sound',
+        ('soft',),
+        'Is nothing on the hosts of the servers in the way of guests?',
+    ),
+    Known(
         'instance-mapped',
         ('hard',),
         "Does nova's API find the server in its cell?",

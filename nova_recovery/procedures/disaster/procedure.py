@@ -12,11 +12,13 @@ from nova_recovery.cloud import clock
 from nova_recovery.engine.plan import Gate, Plan
 from nova_recovery.procedures import Procedure
 from nova_recovery.procedures.disaster import request as request_module
+from nova_recovery.procedures.disaster.judge import ready
 from nova_recovery.procedures.disaster.look import gather
 from nova_recovery.procedures.disaster.look.gather import Progress
 from nova_recovery.procedures.disaster.plan import decide, gates, steps
 from nova_recovery.procedures.disaster.request import of, Request
 from nova_recovery.procedures.disaster.run import outcome
+from nova_recovery.procedures.disaster.situation import Found
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
@@ -35,7 +37,9 @@ def make_plan(
         request = dataclasses.replace(
             request, snapshot_sha256=request_module.checksum(request.snapshot)
         )
-    found = gather.read_all(cloud, request, progress)
+    found = _asked(
+        cloud, request, gather.read_all(cloud, request, progress), progress
+    )
     return decide.decide(request, found, clock.now())
 
 
@@ -61,6 +65,7 @@ def check(
         # these gates ask for no single volume
         watch=False,
     )
+    found = _asked(cloud, request, found)
     planned = (record.get('dump') or {}).get('sha256', '')
     return tuple(
         gates.gates(
@@ -72,6 +77,24 @@ def check(
             steps.starts(plan.steps),
         )
     )
+
+
+def _asked(
+    cloud: Cloud,
+    request: Request,
+    found: Found,
+    progress: Progress = lambda text: None,
+) -> Found:
+    """With what the hosts of its servers tell, where that is asked for."""
+    if not request.ask_hosts:
+        return found
+    hosts = {
+        server.host
+        for server in found.situation.servers.values()
+        if server.host
+    }.difference(request.scope.skip_hosts)
+    told = ready.rows(cloud, hosts, request.scope, progress)
+    return dataclasses.replace(found, told=told)
 
 
 def _guard(

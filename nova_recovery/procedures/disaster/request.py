@@ -34,6 +34,7 @@ class Request:
         or UUIDs
     :ivar priority_key: of metadata: see wanted.Order
     :ivar since: when the outage was, as given; None: it is found out
+    :ivar ask_hosts: hosts are asked themselves what is in the way
     :ivar not_running: ``SERVER-UUID@HOST`` -> how the operator knows that
         the guest does not run there
     :ivar max_failures: as ``failures`` reads it
@@ -54,6 +55,7 @@ class Request:
     groups_first: tuple[str, ...] = ()
     priority_key: str = wanted.PRIORITY_KEY
     since: str | None = None
+    ask_hosts: bool = False
     not_running: Mapping[str, str] = dataclasses.field(default_factory=dict)
     max_failures: str = '5%'
     per_host: int = 4

@@ -294,6 +294,8 @@ class Found:
     :ivar lines: of the map file; None: none was given
     :ivar reach: see ``guests``
     :ivar legacy: step 2 on a cloud from before Queens; None: it is none
+    :ivar told: rows of what the hosts tell, as of ``assess --ready``; None:
+        they were not asked
     """
 
     situation: Situation
@@ -315,6 +317,7 @@ class Found:
     lines: tuple[Line, ...] | None = None
     reach: Mapping[str, Reach] = dataclasses.field(default_factory=dict)
     legacy: cleaning.Cleaning | None = None
+    told: tuple[Finding, ...] | None = None
 
     def outside(self, server: str) -> Outside:
         """What the APIs and the claims say of a server.

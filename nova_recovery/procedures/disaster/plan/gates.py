@@ -8,11 +8,12 @@ while hosts are still off, and is asked before the steps (``before``).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 import datetime
 
 from nova_recovery import program, readiness
 from nova_recovery.cloud import records
+from nova_recovery.engine.findings import Finding
 from nova_recovery.engine.plan import Gate
 from nova_recovery.procedures import gates as common_gates
 from nova_recovery.procedures import whereabouts
@@ -54,6 +55,7 @@ def gates(
     if not touched:
         yield _dump(found, dump)
     yield from _storage(found.situation)
+    yield from _hosts_sound(found.told)
     encrypted = _encrypted(found.situation)
     for uuid in servers:
         untouched = f'server:{uuid}' not in touched
@@ -110,6 +112,32 @@ def _hosts_off(here: Situation, servers: Collection[str]) -> Iterator[Gate]:
             'stop nova-compute and all guests there, leave it out with '
             '--skip-host HOST=REASON, or override if no guest runs there',
         )
+
+
+def _hosts_sound(told: Sequence[Finding] | None) -> Iterator[Gate]:
+    """Whether anything on the hosts is in the way, where they were asked."""
+    by_subject: dict[str, list[Finding]] = {}
+    for one in readiness.red(told or ()):
+        by_subject.setdefault(one.subject, []).append(one)
+    for subject, some in by_subject.items():
+        dangers = [o for o in some if o.severity != readiness.UNKNOWN]
+        fixes = dict.fromkeys(one.fix for one in some if one.fix)
+        yield Gate(
+            'hosts-sound',
+            subject,
+            'soft',
+            'refused' if dangers else 'unknown',
+            '; '.join(one.cause for one in some),
+            '\n'.join(
+                (
+                    'mend that, or leave the host out with '
+                    '--skip-host HOST=REASON:',
+                    *fixes,
+                )
+            ),
+        )
+    if told and not by_subject:
+        yield Gate('hosts-sound', '', 'soft', 'ok', told[-1].cause)
 
 
 def _cells(here: Situation) -> Iterator[Gate]:

@@ -93,6 +93,7 @@ def _found(given: JSON, more: JSON) -> Found:
         for uuid, addresses in more.pop('reach', {}).items()
     }
     age = more.pop('age', [])
+    told = more.pop('told', None)
     old = more.pop('legacy', None)
     places = {
         uuid: Whereabouts(
@@ -118,6 +119,7 @@ def _found(given: JSON, more: JSON) -> Found:
         places=places,
         lines=None if lines is None else tuple(Line(*line) for line in lines),
         legacy=None if old is None else _legacy(old),
+        told=None if told is None else tuple(Finding(**row) for row in told),
         **more,
     )
 
@@ -188,9 +190,15 @@ class ScenarioTest(TestCase):
         self, plan: Plan, found: Found
     ) -> None:
         """The gates of an unchanged cloud, asked again."""
-        with fixtures.MonkeyPatch(
-            f'{procedure.__name__}.gather.read_all',
-            lambda *arguments, **options: found,
+        with (
+            fixtures.MonkeyPatch(
+                f'{procedure.__name__}.gather.read_all',
+                lambda *arguments, **options: found,
+            ),
+            fixtures.MonkeyPatch(
+                f'{procedure.__name__}.ready.rows',
+                lambda *arguments: found.told,
+            ),
         ):
             now = procedures.check_gates(plan, mock.Mock())
         again = overrides_module.as_approved(now, plan.gates)
