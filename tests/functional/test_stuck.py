@@ -197,12 +197,13 @@ class TestResizesOfADeadHost(OfADeadHost):
         self.confirmed, self.resized = first.id, second.id
         for uuid in (self.confirmed, self.resized):
             self.migrate(uuid, HOST)
+        for uuid in (self.confirmed, self.resized):
+            self.becomes(uuid, 'resized')
         self.kill_compute(HOST)
 
     def migrate(self, uuid: str, host: str) -> None:
         answer = self.state.server_action(uuid, 'migrate', {'host': host})
         self.assertEqual(202, answer.status_code, answer.text)
-        self.becomes(uuid, 'resized')
 
     def becomes(self, uuid: str, state: str) -> None:
         self.wait_for(
@@ -248,6 +249,7 @@ class TestResizesOfADeadHost(OfADeadHost):
         # what was left would be confirmed, on the wrong host
         self.revive(SOURCE)
         self.migrate(self.resized, SOURCE)
+        self.becomes(self.resized, 'resized')
         self.confirm(self.resized)
         self.assertEqual(SOURCE, self.state.row(self.resized)['host'])
         self.assertEqual({SOURCE}, set(self.state.allocations(self.resized)))
