@@ -157,19 +157,22 @@ def undo_lines(
         record.subject
         for record in (*foreseen.back, *(one for one, _ in foreseen.stays))
     )
-    titles = {step.name: step.title for step in plan.steps}
+    future = {
+        item.id: _future(item, registry[item.kind].describe(item), step.title)
+        for step in plan.steps
+        for item in step.items
+    }
     if back := _by_subject(
         (record, '')
         for record in foreseen.back
-        # a claim that is taken again is no news of the server
+        # a claim or a lock that is taken again is no news of the server
         if not registry[record.kind].looks
-        and record.kind not in claiming.RELEASES
+        and record.kind not in claiming.GIVES_BACK
     ):
         yield Line()
         yield Line('Will be taken back, the last first', style='bold')
         for several in back[:every]:
-            steps = dict.fromkeys(titles[one.step] for one, _ in several)
-            told = ', '.join(steps)
+            told = ', '.join(dict.fromkeys(future[r.id] for r, _ in several))
             if any(one.state not in _SURE for one, _ in several):
                 told += '  (looked at first)'
             head = f'  {_named(several[0][0], short)}  '
@@ -201,6 +204,10 @@ def undo_lines(
         yield Line(f'{count}, digest {digest}', style='dim')
 
 
+#: Of what one item changes, so much is told of its way back.
+_FUTURE = 2
+
+
 def _by_subject(
     records: Iterable[tuple[ItemRecord, str]],
 ) -> list[list[tuple[ItemRecord, str]]]:
@@ -210,10 +217,28 @@ def _by_subject(
     return list(found.values())
 
 
+def _future(item: Item, described: list[str], title: str) -> str:
+    """What taking one item back does: ``host back to np-rcc54``.
+
+    :param described: as its kind tells it
+    :param title: of its step, for what goes back to no value
+    """
+    if item.kind in claiming.GIVES_BACK.values():
+        return 'its lock' if item.kind not in claiming.KINDS else 'its claim'
+    told = []
+    for line in described:
+        before, arrow, _ = line.partition(' -> ')
+        *what, was = before.removeprefix('~ ').split('  ')
+        if arrow and what and line.startswith('~ '):
+            told.append(f'{" ".join(what)} back to {was}')
+    return wording.clean(', '.join(told[:_FUTURE]) or title)
+
+
 def _named(record: ItemRecord, short: Mapping[str, str]) -> str:
-    """``at3-ui02 9620e5d8``."""
+    """``at3-ui02 9620e5d8``: of its subject what an operator can type."""
     name = wording.identifier(record.subject, record.label)
-    words = [record.label, wording.shortened(name, short)]
+    ids = wording.UUID.findall(name)
+    words = [record.label, *(short.get(one, one) for one in ids)]
     return wording.clean(' '.join(filter(None, words)))
 
 
