@@ -13,12 +13,9 @@ import pathlib
 import shutil
 import sys
 
-import fixtures
-
-from tests.base import TestCase
 from tests.hosts import packages
 from tests.packaging import trees
-from tests.packaging.trees import within
+from tests.packaging.trees import BuildTestCase, within
 
 KOLLA = 'kolla==20.0.0'
 #: What of it is in each image -> its name there.
@@ -72,18 +69,12 @@ connection = mysql+pymysql://nova:secret@127.0.0.1:9/nova_cell0
 """
 
 
-class TestContainer(TestCase):
-    root: pathlib.Path
+class TestContainer(BuildTestCase):
+    more = ('buildah', 'python3-wheel')
 
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
-        home = fixtures.TempDir()
-        home.setUp()
-        cls.addClassCleanup(home.cleanUp)
-        cls.root = pathlib.Path(home.path) / 'builder'
-        trees.made(cls.root, trees.to_build())
-        trees.add(cls.root, 'buildah', 'python3-wheel')
         cls.make_base(cls.root / 'base')
         trees.unpack_source(cls.root / 'source')
         within(cls.root, 'sh', '-ec', _BUILD, folder='/source')

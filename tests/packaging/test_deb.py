@@ -15,10 +15,9 @@ import shutil
 
 import fixtures
 
-from tests.base import TestCase
 from tests.hosts import packages
 from tests.packaging import trees
-from tests.packaging.trees import within
+from tests.packaging.trees import BuildTestCase, within
 
 SOURCE = '/build/nova-recovery-1.0.0'
 #: What failed stands last, whatever was printed after it.
@@ -33,25 +32,18 @@ dpkg-buildpackage -us -uc -b > ../log 2>&1 || {
 EXPOSED = 3.5
 
 
-class TestDeb(TestCase):
-    root: pathlib.Path
+class TestDeb(BuildTestCase):
     installed: pathlib.Path
 
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
-        home = fixtures.TempDir()
-        home.setUp()
-        cls.addClassCleanup(home.cleanUp)
-        folder = pathlib.Path(home.path)
-        cls.root = folder / 'build'
         cls.build()
-        cls.installed = folder / 'installed'
+        cls.installed = cls.root.with_name('installed')
         cls.install()
 
     @classmethod
     def build(cls) -> None:
-        trees.made(cls.root, trees.to_build())
         trees.with_debian(cls.root / SOURCE.lstrip('/'))
         within(cls.root, 'sh', '-c', _BUILD, folder=SOURCE)
         cls.log = (cls.root / 'build' / 'log').read_text()
@@ -155,6 +147,16 @@ class TestDeb(TestCase):
         )
         (exposed,) = re.findall(r'exposure level .*: ([\d.]+)', said)
         self.assertLessEqual(float(exposed), EXPOSED)
+
+    def test_systemd_knows_all_that_the_units_say(self) -> None:
+        # what it does not know it tells, ignores, and ends well
+        said = within(
+            self.installed,
+            *('sh', '-c', 'systemd-analyze verify --man=no "$@" 2>&1', 'sh'),
+            '/lib/systemd/system/nova-recovery-snapshot.service',
+            '/lib/systemd/system/nova-recovery-snapshot.timer',
+        )
+        self.assertNotIn('nova-recovery', said)
 
     def test_the_documentation_needs_no_network(self) -> None:
         # from the package: the tree leaves out what is documentation

@@ -14,9 +14,8 @@ import shutil
 
 import fixtures
 
-from tests.base import TestCase
 from tests.packaging import trees
-from tests.packaging.trees import within
+from tests.packaging.trees import BuildTestCase, within
 
 HERE = pathlib.Path(__file__).parent
 RPM = trees.ROOT / 'packaging' / 'rpm'
@@ -37,21 +36,13 @@ EXCUSED = (
 )
 
 
-class TestRpm(TestCase):
-    root: pathlib.Path
+class TestRpm(BuildTestCase):
+    more = ('python3-installer', 'python3-wheel', 'rpm', 'rpmlint')
     log: str
 
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
-        home = fixtures.TempDir()
-        home.setUp()
-        cls.addClassCleanup(home.cleanUp)
-        cls.root = pathlib.Path(home.path) / 'build'
-        trees.made(cls.root, trees.to_build())
-        trees.add(
-            cls.root, 'python3-installer', 'python3-wheel', 'rpm', 'rpmlint'
-        )
         sources = cls.root / 'rpm' / 'SOURCES'
         sources.mkdir(parents=True)
         trees.pack_source(

@@ -13,7 +13,11 @@ import pathlib
 import re
 import shutil
 import subprocess
+from typing import ClassVar
 
+import fixtures
+
+from tests.base import TestCase
 from tests.hosts import packages, tree
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -121,3 +125,24 @@ def files(root: pathlib.Path, below: str) -> set[str]:
         for path in (root / below).rglob('*')
         if path.is_file() and path.suffix != '.pyc'
     }
+
+
+class BuildTestCase(TestCase):
+    """Tests of what is built in a tree, once for all of them.
+
+    :cvar more: packages of Debian besides those that ours are built with
+    """
+
+    more: ClassVar[tuple[str, ...]] = ()
+    root: pathlib.Path
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        home = fixtures.TempDir()
+        home.setUp()
+        cls.addClassCleanup(home.cleanUp)
+        cls.root = pathlib.Path(home.path) / 'build'
+        made(cls.root, to_build())
+        if cls.more:
+            add(cls.root, *cls.more)
