@@ -364,6 +364,9 @@ class RecoveryShowOne(RecoveryMixin, command.ShowOne):
     ) -> int:
         """Show the fields, whatever tenants named their servers."""
         shown = _row(data, parsed_args.formatter)
+        if tables.wanted(parsed_args, self.app.stdout):
+            tables.show_fields(column_names, shown, self.app.stdout)
+            return 0
         return super().produce_output(parsed_args, column_names, shown)
 
 

@@ -51,7 +51,7 @@ def wanted(parsed: argparse.Namespace, stream: Any) -> bool:
     """Whether somebody is there to read, and asked for nothing special."""
     return (
         parsed.formatter == 'table'
-        and not parsed.long
+        and not getattr(parsed, 'long', False)
         and not parsed.columns
         and not parsed.fit_width
         and not parsed.max_width
@@ -86,6 +86,32 @@ def show(
         screen.print(part)
     for line in commands(columns, told):
         screen.print(line, soft_wrap=True)
+
+
+def show_fields(
+    names: Sequence[str], values: Sequence[Any], stream: Any
+) -> None:
+    """Print what one thing has, a line each, nothing of it divided.
+
+    :param values: harmless for a terminal
+    """
+    told = {
+        name: text
+        for name, value in pairs(names, values)
+        if (text := _text(value))
+    }
+    column = max(map(len, told), default=0)
+    for name, text in told.items():
+        head = f'{name:<{column}}{GAP}'
+        for line in text.split('\n'):
+            stream.write(
+                f'{head}{line}\n'
+                if wording.is_command(line)
+                else '\n'.join(
+                    [*wording.wrap(line, head, wording.columns(stream)), '']
+                )
+            )
+            head = ' ' * len(head)
 
 
 def commands(
@@ -144,6 +170,11 @@ def _drawn(
         # what a row is about begins it
         if widest > (PROSE if name != columns[0] else SUBJECT)
     ]
+    # of several the shorter ones, if the longest has room below all
+    for name in sorted(prose, key=lambda one: widths[one])[:-1]:
+        taken = [widths[n] + len(GAP) for n in widths if n not in prose]
+        if sum(taken) + widths[name] <= width * 2 // 3:
+            prose.remove(name)
     beside = [name for name in widths if name not in prose]
     room = width - sum(widths[name] + len(GAP) for name in beside)
     if room >= ROOM * len(prose):

@@ -185,12 +185,15 @@ class Assessment:
 
     @property
     def meaning(self) -> str:
-        """How it is read what is wrong, a line; '' if nothing is."""
+        """How it is read what is wrong, a line; '' if nothing is.
+
+        Only of codes that are seen: a table may have them for programs alone.
+        """
+        seen = {str(cell) for row in self.table[1] for cell in row}
         shown = [
             one
             for one in self.findings
-            if one.severity in (DANGER, UNKNOWN, STALE)
-            and (not self.codes or one.code in self.codes)
+            if one.severity in (DANGER, UNKNOWN, STALE) and one.code in seen
         ]
         shown.sort(key=lambda one: SEVERITIES.index(one.severity))
         return meaning(one.code for one in shown)

@@ -131,7 +131,7 @@ def judge(
         f'{newest.user or "nova"}), {max(newest.age, 0):.0f} s ago',
         expected,
         f'keep users from the API, wait {window:g} s and look again; '
-        f'openstack server event list {newest.server} tells more',
+        f'what it was: openstack server event list {newest.server}',
     )
 
 

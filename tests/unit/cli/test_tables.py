@@ -64,6 +64,28 @@ class Screen:
         return '\n'.join(line.rstrip() for line in plain.split('\n'))
 
 
+class FieldsTest(TestCase):
+    """What one thing has, on a terminal."""
+
+    def test_nothing_is_divided_and_what_is_empty_is_left_out(self) -> None:
+        path = f'/srv/{"x" * 70}/2026-03-01T14-42-50Z.snapshot'
+        command = (
+            'openstack recovery run show 3fb04a53 --all --somewhat-longer'
+        )
+        screen = Screen(60)
+        tables.show_fields(
+            ('File', 'Rows', 'Deleted', 'Next'),
+            (path, 104, '', f'it is late; {"see " * 20}\n{command}'),
+            screen.stream,
+        )
+        lines = screen.text().splitlines()
+        self.assertEqual([f'File  {path}', 'Rows  104'], lines[:2])
+        self.assertEqual(f'      {command}', lines[-1])
+        self.assertTrue(lines[2].startswith('Next  it is late; see'))
+        for line in lines[2:-1]:
+            self.assertLessEqual(len(line), 60)
+
+
 class ShowTest(TestCase):
     def shown(
         self, width: int, rows: Any = ROWS, short: tuple[str, ...] = ()
