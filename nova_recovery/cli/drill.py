@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks, and until the loss, or its end, must be seen.
 POLL, PATIENCE = 2.0, 120.0
+#: So many hosts that did not come back are told how to be left out.
+_SOME = 3
 SHORT = ('Step', 'Began', 'Seconds', 'Target', 'Result')
 
 
@@ -435,6 +437,15 @@ def _ways_on(stage: Any, found: Drill) -> list[str]:
         f'All of it: {stage.call("run", "report", run_id)}' for run_id in runs
     ]
     if not found.over:
+        lines += [
+            'Leave out: '
+            + stage.call(
+                *('run', 'resume', found.loss.run.id),
+                *('--skip', f'{item.label}=REASON'),
+            )
+            for item in found.loss.items
+            if item.step == 'back' and item.state in states.BAD
+        ][:_SOME]
         lines.append('Go on:     ' + stage.call('drill', *found.words))
         if not found.lost_at:
             lines.append(
