@@ -8,6 +8,7 @@ killed), ``verify`` looks for what is left, ``undo`` puts everything back.
 
 import argparse
 import gc
+import os
 from typing import Any, Callable, Optional
 
 from nova_recovery.host.agent import files, kernel, lines, mounts
@@ -58,6 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='DIR',
         type=files.typed,
         help='all below this is left alone; may be given several times',
+    )
+    parser.add_argument(
+        '--if-begun',
+        action='store_true',
+        help='undo: where no change has begun, that is no error',
     )
     parser.add_argument(
         '--lift-immutable',
@@ -122,20 +128,31 @@ def _change(parsed: argparse.Namespace, pairs: Pairs, say: Say) -> int:
 
 
 def _undo(parsed: argparse.Namespace, pairs: Optional[Pairs], say: Say) -> int:
-    state = state_module.State(_needed(parsed))
+    path = _needed(parsed)
+    if not os.path.lexists(state_module.journal_path(path)):
+        # before a directory of that name is made
+        return _never_begun(parsed, path, say)
+    state = state_module.State(path)
     tree = _writable(_tree(parsed, state.path))
     journal = state.opened()
     if journal.head is None:
-        say(
-            'result',
-            state='done',
-            restored=0,
-            problems={},
-            text='no change has begun: %s has no before-images' % state.path,
-        )
-        return 0
+        return _never_begun(parsed, path, say)
     pairs = state_module.compare(journal, tree, pairs)
     return undo.Undo(tree, pairs, journal, say, parsed.lift_immutable).run()
+
+
+def _never_begun(parsed: argparse.Namespace, path: str, say: Say) -> int:
+    """Who mistypes the directory must not take its files for restored.
+
+    :raises lines.Refused: it was not said that this is right
+    """
+    text = 'no change has begun: %s has no before-images' % path
+    if not parsed.if_begun:
+        raise lines.Refused(
+            '%s, so nothing was undone: give --state as for the change' % text
+        )
+    say('result', state='done', restored=0, problems={}, text=text)
+    return 0
 
 
 def _needed(parsed: argparse.Namespace) -> str:
