@@ -345,6 +345,11 @@ GATES = (
         'Is root trusted by the server of what is shared?',
     ),
     Known(
+        'roots-there',
+        ('hard',),
+        'Can the walk begin at the directory that was given?',
+    ),
+    Known(
         'rules-own', ('hard',), "Is the chain that is restored nobody else's?"
     ),
     Known('rules-saved', ('hard',), 'Is it known how the chain was and is?'),

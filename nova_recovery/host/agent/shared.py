@@ -51,7 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace, say: Callable[..., None]) -> int:
     paths = [os.path.abspath(path) for path in parsed.path]
     if parsed.action == 'list':
-        say('result', paths=listed(layout.detect(parsed.set), paths))
+        say(
+            'result',
+            paths=listed(layout.detect(parsed.set), paths),
+            unfit={
+                path: why for path in paths for why in [unfit(path)] if why
+            },
+        )
         return 0
     if not _TOKEN.match(parsed.token or ''):
         raise Refused('shared {} needs --token'.format(parsed.action))
@@ -94,6 +100,23 @@ def listed(
         if inside or mount.shared:
             rows[mount.target] = _row(mount.target, mount, inside)
     return [row for _path, row in sorted(rows.items())]
+
+
+def unfit(path: str) -> str:
+    """Why ``owners`` would not begin its walk there, '' if it would.
+
+    What is remote is not looked at.
+    """
+    place = os.fsencode(path)
+    mount = mounts.Table(mounts.read()).mount_of(place)
+    if mount is None or mount.shared:
+        return ''
+    if mount.type in mounts.PSEUDO:
+        return 'it is on a {}'.format(mount.type)
+    real = os.path.realpath(place)
+    if real != place:
+        return 'it leads over a link to {}'.format(os.fsdecode(real))
+    return '' if os.path.isdir(place) else 'there is no such directory'
 
 
 def _row(path: bytes, mount: mounts.Mount, disks: bool) -> Dict[str, Any]:

@@ -106,12 +106,17 @@ class Facts:
     :ivar shares: those with servers on them
     :ivar remote: remote file systems with nothing of nova on them
     :ivar unshared: host -> why it is not known what it shares
+    :ivar unfit: host -> directory that was asked about -> why it can't be
+        walked
     """
 
     hosts: tuple[Host, ...]
     shares: tuple[Share, ...] = ()
     remote: tuple[Seen, ...] = ()
     unshared: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    unfit: Mapping[str, Mapping[str, str]] = dataclasses.field(
+        default_factory=dict
+    )
 
     @property
     def known(self) -> tuple[Host, ...]:
@@ -157,7 +162,8 @@ def read(
         for host in hosts
         if not host.problem
     }
-    return Facts(hosts, *_shares(fleet, listed))
+    unfit = {name: found['unfit'] for name, found in listed.items()}
+    return Facts(hosts, *_shares(fleet, listed), unfit)
 
 
 def _part(found: Answer, place: int) -> Mapping[str, Any]:

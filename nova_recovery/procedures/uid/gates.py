@@ -212,6 +212,27 @@ def _no_guest(host: Host, moved: Sequence[tuple[str, str]]) -> Iterator[Gate]:
         )
 
 
+def of_roots(
+    found: Facts, hosts: Sequence[str], roots: Sequence[str]
+) -> Iterator[Gate]:
+    """Whether a walk can begin there, before anything is stopped for it.
+
+    :param hosts: on which something is changed
+    """
+    for name in hosts:
+        for root, why in sorted(found.unfit.get(name, {}).items()):
+            if root in roots:
+                yield Gate(
+                    'roots-there',
+                    name,
+                    'hard',
+                    'refused',
+                    f'--root {root}: {why}',
+                    'give a directory that each of the hosts has, or do this '
+                    'host for itself',
+                )
+
+
 def of_shares(
     found: Facts,
     accounts: Mapping[str, Sequence[Account]],

@@ -213,6 +213,7 @@ def decide(
         *gates_module.of_hosts(found, request.accounts),
         *gates_module.of_numbers(found.known, goal, request.accounts),
         *gates_module.of_files(found.known, accounts),
+        *gates_module.of_roots(found, concerned, request.roots),
         *gates_module.of_shares(found, accounts, request.meant),
         *starts.gates(rows, started),
         *gates_module.of_services([served[name] for name in concerned]),

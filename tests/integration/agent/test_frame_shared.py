@@ -11,6 +11,7 @@ from tests.integration.agent import place
 
 TOKEN = ('--token', '0123456789abcdef')
 SERVERS = '/var/lib/nova/instances'
+LINK = '/var/lib/nova/link'
 
 
 class Shared(base.TestCase):
@@ -30,6 +31,20 @@ class Shared(base.TestCase):
         rows = {row['path']: row for row in self.shared('list')}  # type: ignore[index]
         self.assertTrue(rows[SERVERS]['disks'])
         self.assertFalse(rows[SERVERS]['remote'])
+
+    def test_what_can_not_be_walked_is_told(self) -> None:
+        self.servers.with_name('link').symlink_to(SERVERS)
+        paths = ('/var/none', LINK, SERVERS, '/proc/sys')
+        words = [word for path in paths for word in ('--path', path)]
+        _code, line = self.place.agent('shared', 'list', *words)
+        self.assertEqual(
+            {
+                '/var/none': 'there is no such directory',
+                LINK: f'it leads over a link to {SERVERS}',
+                '/proc/sys': 'it is on a proc',
+            },
+            line['unfit'],
+        )
 
     def test_a_mark_is_seen_until_it_is_cleared(self) -> None:
         path = ('--path', SERVERS, *TOKEN)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -258,6 +259,28 @@ class Deciding(TestCase):
         with mock.patch.object(procedure.facts_module, 'read') as read:
             procedure._read(mock.Mock(), request)
         self.assertEqual(('/a', '/mnt/nfs'), read.call_args[0][4])
+
+    def test_a_root_that_cant_be_walked_refuses_before_anything(self) -> None:
+        found = dataclasses.replace(
+            facts(host('c1', {'nova': 112}), host('c2')),
+            unfit={
+                'c1': {'/slip': 'there is no such directory', '/b': 'x'},
+                # nothing is changed there
+                'c2': {'/slip': 'there is no such directory'},
+            },
+        )
+        plan = procedure.decide(
+            Request(('c1', 'c2'), roots=('/slip',), uid={'nova': 108}),
+            found,
+            hosts.claimable('c1', 'c2'),
+            Rows(),
+            hosts.HOME,
+        )
+        (gate,) = [gate for gate in plan.gates if gate.blocks]
+        self.assertEqual(('roots-there', 'c1'), (gate.name, gate.subject))
+        self.assertEqual(
+            '--root /slip: there is no such directory', gate.observed
+        )
 
     def test_who_walks_for_others_is_stopped_and_started_too(self) -> None:
         plan = self.decide(
