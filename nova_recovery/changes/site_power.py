@@ -77,6 +77,14 @@ class _Programmed(OneWay):
             waiting=lambda gone: at.progress(f'it runs for {gone:.0f} s'),
         )
 
+    def _failed(self, ended: programs.Ended) -> str:
+        # the operator's own words: what fence agents mean by theirs is not
+        # what this one means
+        return (
+            f'[drill] {self.option} ended with {ended.code}: '
+            + words.quoted(ended.words)
+        )
+
     def _as_planned(self, at: At) -> None:
         """:raises Conflict: another program is configured by now"""
         where = f'[drill] {self.option}'
@@ -104,9 +112,11 @@ class _Programmed(OneWay):
         )
         while self._still_runs(at):
             if time.monotonic() > deadline:
+                resume = program.call(f'run resume {at.run_id}')
                 raise OutcomeUnknown(
                     f'[drill] {self.option} (pid '
-                    f'{at.notes["program"]["pid"]}) does not end'
+                    f'{at.notes["program"]["pid"]}) does not end: end it, '
+                    f'then: {resume}'
                 )
             at.progress('the program still runs')
             at.wait(POLL)
@@ -150,10 +160,7 @@ class PowerOffSite(_Programmed):
         ended = self._run(at)
         at.note(ended=ended.code)
         if ended.code:
-            raise OutcomeUnknown(
-                f'[drill] {self.option} ended with {ended.code}: '
-                + words.plain(ended.words)
-            )
+            raise OutcomeUnknown(self._failed(ended))
         return 'the program ended with 0'
 
     def follow(self, at: At) -> str:
@@ -193,22 +200,21 @@ class PowerOnSite(_Programmed):
     def apply(self, at: At) -> str:
         if at.data['command'] is None:
             return 'by hand'
-        self._as_planned(at)
+        # as it is configured by now, for who had to mend it: the power is off
         try:
             ended = self._run(at)
-        except OutcomeUnknown as error:
+        except (ChangeFailed, OutcomeUnknown) as error:
             raise ChangeFailed(f'{error}; {self._ways_on(at)}') from None
         if ended.code:
-            raise ChangeFailed(
-                f'[drill] {self.option} ended with {ended.code}: '
-                f'{words.plain(ended.words)}; {self._ways_on(at)}'
-            )
+            raise ChangeFailed(f'{self._failed(ended)}; {self._ways_on(at)}')
         return 'the program ended with 0'
 
     def follow(self, at: At) -> str:
-        # what it does is seen next, whatever it ended with
+        if not self._still_runs(at):
+            return ''
+        # of a process that was killed: nobody learns what it ended with
         self._wait_for_its_end(at)
-        return ''
+        return self.apply(at)
 
     def _ways_on(self, at: At) -> str:
         resume = program.call(f'run resume {at.run_id}')

@@ -7,10 +7,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 import dataclasses
 import logging
+import os
 import pathlib
 import re
 import shlex
 import shutil
+import signal
 import subprocess  # nosec: a command that the operator configured
 import tempfile
 import time
@@ -100,7 +102,7 @@ def run(
     begun: Callable[[int], None] = lambda pid: None,
     waiting: Callable[[float], None] = lambda seconds: None,
 ) -> Ended:
-    """Run it, and wait for its end.
+    """Run it, and wait for its end; no longer than it may take.
 
     What it writes goes to files, not pipes, and it has a session of its own:
     it goes on where we are killed, and daemons that it starts hold nobody up.
@@ -154,7 +156,9 @@ def _wait(
             now = time.monotonic()
             gone = now - began
             if gone > seconds:
-                process.kill()
+                # with what it has started: a loop over hosts would else go
+                # on with the one that it was at
+                os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 # The words of its own exception are the whole command line.
                 raise OutcomeUnknown(f'{what}: no answer within {seconds} s')

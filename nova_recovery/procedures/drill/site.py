@@ -10,8 +10,9 @@ disaster, in a run of its own (``site_back``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 import dataclasses
+import socket
 from typing import TYPE_CHECKING
 
 from oslo_config import cfg
@@ -116,6 +117,10 @@ def power(conf: cfg.ConfigOpts, by_hand: bool) -> Power:
     ]
     if missing:
         return Power('', '', tuple(missing))
+    if conf.drill.site_power_off == conf.drill.site_power_on:
+        # a slip, or a switch that is turned over: it may not be run again
+        why = '[drill] site_power_off and site_power_on are the same'
+        return Power('', '', (why,))
     off, on = (
         programs.shown(f'[drill] {option}', conf.drill[option])
         for option in ('site_power_off', 'site_power_on')
@@ -140,19 +145,38 @@ def _read(
 ) -> Seen:
     conf = cloud.conf
     found = gather.read_all(cloud, disaster.Request(), watch=False)
-    connection = conf.journal.connection
     return Seen(
         found,
         power(conf, request.by_hand),
         tuple(readiness.red(readiness.look(Site(cloud, ours=ours)))),
         tuple(sorted(identity.of(cloud))),
-        ''
-        if connection.startswith('sqlite')
-        else 'the journal is in a database of a server, which may lose its '
-        'power with the site',
+        loses_journal(
+            conf.journal.connection,
+            found.situation.computes,
+            socket.gethostname(),
+        ),
         cloud.nova.service_down_time,
         conf.drill.site_back_timeout,
     )
+
+
+def loses_journal(
+    connection: str, hosts: Collection[str], machine: str
+) -> str:
+    """Why the journal may lose its power with the site, '' if it won't.
+
+    :param connection: of the journal
+    :param hosts: which lose their power
+    :param machine: this one, as it calls itself
+    """
+    if not connection.startswith('sqlite'):
+        return (
+            'the journal is in a database of a server, which may lose its '
+            'power with the site'
+        )
+    if machine.partition('.')[0] in {one.partition('.')[0] for one in hosts}:
+        return f'this machine, {machine}, is one of the hosts that lose power'
+    return ''
 
 
 def decide(request: Request, seen: Seen, now: str = '') -> Plan:
@@ -458,7 +482,8 @@ def _journal(seen: Seen) -> Gate:
             seen.journal,
             'without it nothing can be sent, and the power would have to be '
             'given back by hand: use a file ([journal] connection = '
-            'sqlite:///PATH), or override where that server keeps its power',
+            'sqlite:///PATH) of a machine that keeps its power, or override '
+            'where it does keep it',
         )
     return Gate('journal-outside', '', 'soft', 'ok', 'a file of this machine')
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import pathlib
+import subprocess
+import time
 from typing import Any
 from unittest import mock
 
@@ -150,7 +152,13 @@ class Off(PowerCase):
         path = self.program('site_power_off', 'echo no route >&2; exit 3')
         here = self.off(path)
         error = self.assertRaises(OutcomeUnknown, self.change.apply, here)
+        # and not what a fence agent would mean by it
         self.assertIn('ended with 3: no route', str(error))
+        path = self.program('site_power_off', 'echo usage: login; exit 3')
+        error = self.assertRaises(
+            OutcomeUnknown, self.change.apply, self.off(path)
+        )
+        self.assertIn('ended with 3: usage: login', str(error))
 
     def test_one_that_cant_be_run_was_not_sent(self) -> None:
         self.conf.set_override('site_power_off', '/nowhere/off', 'drill')
@@ -169,6 +177,14 @@ class Off(PowerCase):
             OutcomeUnknown, self.change.apply, self.off(path)
         )
         self.assertIn('no answer within 1 s', str(error))
+
+    def test_with_one_that_hangs_all_that_it_started_ends(self) -> None:
+        self.conf.set_override('site_power_off_timeout', 1, 'drill')
+        loop = f'(sleep 3; echo late >> {self.home}/late)'
+        path = self.program('site_power_off', f'{loop}\n{loop}')
+        self.assertRaises(OutcomeUnknown, self.change.apply, self.off(path))
+        time.sleep(3)
+        self.assertFalse((self.home / 'late').exists())
 
     def test_by_hand_it_is_waited_for_again_and_again(self) -> None:
         self.conf.set_override('site_silent_timeout', 1, 'drill')
@@ -199,6 +215,34 @@ class On(PowerCase):
         again = self.at('power-on-site', path, image={'looked': True})
         self.assertIs(State.BEFORE, self.change.observe(again).state)
         self.assertIn('ended with 0', self.change.apply(again))
+
+    def test_who_mends_the_program_is_not_held_up(self) -> None:
+        self.conf.set_override('site_power_on', '/nowhere/on', 'drill')
+        here = self.at('power-on-site', '/nowhere/on')
+        error = self.assertRaises(ChangeFailed, self.change.apply, here)
+        self.assertIn('there is no program /nowhere/on', str(error))
+        self.assertIn('run resume 1a2b3c4d', str(error))
+        self.assertIn('--skip power-on=REASON', str(error))
+        self.program('site_power_on', 'exit 0')
+        self.assertIn('ended with 0', self.change.apply(here))
+        self.assertEqual(1, self.calls())
+
+    def test_one_whose_end_nobody_saw_is_run_again(self) -> None:
+        path = self.program('site_power_on', 'exit 0')
+        alone = subprocess.Popen(['sleep', '0.3'])
+        self.addCleanup(alone.wait)
+        here = {
+            **clock.stamp(),
+            'pid': alone.pid,
+            'born': programs.born(alone.pid),
+        }
+        one = self.at('power-on-site', path, image={'looked': True},
+                      notes={'program': here})  # fmt: skip
+        self.assertIs(State.UNDERWAY, self.change.observe(one).state)
+        self.assertIn('ended with 0', self.change.follow(one))
+        self.assertEqual(1, self.calls())
+        self.assertEqual('', self.change.follow(one))
+        self.assertEqual(1, self.calls())
 
     def test_a_site_that_does_not_answer_says_what_is_missing(self) -> None:
         here = self.at('see-site', None)

@@ -173,6 +173,23 @@ class Sites(TestCase):
         )
         self.assertEqual((), procedures.check_gates(rest, cloud))
 
+    def test_a_journal_that_may_lose_its_power(self) -> None:
+        for connection, machine, told in (
+            ('sqlite:////j', 'control', ''),
+            ('mysql+pymysql://db/j', 'control', 'in a database of a server'),
+            ('sqlite:////j', 'c1.lab', 'this machine, c1.lab, is one of'),
+        ):
+            why = site.loses_journal(connection, ['c1', 'c2.lab'], machine)
+            self.assertIn(told, why)
+            self.assertEqual(bool(told), bool(why))
+
+    def test_one_program_is_no_way_back(self) -> None:
+        given = conf.load([])
+        for option in ('site_power_off', 'site_power_on'):
+            given.set_override(option, 'true --site', 'drill')
+        (told,) = site.power(given, False).missing
+        self.assertIn('are the same', told)
+
     def test_programs_that_cant_be_run_are_missing(self) -> None:
         given = conf.load([])
         told = ' '.join(site.power(given, False).missing)
