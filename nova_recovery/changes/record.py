@@ -316,6 +316,41 @@ def _close(
         _set_context(connection, database, data['uuid'], None)
 
 
+def _reopen(
+    connection: sa.engine.Connection, database: Database, data: JSON
+) -> None:
+    """Let the migrations wait again that ended with ``error``.
+
+    Only the last one of a server: nova would revert one from before another,
+    and start the guest where it was then.
+
+    :raises Conflict: one of them went on, or it was moved since
+    """
+    closed = data.get('close')
+    if not closed:
+        return
+    table = database.tables['migrations']
+    newer = connection.execute(
+        sa.select(table.c.id).where(
+            table.c.instance_uuid == data['uuid'],
+            table.c.id > max(row['id'] for row in closed),
+        )
+    ).scalar()
+    if newer is not None:
+        raise Conflict(
+            f'server {data["uuid"]} has a newer migration, {newer}: its '
+            'resize of before can wait no more'
+        )
+    for row in closed:
+        cas.update_one(
+            connection,
+            table,
+            {'id': row['id']},
+            {'status': 'error'},
+            {'status': row['status'], 'updated_at': timeutils.utcnow()},
+        )
+
+
 def _unclosed(
     connection: sa.engine.Connection, database: Database, data: JSON
 ) -> list[int]:
@@ -543,10 +578,14 @@ class SetStates(BaseChange):
         if not cell.differences(before, row) and len(left) == len(closed):
             return 'already as it was'
 
+        # One that has left its host since is not what it was before.
+        seen = dict(at.data['values'])
+        if 'host' in at.data['seen']:
+            seen['host'] = at.data['seen']['host']
+
         def write(connection: sa.engine.Connection) -> None:
-            self._write(connection, at, at.data['values'], before)
-            for row in closed:
-                _set_status(connection, database, [row['id']], row['status'])
+            self._write(connection, at, seen, before)
+            _reopen(connection, database, at.data)
             if at.image.get(_CONTEXT):
                 _set_context(
                     connection, database, at.data['uuid'], at.image[_CONTEXT]

@@ -325,6 +325,45 @@ class TestStates(ChangeTestCase):
         self.cell.set('migrations', status='confirming')
         self.assert_refused(Conflict, self.apply, 'status')
 
+    def resized(self) -> None:
+        self.cell.add(
+            'migrations', id=7, uuid='m', instance_uuid=UUID, deleted=0,
+            status='finished', migration_type='resize',
+            source_compute='np-rcc46', dest_compute='np-rcc54',
+        )  # fmt: skip
+        row = {'id': 7, 'status': 'finished', 'type': 'resize'}
+        self.item.data['close'] = [row]
+
+    def test_not_set_back_where_it_left_its_host(self) -> None:
+        host = self.cell.row('instances', 'host')
+        self.item.data['seen'] = {**self.SEEN, **host}
+        self.resized()
+        self.apply()
+        self.set_server(host='np-rcc47')
+        self.assert_refused(Conflict, self.revert, 'host')
+        self.assertEqual(self.VALUES, self.states())
+        self.assertEqual(
+            {'status': 'error'}, self.cell.row('migrations', 'status')
+        )
+
+    def test_not_set_back_where_its_resize_is_not_the_last(self) -> None:
+        """A revert of it would start the guest a second time."""
+        self.resized()
+        self.apply()
+        self.cell.add(
+            'migrations', id=8, uuid='n', instance_uuid=UUID, deleted=0,
+            status='confirmed', migration_type='migration',
+        )  # fmt: skip
+        self.assert_refused(Conflict, self.revert, 'newer migration, 8')
+        self.assertEqual(self.VALUES, self.states())
+
+    def test_not_set_back_where_its_resize_went_on(self) -> None:
+        self.resized()
+        self.apply()
+        self.cell.set('migrations', status='reverted')
+        self.assert_refused(Conflict, self.revert, 'status')
+        self.assertEqual(self.VALUES, self.states())
+
     def test_one_of_a_server_that_is_no_longer_resized(self) -> None:
         self.cell.add(
             'migrations', id=7, uuid='m', instance_uuid=UUID, deleted=0,
