@@ -296,11 +296,14 @@ def _watch(at: At, wait: Callable[[float], None]) -> tuple[list[str], str]:
             host
             for host, count in now.reports.items()
             if count != first.reports.get(host, count)
-        )
+        ) or [
+            # What its hosts did meanwhile is not known, and it has power.
+            f'the database of {cell}'
+            for cell in sorted(first.silent.keys() - now.silent.keys())
+        ]
         if heard:
             return heard, ''
-        if now.silent:
-            first.silent.update(now.silent)
+        first.silent.update(now.silent)
     return [], '; '.join(first.silent.values())
 
 

@@ -185,7 +185,9 @@ def _resizes(cloud: Cloud, server: Server) -> Iterator[Resize]:
             except RecoveryError:
                 alive = None
         with contextlib.suppress(RecoveryError):
-            held = cloud.placement.allocations(row.uuid or '')['allocations']
+            if row.uuid:
+                found = cloud.placement.allocations(row.uuid)
+                held = found['allocations']
         yield Resize(row, alive, held)
 
 
@@ -412,7 +414,7 @@ def _notes(found: Situation, values: dict[str, Any]) -> Iterator[str]:
             f'{server.instance_name} in libvirt, shut off. Once nobody needs '
             f'that, remove it there: virsh undefine {server.instance_name}'
         )
-        if one.held is None:
+        if one.held is None and one.migration.uuid:
             yield (
                 'Placement was not asked what the resize holds; that goes '
                 'with: openstack resource provider allocation delete '

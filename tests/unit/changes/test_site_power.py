@@ -148,6 +148,14 @@ class Off(PowerCase):
         killed = self.off('x', image=BEGUN, notes=dict(SENT))
         self.assertIs(State.UNKNOWN, self.change.observe(killed).state)
 
+    def test_a_database_that_answers_again_is_heard_of(self) -> None:
+        """It was away for a moment; the hosts report all the time."""
+        self.counts = ['away', *range(9)]
+        here = self.off('x', image=BEGUN, notes={**SENT, 'ended': 0})
+        seen = self.change.observe(here)
+        self.assertIs(State.UNKNOWN, seen.state)
+        self.assertIn('still heard of: the database of cell1', seen.detail)
+
     def test_a_program_that_fails_leaves_it_in_doubt(self) -> None:
         path = self.program('site_power_off', 'echo no route >&2; exit 3')
         here = self.off(path)

@@ -291,6 +291,23 @@ class ResizeTest(TestCase):
         (note,) = (n for n in plan.notes if 'allocation delete' in n)
         self.assertIn('allocation delete migration-7', note)
 
+    def test_a_migration_without_a_uuid_holds_nothing(self) -> None:
+        """Rows had none before Pike."""
+        row = rows.migration(
+            7, status='finished', migration_type='resize', uuid=None
+        )
+        request = Request(uuid=rows.UUID, cell='cell1', vm_state='active')
+        found = Situation(
+            rows.server(vm_state='resized', power_state=1),
+            None,
+            False,
+            Whereabouts('np-rcc54'),
+            (set_states.Resize(row, False, None),),
+        )
+        plan = set_states.decide(request, found)
+        self.assertEqual(1, len(list(plan.items())))
+        self.assertNotIn('None', ''.join(plan.notes))
+
     def test_nova_ends_it_where_its_source_is_up(self) -> None:
         gate = self.gate(self.decided(True))
         self.assertEqual(('soft', 'refused'), (gate.klass, gate.state))
