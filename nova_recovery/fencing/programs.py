@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 import dataclasses
 import logging
 import os
@@ -29,6 +29,12 @@ _TROUBLE = re.compile(r'^\W*usage\b|\b(error|failed|failure)\b', re.IGNORECASE)
 #: Options that are followed by a secret: the fence agents' -p, ipmitool's -P
 #: and -k, and the like.
 _SECRET_OPTION = re.compile('-[pPk]|--?[a-z-]*(pass|secret|token|key)[a-z-]*')
+#: A secret within a word: curl's ``-u``, and what stands behind its option.
+_LOGIN = re.compile('(?:-u|--user=)[^:/]+:(.+)')
+_BEHIND = re.compile('--?[a-z-]*(?:pass|secret|token|key)[a-z-]*=(.+)')
+#: The same as ``-pSECRET``, of programs of which that is known.
+_GLUED = re.compile('-[pPk](.+)')
+_OF_POWER = re.compile(r'(?:.*/)?(?:ipmi\w*|fence_\w+|sshpass|racadm)')
 #: Seconds between two looks whether one has ended.
 _TICK = 0.05
 
@@ -74,9 +80,9 @@ def shown(option: str, command: str | None) -> str:
     """
     words = split(option, command)
     masked = secrets.mask_command(words)
-    for place, (name, _) in enumerate(zip(words, words[1:]), 1):
-        if _SECRET_OPTION.fullmatch(name):
-            masked[place] = secrets.MASK
+    for place, secret in _secrets(words):
+        # mask_command leaves what it does not know
+        masked[place] = words[place].replace(secret, secrets.MASK)
     return shlex.join(masked)
 
 
@@ -173,11 +179,28 @@ def _read(file: Any) -> str:
     return str(file.read().decode(errors='replace'))
 
 
+def _secrets(words: list[str]) -> Iterator[tuple[int, str]]:
+    """The secrets of a command line, each with the place of its word."""
+    glued = any(map(_OF_POWER.fullmatch, words))
+    for place, word in enumerate(words):
+        before = words[place - 1] if place else ''
+        found = _LOGIN.fullmatch(word) or _BEHIND.fullmatch(word)
+        if not found and glued:
+            found = _GLUED.fullmatch(word)
+        if before in ('-u', '--user') and ':' in word:
+            secret = word.partition(':')[2]
+        elif _SECRET_OPTION.fullmatch(before) and not found:
+            secret = word
+        else:
+            secret = found[1] if found else ''
+        if secret:
+            yield place, secret
+
+
 def _said(output: str, command: list[str]) -> str:
     # Fence agents have been seen to print their own command line.
-    for option, value in zip(command, command[1:]):
-        if value and _SECRET_OPTION.fullmatch(option):
-            output = output.replace(value, secrets.MASK)
+    for _, secret in _secrets(command):
+        output = output.replace(secret, secrets.MASK)
     return secrets.mask_text(' '.join(output.split()))
 
 

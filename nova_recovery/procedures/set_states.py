@@ -408,12 +408,19 @@ def _abandoned(one: Resize, server: Server) -> Gate:
 def _notes(found: Situation, values: dict[str, Any]) -> Iterator[str]:
     server = found.server
     for one in found.resizes:
-        yield (
-            f'{one.source} keeps what it had of it before the resize: '
-            f'{server.uuid}_resize below its instances directory, and '
-            f'{server.instance_name} in libvirt, shut off. Once nobody needs '
-            f'that, remove it there: virsh undefine {server.instance_name}'
-        )
+        kept = f'{server.uuid}_resize below its instances directory'
+        if one.source == server.host:
+            # resized within its host, the guest of now has that name there
+            yield (
+                f'{one.source} keeps the disk from before the resize: {kept}'
+            )
+        else:
+            yield (
+                f'{one.source} keeps what it had of it before the resize: '
+                f'{kept}, and {server.instance_name} in libvirt, shut off. '
+                'Once nobody needs that, remove it there: virsh undefine '
+                f'{server.instance_name}'
+            )
         if one.held is None and one.migration.uuid:
             yield (
                 'Placement was not asked what the resize holds; that goes '

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pathlib
+import shlex
 import stat
 import sys
 import textwrap
@@ -14,7 +15,7 @@ import fixtures
 from nova_recovery import conf as conf_module
 from nova_recovery import fencing
 from nova_recovery.exceptions import ChangeFailed, ConfigError
-from nova_recovery.fencing import Driver, Status
+from nova_recovery.fencing import Driver, programs, Status
 from tests.base import TestCase
 
 
@@ -369,6 +370,24 @@ class SecretsTest(Site):
             self.assertNotIn('hunter2', found.detail)
             self.assertIn('***', found.detail)
             self.assertIn('-a np-rcc54', found.detail)
+
+    def test_a_command_line_that_is_kept_has_no_password(self) -> None:
+        for typed in (
+            'curl -k -u root:hunter2 -X POST https://bmc/',
+            'curl -uroot:hunter2 https://bmc/',
+            'curl --user root:hunter2 https://bmc/',
+            'curl --user=root:hunter2 https://bmc/',
+            "sh -c 'curl -u root:hunter2 https://bmc/'",
+            'fence_ipmilan -phunter2 -a np-rcc54',
+            '/usr/bin/ipmitool -H np-rcc54 -Phunter2 power off',
+            'site-off --password=hunter2',
+        ):
+            shown = programs.shown('[drill] site_power_off', typed)
+            self.assertNotIn('hunter2', shown)
+            self.assertIn('***', shown)
+            said = programs._said(f'{typed}: hunter2', shlex.split(typed))
+            if not typed.startswith('sh '):
+                self.assertNotIn('hunter2', said)
 
     def test_an_empty_password_hides_nothing(self) -> None:
         found = self.status(f"{self.program(self.ECHO)} -p '' -a {{host}}")

@@ -291,6 +291,13 @@ class ResizeTest(TestCase):
         (note,) = (n for n in plan.notes if 'allocation delete' in n)
         self.assertIn('allocation delete migration-7', note)
 
+    def test_within_its_host_its_guest_is_not_to_be_undefined(self) -> None:
+        plan = self.decided(False, source_compute='np-rcc54')
+        notes = ''.join(plan.notes)
+        self.assertIn('np-rcc54 keeps the disk from before', notes)
+        self.assertIn(f'{rows.UUID}_resize', notes)
+        self.assertNotIn('virsh undefine', notes)
+
     def test_a_migration_without_a_uuid_holds_nothing(self) -> None:
         """Rows had none before Pike."""
         row = rows.migration(
