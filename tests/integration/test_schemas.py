@@ -7,6 +7,7 @@ from __future__ import annotations
 import datetime
 import json
 
+from nova_recovery.changes import record
 from nova_recovery.cloud.db import grants, schema, servers, services
 from nova_recovery.cloud.db.cells import Cell
 from nova_recovery.cloud.db.database import Database
@@ -334,6 +335,12 @@ class Release:
         least.write(
             lambda connection: connection.execute(
                 table.update().where(table.c.uuid == WEB).values(progress=1)
+            )
+        )
+        # as it ends a resize
+        least.write(
+            lambda connection: record._set_context(
+                connection, least, WEB, None
             )
         )
         refused = self.assertRaises(

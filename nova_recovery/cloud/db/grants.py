@@ -26,6 +26,8 @@ CELL: Mapping[str, tuple[str, ...]] = {
     'console_auth_tokens': ('DELETE',),
     # attachments made anew
     'block_device_mapping': ('UPDATE',),
+    # what a resize that is ended keeps of both hosts
+    'instance_extra': ('UPDATE',),
     # claim a server
     'task_log': ('INSERT', 'UPDATE', 'DELETE'),
 }
