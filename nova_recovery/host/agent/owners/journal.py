@@ -104,7 +104,7 @@ class Journal:
     """What was written down, and writing more of it."""
 
     def __init__(self, path: str, descriptor: int) -> None:
-        """Read it.
+        """Read it; the descriptor is its own from now on.
 
         :raises Damaged: something in the middle isn't what was written
         """
@@ -123,7 +123,11 @@ class Journal:
         self._lasting = 0
         self.undo_began = self.undone = False
         self._digest = hashlib.sha256()
-        self.end = self._read()
+        try:
+            self.end = self._read()
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
     def read(cls, path: str) -> Optional['Journal']:
