@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import http.server
-import select
+from multiprocessing import connection
 import socket
 import struct
 import threading
@@ -166,7 +166,7 @@ class SplitProxy:
     ) -> None:
         opened: socket.socket | None = None
         while True:
-            ready, _, _ = select.select([client, primary, replica], [], [])
+            ready = connection.wait([client, primary, replica])
             for server in (primary, replica):
                 if server in ready:
                     data = server.recv(65536)

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
+from multiprocessing import connection
 import pathlib
-import select
 import socket
 import ssl
 import threading
@@ -56,7 +56,7 @@ class TlsProxy(fixtures.Fixture):
                 socket.create_connection(('127.0.0.1', self._target)) as far,
             ):
                 while True:
-                    ready, _, _ = select.select([near, far], [], [], 30)
+                    ready = connection.wait([near, far], 30)
                     for one in ready:
                         data = one.recv(65536)
                         if not data:

@@ -12,9 +12,9 @@ import base64
 import contextlib
 import dataclasses
 import json
+from multiprocessing import connection
 import os
 import pathlib
-import select
 import signal
 import subprocess
 import time
@@ -273,7 +273,7 @@ class Browser:
         deadline = time.monotonic() + PATIENCE
         while b'\0' not in self._rest:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self._from], [], [], left)[0]:
+            if left <= 0 or not connection.wait([self._from], left):
                 raise TimeoutError(f'{PROGRAM} does not answer')
             some = os.read(self._from, 1 << 20)
             if not some:

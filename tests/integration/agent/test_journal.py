@@ -71,6 +71,7 @@ class Journals(base.AgentTest):
         assert read is not None
         self.addCleanup(read.close)
         last = read.batches[-1].end
+        opened = os.listdir('/proc/self/fd')
         for place in range(last):
             for bit in (0, 7):
                 damaged = bytearray(whole)
@@ -80,6 +81,7 @@ class Journals(base.AgentTest):
                     journal.Damaged, journal.Journal.open, str(self.journal)
                 )
                 self.assertEqual(len(whole), self.journal.stat().st_size)
+        self.assertEqual(opened, os.listdir('/proc/self/fd'))
         # killed, it has nothing after its last batch
         damaged = bytearray(whole[:last])
         damaged[3] ^= 1
