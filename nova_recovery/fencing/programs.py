@@ -193,6 +193,10 @@ def _secrets(words: list[str]) -> Iterator[tuple[int, str]]:
             secret = word
         else:
             secret = found[1] if found else ''
+        name, equals, rest = word.partition('=')
+        if not secret and equals and secrets.is_secret(name):
+            # for env(1)
+            secret = rest
         if secret:
             yield place, secret
 

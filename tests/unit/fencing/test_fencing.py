@@ -381,6 +381,7 @@ class SecretsTest(Site):
             'fence_ipmilan -phunter2 -a np-rcc54',
             '/usr/bin/ipmitool -H np-rcc54 -Phunter2 power off',
             'site-off --password=hunter2',
+            'env IPMI_PASSWORD=hunter2 ipmitool -E power off',
         ):
             shown = programs.shown('[drill] site_power_off', typed)
             self.assertNotIn('hunter2', shown)
