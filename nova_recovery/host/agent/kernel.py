@@ -9,7 +9,7 @@ import os
 import stat
 import struct
 import time
-from typing import Optional, Set
+from typing import Optional, Set, Tuple
 
 AT_FDCWD = -100
 AT_SYMLINK_NOFOLLOW = 0x100
@@ -72,6 +72,18 @@ def ticked() -> int:
     fraction are known to 240 ns, and 3.6 has no others.
     """
     return int(time.clock_gettime(5) * 10**9) - 1000  # CLOCK_REALTIME_COARSE
+
+
+def process(pid: int) -> Tuple[str, int, float]:
+    """The name of a process, its parent, and when it began.
+
+    :returns: the last in seconds since boot (proc_pid_stat(5))
+    :raises OSError: there is none
+    """
+    with open('/proc/%d/stat' % pid) as file:
+        name, _paren, rest = file.read().partition('(')[2].rpartition(')')
+    words = rest.split()
+    return name, int(words[1]), int(words[19]) / os.sysconf('SC_CLK_TCK')
 
 
 def capabilities() -> Set[str]:

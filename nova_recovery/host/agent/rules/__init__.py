@@ -17,7 +17,7 @@ import time
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 import zlib
 
-from nova_recovery.host.agent import files, programs
+from nova_recovery.host.agent import files, kernel, programs
 from nova_recovery.host.agent.lines import AgentError, Refused
 from nova_recovery.host.agent.rules import chains
 from nova_recovery.host.agent.rules.chains import Chain
@@ -304,10 +304,8 @@ def _login() -> Optional[float]:
     """When our connection was made, in seconds since boot; None: no ssh."""
     pid = os.getpid()
     while pid > 1:
-        with open('/proc/%d/stat' % pid) as file:
-            name, _paren, rest = file.read().partition('(')[2].rpartition(')')
-        words = rest.split()
+        name, parent, began = kernel.process(pid)
         if name.startswith('sshd'):
-            return int(words[19]) / os.sysconf('SC_CLK_TCK')
-        pid = int(words[1])
+            return began
+        pid = parent
     return None
