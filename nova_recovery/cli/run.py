@@ -342,6 +342,7 @@ class UndoRun(RecoveryLister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        from nova_recovery import procedures
         from nova_recovery.engine import undo
 
         here = self.stage(parsed_args)
@@ -351,6 +352,11 @@ class UndoRun(RecoveryLister):
             here.check_mine(found)
             here.check_kinds(plan)
             items = list(journal.items(found.id))
+            if why := procedures.only_forward(plan, items):
+                raise Refused(
+                    f'{why}. Nothing was changed. Bring it to its end '
+                    f'instead: {here.call("run", "resume", found.id)}'
+                )
             foreseen = undo.foresee(plan, items, here.registry)
             held = claiming.held({i.id: i.state for i in items}, plan)
             total = len(foreseen.back) or len(held)

@@ -488,7 +488,9 @@ class Stage:
         items = list(journal.items(outcome.run_id))
         run = journal.run(outcome.run_id)
         forward = undo.forward(plan, items, self.registry)
-        back = undo.worth(plan, items, self.registry)
+        back = undo.worth(
+            plan, items, self.registry
+        ) and not procedures.only_forward(plan, items)
         end.extend(standing.lines(run, self.call, forward, back))
         self._command.closing.extend(end)
         self._command.exit_code = outcome.exit_code

@@ -69,6 +69,11 @@ def _of_claims(
     return guarding.guard(plan, cloud, marker, undoing)
 
 
+def _any_way(plan: Plan, items: Iterable[ItemRecord]) -> str:
+    """Whatever can be taken back may be."""
+    return ''
+
+
 def _at_once(
     plan: Plan,
     cloud: Cloud,
@@ -90,6 +95,7 @@ class Procedure:
     :ivar guard: see :func:`guard`
     :ivar before: see :func:`before`
     :ivar back: steps that are done on all or on none: see :func:`goes_back`
+    :ivar only_forward: see :func:`only_forward`
     """
 
     name: str
@@ -99,6 +105,7 @@ class Procedure:
     guard: Callable[[Plan, Cloud, str, bool], Guard | None] = _of_claims
     before: Callable[..., Callable[[Step], None] | None] = _at_once
     back: frozenset[str] = frozenset()
+    only_forward: Callable[[Plan, Iterable[ItemRecord]], str] = _any_way
 
 
 def named(name: str) -> Procedure:
@@ -167,6 +174,14 @@ def before(
     :param states_of: item id -> its state, as the journal has it
     """
     return named(plan.procedure).before(plan, cloud, ours, states_of)
+
+
+def only_forward(plan: Plan, items: Iterable[ItemRecord]) -> str:
+    """Why a run may not be taken back now, '' if it may.
+
+    :param items: what the journal has
+    """
+    return named(plan.procedure).only_forward(plan, items)
 
 
 def goes_back(plan: Plan, items: Iterable[ItemRecord]) -> str:

@@ -10,7 +10,14 @@ disaster, in a run of its own (``site_back``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 import dataclasses
 import socket
 from typing import TYPE_CHECKING
@@ -20,7 +27,7 @@ from oslo_config import cfg
 from nova_recovery import program, readiness
 from nova_recovery.cloud import clock, records
 from nova_recovery.cloud.db import identity
-from nova_recovery.engine import claiming
+from nova_recovery.engine import claiming, states
 from nova_recovery.engine.findings import Finding
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
 from nova_recovery.fencing import programs
@@ -36,6 +43,7 @@ from nova_recovery.report import wording
 
 if TYPE_CHECKING:
     from nova_recovery.cloud.cloud import Cloud
+    from nova_recovery.engine.records import ItemRecord
 
 NAME = 'drill-site'
 #: The items that take the power and give it back, and their subjects.
@@ -525,4 +533,18 @@ def check(
     return tuple(_gates(request, _read(cloud, request, frozenset), touched))
 
 
-PROCEDURE = Procedure(NAME, make_plan, check)
+def only_forward(plan: Plan, items: Iterable[ItemRecord]) -> str:
+    """Why the run may not be taken back: it has to give the power back.
+
+    One that was taken back can't be resumed. By hand nothing was sent, and
+    whoever did it knows.
+    """
+    of = {item.kind: item for item in items}
+    off, on = of[OFF], of[ON]
+    sent = off.begun and 'sending' in off.notes
+    if sent and not plan.arguments['by_hand'] and on.state not in states.GOOD:
+        return 'the power of the site may be off, and has to be given back'
+    return ''
+
+
+PROCEDURE = Procedure(NAME, make_plan, check, only_forward=only_forward)

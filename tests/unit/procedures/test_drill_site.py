@@ -173,6 +173,26 @@ class Sites(TestCase):
         )
         self.assertEqual((), procedures.check_gates(rest, cloud))
 
+    def test_it_is_not_taken_back_while_the_power_may_be_off(self) -> None:
+        """It could not be resumed then, and nothing would give it back."""
+
+        def why(off: Any, on: str, by_hand: bool = False) -> str:
+            begun = off is not None
+            made = [
+                mock.Mock(kind=site.OFF, begun=begun, notes=off or {}),
+                mock.Mock(kind=site.ON, state=on),
+            ]
+            return site.only_forward(self.plan(by_hand=by_hand), made)
+
+        sent = {'sending': {'at': 1.0}}
+        self.assertIn('has to be given back', why(sent, 'blocked'))
+        self.assertIn('has to be given back', why(sent, 'failed'))
+        for given in ('done', 'skipped'):
+            self.assertEqual('', why(sent, given))
+        self.assertEqual('', why(None, 'pending'))
+        self.assertEqual('', why({}, 'pending'))
+        self.assertEqual('', why(sent, 'pending', by_hand=True))
+
     def test_a_journal_that_may_lose_its_power(self) -> None:
         for connection, machine, told in (
             ('sqlite:////j', 'control', ''),
