@@ -84,7 +84,11 @@ class SiteDrill(Rehearsal):
             if name not in ('', found.name):
                 raise Refused(
                     f'the drill of {found.name} has no end yet, and this is '
-                    f'{name}. Nothing was changed.'
+                    f'{name}. Nothing was changed. Say which cloud it is, as '
+                    'then (--os-cloud), and go on: '
+                    + self.stage(parsed_args).call(
+                        'drill', 'site', '--cloud', typed, '--all-servers'
+                    )
                 )
             return self._again(parsed_args, cloud, subject, found)
         self._check_named(cloud, typed, name)

@@ -113,9 +113,11 @@ class AbandonRun(RecoveryCommand):
     ) -> tuple[RunRecord | None, Plan | None, list[str]]:
         """The run as this journal has it, if it does.
 
-        :returns: the last: a line for each host that it leaves held
+        :returns: the last: a line for whatever it leaves that somebody has
+            to see to
         :raises Refused: it is carried out just now
         """
+        from nova_recovery import procedures
         from nova_recovery.changes import host_services
 
         try:
@@ -139,7 +141,13 @@ class AbandonRun(RecoveryCommand):
                 f'run {found.id} is carried out just now by {found.holder}; '
                 'stop it there'
             )
-        return found, plan, host_services.kept_off(plan, items, found.id)
+        left = host_services.kept_off(plan, items, found.id)
+        if why := procedures.only_forward(plan, items):
+            left.append(
+                f'{why}, which nobody does once it is abandoned. Instead of '
+                f'that: {here.call("run", "resume", found.id)}'
+            )
+        return found, plan, left
 
     def _claimed(self, cloud: Cloud, word: str) -> str:
         """The run of exactly that name, if it claims something.

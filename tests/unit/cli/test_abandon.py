@@ -9,6 +9,7 @@ from unittest import mock
 
 import fixtures
 
+from nova_recovery import procedures
 from nova_recovery.cli.run_abandon import AbandonRun
 from nova_recovery.cloud import claims
 from nova_recovery.cloud.db.cells import Cell
@@ -118,3 +119,15 @@ class TestAbandon(RunsTestCase):
         line = f'rm /var/lib/nova-recovery/uid-{run}/services/held;'
         self.assertIn(line, self.abandon(0, run, '--dry-run'))
         self.assertIn(line, self.abandon(0, run))
+
+    def test_what_it_still_has_to_give_back_is_told(self) -> None:
+        self.ended(0, 'host', 'recover', '--yes')
+        run = self.only_run()
+        self.useFixture(
+            fixtures.MockPatchObject(
+                procedures, 'only_forward', lambda *_: 'the power is off'
+            )
+        )
+        told = self.abandon(0, run, '--dry-run')
+        self.assertIn('the power is off, which nobody does', told)
+        self.assertIn(f'run resume {run}', told)
