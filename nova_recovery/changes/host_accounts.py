@@ -52,7 +52,7 @@ class SetAccounts(BaseChange):
         return _told(on_host.stopped_first(at, 'accounts set', _wanted(at)))
 
     def revert(self, at: At) -> str:
-        data = {'state': on_host.state(at, 'accounts'), 'if_begun': True}
+        data = {'state': on_host.state(at, 'accounts')}
         found = on_host.stopped_first(at, 'accounts undo', data)
         if not found.get('accounts') and self._first(at).state is State.AFTER:
             raise Conflict(

@@ -62,11 +62,7 @@ class ChangeOwners(BaseChange):
         # one that was started must not go on beside it
         on_host.follow(at, _run(at))
         found = on_host.through(
-            at,
-            f'{_run(at)}-undo',
-            'owners undo',
-            # refused, or killed, it may never have begun
-            {**_words(at, pairs=False), 'if_begun': True},
+            at, f'{_run(at)}-undo', 'owners undo', _words(at, pairs=False)
         )
         if found['code'] != _LEFT:
             return _ended(found, 'restored')

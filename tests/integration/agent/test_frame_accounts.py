@@ -277,13 +277,6 @@ class Refusals(Accounts):
         self.assertIn('user nova was 108, is 160, shall be 150', said)
         self.assertEqual(160, self.place.account('nova')[0])
 
-    def test_a_directory_that_remembers_nothing(self) -> None:
-        words = ('accounts', 'undo', '--state', '/slip')
-        self.assertIn('nothing was undone', self.place.refused(*words))
-        code, line = self.place.agent(*words, '--if-begun')
-        self.assertEqual((0, 'never begun'), (code, line['detail']))
-        self.assertNotEqual(0, self.place.agent(*words)[0])
-
     def test_words_that_make_no_sense(self) -> None:
         for words in (
             ('--uid', 'nova'),

@@ -35,11 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=files.typed,
         help='where the accounts as they were are kept; not for show',
     )
-    parser.add_argument(
-        '--if-begun',
-        action='store_true',
-        help='undo: where no change has begun, that is no error',
-    )
 
 
 def run(parsed: argparse.Namespace, say: Callable[..., None]) -> int:
@@ -52,7 +47,7 @@ def run(parsed: argparse.Namespace, say: Callable[..., None]) -> int:
     if parsed.action == 'set':
         found = renumber.change(state, _named(parsed.uid), _named(parsed.gid))
     elif parsed.action == 'undo':
-        found = renumber.undo(state, parsed.if_begun)
+        found = renumber.undo(state)
     else:
         found = renumber.stands(state)
     say('result', **found)

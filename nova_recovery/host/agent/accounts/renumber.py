@@ -66,36 +66,22 @@ def change(
         return _bring(state, saved, goal)
 
 
-def undo(state: str, if_begun: bool = False) -> Dict[str, Any]:
+def undo(state: str) -> Dict[str, Any]:
     """Give the names the numbers that they had.
 
-    :param if_begun: where no change has begun, that is no error
     :returns: as :func:`change`
     :raises Refused: nothing was changed
     :raises AgentError: some of it may have been changed
     """
-    if not os.path.lexists(state):
-        # before a directory of that name is made
-        return _never_begun(state, if_begun)
     with files.locked(_lock(state)):
         saved = files.load(_file(state))
         if saved is None:
-            return _never_begun(state, if_begun)
+            return {'stands': 'before', 'steps': [], 'detail': 'never begun'}
         done = _bring(state, saved, _numbers_before(saved))
         _mail_back(saved)
         saved['undone'] = True
         files.save(_file(state), saved)
         return done
-
-
-def _never_begun(state: str, right: bool) -> Dict[str, Any]:
-    """Who mistypes the directory must not take its accounts for restored."""
-    if not right:
-        raise Refused(
-            'no change has begun: {} remembers no accounts, so nothing was '
-            'undone: give --state as for the change'.format(state)
-        )
-    return {'stands': 'before', 'steps': [], 'detail': 'never begun'}
 
 
 def stands(state: str) -> Dict[str, Any]:

@@ -61,11 +61,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='all below this is left alone; may be given several times',
     )
     parser.add_argument(
-        '--if-begun',
-        action='store_true',
-        help='undo: where no change has begun, that is no error',
-    )
-    parser.add_argument(
         '--lift-immutable',
         action='store_true',
         help='what chattr +i or +a protects is changed, too; the flag is'
@@ -130,28 +125,27 @@ def _change(parsed: argparse.Namespace, pairs: Pairs, say: Say) -> int:
 def _undo(parsed: argparse.Namespace, pairs: Optional[Pairs], say: Say) -> int:
     path = _needed(parsed)
     if not os.path.lexists(state_module.journal_path(path)):
-        # before a directory of that name is made
-        return _never_begun(parsed, path, say)
+        # before a directory of that name is made, which may be a slip
+        return _never_begun(path, say)
     state = state_module.State(path)
     tree = _writable(_tree(parsed, state.path))
     journal = state.opened()
     if journal.head is None:
-        return _never_begun(parsed, path, say)
+        return _never_begun(path, say)
     pairs = state_module.compare(journal, tree, pairs)
     return undo.Undo(tree, pairs, journal, say, parsed.lift_immutable).run()
 
 
-def _never_begun(parsed: argparse.Namespace, path: str, say: Say) -> int:
-    """Who mistypes the directory must not take its files for restored.
-
-    :raises lines.Refused: it was not said that this is right
-    """
-    text = 'no change has begun: %s has no before-images' % path
-    if not parsed.if_begun:
-        raise lines.Refused(
-            '%s, so nothing was undone: give --state as for the change' % text
-        )
-    say('result', state='done', restored=0, problems={}, text=text)
+def _never_begun(path: str, say: Say) -> int:
+    """All is as before, as whoever killed a change that early wants it."""
+    say(
+        'result',
+        state='done',
+        restored=0,
+        problems={},
+        text='no change has begun, so nothing was undone: %s has no '
+        'before-images. If one has, give --state as for it' % path,
+    )
     return 0
 
 
