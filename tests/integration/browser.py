@@ -96,7 +96,8 @@ class Browser:
         self._from, theirs_out = os.pipe()
         self._process = subprocess.Popen(
             [
-                '/bin/sh', '-c', 'exec 3<&"$0" 4>&"$1"; shift; exec "$@"',
+                # dash takes no descriptor above 9 for one
+                '/bin/bash', '-c', 'exec 3<&"$0" 4>&"$1"; shift; exec "$@"',
                 str(theirs_in), str(theirs_out), PROGRAM,
                 '--headless=new', '--no-sandbox', '--disable-gpu',
                 '--disable-dev-shm-usage', '--no-first-run',
