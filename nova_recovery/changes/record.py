@@ -125,8 +125,12 @@ class MoveRecord(BaseChange):
             if status is None:
                 # never moved, or moved back
                 return ''
+            onward = (
+                f'openstack server migrate {at.data["uuid"]} moves it on, '
+                'once it runs'
+            )
             if status == 'completed':
-                return f'{source} came back and cleaned up its copy'
+                return f'{source} came back and cleaned up its copy; {onward}'
             try:
                 row = cell.instance(connection, database, at.data['uuid'])
             except NotFound:
@@ -134,7 +138,8 @@ class MoveRecord(BaseChange):
                 return ''
         changed = cell.differences(_moved(at.data), row)
         if changed:
-            return f'it went on, on {target}: {cell.tell(changed)}'
+            told = cell.tell(changed)
+            return f'it went on, on {target}: {told}; {onward}'
         return ''
 
     def revert(self, at: At) -> str:
@@ -329,18 +334,9 @@ def _reopen(
     closed = data.get('close')
     if not closed:
         return
+    if why := _newer(connection, database, data):
+        raise Conflict(f'server {data["uuid"]}: {why}')
     table = database.tables['migrations']
-    newer = connection.execute(
-        sa.select(table.c.id).where(
-            table.c.instance_uuid == data['uuid'],
-            table.c.id > max(row['id'] for row in closed),
-        )
-    ).scalar()
-    if newer is not None:
-        raise Conflict(
-            f'server {data["uuid"]} has a newer migration, {newer}: its '
-            'resize of before can wait no more'
-        )
     for row in closed:
         cas.update_one(
             connection,
@@ -349,6 +345,25 @@ def _reopen(
             {'status': 'error'},
             {'status': row['status'], 'updated_at': timeutils.utcnow()},
         )
+
+
+def _newer(
+    connection: sa.engine.Connection, database: Database, data: JSON
+) -> str:
+    """Why the closed migrations are not the last ones of their server."""
+    table = database.tables['migrations'].c
+    newer = connection.execute(
+        sa.select(table.id).where(
+            table.instance_uuid == data['uuid'],
+            table.id > max(row['id'] for row in data['close']),
+        )
+    ).scalar()
+    if newer is None:
+        return ''
+    return (
+        f'it has a newer migration, {newer}: its resize of before can wait '
+        'no more'
+    )
 
 
 def _unclosed(
@@ -511,6 +526,17 @@ def _text(statement: sa.sql.ClauseElement) -> str:
     return str(compiled).replace('\n', ' ') + ';'
 
 
+def _set(data: JSON) -> JSON:
+    """The row of a server whose states were set.
+
+    One that has left its host since is not what it was before.
+    """
+    values = dict(data['values'])
+    if 'host' in data['seen']:
+        values['host'] = data['seen']['host']
+    return values
+
+
 #: Where the before-image of a server's states has its migration context.
 _CONTEXT = 'migration_context'
 
@@ -568,6 +594,23 @@ class SetStates(BaseChange):
         database.write(write)
         return 'set'
 
+    def past_undoing(self, at: At) -> str:
+        # what a resize held is given back first, and would be left there
+        if not at.data.get('close'):
+            return ''
+        database = cell.database(at)
+        with database.reader() as connection:
+            try:
+                row = cell.instance(connection, database, at.data['uuid'])
+            except NotFound:
+                return 'the server was deleted since'
+            if _unclosed(connection, database, at.data):
+                # never set, or set back
+                return ''
+            if changed := cell.differences(_set(at.data), row):
+                return cell.tell(changed)
+            return _newer(connection, database, at.data)
+
     def revert(self, at: At) -> str:
         database = cell.database(at)
         before = {name: at.image[name] for name in at.data['values']}
@@ -578,13 +621,8 @@ class SetStates(BaseChange):
         if not cell.differences(before, row) and len(left) == len(closed):
             return 'already as it was'
 
-        # One that has left its host since is not what it was before.
-        seen = dict(at.data['values'])
-        if 'host' in at.data['seen']:
-            seen['host'] = at.data['seen']['host']
-
         def write(connection: sa.engine.Connection) -> None:
-            self._write(connection, at, seen, before)
+            self._write(connection, at, _set(at.data), before)
             _reopen(connection, database, at.data)
             if at.image.get(_CONTEXT):
                 _set_context(

@@ -201,7 +201,7 @@ def only_forward(
     if any(i.subject in past and i.state not in states.FINAL for i in items):
         again = program.call(f'run resume {run_id}')
         return f'{text}Bring it to its end instead: {again}'
-    return text + 'To move it on: openstack server migrate'
+    return text.rstrip()
 
 
 def _stands(item: Item, how: str) -> str:

@@ -110,7 +110,8 @@ class TestMove(ChangeTestCase):
         self.assertEqual('', self.change.past_undoing(self.begun))
         self.set_tombstone(status='completed')
         self.assertEqual(
-            'np-rcc54 came back and cleaned up its copy',
+            'np-rcc54 came back and cleaned up its copy; openstack server '
+            f'migrate {UUID} moves it on, once it runs',
             self.change.past_undoing(self.begun),
         )
 
@@ -338,8 +339,12 @@ class TestStates(ChangeTestCase):
         host = self.cell.row('instances', 'host')
         self.item.data['seen'] = {**self.SEEN, **host}
         self.resized()
+        self.begin()
+        self.assertEqual('', self.change.past_undoing(self.begun))
         self.apply()
+        self.assertEqual('', self.change.past_undoing(self.begun))
         self.set_server(host='np-rcc47')
+        self.assertIn('host', self.change.past_undoing(self.begun))
         self.assert_refused(Conflict, self.revert, 'host')
         self.assertEqual(self.VALUES, self.states())
         self.assertEqual(
@@ -354,6 +359,7 @@ class TestStates(ChangeTestCase):
             'migrations', id=8, uuid='n', instance_uuid=UUID, deleted=0,
             status='confirmed', migration_type='migration',
         )  # fmt: skip
+        self.assertIn('migration, 8', self.change.past_undoing(self.begun))
         self.assert_refused(Conflict, self.revert, 'newer migration, 8')
         self.assertEqual(self.VALUES, self.states())
 
