@@ -65,11 +65,14 @@ def call(
 
 
 def _id(adapter: typing.Any, path: str, key: str, name: str) -> str:
-    rows = call(adapter, 'GET', path, key)
-    for row in rows:
-        if row['name'] == name:
-            return str(row['id'])
-    raise CloudError(f"{key} has no {name}: run 'seed' first")
+    def found() -> str | None:
+        rows = call(adapter, 'GET', path, key)
+        return next((str(r['id']) for r in rows if r['name'] == name), None)
+
+    # of the first two that ask neutron at once, one may see nothing: it is
+    # just reading its policy
+    what = f"{name} in {key}; run 'seed' first"
+    return str(process.wait_for(found, 10, what, 0.5))
 
 
 def create_volume(
