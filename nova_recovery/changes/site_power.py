@@ -26,6 +26,7 @@ from nova_recovery.cloud.db.databases import divide
 from nova_recovery.engine import clock
 from nova_recovery.engine.change import Observed
 from nova_recovery.engine.plan import Item
+from nova_recovery.engine.printable import some
 from nova_recovery.exceptions import (
     ChangeFailed,
     Conflict,
@@ -173,11 +174,11 @@ class PowerOffSite(_Programmed):
             if not heard and (not unknown or told_off):
                 return _silent(at, unknown)
             if time.monotonic() < deadline:
-                at.progress(f'heard of: {_some(heard) or unknown}')
+                at.progress(f'heard of: {some(heard, 5) or unknown}')
                 continue
             if at.data['command'] is None:
                 raise ChangeFailed(
-                    f'the power is not off: {_some(heard) or unknown}. Take '
+                    f'the power is not off: {some(heard, 5) or unknown}. Take '
                     f'it, then: {program.call(f"run resume {at.run_id}")}'
                 )
             raise OutcomeUnknown(_look_there(at, heard, unknown))
@@ -319,13 +320,8 @@ def _silent(at: At, unknown: str) -> str:
     return f'nothing is heard of {hosts} hosts for {at.data["quiet"]} s'
 
 
-def _some(hosts: list[str]) -> str:
-    more = f' and {len(hosts) - 5} more' if len(hosts) > 5 else ''
-    return f'{", ".join(hosts[:5])}{more}' if hosts else ''
-
-
 def _look_there(at: At, heard: list[str], unknown: str) -> str:
-    why = f'still heard of: {_some(heard)}' if heard else unknown
+    why = f'still heard of: {some(heard, 5)}' if heard else unknown
     resume = program.call(f'run resume {at.run_id}')
     label = shlex.quote(f'{at.item.label}=REASON')
     return (

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TYPE_CHECKING
 
 from nova_recovery.compat import pairs
+from nova_recovery.engine import printable
 from nova_recovery.report import wording
 
 if TYPE_CHECKING:
@@ -125,8 +126,7 @@ def commands(
             if wording.is_command(row[place]):
                 told.setdefault(row[place], []).append(_named(columns, row))
     for command, names in told.items():
-        more = f' and {len(names) - 1} more' if len(names) > 1 else ''
-        yield f'# {names[0]}{more}'
+        yield f'# {printable.some(names, 1)}'
         yield command
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import shlex
 
 
@@ -20,6 +21,12 @@ def clean(text: object) -> str:
         one if one.isprintable() else one.encode('unicode_escape').decode()
         for one in shown
     )
+
+
+def some(names: Sequence[str], most: int) -> str:
+    """The first of them, and how many more there are; '' for none."""
+    more = f' and {len(names) - most} more' if len(names) > most else ''
+    return f'{", ".join(names[:most])}{more}'
 
 
 def typed(name: str, instead: str) -> str:

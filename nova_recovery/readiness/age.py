@@ -19,6 +19,7 @@ from nova_recovery import readiness
 from nova_recovery.cloud.db.database import Database
 from nova_recovery.cloud.db.databases import each
 from nova_recovery.cloud.db.rows import Reader
+from nova_recovery.engine import printable
 from nova_recovery.engine.findings import Finding
 from nova_recovery.readiness import Site
 from nova_recovery.snapshot import cells, volumes
@@ -121,8 +122,7 @@ def judge(
         if number in now.reports and now.reports[number][1] < then
     ]
     if lower:
-        more = f' and {len(lower) - 1} more' if len(lower) > 1 else ''
-        older.append(lower[0] + more)
+        older.append(printable.some(lower, 1))
     if older and now.forgets and not lower:
         return dataclasses.replace(
             _row(

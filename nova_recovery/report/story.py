@@ -15,7 +15,7 @@ from typing import Any, TYPE_CHECKING
 
 from nova_recovery import program
 from nova_recovery.compat import pairs
-from nova_recovery.engine import claiming, states, undo
+from nova_recovery.engine import claiming, printable, states, undo
 from nova_recovery.engine.change import MISUNDERSTOOD
 from nova_recovery.report import picture, servers, sessions, standing, wording
 from nova_recovery.report.servers import Told
@@ -259,9 +259,8 @@ def _left(one: Told, registry: Registry) -> Iterator[dict[str, str]]:
         yield _line(run.id, 'Then', text)
     held = claiming.held({item.id: item.state for item in one.items}, plan)
     if held and run.state in states.AT_REST:
-        names = ', '.join(item.label for item in held[:10])
-        more = f' and {len(held) - 10} more' if len(held) > 10 else ''
-        yield _line(run.id, 'Still claimed', names + more)
+        names = printable.some([item.label for item in held], 10)
+        yield _line(run.id, 'Still claimed', names)
     for left in plan.left_out:
         why, _, command = left.why.partition('\n')
         if command:

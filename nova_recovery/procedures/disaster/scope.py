@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 import dataclasses
 from typing import Any
 
+from nova_recovery.engine import printable
 from nova_recovery.exceptions import NotFound
 
 
@@ -211,7 +212,6 @@ def _known(
         reason = f'; cell {perhaps} does not answer and may have it'
     else:
         listed = sorted(there)
-        more = f' and {len(listed) - 20} more' if len(listed) > 20 else ''
         are = 'are' if len(listed) > 1 else 'is'
-        reason = f'; there {are} {", ".join(listed[:20]) or "none"}{more}'
+        reason = f'; there {are} {printable.some(listed, 20) or "none"}'
     raise NotFound(f'no {noun} named {unknown[0]}{reason}')

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 import dataclasses
 import datetime
-from typing import Any, Protocol, TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 from nova_recovery.compat import utc
 from nova_recovery.engine.overrides import (
@@ -39,8 +39,8 @@ NO_DUMP = 'a drill of one server, which has a snapshot'
 
 
 @dataclasses.dataclass(frozen=True)
-class Drill:
-    """A server that lost its power.
+class Lost:
+    """What lost its power.
 
     :ivar plan: that took it
     :ivar snapshot: the path of the one from before
@@ -52,17 +52,22 @@ class Drill:
     lost_at: str
 
     @property
+    def since(self) -> datetime.datetime:
+        """When, UTC, as the databases have times."""
+        return utc(self.lost_at).replace(microsecond=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Drill(Lost):
+    """A server that lost its power."""
+
+    @property
     def server(self) -> str:
         return str(self.plan.arguments['server'])
 
     @property
     def request(self) -> procedure.Request:
         return procedure.Request(**self.plan.arguments)
-
-    @property
-    def since(self) -> datetime.datetime:
-        """When, UTC, as the databases have times."""
-        return utc(self.lost_at).replace(microsecond=0)
 
     @property
     def host(self) -> str:
@@ -168,17 +173,6 @@ def make_plan(cloud: Cloud, drill: Drill, overrides: Overrides = ()) -> Plan:
     """The five steps for this server alone; see :func:`forward`."""
     scope = procedure.scope(drill.server, drill.request.cell)
     return forward(cloud, drill, scope, NO_DUMP, overrides)
-
-
-class Lost(Protocol):
-    """What lost its power; see :class:`Drill`."""
-
-    @property
-    def plan(self) -> Plan: ...
-    @property
-    def snapshot(self) -> str: ...
-    @property
-    def since(self) -> datetime.datetime: ...
 
 
 def forward(

@@ -10,7 +10,7 @@ iSCSI sessions by their numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import dataclasses
 from typing import Any, TYPE_CHECKING
 
@@ -42,7 +42,8 @@ NAME = 'drill'
 CUT, CLOSE = 'cut-guest', 'close-session'
 #: What the snapshot is of.
 SNAPSHOT = 'snapshot:drill'
-#: Of a disaster's gates: these are about a moment after the loss.
+#: Of a disaster's gates: these are about a moment after the loss, or about
+#: what a power loss ends anyway.
 _AFTERWARDS = frozenset({'dump-named', 'snapshot-given'})
 
 
@@ -263,7 +264,30 @@ def _gates(
     yield _runs(canary)
     yield from _sessions(canary, sessions)
     yield _sound(canary)
-    if canary.found.legacy is not None:
+    yield from of_way_back(
+        canary.found,
+        canary.red,
+        [server.uuid],
+        touched,
+        'close a session, and bring the server back by hand:\n'
+        + program.call(f'iscsi session list {canary.there.name}'),
+    )
+
+
+def of_way_back(
+    found: Found,
+    red: Iterable[Finding],
+    servers: list[str],
+    touched: frozenset[str],
+    by_hand: str,
+) -> Iterator[Gate]:
+    """Whether the procedure after a disaster could bring these back.
+
+    :param red: what would hold it up, of readiness
+    :param servers: UUIDs
+    :param by_hand: what to do on a cloud from before Queens
+    """
+    if found.legacy is not None:
         yield Gate(
             'schema-modern',
             '',
@@ -271,17 +295,12 @@ def _gates(
             'refused',
             'this cloud is from before Queens: its servers are rebooted and '
             'their volumes attached by hand',
-            'close a session, and bring the server back by hand:\n'
-            + program.call(f'iscsi session list {canary.there.name}'),
+            by_hand,
         )
-    for row in canary.red:
+    for row in red:
         yield row.gate('site-ready', row.subject, 'hard')
     for gate in disaster_gates.gates(
-        disaster.Request(),
-        canary.found,
-        [server.uuid],
-        touched,
-        starts=[server.uuid],
+        disaster.Request(), found, servers, touched, starts=servers
     ):
         if gate.name not in _AFTERWARDS:
             yield gate

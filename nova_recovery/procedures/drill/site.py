@@ -10,14 +10,7 @@ disaster, in a run of its own (``site_back``).
 
 from __future__ import annotations
 
-from collections.abc import (
-    Callable,
-    Collection,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 import dataclasses
 import socket
 from typing import TYPE_CHECKING
@@ -30,11 +23,11 @@ from nova_recovery.cloud.db import identity
 from nova_recovery.engine import claiming, states
 from nova_recovery.engine.findings import Finding
 from nova_recovery.engine.plan import Gate, Item, Plan, Step
+from nova_recovery.engine.printable import some
 from nova_recovery.fencing import programs
 from nova_recovery.procedures import Procedure
 from nova_recovery.procedures.disaster import request as disaster
 from nova_recovery.procedures.disaster.look import gather
-from nova_recovery.procedures.disaster.plan import gates as disaster_gates
 from nova_recovery.procedures.disaster.situation import Found, RUNNING, Server
 from nova_recovery.procedures.drill import procedure
 from nova_recovery.procedures.volumes import policy
@@ -51,9 +44,8 @@ OFF, ON = 'power-off-site', 'power-on-site'
 _OFF, _ON, _ANSWERS = 'power:off', 'power:on', 'site:answers'
 #: The numbers of the steps: by hand it pauses after each.
 BEFORE, LOSS, RETURN = 1, 2, 3
-#: Of a disaster's gates: these are about a moment after the loss, or about
-#: what a power loss ends anyway.
-_AFTERWARDS = frozenset({'dump-named', 'snapshot-given'})
+#: So many are named, as a rule.
+_MOST = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,11 +221,11 @@ def _notes(request: Request, seen: Seen) -> Iterator[str]:
     running = [one for one in servers if one.power_state == RUNNING]
     yield (
         f'These lose their power: {wording.count(len(hosts), "host")} '
-        f'({_some(sorted(hosts))}) with '
+        f'({some(sorted(hosts), _MOST)}) with '
         f'{wording.count(len(servers), "server")}, of which {len(running)} '
         f'run, of {wording.count(len(projects), "project")} '
-        f'({_some(sorted(projects))}). What they have not written is lost, '
-        'as on the day.'
+        f'({some(sorted(projects), _MOST)}). What they have not written is '
+        'lost, as on the day.'
     )
     held = sorted(
         one.name or one.uuid
@@ -241,7 +233,8 @@ def _notes(request: Request, seen: Seen) -> Iterator[str]:
         if one.vm_state in ('paused', 'suspended')
     )
     if held:
-        yield f'Paused or suspended, and not so afterwards: {_some(held)}.'
+        told = some(held, _MOST)
+        yield f'Paused or suspended, and not so afterwards: {told}.'
     yield (
         'This machine, with the journal and the snapshot, has to keep its '
         'power. Killed, or rebooted? Type the same again, and it goes on.'
@@ -251,11 +244,6 @@ def _notes(request: Request, seen: Seen) -> Iterator[str]:
         'whole cloud, in a run of their own and without a dump of the '
         'databases, and whether all are up again.'
     )
-
-
-def _some(names: Sequence[str], most: int = 8) -> str:
-    more = f' and {len(names) - most} more' if len(names) > most else ''
-    return f'{", ".join(names[:most])}{more}'
 
 
 def _steps(request: Request, seen: Seen) -> tuple[Step, ...]:
@@ -372,30 +360,16 @@ def _gates(
     yield _alive(seen)
     yield _journal(seen)
     yield _sound(seen)
-    if seen.found.legacy is not None:
-        yield Gate(
-            'schema-modern',
-            '',
-            'hard',
-            'refused',
-            'this cloud is from before Queens: its servers are rebooted and '
-            'their volumes attached by hand',
-            'rehearse on one host of it, by hand',
-        )
-    for row in seen.red:
-        yield row.gate('site-ready', row.subject, 'hard')
     # what this run has claimed is claimed by this run
     ours = any(one.startswith('host:') for one in touched)
     servers = sorted(seen.servers)
-    for gate in disaster_gates.gates(
-        disaster.Request(),
+    yield from procedure.of_way_back(
         seen.found,
+        seen.red,
         servers,
         frozenset(f'server:{uuid}' for uuid in servers) if ours else touched,
-        starts=servers,
-    ):
-        if gate.name not in _AFTERWARDS:
-            yield gate
+        'rehearse on one host of it, by hand',
+    )
 
 
 def _power(request: Request, seen: Seen) -> Gate:
@@ -447,7 +421,7 @@ def _named(request: Request, seen: Seen) -> Gate:
             'hard',
             'refused',
             f'{wording.count(len(others), "server")} would lose their power '
-            f'that were not named: {_some(others, 20)}',
+            f'that were not named: {some(others, 20)}',
             'a drill touches no server that is not named: name all of them '
             '(--server), or say --all-servers',
         )
@@ -467,7 +441,7 @@ def _alive(seen: Seen) -> Gate:
             '',
             'hard',
             'refused',
-            f'nova-compute: {_some(down)}' if down else 'there is none',
+            f'nova-compute: {some(down, _MOST)}' if down else 'there is none',
             'what is down before tells nothing of the loss: start it, or '
             'recover the host first',
         )
@@ -506,7 +480,7 @@ def _sound(seen: Seen) -> Gate:
         '',
         'soft',
         'refused' if wrong else 'ok',
-        _some(told, 5) or 'nothing is wrong with its volumes',
+        some(told, 5) or 'nothing is wrong with its volumes',
         'mend it first, or override: it is mended on the way back:\n'
         + program.call('volume check')
         if wrong

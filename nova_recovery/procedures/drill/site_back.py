@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 import dataclasses
-import datetime
 from typing import TYPE_CHECKING
 
-from nova_recovery.compat import utc
 from nova_recovery.engine.overrides import Overrides
 from nova_recovery.engine.plan import Plan
 from nova_recovery.procedures.disaster.judge import alive
@@ -33,28 +31,17 @@ NO_DUMP = 'a drill, which has a snapshot'
 
 
 @dataclasses.dataclass(frozen=True)
-class Drill:
+class Drill(back.Lost):
     """A site that lost its power.
 
-    :ivar plan: that took it
-    :ivar snapshot: the path of the one from before
-    :ivar lost_at: when, as the journal has it
     :ivar skip_hosts: hosts that did not come back, and why they are left out
     """
 
-    plan: Plan
-    snapshot: str
-    lost_at: str
     skip_hosts: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def scope(self) -> Scope:
         return Scope(skip_hosts=dict(self.skip_hosts))
-
-    @property
-    def since(self) -> datetime.datetime:
-        """When, UTC, as the databases have times."""
-        return utc(self.lost_at).replace(microsecond=0)
 
     @property
     def volumes(self) -> tuple[str, ...]:
