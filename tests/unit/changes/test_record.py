@@ -306,13 +306,7 @@ class TestStates(ChangeTestCase):
         self.assertEqual('already as it was', self.revert())
 
     def test_a_resize_that_nobody_confirms_ends_with_it(self) -> None:
-        self.cell.add(
-            'migrations', id=7, uuid='m', instance_uuid=UUID, deleted=0,
-            status='finished', migration_type='resize',
-            source_compute='np-rcc46', dest_compute='np-rcc54',
-        )  # fmt: skip
-        row = {'id': 7, 'status': 'finished', 'type': 'resize'}
-        self.item.data['close'] = [row]
+        self.resized()
         self.assertIn('~ resize 7', self.change.describe(self.item)[-1])
         self.apply()
         self.assertEqual(

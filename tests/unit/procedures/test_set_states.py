@@ -233,17 +233,23 @@ class ResizeTest(TestCase):
 
     HELD = {'p-source': {'VCPU': 1}}
 
-    def decided(self, alive: bool | None, **fields: Any) -> Any:
+    def decided(
+        self,
+        alive: bool | None,
+        vm_state: str = 'resized',
+        held: Any = HELD,
+        **fields: Any,
+    ) -> Any:
         row = rows.migration(
             7, **{'status': 'finished', 'migration_type': 'resize', **fields}
         )
         request = Request(uuid=rows.UUID, cell='cell1', vm_state='active')
         found = Situation(
-            rows.server(vm_state='resized', power_state=1),
+            rows.server(vm_state=vm_state, power_state=1),
             None,
             False,
             Whereabouts('np-rcc54'),
-            (set_states.Resize(row, alive, self.HELD),),
+            (set_states.Resize(row, alive, held),),
         )
         return plans.checked(set_states.decide(request, found))
 
@@ -274,16 +280,7 @@ class ResizeTest(TestCase):
 
     def test_one_that_is_left_of_a_server_in_another_state(self) -> None:
         """Somebody reset its state by the API."""
-        row = rows.migration(7, status='finished', migration_type='resize')
-        request = Request(uuid=rows.UUID, cell='cell1', vm_state='active')
-        found = Situation(
-            rows.server(vm_state='active', power_state=1),
-            None,
-            False,
-            Whereabouts('np-rcc54'),
-            (set_states.Resize(row, True, None),),
-        )
-        plan = set_states.decide(request, found)
+        plan = self.decided(True, 'active', None)
         self.assertEqual('ok', self.gate(plan).state)
         (item,) = plan.items()
         self.assertEqual(7, item.data['close'][0]['id'])
@@ -300,18 +297,7 @@ class ResizeTest(TestCase):
 
     def test_a_migration_without_a_uuid_holds_nothing(self) -> None:
         """Rows had none before Pike."""
-        row = rows.migration(
-            7, status='finished', migration_type='resize', uuid=None
-        )
-        request = Request(uuid=rows.UUID, cell='cell1', vm_state='active')
-        found = Situation(
-            rows.server(vm_state='resized', power_state=1),
-            None,
-            False,
-            Whereabouts('np-rcc54'),
-            (set_states.Resize(row, False, None),),
-        )
-        plan = set_states.decide(request, found)
+        plan = self.decided(False, held=None, uuid=None)
         self.assertEqual(1, len(list(plan.items())))
         self.assertNotIn('None', ''.join(plan.notes))
 
